@@ -395,7 +395,7 @@ def _chroma_study(
     devices: int,
 ) -> Any:
     """Return what the study of chroma is asked for."""
-    from .study.chroma_plan import SIDES, TABLES, ChromaStudyOptions, parse_corpora, parse_mesh, parse_tables
+    from .families.chroma.study_plan import SIDES, TABLES, ChromaStudyOptions, parse_corpora, parse_mesh, parse_tables
 
     return ChromaStudyOptions(
         corpora=parse_corpora(corpora),

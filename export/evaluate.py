@@ -17,11 +17,11 @@ from ..host.errors import UserError
 from ..host.files import building_folder, replacing_folder
 from ..host.patch.library import Patch
 from ..train.corpus.store import Corpus
-from ..train.families import trained
+from ..train.families.table import trained
 from ..train.metrics.generated import Judge, Judged
 from ..train.run import Run
 from .export import export
-from .families import FAMILIES
+from .families.table import FAMILIES
 from .fidelity.comparison import beside
 from .fidelity.pages import instrument_page
 from .first_preset import first_preset

@@ -26,10 +26,10 @@ from ..host.files import check_output, replacing
 from ..host.kinds.stream.kind import FED
 from ..host.maps.make import text_of
 from ..train.corpus.store import Corpus
-from ..train.families import trained
+from ..train.families.table import trained
 from ..train.run import Run
 from .describe import EncodedFrames, landmarks, latents, starting_point
-from .families import FAMILIES
+from .families.table import FAMILIES
 from .graphs import Graphs
 from .knobs.decoded import explained
 from .loudness import PLAIN_LUFS, loudness

@@ -21,10 +21,10 @@ from ..host.patch.validation import named
 from ..host.progress import Display
 from ..host.render import render
 from ..train.run import Run
+from .families.loops.playing import HEAT
 from .instrument.demo import RATE, demo
 from .instrument.kit import key_table, kit
 from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
-from .streams.playing import HEAT
 
 # What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
 TEXTURE_KNOBS = (

@@ -16,7 +16,6 @@ from ..host.progress import Display
 from ..host.shipped import MADE as PRESET
 from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
-from ..train.batches.partials import free_share
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.content import are_loops, listened
@@ -25,17 +24,19 @@ from ..train.corpus.report import CorpusReport
 from ..train.corpus.sounds import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
 from ..train.corpus.survey import SHORTEST_SECONDS
+from ..train.families.partials.batches import free_share
+from ..train.families.partials.recipe import PartialsRecipe
 from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Outcome, RunOptions, RunStatus
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
-from ..train.recipes.partials import PartialsRecipe
 from ..train.run import Run
 from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import Labels, export
-from .families import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, ExportFamily, chosen, said
+from .families.family import ExportFamily
+from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, chosen, said
 from .fidelity.pages import dynamics_line, in_short, tuning_line
 from .first_preset import FirstPreset, as_text, first_preset
 from .reports.report import Figures

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.kinds.table import KINDS, kind_of
-from timbrel.train.families import FAMILIES as TRAINED
+from timbrel.train.families.table import FAMILIES as TRAINED
 
 ROOT = Path(__file__).parents[1]
 # Where the names are given: by a kind's or a family's own files, by the tables of rows, and by the format of cards.
-OWN = tuple(f"export/{name}.py" for name in ("chroma", "clip", "gan", "grain", "partials"))
-OF_KINDS = ("host/kinds/", "host/contract/card.py", *OWN)
-OF_FAMILIES = ("train/families.py", "train/recipes/", "export/families.py", "export/study/", "export/commands.py")
+OF_KINDS = ("host/kinds/", "host/contract/card.py", "export/families/")
+OF_FAMILIES = ("train/families/", "export/families/", "export/study/", "export/commands.py")
 
 
 def strings(path):

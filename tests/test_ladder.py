@@ -2,6 +2,7 @@
 
 import ast
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,10 @@ def imported(name, path, known):
 
 
 def stands(name, there):
-    """Whether a module is what a rung names: the module itself, or in the folder; a star is any name."""
+    """Whether a module is what a rung names: the module itself, or in the folder; a star is any part of a name."""
     asked, parts = there.rstrip(".").split("."), name.split(".")
     deep = len(parts) > len(asked) if there.endswith(".") else len(parts) == len(asked)
-    return deep and all(one in ("*", part) for one, part in zip(asked, parts, strict=False))
+    return deep and all(fnmatch(part, one) for one, part in zip(asked, parts, strict=False))
 
 
 def rung_of(name, rungs):

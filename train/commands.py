@@ -184,7 +184,7 @@ def train(
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
-    from .families import FAMILIES
+    from .families.table import FAMILIES
     from .launch import resume as go_on
     from .launch import start
     from .loop import RunOptions

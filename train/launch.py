@@ -16,7 +16,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from ..host.errors import TimbrelError, UserError
 from .batches.frames import is_tonal
 from .corpus.store import Corpus
-from .families import FAMILIES, trained, trained_others
+from .families.table import FAMILIES, trained, trained_others
 from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to

@@ -21,7 +21,7 @@ from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .data import Data
-from .families import FAMILIES, trained_others
+from .families.table import FAMILIES, trained_others
 from .gan_health import in_words
 from .network import Network, Objective
 from .preview import write_preview

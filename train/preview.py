@@ -12,21 +12,21 @@ from ..host.audio.files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.kinds.clip.spectra import SpectraSound
 from ..host.kinds.spectrum.causal_phase import BasinPhase
-from .batches.sequence import joined
 from .data import Data
+from .families.chroma.network import ChromaAutoencoder
+from .families.chroma.recipe import ChromaRecipe
+from .families.clip.network import ClipAutoencoder
+from .families.gan.dcgan import Halves
+from .families.gan.generator import ClipMaker
+from .families.grain.network import GrainAutoencoder
+from .families.grain.recipe import GrainRecipe
+from .families.invert.network import Inverter
+from .families.sequence.batches import joined
+from .families.sequence.network import RecurrentNetwork
+from .families.sequence.recipe import SequenceRecipe
 from .grid import draw_grid
-from .models.chroma import ChromaAutoencoder
-from .models.clip import ClipAutoencoder
-from .models.dcgan import Halves
-from .models.grain import GrainAutoencoder
-from .models.invert import Inverter
-from .models.maker import ClipMaker
-from .models.sequence import RecurrentNetwork
 from .network import Network
 from .recipes.base import Recipe
-from .recipes.chroma import ChromaRecipe
-from .recipes.grain import GrainRecipe
-from .recipes.sequence import SequenceRecipe
 from .texture import grains, overlapped
 
 Array = npt.NDArray[np.float32]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..host.kinds.clip.spectra import TURNS, SpectraSound
-from .models.loops import LoopNetwork
-from .recipes.loops import LoopRecipe
+from .families.loops.network import LoopNetwork
+from .families.loops.recipe import LoopRecipe
 
 Array = npt.NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..host.dsp import overlap_add, window
-from .recipes.grain import GrainRecipe
+from .families.grain.recipe import GrainRecipe
 
 Array = npt.NDArray[np.float32]
 

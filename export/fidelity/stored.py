@@ -10,8 +10,8 @@ from ...host.contract.card import Card
 from ...host.dsp import window
 from ...host.kinds.spectrum.coherent import CoherentVoicing
 from ...host.kinds.spectrum.frames import BATCH, PLAIN
-from ...train.batches.partials import first_heard, taken
-from ...train.recipes.partials import PartialsFrames
+from ...train.families.partials.batches import first_heard, taken
+from ...train.families.partials.recipe import PartialsFrames
 
 Array = npt.NDArray[np.float32]
 

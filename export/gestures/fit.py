@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.units import semitones_to_ratio
-from ...train.models.partials import Bands
+from ...train.families.partials.network import Bands
 from ..fidelity.notes import Single
 
 Array = npt.NDArray[np.float32]

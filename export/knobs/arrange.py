@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ...host.contract.card import Direction
-from ...train.batches.partials import rows
 from ...train.corpus.store import Corpus
-from ...train.models.chroma import ChromaAutoencoder
-from ...train.models.partials import PartialsAutoencoder
-from ...train.recipes.chroma import ChromaRecipe
-from ...train.recipes.partials import PartialsRecipe
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.families.partials.batches import rows
+from ...train.families.partials.network import PartialsAutoencoder
+from ...train.families.partials.recipe import PartialsRecipe
 from ..describe import NARROWEST, SEED, SPAN
 from ..measures.sample import Sample, draw, encode
 from .timbre import DESCRIPTORS, NAMES, Timbre

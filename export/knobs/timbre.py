@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ...host.units import A4_HZ
-from ...train.models.partials import Bands
+from ...train.families.partials.network import Bands
 
 REACH = 2.5  # bins: the main lobe of a Hann window, two to either side, and what a partial may be off
 SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest

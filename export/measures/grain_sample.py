@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...train.batches.grain import windows
 from ...train.corpus.store import Corpus, Split
-from ...train.models.grain import GrainAutoencoder
-from ...train.recipes.grain import GrainFrames, GrainRecipe
+from ...train.families.grain.batches import windows
+from ...train.families.grain.network import GrainAutoencoder
+from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.texture import grains
 from .sample import chosen
 

@@ -9,8 +9,8 @@ from ...host.dsp import chroma, overlap_add, window
 from ...host.kinds.spectrum.phase import NoisePhase
 from ...host.pitch import sounding_note
 from ...host.units import PITCH_CLASSES
-from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipes.chroma import ChromaFrames
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaFrames
 from .sample import Array, Ints, decode
 
 Float = npt.NDArray[np.float64]

@@ -9,8 +9,8 @@ import torch
 from ...host.dsp import chroma, overlap_add, window
 from ...train.batches.frames import PITCH_HOP, FrameOrigin, moved_frame, sources
 from ...train.corpus.store import Clip, Corpus, Split
-from ...train.models.chroma import ChromaAutoencoder
-from ...train.recipes.chroma import ChromaFrames
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -20,14 +20,14 @@ from ...host.files import check_new_folder, replacing
 from ...host.kinds.table import kind_of
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
-from ...train.families import FAMILIES, trained
+from ...train.families.classifier.network import Classifier
+from ...train.families.table import FAMILIES, trained
 from ...train.loop import RunOptions
-from ...train.models.classifier import Classifier
 from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..export import export
-from ..families import FAMILIES as EXPORTED
+from ..families.table import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
 from .recovery_rows import ROWS, TABLES, Bench, InvertedBench, Measured

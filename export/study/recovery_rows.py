@@ -17,10 +17,10 @@ from ...host.resynthesis.measures import measures
 from ...host.resynthesis.search_protocol import Found, Sought
 from ...train.batches.clips import places
 from ...train.corpus.store import Corpus
+from ...train.families.classifier.network import Classifier
+from ...train.families.gan.recipe import ClipFrames
+from ...train.families.invert.network import seen
 from ...train.metrics.distribution_distance import inception_score
-from ...train.models.classifier import Classifier
-from ...train.models.invert import seen
-from ...train.recipes.gan import ClipFrames
 from ...train.run import Run
 from ..recovery.likeness import Further
 from ..recovery.search import Searcher, SearchOptions

@@ -12,7 +12,7 @@ from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
-from ...train.families import FAMILIES
+from ...train.families.table import FAMILIES
 from ...train.launch import resume, start
 from ...train.loop import RunOptions, RunStatus
 from ...train.recipes.base import Recipe

@@ -5,16 +5,19 @@ from typing import Any
 
 from ...host.errors import UserError, nearest
 from ...host.progress import Display
-from . import chroma, gan, grain, recovery
-from .sequences import study as sequences
+from ..families.chroma.study import study as chroma_study
+from ..families.gan.study import study as gan_study
+from ..families.grain.study import study as grain_study
+from ..families.sequence.study import study as sequence_study
+from .recovery import study as recovery_study
 
 # By name: what makes a study of what its module's settings ask for, and says whether it came to its end.
 STUDIES: dict[str, Callable[[Any, Display], bool]] = {
-    "chroma": chroma.study,
-    "grain": grain.study,
-    "gan": gan.study,
-    "recovery": recovery.study,
-    "sequence": sequences.study,
+    "chroma": chroma_study,
+    "grain": grain_study,
+    "gan": gan_study,
+    "recovery": recovery_study,
+    "sequence": sequence_study,
 }
 
 

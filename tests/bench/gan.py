@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.gan import wavegan
+from timbrel.train.families.gan.recipe import WaveGANRecipe
+from timbrel.train.families.gan.wavegan import BETAS, CRITIC_BATCHES, WaveGAN
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models import wavegan
-from timbrel.train.models.wavegan import BETAS, CRITIC_BATCHES, WaveGAN
-from timbrel.train.recipes.gan import WaveGANRecipe
 from timbrel.train.recipes.load import load_recipe
 
 CLIPS, STEPS, ROUNDS = 256, 6, 5

@@ -12,7 +12,7 @@ from collections.abc import Callable
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from timbrel.export.study.chroma_measures import ROWS, mesh, strongest
+from timbrel.export.families.chroma.study_measures import ROWS, mesh, strongest
 from timbrel.host.contract.model import ONE_HOT, Model
 from timbrel.host.patch.library import find_model
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.sequence.network import LARGEST_NORM
+from timbrel.train.families.sequence.recipe import SequenceRecipe
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.sequence import LARGEST_NORM
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.recipes.sequence import SequenceRecipe
 from torch import nn
 
 CLIPS, FRAMES, STEPS, ROUNDS = 16, 64, 8, 5

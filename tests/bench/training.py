@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.chroma.network import ChromaAutoencoder
+from timbrel.train.families.grain.network import GrainAutoencoder
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.models.grain import GrainAutoencoder
 from timbrel.train.recipes.base import Recipe
 from timbrel.train.recipes.load import load_recipe
 

@@ -13,17 +13,17 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
+from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.make import Stopped
-from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import picture
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.clip import flow
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models import flow
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -8,8 +8,8 @@ import pytest
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.host.errors import UserError
-from timbrel.train import families
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import table
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.generated import Judged
@@ -43,12 +43,12 @@ def relabel(folder, word_of, **changes):
 def answering(monkeypatch, answer):
     """Let the network take the clips of a split for these numbers of labels."""
 
-    class Oracle(families.FAMILIES["classifier"].network):
+    class Oracle(table.FAMILIES["classifier"].network):
         def judge(self, clips, rate):
             assert rate == 44100
             return Judged(np.eye(3, dtype=np.float32)[answer(len(clips))], np.zeros((len(clips), 2), np.float32))
 
-    monkeypatch.setitem(families.FAMILIES, "classifier", replace(families.FAMILIES["classifier"], network=Oracle))
+    monkeypatch.setitem(table.FAMILIES, "classifier", replace(table.FAMILIES["classifier"], network=Oracle))
 
 
 def test_the_confusion_counts_every_clip_of_the_test_split_once(run, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_classifier_is_not_exported_and_a_line_says_so(run, tmp_path):
 def test_the_figures_are_those_of_the_network_itself(run):
     """By hand: the clips as they lie, cut to the network's length."""
     found = evaluate(run)
-    network = families.trained(run, "best")[0]
+    network = table.trained(run, "best")[0]
     corpus = Corpus.open(run.corpus().folder)
     right = 0
     for clip in corpus.clips("test"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.clip import ClipDecoder, clip_graphs, k_weights
 from timbrel.export.describe import EncodedFrames, landmarks
+from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights
 from timbrel.export.instrument.kit import FIRST_KEY, KIT_KEYS, kit
 from timbrel.host.contract.card import Landmark
 from timbrel.host.contract.encoder import Encoder, encoder_path
@@ -15,8 +15,8 @@ from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip.spectra import SpectraSound
 from timbrel.host.patch.library import open_patch
-from timbrel.train.batches.hits import hits
-from timbrel.train.families import trained
+from timbrel.train.families.clip.batches import hits
+from timbrel.train.families.table import trained
 
 from ..train.struck import corpus_of, hat, tom
 from .bs1770 import HIGH_PASS, SHELF

@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from timbrel.export import evaluate as evaluating
 from timbrel.export.evaluate import evaluate
-from timbrel.export.reports.clip import clip_report, maker, reconstruction
+from timbrel.export.families.clip.report import clip_report, maker, reconstruction
 from timbrel.host.errors import UserError
-from timbrel.train.batches.hits import hits
-from timbrel.train.families import trained
+from timbrel.train.families.clip.batches import hits
+from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.generated import Judged

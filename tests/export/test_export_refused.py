@@ -9,7 +9,8 @@ from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.train import checkpoint, families
+from timbrel.train import checkpoint
+from timbrel.train.families import table
 from timbrel.train.run import Run
 
 from .exported import BATCHES, network_of, one_hot
@@ -202,10 +203,10 @@ def test_the_checkpoint_that_is_asked_for_is_exported(trained):
     content = checkpoint.load(run.best)
     content["progress"]["step"] = 13
     torch.save(content, run.best)
-    assert families.trained(run, "best")[2] == 13
-    assert families.trained(run, "last")[2] == 60
+    assert table.trained(run, "best")[2] == 13
+    assert table.trained(run, "last")[2] == 60
     run.best.unlink()
-    assert families.trained(run, "best")[2] == 60
+    assert table.trained(run, "best")[2] == 60
 
 
 def test_a_run_whose_corpus_is_gone_is_refused(chroma_run, tmp_path):

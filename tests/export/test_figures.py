@@ -6,8 +6,8 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.measures import keys, sample
-from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import page, picture
 from timbrel.export.reports.figures import frames as figures
 from timbrel.train.batches.frames import FrameOrigin

@@ -9,12 +9,12 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.gan import names, spread
-from timbrel.export.reports.gan import _fitted
+from timbrel.export.families.gan.graphs import names, spread
+from timbrel.export.families.gan.report import _fitted
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model, open_session
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import FAMILIES, trained
+from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes

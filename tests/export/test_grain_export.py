@@ -15,7 +15,7 @@ from timbrel.host.midi.file import Performance
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
-from timbrel.train.families import trained
+from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe

@@ -13,17 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export import evaluate
+from timbrel.export.families.grain import report as grain_report
 from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
 from timbrel.export.measures.grain_sample import GrainSample, draw, sequence, stretch
-from timbrel.export.reports import grain as grain_report
 from timbrel.export.reports import picture
 from timbrel.export.reports.figures import grains as grain_figures
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families
+from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.models.grain import GrainAutoencoder
+from timbrel.train.families import table
+from timbrel.train.families.grain.network import GrainAutoencoder
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 from timbrel.train.texture import overlapped
@@ -74,7 +75,7 @@ def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
     )
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
-    network = families.FAMILIES["grain"].network(run.recipe)
+    network = table.FAMILIES["grain"].network(run.recipe)
     optimizers = {"shared": torch.optim.Adam(network.parameters())}
     checkpoint.save(run.last, network, optimizers, checkpoint.Progress(step=7))
     for step in (3, 7):
@@ -284,7 +285,7 @@ class Perfect(GrainAutoencoder):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_perfect_network_has_no_error_and_adds_nothing(tmp_path, corpus, monkeypatch):
-    monkeypatch.setitem(families.FAMILIES, "grain", replace(families.FAMILIES["grain"], network=Perfect))
+    monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=Perfect))
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     measured = found["reconstruction"]["unfiltered"]
     assert found["relative_error"] == pytest.approx(0.0, abs=1e-9)
@@ -352,7 +353,7 @@ def test_always_answering_the_mean_has_a_relative_error_near_one(tmp_path, corpu
         def decode(self, latents):
             return 0.1 * torch.from_numpy(noise(len(latents), LENGTH))
 
-    monkeypatch.setitem(families.FAMILIES, "grain", replace(families.FAMILIES["grain"], network=Mean))
+    monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=Mean))
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     assert found["relative_error"] > 1.0
     assert any("learned nothing" in line for line in found["shortcomings"])

@@ -9,17 +9,17 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.families import FAMILIES
+from timbrel.export.families.loops import report as reporting
+from timbrel.export.families.loops import steering
+from timbrel.export.families.loops.turning import turned, turning
+from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, first_loop
-from timbrel.export.streams import loop_report as reporting
-from timbrel.export.streams import steering
-from timbrel.export.streams.turning import turned, turning
 from timbrel.host.contract.describe import describe
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.progress import Display
-from timbrel.train.batches.loops import sliced
-from timbrel.train.families import trained
+from timbrel.train.families.loops.batches import sliced
+from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.metrics.groove import LoopMeasures, groove
 from timbrel.train.recipes.load import load_recipe

@@ -16,9 +16,9 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
-from timbrel.train import families
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.models.partials import PartialsAutoencoder
+from timbrel.train.families import table
+from timbrel.train.families.partials.network import PartialsAutoencoder
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -229,7 +229,7 @@ class Dead(PartialsAutoencoder):
 
 
 def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, monkeypatch):
-    monkeypatch.setitem(families.FAMILIES, "partials", replace(families.FAMILIES["partials"], network=Dead))
+    monkeypatch.setitem(table.FAMILIES, "partials", replace(table.FAMILIES["partials"], network=Dead))
     with pytest.raises(Failure, match=r"every sound got the same code.*run make again"):
         made(recordings, tmp_path / "bells", minutes=0.02)
     assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "trial"}

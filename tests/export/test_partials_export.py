@@ -10,7 +10,7 @@ from timbrel.export.knobs.arrange import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
-from timbrel.train.families import trained
+from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
@@ -56,7 +56,7 @@ def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
 
 def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
     from timbrel.train.batches.frames import sources
-    from timbrel.train.batches.partials import pieces, taken
+    from timbrel.train.families.partials.batches import pieces, taken
 
     network = in_order(run)
     frames = run.recipe.frames

@@ -9,17 +9,17 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.families import FAMILIES as EXPORTED
-from timbrel.export.reports import sequence as reporting
-from timbrel.export.streams.sequence import QUIETEST_DB
+from timbrel.export.families.sequence import report as reporting
+from timbrel.export.families.sequence.graphs import QUIETEST_DB
+from timbrel.export.families.table import FAMILIES as EXPORTED
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.train.batches.sequence import cut, pieces
-from timbrel.train.families import trained
+from timbrel.train.families.sequence.batches import cut, pieces
+from timbrel.train.families.sequence.network import delayed
+from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.sequence import delayed
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from timbrel.export.families.grain import report as grain_report
 from timbrel.export.measures import codes
-from timbrel.export.reports import grain as grain_report
 from timbrel.export.study.runs import StudyOptions
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
-from timbrel.train.batches.grain import GrainData
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.grain.batches import GrainData
 
 from .undrawn import undrawn
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.export.families.chroma import study_claims, study_measures, study_plan
+from timbrel.export.families.chroma.study_claims import CLAIMS, Values, judge, verdicts
+from timbrel.export.families.chroma.study_figures import accounting
 from timbrel.export.measures import frames as measures
 from timbrel.export.reports import picture
-from timbrel.export.study import chroma_claims, chroma_measures, chroma_plan
-from timbrel.export.study.chroma_claims import CLAIMS, Values, judge, verdicts
-from timbrel.export.study.chroma_figures import accounting
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train.batches.chroma import ChromaData
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import FAMILIES, trained
+from timbrel.train.families.chroma.batches import ChromaData
+from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -65,7 +65,7 @@ def octave(tmp_path_factory):
 
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
     changes = [*SMALL, *changes]
-    return chroma_plan.ChromaStudyOptions(
+    return study_plan.ChromaStudyOptions(
         corpora,
         folder,
         tables=tables,
@@ -104,7 +104,7 @@ def made(octave, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
-        patch.setitem(chroma_plan.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
+        patch.setitem(study_plan.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
         given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)
     return folder
@@ -255,7 +255,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
 
 def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
     monkeypatch.setattr(measures, "DEAD", 10.0)
-    monkeypatch.setitem(chroma_plan.TABLES, "5", (("octave", "chroma-2"),))
+    monkeypatch.setitem(study_plan.TABLES, "5", (("octave", "chroma-2"),))
     given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
     assert make(given)
     before = files_of(tmp_path / "study" / "runs")
@@ -272,7 +272,7 @@ def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(oc
 @pytest.mark.parametrize(("side", "latents"), [(2, 1), (5, 2), (3, 3), (2, 8)])
 def test_the_mesh_is_the_product_of_even_steps(side, latents):
     expected = list(itertools.product(np.linspace(0, 1, side), repeat=latents))
-    np.testing.assert_allclose(chroma_measures.mesh(side, latents), expected, atol=1e-7)
+    np.testing.assert_allclose(study_measures.mesh(side, latents), expected, atol=1e-7)
 
 
 def test_mismatches_are_at_the_edges_or_not():
@@ -282,7 +282,7 @@ def test_mismatches_are_at_the_edges_or_not():
     rim = ((x == 0) | (x == 1) | (y == 0) | (y == 1)).ravel()
 
     def found(wrong):
-        return chroma_measures.accuracy({3: np.where(wrong, 4, 3).astype(np.int8)}, side, 2)
+        return study_measures.accuracy({3: np.where(wrong, 4, 3).astype(np.int8)}, side, 2)
 
     assert found(rim)["edge"] == 1.0
     assert found(inside)["edge"] == 0.0
@@ -293,9 +293,9 @@ def test_mismatches_are_at_the_edges_or_not():
 
 def test_a_uniform_embedding_fills_its_cells_and_a_line_does_not():
     uniform = np.random.default_rng(0).random((16384, 2)).astype(np.float32)
-    assert chroma_measures.filled(uniform) > 0.99
-    assert chroma_measures.filled(uniform[:, :1] * np.float32([1, -3])) <= 2 / chroma_measures.CELLS
-    assert chroma_measures.filled(uniform * np.float32([1, 0])) == 0.0
+    assert study_measures.filled(uniform) > 0.99
+    assert study_measures.filled(uniform[:, :1] * np.float32([1, -3])) <= 2 / study_measures.CELLS
+    assert study_measures.filled(uniform * np.float32([1, 0])) == 0.0
 
 
 def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
@@ -310,15 +310,15 @@ def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
             return frames
 
     codes = np.random.default_rng(0).random((500, 2)).astype(np.float32)
-    shares = chroma_measures.moved(Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1))
+    shares = study_measures.moved(Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1))
     assert shares == [0.0, 1.0]
 
 
 def test_divergences_are_those_of_torchs_own_distributions(octave):
     network = FAMILIES["chroma"].network(load_recipe("chroma-8-vae-noskip", SMALL)).eval()
     spectra = np.random.default_rng(0).random((30, FRAME // 2 + 1)).astype(np.float32)
-    sample = chroma_measures.Sample("train", 30, [], spectra, np.zeros(30, np.int64))
-    found = chroma_measures.posterior(network, sample)
+    sample = study_measures.Sample("train", 30, [], spectra, np.zeros(30, np.int64))
+    found = study_measures.posterior(network, sample)
     with torch.no_grad():
         mean, log_variance = network.distribution(torch.from_numpy(spectra), torch.zeros(30, 12))
         normal = torch.distributions.Normal
@@ -373,7 +373,7 @@ def planted(as_the_paper):
     swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin the skip wins
     sign = 1 if as_the_paper else -1
     runs = {}
-    for corpus, name in {row for rows in chroma_plan.TABLES.values() for row in rows}:
+    for corpus, name in {row for rows in study_plan.TABLES.values() for row in rows}:
         rank = order.get(name, 20) + (swapped.get(name, 0) - 3 if corpus == "violin" and name in swapped else 0)
         latents = 8 if "-8" in name else 3 if "-3" in name else 2
         lrelu, skip = "lrelu" in name, "noskip" not in name
@@ -407,10 +407,10 @@ def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_c
 
 
 def test_every_network_that_a_claim_names_is_in_a_table():
-    rows = {row for rows in chroma_plan.TABLES.values() for row in rows}
+    rows = {row for rows in study_plan.TABLES.values() for row in rows}
     named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
     assert named <= rows
-    assert set(chroma_claims.FIGURES) == {claim.figure for claim in CLAIMS}
+    assert set(study_claims.FIGURES) == {claim.figure for claim in CLAIMS}
 
 
 # ---- what cannot be used
@@ -419,15 +419,15 @@ def test_every_network_that_a_claim_names_is_in_a_table():
 @pytest.mark.parametrize(
     ("parse", "text", "words"),
     [
-        (chroma_plan.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
-        (chroma_plan.parse_tables, "2,2", "names 2 twice"),
-        (chroma_plan.parse_mesh, "350,50", "must be three whole numbers"),
-        (chroma_plan.parse_mesh, "350,50,1", "must be three whole numbers"),
-        (chroma_plan.parse_mesh, "350,50,x", "must be three whole numbers"),
-        (chroma_plan.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
-        (chroma_plan.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
-        (chroma_plan.parse_corpora, ["here"], "must be PART=FOLDER"),
-        (chroma_plan.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
+        (study_plan.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
+        (study_plan.parse_tables, "2,2", "names 2 twice"),
+        (study_plan.parse_mesh, "350,50", "must be three whole numbers"),
+        (study_plan.parse_mesh, "350,50,1", "must be three whole numbers"),
+        (study_plan.parse_mesh, "350,50,x", "must be three whole numbers"),
+        (study_plan.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
+        (study_plan.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
+        (study_plan.parse_corpora, ["here"], "must be PART=FOLDER"),
+        (study_plan.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(parse, text, words):

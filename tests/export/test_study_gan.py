@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from timbrel.export.families.gan.study import FIRST, STAGES, _stages
+from timbrel.export.families.gan.study_figures import losses, over_epochs
 from timbrel.export.reports import picture
-from timbrel.export.study.gan import FIRST, STAGES, _stages
-from timbrel.export.study.gan_figures import losses, over_epochs
 from timbrel.export.study.runs import StudyOptions
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from timbrel.export.families.sequence import report as reporting
+from timbrel.export.families.sequence import study as studying
+from timbrel.export.families.sequence.study import COURSE, course_of, reached
+from timbrel.export.families.sequence.study_figures import losses, waveforms
+from timbrel.export.families.sequence.study_page import summed
 from timbrel.export.reports import picture
-from timbrel.export.reports import sequence as reporting
 from timbrel.export.study.runs import StudyOptions
-from timbrel.export.study.sequences import study as studying
-from timbrel.export.study.sequences.figures import losses, waveforms
-from timbrel.export.study.sequences.page import summed
-from timbrel.export.study.sequences.study import COURSE, course_of, reached
 from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display

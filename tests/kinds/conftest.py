@@ -7,14 +7,14 @@ import pytest
 import torch
 from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
-from timbrel.export.families import FAMILIES as EXPORTED
+from timbrel.export.families.table import FAMILIES as EXPORTED
 from timbrel.export.first_preset import PRESETS
 from timbrel.export.instrument.demo import DEMOS
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.table import KINDS
 from timbrel.host.patch.preset import Preset
-from timbrel.train.families import FAMILIES as TRAINED
-from timbrel.train.families import Family
+from timbrel.train.families.table import FAMILIES as TRAINED
+from timbrel.train.families.table import Family
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes import base, load

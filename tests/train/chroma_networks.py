@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.recipes.load import load_recipe
 
 SMALL = ["frames.frame_length=1024", "frames.hop_length=256", "network.hidden=[64,32,16]"]

@@ -1,8 +1,8 @@
 """Training runs on the processor."""
 
 import torch
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.chroma import ChromaAutoencoder
 
 CPU = RunOptions(accelerator="cpu")
 

@@ -12,16 +12,17 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families, loop
-from timbrel.train.batches.grain import GrainData, check_grains, grain_data
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
-from timbrel.train.families import Family
+from timbrel.train.families import table
+from timbrel.train.families.grain.batches import GrainData, check_grains, grain_data
+from timbrel.train.families.grain.recipe import GrainFrames
+from timbrel.train.families.table import Family
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.network import Adam, Network, Objective
 from timbrel.train.recipes import load
 from timbrel.train.recipes.base import Recipe, RecipeSection
-from timbrel.train.recipes.grain import GrainFrames
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -109,7 +110,7 @@ def contest(monkeypatch):
 
     def of(network=Adversaries):
         row = Family(network, check_grains, grain_data, lambda *_: [np.zeros(1, np.float32)])
-        monkeypatch.setitem(families.FAMILIES, "adversaries", row)
+        monkeypatch.setitem(table.FAMILIES, "adversaries", row)
         monkeypatch.setitem(load.KINDS_OF_RECIPE, "adversaries", Contest)
 
     return of

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
-from timbrel.train.batches.labelled import clips_of, labelled_data, words_of
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families import trained
+from timbrel.train.families.classifier.batches import clips_of, labelled_data, words_of
+from timbrel.train.families.classifier.network import Classifier, Spectrogram
+from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
-from timbrel.train.models.classifier import Classifier, Spectrogram
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from timbrel.train.families.clip.attack import loudness, made_to_rise, risen
+from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.metrics.loudness import attack_seconds
-from timbrel.train.models.clip_attack import loudness, made_to_rise, risen
-from timbrel.train.models.clip_features import ClipFeatures
 
 RATE, LENGTH = 8000, 4096
 PART = 16  # samples, 2 ms

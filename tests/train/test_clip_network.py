@@ -9,11 +9,11 @@ import torch
 from timbrel.host.kinds.clip.spectra import SpectraSound
 from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.train import checkpoint, loop
-from timbrel.train.batches.hits import hit_data, hits
+from timbrel.train.families.clip.attack import risen
+from timbrel.train.families.clip.batches import hit_data, hits
+from timbrel.train.families.clip.features import ClipFeatures
+from timbrel.train.families.clip.network import LOUDNESS, TOLD, ClipAutoencoder
 from timbrel.train.launch import resume, start
-from timbrel.train.models.clip import LOUDNESS, TOLD, ClipAutoencoder
-from timbrel.train.models.clip_attack import risen
-from timbrel.train.models.clip_features import ClipFeatures
 from timbrel.train.preview import held_hits
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families, loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import writing
-from timbrel.train.families import FAMILIES, trained
+from timbrel.train.families import table
+from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
@@ -114,7 +115,7 @@ def test_recipes_of_other_families_keep_none(contest):
 def test_the_best_is_the_one_that_lies_nearest_to_the_recordings(contest, often, monkeypatch):
     distances = iter([5.0, 3.0, 4.0, 3.5, 9.0])
     row = FAMILIES["gan"]
-    measured = families.Family(
+    measured = table.Family(
         row.network,
         row.check,
         row.data,

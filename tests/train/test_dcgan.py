@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train.models.dcgan import DCGAN, Halves
+from timbrel.train.families.gan.dcgan import DCGAN, Halves
 from timbrel.train.recipes.load import load_recipe
 from torch import nn
 

@@ -240,7 +240,7 @@ def test_the_command_renders_the_corpus(timbrel, tmp_path, few):
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000])
 def test_a_step_is_a_whole_number_of_the_hops_of_a_network_s_spectra(rate):
-    from timbrel.train.models.clip_features import ClipFeatures
+    from timbrel.train.families.clip.features import ClipFeatures
 
     hop = spectra_hop(rate)
     assert ClipFeatures(rate, 64 * hop).hop == hop

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.train.batches import grain as data
-from timbrel.train.batches.grain import check_grains, evenly, grain_data, windows
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families.grain import batches as data
+from timbrel.train.families.grain.batches import check_grains, evenly, grain_data, windows
 from timbrel.train.recipes.load import load_recipe
 
 RATE = 22050

@@ -6,7 +6,7 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.train.models.grain import GrainAutoencoder, NoiseDomain, Whitening, _hats
+from timbrel.train.families.grain.network import GrainAutoencoder, NoiseDomain, Whitening, _hats
 from timbrel.train.network import Objective
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.texture import grains, overlapped

@@ -5,8 +5,8 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train.batches.clips import told_words
-from timbrel.train.batches.hits import check_hits, describe_hits, hit_changes, hit_data, hits, varied
-from timbrel.train.models.clip_features import ClipFeatures
+from timbrel.train.families.clip.batches import check_hits, describe_hits, hit_changes, hit_data, hits, varied
+from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.recipes.load import load_recipe
 
 from .struck import RATE, SMALL, corpus_of, hat, tom

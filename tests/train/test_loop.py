@@ -10,12 +10,13 @@ import pytest
 import torch
 from timbrel.host.errors import Failure
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, families, loop
-from timbrel.train.batches.chroma import ChromaData, chroma_data, in_octave
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import table
+from timbrel.train.families.chroma.batches import ChromaData, chroma_data, in_octave
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
@@ -160,7 +161,7 @@ def test_each_step_has_chance_of_its_own_that_follows_from_the_seed(train, monke
                 drawn.append((torch.rand(3, generator=generator).tolist(), float(target.sum())))
             return super().reconstruction(frames, chroma, target, target_chroma, generator)
 
-    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Drawing))
+    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
     runs = []
     for folder, seed in (("one", 1), ("again", 1), ("other", 2)):
         drawn.clear()
@@ -194,7 +195,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
         return loss
 
     rank = 0
-    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Drawing))
+    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
     monkeypatch.setattr(loop._Loop, "_step", step)
     train("tuned-8", "training.steps=10")
     assert len(drawn[0]) == len(drawn[1]) == 10

@@ -10,10 +10,11 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import Failure, UserError
-from timbrel.train import checkpoint, families, loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
+from timbrel.train.families import table
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.loop import RunOptions
-from timbrel.train.models.chroma import ChromaAutoencoder
 from timbrel.train.run import Run
 
 from .loops import broken_total
@@ -95,7 +96,7 @@ class OneAlive(ChromaAutoencoder):
 
 def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeypatch):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=Dead))
+    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Dead))
     said = []
     outcome, run = train("tuned-8", "training.epochs=4", options=RunOptions("cpu", on_message=said.append))
     assert outcome.dead
@@ -108,7 +109,7 @@ def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeyp
 
 
 def test_one_living_latent_is_enough_to_go_on(train, monkeypatch):
-    monkeypatch.setitem(families.FAMILIES, "chroma", replace(families.FAMILIES["chroma"], network=OneAlive))
+    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=OneAlive))
     said = []
     outcome, run = train("tuned-8", options=RunOptions("cpu", on_message=said.append))
     assert not outcome.dead

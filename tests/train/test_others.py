@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, families, loop
-from timbrel.train.batches.chroma import check_spectra, chroma_data
-from timbrel.train.families import Family, trained
+from timbrel.train import checkpoint, loop
+from timbrel.train.families import table
+from timbrel.train.families.chroma.batches import check_spectra, chroma_data
+from timbrel.train.families.chroma.recipe import ChromaFrames
+from timbrel.train.families.table import Family, trained
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.network import Network
 from timbrel.train.recipes import load
 from timbrel.train.recipes.base import Recipe, RecipeSection
-from timbrel.train.recipes.chroma import ChromaFrames
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -91,7 +92,7 @@ def made(monkeypatch):
         return networks[-1]
 
     row = Family(network, check_spectra, chroma_data, lambda *_: [np.zeros(1, np.float32)], reads=("generator",))
-    monkeypatch.setitem(families.FAMILIES, "inverse", row)
+    monkeypatch.setitem(table.FAMILIES, "inverse", row)
     monkeypatch.setitem(load.KINDS_OF_RECIPE, "inverse", Inversion)
     return networks
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
-from timbrel.train.batches.partials import (
+from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.partials.batches import (
     PartialsData,
     PartialsRows,
     check_partials,
@@ -19,8 +20,7 @@ from timbrel.train.batches.partials import (
     shifted,
     taken,
 )
-from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.models.partials import Bands, PartialsAutoencoder, magnitudes
+from timbrel.train.families.partials.network import Bands, PartialsAutoencoder, magnitudes
 from timbrel.train.recipes.load import load_recipe
 
 RATE, LENGTH = 44100, 4096

@@ -7,8 +7,8 @@ import torch
 from timbrel.host.pitch import sounding_note
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families import chroma_data
-from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.families.chroma.batches import chroma_data
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.preview import PEAK, SECONDS, SOUNDS, held_spectra, write_preview
 from timbrel.train.recipes.load import load_recipe
 

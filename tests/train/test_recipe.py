@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
+from timbrel.train.families.chroma.recipe import ChromaFrames, ChromaLoss, ChromaNetwork, ChromaRecipe
 from timbrel.train.recipes.base import TrainingSettings
-from timbrel.train.recipes.chroma import ChromaFrames, ChromaLoss, ChromaNetwork, ChromaRecipe
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 # Colonel & Keene 2020, Tables I to V and section VI: (latents, bottleneck, appended to the input, skip).

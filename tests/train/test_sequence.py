@@ -5,10 +5,17 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
-from timbrel.train.batches.sequence import check_sequences, cut, describe_sequences, joined, pieces, sequence_data
-from timbrel.train.families import trained
+from timbrel.train.families.sequence.batches import (
+    check_sequences,
+    cut,
+    describe_sequences,
+    joined,
+    pieces,
+    sequence_data,
+)
+from timbrel.train.families.sequence.network import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
+from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
-from timbrel.train.models.sequence import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
 from timbrel.train.preview import held_sequences
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run

@@ -7,12 +7,12 @@ from timbrel.host.contract.partials import orders, stretched
 from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.partial_analysis import Layout, taken_apart
 from timbrel.host.units import midi_to_hz
-from timbrel.train.batches.partials import in_span
 from timbrel.train.corpus import stiff as stiffs
 from timbrel.train.corpus.pitch import pitch_track, single_note
 from timbrel.train.corpus.stiff import by_partials, raised_cents, stiffness, stretch_of
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.models.partials import Bands
+from timbrel.train.families.partials.batches import in_span
+from timbrel.train.families.partials.network import Bands
 from timbrel.train.recipes.load import load_recipe
 
 RATE = 44100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.train import checkpoint
-from timbrel.train.models.wavegan import LABEL_WIDTH, WaveGAN, penalty, phase_shuffled
+from timbrel.train.families.gan.wavegan import LABEL_WIDTH, WaveGAN, penalty, phase_shuffled
 from timbrel.train.network import SHARED
 from timbrel.train.recipes.load import load_recipe
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...host.errors import UserError
 from ..corpus.store import Clip, Corpus, Split
+from ..families.gan.recipe import ClipFrames, WaveGANRecipe
 from ..recipes.base import Recipe
-from ..recipes.gan import ClipFrames, WaveGANRecipe
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

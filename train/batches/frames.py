@@ -21,8 +21,8 @@ from ...host.errors import Failure
 from ...host.units import semitones_to_ratio
 from ..corpus.pitch import single_note
 from ..corpus.store import Clip, Corpus, Split
+from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
-from ..recipes.chroma import ChromaFrames
 
 Array = npt.NDArray[np.float32]
 

@@ -1,5 +1,6 @@
 """Recipes: what to train, as small TOML files that state their difference from a base."""
 
+import importlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,40 +10,26 @@ from pydantic import ValidationError
 
 from ...host.contract.card import first_complaint
 from ...host.errors import UserError, nearest
+from .. import families
 from .base import Recipe
-from .chroma import ChromaRecipe
-from .classifier import ClassifierRecipe
-from .clip import HitRecipe
-from .gan import DCGANRecipe, HalvesRecipe, WaveGANRecipe
-from .grain import GrainRecipe
-from .invert import InvertRecipe
-from .loops import LoopRecipe
-from .partials import PartialsRecipe
-from .sequence import SequenceRecipe
 
-RECIPES = Path(__file__).parent
-
+FOLDERS_OF_RECIPES = [importlib.import_module(f"{folder}.recipe", families.__name__) for folder in families.FOLDERS]
+# The recipe classes by family.
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
-    get_args(kind.model_fields["family"].annotation)[0]: kind
-    for kind in (
-        ChromaRecipe,
-        PartialsRecipe,
-        GrainRecipe,
-        WaveGANRecipe,
-        DCGANRecipe,
-        HalvesRecipe,
-        ClassifierRecipe,
-        HitRecipe,
-        InvertRecipe,
-        LoopRecipe,
-        SequenceRecipe,
-    )
+    get_args(one.model_fields["family"].annotation)[0]: one for module in FOLDERS_OF_RECIPES for one in module.RECIPES
 }
 
 
 def shipped_recipes() -> dict[str, Path]:
     """Names and files of the recipes that ship; bases are not for training."""
-    return {path.stem: path for path in sorted(RECIPES.glob("*.toml")) if not path.stem.startswith("base")}
+    return {name: path for name, path in _files().items() if not name.startswith("base")}
+
+
+def _files() -> dict[str, Path]:
+    """Return the TOML files of all families by name, bases included."""
+    folders = [Path(str(module.__file__)).parent for module in FOLDERS_OF_RECIPES]
+    files = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
+    return dict(sorted(files.items()))
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -83,8 +70,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return fields
     if path in seen:
         raise UserError(f"recipe {path} is its own base; correct 'base'")
-    inside = RECIPES / f"{base}.toml"
-    base_path = inside if inside.exists() else path.parent / f"{base}.toml"
+    base_path = _files().get(base, path.parent / f"{base}.toml")
     return _merge(_read_with_base(base_path, (*seen, path)), fields)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from timbrel.export import evaluate
-from timbrel.export.reports import chroma as chroma_report
+from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.reports import picture
 
 from .runs import make_run, octave, write_corpus

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from timbrel.export import evaluate
 from timbrel.host.units import midi_to_hz
-from timbrel.train import checkpoint, families
+from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.models.chroma import ChromaAutoencoder
-from timbrel.train.recipes.chroma import ChromaFrames
+from timbrel.train.families import table
+from timbrel.train.families.chroma.network import ChromaAutoencoder
+from timbrel.train.families.chroma.recipe import ChromaFrames
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 
@@ -58,9 +59,9 @@ def make_run(folder, corpus_folder, recipe="tuned-2", *changes, best=True, tonal
         hardware="none",
     )
     asked = load_recipe(recipe, [*SMALL, *changes])
-    run = Run.create(folder, families.FAMILIES["chroma"].complete(asked, opened), info)
+    run = Run.create(folder, table.FAMILIES["chroma"].complete(asked, opened), info)
     torch.manual_seed(0)
-    network = families.FAMILIES["chroma"].network(run.recipe)
+    network = table.FAMILIES["chroma"].network(run.recipe)
     optimizers = {"shared": torch.optim.Adam(network.parameters())}
     for path in [run.last, run.best][: 1 + best]:
         checkpoint.save(path, network, optimizers, checkpoint.Progress(step=7 if path == run.best else 9))

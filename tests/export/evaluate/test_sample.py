@@ -12,7 +12,7 @@ from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train.batches.frames import sources
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.models.chroma import ChromaAutoencoder
+from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.recipes.load import load_recipe
 
 from .runs import FRAME, HOP, RATE, SETTINGS, SMALL, strongest_class, write_corpus

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.evaluate import evaluate_instrument
+from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.fidelity import comparison, pages
 from timbrel.export.fidelity.pages import NONE, in_short, told
 from timbrel.export.first_preset import first_preset
-from timbrel.export.reports import chroma as chroma_report
 from timbrel.export.reports import picture
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError

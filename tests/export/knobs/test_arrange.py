@@ -11,7 +11,7 @@ from timbrel.export.knobs.timbre import NAMES, Timbre, of_partials
 from timbrel.export.knobs.turns import ChromaGround, PitchedGround, held, turned
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import spectra
-from timbrel.train.models.partials import Bands
+from timbrel.train.families.partials.network import Bands
 from timbrel.train.recipes.load import load_recipe
 
 from ...train.chroma_networks import SMALL, network_of

@@ -5,8 +5,11 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.export import clip, gan, grain, partials
-from timbrel.export.chroma import ChromaDecoder as ChromaDecoder
+from timbrel.export.families.chroma.graphs import ChromaDecoder
+from timbrel.export.families.clip.graphs import ClipDecoder
+from timbrel.export.families.gan.graphs import GanDecoder
+from timbrel.export.families.grain.graphs import GrainDecoder
+from timbrel.export.families.partials.graphs import PartialsDecoder
 from timbrel.export.onnx import store_half, trace
 from timbrel.export.rebuilt.decoder import Graph, RebuiltDecoder
 from timbrel.export.rebuilt.operators import OPERATORS
@@ -14,7 +17,7 @@ from timbrel.host.contract.card import RecurrentState
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
 from timbrel.host.shipped import shipped_models
-from timbrel.train.families import FAMILIES
+from timbrel.train.families.table import FAMILIES
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 BATCHES = (1, 2, 7, 64)
@@ -53,12 +56,12 @@ NUMBERS = [
 ]
 DECODERS = {
     "chroma": ChromaDecoder,
-    "partials": partials.PartialsDecoder,
-    "grain": grain.GrainDecoder,
-    "clip": clip.ClipDecoder,
-    "gan": gan.GanDecoder,
-    "dcgan": gan.GanDecoder,
-    "halves": gan.GanDecoder,
+    "partials": PartialsDecoder,
+    "grain": GrainDecoder,
+    "clip": ClipDecoder,
+    "gan": GanDecoder,
+    "dcgan": GanDecoder,
+    "halves": GanDecoder,
 }
 
 

@@ -14,10 +14,10 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.train import checkpoint
-from timbrel.train.families import trained
+from timbrel.train.families.classifier.network import Block
+from timbrel.train.families.invert.network import Inverter, brought
+from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
-from timbrel.train.models.classifier import Block
-from timbrel.train.models.invert import Inverter, brought
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -1,0 +1,1 @@
+"""The chroma family: graphs, report and study."""

@@ -1,0 +1,21 @@
+"""Describes the family to export, reports and `make`."""
+
+from ....train.batches.frames import is_tonal
+from ...first_preset import first_scale
+from ..family import ExportFamily
+from .graphs import chroma_graphs
+from .report import report
+
+FAMILIES = {
+    "chroma": ExportFamily(
+        chroma_graphs,
+        report,
+        "tuned-8",
+        "keys will choose the note, knobs the colour",
+        first_scale,
+        "scale.wav",
+        lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
+        played=True,
+        unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
+    ),
+}

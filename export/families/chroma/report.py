@@ -1,0 +1,335 @@
+"""A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ....host.errors import UserError
+from ....host.patch.library import Patch
+from ....host.units import PITCH_CLASSES, note_name
+from ....train.batches.frames import sources
+from ....train.corpus.store import Clip, Corpus, Split
+from ....train.families.chroma.network import ChromaAutoencoder
+from ....train.families.chroma.recipe import ChromaRecipe
+from ....train.metrics.distribution_distance import frechet
+from ....train.run import Run
+from ...fidelity.comparison import NOTES, Comparison, beside
+from ...knobs.arrange import Arranged, arranged, checked, ground
+from ...measures import frames as measures
+from ...measures import keys
+from ...measures.likeness import mel_levels
+from ...measures.recordings import recordings
+from ...measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
+from ...reports.figures import frames as figures
+from ...reports.picture import Picture
+from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
+from ...reports.verdict import chroma as verdict
+from .page import page
+
+TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
+TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
+KEY_CODES = 512  # training codes decoded on every key: with twelve keys, shares to 0.2 %
+MESH_POINTS = 4096  # codes that the latents' span is sampled at; about, for a regular mesh
+HEARD_CODES = 32  # codes listened to on every key: with twelve keys, shares to 1 %
+PICTURED_FRAMES = 8
+PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The run, its corpus and its samples: what all parts of an evaluation look at.
+
+    The latents of ``network`` are in the order that they have in a model that is exported: that of ``knobs``.
+    """
+
+    run: Run
+    recipe: ChromaRecipe
+    corpus: Corpus
+    network: ChromaAutoencoder
+    folded: bool
+    train: Sample
+    test: Sample
+    rng: np.random.Generator
+    knobs: Arranged | None
+
+
+def report(
+    run: Run,
+    network: ChromaAutoencoder,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    exported: Callable[[], Patch] | None = None,
+    instrument: Path | None = None,
+    heard: str | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them.
+
+    Args:
+        exported: gives the run's model with its first preset, whose notes are compared with recordings where keys
+            choose the note; None leaves that out.
+        instrument: the folder in which the report is to lie, beside a preset; None where it lies by itself.
+        heard: the sound file of the instrument beside the page, if there is one.
+    """
+    say(0.0, "cutting frames")
+    work = _prepare(run, network)
+    say(0.3, "decoding the test frames")
+    found, pictures, sounds = _figures(work, checkpoint, step, say)
+    alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
+    if exported is None or not (work.folded and network.conditioned and alive):
+        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
+    notes = _notes(work, exported(), say)
+    if notes is None:
+        found["notes"] = None
+        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
+    found["notes"] = notes.found
+    pictures, sounds = [*pictures, *notes.pictures], [*sounds, *notes.sounds]
+    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds), heard), notes.pages)
+
+
+def _notes(work: _Work, patch: Patch, say: Progress) -> Comparison | None:
+    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
+
+
+def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
+    recipe = run.recipe
+    assert isinstance(recipe, ChromaRecipe)
+    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
+    folded = settings.fold is not None and run.info.tonal
+    train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
+    if train is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    splits: tuple[Split, ...] = ("test", "val")
+    others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in splits)
+    test = next((sample for sample in others if sample is not None), None)
+    if test is None:
+        part = [train.sources[i] for i in chosen(len(train), TEST_FRAMES, rng)]
+        test = cut(corpus, "train", part, settings, folded, train.found)
+    knobs = arranged(network, recipe, corpus, run.info.tonal)
+    network = network if knobs is None else knobs.network
+    return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
+
+
+def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
+    reconstruction, pictures, sounds = _reconstruction(work)
+    codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
+    latents, latent_pictures = _latents(work, codes)
+    distance = _spectral_distance(work, latents)
+    say(0.4, "trying the keys")
+    obeyed, key_pictures = _keys(work, codes, latents)
+    loss = losses(work.run, work.recipe.loss)
+    loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], step)] if loss["steps"] else []
+    test = work.test
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": {
+            "recipe": work.recipe.name,
+            "corpus": work.run.info.corpus_name,
+            "checkpoint": which,
+            "step": step,
+            "tonal": work.run.info.tonal,
+            "octave": work.recipe.frames.fold if work.folded else None,
+        },
+        "split": test.split,
+        "clips": int(test.clips.max()) + 1,
+        "frames": len(test),
+        "frames_in_split": test.found,
+        "sounds": listed(sounds),
+        "recordings": recordings(work.corpus),
+        "reconstruction": reconstruction,
+        "spectral_distance": distance,
+        "keys": obeyed,
+        "latents": latents,
+        "knobs": _checked(work),
+        "loss": loss,
+    }
+    found["verdict"], found["shortcomings"] = verdict(found)
+    return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
+
+
+def _checked(work: _Work) -> Figures | None:
+    """Return whether knobs do on the test frames what they are named for; None where they have no names."""
+    if work.knobs is None:
+        return None
+    ends = work.knobs.ground.low, work.knobs.ground.high
+    return checked(work.knobs, ground(work.network, work.recipe, work.test, ends), work.test.split)
+
+
+def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[ReportSound]]:
+    settings, network, test = work.recipe.frames, work.network, work.test
+    means = _means(work)
+    latents = encode(network, test.spectra, test.pitch_classes)
+    decoded = decode(network, latents, test.pitch_classes)
+    found = {
+        "same_key": measures.reconstruction(test.spectra, decoded, test.clips, means[test.pitch_classes]),
+    }
+    if _moves(work):
+        other = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
+        asked = on_keys(work.corpus, test.sources, other, settings)
+        found["another_key"] = measures.reconstruction(asked, decode(network, latents, other), test.clips, means[other])
+    few = _spread(test)
+    titles = [_title(test, i, work.folded) for i in few]
+    clip = _typical(work, decoded)
+    pictures = [
+        figures.reconstructions(test.spectra[few], decoded[few], titles, settings.sample_rate),
+        _spectrogram(work, clip),
+    ]
+    return found, pictures, _sounds(work, clip)
+
+
+def _moves(work: _Work) -> bool:
+    """Return whether the network learned to decode a sound on another key than it was encoded on."""
+    return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
+
+
+def _means(work: _Work) -> Array:
+    """The mean training spectrum of each pitch class, with every frame on a second key where training moved it."""
+    train = work.train
+    if not _moves(work):
+        return measures.mean_spectra(train.spectra, train.pitch_classes)
+    other = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
+    moved = on_keys(work.corpus, train.sources, other, work.recipe.frames)
+    return measures.mean_spectra(np.concatenate([train.spectra, moved]), np.concatenate([train.pitch_classes, other]))
+
+
+def _spread(sample: Sample) -> list[int]:
+    """A frame of each of a few sounds, for a picture; notes of one recording are different sounds."""
+    sounds: dict[tuple[str, int], list[int]] = {}
+    for i, source in enumerate(sample.sources):
+        note = round(source.note) if np.isfinite(source.note) else -1
+        sounds.setdefault((source.clip.label or source.clip.name, note), []).append(i)
+    frames = [of_one[len(of_one) // 2] for of_one in sounds.values()]
+    return [frames[int(i)] for i in np.linspace(0, len(frames) - 1, min(PICTURED_FRAMES, len(frames)))]
+
+
+def _title(sample: Sample, index: int, folded: bool) -> str:
+    source = sample.sources[index]
+    key = PITCH_CLASSES[sample.pitch_classes[index]]
+    note = note_name(round(source.note)) if np.isfinite(source.note) else key
+    moved = f", moved to {key}" if folded else ""
+    return f"{_short(source.clip.label or source.clip.name)} · {note}{moved}"
+
+
+def _short(name: str, longest: int = 30) -> str:
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+
+
+def _typical(work: _Work, decoded: Array) -> Clip:
+    """Return the clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
+    test = work.test
+    errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
+    middle = int(np.argsort(errors)[len(errors) // 2])
+    return test.sources[int(np.argmax(test.clips == middle))].clip
+
+
+def _sounds(work: _Work, clip: Clip) -> list[ReportSound]:
+    settings = work.recipe.frames
+    pair = resynthesised(work.corpus, clip, work.network, settings, work.folded, PICTURED_SECONDS)
+    moved = " and moved back to its pitch" if work.folded else ""
+    captions = {
+        "source": f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
+        "remade": f"What the model made of it: encoded, decoded{moved}, with the source’s levels and phases.",
+    }
+    return [
+        ReportSound(name, caption, sound, settings.sample_rate)
+        for (name, caption), sound in zip(captions.items(), pair, strict=True)
+    ]
+
+
+def _spectrogram(work: _Work, clip: Clip) -> Picture:
+    settings, test = work.recipe.frames, work.test
+    last = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
+    cuts = sources(work.corpus, test.split, settings, tonal=work.folded)
+    whole = [source for source in cuts if source.clip.name == clip.name and source.start <= max(last, 0)]
+    sample = cut(work.corpus, test.split, whole, settings, work.folded, test.found)
+    again = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
+    times = np.array([source.start for source in whole]) / settings.sample_rate
+    hop_seconds = settings.hop_length / settings.sample_rate
+    title = _short(clip.label or clip.name)
+    return figures.spectrogram(sample.spectra, again, times, hop_seconds, title, settings.sample_rate)
+
+
+def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
+    found = measures.latent_figures(codes, _divergence(work))
+    low, high = _ends(found)
+    pictures = [figures.histograms(codes, low, high)]
+    if codes.shape[1] > 1:
+        pictures.insert(0, figures.embedding(codes, work.train.pitch_classes))
+        pictures.append(figures.correlation(found["correlation"]))
+    return found, pictures
+
+
+@torch.no_grad()
+def _divergence(work: _Work) -> Array | None:
+    """Return the mean divergence of training frames' codes from the standard normal prior, in nats: [latents]."""
+    one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
+    mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
+    if log_variance is None:
+        return None
+    each: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
+    return each
+
+
+def _spectral_distance(work: _Work, latents: Figures) -> Figures:
+    """Fréchet distances of mel bands, each to the test frames: of random codes, also against training's own frames.
+
+    Random codes and training frames are as many and on the same pitch classes, or their ratio would compare keys: on
+    those of the test frames where recordings can be moved there, else on the training frames' own.
+    """
+    rate, test = work.recipe.frames.sample_rate, work.test
+    low, high = _ends(latents)
+    drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
+    picked = work.rng.integers(len(work.train), size=len(test))
+    if work.folded:
+        classes = test.pitch_classes
+        train = on_keys(work.corpus, [work.train.sources[i] for i in picked], classes, work.recipe.frames)
+    else:
+        train, classes = work.train.spectra[picked], work.train.pitch_classes[picked]
+    sets = {
+        "train": train,
+        "reconstruction": decode(
+            work.network, encode(work.network, test.spectra, test.pitch_classes), test.pitch_classes
+        ),
+        "generated": decode(work.network, drawn, classes),
+    }
+    wanted = mel_levels(test.spectra, rate)
+    found: Figures = {name: frechet(mel_levels(spectra, rate), wanted) for name, spectra in sets.items()}
+    found["ratio"] = found["generated"] / found["train"] if test.split != "train" and found["train"] else None
+    return found
+
+
+def _ends(latents: Figures) -> tuple[list[float], list[float]]:
+    dimensions = latents["dimensions"]
+    return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
+
+
+def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
+    """Measure whether keys are obeyed, for the corpus and all over the latents; None where decoding has no key."""
+    if not work.network.conditioned:
+        return None, []
+    settings = work.recipe.frames
+    low, high = _ends(latents)
+    real = codes[chosen(len(codes), KEY_CODES, work.rng)]
+    mesh = keys.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
+    asked = keys.trained_classes(work.train.pitch_classes, settings, work.folded)
+    found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
+    answers: dict[int, Ints] = {}
+    for place, points in (("training_codes", real), ("mesh", mesh)):
+        answers = {k: keys.strongest(work.network, points, k, settings) for k in asked}
+        heard = points[chosen(len(points), HEARD_CODES, work.rng)]
+        tonal = work.run.info.tonal
+        found[place] = {
+            "codes": len(points),
+            "strongest": keys.obedience(answers),
+            "sounding": keys.sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
+        }
+    shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
+    pictures = [figures.key_bars(*shares)]
+    if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
+        pictures.append(figures.square(answers, low, high))
+    return found, pictures

@@ -1,0 +1,297 @@
+"""The study of chroma: the tables, figures and claims of Colonel & Keene (2020) on corpora that anyone can make.
+
+DIR/runs/CORPUS-RECIPE-SEED/     a run, and beside its checkpoints:
+    figures.json, codes.npz      what was measured of it
+    model.onnx                   its exported file, where a mesh goes through it
+    mesh.json, mesh.npz          what the mesh gave
+DIR/report/                      index.html, report.json and pictures
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....host.contract.model import Model
+from ....host.errors import UserError
+from ....host.files import check_new_folder, replacing, replacing_folder
+from ....host.progress import Display
+from ....host.units import PITCH_CLASSES
+from ....train.batches.frames import is_tonal
+from ....train.corpus.split import SPLITS
+from ....train.corpus.store import Corpus
+from ....train.families.chroma.recipe import ChromaRecipe
+from ....train.families.table import FAMILIES
+from ....train.loop import RunOptions
+from ....train.recipes.load import load_recipe
+from ....train.run import Run
+from ...export import export
+from ...reports.picture import Picture
+from ...study.runs import StudyProgress, check_run, train
+from .study_claims import Named, verdicts
+from .study_figures import LatentPanel, accounting, embeddings
+from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
+from .study_page import page, signed
+from .study_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions, Job
+
+Figures = dict[str, Any]
+FORMAT = 1
+OPERATIONS = 1e11  # a second, about, of one core; the progress display corrects it
+MEASURING_SECONDS = 10.0  # about, of one run
+
+
+def study(asked: ChromaStudyOptions, display: Display) -> bool:
+    """Train and measure what the tables compare, and write the report; what is finished is not made again.
+
+    Returns:
+        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+
+    Raises:
+        UserError: a corpus, a recipe or the folder cannot be used.
+        Failure: a run diverged, a file is not what was trained, or the disk is full.
+    """
+    tables = _tables(asked)
+    jobs = _jobs(asked, tables)
+    frames = {name: _check_corpus(name, asked.corpora[name], jobs) for name in {job.corpus for job in jobs}}
+    if not (asked.folder / "runs").is_dir():
+        check_new_folder(asked.folder)
+    for job in jobs:
+        check_run(job.folder, job.recipe, asked.corpora[job.corpus])
+    for line in _left_out(asked, tables):
+        display.say(line)
+    display.stage("study chroma")
+    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
+    options = RunOptions(asked.accelerator, asked.devices)
+    for job in jobs:
+        course.begin(job.folder.name)
+        if not _make(job, frames[job.corpus], asked, options, course):
+            display.say(f"stopped, all is saved; the same command goes on with {job.folder}")
+            return False
+    _write(asked, tables, jobs)
+    return True
+
+
+def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
+    """Return the rows of the tables asked for whose corpus is given."""
+    found = {
+        name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
+    }
+    if not any(found.values()):
+        needed = dict.fromkeys(corpus for name in asked.tables for corpus, _ in TABLES[name])
+        raise UserError(
+            f"--tables {','.join(asked.tables)} need corpora that are not given; "
+            f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed)}"
+        )
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[str]:
+    """Return what is not made, and the corpus that it lacks, in lines."""
+    lines = []
+    for name in asked.tables:
+        lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in asked.corpora)
+        if lacking:
+            what = f"table {name} lacks its rows on" if name in tables else f"table {name} is left out: it is on"
+            missing = " and ".join(f"--corpus {corpus}=" for corpus in lacking)
+            lines.append(f"{what} {' and '.join(lacking)}, and {missing} is not given")
+    return lines
+
+
+def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
+    """Return all networks of one seed, then those of the next: a study that is stopped has whole tables."""
+    jobs = []
+    for seed in range(asked.seeds):
+        changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
+        for corpus, name in dict.fromkeys(row for rows in tables.values() for row in rows):
+            recipe = load_recipe(name, changes)
+            assert isinstance(recipe, ChromaRecipe)
+            folder = asked.folder / "runs" / f"{corpus}-{name}-{seed}"
+            jobs.append(Job(corpus, recipe, folder, (corpus, name) in tables.get("5", ())))
+    return jobs
+
+
+def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
+    """Return how many training frames a corpus has, about.
+
+    Raises:
+        UserError: no corpus, another rate than the recipes', a part without clips, or no pitch.
+    """
+    corpus = Corpus.open(folder)
+    frames = next(job.recipe.frames for job in jobs if job.corpus == name)
+    if corpus.rate != frames.sample_rate:
+        raise UserError(
+            f"corpus {folder} is at {corpus.rate} Hz, the recipes want {frames.sample_rate}; "
+            f"build it with --rate {frames.sample_rate}"
+        )
+    for split in SPLITS:
+        if not corpus.clips(split):
+            patches = len({clip.group for clip in corpus.clips()})
+            raise UserError(
+                f"corpus {folder} has no clip in its part {split!r} (patches: {patches}); the study needs some in "
+                f"each of {', '.join(SPLITS)}: build it from more patches, with --split 0.875/0.0625/0.0625"
+            )
+    if not is_tonal(corpus):
+        raise UserError(
+            f"corpus {folder} has no pitch in most of its sound, but --corpus {name} must say which notes sound; "
+            "give recordings of single notes"
+        )
+    return round(corpus.seconds("train") * corpus.rate / frames.hop_length)
+
+
+def _seconds(job: Job, frames: int, asked: ChromaStudyOptions) -> tuple[float, float, float]:
+    """Return about how long training, measuring and the mesh of a job take; 0 for what is finished."""
+    training = job.recipe.training
+    weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
+    steps = training.steps or (training.epochs or 1) * frames / training.batch_size
+    rows = len(PITCH_CLASSES) * asked.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
+    trained = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward
+    meshed = weights * rows / OPERATIONS  # half of the weights, two operations
+    due = not _read(job, "figures.json")
+    return trained * due, MEASURING_SECONDS * due, meshed * _mesh_is_due(job, asked)
+
+
+def _mesh_is_due(job: Job, asked: ChromaStudyOptions) -> bool:
+    figures, found = _read(job, "figures.json"), _read(job, "mesh.json")
+    if not job.meshed or (figures and figures["dead"]):
+        return False
+    return found is None or found["mesh"] != asked.sides[job.recipe.network.latents]
+
+
+def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions, course: StudyProgress) -> bool:
+    """Train, measure and mesh what is not yet; return whether training came to its end."""
+    parts = _seconds(job, frames, asked)
+    total = max(sum(parts), 1e-9)
+    trained, measured = parts[0] / total, (parts[0] + parts[1]) / total
+    if not _read(job, "figures.json"):
+        if not train(job.recipe, asked.corpora[job.corpus], job.folder, options, course, trained):
+            return False
+        course.update(trained, "measuring")
+        figures, codes = measure(Run.open(job.folder))
+        _save(job.folder / "codes.npz", latents=codes.latents, notes=codes.notes)
+        _dump(job.folder / "figures.json", figures)
+    if _mesh_is_due(job, asked):
+        _account(job, asked, lambda share: course.update(measured + (1 - measured) * share, "mesh"))
+    return True
+
+
+def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
+    """Send the mesh through the exported file, on each pitch class that the corpus's notes have."""
+    figures = _read(job, "figures.json")
+    assert figures is not None
+    notes: list[int] = figures["notes"]
+    file = job.folder / "model.onnx"
+    export(Run.open(job.folder), file, weights="float32", overwrite=True)
+    model = Model(file)
+    latents = job.recipe.network.latents
+    side = asked.sides[latents]
+    points = mesh(side, latents)
+    answers: dict[int, Answers] = {}
+    for i, note in enumerate(notes):
+        answers[note] = strongest(model, points, note, functools.partial(_within, progress, i, len(notes)))
+    if latents == 2:
+        _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
+    _dump(job.folder / "mesh.json", accuracy(answers, side, latents))
+
+
+def _write(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
+    runs: dict[Named, list[Figures]] = {}
+    for job in jobs:
+        figures = _read(job, "figures.json")
+        assert figures is not None
+        runs.setdefault((job.corpus, job.recipe.name), []).append(
+            {"seed": job.seed, **figures, "mesh": _read(job, "mesh.json") if job.meshed else None}
+        )
+    claims, undecided = verdicts(runs)
+    found: Figures = {
+        "format": FORMAT,
+        "study": "chroma",
+        "seeds": asked.seeds,
+        "epochs": jobs[0].recipe.training.epochs,
+        "corpora": {name: _corpus(asked.corpora[name]) for name in dict.fromkeys(job.corpus for job in jobs)},
+        "left_out": _left_out(asked, tables),
+        "claims": claims,
+        "undecided": undecided,
+        "tables": {name: [list(row) for row in rows] for name, rows in tables.items()},
+        "runs": [{"corpus": c, "recipe": r, **run} for (c, r), each in runs.items() for run in each],
+    }
+    pictures = _pictures(tables, jobs, runs)
+    with replacing_folder(asked.folder / "report") as folder:
+        for picture in pictures:
+            picture.save(folder)
+        _dump(folder / "report.json", found)
+        (folder / "index.html").write_text(page(found, runs, pictures), encoding="utf-8")
+
+
+def _corpus(folder: Path) -> Figures:
+    corpus = Corpus.open(folder)
+    parts = {split: corpus.clips(split) for split in SPLITS}
+    return {
+        "name": corpus.name,
+        "seconds": corpus.seconds(),
+        "patches": {split: len({clip.group for clip in clips}) for split, clips in parts.items()},
+    }
+
+
+def _pictures(
+    tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job], runs: Mapping[Named, Sequence[Figures]]
+) -> list[Picture]:
+    """Figures 2 to 5, of the first seed."""
+    first = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
+    pictures = []
+    for number, (table, corpus) in EMBEDDINGS.items():
+        if table in tables:
+            panels = [_panel(first[corpus, name], runs[corpus, name][0]) for _, name in tables[table]]
+            caption = (
+                f"Figure {number}: training codes on {corpus}, coloured by the note that sounded; r is the correlation "
+                "of the two latents."
+            )
+            pictures.append(embeddings(number, caption, panels))
+    for number, corpus in ACCOUNTS.items():
+        for name in ("chroma-2", "tuned-2"):
+            job = first.get((corpus, name))
+            if job and job.meshed and (job.folder / "mesh.npz").exists():
+                with np.load(job.folder / "mesh.npz") as kept:
+                    answers = {PITCH_CLASSES.index(note): kept[note] for note in kept.files}
+                caption = (
+                    f"Figure {number}{'' if name == 'chroma-2' else f', the same of {name}'}: the strongest pitch "
+                    f"class all over the latent square of {name} on {corpus}, for each one asked; mismatches are "
+                    "hatched."
+                )
+                suffix = "" if name == "chroma-2" else "-tuned"
+                pictures.append(accounting(f"figure-{number}{suffix}", caption, answers))
+    return pictures
+
+
+def _panel(job: Job, figures: Figures) -> LatentPanel:
+    row, column, words = PANELS[job.recipe.name]
+    with np.load(job.folder / "codes.npz") as kept:
+        codes = TrainingCodes(kept["latents"], kept["notes"])
+    r = figures["latents"]["correlation"][0][1]
+    return LatentPanel(row, column, f"{words}: r = {signed(r)}", codes)
+
+
+def _read(job: Job, name: str) -> Figures | None:
+    """Return what was found of a run before."""
+    file = job.folder / name
+    if not file.exists():
+        return None
+    found: Figures = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _dump(path: Path, found: Figures) -> None:
+    with replacing(path, overwrite=True) as file:
+        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _within(progress: Callable[[float], None], part: int, parts: int, share: float) -> None:
+    """Tell of a share of one of several equal parts of the work."""
+    progress((part + share) / parts)
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    with replacing(path, overwrite=True) as file:
+        np.savez_compressed(file, **arrays)

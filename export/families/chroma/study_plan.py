@@ -1,0 +1,133 @@
+"""The plan of the study of chroma: its options, and the runs that it takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ....host.errors import UserError, nearest
+from ....train.families.chroma.recipe import ChromaRecipe
+from .study_claims import OCTAVE, OCTAVES, VIOLIN, Named
+
+CORPORA = (OCTAVE, OCTAVES, VIOLIN)
+SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by their number: section V-A
+LARGEST_MESH = 10_000_000  # points: 320 MB of codes
+
+
+def _rows(corpora: Sequence[str], *recipes: str) -> tuple[Named, ...]:
+    return tuple((corpus, recipe) for corpus in corpora for recipe in recipes)
+
+
+# By name: corpus and recipe of each row, the tuned recipe beside the paper's. The beta-VAE has no table in the paper.
+TABLES: dict[str, tuple[Named, ...]] = {
+    "1": _rows([OCTAVES], "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-8-lrelu", "tuned-8"),
+    "2": _rows([OCTAVE], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
+    "3": _rows([VIOLIN], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
+    "4": _rows([OCTAVE, VIOLIN], "chroma-3-noskip", "chroma-3", "tuned-3"),
+    "5": _rows([OCTAVE, VIOLIN], "chroma-2", "chroma-3", "chroma-8", "tuned-2", "tuned-3", "tuned-8"),
+    "vae": _rows([OCTAVE], "chroma-8-vae-noskip", "chroma-8-vae", "chroma-8", "tuned-8"),
+}
+EMBEDDINGS = {2: ("2", OCTAVE), 3: ("3", VIOLIN)}  # by figure: table and corpus
+ACCOUNTS = {4: OCTAVE, 5: VIOLIN}
+PANELS = {
+    "chroma-2-lrelu-noskip": (0, 0, "LReLU, no skip"),
+    "chroma-2-lrelu": (0, 1, "LReLU, skip"),
+    "chroma-2-noskip": (1, 0, "sigmoid, no skip"),
+    "chroma-2": (1, 1, "sigmoid, skip"),
+    "tuned-2": (1, 2, "tuned-2"),
+}
+
+
+@dataclass(frozen=True)
+class ChromaStudyOptions:
+    """The settings that the study was asked for.
+
+    Args:
+        corpora: folders by their part in the paper, of `CORPORA`.
+        folder: the study's own.
+        tables: of `TABLES`; all by default.
+        changes: ``key=value``, to all recipes.
+        seeds: how many times each network is trained, with seeds from 0.
+        epochs: of each network; 300, the paper's, by default.
+        sides: points of a mesh along each of two, three and eight latents.
+    """
+
+    corpora: Mapping[str, Path]
+    folder: Path
+    tables: Sequence[str] = tuple(TABLES)
+    changes: Sequence[str] = ()
+    seeds: int = 3
+    epochs: int = 300
+    sides: Mapping[int, int] = field(default_factory=lambda: SIDES)
+    accelerator: str = "auto"
+    devices: int = 1
+
+
+class Job(NamedTuple):
+    """A network to train and measure; ``meshed`` where table V has it."""
+
+    corpus: str
+    recipe: ChromaRecipe
+    folder: Path
+    meshed: bool
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of its training."""
+        return self.recipe.training.seed
+
+
+def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
+    """Folders by their part from ``"octave=DIR"`` and the like.
+
+    Raises:
+        UserError: not of that form, an unknown part, or one named twice.
+    """
+    corpora: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not folder or name not in CORPORA:
+            raise UserError(
+                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(CORPORA)}{nearest(name, CORPORA)}"
+            )
+        if name in corpora:
+            raise UserError(f"--corpus {name} is given twice, as {corpora[name]} and {folder}; give it once")
+        corpora[name] = Path(folder)
+    return corpora
+
+
+def parse_tables(text: str) -> list[str]:
+    """Tables from ``"1,2"``.
+
+    Raises:
+        UserError: one is unknown or named twice.
+    """
+    names = [part.strip() for part in text.split(",")]
+    for number, name in enumerate(names):
+        if name not in TABLES:
+            raise UserError(f"--tables {text!r}: no table is named {name!r}; choose from {','.join(TABLES)}")
+        if name in names[:number]:
+            raise UserError(f"--tables {text!r} names {name} twice; name it once")
+    return names
+
+
+def parse_mesh(text: str) -> dict[int, int]:
+    """Points along each of two, three and eight latents from ``"350,50,5"``.
+
+    Raises:
+        UserError: not three whole numbers from 2 on, or a mesh of more points than memory holds.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(SIDES) or not all(part.isdecimal() and len(part) < 6 and int(part) >= 2 for part in parts):
+        raise UserError(
+            f"--mesh {text!r} must be three whole numbers from 2 on: points along each of 2, 3 and 8 latents, "
+            "such as 350,50,5"
+        )
+    sides = dict(zip(SIDES, map(int, parts), strict=True))
+    for latents, side in sides.items():
+        if side**latents > LARGEST_MESH:
+            raise UserError(
+                f"--mesh {text!r}: {side} points along {latents} latents are {side**latents} in all, "
+                f"{LARGEST_MESH} are allowed; give fewer"
+            )
+    return sides

@@ -1,0 +1,1 @@
+"""The classifier family: graphs, report and study."""

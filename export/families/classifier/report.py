@@ -1,0 +1,92 @@
+"""A run of the classifier family becomes figures and a page: how many clips it takes for what they are."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from ....host.errors import UserError
+from ....train.corpus.store import Clip, Corpus, Split
+from ....train.families.classifier.batches import clips_of, labelled
+from ....train.families.classifier.network import Classifier
+from ....train.families.classifier.recipe import ClassifierRecipe
+from ....train.run import Run
+from ...reports.figures.frames import loss_curve
+from ...reports.page import SPLITS, faint, report_page, shown, table
+from ...reports.picture import Picture
+from ...reports.report import FORMAT, Figures, Progress, Report, about
+from ...reports.verdict import classifier as verdict
+from ...reports.verdict import percent
+
+Ints = npt.NDArray[np.int64]
+
+FALLBACKS: tuple[Split, ...] = ("test", "val", "train")
+
+
+def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
+    """Return the figures and the page of a run of the classifier family, as `evaluate` wants them.
+
+    Raises:
+        UserError: no clip of the corpus has one of the labels that the network knows.
+    """
+    assert isinstance(run.recipe, ClassifierRecipe)
+    corpus, words = run.corpus(), run.recipe.network.words
+    split, clips = _heard(corpus, words)
+    say(0.2, "listening")
+    confusion = confused(network, corpus, clips)
+    right, logged = np.diag(confusion), run.logged()
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())),
+        "split": split,
+        "clips": len(clips),
+        "clips_without_label": len(corpus.clips(split)) - len(clips),
+        "words": words,
+        "accuracy": float(right.sum() / len(clips)),
+        "accuracies": [float(hit / all_) if all_ else None for hit, all_ in zip(right, confusion.sum(1), strict=True)],
+        "confusion": confusion.tolist(),
+        "loss": {"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
+    }
+    found["verdict"], found["shortcomings"] = verdict(found)
+    loss = found["loss"]
+    pictures = [loss_curve(loss["steps"], loss["terms"], step)] if logged else []
+    return Report(found, pictures, [], _page(found, pictures))
+
+
+def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
+    """Return how many clips of each label are taken for each: [labels, labels], what they are by row."""
+    audio = clips_of(corpus, clips, network.clip_length)
+    taken = network.judge(audio, corpus.rate).posteriors.argmax(1)
+    counts = np.zeros((len(network.words),) * 2, np.int64)
+    np.add.at(counts, ([network.words.index(clip.label) for clip in clips], taken), 1)
+    return counts
+
+
+def _heard(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
+    """Return the first split with clips that have one of the labels, and these clips."""
+    for split in FALLBACKS:
+        if clips := labelled(corpus, split, words):
+            return split, clips
+    raise UserError(
+        f"corpus {corpus.folder} has no clip with a label that the run knows ({', '.join(words)}); "
+        "build it with the labels that it was trained with"
+    )
+
+
+def _page(found: Figures, pictures: Sequence[Picture]) -> str:
+    run, words = found["run"], found["words"]
+    basis = (
+        f"Measured on {found['clips']} clips of {SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint "
+        f"(step {run['step']})."
+    )
+    rows = [
+        [escape(word), "–" if share is None else percent(share), *(str(count) if count else "·" for count in counts)]
+        for word, share, counts in zip(words, found["accuracies"], found["confusion"], strict=True)
+    ]
+    confusion = table(["", "Right", *map(escape, words)], rows, len(words) + 1, "narrow")
+    note = faint("Each row has the clips of a label, each column what they were taken for.")
+    taken = {"What is taken for what": confusion + note}
+    return report_page(found, {}, taken, {"Training": shown(pictures)("loss")}, basis)

@@ -1,0 +1,1 @@
+"""The clip family: graphs, report and study."""

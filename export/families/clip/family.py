@@ -1,0 +1,21 @@
+"""Describes the family to export, reports and `make`."""
+
+from ....train.families.clip.batches import hit_changes
+from ...first_preset import first_kit
+from ..family import ExportFamily
+from .graphs import clip_graphs
+from .report import report
+
+FAMILIES = {
+    "clip": ExportFamily(
+        clip_graphs,
+        report,
+        "tuned-clip",
+        "a kit, with hits or words on its keys and knobs that bend them",
+        first_kit,
+        "kit.wav",
+        hit_changes,
+        judged=True,
+        whole=True,
+    ),
+}

@@ -1,0 +1,126 @@
+"""The two graphs of an autoencoder of whole short sounds, as the contract wants them."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....host.contract.card import NormalPrior
+from ....host.errors import UserError
+from ....train.corpus.store import Corpus
+from ....train.families.clip.batches import hits
+from ....train.families.clip.network import ClipAutoencoder
+from ....train.families.clip.recipe import HitRecipe
+from ...describe import CODES, SEED, EncodedFrames
+from ...graphs import Graphs
+
+ROWS = 256  # clips encoded at a time
+MOMENT_SECONDS = 0.4  # of a clip, whose loudness counts: BS.1770's momentary loudness
+CLIP_LEVEL = 0.1  # the root mean square of that, as a host plays voices: -20 dB
+LEAST = 1e-12  # power of a clip that is silent
+EXACT = 1 << 14  # numbers of a matrix: those of the map of codes, taken one way and back, keep single precision
+
+
+class ClipDecoder(nn.Module):
+    """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips as loud as each other.
+
+    The network learns clips whose loudest mel band is 1: of these a kick is 20 dB softer than a hat. Here the loudest
+    0.4 s of each clip, weighted as BS.1770 weights them, have one level: velocity alone makes hits soft.
+    """
+
+    weights: Tensor
+
+    def __init__(self, network: ClipAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+        seen, rate = network.features, network.features.sample_rate
+        hertz = np.arange(seen.transform // 2 + 1) * rate / seen.transform
+        self.register_buffer("weights", torch.from_numpy(k_weights(hertz)).float())
+        self.hops = max(1, round(MOMENT_SECONDS * rate / seen.hop))
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        frame = self.network.decode(latent, label)
+        return frame / (self._loudest(frame) / CLIP_LEVEL)
+
+    def _loudest(self, frame: Tensor) -> Tensor:
+        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
+        seen = self.network.features
+        hops = seen.spectra - 1
+        power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
+        audible = (power @ self.weights) / power.sum(2).clamp_min(LEAST)
+        parts = frame[:, -seen.points :].reshape(-1, hops, seen.points // hops).square().mean(2)
+        moment = min(self.hops, hops)
+        moments = F.avg_pool1d((parts * audible)[:, None], moment, 1)[:, 0] * (moment / self.hops)
+        loudest: Tensor = moments.amax(1, keepdim=True).clamp_min(LEAST).sqrt()
+        return loudest
+
+
+def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the weights of power at frequencies in BS.1770's K-weighting, within 0.05 dB from 20 Hz to 20 kHz."""
+    high_pass = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
+    shelf = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
+    weights: npt.NDArray[np.float64] = high_pass * shelf
+    return weights
+
+
+class ClipEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
+
+    def __init__(self, network: ClipAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self.network.encode(self.network.features(audio)[0])
+
+
+class Listener(ClipEncoder):
+    """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        features = self.network.features(audio)[0]
+        return self.network.encode(features), self.network.heard(features)
+
+
+@torch.no_grad()
+def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graphs of an autoencoder of clips, and codes of training clips drawn from all over the corpus, in order.
+
+    Raises:
+        UserError: no training clip sounds.
+    """
+    words = recipe.network.words
+    found = hits(corpus, "train", words)
+    if not found.clips:
+        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(found.clips))[:CODES])
+    codes = np.concatenate(
+        [
+            network.encode(
+                network.features(torch.from_numpy(found.take(corpus, part, recipe.frames.frame_length)))[0]
+            ).numpy()
+            for part in np.array_split(chosen, -(-len(chosen) // ROWS))
+        ]
+    )
+    clips = [found.clips[index] for index in chosen]
+    return Graphs(
+        decoder=ClipDecoder(network),
+        encoder=Listener(network) if words else ClipEncoder(network),
+        encoder_labels=bool(words),
+        exact=EXACT,
+        decoder_chroma=False,
+        encoder_chroma=False,
+        codes=EncodedFrames(codes, [clip.label if words else clip.name for clip in clips]),
+        card={
+            "kind": "clip",
+            "domain": "magnitude",
+            "hop_length": network.features.hop,
+            "transform_length": network.features.transform,
+            "envelope_points": network.features.points,
+            "window": "hann",
+            "prior": NormalPrior(normal=(0.0, 1.0)),
+            "chroma": None,
+            "labels": words,
+        },
+    )

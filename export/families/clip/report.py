@@ -1,0 +1,258 @@
+"""A run whose network makes whole clips becomes figures, pictures and a page, measured on clips it never heard."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel
+
+from ....host.errors import UserError
+from ....host.kinds.clip.spectra import SpectraSound
+from ....host.resynthesis.log_mel import distance_db, log_mel
+from ....train.corpus.store import Corpus, Split
+from ....train.families.clip.batches import hits
+from ....train.families.clip.network import ClipAutoencoder
+from ....train.families.clip.recipe import HitRecipe
+from ....train.gan_health import collapsed
+from ....train.metrics.generated import Judge, Recordings
+from ....train.metrics.loudness import attack_seconds, envelope_distance_db
+from ....train.run import Run
+from ...reports.figures import clips as clip_figures
+from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, about, listed, losses
+from ...reports.verdict import FEWEST
+from ...reports.verdict import clip as verdict
+from .page import page
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+MOST = 1024  # clips of a split that are looked at: medians to a part in a hundred
+SAMPLES = 1 << 25  # of them together, at the most: 134 MB
+SHOWN = 6  # clips to see and to hear
+ROWS = 64  # clips at a time
+HEALTH = ("estimate", "diversity", "frechet")  # what training logs of a contest beside its losses
+
+
+@dataclass(frozen=True)
+class SplitSample:
+    """Clips of a split, evenly spaced, as a network learns them.
+
+    Args:
+        split: where they are from.
+        clips: [clips, samples].
+        names, labels: of their recordings: a name each, and the number of its label, [clips].
+        found: how many clips the split has.
+    """
+
+    split: Split
+    clips: Array
+    names: list[str]
+    labels: Ints
+    found: int
+
+
+@dataclass(frozen=True)
+class ClipReporter:
+    """Answers what a report asks of a network that makes clips.
+
+    Args:
+        taken: gives the clips of a split of a corpus, `most` at the most.
+        words: labels that it is told, none for a network that is told none.
+        made: gives the clips of random codes, [clips, length], for numbers of labels, [clips], and a seed.
+        again: gives clips back, encoded and decoded, with the numbers of their labels; None without encoder.
+        weighted: weights of the loss's terms.
+        parameters: how many weights it has.
+        of_samples: what comes back should be the recording sample by sample, and not only sound as it does.
+        sides: of a contest, as `ClipMaker.sides`.
+        drawn: how random codes are drawn, where that is not by the prior that the network was trained to.
+    """
+
+    taken: Callable[[Corpus, Split], SplitSample]
+    words: list[str]
+    made: Callable[[Ints, int], Array]
+    again: Callable[[Array, Ints], Array] | None
+    weighted: BaseModel
+    parameters: int
+    of_samples: bool = False
+    sides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn: str = ""
+
+
+def most(length: int) -> int:
+    """Return how many clips of ``length`` samples are looked at."""
+    return min(MOST, max(FEWEST, SAMPLES // length))
+
+
+def report(
+    run: Run,
+    network: ClipAutoencoder,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
+    heard: str | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run of the clip family, as `evaluate` wants them."""
+    return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
+
+
+def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
+    """Return what makes the clips of an autoencoder of whole short sounds."""
+    assert isinstance(recipe, HitRecipe)
+    seen = network.features
+    sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
+    words = recipe.network.words
+
+    def taken(corpus: Corpus, split: Split) -> SplitSample:
+        found = hits(corpus, split, words)
+        chosen = np.linspace(0, len(found.clips) - 1, min(most(seen.length), len(found.clips))).astype(np.int64)
+        clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
+        return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
+
+    def told(labels: Ints) -> torch.Tensor | None:
+        return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
+
+    @torch.no_grad()
+    def made(labels: Ints, seed: int) -> Array:
+        codes = torch.randn(len(labels), recipe.network.latents, generator=torch.Generator().manual_seed(seed))
+        return sound(network.decode(codes, told(labels)).numpy())
+
+    @torch.no_grad()
+    def again(clips: Array, labels: Ints) -> Array:
+        return sound(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), told(labels)).numpy())
+
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return ClipReporter(taken, words, made, again, recipe.loss, parameters)
+
+
+def clip_report(
+    run: Run,
+    made_by: ClipReporter,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
+    heard: str | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run that makes clips.
+
+    Args:
+        judge: a classifier of the labels, where there is one.
+        heard: the sound file of the instrument beside the page, if there is one.
+
+    Raises:
+        UserError: the corpus has no clip that sounds.
+    """
+    say(0.0, "reading clips")
+    corpus = run.corpus()
+    train, test = made_by.taken(corpus, "train"), _test(corpus, made_by)
+    asked, labels = test.clips, test.labels
+    say(0.2, "making clips")
+    made = _in_parts(lambda part: made_by.made(labels[part], SEED + int(part[0])), len(asked))
+    recordings = Recordings(train.clips, asked, corpus.rate, judge)
+    figures = recordings.figures(made, labels if made_by.words else None)
+    again = None
+    if made_by.again is not None:
+        say(0.4, "encoding and decoding clips")
+        given = made_by.again
+        again = _in_parts(lambda part: given(asked[part], labels[part]), len(asked))
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": about(run, checkpoint, step, made_by.parameters) | {"tonal": run.info.tonal},
+        "split": test.split,
+        "clips": len(set(test.names)),
+        "frames": len(asked),
+        "frames_in_split": test.found,
+        "trained": train.found,
+        "labels": made_by.words,
+        "drawn": made_by.drawn,
+        "reconstruction": None if again is None else _came_back(asked, again, corpus.rate, made_by.of_samples),
+        "generated": asdict(figures) | {"ratio": figures.likeness.ratio},
+        "loss": _logged(run, made_by),
+        "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
+    }
+    found["verdict"], found["shortcomings"] = verdict(found)
+    some = np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)
+    seen = (asked[some], None if again is None else again[some], made[some])
+    pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=made_by.of_samples)
+    if found["loss"]["steps"]:
+        pictures.append(clip_figures.loss(found["loss"], step))
+    sounds = _sounds([test.names[index] for index in some], *seen, corpus.rate)
+    found["sounds"] = listed(sounds)
+    return Report(found, pictures, sounds, page(found, pictures, heard))
+
+
+def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figures:
+    """Return how near clips come back; of samples also their relative error, of all clips together."""
+    found = reconstruction(asked, given, rate)
+    if not of_samples:
+        return found
+    error, energy = (np.square(part, dtype=np.float64).sum() for part in (asked - given, asked))
+    return found | {"relative_error": float(error / max(energy, 1e-12))}
+
+
+def _logged(run: Run, made_by: ClipReporter) -> Figures:
+    """Return the losses that training logged, as weighted, and of a contest each side's, and its health."""
+    found = losses(run, made_by.weighted)
+    terms = found["terms"]
+    health = {name: terms.pop(name) for name in HEALTH if name in terms}
+    sides = {
+        side: np.sum([terms[name] for name in names if name in terms], axis=0).tolist()
+        for side, names in made_by.sides.items()
+        if any(name in terms for name in names)
+    }
+    return found | {"sides": sides, "health": health}
+
+
+def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
+    """Return how near clips come back, each figure with its median and its ninth decile over clips.
+
+    Levels are compared as loud as the recording: each clip given counts with the recording's energy.
+
+    Args:
+        asked, given: [clips, samples].
+        rate: in Hz.
+    """
+    energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (asked, given)]
+    given = (given * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
+    columns = {
+        "log_mel_db": distance_db(log_mel(asked, rate), log_mel(given, rate)),
+        "attack_ms": 1000 * np.abs(attack_seconds(asked, rate) - attack_seconds(given, rate)),
+        "envelope_db": envelope_distance_db(asked, given, rate),
+    }
+    return {
+        name: {"median": float(np.median(values)), "ninth_decile": float(np.quantile(values, 0.9))}
+        for name, values in columns.items()
+    }
+
+
+def _test(corpus: Corpus, made_by: ClipReporter) -> SplitSample:
+    """Return the clips to measure on: those that training never heard, if there are enough."""
+    splits: tuple[Split, ...] = ("test", "val", "train")
+    for split in splits:
+        part = made_by.taken(corpus, split)
+        if len(part.clips) >= FEWEST or (split == "train" and len(part.clips)):
+            return part
+    raise UserError(f"corpus {corpus.folder} has no clip that sounds; add louder sounds")
+
+
+def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
+    return np.concatenate([of(np.arange(first, min(first + ROWS, count))) for first in range(0, count, ROWS)])
+
+
+def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[ReportSound]:
+    """Return what there is to hear, all as loud as each other."""
+    rows: list[tuple[str, str, Array]] = []
+    for number, name in enumerate(names):
+        rows.append((f"recording-{number + 1}", f"Recording {name}", asked[number]))
+        if again is not None:
+            rows.append((f"decoded-{number + 1}", f"Its code, decoded ({name})", again[number]))
+    rows += [(f"random-{number + 1}", f"Random code {number + 1}", clip) for number, clip in enumerate(made)]
+    return [
+        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+    ]

@@ -1,0 +1,1 @@
+"""The families gan, dcgan and halves: graphs, report and study."""

@@ -1,0 +1,139 @@
+"""The graphs of networks that make whole clips: generators, alone or inverted, and the halves of a DCGAN joined."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....host.contract.card import UniformPrior
+from ....train.batches.clips import evenly, places
+from ....train.corpus.store import Corpus
+from ....train.families.gan.dcgan import Halves
+from ....train.families.gan.generator import ClipMaker
+from ....train.families.gan.recipe import ClipFrames, DCGANRecipe
+from ....train.families.invert.network import Inverter
+from ....train.families.invert.recipe import InvertRecipe
+from ....train.recipes.base import Recipe
+from ...describe import LANDMARKS, SEED, Array, EncodedFrames
+from ...graphs import Graphs
+
+LOW, HIGH = -1.0, 1.0  # ends of the prior
+ENCODED = 1024  # clips of a corpus whose codes are described: of four seconds 260 MB, a batch of them at a time
+BATCH = 32
+
+
+class GanDecoder(nn.Module):
+    """latent [voice, n] → frame [voice, samples]; where there are labels, label [voice, labels] beside the latent."""
+
+    def __init__(self, network: ClipMaker | Halves) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.network.decode(latent, label)
+
+
+class GanEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n], of audio that has been brought to a peak of 1 if clips are."""
+
+    def __init__(self, network: Halves, normalised: bool) -> None:
+        super().__init__()
+        self.network, self.normalised = network, normalised
+
+    def forward(self, audio: Tensor) -> Tensor:
+        if self.normalised:
+            audio = audio / audio.abs().amax(1, keepdim=True).clamp_min(1e-4)  # what is softer is no sound
+        return self.network.encode(audio)
+
+
+class Inverse(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]; the spectrogram is computed inside."""
+
+    def __init__(self, network: Inverter) -> None:
+        super().__init__()
+        self.network, self.latents = network.network, network.generator.latents
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self._placed(audio)[:, : self.latents]
+
+    def _placed(self, audio: Tensor) -> Tensor:
+        placed: Tensor = self.network(audio)
+        return placed
+
+
+class InverseListener(Inverse):
+    """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        placed = self._placed(audio)
+        return placed[:, : self.latents], torch.softmax(placed[:, self.latents :], 1)
+
+
+def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graph of a generator, and codes of its prior, each with the label in its turn where it has such."""
+    words = list(getattr(getattr(recipe, "network", None), "words", []))
+    return Graphs(
+        decoder=GanDecoder(network),
+        encoder=None,
+        decoder_chroma=False,
+        encoder_chroma=False,
+        codes=EncodedFrames(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
+        card=_card(recipe) | {"prior": UniformPrior(uniform=(LOW, HIGH)), "labels": words},
+    )
+
+
+def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graph of the generator that was inverted, as it was then, and that of the network that inverts it."""
+    made = gan_graphs(network.generator, recipe, corpus, tonal)
+    words = bool(recipe.network.words)
+    encoder = (InverseListener if words else Inverse)(network)
+    return replace(made, encoder=encoder, encoder_labels=words)
+
+
+@torch.no_grad()
+def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The two graphs of a DCGAN's halves, and the codes of training clips from all over the corpus."""
+    found = places(corpus, "train", recipe.frames, [])
+    chosen = evenly(found, ENCODED)
+    parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
+    sounds = (found.take(corpus, part, recipe.frames.normalised) for part in parts)
+    codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
+    clips = [found.clips[number] for number in found.of(chosen)]
+    return Graphs(
+        decoder=GanDecoder(network),
+        encoder=GanEncoder(network, recipe.frames.normalised),
+        decoder_chroma=False,
+        encoder_chroma=False,
+        codes=EncodedFrames(codes, [clip.label or clip.name for clip in clips]),
+        card=_card(recipe) | {"prior": None},
+    )
+
+
+def _card(recipe: Recipe) -> dict[str, object]:
+    assert isinstance(recipe.frames, ClipFrames)
+    return {
+        "kind": "clip",
+        "domain": "samples",
+        "hop_length": recipe.frames.frame_length,
+        "window": "rectangular",
+        "chroma": None,
+    }
+
+
+def spread(count: int, latents: int) -> Array:
+    """Return codes of the prior, [count, latents], always the same: of each latent one in each of ``count`` intervals.
+
+    (Latin hypercube sampling, McKay et al., 1979: so few codes have the prior's mean and deviation all the same.)
+    """
+    rng = np.random.default_rng(SEED)
+    places_of = np.argsort(rng.random((count, latents)), axis=0)
+    drawn: Array = (LOW + (HIGH - LOW) * (places_of + rng.random((count, latents))) / count).astype(np.float32)
+    return drawn
+
+
+def names(count: int, words: list[str]) -> list[str]:
+    """Return what codes are called, so that one that is heard can be found again: ``code 17``, or ``snare no. 2``."""
+    if not words:
+        return [f"code {number + 1}" for number in range(count)]
+    return [f"{words[number % len(words)]} no. {number // len(words) + 1}" for number in range(count)]

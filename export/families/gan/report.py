@@ -1,0 +1,119 @@
+"""Answers what a report asks of networks that make clips of samples: generators in a contest, and a DCGAN's halves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ....train.batches.clips import evenly, places
+from ....train.corpus.store import Corpus, Split
+from ....train.families.gan.dcgan import Halves
+from ....train.families.gan.generator import ClipMaker
+from ....train.families.gan.recipe import ClipFrames
+from ....train.families.invert.network import Inverter
+from ....train.metrics.generated import Judge
+from ....train.run import Run
+from ...reports.report import Progress, Report
+from ..clip.report import ClipReporter, SplitSample, clip_report, most
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+BATCH = 32  # clips that are encoded at a time
+FITTED = (
+    "This network has no prior: its random codes are drawn from a normal distribution fitted to the codes of training "
+    "clips."
+)
+
+
+def report(
+    run: Run,
+    network: ClipMaker | Halves | Inverter,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    judge: Judge | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run that makes clips of samples, as `evaluate` wants them."""
+    return clip_report(run, maker(network, run), checkpoint, step, say, judge)
+
+
+def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
+    """Return what makes the clips of a generator, alone or with the network that inverts it, or of the halves."""
+    recipe: Any = run.recipe
+    settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
+    assert isinstance(settings, ClipFrames)
+
+    def taken(corpus: Corpus, split: Split) -> SplitSample:
+        found = places(corpus, split, settings, words)
+        chosen = evenly(found, most(settings.frame_length))
+        recordings = found.of(chosen)
+        clips = found.take(corpus, chosen, settings.normalised)
+        names = [found.clips[recording].name for recording in recordings]
+        return SplitSample(split, clips, names, found.labels[recordings], len(found))
+
+    if isinstance(network, Inverter):
+        drawn, again = _drawn(network.generator), _placed(network)
+        weights = sum(p.numel() for p in network.network.parameters())
+        return ClipReporter(taken, words, drawn, again, recipe.loss, weights, of_samples=True)
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    if isinstance(network, Halves):
+        fitted, again = _fitted(network, lambda: taken(run.corpus(), "train").clips), _again(network)
+        return ClipReporter(taken, words, fitted, again, recipe.loss, parameters, of_samples=True, drawn=FITTED)
+    return ClipReporter(
+        taken, words, _drawn(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
+    )
+
+
+def _drawn(network: ClipMaker) -> Callable[[Ints, int], Array]:
+    """Return what makes clips of codes of the prior, of the labels that are asked for."""
+
+    @torch.no_grad()
+    def made(labels: Ints, seed: int) -> Array:
+        codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
+        return network.decode(codes, network.rows(torch.from_numpy(labels))).numpy()
+
+    return made
+
+
+def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
+    """Return what makes clips of codes that have the mean and the covariance of those of training clips.
+
+    A sum of the codes' distances from their mean, each times a number drawn from the normal distribution, has their
+    covariance.
+    """
+    codes: list[torch.Tensor] = []
+
+    @torch.no_grad()
+    def made(labels: Ints, seed: int) -> Array:
+        if not codes:
+            codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(known()), BATCH))
+        trained = torch.cat(codes)
+        mean = trained.mean(0)
+        shares = torch.randn(len(labels), len(trained), generator=torch.Generator().manual_seed(seed))
+        return network.decode(mean + shares @ (trained - mean) / max(len(trained) - 1, 1) ** 0.5).numpy()
+
+    return made
+
+
+def _again(network: Halves) -> Callable[[Array, Ints], Array]:
+    """Return what gives clips back: encoded, and decoded of their codes."""
+
+    @torch.no_grad()
+    def again(clips: Array, labels: Ints) -> Array:
+        return network.decode(network.encode(torch.from_numpy(clips))).numpy()
+
+    return again
+
+
+def _placed(network: Inverter) -> Callable[[Array, Ints], Array]:
+    """Return what gives clips back: placed, and generated of their codes with the labels that they have."""
+
+    @torch.no_grad()
+    def again(clips: Array, labels: Ints) -> Array:
+        pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
+        return torch.cat([network.again(*pair) for pair in pairs]).numpy()
+
+    return again

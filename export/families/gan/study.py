@@ -1,0 +1,232 @@
+"""The study of clips from codes: the networks of two posts, their figures and sounds, beside a recipe for players.
+
+Alencar ("Audio Generation with GANs", 2019) shows what a generator makes after its first and its last epoch, the losses
+of both sides, and what an autoencoder of the two halves makes of a recording. Here WaveGAN is shown alike, and all are
+compared by the same figures, with `tuned-clip` among them.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ....host.audio.files import sound_writer
+from ....host.files import replacing
+from ....host.progress import Display
+from ....train import checkpoint
+from ....train.batches.frames import is_tonal
+from ....train.corpus.store import Corpus
+from ....train.data import Data
+from ....train.families.gan.generator import ClipMaker
+from ....train.families.table import FAMILIES
+from ....train.loop import RunOptions
+from ....train.network import Network
+from ....train.recipes.base import Recipe
+from ....train.run import Run
+from ...reports.report import FORMAT, SEED, Figures
+from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
+from ..table import FAMILIES as EXPORTED
+from .report import maker
+from .study_figures import losses, over_epochs
+from .study_page import page
+
+Array = npt.NDArray[np.float32]
+
+RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
+COMPARED = ("dcgan", "halves", "gan", "clip")  # families
+ALONE = 0.5  # of what a clip takes by itself, where there is a batch of them: the progress display corrects it
+STAGES = 10  # after each of which losses are logged
+SHOWN = 4  # clips side by side, and one after another
+GAP_SECONDS, PEAK = 0.25, 0.9
+FIRST = "first.ckpt"  # in a run: the checkpoint after the first epoch
+
+
+def study(asked: StudyOptions, display: Display) -> bool:
+    """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds into the study's folder.
+
+    Returns:
+        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+
+    Raises:
+        UserError: a recipe, the folder or the corpus cannot be used.
+        Failure: a run diverged, or the disk is full.
+    """
+    corpus = Corpus.open(asked.corpus)
+    recipes, epochs, seconds = [], {}, {}
+    for recipe in load_recipes(asked, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):
+        recipe = FAMILIES[recipe.family].complete(recipe, corpus)
+        FAMILIES[recipe.family].check(corpus, recipe)
+        network = FAMILIES[recipe.family].network(recipe)
+        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # none of these keeps files
+        epochs[recipe.name] = epoch = _epoch(network, recipe, len(data))
+        recipes.append(_counted(recipe, epoch))
+        seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
+    check_folder(asked, recipes, further=True)
+    display.stage("study gan")
+    reports = train_and_evaluate(asked, recipes, seconds, display, _in_stages(epochs))
+    if reports is None:
+        return False
+    shown = {name: _shown(asked.folder, name, epochs[name], reports[name]) for name in reports}
+    found = {
+        "format": FORMAT,
+        "study": "gan",
+        "corpus": corpus.name,
+        "judge": None if asked.classifier is None else Run.open(asked.classifier).recipe.name,
+        "networks": [{"name": name, "epoch_steps": epochs[name], **row(report)} for name, report in reports.items()],
+        "sounds": {file: caption for sounds, _ in shown.values() for file, caption in sounds.items()},
+        "pictures": {picture: caption for _, pictures in shown.values() for picture, caption in pictures.items()},
+    }
+    with replacing(asked.folder / "study.json", overwrite=True) as file:
+        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with replacing(asked.folder / "index.html", overwrite=True) as file:
+        file.write_text(page(found, next(iter(reports.values()))), encoding="utf-8")
+    return True
+
+
+def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
+    """Return the changes by which `make` fits a recipe of its own to a corpus; other recipes stay as they are."""
+    family = EXPORTED[recipe.family]
+    return family.changes(corpus) if family.recipe == recipe.name else []
+
+
+def _epoch(network: Network, recipe: Recipe, found: int) -> int:
+    """Return the steps of an epoch of so many training clips, as the training loop counts them."""
+    batches = network.batches_a_step
+    return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
+
+
+def _counted(recipe: Recipe, epoch: int) -> Recipe:
+    """Return a recipe whose epochs are counted in steps, so that it can be trained in parts."""
+    if recipe.training.epochs is None:
+        return recipe
+    return _budgeted(recipe, steps=recipe.training.epochs * epoch)
+
+
+def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = None) -> Recipe:
+    training = recipe.training.model_copy(update={"epochs": None, "steps": steps, "minutes": minutes})
+    return recipe.model_copy(update={"training": training})
+
+
+def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
+    """Return about how long a recipe is trained, by what a step of one clip takes."""
+    if recipe.training.minutes is not None:
+        return 60 * recipe.training.minutes
+    assert recipe.training.steps is not None
+    network.begin(data)
+    batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
+    began = time.monotonic()
+    for turn in network.turns:
+        for _ in range(max(1, turn.batches)):
+            network.total(network(turn.name, *batch, torch.Generator().manual_seed(0))).backward()  # type: ignore[no-untyped-call]
+    return (time.monotonic() - began) * ALONE * recipe.training.batch_size * recipe.training.steps
+
+
+def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
+    """Return what trains recipes in parts: each logs how it stands, and after the first epoch a checkpoint is kept.
+
+    A rate that falls over the budget knows no parts: such a recipe is trained as a whole.
+    """
+
+    def trained(
+        recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
+    ) -> bool:
+        if recipe.training.schedule != "constant":
+            return train(recipe, corpus, folder, options, course, share)
+        for number, (part, done) in enumerate(_stages(recipe, epochs[recipe.name])):
+            if is_trained(folder, part):
+                continue
+            if not train(part, corpus, folder, options, course, share * done):
+                return False
+            if not number:
+                with replacing(folder / FIRST, overwrite=True) as file:
+                    shutil.copyfile(folder / "last.ckpt", file)
+        return True
+
+    return trained
+
+
+def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
+    """Return a recipe with the parts of its budget at which it stops: an epoch, and tenths; and what share each is."""
+    steps, minutes = recipe.training.steps, recipe.training.minutes
+    if steps is None:
+        assert minutes is not None
+        tenths = [(_budgeted(recipe, minutes=minutes * part / STAGES), part / STAGES) for part in range(1, STAGES + 1)]
+        return [(_budgeted(recipe, steps=epoch), 0.0), *tenths]
+    places = {min(epoch, steps), *(max(1, steps * part // STAGES) for part in range(1, STAGES + 1))}
+    return [(_budgeted(recipe, steps=place), place / steps) for place in sorted(places) if place >= min(epoch, steps)]
+
+
+def row(report: Figures) -> Figures:
+    """Return what is compared of a network, each figure beside that of recordings."""
+    made, again, told = report["generated"], report["reconstruction"], report["generated"]["told"]
+    found: Figures = {
+        "split": report["split"],
+        "steps": report["run"]["step"],
+        "seconds": report["run"]["seconds"],
+        "parameters": report["run"]["parameters"],
+        "collapsed": report["collapsed"],
+        "frechet_ratio": made["ratio"],
+        "frechet_db2": [made["likeness"]["made"], made["likeness"]["train"]],
+        "nearest_db": [made["nearest"]["median"], made["test_nearest"]["median"]],
+        "diversity_db": [made["diversity_db"], made["test_diversity_db"]],
+        "log_mel_db": again and again["log_mel_db"]["median"],
+        "relative_error": again and again.get("relative_error"),
+        "inception_score": None,
+        "frechet_features": None,
+        "accuracy": None,
+    }
+    if told:
+        found["inception_score"] = [told["score"], told["real_score"]]
+        found["frechet_features"] = [told["likeness"]["made"], told["likeness"]["train"]]
+        found["accuracy"] = told["accuracy"]
+    return found
+
+
+def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the sounds and the pictures of a run, captions by paths from the study's folder; some are made here."""
+    within = f"runs/{name}/report"
+    heard = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
+    sounds = {f"{within}/{file}": f"{name}: {report['sounds'][file]}" for file in heard if report["reconstruction"]}
+    pictures = {}
+    if (folder / within / "zoom.png").exists():
+        pictures[f"{within}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
+    run = Run.open(folder / "runs" / name)
+    if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipMaker):
+        return sounds, pictures
+    rows = _rows(run, network)
+    for picture in [*over_epochs(name, rows, run.recipe.frames.sample_rate), losses(name, report["loss"], epoch)]:
+        picture.save(folder)
+        pictures[picture.name] = f"{name}: {picture.caption}"
+    for what, clips in rows.items():
+        file = f"{name}-{what.replace(' ', '-')}.wav"
+        _write(folder / file, clips, run.recipe.frames.sample_rate)
+        sounds[file] = f"{name}: {what}"
+    return sounds, pictures
+
+
+@torch.no_grad()
+def _rows(run: Run, network: ClipMaker) -> dict[str, Array]:
+    """Return recordings, and the clips of always the same codes after the first and after the last epoch."""
+    made_by = maker(network, run)
+    parts = (made_by.taken(run.corpus(), split) for split in ("test", "val", "train"))
+    part = next(part for part in parts if len(part.clips))
+    some = np.linspace(0, len(part.clips) - 1, min(SHOWN, len(part.clips))).astype(int)
+    rows = {"recordings": part.clips[some]}
+    for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
+        if file.exists():
+            checkpoint.restore(file, network)
+            network.eval()
+            rows[what] = made_by.made(part.labels[some], SEED)
+    return rows
+
+
+def _write(path: Path, clips: Array, rate: int) -> None:
+    """Write clips one after another, each as loud as the others."""
+    loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
+    with sound_writer(path, rate, channels=1, overwrite=True) as file:
+        file.write(np.pad(PEAK * clips / loudest, ((0, 0), (0, round(GAP_SECONDS * rate)))).reshape(1, -1))

@@ -1,0 +1,84 @@
+"""The page of the study of clips from codes."""
+
+from html import escape
+
+from ...reports.page import basis, document, faint, figure, players, table
+from ...reports.report import Figures
+
+
+def page(found: Figures, report: Figures) -> str:
+    """Return the page of a study: its figures, and those of a report, which say what they were measured on."""
+    sections = {
+        "Networks": _networks(found),
+        "Sounds": players(found["sounds"]),
+        "Pictures": "".join(figure(path, caption) for path, caption in found["pictures"].items()),
+    }
+    return document(f"clips on {found['corpus']}", _verdict(found), _basis(report), sections, "study.json")
+
+
+def _basis(report: Figures) -> str:
+    return f"{basis(report)} That is of {report['run']['recipe']}; each network has its own report."
+
+
+def _verdict(found: Figures) -> str:
+    fallen = [network["name"] for network in found["networks"] if network["collapsed"]]
+    standing = [network for network in found["networks"] if not network["collapsed"]]
+    told = f"{' and '.join(fallen)} {'has' if len(fallen) == 1 else 'have'} collapsed." if fallen else ""
+    if not standing:
+        return told
+    best = min(standing, key=lambda network: float(network["frechet_ratio"]))
+    near = f"Random codes of {best['name']} come nearest to the recordings: {best['frechet_ratio']:.3g} times as far"
+    return f"{near} as these are from each other. {told}".strip()
+
+
+def _networks(found: Figures) -> str:
+    judged = any(network["inception_score"] for network in found["networks"])
+    header = ["Network", "Fréchet, dB²", "Nearest, dB", "Diversity, dB", "Back, dB", "Error"]
+    header += ["Score", "Features", "Label"] if judged else []
+    header += ["Steps", "Seconds", "Weights"]
+    rows = []
+    for network in found["networks"]:
+        name, seconds = escape(network["name"]), network["seconds"]
+        link = f'<a href="runs/{name}/report/index.html">{name}</a>{" (collapsed)" if network["collapsed"] else ""}'
+        cells = [
+            link,
+            _beside(network["frechet_db2"], ".0f"),
+            _beside(network["nearest_db"], ".1f"),
+            _beside(network["diversity_db"], ".1f"),
+            _or_dash(network["log_mel_db"], ".1f"),
+            _or_dash(network["relative_error"], ".2f"),
+        ]
+        if judged:
+            cells += [_scores(network["inception_score"]), _beside(network["frechet_features"], ".1f")]
+            cells.append(_or_dash(network["accuracy"], ".0%"))
+        rows.append([*cells, str(network["steps"]), _or_dash(seconds, ".0f"), f"{network['parameters'] / 1e6:.2f} M"])
+    note = (
+        "Of clips of random codes, and below each figure that of recordings, cut as the network's own clips are. "
+        "Fréchet: distance on log-mel frames to unheard clips, below it that of as many training clips. Nearest: the "
+        "median distance to the nearest training clip; where it is less than the recordings' own, some are remembered. "
+        "Diversity: how far clips lie apart. Back: how far recordings lie from what is decoded of their codes; Error: "
+        "its energy against theirs, sample by sample. Steps: up to the best checkpoint; Seconds: of all training. "
+    )
+    if judged:
+        note += (
+            "Score: inception score and its deviation. Features: Fréchet distance on the classifier's. Label: clips "
+            "that are taken for the label that was asked for. "
+        )
+    return table(header, rows, len(header) - 1, "narrow") + faint(f"{note}Each name leads to its report.")
+
+
+def _beside(values: list[float] | None, form: str) -> str:
+    if values is None:
+        return "–"
+    return f'{values[0]:{form}}<br><span class="faint">{values[1]:{form}}</span>'
+
+
+def _scores(values: list[list[float]] | None) -> str:
+    if values is None:
+        return "–"
+    own, real = (f"{score:.2f} ± {deviation:.2f}" for score, deviation in values)
+    return f'{own}<br><span class="faint">{real}</span>'
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"

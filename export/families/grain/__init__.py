@@ -1,0 +1,1 @@
+"""The grain family: graphs, report and study."""

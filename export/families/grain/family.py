@@ -1,0 +1,17 @@
+"""Describes the family to export, reports and `make`."""
+
+from ...first_preset import first_texture
+from ..family import ExportFamily
+from .graphs import grain_graphs
+from .report import report
+
+FAMILIES = {
+    "grain": ExportFamily(
+        grain_graphs,
+        report,
+        "texture-10",
+        "a texture of grains, which keys move and knobs walk",
+        first_texture,
+        "texture.wav",
+    ),
+}

@@ -1,0 +1,70 @@
+"""The two graphs of an autoencoder of grains, as the contract wants them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....host.contract.card import NormalPrior
+from ....train.corpus.store import Corpus
+from ....train.families.grain.batches import windows
+from ....train.families.grain.network import GrainAutoencoder
+from ....train.families.grain.recipe import GrainRecipe
+from ...describe import CODES, SEED, EncodedFrames
+from ...graphs import Graphs
+
+UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from the one before, goes round the other way
+HOPS = 4  # in a grain, where a sound is cut to be placed among the codes: training takes nearly every start there is
+DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
+
+
+class GrainDecoder(nn.Module):
+    """latent [voice, n] → frame [voice, width]."""
+
+    def __init__(self, network: GrainAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.network.decode(latent)
+
+
+class GrainEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
+
+    def __init__(self, network: GrainAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self.network.encode(audio)
+
+
+@torch.no_grad()
+def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+    """The graphs of an autoencoder of grains, and codes of training windows drawn from all over the corpus, in order.
+
+    Raises:
+        UserError: no training window sounds.
+    """
+    found = windows(corpus, "train", recipe.frames)
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(found))[:CODES])
+    sounds = torch.from_numpy(found.take(corpus, chosen, recipe.frames.frame_length))
+    clips = [found.clips[number] for number in found.clip[chosen]]
+    adversarial = bool(network.settings.adjudicator)
+    return Graphs(
+        decoder=GrainDecoder(network),
+        encoder=GrainEncoder(network),
+        decoder_chroma=False,
+        encoder_chroma=False,
+        codes=EncodedFrames(network.encode(sounds).numpy(), [clip.label or clip.name for clip in clips]),
+        card={
+            "kind": "grain",
+            "domain": DOMAINS[network.settings.domain],
+            "hop_length": recipe.frames.frame_length // HOPS,
+            "window": "blackman",
+            "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if adversarial else None,
+            "chroma": None,
+            "envelope_points": network.settings.envelope_points or 0,
+        },
+        strays=UNWRAPPED if network.settings.domain == "magnitude_phase" else 0.0,
+    )

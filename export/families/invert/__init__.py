@@ -1,0 +1,1 @@
+"""The invert family: its graphs and reports are those of generators."""

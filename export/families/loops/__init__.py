@@ -1,0 +1,1 @@
+"""The loops family: graphs, report and study."""

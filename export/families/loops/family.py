@@ -1,0 +1,20 @@
+"""Describes the family to export, reports and `make`."""
+
+from ...first_preset import first_loop
+from ..family import ExportFamily
+from .graphs import loop_graphs
+from .report import report
+
+FAMILIES = {
+    "loops": ExportFamily(
+        loop_graphs,
+        report,
+        "tuned-sequence",
+        "a held key plays on in their manner and in time, knobs steer it",
+        first_loop,
+        "loop.wav",
+        lambda corpus: [f"frames.sample_rate={corpus.rate}"],
+        gridded=True,
+        called="sequence",
+    ),
+}

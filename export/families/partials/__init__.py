@@ -1,0 +1,1 @@
+"""The partials family: graphs, report and study."""

@@ -1,0 +1,19 @@
+"""Describes the family to export, reports and `make`."""
+
+from ...first_preset import first_scale
+from ..family import ExportFamily
+from .graphs import partials_graphs
+from .report import report
+
+FAMILIES = {
+    "partials": ExportFamily(
+        partials_graphs,
+        report,
+        "tuned-partials",
+        "keys will choose the note, knobs the colour",
+        first_scale,
+        "scale.wav",
+        tried=True,
+        played=True,
+    ),
+}

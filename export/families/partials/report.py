@@ -1,0 +1,172 @@
+"""A run of the partials family becomes figures, pictures and a page, measured anew on what training never saw."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ....host.contract.card import PITCH_CLASSES
+from ....host.errors import UserError
+from ....host.patch.library import Patch
+from ....train.batches.frames import sources
+from ....train.corpus.store import Corpus, Split
+from ....train.families.partials.batches import PartialsRows, rows, shifted
+from ....train.families.partials.network import PartialsAutoencoder, magnitudes
+from ....train.families.partials.recipe import PartialsFrames, PartialsRecipe
+from ....train.metrics.distribution_distance import frechet
+from ....train.run import Run
+from ...fidelity.comparison import NOTES, Comparison, beside
+from ...knobs.arrange import arranged_partials, checked, pitched_ground
+from ...measures import frames as measures
+from ...measures.recordings import recordings
+from ...reports.figures import frames as figures
+from ...reports.picture import Picture
+from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, listed, losses
+from ...reports.verdict import partials as verdict
+from .page import page
+
+CODES = 4096  # training frames whose codes are looked at
+NEAREST = 8  # of training frames one part in so many is near enough in pitch to stand beside a test frame
+QUIETEST_DB = -60.0  # under a frame's highest band: what is softer is covered by it, and no matter of likeness
+
+Floats = npt.NDArray[np.float64]
+
+
+def report(
+    run: Run,
+    network: PartialsAutoencoder,
+    checkpoint: str,
+    step: int,
+    say: Progress,
+    exported: Callable[[], Patch] | None = None,
+    instrument: Path | None = None,
+    heard: str | None = None,
+    trial: HeldOutRun | None = None,
+) -> Report:
+    """Return the figures, pictures and page of a run, as `evaluate` wants them; arguments as of `chroma.report`.
+
+    ``trial`` plays what the run itself has heard.
+    """
+    recipe, corpus = run.recipe, run.corpus()
+    assert isinstance(recipe, PartialsRecipe)
+    say(0.0, "taking frames apart")
+    tested = corpus if trial is None else trial.corpus
+    split, test = _unheard(tested, recipe.frames)
+    few = recipe.frames.model_copy(update={"rows": CODES})
+    train = rows(corpus, "train", few)
+    if not len(train.pitches):
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    knobs = arranged_partials(network, recipe, corpus)
+    network = knobs.network
+    with torch.no_grad():
+        codes = network.encode(*map(torch.from_numpy, train)).numpy()
+        unheard = network if trial is None else trial.network
+        apart = _apart(unheard, *map(torch.from_numpy, test))
+        learned = train if trial is None else rows(tested, "train", few)
+        distance = _distance(unheard, learned, test, split, recipe.frames)
+    latents = measures.latent_figures(codes, None)
+    dimensions = latents["dimensions"]
+    low, high = ([dimension[end] for dimension in dimensions] for end in ("low", "high"))
+    loss = losses(run, recipe.loss)
+    pictures: list[Picture] = [figures.histograms(codes, low, high)]
+    if codes.shape[1] > 1:
+        classes = np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES
+        pictures.insert(0, figures.embedding(codes, classes))
+        pictures.append(figures.correlation(latents["correlation"]))
+    if loss["steps"]:
+        pictures.append(figures.loss_curve(loss["steps"], loss["terms"], step))
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": {"recipe": recipe.name, "corpus": run.info.corpus_name, "checkpoint": checkpoint, "step": step},
+        "split": split,
+        "clips": len(tested.clips(split)),
+        "frames": len(test[1]),
+        "frames_in_split": sum(1 for _ in sources(tested, split, recipe.frames, tonal=True)),
+        "sounds": {},
+        "recordings": recordings(corpus),
+        "reconstruction": apart,
+        "spectral_distance": distance,
+        "latents": latents,
+        "knobs": checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
+        "loss": loss,
+    }
+    alive = not all(dimension["dead"] for dimension in dimensions)
+    notes = _notes(tested, exported(), trial, say) if exported is not None and alive else None
+    found["notes"] = None if notes is None else notes.found
+    found["verdict"], found["shortcomings"] = verdict(found)
+    if notes is None:
+        return Report(found, pictures, [], page(found, pictures, instrument, heard=heard))
+    pictures, sounds = [*pictures, *notes.pictures], notes.sounds
+    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(sounds), heard), notes.pages)
+
+
+def _notes(corpus: Corpus, patch: Patch, trial: HeldOutRun | None, say: Progress) -> Comparison | None:
+    by = None if trial is None else trial.exported()
+    return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES, by)
+
+
+def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, PartialsRows]:
+    """Return the frames of the first split that has any, of those that training sees least."""
+    splits: tuple[Split, ...] = ("test", "val", "train")
+    few = frames.model_copy(update={"rows": CODES})
+    for split in splits[:-1]:
+        found = rows(corpus, split, few)
+        if len(found.pitches):
+            return split, found
+    return splits[-1], rows(corpus, splits[-1], few)
+
+
+def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:
+    """Return how far decoded frames are from what was encoded, in dB: in mel bands, of harmonics, and of noise."""
+    decoded = network.decode(network.encode(levels, pitches), pitches)
+    asked, given = (network.bands(frames, pitches) for frames in (magnitudes(levels), decoded))
+    off = 20 * torch.log10(decoded.clamp_min(1e-6)) - levels.clamp_min(-120.0)
+    count = network.harmonics
+    heard = (levels[:, :count] > -80.0) & network.bands.inside(pitches)
+    return {
+        "bands_db": float((given - asked).square().mean(1).sqrt().mean()),
+        "harmonics_db": float(off[:, :count][heard].square().mean().sqrt()),
+        "noise_db": float(off[:, count:].square().mean(1).sqrt().mean()),
+    }
+
+
+def _distance(
+    network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
+) -> Figures:
+    """Return Fréchet distances of levels in mel bands to those of the test frames, all at the same pitches.
+
+    Training frames are as many as the test's, drawn of the eighth of them whose pitches are nearest to each, and
+    played faster or slower until they have that pitch, as a sampler would play them.
+    """
+    rng, count = np.random.default_rng(SEED), len(test.pitches)
+    near = max(1, len(train.pitches) // NEAREST)
+    order = np.argsort(train.pitches, kind="stable")
+    first = np.clip(np.searchsorted(train.pitches[order], test.pitches) - near // 2, 0, len(order) - near)
+    picked = order[first + rng.integers(near, size=count)]
+    moved = shifted(train.levels[picked], test.pitches - train.pitches[picked], frames)
+    levels, pitches = map(torch.from_numpy, test)
+    codes = network.encode(levels, pitches)
+    heard = network.encode(*map(torch.from_numpy, train)).numpy()
+    low, high = np.percentile(heard, measures.SPAN, axis=0)
+    drawn = torch.from_numpy(rng.uniform(low, high, codes.shape).astype(np.float32))
+    sets = {
+        "train": (magnitudes(torch.from_numpy(moved)), pitches),
+        "reconstruction": (network.decode(codes, pitches), pitches),
+        "generated": (network.decode(drawn, pitches), pitches),
+    }
+    wanted = _levels(network, magnitudes(levels), pitches)
+    found: Figures = {name: frechet(_levels(network, *each), wanted) for name, each in sets.items()}
+    found["ratio"] = found["generated"] / found["train"] if split != "train" and found["train"] else None
+    return found
+
+
+def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Floats:
+    """Return levels in mel bands in dB under each frame's highest, -60 at least, [frames, bands]."""
+    levels = network.bands(frames, pitches).numpy().astype(np.float64)
+    levels -= levels.max(1, keepdims=True)
+    found: Floats = np.maximum(levels, QUIETEST_DB)
+    return found

@@ -1,0 +1,1 @@
+"""The sequence family: graphs, report and study."""

@@ -1,0 +1,9 @@
+"""Describes the family to export, reports and `make`."""
+
+from ..family import ExportFamily
+from .graphs import sequence_graphs
+from .report import report
+
+FAMILIES = {
+    "sequence": ExportFamily(sequence_graphs, report),
+}

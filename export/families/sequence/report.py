@@ -1,0 +1,207 @@
+"""A run that continues sound becomes figures, pictures and a page: how near it stays to what it has learned."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ....train.corpus.store import Corpus
+from ....train.families.sequence.batches import BATCH, Piece, cut, joined, padded, pieces
+from ....train.families.sequence.network import UNKNOWN, RecurrentNetwork, delayed, following
+from ....train.families.sequence.recipe import SequenceRecipe
+from ....train.metrics.rhythm import envelope_correlation
+from ....train.run import Run
+from ...measures.sequences import edges_db, onset_measure, rms_db
+from ...reports.figures import clips as clip_figures
+from ...reports.page import faint, listening, report_page, shown, table
+from ...reports.picture import Picture
+from ...reports.report import FORMAT, Figures, Progress, Report, ReportSound, about, listed, losses
+from ...reports.verdict import sequence as verdict
+
+Array = npt.NDArray[np.float32]
+
+SHOWN = 4  # recordings that are continued
+SEEDS = (0, 1, 4, 16)  # frames that are given; none: only the code
+TAIL = 600  # frames after a recording's end, as long as the post's author waited for
+PART = 100  # frames of the tail that are compared: its first and its last
+MEASURED = 4096  # frames of a split whose error is measured
+
+
+def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say: Progress) -> Report:
+    """Return the figures, pictures and page of a run of the sequence family, as `evaluate` wants them."""
+    recipe, corpus = run.recipe, run.corpus()
+    assert isinstance(recipe, SequenceRecipe)
+    train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
+    say(0.1, "reading on")
+    chosen = [train[number] for number in evenly(len(train), SHOWN)]
+    rows, made = [], []
+    for place, piece in enumerate(chosen):
+        say(0.2 + 0.5 * place / len(chosen), f"continuing {piece.name}")
+        for seed in SEEDS:
+            frames = frames_after(network, recipe, corpus, piece, train.index(piece), seed, TAIL)
+            sound = joined(network.standard.back(frames).numpy(), recipe.frames.hop_length)
+            rows.append({"name": piece.name, "seed": seed, **compared(corpus, piece, sound, recipe)})
+            if seed == 1:
+                made.append(sound)
+    error, first = mean_squares(network, recipe, corpus, train, known=True)
+    found: Figures = {
+        "format": FORMAT,
+        "verdict": "",
+        "shortcomings": [],
+        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+        "split": "train",
+        "clips": len({piece.clip.name for piece in train}),
+        "frames": sum(piece.frames for piece in train),
+        "frames_in_split": sum(piece.frames for piece in train),
+        "mean_square": error,
+        "first": first,
+        "mean_square_unheard": mean_squares(network, recipe, corpus, test, known=False)[0] if test else None,
+        "continued": rows,
+        "loss": losses(run, recipe.loss) | {"sides": {}, "health": {}},
+    }
+    found["verdict"], found["shortcomings"] = verdict(found)
+    pictures = [waveforms(corpus, chosen, made, recipe)]
+    if found["loss"]["steps"]:
+        pictures.append(clip_figures.loss(found["loss"], step))
+    sounds = _sounds(corpus, chosen, made, recipe)
+    found["sounds"] = listed(sounds)
+    return Report(found, pictures, sounds, page(found, pictures))
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many of ``count`` numbers, evenly spaced."""
+    return [int(number) for number in np.linspace(0, count - 1, min(most, count))]
+
+
+@torch.no_grad()
+def frames_after(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, piece: Piece, number: int, seed: int, tail: int
+) -> torch.Tensor:
+    """Return standard frames, [frames, width], that follow from the first of a sequence, to its end, and a tail.
+
+    Args:
+        number: the sequence's own, whose code is given.
+        seed: how many frames are given, which are in what is returned.
+        tail: how many more follow after the sequence's end.
+    """
+    frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
+    return network.continued(frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
+
+
+def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
+    """Return the sound of a sequence, as long as its frames, [samples]."""
+    return joined(cut(corpus, piece, recipe.frames), recipe.frames.hop_length)
+
+
+def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe) -> Figures:
+    """Return how near a continued sound is to its recording, and what becomes of it afterwards.
+
+    ``edges_db`` is how much louder than inside of them it is where frames meet, less what the recording is.
+    """
+    asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
+    given, tail = sound[: len(asked)], sound[len(asked) :]
+    edges = [edges_db(part, rate, hop, recipe.frames.frame_length - hop) for part in (given, asked)]
+    parts = tail[: PART * hop], tail[-PART * hop :]
+    return {
+        "correlation": envelope_correlation(asked, given, rate),
+        "onsets": onset_measure(asked, given, rate),
+        "edges_db": edges[0] - edges[1],
+        "recording_db": rms_db(asked),
+        "tail_db": [rms_db(part) for part in parts],
+    }
+
+
+@torch.no_grad()
+def mean_squares(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
+) -> tuple[float, float]:
+    """Return the mean square error of next frames, told all before them, and of first ones, from all over a split.
+
+    Those that are not ``known`` have the mean code.
+    """
+    most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
+    chosen, errors, firsts = evenly(len(found), most), [], []
+    for first in range(0, len(chosen), BATCH):
+        numbers = chosen[first : first + BATCH]
+        sounds, counts = padded(corpus, [found[number] for number in numbers], recipe.frames)
+        frames = network.standard(sounds)
+        codes = network.codes(torch.tensor(numbers if known else [UNKNOWN] * len(numbers)))
+        error = (network.predict(delayed(frames), codes)[0] - frames).square().mean(2)
+        errors.append(error[following(error, counts)])
+        firsts.append(error[:, 0])
+    return float(torch.cat(errors).mean()), float(torch.cat(firsts).mean())
+
+
+def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:
+    """Return the waveforms of recordings, and below each what follows from its first frame, as long."""
+    asked = [recording(corpus, piece, recipe) for piece in chosen]
+    length = max(map(len, asked))
+    pairs = {
+        "recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked]),
+        "continued": np.stack([sound[:length] for sound in made]),
+    }
+    drawn = clip_figures.waveforms(pairs, recipe.frames.sample_rate)
+    return replace(drawn, caption="Recordings above, what follows from the first frame of each below, in seconds.")
+
+
+def page(found: Figures, pictures: Sequence[Picture]) -> str:
+    """Return the page that shows these figures and pictures."""
+    of = shown(pictures)
+    return report_page(
+        found,
+        listening(None, found["sounds"]),
+        {"Continued": of("waveforms") + rows_of(found["continued"])},
+        {"Training": of("loss") + _errors(found)},
+    )
+
+
+def rows_of(rows: Sequence[Figures]) -> str:
+    """Return a table of what was continued."""
+    cells = [
+        [
+            row["name"],
+            str(row["seed"]),
+            f"{row['correlation']:.3f}",
+            f"{row['onsets']:.2f}",
+            f"{row['edges_db']:+.1f}",
+            f"{row['recording_db']:.0f}",
+            f"{row['tail_db'][0]:.0f}",
+            f"{row['tail_db'][1]:.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["Recording", "Seed", "Envelope", "Onsets", "Edges, dB", "Level, dB", "After", "At last"]
+    note = (
+        "Seed: frames that were given. Envelope: correlation with the recording’s, in parts of 10 ms. Onsets: "
+        "F-measure within 30 ms. Edges: how much louder above 10 kHz it is where frames meet than inside, less what "
+        f"the recording is. Level: the recording’s; After and At last: of the first and the last {PART} of {TAIL} "
+        "frames after its end."
+    )
+    return table(header, cells, 7) + faint(note)
+
+
+def _errors(found: Figures) -> str:
+    rows = [["Sequences that were learned", f"{found['mean_square']:.4f}"]]
+    rows.append(["Their first frames, of their codes alone", f"{found['first']:.4f}"])
+    if found["mean_square_unheard"] is not None:
+        rows.append(["Of the test split, with the mean code", f"{found['mean_square_unheard']:.4f}"])
+    note = "Of standard frames: 1 is what a network has that always predicts the mean."
+    return table(["", "Mean square error"], rows, 1) + faint(note)
+
+
+def _sounds(
+    corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe
+) -> list[ReportSound]:
+    """Return each recording, and what follows from its first frame for twice as long."""
+    rows, rate = [], recipe.frames.sample_rate
+    for number, (piece, sound) in enumerate(zip(chosen, made, strict=True), 1):
+        asked = recording(corpus, piece, recipe)
+        rows.append((f"recording-{number}", f"Recording {piece.name}", asked))
+        rows.append(
+            (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(asked)])
+        )
+    return [
+        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+    ]

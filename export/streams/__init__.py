@@ -1,1 +1,0 @@
-"""The graphs of models whose frames follow from one another."""

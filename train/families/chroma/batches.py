@@ -1,0 +1,95 @@
+"""Batches for the chroma family."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ....host.errors import UserError
+from ....host.units import octave_of
+from ...batches.frames import FrameStore, build, is_tonal, sources
+from ...corpus.store import Corpus
+from .recipe import ChromaRecipe
+
+LOW = 0.05  # of what has a pitch is lower than the corpus's lowest notes
+OCTAVES = 3, 5  # in which notes are moved where the recipe leaves the octave to the corpus
+VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
+
+
+@dataclass
+class ChromaData:
+    """Batches for the chroma family."""
+
+    train: FrameStore
+    val: FrameStore
+    tonal: bool
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return (frames, chroma, targets, target chroma) of training frames.
+
+        Targets are on another key where there are views, one drawn for each frame.
+        """
+        return _pairs(self.train, frames, rng)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
+        store = self.val if len(self.val) else self.train
+        chosen = np.linspace(0, len(store) - 1, min(limit, len(store))).astype(np.int64)
+        rng = np.random.default_rng(0)
+        return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """Return (frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
+        frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
+        return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+
+
+def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    views = rng.integers(store.views, size=len(frames))
+    others = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
+    inputs, pitch_classes = store.take(frames, views)
+    chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+    if store.views == 1:
+        same = torch.from_numpy(inputs)
+        return same, chroma, same, chroma
+    targets, target_classes = store.take(frames, others)
+    target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
+    return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
+
+
+def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
+    """Cut the frames of a corpus; ``folder`` takes what memory does not hold."""
+    seed, frames = recipe.training.seed, recipe.frames
+    train = build(corpus, "train", frames, folder, seed)
+    rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
+    val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
+    return ChromaData(train, val, tonal)
+
+
+def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
+    """Return the recipe with the octave that ``octave = "lowest"`` means: that of the corpus's lowest notes, 3 to 5.
+
+    Of what has a pitch one twentieth lies lower. Harmonics of octaves below 3 stand too near to each other for noise to
+    be heard between them.
+    """
+    if recipe.frames.octave != "lowest":
+        return recipe
+    tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
+    notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
+    octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
+    frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
+    return recipe.model_copy(update={"frames": frames})
+
+
+def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:
+    """Refuse a corpus without a frame to train on."""
+    fold = recipe.frames.octave is not None and is_tonal(corpus)
+    if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")

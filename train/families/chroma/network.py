@@ -1,0 +1,216 @@
+"""The chroma-conditioned autoencoder of Colonel & Keene (2020), section III, and what a player adds to it."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....host.dsp import chroma_bins
+from ...data import Data
+from ...network import Autoencoder
+from .recipe import ChromaRecipe
+
+LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
+PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents
+ASKED = 4  # frames for each code from anywhere that is decoded: it costs as much as a frame, and keys are soon obeyed
+BANDS = 64  # mel bands in which levels are seen and compared, as where notes are measured beside recordings
+GROUP = 4  # bins: harmonics of middle C lie six groups apart, and noise in a group stands at its mean within 3 dB
+SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
+HIGHEST = 1.0  # nepers over full scale: no frame is louder, and a code from anywhere cannot overflow
+MOST = 4096  # training frames of which means are taken
+
+
+class ChromaAutoencoder(Autoencoder):
+    """Dense encoder and mirrored decoder over magnitude spectra.
+
+    Shapes: frames [batch, bins], maximum 1; chroma [batch, 12], one-hot; latents [batch, latents].
+    """
+
+    pitch_classes: Tensor
+    middle: Tensor
+    spread: Tensor
+
+    def __init__(self, recipe: ChromaRecipe) -> None:
+        super().__init__()
+        self.settings = recipe.network
+        self.weights = recipe.loss
+        bins = recipe.frames.frame_length // 2 + 1
+        n = self.settings.latents
+        self.levels = Levels(recipe.frames.sample_rate, recipe.frames.frame_length)
+        seen = BANDS if self.in_levels else bins
+        extra = {"none": 0, "difference": seen - 1, "chroma": 12}[self.settings.augmentation]
+        conditions = 12 if self.settings.skip else 0
+        self.encoder = _dense([seen + extra, *self.settings.hidden])
+        self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
+        self.decoder = _dense([n + conditions, *reversed(self.settings.hidden)])
+        self.output = nn.Linear(self.settings.hidden[0], bins)
+        pitch_classes = torch.from_numpy(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length).copy())
+        self.register_buffer("pitch_classes", pitch_classes, persistent=False)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):  # Keras's default, so the publication's; torch's own kills this network
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        if self.in_levels:
+            self.means = nn.Parameter(torch.zeros(12, bins))
+            for name, value in {"middle": torch.zeros(BANDS), "spread": torch.ones(BANDS)}.items():
+                self.register_buffer(name, value)
+
+    @property
+    def in_levels(self) -> bool:
+        """Return whether the network sees levels and gives logarithms."""
+        return self.settings.domain == "level"
+
+    @torch.no_grad()
+    def begin(self, data: Data) -> None:
+        """Begin, in levels, from each pitch class's mean frame; and see levels by how they vary."""
+        if not self.in_levels:
+            return
+        rng = np.random.default_rng(0)
+        frames, chroma = (part.to(self.means) for part in data.batch(rng.permutation(len(data))[:MOST], rng)[:2])
+        levels = self.levels(frames)
+        self.middle.copy_(levels.mean(0))
+        self.spread.copy_(levels.std(0, correction=0).clamp_min(1.0))
+        logarithms, counts = frames.clamp_min(SOFTEST**0.5).log(), chroma.sum(0)[:, None]
+        self.means.copy_(torch.where(counts > 0, chroma.T @ logarithms / counts.clamp_min(1), logarithms.mean(0)))
+
+    @property
+    def conditioned(self) -> bool:
+        """Return whether decoding needs a chroma."""
+        return self.settings.skip
+
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Latents of frames and their chroma; of a variational network, the means."""
+        return self.distribution(*inputs)[0]
+
+    def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
+        """Frames of latents: magnitudes >= 0."""
+        value: Tensor = self.output(self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents))
+        if self.in_levels:
+            mean = chroma @ self.means if self.conditioned else self.means.mean(0)
+            return torch.exp((value + mean).clamp_max(HIGHEST))
+        value = F.relu(value)
+        return value * value if self.settings.domain == "root" else value
+
+    def reconstruction(
+        self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Terms of the loss, each a mean over the batch, by the names of the recipe's weights.
+
+        Args:
+            frames, chroma: what is encoded.
+            targets, target_chroma: the same sound on another key, or the same frames: what decoding must give.
+            generator: on the CPU; all that is random here comes from it.
+        """
+        mean, log_variance = self.distribution(frames, chroma)
+        latents = mean
+        terms: dict[str, Tensor] = {}
+        if log_variance is not None:
+            draw = torch.randn(mean.shape, generator=generator).to(mean)
+            latents = mean + torch.exp(0.5 * log_variance) * draw
+            terms["divergence"] = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+        decoded = self.decode(latents, target_chroma)
+        difference = (decoded - targets).square()
+        terms["mean_square"] = difference.mean()
+        terms["squares"] = difference.sum(1).mean()
+        if self.weights.root_squares:
+            terms["root_squares"] = (_root(decoded) - _root(targets)).square().sum(1).mean()
+        if self.weights.bands:
+            terms["bands"] = _apart(self.levels(decoded), self.levels(targets))
+        if self.weights.groups:
+            terms["groups"] = _apart(self.levels.groups(decoded), self.levels.groups(targets))
+        if self.weights.consistency:
+            terms["consistency"] = self._consistency(-(-len(frames) // ASKED), generator)
+        if self.weights.uniformity:
+            terms["uniformity"] = self._uniformity(latents, generator)
+        return terms
+
+    def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latents of frames, and of a variational network the logarithms of their variances."""
+        value = self._seen(frames)
+        if self.settings.augmentation == "difference":
+            value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
+        elif self.settings.augmentation == "chroma":
+            value = torch.cat([value, chroma], 1)
+        code = self.bottleneck(self.encoder(value))
+        if self.settings.variational:
+            mean, log_variance = code.chunk(2, 1)
+            return mean, log_variance
+        if self.settings.bottleneck == "sigmoid":
+            return torch.sigmoid(code), None
+        return F.leaky_relu(code, LEAK), None
+
+    def _seen(self, frames: Tensor) -> Tensor:
+        if self.in_levels:
+            levels: Tensor = self.levels(frames)
+            return (levels - self.middle) / self.spread
+        return frames.sqrt() if self.settings.domain == "root" else frames
+
+    def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Minus the log of the energy share in the asked pitch class, for codes from anywhere in the cube."""
+        weight = self.output.weight
+        codes = torch.rand(batch, self.settings.latents, generator=generator).to(weight)
+        chroma = F.one_hot(torch.randint(12, (batch,), generator=generator), 12).to(weight)
+        energy = self.decode(codes, chroma).square() @ self.pitch_classes
+        share = (energy * chroma).sum(1) / energy.sum(1).clamp_min(1e-9)
+        return -share.clamp_min(1e-6).log().mean()
+
+    def _uniformity(self, latents: Tensor, generator: torch.Generator) -> Tensor:
+        """Sliced Wasserstein distance to the uniform cube: every knob then has sound along all of its way.
+
+        Each direction compares the sorted codes with sorted points of the cube.
+        """
+        directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
+        directions = F.normalize(directions, dim=0).to(latents)
+        cube = torch.rand(latents.shape, generator=generator).to(latents)
+        return ((latents @ directions).sort(0).values - (cube @ directions).sort(0).values).square().mean()
+
+
+class Levels(nn.Module):
+    """Takes levels of magnitude spectra, [batch, bins], in dB.
+
+    What is called takes those of mel bands, [batch, 64], triangles of height 1: the share of the frame's power in each.
+    """
+
+    mel: Tensor
+
+    def __init__(self, sample_rate: int, frame_length: int) -> None:
+        from librosa.filters import mel
+
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of short frames, bands that lie between bins: they stay at the softest
+            weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
+        self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(weights, np.float32)), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        power = frames * frames
+        return _decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
+
+    def groups(self, frames: Tensor) -> Tensor:
+        """Return levels of the mean power of bins that follow each other, four each, from the lowest on."""
+        return _decibels(F.avg_pool1d((frames * frames)[:, None], GROUP)[:, 0])
+
+
+def _decibels(power: Tensor) -> Tensor:
+    """Return levels in dB, the softest at least. Powers are first brought up to it: exporters drop so small addends."""
+    return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
+
+
+def _apart(given: Tensor, asked: Tensor) -> Tensor:
+    """Root mean square of the differences of each frame, the mean over frames."""
+    return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
+
+
+def _dense(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inside, outside in itertools.pairwise(widths):
+        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
+    return nn.Sequential(*layers)
+
+
+def _root(magnitudes: Tensor) -> Tensor:
+    return (magnitudes + 1e-6).sqrt()  # the slope of a square root at zero is infinite

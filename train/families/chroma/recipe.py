@@ -1,0 +1,85 @@
+"""The settings of recipes of the chroma family: the chroma-conditioned autoencoder of Colonel & Keene 2020."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
+
+OCTAVES = range(1, 8)  # that notes may be moved into
+
+
+def _an_octave(value: object) -> object:
+    if value in (None, "lowest") or (type(value) is int and value in OCTAVES):
+        return value
+    raise ValueError(f"must be {OCTAVES[0]} to {OCTAVES[-1]}, or 'lowest', the corpus's own")
+
+
+class ChromaFrames(Frames):
+    """Spectra: frames of a power of two, and where notes are moved."""
+
+    frame_length: Annotated[int, Field(ge=256, le=32768)]
+    hop_length: Annotated[int, Field(ge=16, le=32768)]
+    # All notes are moved into this octave, or into that of the corpus's lowest ones; None leaves them.
+    octave: Annotated[int | Literal["lowest"] | None, BeforeValidator(_an_octave)] = None
+    views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
+    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
+
+    @property
+    def fold(self) -> int | None:
+        """Return the octave that notes are moved into, of a recipe that has been completed; None leaves them."""
+        assert self.octave != "lowest"
+        return self.octave
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.frame_length & (self.frame_length - 1):
+            raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
+        if self.views > 1 and self.octave is None:
+            raise ValueError("views above 1 need an octave to move notes into; set frames.octave, such as 4")
+        return self
+
+
+class ChromaNetwork(RecipeSection):
+    """The dense autoencoder of Colonel & Keene 2020, section III."""
+
+    latents: Latents
+    hidden: Annotated[Widths, Field(min_length=1)]
+    bottleneck: Literal["sigmoid", "lrelu"]
+    augmentation: Literal["none", "difference", "chroma"]
+    skip: bool
+    variational: bool
+    # root: the network sees and gives square roots of magnitudes; level: it sees levels in mel bands, gives logarithms.
+    domain: Literal["magnitude", "root", "level"]
+
+
+class ChromaLoss(RecipeSection):
+    """Weights of the terms; 0 leaves a term out."""
+
+    mean_square: Weight = 0.0
+    squares: Weight = 0.0
+    root_squares: Weight = 0.0
+    bands: Weight = 0.0
+    groups: Weight = 0.0
+    consistency: Weight = 0.0
+    uniformity: Weight = 0.0
+    divergence: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        comparing = ("mean_square", "squares", "root_squares", "bands", "groups")
+        if not any(getattr(self, name) for name in comparing):
+            raise ValueError(f"one of {', '.join(comparing)} must be above 0: they compare the sounds")
+        return self
+
+
+class ChromaRecipe(Recipe):
+    """The chroma-conditioned autoencoder."""
+
+    family: Literal["chroma"]
+    frames: ChromaFrames
+    network: ChromaNetwork
+    loss: ChromaLoss
+
+
+RECIPES = (ChromaRecipe,)  # by their `family`

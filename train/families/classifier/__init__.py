@@ -1,0 +1,1 @@
+"""The classifier family: networks that recognise labelled clips."""

@@ -1,0 +1,9 @@
+"""Describes the family to training."""
+
+from ..family import Family
+from .batches import check_labelled, labelled_data, named
+from .network import Classifier
+
+FAMILIES = {
+    "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
+}

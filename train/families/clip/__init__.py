@@ -1,0 +1,1 @@
+"""The clip family: autoencoders of whole short sounds, made for playing."""

@@ -1,0 +1,11 @@
+"""Describes the family to training."""
+
+from ...batches.clips import told_words
+from ...preview import held_hits
+from ..family import Family
+from .batches import check_hits, describe_hits, hit_data
+from .network import ClipAutoencoder
+
+FAMILIES = {
+    "clip": Family(ClipAutoencoder, check_hits, hit_data, held_hits, complete=told_words, describe=describe_hits),
+}

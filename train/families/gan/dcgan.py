@@ -1,0 +1,170 @@
+"""The DCGAN of one dimension: whole clips from a code, and the autoencoder made of its two halves.
+
+Alencar's post ("Audio Generation with GANs", 2019) has 500 numbers for a code and 64000 samples for a clip, four
+convolutions a side with ReLU, batch normalisation and dropout between each, dense layers with LeakyReLU at the ends,
+and a discriminator that answers 0 for false and 1 for real. It leaves open, and chosen here are: kernels of 25 samples
+and strides of 4, as WaveGAN has them (64000 are 250 times 4 to the 4th); 16 to 128 channels; a dropout of 0.3; a tanh
+where samples leave the generator; a dense layer of 500 under the discriminator's last, so that its trunk is an
+encoder; Adam at 2e-4 with a beta of 0.5 and a leak of 0.2, as the DCGAN of images has (Radford et al., ICLR 2016).
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ...network import Adam, Autoencoder, Objective
+from .generator import ClipMaker
+from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
+from .strided import Lengthening, Shortening
+
+KERNEL = 25  # samples of every layer
+LEAK = 0.2  # of every LeakyReLU
+BETAS = (0.5, 0.999)  # of both Adams
+
+
+class DCGAN(ClipMaker):
+    """A generator of clips, and a discriminator that tells them from real ones.
+
+    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1.
+    """
+
+    turns = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
+    optimisers = {  # noqa: RUF012
+        "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
+        "generator": Adam(modules=("generator",), betas=BETAS),
+    }
+    sides = {"discriminator": ("real", "made"), "generator": ("deception",)}  # noqa: RUF012
+
+    def __init__(self, recipe: DCGANRecipe) -> None:
+        super().__init__()
+        settings, length = recipe.network, recipe.frames.frame_length
+        self.weights, self.latents = recipe.loss, settings.latents
+        self.generator, self.trunk = generator(settings, length), trunk(settings, length)
+        self.verdict = nn.Sequential(nn.LeakyReLU(LEAK), nn.Linear(settings.latents, 1))
+        begin(self)
+
+    def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """See `ClipMaker.decode`."""
+        clips: Tensor = self.generator(latents)
+        return clips
+
+    def judge(self, clips: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the probability that clips are real, [batch]: 0 for false, 1 for real."""
+        return torch.sigmoid(self._judged(clips))
+
+    def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return what the discriminator has to learn: the cross entropy of its answers, 1 for real and 0 for made."""
+        codes = self.draw(len(clips), generator).to(clips)
+        with dropping_by(generator, clips.device):
+            with torch.no_grad():
+                made = self.decode(codes)
+            return {"real": F.softplus(-self._judged(clips)).mean(), "made": F.softplus(self._judged(made)).mean()}
+
+    def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return what the generator has to learn from the discriminator, which stays as it is: to be answered 1."""
+        as_it_is = {
+            name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
+        }
+        codes, judge = self.draw(len(clips), generator).to(clips), _Judge(self.trunk, self.verdict)
+        with dropping_by(generator, clips.device):
+            return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
+
+    def _judged(self, clips: Tensor) -> Tensor:
+        """Return how real clips are, as the logarithm of the odds, [batch]."""
+        judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
+        return judged
+
+
+class _Judge(nn.Module):
+    def __init__(self, trunk: nn.Module, verdict: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.verdict = trunk, verdict
+
+    def forward(self, clips: Tensor) -> Tensor:
+        judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
+        return judged
+
+
+class Halves(Autoencoder):
+    """The DCGAN's two halves, joined: clips go through the discriminator's trunk to a code, and are generated of it."""
+
+    turns = (Objective("reconstruction"),)
+
+    def __init__(self, recipe: DCGANRecipe) -> None:
+        super().__init__()
+        self.weights = recipe.loss
+        self.generator = generator(recipe.network, recipe.frames.frame_length)
+        self.trunk = trunk(recipe.network, recipe.frames.frame_length)
+        begin(self)
+
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Return the codes of clips, [batch, latents]."""
+        codes: Tensor = self.trunk(inputs[0])
+        return codes
+
+    def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the clips of codes, [batch, frame_length]; there are no labels."""
+        clips: Tensor = self.generator(latents)
+        return clips
+
+    def reconstruction(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return how far clips and what is decoded of their codes lie apart."""
+        with dropping_by(generator, clips.device):
+            return {"mean_square": (self.decode(self.encode(clips)) - clips).square().mean()}
+
+
+@contextlib.contextmanager
+def dropping_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let what drops out follow from a turn's own chance: a run that goes on is then one that never stopped."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield
+
+
+def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
+    """Codes [batch, latents] → clips [batch, length] in ±1."""
+    widths = [*reversed(settings.channels), 1]
+    short = length // STRIDE ** len(settings.channels)
+    layers: list[nn.Module] = [
+        nn.Linear(settings.latents, widths[0] * short),
+        nn.LeakyReLU(LEAK),
+        nn.Unflatten(1, (widths[0], short)),
+    ]
+    for before, after in itertools.pairwise(widths):
+        layers += [Lengthening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
+    return nn.Sequential(*_without_last(layers, 3), nn.Tanh(), nn.Flatten())
+
+
+def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
+    """Clips [batch, length] → numbers [batch, latents]."""
+    widths = [1, *settings.channels]
+    short = length // STRIDE ** len(settings.channels)
+    layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
+    for before, after in itertools.pairwise(widths):
+        layers += [Shortening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
+    return nn.Sequential(*_without_last(layers, 2), nn.Flatten(), nn.Linear(widths[-1] * short, settings.latents))
+
+
+def _between(width: int, settings: DCGANNetwork) -> list[nn.Module]:
+    """Return what lies between two convolutions."""
+    return [nn.BatchNorm1d(width), nn.Dropout(settings.dropout)]
+
+
+def _without_last(layers: Sequence[nn.Module], count: int) -> Sequence[nn.Module]:
+    """Return layers without those that follow the last convolution: there is none for them to lie before."""
+    return layers[:-count]
+
+
+def begin(network: nn.Module) -> None:
+    """Draw weights as the DCGAN of images does not: by Glorot, with which activations keep their size in any depth."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,186 @@
+"""WaveGAN: whole clips from a code, in a contest with a Wasserstein critic.
+
+Layers, strides and settings are those of Donahue, McAuley and Puckette, "Adversarial Audio Synthesis" (ICLR 2019,
+appendix D) and of the code that they published, which has the one layer more of longer clips. The label is not theirs:
+the generator has an embedding of it beside the code, and the critic judges by a projection (Miyato and Koyama, "cGANs
+with projection discriminator", ICLR 2018).
+"""
+
+import copy
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ...network import Adam, Objective
+from .generator import ClipMaker
+from .recipe import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
+from .strided import Lengthening, Shortening
+
+KERNEL = 25  # samples of every layer
+LEAK = 0.2  # of the critic's LeakyReLU
+CRITIC_BATCHES = 5  # on each of which the critic learns before the generator does once
+BETAS = (0.5, 0.9)  # of both Adams
+LABEL_WIDTH = 16  # numbers of a label's embedding; not in the paper
+RECENT = 10  # a mean of weights that has seen few steps is of about the last tenth of them
+
+
+class WaveGAN(ClipMaker):
+    """A generator of clips, a critic of them, and where the recipe wants one the mean of the generator's weights.
+
+    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1; labels [batch], their numbers.
+    """
+
+    turns = (
+        Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
+        Objective("persuasion", optimiser="generator"),
+    )
+    optimisers = {  # noqa: RUF012
+        "critic": Adam(modules=("critic",), betas=BETAS),
+        "generator": Adam(modules=("generator",), betas=BETAS),
+    }
+    sides = {"critic": ("distance", "penalty"), "generator": ("persuasion",)}  # noqa: RUF012
+
+    def __init__(self, recipe: WaveGANRecipe) -> None:
+        super().__init__()
+        self.settings, self.weights = recipe.network, recipe.loss
+        self.latents, self.words = self.settings.latents, len(self.settings.words)
+        length = recipe.frames.frame_length
+        self.generator = Generator(self.settings, length)
+        self.critic = Critic(self.settings, length)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
+                nn.init.xavier_uniform_(layer.weight)  # as TensorFlow does, in which the paper's code is written
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.averaged: Generator | None = None
+        self.moves: Tensor
+        if self.settings.average:
+            self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
+            self.register_buffer("moves", torch.zeros(()))
+
+    def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        """See `ClipMaker.decode`; the clips are those of the mean weights where there are any."""
+        clips: Tensor = (self.generator if self.averaged is None else self.averaged)(latents, label)
+        return clips
+
+    def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
+        """See `ClipMaker.judge`: the critic's estimate, without bounds, whose differences alone mean something."""
+        judged: Tensor = self.critic(clips, label, torch.Generator())
+        return judged
+
+    def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return what the critic has to learn: how far real clips lie from made ones, with slopes of 1 between them.
+
+        ``distance`` is the critic's estimate, negated, of how far apart the two are (Wasserstein's distance).
+        """
+        label = self.rows(labels)
+        with torch.no_grad():
+            made = self._generate(clips, label, generator)
+        share = torch.rand(len(clips), 1, generator=generator).to(clips)
+        between = torch.lerp(made, clips, share).requires_grad_()
+        judged = self.critic(between, label, generator)
+        (slope,) = torch.autograd.grad(judged.sum(), between, create_graph=True)
+        distance = self.critic(made, label, generator).mean() - self.critic(clips, label, generator).mean()
+        return {"distance": distance, "penalty": penalty(slope)}
+
+    def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return what the generator has to learn from the critic, which stays as it is: to pass for real."""
+        label = self.rows(labels)
+        as_it_is = {name: value.detach() for name, value in self.critic.named_parameters()}
+        made = self._generate(clips, label, generator)
+        judged: Tensor = functional_call(self.critic, as_it_is, (made, label, generator))
+        return {"persuasion": -judged.mean()}
+
+    @torch.no_grad()
+    def moved(self) -> None:
+        """Take the generator's weights into their mean."""
+        if self.averaged is None:
+            return
+        share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
+        self.moves += 1
+        for mean, now in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(now, share)
+
+    def _generate(self, like: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Return as many new clips: of the mean weights where they are judged, of the moving ones in training."""
+        codes = self.draw(len(like), generator).to(like)
+        if not self.training:
+            return self.decode(codes, label)
+        clips: Tensor = self.generator(codes, label)
+        return clips
+
+
+def penalty(slope: Tensor) -> Tensor:
+    """Return how far slopes are from 1 long: the mean square over [batch, samples] (Gulrajani et al., 2017)."""
+    away: Tensor = slope.norm(dim=1) - 1
+    return away.square().mean()
+
+
+class Generator(nn.Module):
+    """Latents [batch, latents] and a label's rows → clips [batch, frame_length] in ±1."""
+
+    def __init__(self, settings: WaveGANNetwork, length: int) -> None:
+        super().__init__()
+        strides, size, words = LENGTHS[length], settings.model_size, len(settings.words)
+        self.embedding = nn.Linear(words, LABEL_WIDTH, bias=False) if words else None
+        widths = [*(size << place for place in reversed(range(len(strides)))), 1]
+        inside = settings.latents + (LABEL_WIDTH if words else 0)
+        layers: list[nn.Module] = [nn.Linear(inside, FIRST * widths[0]), nn.Unflatten(1, (widths[0], FIRST))]
+        for (before, after), stride in zip(itertools.pairwise(widths), strides, strict=True):
+            layers += [nn.ReLU(), Lengthening(before, after, KERNEL, stride)]
+        self.layers = nn.Sequential(*layers, nn.Tanh(), nn.Flatten())
+
+    def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            assert label is not None
+            latents = torch.cat([latents, self.embedding(label)], 1)
+        clips: Tensor = self.layers(latents)
+        return clips
+
+
+class Critic(nn.Module):
+    """Clips [batch, frame_length] and a label's rows → how real they are, [batch], without bounds."""
+
+    def __init__(self, settings: WaveGANNetwork, length: int) -> None:
+        super().__init__()
+        strides, size, words = LENGTHS[length][::-1], settings.model_size, len(settings.words)
+        self.moved = settings.phase_shuffle
+        widths = [1, *(size << place for place in range(len(strides)))]
+        self.layers = nn.ModuleList(
+            Shortening(before, after, KERNEL, stride)
+            for (before, after), stride in zip(itertools.pairwise(widths), strides, strict=True)
+        )
+        seen = FIRST * widths[-1]
+        self.judge = nn.Linear(seen, 1)
+        self.projection = nn.Linear(words, seen, bias=False) if words else None
+
+    def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
+        value = clips[:, None]
+        for place, layer in enumerate(self.layers):
+            if place and self.training:  # what is learned from is moved, what is judged is not
+                value = phase_shuffled(value, self.moved, generator)
+            value = F.leaky_relu(layer(value), LEAK)
+        value = value.flatten(1)
+        judged: Tensor = self.judge(value)[:, 0]
+        if self.projection is not None:
+            assert label is not None
+            # Scaled as attention is: the sum of so many products begins no larger than what the judge gives.
+            judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
+        return judged
+
+
+def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Move [batch, channels, samples] by a chance number of samples, from -most to most.
+
+    What moves in from outside is the sound mirrored at its end. As in the paper's code the whole batch is moved alike.
+    """
+    by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
+    if not by:
+        return value
+    length = value.shape[2]
+    padded = F.pad(value, (max(by, 0), max(-by, 0)), mode="reflect")
+    return padded[:, :, :length] if by > 0 else padded[:, :, -length:]

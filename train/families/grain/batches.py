@@ -1,0 +1,167 @@
+"""Batches for the grain family: windows of samples, cut from the corpus as they are asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ....host.errors import UserError
+from ...corpus.store import Clip, Corpus, Split
+from .recipe import GrainFrames, GrainRecipe
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+SILENT = 10 ** (-80 / 20)  # of full scale, root mean square: what is quieter is no sound
+FEWEST = 50  # windows side by side: of fewer, nothing general can be learned
+PLACE = 4  # an aligned window has its largest sample at this part of it
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The places of windows: clips, each window's first sample in its clip, and the sign that it is multiplied by.
+
+    ``clip`` numbers the clips of the split, as do ``starts`` and ``signs`` one a window: [windows].
+    """
+
+    clips: list[Clip]
+    clip: Ints
+    starts: Ints
+    signs: Array
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+        """Samples of some of the windows, [chosen, length]."""
+        taken = np.empty((len(chosen), length), np.float32)
+        for row, index in zip(taken, chosen, strict=True):
+            start = self.starts[index]
+            row[:] = corpus.samples(self.clips[self.clip[index]])[start : start + length]
+        return taken * self.signs[chosen, None]
+
+
+@dataclass
+class GrainData:
+    """Batches for the grain family.
+
+    Attributes:
+        upright: the sign of windows says something.
+        softer_db: each training window is softer by as much at the most, evenly distributed in dB.
+    """
+
+    corpus: Corpus
+    length: int
+    upright: bool
+    softer_db: float
+    train: Windows
+    val: Windows
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return (windows,) of training frames: [frames, frame_length].
+
+        Each is as it is or upside down, which sounds the same, and as loud as it is or softer.
+        """
+        taken = self.train.take(self.corpus, frames, self.length)
+        if not self.upright:
+            taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
+        if self.softer_db:
+            taken *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
+        return (torch.from_numpy(taken),)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """Batches of at most ``limit`` validation windows, evenly spaced, the same at every call."""
+        chosen = evenly(self.val, limit)
+        parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
+        return [(torch.from_numpy(self.val.take(self.corpus, part, self.length)),) for part in parts]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """Return (windows,) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        return (torch.from_numpy(self.train.take(self.corpus, evenly(self.train, limit), self.length)),)
+
+
+def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
+    """The windows of a corpus; those of the validation clips, or where there are none the held-out ends of training's.
+
+    Nothing is kept in ``folder``, and pitch does not matter.
+    """
+    settings = recipe.frames
+    train = windows(corpus, "train", settings)
+    val = windows(corpus, "val", settings)
+    if not len(val):
+        val = windows(corpus, "train", settings, held_out=True)
+    return GrainData(
+        corpus, settings.frame_length, settings.align, settings.softer_db, train, val if len(val) else train
+    )
+
+
+def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
+    """Windows of a split that sound.
+
+    Of training clips, those that lie before the part that is held out, or with ``held_out`` those inside it.
+    """
+    clips = corpus.clips(split)
+    length, hop = settings.frame_length, settings.hop_length
+    found: list[tuple[int, Ints, Array]] = []
+    for number, clip in enumerate(clips):
+        samples = corpus.samples(clip)
+        edge = round(len(samples) * (1 - settings.held_out)) if split == "train" else len(samples)
+        begin, end = (edge, len(samples)) if held_out else (0, edge)
+        starts = np.arange(begin, end - length + 1, hop)
+        if not len(starts):
+            continue
+        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+        starts = starts[energy[starts + length] - energy[starts] > length * SILENT**2]
+        signs = np.ones(len(starts), np.float32)
+        if settings.align and len(starts):
+            starts, signs = _aligned(samples, starts, length, begin, end)
+        found.append((number, starts, signs))
+    if not found:
+        return Windows(clips, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    numbers = np.concatenate([np.full(len(starts), number) for number, starts, _ in found])
+    return Windows(clips, numbers, np.concatenate([s for _, s, _ in found]), np.concatenate([s for *_, s in found]))
+
+
+def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
+    """Windows moved so that their largest sample lies at a quarter of them, and its sign.
+
+    A window that is moved may meet a larger sample, and is moved on.
+    """
+    levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
+    while True:
+        peaks = np.array([start + int(levels[start].argmax()) for start in starts])
+        moved = np.clip(peaks - length // PLACE, begin, end - length)
+        if np.array_equal(moved, starts):
+            return starts, np.sign(samples[peaks]).astype(np.float32)
+        starts = moved
+
+
+def evenly(of: Windows, limit: int) -> Ints:
+    """Return at most ``limit`` places in windows, evenly spaced."""
+    return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
+
+
+def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:
+    """Refuse a corpus whose clips are too short or too few for the windows, or silent."""
+    length = recipe.frames.frame_length
+    clips = corpus.clips("train")
+    shortest = min(clips, key=lambda clip: clip.length)
+    if shortest.length < length:
+        raise UserError(
+            f"frames.frame_length {length} is longer than clip {shortest.name!r} of {shortest.length} samples; "
+            "set it lower, or build the corpus without that clip"
+        )
+    side_by_side = sum(int(clip.length * (1 - recipe.frames.held_out)) // length for clip in clips)
+    if side_by_side < FEWEST:
+        raise UserError(
+            f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {side_by_side} windows of "
+            f"frames.frame_length {length} side by side, and {FEWEST} are the least; add sounds, or set it lower"
+        )
+    if not len(windows(corpus, "train", recipe.frames)):
+        raise UserError(f"corpus {corpus.folder} has no training window that sounds; add louder sounds")

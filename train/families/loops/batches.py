@@ -1,0 +1,188 @@
+"""Batches for the loops family: loops from a bar on, slice by slice, round and round."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ....host.errors import UserError
+from ...batches.clips import are, counted, left_out
+from ...corpus.store import Clip, Corpus, Split
+from ...metrics.groove import groove
+from ..clip.batches import sounds
+from ..clip.features import ClipFeatures
+from .features import SliceFeatures
+from .recipe import LoopRecipe
+from .variants import LATE, THIN, TILTS_DB, retimed
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+BATCH = 32  # loops that are looked at together in validation
+MOST_VALIDATED = 128
+ROWS = 256  # slices whose features are taken at once
+BUILD = "build it with: timbrel corpus build SOUNDS --loops"
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The slices of a split's loops: features [variants, slices, width] in half precision, one loop after another.
+
+    Loop ``l`` has those from ``firsts[l]`` to before ``firsts[l + 1]``; a sequence begins at each of ``starts``, in
+    the loop with the number in ``loops``. ``density`` are their onsets a beat, [variants, loops].
+    """
+
+    raw: Tensor
+    firsts: Ints
+    starts: Ints
+    loops: Ints
+    density: npt.NDArray[np.float64]
+
+    def take(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
+        """Return the features of sequences, [chosen, steps, width]; at its end a loop begins again."""
+        first, end = (self.firsts[self.loops[chosen] + more][:, None] for more in (0, 1))
+        places = first + (self.starts[chosen][:, None] - first + np.arange(steps)) % (end - first)
+        return self.raw[torch.from_numpy(variants[:, None]), torch.from_numpy(places)]
+
+
+class LoopData:
+    """Batches of sequences in variants: what is to follow, what its code is heard in, what is fed, and numbers.
+
+    The first three are features of slices, [batch, steps, width], in half precision (see `SliceFeatures.raw`). What is
+    to follow is straight, and is said to be late by so many steps, [batch]; NaN where it has no off-beats. Tilts are in
+    dB an octave, [batch, 2]: of what follows, and of what is fed in place of what was before. The last is how dense it
+    is, in onsets a beat, [batch].
+    """
+
+    def __init__(self, train: Slices, val: Slices, steps: int) -> None:
+        self._train, self._val, self._steps = train, val, steps
+
+    def __len__(self) -> int:
+        """Return how many sequences there are: one from each bar of a loop on."""
+        return len(self._train.starts)
+
+    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """See `Data.batch`."""
+        return self._of(self._train, frames, rng)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """See `Data.validation`."""
+        chosen, rng = _some(len(self._val.starts), min(limit, MOST_VALIDATED)), np.random.default_rng(0)
+        chosen = np.repeat(chosen, len(self._val.raw))
+        return [self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH)]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """See `Data.spread`."""
+        return self.batch(_some(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
+
+    def _of(self, slices: Slices, chosen: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return sequences that begin at chosen places, each in a variant, and what is fed."""
+        count = len(chosen)
+        variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
+        late = np.array(LATE)[variants[0]]
+        straight = np.where(late < THIN, LATE.index(0.0), variants[0])
+        told, heard, fed = (slices.take(chosen, self._steps, drawn) for drawn in (straight, *variants))
+        known = np.where(late < THIN, late, np.nan)
+        numbers = [tilts.T, known, slices.density[variants[0], slices.loops[chosen]]]
+        return told, heard, fed, *(torch.from_numpy(part.astype(np.float32)) for part in numbers)
+
+
+def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
+    """The loops of a corpus; where it has none for validation, those of training stand in for them.
+
+    Nothing is kept in ``folder``, and pitch does not matter.
+    """
+    train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
+    parts = [taken(corpus, found, recipe) for found in (train, val or train)]
+    return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
+
+
+def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> list[Clip]:
+    """Return the loops of a split that sound and are a beat long."""
+    beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
+    return [clip for clip in corpus.clips(split) if clip.length >= beat and sounds(corpus, clip)]
+
+
+def sliced(samples: Array, recipe: LoopRecipe) -> Array:
+    """Return the slices of a loop, [steps, frame_length]: before its beginning lies its end."""
+    length, step = recipe.frames.frame_length, recipe.frames.hop_length
+    count, before = len(samples) // step, length - step
+    rounded = samples[: count * step]
+    whole = np.concatenate([rounded[-before:], rounded]) if before else rounded
+    return np.lib.stride_tricks.sliding_window_view(whole, length)[::step].copy()
+
+
+@torch.no_grad()
+def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
+    """Return the slices of loops in variants, as `lateness` has them."""
+    frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
+    raw, firsts, numbers = list[Tensor](), [0], list[int]()
+    starts, density = list[int](), list[list[float]]()
+    for number, clip in enumerate(found):
+        sound, step = np.array(corpus.samples(clip)), frames.hop_length
+        made = [retimed(sound, corpus.rate, step, late) for late in lateness(recipe)]
+        density.append([groove(one, corpus.rate, step, frames.steps_per_beat).density for one in made])
+        cut = [sliced(one, recipe) for one in made]
+        count, slices = len(cut[0]), torch.from_numpy(np.concatenate(cut))
+        raw.append(
+            torch.cat([features.raw(some).half() for some in torch.split(slices, ROWS)]).view(len(cut), count, -1)
+        )
+        bars = range(firsts[-1], firsts[-1] + count, frames.bar)
+        starts += bars
+        numbers += [number] * len(bars)
+        firsts.append(firsts[-1] + count)
+    return Slices(torch.cat(raw, 1), np.array(firsts), np.array(starts), np.array(numbers), np.array(density).T)
+
+
+def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
+    """Return how late off-beats come in variants of loops; beats of odd steps have none."""
+    return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
+
+
+def _some(count: int, limit: int) -> Ints:
+    """Return at most ``limit`` of so many places, evenly spaced."""
+    return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
+
+
+def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
+    """Refuse a corpus that is not of loops on a grid, or none of whose training loops sounds."""
+    if corpus.loops is None:
+        raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
+    if not loops(corpus, "train", on_grid(recipe, corpus)):
+        raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
+
+
+def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
+    """Return a recipe with the grid of a corpus of loops, and no more prototypes than that has slices to learn."""
+    grid = corpus.loops
+    assert grid is not None
+    hop = ClipFeatures(corpus.rate, 1 << 16).hop
+    frames = recipe.frames.model_copy(
+        update={
+            "sample_rate": corpus.rate,
+            "frame_length": grid.step_length + hop,
+            "hop_length": grid.step_length,
+            "steps_per_beat": grid.steps_per_beat,
+            "beats_per_bar": grid.beats_per_bar,
+        }
+    )
+    placed = recipe.model_copy(update={"frames": frames})
+    slices = sum(clip.length // grid.step_length for clip in loops(corpus, "train", placed))
+    most = min(recipe.network.prototypes, max(2, slices))
+    return placed.model_copy(update={"network": recipe.network.model_copy(update={"prototypes": most})})
+
+
+def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
+    """Return in a line what becomes of a corpus's training loops: cut, left out."""
+    used, clips = loops(corpus, "train", recipe), corpus.clips("train")
+    step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
+    tempo = 60 * recipe.frames.sample_rate / (step * beat)
+    slices = sum(clip.length // step for clip in used)
+    parts = [f"{counted(len(used), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"]
+    sounding = [clip for clip in clips if sounds(corpus, clip)]
+    if short := [clip.name for clip in sounding if clip.length < step * beat]:
+        parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
+    return "; ".join(parts + left_out(corpus, sounding, sounding))

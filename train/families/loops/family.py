@@ -1,0 +1,9 @@
+"""Describes the family to training."""
+
+from ..family import Family
+from .batches import check_loops, describe_loops, loop_data, on_grid
+from .network import LoopNetwork
+
+FAMILIES = {
+    "loops": Family(LoopNetwork, check_loops, loop_data, None, complete=on_grid, describe=describe_loops),
+}

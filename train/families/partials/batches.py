@@ -1,0 +1,217 @@
+"""Batches for the partials family: frames at their own pitch, as levels of harmonics and of noise between them."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ....host.dsp import window
+from ....host.errors import UserError
+from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, taken_apart
+from ....host.units import INAUDIBLE_HZ, midi_to_hz
+from ...batches.frames import FrameOrigin, is_tonal, sources
+from ...corpus.pitch import single_note
+from ...corpus.stiff import stretch_of
+from ...corpus.store import Corpus, Split
+from .recipe import PartialsFrames, PartialsRecipe
+
+Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+SOFTEST_DB = -120.0  # of a level, under the frame's power
+CENTS = 100  # to which pitches are rounded: a partial's lobe is wider than what that moves it
+SHIFT = 3.0  # semitones by which each side of a pair may be shifted, up or down
+SHIFTED = 0.5  # of all pairs
+VALIDATION_FRAMES = 4096
+TOGETHER = 256  # frames that are taken apart at a time
+LISTENED = 300  # frames of which it is asked whether their partials are harmonics
+
+
+class PartialsRows(NamedTuple):
+    """Frames as rows: levels in dB of harmonics and of bands of noise, [frames, harmonics + bands], and MIDI notes."""
+
+    levels: Array
+    pitches: Array
+
+
+@dataclass(frozen=True)
+class PartialsData:
+    """Batches for the partials family."""
+
+    frames: PartialsFrames
+    train: PartialsRows
+    val: PartialsRows
+    tonal: bool = True
+
+    def __len__(self) -> int:
+        return len(self.train.pitches)
+
+    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return levels and pitches of what is encoded, [rows, width] and [rows], and those that it must decode to."""
+        levels, pitches = (part[frames] for part in self.train)
+        shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED)
+        found = []
+        for shift in shifts.astype(np.float32):
+            found += [shifted(levels, shift, self.frames), pitches + shift]
+        return tuple(map(torch.from_numpy, found))
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
+        row = self.val if len(self.val.pitches) else self.train
+        chosen = np.linspace(0, len(row.pitches) - 1, min(limit, len(row.pitches))).astype(np.int64)
+        parts = (chosen[at : at + 512] for at in range(0, len(chosen), 512))
+        pairs = (tuple(torch.from_numpy(each[part]) for each in row) for part in parts)
+        return [(levels, pitches, levels, pitches) for levels, pitches in pairs]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """Return (levels, pitches) of at most ``limit`` training frames, evenly spaced, the same at every call."""
+        chosen = np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
+        return tuple(torch.from_numpy(part[chosen]) for part in self.train)
+
+
+def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
+    """Return rows as their recordings would have them, played faster or slower: noise goes along, [rows, width].
+
+    Args:
+        levels: [rows, width].
+        semitones: [rows], up where positive.
+        frames: the layout of rows.
+    """
+    count, edges = frames.harmonics, frames.edges_hz
+    a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
+    at = np.arange(frames.bands) - semitones[:, np.newaxis] / a_band
+    at[:, 0] = 0.0
+    at = np.clip(at, 0, frames.bands - 1)
+    low = np.minimum(at.astype(np.intp), frames.bands - 2)
+    part = (at - low).astype(np.float32)
+    noise = levels[:, count:]
+    moved = np.take_along_axis(noise, low, 1) * (1 - part) + np.take_along_axis(noise, low + 1, 1) * part
+    return np.concatenate([levels[:, :count], moved], axis=1)
+
+
+def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
+    """Take the frames of a corpus apart."""
+    frames = recipe.frames
+    few = frames.model_copy(update={"rows": VALIDATION_FRAMES})
+    return PartialsData(frames, rows(corpus, "train", frames), rows(corpus, "val", few))
+
+
+def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
+    """Return the frames of a split that sound and have a pitch; of too many, every n-th."""
+    found = list(sources(corpus, split, frames, tonal=True))
+    found = found[:: max(1, -(-len(found) // frames.rows))]
+    levels = np.zeros((len(found), frames.harmonics + frames.bands), np.float32)
+    pitches = np.array([round(source.note * CENTS) / CENTS for source in found], np.float32)
+    for at in range(0, len(found), TOGETHER):
+        part = slice(at, at + TOGETHER)
+        levels[part] = taken(pieces(corpus, found[part], frames), pitches[part], frames)
+    return PartialsRows(levels, pitches)
+
+
+def pieces(corpus: Corpus, found: list[FrameOrigin], frames: PartialsFrames) -> Array:
+    """Return the samples of frames, [frames, frame_length]."""
+    return np.stack([corpus.samples(one.clip)[one.start : one.start + frames.frame_length] for one in found])
+
+
+def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
+    """Return frames of sound, [frames, frame_length], as levels in dB under each frame's power.
+
+    Harmonics are heights of their lobes. Noise is the mean power of a bin between them, in each band; what sounds there
+    and is no harmonic counts as noise.
+
+    Args:
+        pitches: MIDI notes, [frames].
+
+    Returns:
+        [frames, harmonics + bands], -120 at least.
+    """
+    apart, layout = _apart(sound, pitches, frames)
+    power = np.square(layout.residue(apart)).astype(np.float64)
+    places, strengths = layout.free(apart)
+    row, slot = np.nonzero(strengths)
+    middles = np.rint(places[row, slot]).astype(np.intp)
+    np.add.at(power, (row, middles), HANN_ENERGY * np.square(strengths[row, slot], dtype=np.float64))
+    both = np.concatenate([np.square(layout.harmonic(apart)), power @ _means(frames)], axis=1)
+    levels: Array = (10 * np.log10(np.maximum(both, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
+    return levels
+
+
+def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
+    """Return how much of the power of training frames' partials lies in none of their harmonics, 0 to 1.
+
+    That is next to nothing of strings and winds, and a tenth or more of bells; 0 where nothing has a pitch.
+    """
+    frames = in_span(recipe, corpus).frames
+    found = list(sources(corpus, "train", frames, tonal=True))
+    found = found[:: max(1, len(found) // LISTENED)]
+    if not found:
+        return 0.0
+    apart, layout = _apart(pieces(corpus, found, frames), np.array([one.note for one in found]), frames)
+    free = np.square(layout.free(apart)[1], dtype=np.float64).sum(1)
+    harmonic = np.square(layout.harmonic(apart), dtype=np.float64).sum(1)
+    return float(np.mean(free / np.maximum(free + harmonic, 1e-20)))
+
+
+def first_heard(frames: PartialsFrames) -> int:
+    """Return the first bin of a frame's spectrum that can be heard, at 20 Hz or above."""
+    return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
+
+
+def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
+    """Return partials and noise of frames of sound, each of energy 1 from 20 Hz on, and the layout of their rows."""
+    length = frames.frame_length
+    spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
+    first = first_heard(frames)  # below it may be an offset
+    spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
+    spectra[:, :first] = spectra[:, first, np.newaxis]
+    fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
+    layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
+    stiff = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
+    return taken_apart(spectra, fundamentals, layout, stiff), layout
+
+
+def _means(frames: PartialsFrames) -> Floats:
+    """Return weights by which bins are averaged in bands, [bins, bands]; a narrow band takes the nearest bin."""
+    bins = frames.frame_length // 2 + 1
+    hertz = np.arange(bins) * frames.sample_rate / frames.frame_length
+    weights = np.zeros((bins, frames.bands))
+    edges = frames.edges_hz
+    for band, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = np.flatnonzero((hertz >= low) & (hertz < high))
+        if not len(inside):
+            inside = np.array([np.abs(hertz - np.sqrt(max(low, 1.0) * high)).argmin()])
+        weights[inside, band] = 1 / len(inside)
+    return weights
+
+
+def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
+    """Return the recipe with the lowest and the highest note of a corpus, and its stiffness, where it says none."""
+    frames = recipe.frames
+    found: dict[str, object] = {}
+    if frames.low is None or frames.high is None:
+        heard = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
+        if not heard:
+            tracks = [corpus.pitch(clip) for clip in corpus.clips()]
+            heard = [float(note) for track in tracks for note in track[np.isfinite(track)]] or [60.0]
+        ends = {"low": round(float(min(heard)), 2), "high": round(float(max(heard)), 2)}
+        found |= {name: value for name, value in ends.items() if getattr(frames, name) is None}
+    if frames.stretch is True:
+        found["stretch"] = stretch_of(corpus) or False
+    return recipe.model_copy(update={"frames": frames.model_copy(update=found)})
+
+
+def check_partials(corpus: Corpus, recipe: PartialsRecipe) -> None:
+    """Refuse a corpus without a pitch, or without a frame to train on."""
+    if not is_tonal(corpus):
+        raise UserError(
+            f"corpus {corpus.folder} has no clear pitch, and {recipe.name} makes notes of partials; "
+            "train texture-10, or add sounds with a pitch"
+        )
+    if next(sources(corpus, "train", recipe.frames, tonal=True), None) is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")

@@ -1,0 +1,9 @@
+"""Describes the family to training."""
+
+from ..family import Family
+from .batches import check_partials, in_span, partials_data
+from .network import PartialsAutoencoder
+
+FAMILIES = {
+    "partials": Family(PartialsAutoencoder, check_partials, partials_data, None, complete=in_span),
+}

@@ -1,0 +1,236 @@
+"""Decodes a code and a pitch to the heights of harmonics and the noise between them, at the note's own pitch."""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....host.contract.partials import LOBE_REACH, hann_lobe, spread
+from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY
+from ....host.units import INAUDIBLE_HZ
+from ...data import Data
+from ...network import Autoencoder
+from .recipe import PartialsFrames, PartialsRecipe
+
+BANDS = 64  # mel bands in which levels are seen and compared, as where notes are measured beside recordings
+SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
+LEAK = 0.1  # slope of LeakyReLU below zero
+APART = 2.0  # semitones between the middles of pitch features, triangles that are twice as wide
+STEPS = 2  # places between two bins at which the bands of a lobe are tabulated
+PROJECTIONS = 32  # random directions of the uniformity term
+HIGHEST = 1.0  # nepers over a frame's power: a code from anywhere cannot overflow
+MOST = 8192  # training frames of which means are taken
+NEPER_DB = 20 / math.log(10)
+
+
+class PartialsAutoencoder(Autoencoder):
+    """Dense encoder of mel bands, dense decoder to partials.
+
+    Shapes: rows [batch, harmonics + bands], levels in dB under a frame's power; pitches [batch], MIDI notes; latents
+    [batch, latents]; decoded frames [batch, harmonics + bands], magnitudes as the card's `Partials` has them.
+    """
+
+    middle: Tensor
+    deviation: Tensor
+
+    def __init__(self, recipe: PartialsRecipe) -> None:
+        super().__init__()
+        self.settings, self.weights, self.harmonics = recipe.network, recipe.loss, recipe.frames.harmonics
+        self.bands = Bands(recipe.frames)
+        low, high = recipe.frames.span
+        self.pitch = PitchFeatures(low, high)
+        n, width = self.settings.latents, recipe.frames.harmonics + recipe.frames.bands
+        features = len(self.pitch.middles)
+        self.encoder = _dense([BANDS + features, *self.settings.encoder])
+        self.bottleneck = nn.Linear(self.settings.encoder[-1], n)
+        self.decoder = _dense([n + features, *self.settings.decoder])
+        self.output = nn.Linear(self.settings.decoder[-1], width)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        self.means = nn.Parameter(torch.zeros(width))
+        self.register_buffer("middle", torch.zeros(BANDS))
+        self.register_buffer("deviation", torch.ones(BANDS))
+
+    @torch.no_grad()
+    def begin(self, data: Data) -> None:
+        """Begin from the mean row, and see levels by how they vary."""
+        rows, pitches = (part.to(self.means) for part in data.spread(MOST))
+        levels = self.bands(magnitudes(rows), pitches)
+        self.middle.copy_(levels.mean(0))
+        self.deviation.copy_(levels.std(0, correction=0).clamp_min(1.0))
+        self.means.copy_(rows.mean(0) / NEPER_DB)
+
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Latents of rows and their pitches."""
+        rows, pitches = inputs
+        return self.placed(self.bands(magnitudes(rows), pitches), pitches)
+
+    def placed(self, levels: Tensor, pitches: Tensor) -> Tensor:
+        """Latents of levels in mel bands, [batch, 64], and pitches."""
+        seen = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
+        return torch.sigmoid(self.bottleneck(self.encoder(seen)))
+
+    def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
+        """Frames of latents at pitches: magnitudes >= 0."""
+        return self.nepers(latents, pitches).exp()
+
+    def nepers(self, latents: Tensor, pitches: Tensor) -> Tensor:
+        """Frames of latents at pitches, natural logarithms of their magnitudes."""
+        value: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
+        return (value + self.means).clamp_max(HIGHEST)
+
+    def reconstruction(
+        self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Terms of the loss, each a mean over the batch, by the names of the recipe's weights.
+
+        Args:
+            rows, pitches: what is encoded.
+            targets, target_pitches: the same sound, shifted otherwise: what decoding must give.
+            generator: on the CPU; all that is random here comes from it.
+        """
+        latents = self.encode(rows, pitches)
+        given = self.nepers(latents, target_pitches)
+        terms: dict[str, Tensor] = {}
+        if self.weights.bands:
+            asked = self.bands(magnitudes(targets), target_pitches)
+            terms["bands"] = _apart(self.bands(given.exp(), target_pitches), asked)
+        decibels = NEPER_DB * given
+        count = self.harmonics
+        if self.weights.harmonics:
+            floor = 10 * math.log10(SOFTEST)
+            heard = ((targets[:, :count] > floor) & self.bands.inside(target_pitches)).float()
+            off = (decibels[:, :count].clamp_min(floor) - targets[:, :count]).square() * heard
+            terms["harmonics"] = (off.sum(1) / heard.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
+        if self.weights.noise:
+            terms["noise"] = _apart(decibels[:, count:], targets[:, count:])
+        if self.weights.uniformity:
+            terms["uniformity"] = _uniformity(latents, generator)
+        return terms
+
+
+class PitchFeatures(nn.Module):
+    """Tells pitches, [batch], apart: how near each is to points two semitones apart, [batch, points].
+
+    Below the lowest and above the highest it is that point's.
+    """
+
+    middles: Tensor
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        points = max(2, math.ceil((high - low) / APART) + 1)
+        self.register_buffer("middles", low + APART * torch.arange(points), persistent=False)
+
+    def forward(self, pitches: Tensor) -> Tensor:
+        kept = pitches.clamp(self.middles[0], self.middles[-1])
+        return (1 - (kept[:, None] - self.middles).abs() / APART).clamp_min(0)
+
+
+class Bands(nn.Module):
+    """Takes levels of frames of partials in mel bands, [batch, 64], in dB: the share of a frame's power in each.
+
+    Triangles of height 1, as where notes are measured. A harmonic's power lies where its lobe's does.
+    """
+
+    mel: Tensor
+    lobes: Tensor
+    spread: Tensor
+    numbers: Tensor
+
+    def __init__(self, frames: PartialsFrames) -> None:
+        from librosa.filters import mel
+
+        super().__init__()
+        length, bins = frames.frame_length, frames.frame_length // 2 + 1
+        weights = mel(sr=frames.sample_rate, n_fft=length, n_mels=BANDS, norm=None).T.astype(np.float64)
+        layout = frames.layout
+        self.stretch = layout.stretch
+        hertz = np.arange(bins) * frames.sample_rate / length
+        places = np.arange((bins + 1) * STEPS) / STEPS
+        around = np.rint(places).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
+        heights = hann_lobe(around - places[:, np.newaxis])
+        inside = (around >= 0) & (around < bins)
+        lobes = np.einsum("pa,pam->pm", np.square(heights) * inside, weights[np.clip(around, 0, bins - 1)])
+        self.harmonics, self.top = frames.harmonics, float(bins - 1)
+        self.first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)
+        self.a_hertz = length / frames.sample_rate
+        for name, table in {
+            "mel": weights,
+            "lobes": lobes,
+            "spread": spread(layout, hertz),
+            "numbers": np.arange(1, frames.harmonics + 1),
+        }.items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table, np.float32)), persistent=False)
+
+    def forward(self, frames: Tensor, pitches: Tensor) -> Tensor:
+        return _decibels(self.shares(frames, pitches))
+
+    def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
+        """Return the share of a frame's power in each band, [batch, 64]."""
+        power = frames[:, : self.harmonics].square() * self.inside(pitches)
+        at = (self.places(pitches) * STEPS).round().clamp_max(len(self.lobes) - 1).long()
+        noise = frames[:, self.harmonics :].square() @ self.spread
+        shares = torch.einsum("bh,bhm->bm", power, self.lobes[at]) + noise @ self.mel
+        whole = HANN_ENERGY * power.sum(1) + noise.sum(1)
+        return shares / whole[:, None].clamp_min(1e-20)
+
+    def centroid(self, frames: Tensor, pitches: Tensor) -> Tensor:
+        """Return the spectral centroid by magnitude in Hz, [batch]; the bins of a lobe sum to twice its height."""
+        heights = 2 * frames[:, : self.harmonics] * self.inside(pitches)
+        noise = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
+        hertz = torch.arange(noise.shape[1]) / self.a_hertz
+        whole = heights.sum(1) + noise.sum(1)
+        return ((heights * self.places(pitches) / self.a_hertz).sum(1) + noise @ hertz) / whole.clamp_min(1e-20)
+
+    def places(self, pitches: Tensor) -> Tensor:
+        """Return where harmonics lie, in bins, [batch, harmonics]."""
+        first = (440 * torch.exp2((pitches - 69) / 12) * self.a_hertz)[:, None]
+        if self.stretch is None:
+            return first * self.numbers
+        stiff = torch.exp(self.stretch[0] + self.stretch[1] * pitches)[:, None]
+        return first * self.numbers * ((1 + stiff * self.numbers.square()) / (1 + stiff)).sqrt()
+
+    def inside(self, pitches: Tensor) -> Tensor:
+        """Return which harmonics lie below half the sampling rate, [batch, harmonics]."""
+        return self.places(pitches) < self.top
+
+    def of_power(self, power: Tensor) -> Tensor:
+        """Return the same of power spectra, [batch, bins]."""
+        power = power[:, self.first :]  # what lies below is not heard, and an offset may be the most of it
+        return _decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
+
+
+def magnitudes(rows: Tensor) -> Tensor:
+    """Return rows of levels in dB as magnitudes."""
+    return torch.exp(rows / NEPER_DB)
+
+
+def _decibels(shares: Tensor) -> Tensor:
+    """Return levels in dB, the softest at least."""
+    return 10 * torch.log10(shares / SOFTEST + 1) + 10 * math.log10(SOFTEST)
+
+
+def _apart(given: Tensor, asked: Tensor) -> Tensor:
+    """Root mean square of the differences of each frame, the mean over frames."""
+    return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
+
+
+def _uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Sliced Wasserstein distance to the uniform cube: every knob then has sound along all of its way."""
+    directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
+    directions = F.normalize(directions, dim=0).to(latents)
+    cube = torch.rand(latents.shape, generator=generator).to(latents)
+    return ((latents @ directions).sort(0).values - (cube @ directions).sort(0).values).square().mean()
+
+
+def _dense(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inside, outside in itertools.pairwise(widths):
+        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,1 @@
+"""The sequence family: recurrent networks that predict sound frame by frame, after GRUV."""

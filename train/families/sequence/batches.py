@@ -1,0 +1,173 @@
+"""Batches of sequences: recordings from beginning to end, as frames that follow one another."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ....host.errors import UserError
+from ...batches.clips import are, counted, left_out
+from ...corpus.store import Clip, Corpus, Split
+from ..clip.batches import sounds
+from .recipe import SequenceFrames, SequenceRecipe
+
+Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+FEWEST = 2  # frames: of one alone, nothing follows
+BATCH = 16  # sequences that are looked at together in validation
+
+
+class Piece(NamedTuple):
+    """A sequence: the recording that it is from, its first sample there, and how many frames it has."""
+
+    clip: Clip
+    start: int
+    frames: int
+    name: str
+
+
+def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece]:
+    """Return the sequences of a split's recordings that sound and have two frames; the first frame begins each.
+
+    A recording of more frames than ``settings.longest`` gives several; what is left at its end must have two frames.
+    """
+    found = []
+    for clip in corpus.clips(split):
+        if not sounds(corpus, clip):
+            continue
+        whole = math.ceil(clip.length / settings.hop_length)
+        for number, first in enumerate(range(0, whole, settings.longest)):
+            frames = min(settings.longest, whole - first)
+            if frames < FEWEST:
+                continue
+            ends = first + frames == whole
+            name = clip.name if not number else f"{clip.name} {number + 1}"
+            count = frames + (settings.silence if ends else 0)
+            found.append(Piece(clip, first * settings.hop_length, count, name))
+    return found
+
+
+def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
+    """Return the frames of a sequence, [frames, frame_length].
+
+    Frame ``k`` has the samples from ``k * hop_length - overlap`` to ``(k + 1) * hop_length`` of it; before the
+    recording's beginning and after its end there is silence.
+    """
+    length, hop = settings.frame_length, settings.hop_length
+    overlap = length - hop
+    begin, end = piece.start - overlap, piece.start + piece.frames * hop
+    samples = corpus.samples(piece.clip)[max(0, begin) : end]
+    whole = np.zeros(end - begin, np.float32)
+    whole[max(0, -begin) :][: len(samples)] = samples
+    return np.lib.stride_tricks.sliding_window_view(whole, length)[::hop].copy()
+
+
+def joined(frames: Array, hop: int) -> Array:
+    """Return the sound of frames [frames, frame_length], [frames * hop]: the inverse of `cut`.
+
+    Where frames overlap, one goes over into the next in a straight line; before the first there is silence.
+    """
+    length = frames.shape[1]
+    overlap = length - hop
+    rise = (np.arange(overlap, dtype=np.float32) + 0.5) / max(1, overlap)
+    shape = np.ones(length, np.float32)
+    shape[:overlap] *= rise
+    shape[hop:] *= rise[::-1]
+    whole = np.zeros(overlap + len(frames) * hop, np.float32)
+    for number, frame in enumerate(frames):
+        whole[number * hop : number * hop + length] += shape * frame
+    if overlap:
+        whole[-overlap:] = frames[-1, hop:]  # nothing follows it
+    return whole[overlap:]
+
+
+@dataclass
+class SequenceData:
+    """Batches of sequences: (frames [batch, frames, frame_length], how many count [batch], their numbers [batch]).
+
+    Shorter sequences are padded, and what is padded does not count. Validation is on sequences of training, as many as
+    it takes: these networks are to give back what they have heard, and of what they never heard there is no code.
+    """
+
+    corpus: Corpus
+    settings: SequenceFrames
+    train: list[Piece]
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """See `Data.batch`."""
+        return self._taken(frames)
+
+    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+        """See `Data.validation`."""
+        most = max(1, limit // max(piece.frames for piece in self.train))
+        chosen = np.linspace(0, len(self.train) - 1, min(most, len(self.train))).astype(np.int64)
+        return [self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """See `Data.spread`."""
+        return self.validation(limit)[0]
+
+    def _taken(self, chosen: Ints) -> tuple[Tensor, ...]:
+        return (
+            *padded(self.corpus, [self.train[number] for number in chosen], self.settings),
+            torch.from_numpy(chosen),
+        )
+
+
+def padded(corpus: Corpus, chosen: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
+    """Return frames of sequences, [sequences, frames of the longest, frame_length], and how many each has."""
+    counts = [piece.frames for piece in chosen]
+    found = np.zeros((len(chosen), max(counts), settings.frame_length), np.float32)
+    for row, piece in zip(found, chosen, strict=True):
+        row[: piece.frames] = cut(corpus, piece, settings)
+    return torch.from_numpy(found), torch.tensor(counts)
+
+
+def sequence_data(corpus: Corpus, recipe: SequenceRecipe, folder: Path, tonal: bool) -> SequenceData:
+    """The sequences of a corpus; nothing is kept in ``folder``, and pitch does not matter."""
+    return SequenceData(corpus, recipe.frames, pieces(corpus, "train", recipe.frames))
+
+
+def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
+    """Refuse a corpus none of whose training clips sounds and has two frames."""
+    if not pieces(corpus, "train", recipe.frames):
+        seconds = (recipe.frames.hop_length + 1) / recipe.frames.sample_rate
+        raise UserError(
+            f"corpus {corpus.folder} has no training clip that sounds and has {FEWEST} frames, "
+            f"and of one nothing follows; add sounds of more than {seconds:.3f} s, or set a smaller frames.frame_length"
+        )
+
+
+def told_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
+    """Return a recipe that knows how many sequences have codes."""
+    network = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
+    return recipe.model_copy(update={"network": network})
+
+
+def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
+    """Return in a line what becomes of a corpus's training clips: padded, cut, left out."""
+    settings, clips = recipe.frames, corpus.clips("train")
+    found = pieces(corpus, "train", settings)
+    sounding = [clip for clip in clips if sounds(corpus, clip)]
+    short = [clip for clip in sounding if clip.length <= (FEWEST - 1) * settings.hop_length]
+    counts = sorted(piece.frames for piece in found)
+    told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    parts = [f"{counted(len(found), 'training sequence')} of {told} frames of {settings.frame_length} samples"]
+    if counts[0] < counts[-1]:
+        parts.append("shorter ones are padded, and the padding does not count")
+    if len(found) > len(sounding) - len(short):
+        parts.append(f"recordings of more than {settings.longest} frames are cut into several")
+    if short:
+        left = counted(len(short), "short clip")
+        parts.append(f"{left}, of less than {FEWEST} frames, {are(len(short))} left out ({short[0].name!r})")
+    return "; ".join(parts + left_out(corpus, sounding, sounding))

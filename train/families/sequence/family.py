@@ -1,0 +1,17 @@
+"""Describes the family to training."""
+
+from ...preview import held_sequences
+from ..family import Family
+from .batches import check_sequences, describe_sequences, sequence_data, told_clips
+from .network import RecurrentNetwork
+
+FAMILIES = {
+    "sequence": Family(
+        RecurrentNetwork,
+        check_sequences,
+        sequence_data,
+        held_sequences,
+        complete=told_clips,
+        describe=describe_sequences,
+    ),
+}

@@ -1,0 +1,185 @@
+"""Recurrent networks that continue sound frame by frame.
+
+"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks layers of long short-term memory between dense layers
+that are the same at every frame, after GRUV (Nayebi and Vitelli, "GRUV: Algorithmic Music Generation using Recurrent
+Neural Networks", 2015): the frame before goes in, the next one comes out, and mean and deviation of each position in
+the frame, over all of the corpus, were taken off. GRUV's are dense layers without a bend, and the mean square error. A
+small code for each sequence is not theirs: it is fed to every step, and learned with the weights.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...data import Data
+from ...network import SHARED, Adam, Network
+from .recipe import SequenceFrames, SequenceRecipe
+
+LARGEST_NORM = 1.0  # of gradients: single steps through a long memory are a hundred times the usual
+LEAST = 1e-3  # of the deviation of all positions: one that varies less is left as small as it is, not blown up
+HEARD = 3.0  # times as strong as usual a code comes in: two numbers among two thousand would not be heard at first
+UNKNOWN = -1  # the number of a sequence that has no code: it is taken for the mean of all
+
+
+class Standard(nn.Module):
+    """Frames as the network takes them, their mean and deviation at each position taken off; and back."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, settings: SequenceFrames) -> None:
+        super().__init__()
+        self.length, self.transformed = settings.frame_length, settings.domain == "real_imag"
+        self.width = 2 * (self.length // 2 + 1) if self.transformed else self.length
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("deviation", torch.ones(self.width))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return standard frames, [..., width], of frames of samples, [..., frame_length]."""
+        return (self.seen(frames) - self.mean) / self.deviation
+
+    def seen(self, frames: Tensor) -> Tensor:
+        """Return samples, or real parts and after them imaginary parts, before anything is taken off."""
+        if not self.transformed:
+            return frames
+        return torch.view_as_real(torch.fft.rfft(frames)).transpose(-1, -2).flatten(-2)
+
+    def back(self, frames: Tensor, *, restored: bool = True) -> Tensor:
+        """Return the samples of standard frames; where they are not ``restored`` one deviation serves all positions."""
+        given = frames * self.deviation + self.mean if restored else frames * self.deviation.square().mean().sqrt()
+        if not self.transformed:
+            return given
+        real, imaginary = given.chunk(2, -1)
+        sound: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=self.length)
+        return sound
+
+    @torch.no_grad()
+    def measure(self, data: Data) -> None:
+        """Take mean and deviation over all frames of training that count."""
+        sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
+        for number in range(len(data)):
+            frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
+            seen = self.seen(frames[0]).double()
+            sums += torch.stack([seen.sum(0), seen.square().sum(0)])
+            count += len(seen)
+        mean, squares = sums / count
+        variance = (squares - mean.square()).clamp_min(0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(variance.sqrt().clamp_min(LEAST * float(variance.mean().sqrt())))
+
+
+class RecurrentNetwork(Network):
+    """A dense layer, a memory of some layers, a dense layer; and a code for each sequence.
+
+    Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length].
+    """
+
+    optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
+    steps: Tensor
+
+    def __init__(self, recipe: SequenceRecipe) -> None:
+        super().__init__()
+        self.settings, self.weights = recipe.network, recipe.loss
+        self.standard = Standard(recipe.frames)
+        width, size, latents = self.standard.width, self.settings.size, self.settings.latents
+        self.table = nn.Parameter(torch.randn(self.settings.clips, latents))
+        self.into = nn.Linear(width + latents, size)
+        reach = HEARD / latents**0.5
+        nn.init.uniform_(self.into.weight[:, width:], -reach, reach)
+        self.memory = nn.LSTM(size, size, self.settings.layers, batch_first=True)
+        self.out = nn.Linear(size, width)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def begin(self, data: Data) -> None:
+        """Measure what is taken off frames."""
+        self.standard.measure(data)
+
+    def moved(self) -> None:
+        """Count a step."""
+        self.steps += 1
+
+    def codes(self, numbers: Tensor) -> Tensor:
+        """Return the codes of sequences, [batch, latents], by their numbers [batch]; their mean is 0, and `UNKNOWN`'s.
+
+        That is why a code of zeros can stand for a sound that was not learned.
+        """
+        return F.pad(self.table - self.table.mean(0), (0, 0, 0, 1))[numbers]
+
+    def reconstruction(
+        self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the error of each next frame, told all before it, that of the first, and how large codes are.
+
+        Before the first there is nothing but the code: it is learned long after the others, and GRUV does not try.
+        """
+        frames, codes = self.standard(sounds), self.codes(numbers)
+        fed = delayed(frames)
+        if self.training:
+            fed = self._disturbed(fed, codes, generator)
+        error = (self.predict(fed, codes)[0] - frames).square().mean(2)
+        return {
+            "mean_square": error[following(error, counts)].mean(),
+            "first": error[:, 0].mean(),
+            "code": codes.square().mean(),
+        }
+
+    def predict(
+        self, fed: Tensor, codes: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the frame that follows each of those fed, and the memory after the last, which begins empty.
+
+        The memory goes on over all frames; gradients go back through ``reach`` of them.
+        """
+        told = self.into(torch.cat([fed, codes[:, None].expand(-1, fed.shape[1], -1)], 2))
+        given = []
+        for part in told.split(self.settings.reach, 1):
+            after, (h, c) = self.memory(part, state)
+            state = h.detach(), c.detach()
+            given.append(after)
+        assert state is not None
+        return self.out(torch.cat(given, 1)), state
+
+    @torch.no_grad()
+    def continued(self, seed: Tensor, codes: Tensor, count: int) -> Tensor:
+        """Return ``count`` frames: those of a seed [batch, frames, width], none at the least, and what follows them."""
+        predicted, (h, c) = self.predict(F.pad(seed, (0, 0, 1, 0)), codes)
+        frames, layers = [*seed.unbind(1), predicted[:, -1]], list(zip(h, c, strict=True))
+        while len(frames) < count:
+            value = self.into(torch.cat([frames[-1], codes], 1))
+            # Cell by cell: torch's whole layers lay out their weights anew at every call.
+            for layer, weights in enumerate(self.memory.all_weights):
+                layers[layer] = torch.lstm_cell(value, layers[layer], *weights)
+                value = layers[layer][0]
+            frames.append(self.out(value))
+        return torch.stack(frames[:count], 1)
+
+    def _disturbed(self, fed: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
+        """Return frames to be fed of which some are the network's own, and all are noisy, as the recipe wants it.
+
+        Own frames are predicted with true ones before them, all at once (Duckworth et al., "Parallel scheduled
+        sampling", 2019; Bengio et al., "Scheduled sampling for sequence prediction with recurrent neural networks",
+        NeurIPS 2015). Before the first there is rest, always.
+        """
+        settings = self.settings
+        share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
+        if share:
+            with torch.no_grad():
+                own = delayed(self.predict(fed, codes)[0])
+            chosen = torch.rand(*fed.shape[:2], 1, generator=generator).to(fed) < share
+            fed = torch.where(chosen, own, fed)
+        if settings.noise:
+            noise = settings.noise * torch.randn(fed.shape, generator=generator).to(fed)
+            fed = torch.cat([fed[:, :1], (fed + noise)[:, 1:]], 1)
+        return fed
+
+
+def following(errors: Tensor, counts: Tensor) -> Tensor:
+    """Return which frames of padded sequences follow from one: all that count but each first; [batch, frames]."""
+    places = torch.arange(errors.shape[1], device=errors.device)
+    return (places > 0) & (places < counts.to(errors.device)[:, None])
+
+
+def delayed(frames: Tensor) -> Tensor:
+    """Return what was there a frame before, [batch, frames, width]: rest at first."""
+    return F.pad(frames, (0, 0, 1, 0))[:, :-1]

@@ -1,0 +1,69 @@
+"""The settings of recipes of the sequence family: recurrent networks that continue sound frame by frame."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
+
+MOST_FRAMES = 1 << 14  # of a sequence: six minutes of the post's
+
+
+class SequenceFrames(Frames):
+    """Frames of ``frame_length`` samples, ``hop_length`` apart: by the rest they overlap, and are crossfaded there.
+
+    They are given as samples, or as the real and the imaginary parts of their Fourier transforms. A recording of more
+    than ``longest`` frames is cut into sequences of as many; after its end come ``silence`` frames of silence, which
+    are learned too.
+    """
+
+    domain: Literal["samples", "real_imag"]
+    longest: Annotated[int, Field(ge=2, le=MOST_FRAMES)]
+    silence: Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+
+    @model_validator(mode="after")
+    def _half_a_frame_ahead(self) -> Self:
+        if 2 * self.hop_length < self.frame_length:
+            raise ValueError(f"hop_length {self.hop_length} must be half of frame_length {self.frame_length} at least")
+        if self.frame_length % 2:
+            raise ValueError(f"frame_length {self.frame_length} must be even, for its Fourier transform to come back")
+        return self
+
+
+class SequenceNetwork(RecipeSection):
+    """Layers of long short-term memory between two dense layers, which are the same at every frame.
+
+    Gradients go back ``reach`` frames, the memory goes on. The network is fed a growing share of its own predictions,
+    which reaches ``own_share`` after ``own_steps`` steps, and ``noise`` is the deviation of what is added to standard
+    frames that it is fed. ``clips`` is how many sequences have codes: the corpus's own, and filled in when a run
+    begins.
+    """
+
+    latents: Latents
+    size: Annotated[int, Field(ge=1, le=8192)]
+    layers: Annotated[int, Field(ge=1, le=8)]
+    reach: Annotated[int, Field(ge=2, le=MOST_FRAMES)]
+    own_share: Annotated[float, Field(ge=0, le=1)]
+    own_steps: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    noise: Annotated[float, Field(ge=0, le=4)]
+    clips: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class SequenceLoss(RecipeSection):
+    """Weights of the terms."""
+
+    mean_square: Weight
+    first: Weight
+    code: Weight
+
+
+class SequenceRecipe(Recipe):
+    """Recurrent networks over frames of sound."""
+
+    family: Literal["sequence"]
+    frames: SequenceFrames
+    network: SequenceNetwork
+    loss: SequenceLoss
+
+
+RECIPES = (SequenceRecipe,)  # by their `family`

@@ -1,1 +1,0 @@
-"""One network family a file."""
