@@ -1,7 +1,7 @@
-"""The process that sounds: it owns the card, the MIDI ports and the rendering thread, and nothing else.
+"""The audio process: owns the sound card, MIDI ports and render thread, and exchanges messages with its parent.
 
-A process of its own, so that no screen or file disturbs it, and because PortAudio cannot be initialised again in a
-process whose JACK server has died. The parent sends commands and gets reports through a pipe.
+A separate process keeps screen and file work away from audio. PortAudio also cannot be initialised again in a process
+whose JACK server died.
 """
 
 import contextlib
@@ -39,24 +39,24 @@ from .realtime import BESIDES, SOUND, hurry
 from .reporting import report
 from .session_state import Overheard, SessionState, Without
 
-JACK = "JACK"  # in the name that PortAudio gives to this system
-REPORT_SECONDS = 0.1  # between reports, until another pace is asked
+JACK = "JACK"  # in PortAudio's name of this API
+REPORT_SECONDS = 0.1  # between reports, until "pace" changes it
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
-COMMAND_SECONDS = 0.02  # to wait for a command; what is recorded and told goes on its way that often
-MOST_COMMANDS = 64  # that are taken before what is recorded and told goes on its way: a millisecond
-SETTLE_SECONDS = 0.2  # until a rack that was swapped in has gone through all its parts
-READY_SECONDS = 0.005  # between looks whether a rack can sound
-RESCAN_SECONDS = 1.0  # between looks for ports that came or went
-LOOK_SECONDS = 0.25  # between looks at the files of what plays: an edit is read when two have seen it
+COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
+MOST_COMMANDS = 64  # read between two flushes: a millisecond
+SETTLE_SECONDS = 0.2  # until a rack that was swapped in has run all its parts
+READY_SECONDS = 0.005  # between checks whether a rack is ready
+RESCAN_SECONDS = 1.0  # between scans for added and removed ports
+LOOK_SECONDS = 0.25  # between scans of the presets' files; an edit loads once two scans agree
 NULL_RATE = 48000
 
 
 def run(pipe: Connection, setup: Setup) -> None:
-    """The process: sounds until the parent says stop, goes away, or the card does."""
-    for number in SIGNALS:  # what stops all processes reaches the parent, which says stop
+    """Run the audio process until the parent sends stop or exits, or the card is gone."""
+    for number in SIGNALS:  # the parent receives them too, and sends stop
         signal.signal(number, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write what nobody asked for across the screen
-    hurry(BESIDES)  # all threads, for one that is kept waiting while it holds the interpreter keeps the sound waiting
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
+    hurry(BESIDES)  # all threads: a preempted thread that holds the interpreter lock delays the render thread
     stage = SessionState(setup, pipe)
     HOUSE.addHandler(Notices(lambda line: stage.send("say", line)))
     thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
@@ -71,7 +71,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         if stage.problem is not None:
             _tell_problem(stage)
     except (BrokenPipeError, EOFError, ConnectionError):
-        pass  # the parent has gone
+        pass  # the parent is gone
     if stage.loop is not None:
         stage.loop.stop()
         thread.join(0.5)
@@ -80,11 +80,11 @@ def run(pipe: Connection, setup: Setup) -> None:
         if not thread.is_alive() and stage.loop.sink.alive:
             stage.loop.sink.close()
     sys.stdout.flush()
-    os._exit(0)  # clients of a JACK server that has died hang in their clean-up
+    os._exit(0)  # clients of a dead JACK server hang in their clean-up
 
 
 def _sound(stage: SessionState) -> None:
-    """The thread that renders: opens all it needs itself, says that it is ready, and goes on to the end."""
+    """The render thread: opens card and ports, signals that it is ready, and renders until the end."""
     try:
         setup, cast = stage.setup, stage.cast
         names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
@@ -103,9 +103,7 @@ def _sound(stage: SessionState) -> None:
                 coming = stage.heard = Overheard(coming)
             sources.insert(0, coming)
         stage.rate = sink.rate
-        if setup.panel:
-            stage.send("sheet", sheet_of(names, patches, rack.knobs))
-        stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
+        sheet = sheet_of(names, patches, rack.knobs) if setup.panel else None
         loop = Loop(
             Player(rack, sink.rate, setup.before),
             sink,
@@ -121,8 +119,11 @@ def _sound(stage: SessionState) -> None:
         hurry(SOUND)
         stage.loop = loop
         stage.ready.set()
+        if sheet is not None:  # after ready: until then the parent reads nothing but lines to print
+            stage.send("sheet", sheet)
+        stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop.run()
-    except BaseException as error:  # told to the parent, which shows it
+    except BaseException as error:  # sent to the parent, which shows it
         stage.problem = error
         stage.ready.set()
 
@@ -143,7 +144,7 @@ def _open_sink(stage: SessionState) -> Sink:
 
 
 def _open_inputs(stage: SessionState) -> Inputs | None:
-    """MIDI inputs; where nobody asked for one and no card either, their lack is only told."""
+    """Open the MIDI inputs; with the null sink and no port requested, a failure is only reported."""
     setup = stage.setup
     if not setup.midi:
         return None
@@ -158,7 +159,7 @@ def _open_inputs(stage: SessionState) -> Inputs | None:
 
 def _recorder(stage: SessionState) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
-        if events:  # first: wherever the recording ends, it knows all that is heard on it
+        if events:  # first: wherever the recording ends, it includes the events of its sound
             stage.outbox.append(("events", events))
         stage.outbox.append(("sound", sound.T.tobytes()))
 
@@ -209,7 +210,7 @@ def _serve(stage: SessionState, thread: threading.Thread) -> None:
             continue
         if now >= next_look:
             next_look = now + LOOK_SECONDS
-            if not wanted:  # a program change that waits may choose another
+            if not wanted:  # a pending program change may choose another preset
                 wanted = stage.cast.edited()
         if wanted:
             loading = threading.Thread(target=_load, args=(stage, wanted), name="load", daemon=True)
@@ -218,7 +219,7 @@ def _serve(stage: SessionState, thread: threading.Thread) -> None:
 
 
 def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
-    """Yield the commands that are there, waiting so long for the first; a stream of them keeps nothing else waiting."""
+    """Yield pending commands, waiting up to ``seconds`` for the first; at most `MOST_COMMANDS`."""
     if pipe.poll(seconds):
         for _ in range(MOST_COMMANDS):
             yield pipe.recv()
@@ -227,7 +228,7 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 
 
 def _flush(stage: SessionState) -> None:
-    """Write what waits to the pipe, what is recorded of many blocks together: each message costs the parent time."""
+    """Write pending messages to the pipe; joins recorded blocks, because each message costs the parent time."""
     waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
         if not block:
@@ -243,7 +244,7 @@ def _flush(stage: SessionState) -> None:
 
 
 def _programs(stage: SessionState) -> dict[Slot, str]:
-    """Presets that program changes have asked for since the last look."""
+    """Return the presets requested by program changes since the last call."""
     assert stage.loop is not None
     asked = stage.loop.programs
     wanted, lines = stage.cast.asked([asked.popleft() for _ in range(len(asked))])
@@ -253,7 +254,7 @@ def _programs(stage: SessionState) -> dict[Slot, str]:
 
 
 def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
-    """Open other presets while these sound, and swap them in; what is no good is told and forgotten."""
+    """Open presets in the background and swap them in; a preset that fails is reported and dropped."""
     assert stage.loop is not None
     stage.loop.brace(1)
     try:
@@ -261,7 +262,7 @@ def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
         rack = _rack(patches, stage.rate, stage.ear)
         if isinstance(rack, Rack):
             prime(rack, stage.loop.sink.block)
-    except Exception as error:  # whatever is wrong with it, what sounds goes on
+    except Exception as error:  # any failure: the current presets play on
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
@@ -314,10 +315,10 @@ def _tell_problem(stage: SessionState) -> None:
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:
-    """Presets on their channels, as they are played live, or what is heard goes through the one for all.
+    """Return a rack of the presets on their channels, or an `Insert` for audio input.
 
     Raises:
-        UserError: one cannot be made in real time, or as `Rack` or `Insert`.
+        UserError: a preset cannot play in real time, or as `Rack` or `Insert`.
     """
     if ear is not None:
         return Insert(patches[None], rate, ear)

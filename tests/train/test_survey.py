@@ -75,9 +75,9 @@ def test_only_as_many_files_are_decoded_as_it_takes(tmp_path, monkeypatch):
     for number in range(6):
         write(tmp_path / f"{number}.wav", tom(number))
     decoded = []
-    mono = surveyed.__globals__["Sound"].mono
+    mono = surveyed.__globals__["SoundFile"].mono
     monkeypatch.setattr(
-        surveyed.__globals__["Sound"], "mono", lambda self, rate: decoded.append(self) or mono(self, rate)
+        surveyed.__globals__["SoundFile"], "mono", lambda self, rate: decoded.append(self) or mono(self, rate)
     )
     surveyed([tmp_path])
     assert len(decoded) == 2

@@ -563,6 +563,28 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     assert (shown.channel, shown.values["pan"], shown.values["latent.0"]) == (0, 0.0, shown.latents[0])
 
 
+def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(presets, monkeypatch):
+    """The parent reads only lines to print until then: sent sooner, the panel stayed empty."""
+    asked, gate = threading.Event(), threading.Event()
+
+    class SlowRack(Rack):
+        ready = property(lambda self: asked.set() or gate.is_set())
+
+    monkeypatch.setattr(session, "Rack", SlowRack)
+    monkeypatch.setattr(session, "hurry", lambda priority: None)
+    monkeypatch.setattr(session, "Inputs", lambda names, api: None)
+    stage = SessionState(Setup(str(presets[0]), null=True, panel=True), None)
+    thread = threading.Thread(target=session._sound, args=(stage,), daemon=True)
+    thread.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    assert [kind for kind, _ in list(stage.outbox) if kind != "say"] == []
+    gate.set()
+    assert stage.ready.wait(PATIENCE_SECONDS)
+    until(lambda: {"sheet", "preset"} <= {kind for kind, _ in list(stage.outbox)}, "the sheet")
+    stage.loop.stop()
+    thread.join(PATIENCE_SECONDS)
+
+
 def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch):
     setups = []
     monkeypatch.setattr(play, "play", lambda setup, *rest: setups.append(setup))

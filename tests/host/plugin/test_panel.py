@@ -176,6 +176,7 @@ def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it
     load(plugin, page, "gm-keys")
     for value in (0.2, 0.4, 0.6, 0.8):
         plugin.reset(offline=False)
+        plugin.block(64)  # the reset has come: a key that came before it would end with it
         page.say("set", values={"latent.1": value})
         page.say("note", key=60, velocity=100)
         until(lambda: plugin.block(64).any(), "sound")
