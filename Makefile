@@ -62,7 +62,7 @@ fuzz: .venv/dev.done
 		--hypothesis-profile fresh -m "hypothesis and not slow and not realtime"
 	@$(BIN)/python tests/fuzz/fuzz.py
 
-# Sounds and pictures of each phase method, in docs/ab.
+# Sounds and pictures of each phase method, in docs/internals/ab.
 ab: .venv/dev.done system
 	@$(BIN)/python tests/bench/ab.py
 

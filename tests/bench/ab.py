@@ -37,7 +37,7 @@ from timbrel.host.picture import INK, LEVELS, PAPER
 from timbrel.host.play.rack import Rack
 from timbrel.host.units import midi_to_hz
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "ab"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "internals" / "ab"
 PRESETS = ("gm-chroma-8", "gm-chroma-2")  # of spectra, whose phases are to be found
 SETTINGS = {
     "Stored noise phase": {"phase": "noise"},
