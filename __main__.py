@@ -1,4 +1,4 @@
-"""The command line: joins the rooms' commands, which import what they need only when they are called."""
+"""Command line entry point: joins all commands, which import their dependencies when called."""
 
 import atexit
 import contextlib
@@ -29,7 +29,7 @@ for room in (sounds, live, plugin, models, training, exporting):
     app.add_typer(room.commands)
 
 
-MOST_LINES = 20  # of complaint about one file: more help nobody
+MOST_LINES = 20  # of errors about one file: more are no help
 
 
 def _version(asked: bool) -> None:
@@ -47,22 +47,22 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; what goes wrong is one line and an exit status."""
+    """Run the command line; errors become one line and an exit status."""
     with interrupts.listening():
         status = _run()
     sys.exit(interrupts.exit_status(_printed(status)))
 
 
 def _run() -> int:
-    """Run it; return the exit status, once what went wrong is said."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some, pydantic asks every package here
-    atexit.register(gc.freeze)  # all memory goes back at once; to search it first would take as long as a short note
+    """Run the command, print its errors, and return the exit status."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # pydantic's search for plugins reads every package
+    atexit.register(gc.freeze)  # a final collection would take as long as a short note; exit frees all memory
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     status = 0
     try:
         command = typer.main.get_command(app)
-        with command.make_context("timbrel", arguments) as context:  # not command.main: it keeps Ctrl-C to itself
+        with command.make_context("timbrel", arguments) as context:  # command.main would catch Ctrl-C
             command.invoke(context)
     except typer.Exit as end:
         status = end.exit_code
@@ -78,7 +78,7 @@ def _run() -> int:
     except BrokenPipeError:
         status = 1
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
+        if hasattr(error, "format_message"):  # typer's errors: a wrong option, a missing argument
             message = error.format_message().splitlines()[0].rstrip(".")
             status = _complain(f"{message}; see 'timbrel --help' or 'timbrel COMMAND --help'", 2, debug)
         elif isinstance(error, ModuleNotFoundError):
@@ -96,14 +96,14 @@ def _run() -> int:
 
 
 def _printed(status: int) -> int:
-    """Print what waits; return the exit status, which is 1 at least where it cannot be printed.
+    """Flush the output; return the exit status, at least 1 if that fails.
 
-    Who reads a pipe may have gone, as in ``timbrel recipes | head -1``: that is nobody's fault, and not a word is said.
-    What is left goes nowhere, or the interpreter would try again at its end, and complain.
+    A reader that closes its pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null
+    device, or the interpreter would try again at exit, and complain.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:  # as it is where it was closed before all began
+            if stream is not None:  # None if it was closed at startup
                 stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -114,7 +114,7 @@ def _printed(status: int) -> int:
 
 
 def _extra() -> str:
-    """The extra that holds what a command needs."""
+    """Return the extra with the command's dependencies."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     return {"demo": "picture", "morph": "picture", "play": "live", "devices": "live", "learn": "live"}.get(
         command, "train"
@@ -126,7 +126,7 @@ def _complain(message: str, status: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    with contextlib.suppress(OSError):  # there may be nobody left to complain to
+    with contextlib.suppress(OSError):  # standard error may be closed
         print(f"timbrel: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 

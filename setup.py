@@ -1,4 +1,4 @@
-"""Builds wheels: with the compiled plugins where these can be compiled, and then for this platform alone."""
+"""Builds wheels: with compiled plugins for this platform if they can be compiled, else without."""
 
 import shutil
 import subprocess
@@ -12,17 +12,16 @@ NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
 
 
 class Wheel(bdist_wheel):
-    """Compiles the plugins first. They need no Python of their own, so any Python 3 takes the wheel."""
+    """Compiles the plugins first. They contain no Python of their own, so the wheel suits any Python 3."""
 
     def run(self) -> None:
-        """Build the wheel; without a compiler, or what it needs, it carries no plugins, and suits every platform."""
+        """Build the wheel; without compiled plugins it suits every platform."""
         if sys.platform == "linux":
             _compile()
         self.root_is_pure = not any((NATIVE / "build").glob("timbrel.*"))
         super().run()
 
     def get_tag(self) -> tuple[str, str, str]:
-        """Return for which Pythons, interfaces and platforms the wheel is."""
         python, interface, platform = super().get_tag()
         return (python, interface, platform) if self.root_is_pure else ("py3", "none", platform)
 
@@ -34,5 +33,5 @@ def _compile() -> None:
         print("warning: not all plugins could be built; 'timbrel plugin status' says what is missing", file=sys.stderr)
 
 
-# The root is the package, and this script no module of it: setuptools leaves it out where it knows its name.
+# The root is the package, without this script: setuptools excludes it if it knows its name.
 setup(script_name="setup.py", cmdclass={"bdist_wheel": Wheel})

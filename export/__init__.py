@@ -1,1 +1,1 @@
-"""Turns a checkpoint into a file that a host can load, and proves it."""
+"""Exports trained runs to models for a host, verifies and evaluates them."""

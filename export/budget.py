@@ -1,16 +1,16 @@
-"""The minutes of training that `make` is given: checked before torch is loaded."""
+"""Checks the training minutes of `make` before torch is imported."""
 
 from ..host.errors import UserError
 from ..train.recipes.base import MOST_MINUTES
 
-MINUTES = 5.0  # of training, where nothing else is asked for
+MINUTES = 5.0  # of training, by default
 
 
 def check_minutes(option: str, minutes: float) -> None:
-    """Refuse a budget that no recipe takes.
+    """Reject a training budget outside the range of recipes.
 
     Raises:
-        UserError: with the option, the value, and the range in minutes.
+        UserError: it is outside; states the range in minutes.
     """
     if not 0 < minutes <= MOST_MINUTES:
         raise UserError(

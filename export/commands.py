@@ -1,4 +1,4 @@
-"""The commands that make instruments of runs and of sounds, and say what runs came to."""
+"""Commands of exporting: models and instruments, evaluation, inversion and studies."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(rich_markup_mode=None)
 
 MISSING = "torch is not installed: pip install 'timbrel[train]'"
-STUDIES = {  # options that each takes alone
+STUDIES = {  # options that each study adds
     "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
     "grain": ("--recipes", "--steps"),
     "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
@@ -111,7 +111,7 @@ def make(
             check_minutes("--minutes", MINUTES if minutes is None else minutes)
             check_new_folder(output)
             display.say(surveyed(sounds, alone=family is FamilyChoice.grain))
-        from .make import make  # torch takes seconds: sounds that cannot be used are refused before
+        from .make import make  # importing torch takes seconds: unusable sounds are rejected before
 
         summary = make(
             sounds or [],
@@ -164,14 +164,12 @@ def evaluate(
 
 
 def _no_run(instrument: Path) -> str:
-    """Return what to do with an instrument where a run is asked for."""
     own = instrument / "run"
     its = f"; its run is {own}: timbrel evaluate {shlex.quote(str(own))}" if (own / "run.json").exists() else ""
     return f"{instrument} is an instrument, no run{its}; to compare its notes, give --corpus CORPUS -o REPORT"
 
 
 def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:
-    """Compare an instrument's notes with those of a corpus."""
     from ..host.patch.library import open_patch
     from ..host.progress import Display
     from ..train.corpus.store import Corpus
@@ -190,7 +188,6 @@ def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object
 
 
 def _tell_notes(found: Mapping[str, Any]) -> None:
-    """Print how near notes came to recordings, where that was asked."""
     from .fidelity.pages import told
 
     if "notes" in found:
@@ -211,7 +208,7 @@ def recover(
     overwrite: Overwrite = False,
 ) -> None:
     """Find the latent code of a sound, and write a preset that rests there, and what it sounds like."""
-    # Before numpy is loaded: its threads wait by spinning, and on a busy machine took four times the time of the work.
+    # Set before numpy is imported: its threads wait by spinning, and quadruple the time on a busy machine.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ..host.progress import Display
     from ..host.resynthesis.recover import recover as write
@@ -234,10 +231,10 @@ def recover(
 
 
 def _method(asked: MethodChoice | None, model: "Model") -> "Finding":
-    """Return how codes are found: as asked, else by the best that is installed and that the model has.
+    """Return the requested method, else the best installed one that the model supports.
 
     Raises:
-        UserError: a search was asked for and torch is not installed, or one from a network's code, and there is none.
+        UserError: a search needs torch, which is missing, or an encoder that the model lacks.
     """
     from ..host.contract.encoder import encoder_path
     from ..host.resynthesis.recover import NETWORK
@@ -337,7 +334,6 @@ def study(
 
 
 def _list(listed: str | None) -> list[str] | None:
-    """Return the names of a list with commas; None where nothing is asked for."""
     return None if listed is None else [part.strip() for part in listed.split(",")]
 
 
@@ -353,7 +349,6 @@ def _make_study(name: str, asked: Any, page: Path) -> None:
 
 
 def _check_options(study: str, given: Mapping[str, Any]) -> None:
-    """Refuse options that a study does not have, and two budgets."""
     for option, value in given.items():
         if value is not None and option not in STUDIES.get(study, given):
             raise UserError(f"{option} {value} is no option of study {study}; leave it out")
@@ -363,17 +358,16 @@ def _check_options(study: str, given: Mapping[str, Any]) -> None:
 
 
 def _one(corpora: list[str], study: str) -> Path:
-    """Return the corpus of a study that takes one."""
     if len(corpora) > 1:
         raise UserError(f"--corpus {corpora[1]} is one too many; study {study} takes one corpus")
     return Path(corpora[0])
 
 
 def _subject(generator: Path | None, model: str | None, classifier: Path | None) -> "Path | Model":
-    """Return what the study of recovery inverts.
+    """Return the run or model to invert.
 
     Raises:
-        UserError: it is not given, or twice, or no classifier is.
+        UserError: neither or both are given, or no classifier.
     """
     if classifier is not None:
         if generator is not None and model is None:
@@ -394,7 +388,6 @@ def _chroma_study(
     accelerator: str,
     devices: int,
 ) -> Any:
-    """Return what the study of chroma is asked for."""
     from .families.chroma.study_plan import SIDES, TABLES, ChromaStudyOptions, parse_corpora, parse_mesh, parse_tables
 
     return ChromaStudyOptions(

@@ -1,4 +1,4 @@
-"""Describes a model's codes for its card: spans, landmarks, and the real sound to start from."""
+"""Describes a model's codes for its card: latent ranges, landmarks, and the default code."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,21 +11,26 @@ from ..host.dsp import medoid
 
 Array = npt.NDArray[np.float32]
 
-CODES = 6000  # training frames encoded for the statistics: percentiles to a part in a hundred
+CODES = 6000  # training frames encoded for the statistics: percentiles accurate to a hundredth
 SEED = 0
-LANDMARKS = 256  # what a card holds at the most
-SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
-FEWEST = 100  # codes of which a percentile leaves one out: of fewer each is a sound of its own, and none is stray
+LANDMARKS = 256  # a card's limit
+SPAN = (1.0, 99.0)  # percentiles: a knob's range sounds like the corpus, without outliers
+FEWEST = 100  # codes for percentiles to exclude one; of fewer, each is a sound of its own, not an outlier
 NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
 
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """Encoded training frames: latents [frames, n], labels [frames]; pitch classes [frames] where there is chroma.
+    """Encoded training frames.
 
-    ``span`` are the ends of latents, of all or [n], where they are known; else each spans what the frames do. ``names``
-    are the latents' own, where a family knows what they do, and ``moves`` says by name what was measured of it.
-    ``sound`` gives of codes, [codes, n], what is heard of each, [codes, numbers], where a family knows it.
+    Args:
+        latents: [frames, n].
+        labels: [frames].
+        pitch_classes: [frames], of models with chroma.
+        span: low and high ends of all latents, or [n] each; None for percentiles of the frames.
+        names: the latents' names, if the family has them.
+        moves: measured effect of a latent, by name.
+        sound: maps codes [codes, n] to audible features [codes, numbers], if the family can.
     """
 
     latents: Array
@@ -37,7 +42,7 @@ class EncodedFrames:
     sound: Callable[[Array], Array] | None = None
 
     def ends(self) -> tuple[Array, Array]:
-        """Return the low and the high end of each latent's knob, [n] both."""
+        """Return the low and high end of each latent's knob, [n] both."""
         if self.span is None:
             low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
             return low, high
@@ -46,10 +51,9 @@ class EncodedFrames:
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
-    """Frames spread evenly over the corpus, those whose codes lie inside every knob's span.
+    """Return frames spread evenly over the corpus, of those with codes inside every knob's span.
 
-    Each of ``words`` labels one at least, so that its sounds are found: if all of its codes lie outside, the one that
-    strays least, led inside.
+    Each of ``words`` labels at least one. If all its codes lie outside, the nearest one is clamped.
     """
     low, high = codes.ends()
     within = np.clip(codes.latents, low, high)
@@ -73,9 +77,9 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
 
 
 def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
-    """Return the landmark nearest the median of all: a sound that exists, from the middle of those that do.
+    """Return the landmark nearest to the median code: a real sound.
 
-    That is the median of what is heard, where it is known: codes that lie in the middle may sound like few recordings.
+    With ``sound``, return the landmark of the medoid of sounds, as codes in the middle may sound like few recordings.
     """
     if codes.sound is not None:
         heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))
@@ -87,7 +91,7 @@ def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
 
 
 def latents(codes: EncodedFrames, defaults: list[float]) -> list[Latent]:
-    """One knob a dimension, spanning what the training set spans."""
+    """Return one knob for each dimension, spanning the training set."""
     low, high = codes.ends()
     middle = (low + high) / 2
     low, high = np.minimum(low, middle - NARROWEST / 2), np.maximum(high, middle + NARROWEST / 2)

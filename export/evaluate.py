@@ -1,4 +1,4 @@
-"""A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
+"""Evaluates a run or an instrument on held-out sounds, and writes a report of figures, pictures and sounds."""
 
 import contextlib
 import functools
@@ -41,22 +41,22 @@ def evaluate(
     instrument: Path | None = None,
     progress: Progress | None = None,
 ) -> Figures:
-    """Measure a run and write ``RUN/report/``: index.html, report.json, pictures and sounds, whole or not at all.
+    """Measure a run and write ``RUN/report/`` atomically: index.html, report.json, pictures and sounds.
 
     Args:
-        run: it stays as it is, but for the report, which is replaced.
-        checkpoint: which one; where a run has no best (its latents never varied), the last.
-        classifier: a run of a classifier, which judges clips that are made by labels.
-        exported: gives the run as an instrument, where notes are to be played; None exports it for as long.
-        instrument: the folder, as its maker typed it, beside whose preset the report is to lie: its page says how both
-            are played together, and plays the file that its family's row names as ``heard``, which is to lie beside.
-        progress: called with the share that is done, 0 to 1, and what is being done.
+        run: unchanged except for its report, which is replaced.
+        checkpoint: which one; the last if the run has no best (its latents never varied).
+        classifier: a classifier's run, to judge clips made by labels.
+        exported: returns the run as an instrument, to play notes; None exports it temporarily.
+        instrument: folder, as the user typed it, of an instrument that will contain the report. Its page then explains
+            how to play both, and plays its family's ``heard`` file, expected beside it.
+        progress: called with the completed share, 0 to 1, and a description.
 
     Returns:
         The figures, as in report.json.
 
     Raises:
-        UserError: no checkpoint, the corpus is gone or has nothing that sounds, or the report cannot be written.
+        UserError: no checkpoint, the corpus is missing or silent, or the report is not writable.
         Failure: the disk is full.
     """
     say = progress or (lambda share, what: None)
@@ -84,19 +84,20 @@ def evaluate(
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
-    """Compare an instrument's notes with held-out ones of a corpus, and write a report, whole or not at all.
+    """Compare an instrument's notes with held-out ones of a corpus, and write a report atomically.
 
     Args:
-        patch: of a model whose keys choose the note.
-        corpus: what its test split holds, and its validation split, the instrument should not have been made of.
-        output: the report's folder, which must not hold anything yet.
+        patch: of a model whose keys select the note.
+        corpus: its test and validation splits should not be training data of the instrument.
+        output: the report's folder, empty or new.
+        progress: as `evaluate`.
 
     Returns:
         The figures, as in report.json.
 
     Raises:
-        UserError: the model's keys choose no note, or it has another rate than the corpus, none of whose held-out
-            clips is a single note, or the output cannot be written.
+        UserError: the model's keys select no note, its rate is not the corpus's, no held-out clip is a single note, or
+        the output is not writable.
         Failure: the disk is full.
     """
     say, card = progress or (lambda share, what: None), patch.model.card
@@ -131,7 +132,6 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
 
 
 def _exported(run: Run, checkpoint: Literal["best", "last"], folder: Path) -> Patch:
-    """Return a run's model as a host opens it, with the preset that `make` would write."""
     path = folder / "model.onnx"
     export(run, path, which=checkpoint)
     model = Model(path)
@@ -139,7 +139,6 @@ def _exported(run: Run, checkpoint: Literal["best", "last"], folder: Path) -> Pa
 
 
 def _save(folder: Path, report: Report) -> None:
-    """Write a report's files."""
     for picture in report.pictures:
         picture.save(folder)
     _write(folder, report.sounds)
@@ -150,10 +149,10 @@ def _save(folder: Path, report: Report) -> None:
 
 
 def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
-    """Return what a report is given to judge clips with, by name.
+    """Return the judge as a keyword argument; empty without a classifier.
 
     Raises:
-        UserError: the run makes no clips, or the other run's network is no classifier, or none of these labels.
+        UserError: the run makes no clips, or the other run is no classifier, or not of these labels.
     """
     if classifier is None:
         return {}
@@ -172,7 +171,6 @@ def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
 
 
 def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge:
-    """Return a judge whose first labels are those asked for, in their order, and then what else it knows."""
     order = [*map(known.index, first), *(number for number, word in enumerate(known) if word not in first)]
 
     def judged(clips: Array, rate: int) -> Judged:
@@ -183,7 +181,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
 
 
 def _write(folder: Path, sounds: Sequence[ReportSound]) -> None:
-    """Write sounds at levels that can be compared, of which the loudest is not clipped."""
+    """Write sounds with one gain, so that their levels compare and the loudest does not clip."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:
         with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:

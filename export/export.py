@@ -1,4 +1,4 @@
-"""A run becomes a decoder file and an encoder file, each proved as written."""
+"""Exports a run to ONNX decoder and encoder files, each verified as written."""
 
 import contextlib
 import datetime
@@ -38,17 +38,17 @@ from .parity import STEPS, reference
 
 Array = npt.NDArray[np.float32]
 
-BATCHES = (1, 2, 7, 64)  # rows for which parity is tried: one, few, an odd number, many
+BATCHES = (1, 2, 7, 64)  # batch sizes of the parity test: one, few, an odd number, many
 # Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
-STEPPED = 1e-4  # of a model with state, single precision at the least: what rounds differently is fed back 16 times
-# The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of what lies at -60 dB differ by 1e-4.
+STEPPED = 1e-4  # of a stateful model, also in single precision: rounding differences are fed back 16 times
+# The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of values at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Words for a model's card, in place of those that follow from the run."""
+    """Texts for a model's card that replace the run's."""
 
     name: str | None = None
     description: str | None = None
@@ -65,11 +65,12 @@ def export(
     weights: Weights = "float16",
     overwrite: bool = False,
 ) -> Card:
-    """Write ``path`` and, where the network has one, its encoder; both appear, or neither.
+    """Write ``path`` and the network's encoder, if any; both appear, or neither.
 
     Raises:
-        UserError: no checkpoint, the corpus is gone, the output cannot be written, or the run's network makes no sound.
-        Failure: onnxruntime's results are not torch's, or the model's latents do not vary.
+        UserError: no checkpoint, the corpus is missing, the output is not writable, or the run's network makes no
+        sound.
+        Failure: onnxruntime's results differ from torch's, or the model's latents do not vary.
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
@@ -99,11 +100,11 @@ def export(
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
             _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, Model(decoder_file))
     if graphs.encoder is None:
-        encoder_path(path).unlink(missing_ok=True)  # of the model that was there before
+        encoder_path(path).unlink(missing_ok=True)  # of the previous model
     return card
 
 
-NEVER_VARIES = 1e-3  # standard deviation of a latent over the training set: below this it carries nothing
+NEVER_VARIES = 1e-3  # standard deviation of a latent over the training set: a lower one carries no information
 
 
 def _write_decoder(
@@ -153,7 +154,7 @@ def _write_decoder(
         **graphs.card,
     )
     save(graph, file, {METADATA_KEY: card.model_dump_json()})
-    model = Model(file)  # the file as written, as any host will load it
+    model = Model(file)  # the file as written, as hosts load it
     card = card.model_copy(
         update={
             "parity": _parity(graphs, model, weights),
@@ -163,7 +164,7 @@ def _write_decoder(
     )
     beside = _beside_the_card(graphs, model)
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
-    card = card.model_copy(update={"loudness_lufs": round(loudness(Model(file)), 2)})  # with its gestures
+    card = card.model_copy(update={"loudness_lufs": round(loudness(Model(file)), 2)})  # with gestures
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
     verdict = Model(file).verify()
     if not verdict.passed:
@@ -172,7 +173,6 @@ def _write_decoder(
 
 
 def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
-    """Return the other metadata of a model: its gestures, if it has any, and its map."""
     codes, about = graphs.codes, {}
     if (gestures := graphs.gestures(model)) is not None:
         about[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
@@ -215,7 +215,7 @@ def probes(
 def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
-        for seed in range(1 if graphs.state else max(1, 64 // batch)):  # what has a state is stepped far
+        for seed in range(1 if graphs.state else max(1, 64 // batch)):  # stateful models run many steps instead
             for expected, found in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
                 differences += np.abs(found - expected).max(1).tolist()
                 span = max(span, float(np.ptp(expected)))
@@ -234,10 +234,10 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
 def _step_pairs(
     graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
 ) -> Iterator[tuple[Array, Array]]:
-    """Give frames of torch and of the file, [batch, frame_width]: one pair, or with a state one for each of some steps.
+    """Yield frames of torch and of the file, [batch, frame_width]: one pair, or `STEPS` pairs of a stateful model.
 
-    Each goes on from a state of its own, and every step asks for something else. Where they go ``together``, the file
-    steps from torch's states: rounded weights are another network, which feeds itself something else after some steps.
+    Each keeps its own state, and every step has new inputs. With ``together`` the file steps from torch's states: a
+    network with rounded weights diverges after some steps.
     """
     ours = model.at_rest(batch)
     theirs = [torch.from_numpy(state) for state in ours.values()]
@@ -257,7 +257,6 @@ def _step_pairs(
 
 
 def _noise(graphs: Graphs) -> int:
-    """Return how many numbers of noise the decoder takes a step."""
     stream = graphs.card.get("stream")
     return stream.noise if stream else 0
 
@@ -297,7 +296,7 @@ def _write_encoder(
             outputs, expected if len(outputs) > 1 else (expected,), session.run(outputs, feeds), strict=True
         ):
             apart = np.sort(np.abs(found - of_torch.numpy()).max(1))
-            ranges = {"latent": span, "label": 1.0}  # shares of labels are 1 together
+            ranges = {"latent": span, "label": 1.0}  # shares of labels sum to 1
             within = max(ranges.get(name, float(np.ptp(of_torch.numpy()))), 1e-9)
             relative = float(apart[-1 - math.floor(graphs.strays * batch)]) / within
             if not relative <= ENCODER_TOLERANCES[weights]:

@@ -1,4 +1,4 @@
-"""The preset that comes with a new model, a sound of it to hear, and how it is played, by family."""
+"""Makes the preset of a new model and a demo sound, by family."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from .instrument.demo import RATE, demo
 from .instrument.kit import key_table, kit
 from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
 
-# What else of a texture a player wants at hand, on the general purpose controllers and the modulation wheel.
+# More controls of a texture, on the general purpose controllers and the modulation wheel.
 TEXTURE_KNOBS = (
     CCMap(number=1, target="grain.code_jitter", low=0.0, high=1.0),
     CCMap(number=16, target="grain.density", low=10.0, high=400.0, curve=2.0),
@@ -46,7 +46,7 @@ STREAM_KNOBS = (
 
 @dataclass(frozen=True)
 class FirstPreset:
-    """The preset, the sound file that was written, and in words how it is played."""
+    """A preset, its rendered sound file, and how it plays."""
 
     preset: Preset
     heard: Path
@@ -54,9 +54,9 @@ class FirstPreset:
 
 
 def first_preset(model: Model) -> Preset:
-    """Make the first preset of a model: it starts from a real sound, and its knobs span what the corpus spans.
+    """Make a model's preset: it starts from a real sound, and its knobs span the corpus.
 
-    Keys of a kit that would peak above -1 dBFS at full velocity get a gain of their own.
+    Keys of a kit that would peak above -1 dBFS at full velocity get an individual gain.
     """
     preset = untrimmed(model)
     if not preset.keys:
@@ -71,12 +71,12 @@ def first_preset(model: Model) -> Preset:
 
 
 def untrimmed(model: Model) -> Preset:
-    """Return a model's first preset whose keys all have the gain of the model."""
+    """Make a model's preset without individual gains of keys."""
     return PRESETS[model.card.kind](model)
 
 
 def _for_keys(model: Model) -> Preset:
-    edges = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes bring their own
+    edges = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
     return _preset(
         model,
         play=PlaySettings(mode="poly", voices=16),
@@ -132,7 +132,7 @@ PRESETS: dict[str, Callable[[Model], Preset]] = {
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    """Return the preset's file, which begins with the sound that it starts from."""
+    """Return the preset's file, with a comment that names its starting sound."""
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
     return preset.to_toml(
@@ -141,7 +141,7 @@ def as_text(preset: Preset, card: Card) -> str:
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Let a chroma model play a major scale in the octave of its recordings."""
+    """Render a major scale of a chroma model, in the octave of its recordings."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "scale.wav"
@@ -150,7 +150,7 @@ def first_scale(output: Path, run: Run, model: Model, display: Display) -> First
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Let a model of grains hold one key while its knobs go from landmark to landmark."""
+    """Render a held key of a grain model while its knobs move from landmark to landmark."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "texture.wav"
@@ -159,7 +159,7 @@ def first_texture(output: Path, run: Run, model: Model, display: Display) -> Fir
 
 
 def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Let a model of clips play each key of its kit, and then a bar on them."""
+    """Render each key of a clip model's kit, then a bar on them."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "kit.wav"
@@ -170,7 +170,7 @@ def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPr
 
 
 def first_loop(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Let a model of loops hold a key for eight bars."""
+    """Render eight bars of a held key of a loop model."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "loop.wav"

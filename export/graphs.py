@@ -1,4 +1,4 @@
-"""The graphs that a family gives to the exporter."""
+"""The interface from families to the exporter: a model's decoder and encoder graphs and their metadata."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,19 +14,21 @@ from .describe import EncodedFrames
 
 @dataclass(frozen=True)
 class Graphs:
-    """The two graphs of a model as the contract wants them, and what only its family knows of the model.
+    """A model's two graphs as the contract requires, with the family's metadata.
 
-    ``decoder`` takes latents [voice, n], with ``decoder_chroma`` chroma [voice, 12] or where the card has labels how
-    much there is of each, [voice, labels], where the card's stream has it ``noise``, and each ``state``; it gives
-    frames, and after them each state as it is for the next step. Where they are ``pitched``, both take MIDI notes,
-    [voice, 1], after their first input. ``encoder`` takes audio [batch, frame_length] and,
-    with ``encoder_chroma``, chroma; it gives latents, of a stream what its decoder is fed for them, the state
-    ``previous``, and with ``encoder_labels``, how much a sound is taken for each label; a network may have none.
-    ``card`` has the fields of the card that are the family's: kind, domain, hop, window, prior and chroma, and those
-    that only it has. ``strays`` is the share of sounds whose codes, and of codes whose frames, may differ from torch's:
-    where features step or a network chooses, the last bit can throw them over. ``exact`` is how many numbers a matrix
-    has at the most that keeps single precision where others are halved. ``gestures`` makes those of the model as it is
-    written; it may give none.
+    Args:
+        decoder: reads latents [voice, n], then, if the model has them, chroma [voice, 12], MIDI notes [voice, 1]
+            (``pitched``), shares of the card's labels [voice, labels], the stream's ``noise`` and each ``state``.
+            Returns frames, then each next state.
+        encoder: reads audio [batch, frame_length], then chroma and notes as above. Returns latents, a stream's state
+            ``previous``, and label shares (``encoder_labels``). None for no encoder.
+        decoder_chroma, encoder_chroma, encoder_labels, pitched: whether the graphs have these inputs or outputs.
+        card: the family's fields of the card: kind, domain, hop, window, prior, chroma, and others of its own.
+        strays: share of codes or frames that may differ from torch's, where features step or a network chooses: the
+            last bit can change the result.
+        exact: elements up to which a matrix keeps single precision with half-precision weights.
+        state: of a stateful decoder.
+        gestures: makes the gestures of the written model, or None.
     """
 
     decoder: nn.Module

@@ -1,4 +1,4 @@
-"""Measures how loud a model is as it plays, so that all instruments play at one level."""
+"""Measures a model's loudness as played, so that all instruments play at one level."""
 
 import math
 from pathlib import Path
@@ -14,13 +14,13 @@ PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain
 
 
 def loudness(model: Model) -> float:
-    """Return the loudness in LUFS that a model's card states: that of its notes at full velocity, as it plays.
+    """Return the loudness in LUFS for a model's card: that of its notes at full velocity.
 
-    It is that of the demo of its first preset, with its gestures, kit and knobs, and without what the demo's velocity
-    takes away. Where a key at full velocity would then peak above -1 dBFS it is more, by as much; keys of a kit have
-    gains of their own for that.
+    It is the loudness of the demo of its first preset, with gestures, kit and knobs, corrected for the demo's velocity.
+    If a key at full velocity would then peak above -1 dBFS, the excess is added; keys of a kit have individual gains
+    instead.
 
-    ``model``'s card must say `PLAIN_LUFS`.
+    ``model``'s card must state `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
     softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)

@@ -1,4 +1,4 @@
-"""Makes an instrument of a folder of sounds, in one go."""
+"""Makes an instrument from a folder of sounds: corpus, training, report, model and preset."""
 
 import contextlib
 import functools
@@ -43,12 +43,12 @@ from .reports.report import Figures
 from .reports.verdict import good_news
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
-MOST_FREE = 0.05  # of partials' power that may lie beside the harmonics: pianos have .02, tubular bells .14
-TRIAL = 0.5  # of the minutes: learning without the keys that are held out, before all are learned
+MOST_FREE = 0.05  # of partials' power, the most beside the harmonics: pianos have .02, tubular bells .14
+TRIAL = 0.5  # of the minutes, for the trial without the held-out keys
 
 
 class Stopped(TimbrelError):
-    """Training was interrupted; what was learnt is saved."""
+    """Training was interrupted; its progress is saved."""
 
     exit_status = 130  # what shells expect after Ctrl-C
 
@@ -63,22 +63,24 @@ def make(
     label: str | None = None,
     display: Display,
 ) -> str:
-    """Build a corpus, train, evaluate, export, write a preset and a scale; returns what to tell the user.
+    """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
 
-    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a sound to hear, corpus/, run/, report/ and, of
-    notes, trial/: the run that learned without the keys that the report is about. What was stopped goes on when it is
-    called again: parts that are finished are kept. ``family`` auto takes loops where
-    recordings have a steady beat, clips where they are hits or words, grains where less than half of what sounds has a
-    pitch, chroma where partials are no harmonics, and else partials.
+    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
+    notes, trial/: the run without the report's held-out keys. A second call resumes after an interruption. The family
+    ``auto`` selects loops for recordings with a steady beat, clips for hits or words, grains where less than half of
+    the sound has a pitch, chroma for inharmonic partials, and otherwise partials.
 
     Args:
-        sounds: files and folders; to go on they must be those that it was begun with.
-        label: as `build` has it; hits and words are then made by their labels.
-        more_minutes: go on with a finished instrument for so long, or with what of that was stopped; ``sounds`` may be
-            left out, ``minutes`` is passed over. A preset that was edited is kept beside the new one.
+        sounds: files and folders; to resume, the same as at first.
+        output: the instrument's folder.
+        minutes: of training.
+        more_minutes: train a finished instrument further, or finish such a training; ``minutes`` is then ignored and
+            ``sounds`` are optional. An edited preset is kept beside the new one.
+        family: to train, or ``auto``.
+        label: as `build`; conditions hits and words on their labels.
 
     Raises:
-        UserError: no usable sound or not those that it was begun with, or the output exists or cannot be made.
+        UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
         Failure: training diverged, every sound got the same code, or every code the same sound.
         Stopped: Ctrl-C during training; everything is saved.
     """
@@ -98,7 +100,7 @@ def make(
         )
     exported = functools.cache(functools.partial(_exported, run, output, display))
     row = FAMILIES[run.recipe.family]
-    if row.played:  # others are judged first, and may have collapsed
+    if row.played:  # others are evaluated first, and may have collapsed
         exported()
     found = _evaluated(run, output, display, exported if row.played else None)
     model = exported().model
@@ -108,13 +110,12 @@ def make(
     shutil.copyfile(first.heard, output / "report" / first.heard.name)  # the page plays it, in the panel too
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
-    with replacing(output / PRESET, overwrite=True) as file:  # last: what has a preset is whole
+    with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
         file.write_text(as_text(first.preset, model.card), encoding="utf-8")
     return _summary(output, model.card, first, found)
 
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
-    """Return a run as the instrument that its model in ``output`` is, with the preset that it begins with."""
     display.stage("exporting")
     export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
@@ -122,10 +123,10 @@ def _exported(run: Run, output: Path, display: Display) -> Patch:
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
-    """Return the figures of a run, whose report is then in ``output``; ``exported`` as `evaluate` has it.
+    """Move the report to ``output``, and return its figures.
 
     Raises:
-        Failure: it has collapsed.
+        Failure: the run has collapsed.
     """
     display.stage("evaluating")
     found = evaluate(run, exported=exported, instrument=output, progress=display.update)
@@ -142,7 +143,6 @@ def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], 
 def _begin(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, label: str | None, display: Display
 ) -> tuple[Run, Outcome]:
-    """Return a new instrument's corpus and run, or those that were begun and stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     check_minutes("--minutes", minutes)
@@ -153,7 +153,7 @@ def _begin(
             corpus = _as_wanted(corpus, FAMILIES[family], sounds, label, display)
         return _train(output, minutes, corpus, family, display)
     except UserError:
-        if _begun(output) is None:  # these sounds will not do: others are to be read next time
+        if _begun(output) is None:  # unusable sounds: the next call may have others
             shutil.rmtree(corpus.folder)
             with contextlib.suppress(OSError):
                 output.rmdir()
@@ -161,7 +161,7 @@ def _begin(
 
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
-    """Return the corpus in ``output``, built if it is not there yet."""
+    """Return the corpus in ``output``; build it if it is missing."""
     if (output / PRESET).exists():
         raise UserError(
             f"{output} holds an instrument already; give another name, delete it first, or train it further with "
@@ -186,7 +186,7 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
 
 
 def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> CorpusReport:
-    """Build the corpus in ``output``; where all sounds are too short to be notes, of clicks and hats."""
+    """Build the corpus; if all sounds are too short for notes, with a lower minimum for clicks and hats."""
     read = functools.partial(
         build, sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update
     )
@@ -199,10 +199,10 @@ def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, 
 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
-    """Refuse to go on with sounds of which others than these would be heard.
+    """Refuse to resume with other sounds.
 
     Raises:
-        UserError: they are not, name by name and byte by byte, what the corpus was built of.
+        UserError: names or bytes differ from the corpus's files.
     """
     given, begun = digests(find_sounds(sounds)), corpus.files
     missing, new = sorted(set(begun) - set(given)), sorted(set(given) - set(begun))
@@ -219,7 +219,7 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
 
 
 def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
-    """Return the family to train: the one asked for or begun with, or for auto what suits the sounds, which is said."""
+    """Return the requested or begun family, or for auto the one that suits the sounds."""
     if (begun := _begun(output)) is not None:
         return _family_of(Run.open(begun), output, family)
     tonal = is_tonal(corpus)
@@ -234,7 +234,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 
 
 def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
-    """Return the family that suits what is heard in a corpus, and in words why, and which kinds are mixed, if any."""
+    """Return the family that suits a corpus, the reason, and a description of mixed kinds."""
     looped = are_loops(corpus)
     if looped.loops:
         return LOOPS, looped.why, ""
@@ -254,7 +254,7 @@ def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 def _as_wanted(
     corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
-    """Return the corpus, read again where a family wants clips or loops as they are: at their own rate."""
+    """Rebuild the corpus for families of whole clips or loops, at the sounds' own rate."""
     if not row.whole and not row.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
@@ -275,12 +275,12 @@ def _as_wanted(
 
 
 def _begun(output: Path) -> Path | None:
-    """Return the folder of a run that was begun in ``output``: the last of a trial and what follows it."""
+    """Return the latest run's folder: after a trial, that of the run that follows it."""
     return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Return the run in ``output``, begun or gone on with; or its trial, where that was stopped or came to nothing."""
+    """Start or resume the run; return its trial if that was interrupted or its latents do not vary."""
     row = FAMILIES[family]
     held = held_keys(corpus) if row.tried else []
     tried = (output / "trial").exists() or (bool(held) and not (output / "run").exists())
@@ -305,7 +305,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
 def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
-    """Return the run of a finished instrument, gone on with for some minutes, or for what is left of those."""
+    """Resume a finished instrument's run, first for the rest of an interrupted resumption."""
     check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists():
         raise UserError(
@@ -322,7 +322,7 @@ def _train_more(
     left = [_minutes_left(part) for part in parts]
     if max(left) > 0:
         display.say(f"{sum(left):.1f} minutes of those asked for last time are left, and are trained now")
-    else:  # all budgets grow before any is spent: whatever is stopped is finished by the next call
+    else:  # all budgets grow before training, so that the next call can finish an interrupted one
         shares = [minutes] if trial is None else [TRIAL * minutes, (1 - TRIAL) * minutes]
         parts = [_given(part, share) for part, share in zip(parts, shares, strict=True)]
     for part in parts:
@@ -335,23 +335,16 @@ def _train_more(
 
 
 def _minutes_left(run: Run) -> float:
-    """Return how many minutes of its budget a run has left, 0 at least."""
     return max((run.recipe.training.minutes or 0.0) - progress_of(load(run.last)).seconds / 60, 0.0)
 
 
 def _given(run: Run, minutes: float) -> Run:
-    """Return a run whose budget is that many minutes more than it has trained."""
     whole = progress_of(load(run.last)).seconds / 60 + minutes
     training = run.recipe.training.model_copy(update={"minutes": whole})
     return run.with_recipe(run.recipe.model_copy(update={"training": training}))
 
 
 def _family_of(run: Run, output: Path, family: str) -> str:
-    """Return the family of a run that was begun, which the one asked for must be.
-
-    Raises:
-        UserError: it is another.
-    """
     if family not in ("auto", run.recipe.family):
         raise UserError(
             f"--family {said(family)}: {output} was begun as {said(run.recipe.family)}; "
@@ -361,8 +354,6 @@ def _family_of(run: Run, output: Path, family: str) -> str:
 
 
 def _options(recipe: Recipe, display: Display, on: str = "") -> RunOptions:
-    """Return how a run is trained, and shown; ``on`` says in words what it learns, if that is not all."""
-
     def report(now: RunStatus) -> None:
         note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
         display.update(now.done, note, now.seconds_left)
@@ -372,7 +363,6 @@ def _options(recipe: Recipe, display: Display, on: str = "") -> RunOptions:
 
 
 def _is_edited(output: Path) -> bool:
-    """Tell whether the preset is another than this command writes for the model beside it."""
     try:
         model = Model(output / "model.onnx")
         return (output / PRESET).read_text(encoding="utf-8") != as_text(first_preset(model), model.card)
@@ -381,7 +371,6 @@ def _is_edited(output: Path) -> bool:
 
 
 def _kept_copy(output: Path) -> Path:
-    """Copy the preset beside itself, under a name that is free."""
     names = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
     kept = next(name for name in names if not name.exists())
     shutil.copyfile(output / PRESET, kept)

@@ -1,4 +1,4 @@
-"""Writes a torch module as one plain ONNX file, with its weights as float16 where that is asked for."""
+"""Writes a torch module as a single ONNX file, optionally with float16 weights."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ Weights = Literal["float16", "float32"]
 
 
 def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
-    """Return the graph of ``module(*inputs)``, its first axis dynamic and called ``axis``."""
+    """Return the graph of ``module(*inputs)``; its first axis is dynamic and named ``axis``."""
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
     dimension = torch.export.Dim(axis, min=1, max=1 << 20)
@@ -42,11 +42,10 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
 
 
 def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
-    """Keep float32 matrices as float16, each behind a Cast that onnxruntime folds when it loads the file.
+    """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
-    Those of ``exact`` numbers at the most stay as they are.
-
-    Vectors stay as they are: a rounded analysis window leaks at -70 dB, and moves codes by a tenth of their range.
+    Matrices of at most ``exact`` elements and vectors stay float32: a rounded analysis window leaks at -70 dB, and
+    moves codes by a tenth of their range.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:
@@ -64,7 +63,7 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the file with its metadata, after ONNX's own checker has passed it."""
+    """Write the model with its metadata, after ONNX's checker."""
     helper.set_model_props(model, dict(metadata))
     for node in model.graph.node:
         node.doc_string = ""

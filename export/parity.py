@@ -1,7 +1,7 @@
-"""Makes a model's reference: a few inputs, and what the file gives for them, every output accounted for.
+"""Makes a model's reference: a few inputs with the file's outputs, including every output's maximum.
 
-``python -m timbrel.export.parity MODEL.onnx …`` gives older files the reference that `timbrel export` writes now, and
-its names of knobs or the reasons why they have none.
+``python -m timbrel.export.parity MODEL.onnx …`` adds to older files the reference that `timbrel export` writes now, and
+the names of knobs or reasons for their lack.
 """
 
 import sys
@@ -17,14 +17,14 @@ from ..host.files import replacing
 from .knobs.decoded import explained
 from .onnx import save
 
-TOLERANCE = 1e-3  # of a frame whose maximum is near 1: other processors round differently, and differ no more
+TOLERANCE = 1e-3  # of a frame whose maximum is near 1: the largest rounding difference between processors
 ROWS = 12  # inputs: one for each pitch class
 POINTS = 8  # outputs of each row in plain numbers, for hosts that do not read peaks
-STEPS = 16  # of a model with state: it has gone round several times, and still differs by rounding alone
+STEPS = 16  # of a stateful model: several cycles that still differ by rounding alone
 
 
 def reference(model: Model) -> Reference:
-    """Return a model's outputs at seeded codes within its knobs' spans, and each output where it is largest."""
+    """Return a model's outputs at seeded codes within its knobs' spans, and each output at its largest magnitude."""
     rng = np.random.default_rng(1)
     low = [latent.low for latent in model.card.latents]
     high = [latent.high for latent in model.card.latents]
@@ -52,13 +52,11 @@ def reference(model: Model) -> Reference:
 
 
 def prove_again(path: Path) -> None:
-    """Give an older model's file the reference and the names of knobs that export writes now; its graph stays as it is.
-
-    A reference of all outputs stays, too.
+    """Update an older model's reference and knob names; its graph, and a reference of all outputs, stay unchanged.
 
     Raises:
         UserError: the model cannot be opened.
-        Failure: the model does not give the reference that it has.
+        Failure: the model's outputs differ from its current reference.
     """
     model = Model(path)
     verdict = model.verify()

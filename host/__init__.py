@@ -1,1 +1,1 @@
-"""Turns events and a model into sound, without torch. Lower never imports higher: CONTRIBUTING.md has the order."""
+"""Host: plays models from events, without torch. Lower modules never import higher ones: see CONTRIBUTING.md."""

@@ -1,4 +1,4 @@
-"""Values that knobs move: each a function of time that never steps."""
+"""Parameter ramps: values that glide in time without steps, and controller curves."""
 
 import functools
 from bisect import bisect_right
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
-FEW = 8  # times up to which one after the other is faster than all at once
+FEW = 8  # up to so many times, a loop is faster than arrays
 
 
 class _Segment(NamedTuple):
@@ -21,7 +21,7 @@ class _Segment(NamedTuple):
     last: float
 
     def at(self, time: int) -> float:
-        """Return the value at one sample: `_glide` without arrays, which take ten times as long for one number."""
+        """`_glide` for one number: ten times as fast without arrays."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
 
@@ -30,10 +30,10 @@ _start = attrgetter("start")
 
 
 class Ramp:
-    """A value that glides to wherever it is sent.
+    """A value that glides to its target.
 
-    Each ``move`` keeps the past as it was, so that a block can be computed after all its events are known, and any
-    division into blocks gives the same numbers.
+    Each ``move`` keeps the past, so that a block can be computed after all its events are known, and does not depend on
+    block sizes.
     """
 
     def __init__(self, value: float, ramp_samples: int) -> None:
@@ -42,11 +42,10 @@ class Ramp:
 
     @property
     def target(self) -> float:
-        """Return where the value will rest."""
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
-        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own. Times never go back."""
+        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own. Times never decrease."""
         last = self._segments[-1]
         if value == last.last:
             return
@@ -54,18 +53,18 @@ class Ramp:
         self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
 
     def jump(self, time: int, value: float) -> None:
-        """Be at ``value`` from sample ``time`` on: for what is not heard itself."""
+        """Set ``value`` from sample ``time`` on, where a step is inaudible."""
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Return the value at one sample, to the bit what `at` gives; not earlier than the last ``forget``."""
+        """Return the value at a sample, bit-identical to `at`; not before the last ``forget``."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Values at sample times, [times] in any order, none earlier than the last ``forget``."""
+        """Return values at sample times, [times] in any order, none before the last ``forget``."""
         if len(times) <= FEW:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
@@ -75,36 +74,36 @@ class Ramp:
         return _glide(times, *(column[which] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
-        """Values at samples ``start`` to ``start + count``: one number where they are all the same, else [count]."""
+        """Return values of samples ``start`` to ``start + count``: a scalar if constant, else [count]."""
         only = self._segments[0]
         if len(self._segments) == 1 and start >= only.start + only.length:
             return np.float32(only.last)
         return self.at(np.arange(start, start + count)).astype(np.float32)
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
+        """Discard the history before ``time``."""
         while len(self._segments) > 1 and self._segments[1].start <= time:
             del self._segments[0]
 
 
 def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
-    """Values of a segment at times, or of a segment for each time."""
+    """Return values at times, of one segment or of one per time."""
     done = np.clip((time - start) / length, 0.0, 1.0)
     values: npt.NDArray[np.float64] = np.where(done < 1.0, first + (last - first) * done, last)
     return values
 
 
-@functools.lru_cache(maxsize=4096)  # knobs come to the same places again and again
+@functools.lru_cache(maxsize=4096)  # controllers repeat the same values
 def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
-    """Return what a controller's value 0 to ``top`` means: ``low + (high - low) * (value / top) ** curve``.
+    """Map a controller value, 0 to ``top``, to ``low + (high - low) * (value / top) ** curve``.
 
-    Both ends are hit exactly, and rounding never leaves the span: effects refuse what lies beyond theirs.
+    Both ends are exact, and rounding never leaves the range: effects refuse values outside theirs.
     """
     return between(value / top, low, high, curve)
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
-    """Return where a knob that stands for ``value`` comes to by ``steps`` 127ths of its way up, or down if negative."""
+    """Move ``value`` by ``steps`` 127ths of the controller's travel, clamped; negative steps move down."""
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
@@ -112,7 +111,7 @@ def nudge(value: float, steps: int, low: float, high: float, curve: float) -> fl
 
 
 def between(place: float, low: float, high: float, curve: float) -> float:
-    """Return what a place on a knob's way means, 0 to 1; see `knob`."""
+    """Map a controller position, 0 to 1, as `knob`."""
     turned = float(place**curve)
     reached = low * (1.0 - turned) + high * turned
     return min(max(reached, min(low, high)), max(low, high))

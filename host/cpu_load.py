@@ -1,4 +1,4 @@
-"""The work of others: how many processors they leave free."""
+"""CPU load: counts the CPU cores that other processes leave idle."""
 
 import math
 import time
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import psutil
 
-SLACK = 0.25  # of a processor that others may use all the time, as the programs of an idle desktop do
-GLANCE_SECONDS = 0.1  # ten of the ticks that most systems count: a busy process has had nine of them or more
+SLACK = 0.25  # of a core: constant load of an idle desktop's programs
+GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of them or more
 
 
 def processors_worked() -> Callable[[], float]:
-    """Return what adds up the seconds that the processors of this process have worked, not those that a host took."""
+    """Return a function that totals the busy seconds of this process's CPU cores, without time stolen by a VM host."""
     allowed = _allowed()
 
     def worked() -> float:
@@ -22,9 +22,9 @@ def processors_worked() -> Callable[[], float]:
 
 
 def free_processors() -> int:
-    """Return how many of this process's processors others leave free just now, at least one.
+    """Return the number of this process's CPU cores that are idle, at least one.
 
-    It sleeps for `GLANCE_SECONDS`, so that nothing of the work it sees is its own.
+    It sleeps for `GLANCE_SECONDS`, so that its own work does not count.
     """
     worked = processors_worked()
     began, before = time.perf_counter(), worked()
@@ -34,7 +34,7 @@ def free_processors() -> int:
 
 
 def _allowed() -> list[int]:
-    """Return the numbers of the processors that this process may use."""
+    """Return the CPU cores that this process may use."""
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         return list(process.cpu_affinity())

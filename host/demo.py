@@ -1,4 +1,4 @@
-"""The first thing that a newcomer hears and sees."""
+"""`timbrel demo`: renders a shipped tune and its picture."""
 
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from .shipped import DEMO, PARTS, shipped_tunes
 Array = npt.NDArray[np.float32]
 
 RATE = 44100
-LATENT_BLOCK = 1024  # samples between the points of the latent path in the picture
+LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Render a shipped tune to a sound and its picture in ``folder``, named as the tune, replacing both.
+    """Render a shipped tune and its picture to ``folder``, named after the tune, replacing both.
 
-    ``name`` is of `shipped_tunes`. The first of them is called ``demo``.
+    Args:
+        name: of `shipped_tunes`; the files of `DEMO` are called ``demo``.
 
     Returns:
         The two files.
@@ -49,7 +50,7 @@ def demo(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
-    """Return where each channel's knobs were heading, a row for every `LATENT_BLOCK` samples."""
+    """Return each channel's latent targets, one row per `LATENT_BLOCK` samples."""
     rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
     for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
         for channel, row in rows.items():

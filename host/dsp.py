@@ -1,4 +1,4 @@
-"""Small signal operations that several rooms share."""
+"""Signal processing shared by all packages: windows, STFT, reproducible noise, chroma, overlap-add and limiter."""
 
 import functools
 from typing import Any
@@ -10,11 +10,11 @@ from .units import A4_HZ
 
 Array = npt.NDArray[np.float32]
 
-LIMIT_KNEE = 0.7  # -3 dB: below this the output is untouched, to the bit
-LOUDEST = np.float32(1e6)  # beyond this, bending would overflow float32
-LOWEST_HZ = 27.5  # A0, where the publication's chromagram begins
-HIGHEST_HZ = 4186.01  # C8, where it ends
-SEED = 2020  # of the noise that is the same everywhere
+LIMIT_KNEE = 0.7  # -3 dB: below this the output is bit-exact
+LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
+LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
+HIGHEST_HZ = 4186.01  # C8, its highest
+SEED = 2020  # of reproducible noise
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
     """Short-time Fourier transform without padding: frame ``i`` starts at sample ``i * hop_length``.
 
     Args:
-        signal: [samples], at least ``frame_length`` of them.
+        signal: [samples], at least ``frame_length``.
 
     Returns:
         [frames, frame_length // 2 + 1].
@@ -45,7 +45,7 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
 
 
 def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A random number for each counter, the same for ever and everywhere (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Hash each counter to a random number, reproducible on all platforms (Steele, Lea and Flood, OOPSLA 2014)."""
     value = counters * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
@@ -53,14 +53,14 @@ def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def white_noise(count: int) -> Array:
-    """Uniform noise on [-1, 1), [count], the same for ever and everywhere: no library's generator may change it."""
+    """Uniform noise on [-1, 1), [count], reproducible: independent of library versions."""
     value = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
     return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)
 def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
-    """Complex Gaussian noise, E|z|^2 = 1, [count]; a longer one begins with a shorter one (Box and Muller 1958)."""
+    """Complex Gaussian noise, E|z|^2 = 1, [count]; shorter ones are prefixes of longer ones (Box and Muller 1958)."""
     first, then = _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
     noise: npt.NDArray[np.complex64] = (np.sqrt(-np.log1p(-first)) * np.exp(2j * np.pi * then)).astype(np.complex64)
     noise.setflags(write=False)
@@ -68,9 +68,9 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
-    """Random numbers on [0, 1), [count, columns]: rows ``first`` and on of what belongs to a seed and a note.
+    """Random numbers on [0, 1), [count, columns]: the rows from ``first`` on of a seed and a note.
 
-    A row depends on its number alone, not on how many are asked for at a time.
+    Each row depends on its index only, not on ``first`` or ``count``.
     """
     key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
     places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
@@ -78,7 +78,7 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
 
 
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
-    """Normal random numbers, [count], of what belongs to a seed, a note and a frame (Box and Muller 1958)."""
+    """Normal random numbers, [count], of a seed, a note and a frame (Box and Muller 1958)."""
     pairs = -(-count // 2)
     first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
     radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then
@@ -86,13 +86,13 @@ def normals(seed: int, note: int, frame: int, count: int) -> Array:
 
 
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """Return random bits as numbers on [0, 1)."""
+    """Map random bits to [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 @functools.cache
 def from_middle(bins: int) -> Array:
-    """Signs, [bins], that move the origin of a transform from the middle of its frame to the first sample, or back."""
+    """Alternating signs, [bins], that move a spectrum's time origin between the frame's middle and its first sample."""
     signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
     signs.setflags(write=False)
     return signs
@@ -100,7 +100,7 @@ def from_middle(bins: int) -> Array:
 
 @functools.cache
 def chroma_bins(sample_rate: int, frame_length: int) -> Array:
-    """Return the pitch class of each bin of a spectrum: [bins, 12], one 1 a row for bins from A0 to C8, else 0.
+    """Return the pitch class of each bin, [bins, 12]: one-hot rows for bins from A0 to C8, zero rows for others.
 
     Colonel & Keene 2020, section III-B: energy is summed over bands around the 88 notes from A0 to C8.
     """
@@ -115,19 +115,19 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
 
 
 def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
-    """Energy of each pitch class in spectra.
+    """Return the energy of each pitch class.
 
     Args:
         magnitudes: [..., frame_length // 2 + 1].
 
     Returns:
-        [..., 12], C first. The publication's one-hot chroma is its largest element.
+        [..., 12], C first. The publication's one-hot chroma marks its largest element.
     """
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
 
 
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
-    """Return pieces, [n, length], added up ``hop`` samples apart: [(n - 1) * hop + length]."""
+    """Overlap-add pieces, [n, length], at ``hop`` samples: [(n - 1) * hop + length]."""
     count, length = pieces.shape
     total = np.zeros((count - 1) * hop + length, np.float32)
     for number, piece in enumerate(pieces):
@@ -136,15 +136,12 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 
 
 def medoid(rows: npt.NDArray[np.float64]) -> int:
-    """Return which of the rows, [n, length], is nearest to their median: one that occurs, from the middle of all."""
+    """Return the index of the row, [n, length], nearest to the rows' median."""
     return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
 
 
 def limit(audio: Array) -> Array:
-    """Keep audio inside ±1: untouched up to -3 dB, then bent smoothly, never past full scale; NaN becomes silence.
-
-    Without memory, so that any block size gives the same samples.
-    """
+    """Limit audio to ±1 without memory: exact up to -3 dB, a smooth knee above, NaN becomes silence."""
     level = np.abs(audio)
     if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
         audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
@@ -157,17 +154,17 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """Return the share of samples that `limit` has bent, 0 to 1, of what it gave."""
+    """Return the share of samples that `limit` has bent, 0 to 1, from its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))
 
 
 def moved_up(pending: Array, done: int, length: int) -> Array:
-    """Return a buffer of sound that is still to be added to, without what is done with, and silence up to its end.
+    """Return an overlap-add buffer without its first ``done`` samples, padded with silence.
 
     Args:
-        pending: [channels, samples]; it is used again where it is long enough.
+        pending: [channels, samples]; reused if long enough.
         done: samples to drop.
-        length: samples that it must have at least; if it has to grow, it gets twice as many, so that this is rare.
+        length: minimum length; a buffer that is too short grows to twice this, so that it grows rarely.
     """
     ahead = pending[:, done:].copy()
     if length > pending.shape[1]:

@@ -1,10 +1,10 @@
-"""Errors, said in one line.
+"""Errors with one-line messages for users.
 
 TimbrelError
-├── UserError   what was given cannot be used: exit status 2
-└── Failure     what should have worked did not: exit status 1
+├── UserError   invalid input: exit status 2
+└── Failure     an operation failed: exit status 1
 
-A message names the thing, its value, what is allowed and what to do next. Raise these for people; assert for ourselves.
+A message names the object, its value, the allowed values and the next step. Use assert for internal errors.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
-    """Base of all errors whose message is meant for people: one line, or of several mistakes a line each."""
+    """Base of errors for users; one line per mistake."""
 
     exit_status = 1
 
@@ -21,24 +21,24 @@ class TimbrelError(Exception):
 
 
 class UserError(TimbrelError):
-    """Raised where what the user gave cannot be used."""
+    """Unusable input from the user."""
 
     exit_status = 2
 
 
 class Failure(TimbrelError):
-    """Raised where something should have worked and did not, through no fault of the user's."""
+    """An operation failed through no fault of the user's."""
 
     exit_status = 1
 
 
 def printable(text: str) -> str:
-    """Text in one line, without what would move a terminal's cursor or colour what it shows."""
+    """Replace control and other unprintable characters by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words where none is near."""
+    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words if none is similar."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -1,22 +1,22 @@
-"""The events of a performance, each with the sample at which it takes effect.
+"""Performance events: notes, controllers, clock and parameter changes, each with its sample time.
 
-``time`` counts samples of the output from the start of the performance; ``channel`` is 0 to 15. The rack and its
-instruments take events in order of time.
+``time`` is in output samples from the start of the performance; ``channel`` is 0 to 15. Racks and instruments process
+events in order of time.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-# What these controllers do is fixed by the MIDI specification, so no map may take them.
+# The MIDI specification fixes these controllers' functions, so maps may not use them.
 RESERVED_CC = frozenset({0, 6, 32, 38, 64, *range(96, 102), *range(120, 128)})
-NULL_PARAMETER = 127 << 7 | 127  # the parameter number that selects nothing
+NULL_PARAMETER = 127 << 7 | 127  # the null parameter number
 
-Part = Literal["coarse", "fine", "up", "down"]  # of data entry: a half of the value, or a step
+Part = Literal["coarse", "fine", "up", "down"]  # of data entry: MSB or LSB, or a step
 
 
 @dataclass(frozen=True, slots=True)
 class NoteOn:
-    """A key goes down: ``key`` 0-127 (60 is C4), ``velocity`` 1-127."""
+    """Key press: ``key`` 0-127 (60 is C4), ``velocity`` 1-127."""
 
     time: int
     channel: int
@@ -26,7 +26,7 @@ class NoteOn:
 
 @dataclass(frozen=True, slots=True)
 class NoteOff:
-    """A key comes up."""
+    """Key release."""
 
     time: int
     channel: int
@@ -35,7 +35,7 @@ class NoteOff:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """A knob, pedal or switch moves: ``number`` and ``value`` 0-127."""
+    """Control change: ``number`` and ``value`` 0-127."""
 
     time: int
     channel: int
@@ -45,7 +45,7 @@ class ControlChange:
 
 @dataclass(frozen=True, slots=True)
 class PitchBend:
-    """The pitch wheel moves: ``value`` -8192 to 8191, 0 at rest."""
+    """Pitch bend: ``value`` -8192 to 8191, 0 at rest."""
 
     time: int
     channel: int
@@ -54,7 +54,7 @@ class PitchBend:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPressure:
-    """All keys of a channel are pressed harder or softer: ``value`` 0-127."""
+    """Pressure of all keys of a channel: ``value`` 0-127."""
 
     time: int
     channel: int
@@ -63,7 +63,7 @@ class ChannelPressure:
 
 @dataclass(frozen=True, slots=True)
 class KeyPressure:
-    """One key is pressed harder or softer: ``value`` 0-127."""
+    """Pressure of one key: ``value`` 0-127."""
 
     time: int
     channel: int
@@ -73,7 +73,7 @@ class KeyPressure:
 
 @dataclass(frozen=True, slots=True)
 class ProgramChange:
-    """A channel asks for another sound: ``program`` 0-127."""
+    """Program change: ``program`` 0-127."""
 
     time: int
     channel: int
@@ -82,31 +82,31 @@ class ProgramChange:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Whatever is said of the beat, which has no channel."""
+    """Base of clock and tempo events, which have no channel."""
 
     time: int
 
 
 @dataclass(frozen=True, slots=True)
 class Clock(Timing):
-    """The MIDI clock: a tick is a 24th of a quarter note."""
+    """MIDI clock; a tick is a 24th of a quarter note."""
 
     message: Literal["tick", "start", "continue", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tempo(Timing):
-    """A tempo that a MIDI file changes to; ``bpm`` in quarter notes a minute."""
+    """Tempo change in a MIDI file; ``bpm`` in quarter notes per minute."""
 
     bpm: float
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterChange:
-    """A target goes to a value, independently of all maps: a panel sends this, or a plugin's automation.
+    """Sets a target directly, past all maps: from a panel or a plugin's automation.
 
-    ``channel`` is the preset's own, also while an MPE zone has it. ``target`` is called as in a preset, ``value`` is in
-    its unit and kept within its range. A target that the preset does not have is ignored.
+    ``channel`` is the preset's own, also in an MPE zone. ``target`` is named as in presets; ``value`` is in its unit,
+    and clamped to its range. Unknown targets are ignored.
     """
 
     time: int
@@ -117,10 +117,10 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class ParameterTouch:
-    """A hand takes hold of a target, or lets it go (``down`` is false): while it holds, no motion moves the target.
+    """The user touches a target, or releases it (``down`` is false); no motion moves it meanwhile.
 
-    ``channel`` and ``target`` as `ParameterChange` has them. A held target stays where it is until it is turned; a
-    released one returns to its motion in half a second.
+    ``channel`` and ``target`` as in `ParameterChange`. A touched target stays until it is changed; a released one
+    returns to its motion in half a second.
     """
 
     time: int
@@ -131,9 +131,9 @@ class ParameterTouch:
 
 @dataclass(frozen=True, slots=True)
 class DataEntry:
-    """A parameter that was selected is given a value: a registered one (RPN), or one of a device's own (NRPN).
+    """Data entry for a registered (RPN) or device-specific (NRPN) parameter.
 
-    ``parameter`` is its number; ``value`` 0-127 means nothing where ``part`` is a step.
+    ``parameter`` is its number; ``value``, 0-127, is unused where ``part`` is a step.
     """
 
     time: int
@@ -146,7 +146,7 @@ class DataEntry:
 
 @dataclass(frozen=True, slots=True)
 class AllOff:
-    """All keys of a channel come up; with ``cut``, all its sound ends at once, whatever pedals hold."""
+    """Release all keys of a channel; ``cut`` ends all its sound at once, despite pedals."""
 
     time: int
     channel: int
@@ -155,7 +155,7 @@ class AllOff:
 
 @dataclass(frozen=True, slots=True)
 class ControllersReset:
-    """The controllers of a channel go to their rest positions (MIDI RP-015)."""
+    """Reset a channel's controllers (MIDI RP-015)."""
 
     time: int
     channel: int
@@ -163,9 +163,9 @@ class ControllersReset:
 
 @dataclass(frozen=True, slots=True)
 class ZoneSize:
-    """An MPE zone gets its size: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
+    """Resize an MPE zone: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
 
-    A rack sends it to the instruments that play the zone, once it has heard RPN 6.
+    Racks send it to the zone's instruments after RPN 6.
     """
 
     time: int
@@ -175,7 +175,7 @@ class ZoneSize:
 
 @dataclass(frozen=True, slots=True)
 class StealVoice:
-    """A voice is stolen, the one that is missed least: the host has no time to compute all of them."""
+    """Steal the least audible voice: the host is short of processing time."""
 
     time: int
     channel: int

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, and never destroy what was there unasked."""
+"""Atomic file output: files and folders appear complete or not at all, and are replaced only on request."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from .interrupts import held
 
 
 class Stamp(NamedTuple):
-    """A file's marks, some of which differ once it is written to, or another takes its place."""
+    """Metadata of a file that changes when it is written or replaced."""
 
     changed_ns: int
     size: int
@@ -23,7 +23,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return the stamp of a file as it is now; None if there is none that can be asked."""
+    """Return a file's current stamp; None if it cannot be read."""
     try:
         now = path.stat()
     except OSError:
@@ -32,12 +32,12 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def check_regular(path: Path, most: int) -> None:
-    """Refuse a device, a pipe or a socket, and a file of more than ``most`` bytes, before it is opened.
+    """Check that a file is no device, pipe or socket, and has at most ``most`` bytes, before it is opened.
 
-    A missing file and a folder pass: the caller's open says why.
+    Missing files and folders pass: opening them raises the reason.
 
     Raises:
-        UserError: with the path, and what is allowed.
+        UserError: with the path and the limit.
     """
     try:
         now = path.stat()
@@ -50,10 +50,10 @@ def check_regular(path: Path, most: int) -> None:
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
-    """Refuse an output file before any work is done for it.
+    """Check an output file before any work is done for it.
 
     Raises:
-        UserError: its folder does not exist or cannot be written, it is a folder, or it exists and must be kept.
+        UserError: its folder does not exist or cannot be written, it is a folder, or it exists without ``overwrite``.
     """
     folder = path.parent
     if not folder.is_dir():
@@ -67,7 +67,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Refuse a folder that holds something already, or that cannot be made.
+    """Check that a folder is new or empty, and can be created.
 
     Raises:
         UserError: it exists and is not empty, it is a file, or its parent does not exist or cannot be written.
@@ -85,7 +85,7 @@ def check_new_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` (same suffix) that takes its place only when the block ends well.
+    """Yield a temporary path beside ``path`` (same suffix), which replaces it only if the block succeeds.
 
     Raises:
         UserError: as `check_output`.
@@ -100,7 +100,7 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that takes its name only when the block ends well.
+    """Yield a temporary folder beside ``path``, renamed to it only if the block succeeds.
 
     Raises:
         UserError: as `check_new_folder`.
@@ -117,7 +117,7 @@ def building_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of ``path`` when the block ends well; else the old one stays.
+    """Yield a temporary folder, which replaces ``path`` only if the block succeeds.
 
     Raises:
         UserError: its parent cannot be written.
@@ -142,7 +142,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_at_once(path: Path) -> None:
-    """Remove a folder, or a link to one: its name is free at once, even where a stop comes before all in it is gone.
+    """Remove a folder, or a link to one; its name is free at once, even if a signal interrupts the deletion.
 
     Raises:
         Failure: it cannot be removed.
@@ -156,7 +156,7 @@ def remove_at_once(path: Path) -> None:
 
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
-    """Make something, and remove it after the block, whatever ends it; a stop finds it made and known, or not made."""
+    """Make a file or folder, and remove it after the block; signals wait while it is made."""
     made: Path | None = None
     try:
         with held():
@@ -187,7 +187,7 @@ def _remove_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _saying(path: Path, kept: str) -> Iterator[None]:
-    """An error of the system as a failure to write ``path``, with what is left there now."""
+    """Raise OSError as a failure to write ``path``, with the state of the old file."""
     try:
         yield
     except OSError as error:
@@ -196,7 +196,7 @@ def _saying(path: Path, kept: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Silence what libraries in C write to standard error unasked; one thread at a time."""
+    """Silence the standard error of C libraries; one thread at a time."""
     with _HUSH:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
@@ -208,11 +208,11 @@ def hushed() -> Iterator[None]:
             os.close(nowhere)
 
 
-_HUSH = threading.Lock()  # two at once would each keep what the other put there
+_HUSH = threading.Lock()  # two threads would each restore the other's redirection
 
 
 def _share_like_new(path: Path) -> None:
-    """Give an output the rights of any new file: mkstemp makes files for the owner alone."""
+    """Apply the umask's permissions: mkstemp creates files for the owner only."""
     path.chmod(0o666 & ~_umask())
 
 

@@ -1,7 +1,6 @@
-"""A stop from outside, by Ctrl-C, SIGTERM or a terminal that closes, ends a command in order, as an error does.
+"""Signal handling: SIGINT, SIGTERM and SIGHUP end a command with KeyboardInterrupt, so that it cleans up.
 
-Each raises KeyboardInterrupt wherever the command is, so that what it holds open is closed, and what it wrote by halves
-goes away.
+Open resources are closed, and partial output is removed.
 """
 
 import contextlib
@@ -13,14 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-AGAIN_SECONDS = (
-    1.0  # a terminal that closes sends two at once: the second must not disturb the order that the first makes
-)
+AGAIN_SECONDS = 1.0  # a closing terminal sends two signals at once: the second must not interrupt the cleanup
 
 
 @dataclass
 class _Asked:
-    """The stop that was asked of this process; signals reach its main thread alone."""
+    """State of the pending signal; only the main thread receives signals."""
 
     number: int | None = None
     at: float = -AGAIN_SECONDS
@@ -33,9 +30,9 @@ _asked = _Asked()
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the block for each stop. What nohup had ignored stays ignored, except Ctrl-C.
+    """Raise KeyboardInterrupt in the block for each signal. Signals that nohup ignores stay ignored, except SIGINT.
 
-    A script's background job is born deaf to SIGINT, but a stop that is sent to it must still save its work.
+    Shells start background jobs with SIGINT ignored, but a SIGINT sent to them must still save their work.
     """
     _asked.number, _asked.at, _asked.waits = None, -AGAIN_SECONDS, False
     heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
@@ -49,7 +46,7 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Let a stop wait for the end of the block, which is brief: a library's C code would lose the exception."""
+    """Defer signals to the end of the block, which must be brief: C code would lose the exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -64,15 +61,12 @@ def held() -> Iterator[None]:
 
 
 def note(number: int) -> None:
-    """Tell of a stop that a handler of one's own has met: it decides about the exit status, too."""
+    """Record a signal that another handler received, for the exit status."""
     _asked.number = number
 
 
 def exit_status(status: int) -> int:
-    """The exit status of a command that ended with ``status``: where it was stopped before its end, that of the signal.
-
-    That is 128 and the signal's number, as shells have it: 130, 143 or 129.
-    """
+    """Return ``status``, or 128 plus the number of the signal that ended the command (130, 143 or 129)."""
     return status if status == 0 or _asked.number is None else 128 + _asked.number
 
 

@@ -1,4 +1,4 @@
-"""A performance on one page: waveform, spectrogram, keys and latents over one time axis."""
+"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents over one time axis."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ Array = npt.NDArray[np.float32]
 
 INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
 DOTS_PER_INCH = 150
-COLUMNS = 1500  # of waveform and spectrogram: about the dots that a panel is wide
+COLUMNS = 1500  # of waveform and spectrogram: about a panel's width in pixels
 ROWS = 400  # of the spectrogram
-WINDOW_SECONDS = 0.09  # tells neighbouring keys apart from about C3 on
+WINDOW_SECONDS = 0.09  # separates neighbouring keys from about C3 up
 LOWEST_HZ = 30.0
 RANGE_DB = 80.0
 FREQUENCIES_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
-LONGEST_NAME = 12  # letters of a latent's name that fit beside its panel
+LONGEST_NAME = 12  # letters of a latent's name that fit the legend
 BLACK_KEYS = (1, 3, 6, 8, 10)
 
 PAPER, INK, FAINT, WAVE = "#fcfbf8", "#33383f", "#dcdad4", "#3d7186"
@@ -44,10 +44,13 @@ def draw_performance(
     title: str,
     overwrite: bool = False,
 ) -> None:
-    """Draw a PNG of 1800 by 1275 dots.
+    """Draw a PNG of 1800 by 1275 pixels.
 
-    ``audio`` is [2, n] at ``rate`` Hz, with ``events`` in its samples; ``latents`` is [frames, n_latents], frames
-    spread evenly over the sound.
+    Args:
+        audio: [2, n].
+        rate: Hz.
+        events: in samples of ``audio``.
+        latents: [frames, n_latents], evenly spaced over the sound.
 
     Raises:
         UserError: matplotlib is missing, the path does not end in .png, or as `host.files.check_output`.
@@ -85,7 +88,7 @@ def draw_performance(
 
 
 def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
-    """Draw a PNG of the spectrograms of sounds, [n] each at ``rate`` Hz, side by side, by what each is called.
+    """Draw a PNG of spectrograms side by side, titled by the keys of ``sounds``, [n] each at ``rate`` Hz.
 
     Raises:
         UserError, Failure: as `draw_performance`.
@@ -105,7 +108,7 @@ def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwr
 
 
 def check_picture(path: Path) -> None:
-    """Refuse a picture before any work is done for it.
+    """Check that a picture can be drawn, before any work is done for it.
 
     Raises:
         UserError: matplotlib is missing, or the path does not end in .png.
@@ -119,10 +122,10 @@ def check_picture(path: Path) -> None:
 
 
 def style() -> Any:
-    """Settings of our own, whatever matplotlib's are on this machine."""
+    """Return matplotlib settings that ignore the user's own."""
     from matplotlib import rcParamsDefault
 
-    ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # that opens windows
+    ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # it opens windows
     return ours | {
         "figure.facecolor": PAPER,
         "savefig.facecolor": PAPER,
@@ -144,7 +147,7 @@ def style() -> Any:
 
 
 def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
-    """Peaks of both channels, and within them the level that is heard."""
+    """Draw the peaks of both channels, and the RMS level."""
     starts = np.unique(np.linspace(0, audio.shape[1], COLUMNS, endpoint=False).astype(int))
     if audio.shape[1]:
         high = np.maximum.reduceat(audio.max(axis=0), starts)
@@ -161,9 +164,9 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 
 
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
-    """Mean power in ROWS bands from 30 Hz to Nyquist, evenly spaced in pitch: [ROWS, columns] in dB of its maximum.
+    """Return mean power in dB below the maximum, [ROWS, columns]: bands from 30 Hz to Nyquist, evenly spaced in pitch.
 
-    Hann windows of 90 ms, at most COLUMNS of them; limited to 80 dB below the maximum.
+    At most COLUMNS Hann windows of 90 ms; clamped to -80 dB.
     """
     mono = audio.mean(axis=0)
     length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
@@ -205,7 +208,7 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
-    """Return the (start, end, key, velocity) of every note, in samples; what is never released ends at ``length``."""
+    """Return the (start, end, key, velocity) of every note, in samples; unreleased notes end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:
@@ -220,7 +223,6 @@ def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int
 
 
 def _draw_keys(panel: "Axes", bar: "Axes", events: Sequence[Event], rate: int, length: int) -> None:
-    """A piano roll, coloured by velocity."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -233,8 +235,8 @@ def _draw_keys(panel: "Axes", bar: "Axes", events: Sequence[Event], rate: int, l
         if key % 12 in BLACK_KEYS:
             panel.axhspan(key - 0.5, key + 0.5, color=FAINT, alpha=0.35, linewidth=0)
     colours = ScalarMappable(Normalize(1, 127), LinearSegmentedColormap.from_list("velocities", VELOCITIES))
-    shortest = 0.002 * length  # so that a note of no length is seen
-    thick = max(0.8, (high - low) / 40)  # keys, so that a wide keyboard is legible too
+    shortest = 0.002 * length  # keeps notes of no length visible
+    thick = max(0.8, (high - low) / 40)  # keys, keeps a wide keyboard legible
     boxes = [
         Rectangle((start / rate, key - thick / 2), max(end - start, shortest) / rate, thick)
         for start, end, key, _ in spans

@@ -1,4 +1,4 @@
-"""The note that a sound has, found from its spectrum alone: works on noise-phase sound, where periods do not repeat."""
+"""Pitch detection of single notes by subharmonic summation; works on noise-phase sound, which is not periodic."""
 
 import functools
 
@@ -12,15 +12,15 @@ Array = npt.NDArray[np.float32]
 FRAME = 8192  # samples: at 44.1 kHz two bins fit between neighbouring semitones from C3 up
 HARMONICS = 16
 DECAY = 0.84  # weight of each harmonic against the one below (Hermes 1988, subharmonic summation)
-LOWEST, HIGHEST = 24, 108  # MIDI notes looked for, C1 to C8
+LOWEST, HIGHEST = 24, 108  # MIDI notes searched, C1 to C8
 STEPS = 10  # a semitone
 
 
 def sounding_note(sound: Array, sample_rate: int) -> float:
-    """MIDI note, to a tenth of a semitone, of a sound that holds one note; NaN for silence.
+    """Return the MIDI note of a sound with one note, to a tenth of a semitone; NaN for silence.
 
-    Subharmonic summation (Hermes, JASA 83, 1988) over the mean power spectrum, compressed, with what lies half-way
-    between harmonics taken off: a sub-octave has gaps where harmonics should be, an octave has harmonics in its gaps.
+    Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
+    between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.
 
     Args:
         sound: [samples], at least a few hundred.
@@ -40,7 +40,7 @@ def sounding_note(sound: Array, sample_rate: int) -> float:
 
 @functools.cache
 def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Bins of the harmonics and of the places between, [notes, HARMONICS], and the weights of the harmonics."""
+    """Return bins of the harmonics and of the gaps, [notes, HARMONICS], and the harmonics' weights."""
     notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
     bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
     order = np.arange(1.0, HARMONICS + 1)
@@ -48,5 +48,5 @@ def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
 
 
 def _at(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Level at fractional bins; nothing above half the sampling rate."""
+    """Interpolate the level at fractional bins; 0 above Nyquist."""
     return np.interp(bins, np.arange(len(level)), level, right=0.0)

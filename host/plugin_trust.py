@@ -1,8 +1,7 @@
-"""Plugin files that presets name: native code, which runs only where its user has said that it may.
+"""Plugin trust: native plugins in presets run only with the user's consent, stored by path and digest.
 
-A VST3 may do whatever its user may, and any preset may name one, even one that lies beside it. What may run is
-remembered by the plugin's path and its digest, in the user's own settings: another preset may use it then, and one that
-has been replaced is asked for anew. `timbrel.host.audio.effects` loads no other.
+A VST3 runs with the user's permissions, and any preset may name one, even one beside it. Consent applies to all
+presets; a replaced plugin needs it again. `timbrel.host.audio.effects` loads no other plugins.
 """
 
 import functools
@@ -20,27 +19,27 @@ from .files import replacing
 from .shipped import preset_file
 
 PLUGINS = (".vst3", ".component")
-MOST_FILES = 10_000  # of a bundle; one that leads into a whole disk is no plugin
+MOST_FILES = 10_000  # of a bundle: refuses one that links to a whole disk
 MOST_BYTES = 1 << 32
 
 
 def may_run(plugin: Path) -> bool:
-    """Return True if the user has let this code run at this place."""
+    """Return whether the user has approved this code at this path."""
     kept = _remembered().get(str(plugin.resolve()))
     return kept is not None and kept == digest(plugin)
 
 
 def may_run_by_name(name: str) -> Path | None:
-    """Return a plugin of this file name that the user has let run, wherever it lies; None if there is none."""
+    """Return an approved plugin of this file name at any path, or None."""
     known = (Path(path) for path in sorted(_remembered()))
     return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
 
 
 def let_run(plugin: Path) -> None:
-    """Remember that a plugin may run.
+    """Store the user's approval of a plugin.
 
     Raises:
-        UserError: it cannot be remembered, or as `digest`.
+        UserError: it cannot be stored, or as `digest`.
         Failure: the disk is full.
     """
     path = _settings()
@@ -56,11 +55,11 @@ def let_run(plugin: Path) -> None:
 
 
 def ask_for(presets: Iterable[str], trust: bool) -> None:
-    """Ask the user about every plugin that these presets name and that has not run before.
+    """Ask the user about each unapproved plugin in presets.
 
     Args:
-        presets: as they are named in a command; what is no preset names no plugin.
-        trust: the answer is yes.
+        presets: as named in a command; other files have no plugins.
+        trust: answer yes.
 
     Raises:
         UserError: there is no terminal to ask in, the answer is no, or as `let_run`.
@@ -81,13 +80,13 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
 
 
 def plugins_of(preset: Path) -> list[Path]:
-    """Return the plugin files that there are of those that a preset names."""
+    """Return the existing plugin files that a preset names."""
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
         effects = tomllib.loads(preset.read_text(encoding="utf-8")).get("effects")
     except (OSError, ValueError, RecursionError):
-        return []  # who opens it says what is wrong with it
+        return []  # opening the preset reports its fault
     names = (
         [effect.get("plugin") for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
     )
@@ -96,10 +95,10 @@ def plugins_of(preset: Path) -> list[Path]:
 
 
 def digest(plugin: Path) -> str:
-    """SHA-256 of a plugin: of the names and bytes of its files, and of where its links to folders lead.
+    """Return a plugin's SHA-256: of its files' names and bytes, and of its links to folders.
 
     Raises:
-        UserError: it cannot be read, has links out of itself, or holds more than any plugin does.
+        UserError: it cannot be read, links outside itself, or exceeds the size limits.
     """
     root = plugin.resolve()
     try:
@@ -116,7 +115,7 @@ def digest(plugin: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
-    """Return the digest of files of these sizes and times, read once."""
+    """Cached by the files' sizes and times."""
     whole = hashlib.sha256()
     for part, *_ in parts:
         whole.update(os.fsencode(part.relative_to(root)) + b"\0")
@@ -129,7 +128,7 @@ def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def _parts(bundle: Path) -> Iterator[Path]:
-    """The files of a bundle and its links to folders, in order of name."""
+    """Yield a bundle's files and links to folders, in order of name."""
     for folder, names, files in os.walk(bundle):
         at = Path(folder)
         names.sort()
@@ -150,7 +149,7 @@ def _settings() -> Path:
 
 
 def _remembered() -> dict[str, str]:
-    """Return digests by path; what cannot be read remembers nothing."""
+    """Return digests by path; an unreadable file is empty."""
     try:
         known = json.loads(_settings().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Shows how long work goes on: one line that moves on a terminal, a line now and then in a log."""
+"""Progress display for commands: a bar on terminals, occasional lines in logs; warns of slow rendering."""
 
 import contextlib
 import logging
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 HOUSE = logging.getLogger(__name__.partition(".")[0])
 LOG_SECONDS = 10.0  # between lines where there is no terminal
-TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: heard as roughness, where a drum's peak is not
-SLOW = 10  # times slower than the sound lasts: that wants a word
-LOOK_SECONDS = 5.0  # after which, and again and again, the pace is looked at
+TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: audible as roughness, unlike a drum's peak
+SLOW = 10  # times slower than real time, for a warning
+LOOK_SECONDS = 5.0  # between checks of the pace
 
 log = logging.getLogger(__name__)
 
 
 def clock(seconds: float) -> str:
-    """Return a duration for people: ``4:05``, ``1:00:00``."""
+    """Format a duration: ``4:05``, ``1:00:00``."""
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -30,7 +30,7 @@ def clock(seconds: float) -> str:
 
 @contextlib.contextmanager
 def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
-    """Log a line if the block is `SLOW` times slower than the sound lasts that it has made so far."""
+    """Log a warning if the block renders `SLOW` times slower than real time."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -55,14 +55,13 @@ def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Passes on what any part of the package logs for people: that a plugin takes long, or floods."""
+    """Logging handler that forwards the package's messages to the user."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say a line."""
         self._say(record.getMessage())
 
     def __enter__(self) -> Self:
@@ -74,7 +73,7 @@ class Notices(logging.Handler):
 
 
 class Display:
-    """One progress display for a whole command, on standard error, with notices as warnings."""
+    """Progress display on standard error for one command; notices become warnings."""
 
     def __init__(self) -> None:
         self._notices = Notices(lambda line: self.say(f"warning: {line}"))
@@ -103,7 +102,7 @@ class Display:
             self._bar.stop()
 
     def stage(self, name: str) -> None:
-        """Begin the next part of the work."""
+        """Start the next stage."""
         self._stage, self._began = name, time.monotonic()
         self._spoke = self._began
         if self._bar is not None:
@@ -112,7 +111,7 @@ class Display:
             self._task = self._bar.add_task(name, total=1.0, note="")
 
     def update(self, done: float, note: str = "", seconds_left: float | None = None) -> None:
-        """Say how far the part is: ``done`` from 0 to 1; the time to its end is reckoned where it is not given."""
+        """Show progress; ``done`` is 0 to 1. The remaining time is estimated unless given."""
         now = time.monotonic()
         if seconds_left is None and done > 0.02:
             seconds_left = (now - self._began) * (1 - done) / done
@@ -124,7 +123,7 @@ class Display:
             self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
 
     def say(self, message: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
         else:

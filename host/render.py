@@ -1,4 +1,4 @@
-"""Offline: a performance through a rack into files, time counted."""
+"""Offline rendering: writes a performance to sound files, mix and stems, with program changes and normalisation."""
 
 import contextlib
 import functools
@@ -26,25 +26,25 @@ from .units import db_to_gain
 Array = npt.NDArray[np.float32]
 
 BLOCK = 16384  # samples: long blocks decode in large batches
-AHEAD = 2  # blocks: while one is mixed, other processes are at the next
-SILENCE = 10 ** (-90 / 20)  # below this a tail has ended: the last bits of 16-bit sound
-SILENT_SECONDS = 2.0  # for this long, and for as long as effects may pause before an echo
-WORTH_SHARING_SECONDS = 3.0  # what is shorter is done before another process has begun
-DRUMS = 9  # channel 10, as people count, which General MIDI gives to percussion
+AHEAD = 2  # blocks: other processes compute the next while one is mixed
+SILENCE = 10 ** (-90 / 20)  # a tail ends below this level: the last bits of 16-bit sound
+SILENT_SECONDS = 2.0  # of silence end a tail, plus the effects' longest pause before an echo
+WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second process has started
+DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
 RATES = (44100, 48000, 96000)
-PEAK_DB = -1.0  # of full scale, the true peak of what is normalised: what streaming services ask for (EBU R 128)
+PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
 
 
 def remarks(
     performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
 ) -> list[str]:
-    """Return what a file asks for and does not get, a line each: General MIDI's drums, and program changes.
+    """Return a line for each part of a file that is not played as meant: General MIDI drums, and program changes.
 
     Args:
-        preset: its name; it plays the channels that have no other.
-        given: channels (0 to 15) for which the player has chosen another preset, and needs no advice.
-        kit: it is a kit, and so plays drums as they are meant.
-        followed: program changes choose among presets.
+        preset: the name of the preset for all channels without their own.
+        given: channels (0 to 15) with a preset of the user's choice, which need no advice.
+        kit: the preset is a kit, and plays drums as meant.
+        followed: program changes select presets.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
@@ -57,7 +57,7 @@ def remarks(
     unheard = sorted({channel for channel, _ in programs if channel in left and not performance.recorded})
     if (
         unheard and not followed and (len(performance.channels) > 1 or len(programs) > 1)
-    ):  # one, at the start, is all that most have
+    ):  # most files have one, at the start
         those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
         lines.append(
             f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another, "
@@ -69,14 +69,14 @@ def remarks(
 def programmed(
     patches: Mapping[int, Patch], performance: Performance, programs: Sequence[str], say: Callable[[str], None]
 ) -> tuple[dict[int, Patch], list[Successor]]:
-    """Return the patches that play first, by channel, and those that program changes choose later.
+    """Return the initial patches by channel, and the successors that program changes select.
 
-    Each change is for its own channel, and takes effect at its sample: keys that are held ring out as they were.
+    A change affects its own channel from its sample on; held notes ring out with the old preset.
 
     Args:
-        patches: those that play until a program change comes.
-        programs: the presets to choose among; program 1 is the first.
-        say: told of programs beyond the last, and of what presets warn of.
+        patches: those before any program change.
+        programs: the presets to select from; program 1 is the first.
+        say: receives warnings of the presets, and about programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -111,7 +111,7 @@ def programmed(
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
-    """Return whether a performance lasts long enough for several processes to pay."""
+    """Return whether a performance is long enough for several processes to save time."""
     return performance.length >= WORTH_SHARING_SECONDS * sample_rate
 
 
@@ -132,24 +132,24 @@ def render(
     progress: Callable[[float], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Render a performance to a file, and its channels to files beside it.
+    """Render a performance to a file, and optionally its channels to files beside it.
 
     Args:
         patches: by MIDI channel.
         performance: events in samples at ``sample_rate``.
         path: ``.wav``, ``.flac`` or ``.ogg``.
-        tail_seconds: the longest that sound may go on after the performance; it ends earlier once it is silent.
-        omni: the first patch hears channels that have none, as when one preset is played live.
-        successors: patches that take the place of these, in order of time; then one process computes all.
-        processes: that share the voices; they do not change the sound.
-        normalise: bring the true peak of the loudest file to `PEAK_DB`, by one gain for all files.
+        tail_seconds: the longest tail after the performance; it ends earlier in silence.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
-        as_float: as 32-bit float, to the bit as the rack gives it; ``.wav`` alone.
-        progress: told the part that is done, 0 to 1.
-        say: told that the limiter had to work hard, and where it worked hardest.
+        normalise: scale all files by one gain that brings the loudest one's true peak to `PEAK_DB`.
+        as_float: write 32-bit float, bit-exact; ``.wav`` only.
+        processes: number of processes for the voices; the sound does not depend on it.
+        omni: the first patch plays channels without their own, as in live playing of one preset.
+        successors: later patches, in order of time; they are rendered by one process.
+        progress: receives the completed fraction, 0 to 1.
+        say: receives a warning if the limiter worked hard, and where most.
 
     Returns:
-        The files written. All appear, or none.
+        The files written: all, or none.
     """
     channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
@@ -193,16 +193,15 @@ def _too_loud(path: Path, part: float, seconds: float) -> str:
 def blocks(
     rack: Rack | Succession, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
-    """The sound of a performance in blocks, the rack's latency taken off: (samples done, mix, channels).
+    """Yield the sound of a performance in blocks without the rack's latency: (samples done, mix, channels).
 
-    The tail lasts until nothing sounds and no echo can come, or ``tail_seconds`` are over; the silence after it is left
-    out.
+    The tail lasts until no voice sounds and no echo can follow, at most ``tail_seconds``; trailing silence is dropped.
     """
     events = performance.events
     latency = rack.latency_samples
     last = performance.length + round(tail_seconds * sample_rate)
     played, quiet, at = 0, 0, 0
-    held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, given only if sound returns
+    held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
     while played - latency < last:
         due = bisect_left(events, played + AHEAD * size, lo=at, key=lambda event: event.time)
         rack.hear(events[at:due], played + AHEAD * size)
@@ -223,5 +222,5 @@ def blocks(
 
 
 def _light(sound: Array) -> Array:
-    """Return the same samples; where all are 0, in the room of one: minutes of silence may be held."""
+    """Return the samples; zeros as a broadcast scalar, which saves memory for minutes of silence."""
     return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)

@@ -1,4 +1,4 @@
-"""The base of every table of a preset, which says which of its numbers knobs can turn."""
+"""Base class of preset tables, and the annotations that make their numbers controllable."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Misplaced(ValueError):
-    """A part of a preset that does not go with another, and where it is."""
+    """A preset setting that conflicts with another, and its location."""
 
     def __init__(self, where: tuple[str | int, ...], what: str) -> None:
         super().__init__(what)
@@ -17,22 +17,22 @@ class Misplaced(ValueError):
 
 
 class SettingsSection(BaseModel):
-    """A table: what it does not know is refused, and so are infinities and NaN."""
+    """A preset table; refuses unknown keys, infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Fault(NamedTuple):
-    """A fault in a preset, in words, and the keys that lead to it: lists' entries are counted from 0."""
+    """A fault in a preset: message and key path; list entries count from 0."""
 
     where: tuple[str | int, ...]
     what: str
 
 
 class Knob(NamedTuple):
-    """Marks a number of a table that knobs can turn, in its annotation: its unit, and what it is called as a target.
+    """Annotation of a controllable number: its unit, and its target name.
 
-    ``highest`` is the end of its range where the table itself sets none.
+    ``highest`` is its maximum where the field has none.
     """
 
     unit: str
@@ -41,7 +41,7 @@ class Knob(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A number that a knob can turn: its target, its range and its unit, and what it is called in its table."""
+    """A controllable number: target name, range, unit and field."""
 
     name: str
     low: float
@@ -50,15 +50,15 @@ class Control(NamedTuple):
     field: str
 
     def within(self, value: float) -> float:
-        """Return the nearest value in its range."""
+        """Clamp to the range."""
         return min(max(value, self.low), self.high)
 
 
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
-    """Return what knobs can turn in a table, by target: what its fields' annotations mark as a `Knob`.
+    """Return a table's controllable numbers by target: the fields annotated with `Knob`.
 
     Args:
-        section: the name of the table where it is a part of the targets' names.
+        section: prefix of target names.
     """
     found = {}
     for field, info in table.model_fields.items():
@@ -73,7 +73,7 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Yield all that the annotation of a field says besides its type, of a number that may be left out too."""
+    """Yield a field's annotations, including those of optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

@@ -1,4 +1,4 @@
-"""Finds what ships by its name, and the file that a preset's name means; light, as commands ask it first."""
+"""Shipped presets, models and tunes by name, and preset file lookup; imports little, as every command needs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from pathlib import Path
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
-DEMO = "five-systems"  # what `timbrel demo` plays
+DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
-LONGEST_PRESET = 1 << 20  # bytes of a preset file: those that ship have at most a hundredth
-MADE = "preset.toml"  # what `timbrel make` calls the preset in the folder that it writes
+LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
+MADE = "preset.toml"  # preset name in the folder of `timbrel make`
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A preset that is no file: the ``text`` of one, read as if it lay in ``folder`` by its ``name``.
+    """A preset without a file: its ``text``, read as if from ``folder``, where ``name`` would be.
 
-    ``files`` are those beside it that are none either: their bytes, by the names by which the text calls them.
+    ``files`` are in-memory files beside it: their bytes, by the names used in the text.
     """
 
     name: str
@@ -29,26 +29,26 @@ class Draft:
 
 
 def shipped_presets() -> dict[str, Path]:
-    """Names and files of the presets that ship."""
+    """Return shipped presets' names and files."""
     return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
 
 
 def shipped_models() -> dict[str, Path]:
-    """Names and files of the models that ship."""
+    """Return shipped models' names and files."""
     return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
 
 
 def shipped_tunes() -> dict[str, Path]:
-    """Names of the tunes that ship for several presets, of the presets that have one of their own, and the tunes."""
+    """Return shipped tunes' files: those for several presets by tune name, others by preset name."""
     tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
     own = {name: tunes[name] for name in shipped_presets() if name in tunes}
     return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | own
 
 
 def preset_file(name: str) -> Path | None:
-    """Return the file of a shipped preset, of one by its path, or of the one in a folder that `timbrel make` wrote.
+    """Return the file of a preset: a shipped name, a path, or a folder from `timbrel make`.
 
-    None if a name means no preset; the file of one by its path may be missing.
+    None if ``name`` is no preset; a path's file may be missing.
     """
     path = Path(name)
     if name in shipped_presets():
@@ -59,12 +59,12 @@ def preset_file(name: str) -> Path | None:
 
 
 def report_beside(name: str) -> Path | None:
-    """Return the folder of the report that `timbrel make` wrote beside a preset of this name, if it did."""
+    """Return the report folder beside a preset from `timbrel make`, or None."""
     file = preset_file(name)
     folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
     return folder if folder is not None and (folder / "index.html").is_file() else None
 
 
 def is_instrument(name: str) -> bool:
-    """Return whether a name means a preset or a model, which `timbrel render` takes."""
+    """Return whether a name is a preset or a model, which `timbrel render` accepts."""
     return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"

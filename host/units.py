@@ -1,4 +1,4 @@
-"""Conversions between the units of music and those of signals."""
+"""Conversions between musical units and signal units."""
 
 import math
 
@@ -34,7 +34,7 @@ def gain_to_db(gain: float) -> float:
 
 
 def octave_of(note: int) -> int:
-    """Octave number of a MIDI note in scientific pitch notation: 60 is C4, so 4."""
+    """Octave of a MIDI note in scientific pitch notation: 60 is C4, so 4."""
     return note // 12 - 1
 
 

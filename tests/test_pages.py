@@ -28,7 +28,8 @@ def dead_links(page):
         if "://" in link:
             continue
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target.read_text(encoding="utf-8"))):
+        text_of = target.read_text(encoding="utf-8") if target.suffix == ".md" and target.exists() else ""
+        if not target.exists() or (anchor and text_of and anchor not in anchors(text_of)):
             yield link
 
 

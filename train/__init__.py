@@ -1,1 +1,1 @@
-"""Trains networks: all that needs a gradient, or prepares data for one."""
+"""Trains networks: corpora, data, recipes and the training loop; needs torch."""

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimisers and the progress of a run, written whole or not at all."""
+"""Checkpoints: saves and loads weights, optimisers and the progress of a run, atomically."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -20,8 +20,7 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 class Progress:
     """The progress of a run.
 
-    Batches and all random numbers follow from the recipe's seed and ``step``, so this is enough to go on as if the run
-    had never stopped.
+    Batches and random numbers depend only on the recipe's seed and ``step``, so a run resumes exactly from here.
     """
 
     step: int = 0
@@ -30,12 +29,10 @@ class Progress:
 
 
 def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a checkpoint under a temporary name, then rename it: whoever looks finds the old one or the new one.
-
-    The state of several optimisers is kept by their names, that of a single one as it is.
+    """Write a checkpoint under a temporary name, then rename it, so that readers never see a partial file.
 
     Raises:
-        Failure: the disk is full, or the file cannot be written for another reason.
+        Failure: the disk is full, or the file is not writable.
     """
     temporary = path.with_suffix(".partial")
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
@@ -49,7 +46,7 @@ def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progres
         with temporary.open("wb") as file:
             torch.save(content, file)
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer covers what the disk says with an error of its own
+    except (OSError, RuntimeError) as error:  # torch's writer replaces the disk's error by its own
         reason = error if isinstance(error, OSError) else error.__context__ or error
         raise Failure(
             f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}; "
@@ -60,7 +57,7 @@ def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progres
 
 
 def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress, count: int) -> None:
-    """Write ``step-N.ckpt`` into a folder, and remove those before the last ``count``.
+    """Write ``step-N.ckpt`` into a folder, and delete all but the last ``count``.
 
     Raises:
         Failure: as `save`.
@@ -72,7 +69,7 @@ def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; tensors and plain values only, nothing in it is run.
+    """Read a checkpoint of tensors and plain values; no code runs.
 
     Raises:
         UserError: missing, damaged, or of another format.
@@ -81,7 +78,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"run {path.parent} has no checkpoint {path.name} yet; train it first")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many classes for the many ways a zip of tensors can be broken
+    except Exception as error:  # torch raises many classes for a broken zip of tensors
         reason = (str(error) or type(error).__name__).splitlines()[0][:80]
         raise UserError(f"checkpoint {path} is damaged ({reason}); train again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= PARTS:
@@ -90,7 +87,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) -> Progress:
-    """Load a checkpoint into a model, and into the optimisers that go on with it.
+    """Load a checkpoint into a model and, to resume, its optimisers.
 
     Raises:
         UserError: as `load`, or it is of another network.
@@ -100,15 +97,14 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
         model.load_state_dict(content["model"])
         if optimizers is not None:
             states = content["optimizer"] if len(optimizers) > 1 else dict.fromkeys(optimizers, content["optimizer"])
-            for name in {*states, *optimizers}:  # a name that only one of them has is an error
+            for name in {*states, *optimizers}:  # a name in only one of them is an error
                 optimizers[name].load_state_dict(states[name])
         return progress_of(content)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):  # torch has one for each way not to fit
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):  # torch's errors for a mismatch
         raise UserError(
             f"checkpoint {path} does not fit the recipe beside it; put the right one back, or train again"
         ) from None
 
 
 def progress_of(content: dict[str, Any]) -> Progress:
-    """Return the `Progress` in a checkpoint."""
     return Progress(**{field.name: content["progress"][field.name] for field in fields(Progress)})

@@ -1,4 +1,4 @@
-"""The commands that learn: corpora, runs, what they came to."""
+"""Commands of training: corpora, recipes and runs."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -33,7 +33,7 @@ Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
-OTHERS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes are built on
+OTHERS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes build on
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -200,11 +200,10 @@ def train(
 
 
 def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:
-    """Return the runs that a recipe is built on, by name.
+    """Return the runs that a recipe builds on, by name.
 
     Raises:
-        UserError: one of those that it reads is not given, or one that it does not read is; or a run goes on with its
-            own, and some are given.
+        UserError: a run is missing, or not read by the recipe; or some are given for a resumed run, which has its own.
     """
     found = {name: path for name, path in given.items() if path is not None}
     if resume:
@@ -223,7 +222,7 @@ def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | Non
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
-    """Return what the loop calls to show progress; processes of their own cannot share a display, and stay silent."""
+    """Return the loop's progress callbacks; none for several processes, which cannot share a display."""
     if devices > 1:
         return None, None
 
@@ -237,7 +236,7 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
 def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, sounds: bool) -> None:
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
-        recipe = run / "recipe.toml"  # with all that was --set
+        recipe = run / "recipe.toml"  # it includes all --set options
         print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
         raise typer.Exit(130)  # what shells expect after Ctrl-C
     print(f"next: timbrel evaluate {run}{f', or timbrel export {run} -o MODEL.onnx' if sounds else ''}")

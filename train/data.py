@@ -1,4 +1,4 @@
-"""The data on which a run is trained."""
+"""Protocol of the training data of a run."""
 
 from typing import Protocol
 
@@ -11,17 +11,16 @@ class Data(Protocol):
     """Frames of a corpus as batches."""
 
     def __len__(self) -> int:
-        """Training frames."""
         ...
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return what the network's turns want of these training frames."""
+        """Return the inputs of the network's objectives for these training frames."""
         ...
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
+        """Return batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return what `Network.varies` looks at: at most ``limit`` training frames, evenly spaced, always the same."""
+        """Return the inputs of `Network.varies`: at most ``limit`` training frames, evenly spaced, always the same."""
         ...

@@ -1,4 +1,4 @@
-"""Measures how a contest stands: neither side's loss says whether clips get better or have become all alike."""
+"""Measures the state of adversarial training: critic's estimate, diversity and Fréchet distance, to detect collapse."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +12,19 @@ from .metrics.distribution_distance import frechet, pairwise
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-CLIPS = 256  # validation clips, and as many made ones: a figure that is steady to some hundredths
-COLLAPSED = 0.2  # of the recordings' diversity: what is left where one sound is made again and again
+CLIPS = 256  # validation clips, and made ones: figures are accurate to some hundredths
+COLLAPSED = 0.2  # of the recordings' diversity: the maximum of a network that repeats one sound
 ALIKE = "nearly one and the same clip"
 REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
 
 
 def health(network: ClipMaker, data: Data, sample_rate: int) -> dict[str, float]:
-    """Measure a network that is in evaluation mode on validation clips and as many made ones, always of the same codes.
+    """Measure a network in evaluation mode on validation clips and an equal number of clips made from fixed codes.
 
     Returns:
-        ``estimate``: the judge's mean answer to real clips less that to made ones, of a Wasserstein critic its estimate
-        of their distance. ``diversity``: how far made clips lie apart on levels of mel bands, in parts of how far real
-        ones do. ``frechet``: the Fréchet distance of made frames that sound from real ones, squared, in dB².
+        ``estimate``: the judge's mean output for real clips less that for made ones; a Wasserstein critic's estimate of
+        their distance. ``diversity``: mean distance of made clips on levels of mel bands, relative to real ones.
+        ``frechet``: squared Fréchet distance between non-silent made and real frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -46,23 +46,22 @@ def health(network: ClipMaker, data: Data, sample_rate: int) -> dict[str, float]
 
 
 def apart(levels: Array) -> float:
-    """Return how far clips lie apart, in dB: the mean over all pairs; of levels [clips, frames, bands]."""
+    """Return the mean distance of all pairs of clips, in dB, from levels [clips, frames, bands]."""
     return pairwise(distances_db(levels, levels))
 
 
 def frames(levels: Array) -> Double:
-    """Return the frames of clips that sound, [frames, bands]; of silence alone those that it has."""
+    """Return the non-silent frames of clips, [frames, bands]; placeholder frames for silence."""
     found = sounding_frames(levels)
     return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)
 
 
 def collapsed(diversity: float) -> bool:
-    """Return whether clips are all alike, of how far they lie apart in parts of how far recordings do."""
     return diversity < COLLAPSED
 
 
 def in_words(found: dict[str, float]) -> str:
-    """Return what `health` found in a line, and where a run has collapsed what to do."""
+    """Describe the result of `health`, with a remedy for a collapsed run."""
     line = (
         f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
         f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"

@@ -1,4 +1,4 @@
-"""Clips side by side in a picture: waveforms above, spectrograms below."""
+"""Draws clips side by side in a picture: waveforms above, spectrograms below."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ FLOOR_DB = -60.0  # under a clip's loudest, where the picture is black
 
 
 def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:
-    """Draw a PNG of sounds [samples] at ``rate`` Hz, each under its title; nothing where matplotlib is missing.
+    """Draw a PNG of sounds [samples] at ``rate`` Hz, each under its title.
 
     Returns:
-        Whether there is a picture.
+        False, and no picture, if matplotlib is missing.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return False

@@ -1,4 +1,4 @@
-"""Begins a run or goes on with one, on a device and in one process or several."""
+"""Starts or resumes a training run, on one device or several processes."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 
-PARTING = timedelta(seconds=5)  # that a process waits for its peers before it leaves them
+PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
 
 def start(
@@ -35,13 +35,13 @@ def start(
     """Train a new run.
 
     Args:
-        trial: folder of a run of the same recipe that learned without the test split: this one begins with its best
-            weights, and learns from all clips.
-        others: folders of the runs whose trained networks this run's network is built on, by their names in its family.
+        others: folders of the trained runs that this run's network builds on, by their names in its family.
+        trial: folder of a run of the same recipe without the test split. This run starts from its best weights and
+            trains on all clips.
 
     Raises:
-        UserError: the corpus, the folder, one of the others or the accelerator cannot be used.
-        Failure: the loss is no longer a number.
+        UserError: the corpus, the folder, one of the others or the accelerator is unusable.
+        Failure: the loss is not finite.
     """
     corpus = Corpus.open(corpus_folder)
     recipe = _following(recipe, others)
@@ -69,14 +69,14 @@ def start(
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
-    """Go on with a run from its last checkpoint; a run without one begins.
+    """Resume a run from its last checkpoint, or begin one without a checkpoint.
 
-    A larger budget than the run's own is taken over; everything else must be as it was.
+    The recipe's budget may be larger than before; everything else must be equal.
 
     Raises:
-        UserError: not a run, its corpus or one of the other runs is gone, the recipe is another, or the accelerator
-            cannot be used.
-        Failure: the loss is no longer a number.
+        UserError: not a run, its corpus or one of the other runs is missing, the recipe differs, or the accelerator is
+        unusable.
+        Failure: the loss is not finite.
     """
     run = Run.open(folder)
     corpus = run.corpus()
@@ -96,11 +96,6 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
 
 
 def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
-    """Return a recipe with what it needs of the runs that it is built on.
-
-    Raises:
-        UserError: they are not those that its family reads, cannot be used, or have no checkpoint.
-    """
     reads = FAMILIES[recipe.family].reads
     if set(reads) != set(others):
         raise UserError(
@@ -118,7 +113,6 @@ def _budget(recipe: Recipe) -> dict[str, float | None]:
 
 
 def hardware() -> str:
-    """Return the processor that trains, in words."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
@@ -126,7 +120,7 @@ def hardware() -> str:
 
 def _fabric(options: RunOptions) -> Fabric:
     try:
-        # In one turn of several, only some weights have a part.
+        # An objective may use only some weights.
         several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
         strategy = several if options.devices > 1 else "auto"
         return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
@@ -135,7 +129,7 @@ def _fabric(options: RunOptions) -> Fabric:
 
 
 def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
-    launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub leaves out the arguments it passes on
+    launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub lacks the forwarded arguments
     if options.devices == 1:
         outcome = launch(train, run, options)
     else:
@@ -147,9 +141,9 @@ def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
 
 
 def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outcome | TimbrelError:
-    """Train as one of several processes, which agree on everything; what went wrong is given back to the parent.
+    """Train as one of several processes; errors are returned to the parent.
 
-    Ctrl-C in a terminal reaches parent and children; here the parent alone listens, and passes it on.
+    Ctrl-C in a terminal reaches parent and children; the parent alone handles and forwards it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -161,7 +155,7 @@ def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outco
 
 
 def _leave_peers() -> None:
-    """Leave the other processes when they leave too: a peer that is suddenly gone aborts those that listen to it."""
-    with contextlib.suppress(RuntimeError):  # a peer failed alone: there is nobody to wait for
+    """Exit together with the other processes: a peer that disappears aborts those that wait for it."""
+    with contextlib.suppress(RuntimeError):  # a peer failed alone: no one waits
         torch.distributed.barrier(async_op=True).wait(PARTING)
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""One plain training loop for every family."""
+"""Training loop of all families: steps, validation, checkpoints, previews and progress reports."""
 
 import contextlib
 import itertools
@@ -28,32 +28,28 @@ from .preview import write_preview
 from .run import Run
 from .threads import Threads
 
-VALIDATION_FRAMES = 4096  # evenly spaced: a fraction of a second to evaluate, and a steady figure
-VALIDATION_STEPS = 200  # where epochs are shorter, validate after as many epochs as make this many steps
-LONGEST_STEPS = 1000  # where epochs are longer, validate and save within them
-SAVE_SECONDS = 10.0  # where epochs are shorter, the last checkpoint is at most this old
-PREVIEW_SECONDS = 60.0  # between previews: often enough to hear a run get better
-DEAD_FRAMES = 512  # training frames on which latents must vary; the validation split may hold one steady sound
+VALIDATION_FRAMES = 4096  # evenly spaced: evaluated within a fraction of a second, with little variance
+VALIDATION_STEPS = 200  # with shorter epochs, validate after enough epochs for this many steps
+LONGEST_STEPS = 1000  # with longer epochs, validate and save within them
+SAVE_SECONDS = 10.0  # with shorter epochs, the maximum age of the last checkpoint
+PREVIEW_SECONDS = 60.0  # between previews: often enough to follow a run's progress
+DEAD_FRAMES = 512  # training frames to test for varying latents; the validation split may hold one steady sound
 WARM_UP = 0.02  # of the budget, over which a cosine schedule rises to the learning rate
-FLOOR = 0.01  # of the learning rate, where a cosine schedule ends
+FLOOR = 0.01  # of the learning rate, at the end of a cosine schedule
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The status of a run while the loop trains it."""
-
     step: int
-    done: float  # part of the budget, 0 to 1
+    done: float  # share of the budget, 0 to 1
     loss: float
     examples_per_second: float
     seconds_left: float
-    terms: dict[str, float] = field(default_factory=dict)  # of the loss, before they are weighted
+    terms: dict[str, float] = field(default_factory=dict)  # of the loss, unweighted
 
 
 @dataclass
 class RunOptions:
-    """Options that say how to run, as opposed to what to train."""
-
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
@@ -63,8 +59,6 @@ class RunOptions:
 
 @dataclass
 class Outcome:
-    """The outcome of a run."""
-
     step: int
     validation: float
     dead: bool
@@ -73,9 +67,9 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """Makes signals that stop a command end the loop after the step under way; a second Ctrl-C ends it at once.
+    """Ends the loop after the current step on signals such as SIGTERM; a second Ctrl-C stops at once.
 
-    With ``forward``, the loop runs in children of this process, and the signal is passed on to them.
+    With ``forward``, the loop runs in child processes, and they receive the signal.
     """
 
     forward: bool = False
@@ -103,13 +97,12 @@ class Stop:
 
 
 def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
-    """Train a run to the end of its budget, in this process."""
     recipe = run.recipe
     others = trained_others(run)
     torch.manual_seed(recipe.training.seed)
     plain = FAMILIES[recipe.family].network(recipe, **others)
     optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
-    network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: state goes where the weights are
+    network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: moves state to the device
     progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         describe = FAMILIES[recipe.family].describe
@@ -124,7 +117,7 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
         checkpoint.restore(trial.best, plain)
     elif not progress.step:
         plain.begin(data)
-    torch.set_flush_denormal(True)  # weights that the penalty shrinks would slow every step
+    torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
             wrapped = (network, dict(zip(optimizers, stepping, strict=True)))
@@ -141,7 +134,7 @@ class _Loop:
         run: Run,
         options: RunOptions,
         plain: tuple[Network, Optimizers],
-        wrapped: tuple[Any, dict[str, Any]],  # the same, as Fabric runs them
+        wrapped: tuple[Any, dict[str, Any]],  # the same, wrapped by Fabric
         progress: Progress,
         data: Data,
         stop: Stop,
@@ -189,14 +182,13 @@ class _Loop:
             if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
         self._check(float(loss))
-        self._validate(may_be_best=done >= 1.0)  # where Ctrl-C came must not decide which weights are exported
+        self._validate(may_be_best=done >= 1.0)  # an arbitrary moment of Ctrl-C must not decide the exported weights
         self._save()
         if self.writer:
             self.writer.close()
         return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._part_done() < 1.0)
 
     def _step(self, indices: np.ndarray, done: float) -> Tensor:
-        """Take the turns of a step with its frames; return the loss of the first."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
@@ -213,20 +205,19 @@ class _Loop:
         return losses[0]
 
     def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
-        """Return a batch, or this process's part of it, and the generator that its turns draw from.
+        """Return this process's part of a batch, and the generator for its objectives.
 
-        Both follow from the seed, the step and the number of the batch in it.
+        Both depend only on the seed, the step and the batch's number in it.
         """
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = [self.recipe.training.seed, self.progress.step]
-        seeds += [0, number] if number else []  # other than what `_order` has in their place
+        seeds += [0, number] if number else []  # `_order` has another number in this place
         batch = self.data.batch(indices, np.random.default_rng(seeds))
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
         generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
         return mine, generator
 
     def _move(self, turn: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
-        """Move a turn's weights against the gradient of its loss, and return the loss."""
         terms = self.network(turn.name, *batch, generator)
         loss = self.plain.total(terms)
         if turn is self.plain.turns[0]:
@@ -234,7 +225,7 @@ class _Loop:
         self.plain.zero_grad()
         self.fabric.backward(loss)
         optimizer, norm = self.optimizers[turn.optimiser], self.plain.optimisers[turn.optimiser].largest_norm
-        if norm is not None:  # of a loss that is no number, `_check` tells
+        if norm is not None:  # `_check` reports a loss that is not finite
             self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         return loss.detach()
@@ -250,9 +241,9 @@ class _Loop:
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
     def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
-        """Return how much of the budget is done, and whether to stop: the same in all processes, whose clocks differ.
+        """Return the completed share of the budget, and whether to stop, equal in all processes.
 
-        A loss that is no number in one process is found by all: one alone would leave the others waiting.
+        Their clocks differ. All processes raise if one loss is not finite; otherwise the others would wait forever.
         """
         if self.fabric.world_size == 1:
             return self._part_done(), self.stop.asked
@@ -311,8 +302,7 @@ class _Loop:
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
                 "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
             )
-        # Adversaries grow together, and neither's loss says how good they are: where nothing else does, the newest are
-        # the best.
+        # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
         score = contest.get("frechet", means["total"])
         better = (not contest and self.plain.adversarial) or score < self.progress.best
         if may_be_best and better and not self.dead:
@@ -326,7 +316,6 @@ class _Loop:
             write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
 
     def _health(self) -> dict[str, float]:
-        """Return how a contest stands, and say it; nothing of networks that are in none."""
         measure = FAMILIES[self.recipe.family].health
         if measure is None or not self.fabric.is_global_zero:
             return {}
@@ -336,7 +325,6 @@ class _Loop:
         return found
 
     def _validation_means(self) -> dict[str, float]:
-        """Return the terms of all turns over the validation frames, and the first turn's total."""
         sums: dict[str, float] = {}
         count = 0
         for batch in self.data.validation(VALIDATION_FRAMES):
@@ -371,7 +359,7 @@ class _Loop:
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and back: parts that were training before train again."""
+    """Set evaluation mode, and restore training mode only for modules that had it."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     yield

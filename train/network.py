@@ -1,4 +1,4 @@
-"""Networks as the training loop sees them: turns, optimisers, and the base classes."""
+"""Base classes of trainable networks, their objectives and Adam optimisers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from .data import Data
 from .recipes.base import TrainingSettings
 
-DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: below this it carries nothing
-SHARED = "shared"  # the optimiser of turns that name none
+DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: a lower one carries no information
+SHARED = "shared"  # default optimiser of objectives
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A part of a step, which minimises a loss of its own.
+    """A part of a training step that minimises a loss of its own.
 
     Args:
-        name: the network's method that gives the terms of the loss; it takes a batch and a generator of random numbers.
-        optimiser: moves the weights that it has and the loss depends on.
-        batches: of its own, each of which moves the weights once; 0 takes the batch that the step's turns share.
-        differentiates: its terms hold gradients themselves, such as a penalty on them, also where nothing is trained.
+        name: method of the network that returns the loss's terms from a batch and a random generator.
+        optimiser: name of the optimiser that moves the weights.
+        batches: number of its own batches, each moving the weights once; 0 for the step's shared batch.
+        differentiates: its terms contain gradients, such as a gradient penalty, in validation too.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Adam:
     """The settings of an Adam optimiser.
 
     Args:
-        modules: whose weights it moves, attributes of the network; none for all of the network.
-        learning_rate: where the recipe's schedule begins; the recipe's own if None.
-        betas: how much is kept, from step to step, of the mean of the gradients and of their squares.
-        largest_norm: gradients of all its weights together are shortened to it; None leaves them.
+        modules: attributes of the network that it trains; none for the whole network.
+        learning_rate: initial rate of the schedule; None for the recipe's.
+        betas: decay of the running means of gradients and squared gradients.
+        largest_norm: maximum norm for clipping the gradient of all its weights; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -49,14 +49,13 @@ class Adam:
     largest_norm: float | None = None
 
     def rate(self, training: TrainingSettings) -> float:
-        """Return the learning rate before a schedule lowers it."""
         return training.learning_rate if self.learning_rate is None else self.learning_rate
 
     def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
-        """Return the optimiser of a network's weights.
+        """Return a torch optimiser of a network's weights.
 
-        The penalty ``l2 * sum of squares`` falls on weights alone, as Keras's kernel regulariser does. Its slope is
-        2 * l2 * weight, which torch calls a weight decay of 2 * l2.
+        The penalty ``l2 * sum of squares`` applies to weights alone, as in Keras's kernel regulariser. Its gradient is
+        2 * l2 * weight, so torch's weight decay is 2 * l2.
         """
         modules = [network.get_submodule(name) for name in self.modules] or [network]
         parameters = [parameter for module in modules for parameter in module.parameters()]
@@ -67,10 +66,10 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A network that can be trained: it has a method for each of its turns.
+    """A trainable network with a method for each of its objectives.
 
-    A step of training takes ``turns`` in order, and each moves weights by one of the ``optimisers``. The first turn
-    tells how good the network is.
+    A step runs ``turns`` in order; each moves weights with one of the ``optimisers``. The first one's loss measures the
+    network.
     """
 
     turns: tuple[Objective, ...] = (Objective("reconstruction"),)
@@ -79,42 +78,41 @@ class Network(nn.Module):
 
     @property
     def adversarial(self) -> bool:
-        """Return whether turns work against each other, so that no loss says how good the network is."""
+        """Whether objectives compete: no loss measures quality."""
         return len(self.turns) > 1
 
     @property
     def batches_a_step(self) -> int:
-        """Return how many batches a step takes: one where turns share one, and each turn's own."""
+        """Batches of a step: a shared one if needed, and the objectives' own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
 
     def begin(self, data: Data) -> None:
-        """Take from the training frames what the first step starts from; most networks need nothing."""
+        """Initialize from the training frames before the first step; a hook."""
 
     def moved(self) -> None:
-        """Take note of weights that a step has moved; most networks need not."""
+        """Follow a change of the weights after a step; a hook."""
 
     def varies(self, *inputs: Tensor) -> bool:
-        """Return whether the network still tells these training frames apart: one that does not cannot be played."""
+        """Return whether outputs differ between these training frames, as a playable network's must."""
         return True
 
     def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
-        """Return the terms of a turn's loss; all turns go through here, where Fabric and its processes see them."""
+        """Return the terms of an objective's loss; all calls pass here, as Fabric and its processes require."""
         terms: dict[str, Tensor] = getattr(self, turn)(*arguments)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Return the weighted sum that is minimised; a term without a weight counts as it is."""
+        """Return the weighted sum of the terms; a missing weight is 1."""
         weights = self.weights.model_dump()
         return torch.stack([w * term for name, term in terms.items() if (w := weights.get(name, 1.0))]).sum()
 
 
 class Autoencoder(Network, ABC):
-    """A network with an encoder, whose latents have to vary."""
+    """A network with an encoder whose latents must vary."""
 
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the latents, [batch, latents]."""
 
     def varies(self, *inputs: Tensor) -> bool:
-        """Return whether at least one latent varies over these training frames."""
         return not bool((self.encode(*inputs).std(0, correction=0) < DEAD_DEVIATION).all())

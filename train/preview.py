@@ -1,4 +1,4 @@
-"""Something to listen to while a run goes on."""
+"""Writes audible previews of a run during training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,14 +33,14 @@ Array = npt.NDArray[np.float32]
 Held = Callable[[Any, Any, list[torch.Tensor]], list[Array]]
 
 SOUNDS = 6  # spread over the validation frames
-CLIPS = 12  # of a contest, always of the same codes
+CLIPS = 12  # of an adversarial network, from fixed codes
 SECONDS = 0.7  # each
 PEAK = 0.5
 
 
 @torch.no_grad()
 def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, held: Held, step: int) -> Path:
-    """Decode a few validation frames, hold each for a moment as their family does, and write ``step-N.wav``."""
+    """Decode a few validation frames, synthesize them as their family does, and write ``step-N.wav``."""
     folder.mkdir(exist_ok=True)
     device = next(network.parameters()).device
     sounds = held(network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
@@ -54,7 +54,7 @@ def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, he
 
 
 def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decoded spectra with phases that fit them."""
+    """Decode spectra, with consistent phases."""
     frames, chroma, *_ = batch
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
     phase = BasinPhase(length, hop)
@@ -67,7 +67,7 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
 
 
 def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decoded clips, each after the clip that it is of."""
+    """Decode clips; each follows its original."""
     features, _, labels = batch
     features, words = features.float(), len(network.settings.words)
     told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
@@ -79,7 +79,7 @@ def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor
 
 
 def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decoded grains, each again and again, a quarter of it apart."""
+    """Decode grains; each repeats a quarter of its length apart."""
     length, rng = recipe.frames.frame_length, np.random.default_rng(0)
     count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
     frames = network.decode(network.encode(*batch)).cpu().numpy()
@@ -87,26 +87,26 @@ def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torc
 
 
 def held_clips(network: ClipMaker, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Clips of the same codes at every preview, with the labels in turn."""
+    """Generate clips from fixed codes, with the labels in turn."""
     codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
     label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
     return list(network.decode(codes, label).cpu().numpy())
 
 
 def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decoded clips, each after the clip that it is of."""
+    """Decode clips; each follows its original."""
     made = network.decode(network.encode(batch[0])).cpu().numpy()
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
 def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Clips generated of recordings' codes, each after the recording."""
+    """Generate clips from recordings' codes; each follows its recording."""
     made = network.again(*batch).cpu().numpy()
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
 def held_sequences(network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Sequences as they follow from their first frames, each after its recording."""
+    """Continue sequences from their first frames; each follows its recording."""
     sounds, counts, numbers = batch
     frames = network.standard(sounds)
     made = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])
@@ -120,4 +120,4 @@ PICTURED = (
     held_reconstructions,
     held_inversions,
     held_sequences,
-)  # what is heard at once is seen at once: whole sounds, side by side
+)  # families of whole sounds, which fit side by side in a picture

@@ -1,13 +1,13 @@
-"""A run: the folder that holds a recipe, its checkpoints and what happened.
+"""A run: the folder of a recipe, its checkpoints and its log.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         the corpus and whether it is tonal, versions and hardware, the runs that it is built on or tried by
+RUN/run.json         corpus and whether it is tonal, versions, hardware, and the runs that it builds on or its trial
 RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
-RUN/kept/            those of the last validations, as many as the recipe wants
+RUN/kept/            checkpoints of the last validations; the recipe sets their number
 RUN/log.jsonl        one line a validation
-RUN/preview/         decoded frames to listen to
-RUN/report/          what `timbrel evaluate` writes
+RUN/preview/         decoded frames as sound
+RUN/report/          output of `timbrel evaluate`
 """
 
 import contextlib
@@ -28,8 +28,6 @@ FORMAT = 1
 
 
 class RunInfo(BaseModel):
-    """The facts that a run keeps besides its recipe."""
-
     format: int
     corpus: str
     corpus_name: str
@@ -38,8 +36,8 @@ class RunInfo(BaseModel):
     tonal: bool
     versions: dict[str, str]
     hardware: str
-    others: dict[str, str] = {}  # runs whose networks this one's is built on, by name; as the corpus, from the folder
-    trial: str | None = None  # the run that learned without the test split, from which this one goes on with all clips
+    others: dict[str, str] = {}  # runs that this one's network builds on, by name; relative paths, as the corpus's
+    trial: str | None = None  # the run without the test split that this one continues with all clips
 
 
 class Run:
@@ -50,17 +48,14 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """Return the path of the newest checkpoint."""
         return self.folder / "last.ckpt"
 
     @property
     def best(self) -> Path:
-        """Return the path of the best checkpoint on the validation split."""
         return self.folder / "best.ckpt"
 
     @property
     def kept(self) -> Path:
-        """Return the folder of the checkpoints of the last validations."""
         return self.folder / "kept"
 
     @staticmethod
@@ -68,7 +63,7 @@ class Run:
         """Make the folder of a new run.
 
         Raises:
-            UserError: it exists and is not empty, or cannot be made.
+            UserError: it exists and is not empty, or is not writable.
             Failure: the disk is full.
         """
         with building_folder(folder) as new:
@@ -102,33 +97,33 @@ class Run:
         return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
-        """Return the run with another recipe, written in place of its own."""
+        """Replace the run's recipe, also in its folder."""
         with replacing(self.folder / "recipe.toml", overwrite=True) as file:
             file.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
-        """Return the corpus that the run was trained on: of one that had a trial, all clips are under train.
+        """Return the run's corpus; after a trial, with all clips under train.
 
         Raises:
-            UserError: it is no longer where it was.
+            UserError: it is no longer there.
         """
         corpus = Corpus.open((self.folder / self.info.corpus).resolve())
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":
-        """Return the run that learned without the test split, and says how this one plays notes that it never heard.
+        """Return the run without the test split, which measures this one's playing of unseen notes.
 
         Raises:
-            UserError: it is no longer where it was, or as `open`.
+            UserError: it is no longer there, or as `open`.
         """
         return None if self.info.trial is None else self._other(self.info.trial, "trial")
 
     def others(self) -> dict[str, "Run"]:
-        """Return the runs whose networks this one's is built on, by name.
+        """Return the runs that this one's network builds on, by name.
 
         Raises:
-            UserError: one is no longer where it was, or as `open`.
+            UserError: one is no longer there, or as `open`.
         """
         return {name: self._other(path, name) for name, path in self.info.others.items()}
 
@@ -142,7 +137,7 @@ class Run:
         """Append a line to ``log.jsonl``.
 
         Raises:
-            Failure: the disk is full, or the file cannot be written for another reason.
+            Failure: the disk is full, or the file is not writable.
         """
         path = self.folder / "log.jsonl"
         try:
@@ -152,7 +147,7 @@ class Run:
             raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the lines of ``log.jsonl``; one cut off by a crash is left out."""
+        """Return the lines of ``log.jsonl``, without one cut off by a crash."""
         file = self.folder / "log.jsonl"
         entries = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
@@ -162,5 +157,5 @@ class Run:
 
 
 def relative_to(target: Path, folder: Path) -> str:
-    """Return a path as seen from a folder, so that a run and its corpus can be moved together."""
+    """Return a path relative to a folder, so that a run and its corpus can move together."""
     return os.path.relpath(target.resolve(), folder.resolve())

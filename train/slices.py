@@ -1,4 +1,4 @@
-"""Sound of slices that follow one another: made of magnitudes, and crossfaded where they overlap."""
+"""Decodes the codes of loop slices into one sound, with crossfades."""
 
 import math
 
@@ -13,7 +13,7 @@ from .families.loops.recipe import LoopRecipe
 
 Array = npt.NDArray[np.float32]
 
-SILENT = 1e-9  # root mean square: nothing is divided by less
+SILENT = 1e-9  # root mean square: the smallest divisor
 
 
 @torch.no_grad()
@@ -25,10 +25,12 @@ def sound_of(
     late: float = 0.0,
     turns: int = TURNS,
 ) -> Array:
-    """Return the sound of the codes of slices [steps, components], [steps * hop_length].
+    """Return the sound of slices' codes [steps, components], [steps * hop_length].
 
-    No slice is louder than ``loudest_db``, its root mean square in dB of full scale: a host limits them alike. Every
-    other slice, from the second on, comes ``late`` by so many steps. ``turns``: see `SpectraSound`.
+    Args:
+        loudest_db: limit of each slice's RMS in dB of full scale, as in a host.
+        late: delay of every other slice, from the second on, in steps.
+        turns: see `SpectraSound`.
     """
     seen = network.features
     made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points, turns)
@@ -44,9 +46,9 @@ def sound_of(
 
 
 def joined(slices: Array, step: int) -> Array:
-    """Return slices [steps, length] as one sound, [steps * step]; where they overlap their powers add up to one.
+    """Join slices [steps, length] into one sound, [steps * step], with equal-power crossfades.
 
-    A slice begins with the overlap before its step; before the first there is silence.
+    A slice begins with the overlap before its step; silence precedes the first.
     """
     overlap = slices.shape[1] - step
     angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))

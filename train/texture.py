@@ -1,4 +1,4 @@
-"""Frames of grains as sound, without a host: what figures and previews look at."""
+"""Synthesizes grain frames as sound without a host, for figures and previews."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ Array = npt.NDArray[np.float32]
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Return the samples of decoded frames, unwindowed: [frames, frame_length]. Noise is drawn anew for each."""
+    """Return unwindowed samples of decoded frames, [frames, frame_length]; each draws new noise."""
     length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames
@@ -28,9 +28,9 @@ def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Arra
 
 
 def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> Array:
-    """Grains one after another, ``hop`` samples apart under a window, at the level of one: [samples].
+    """Overlap-add grains under a window, ``hop`` samples apart, at the level of one: [samples].
 
-    Of ``strangers``, grains that know nothing of each other, powers add up; of others amplitudes.
+    Powers add up for ``strangers``, uncorrelated grains; amplitudes for others.
     """
     length = sounds.shape[1]
     weights = window(shape, length)

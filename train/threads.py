@@ -1,8 +1,7 @@
-"""Sets how many threads torch computes with: one for each processor that other programs leave free.
+"""Adapts the number of torch's threads to the CPU cores that other processes leave idle.
 
-Torch's threads share each sum and wait for each other many times a step, so where other work wants one of their
-processors, all are as slow as the one that is held up. The system counts what every processor has done and what this
-process has had of it; the difference is the work of others, and needs no trial.
+Torch's threads share each operation and wait for each other many times a step, so one delayed thread slows all. The
+load of other processes is the system's CPU time minus this process's own, which needs no trial.
 """
 
 import math
@@ -16,14 +15,14 @@ import torch
 
 from ..host.cpu_load import SLACK, processors_worked
 
-WINDOW_SECONDS = 0.25  # of steps, over which the load is measured: 25 of the ticks that most systems count
+WINDOW_SECONDS = 0.25  # of steps, to measure the load: 25 ticks on most systems
 WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more after a second
 
 
 class Threads:
-    """Keeps torch at as many threads as processors are free, at most its own count, and at least one.
+    """Keeps torch's threads at the number of idle cores, between one and torch's own count.
 
-    ``OMP_NUM_THREADS``, if set, is obeyed.
+    ``OMP_NUM_THREADS``, if set, has priority.
     """
 
     def __init__(
@@ -34,31 +33,29 @@ class Threads:
         own: Callable[[], float] = time.process_time,
         use: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
-        """Begin with as many threads as torch has now.
+        """Start from torch's current number of threads.
 
         Args:
-            device: that computes; on others than the CPU, threads do not matter.
+            device: of the computation; threads matter on the CPU alone.
             clock: in seconds.
-            everybody: seconds that the processors which this process may use have worked, added up, for whomever;
-                asked of the system if None.
-            own: those of them that this process has had.
-            use: told the count for the steps that follow.
+            everybody: total CPU seconds of all processes on the cores that this process may use; None for the system's.
+            own: CPU seconds of this process.
+            use: called with the number of threads for the next steps.
         """
         self._clock, self._own, self._use = clock, own, use
         self._everybody = everybody or processors_worked()
         self._most = self._count = torch.get_num_threads()
         self._follows = self._most > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
-        self._others = deque[float](maxlen=WINDOWS)  # processors that others kept busy, in each window
-        self._ended = -math.inf  # when the last step did
-        self._since = (0.0, 0.0, 0.0)  # when the window began, and what everybody and this process had had then
+        self._others = deque[float](maxlen=WINDOWS)  # cores busy with other processes, in each window
+        self._ended = -math.inf  # when the last step ended
+        self._since = (0.0, 0.0, 0.0)  # start of the window, and CPU seconds of all and of this process then
 
     def close(self) -> None:
-        """Give torch all its threads back."""
         self._take(self._most)
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Go around a step of training: only the load beside steps counts, not that of what lies between them."""
+        """Wrap a training step: load between steps does not count."""
         if not self._follows:
             yield
             return

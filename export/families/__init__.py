@@ -1,6 +1,6 @@
-"""Families of networks as export knows them, one folder each: graphs, report, first preset and study.
+"""Network families for export, one folder each: graphs, report, first preset and study.
 
-The list below is the only registry.
+FOLDERS is the only registry.
 """
 
 FOLDERS = [

@@ -1,4 +1,4 @@
-"""The descriptor of a family of networks for export: its graphs, its report and the instruments that `make` makes."""
+"""ExportFamily: describes a network family's graphs, report, and instruments of `make`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from ..reports.report import Report
 
 @dataclass(frozen=True)
 class ExportFamily:
-    """A family's row: its graphs, its report and the instruments that `make` makes of it.
+    """Export settings of a network family.
 
     Args:
-        graphs: its decoder and encoder, and its part of the card; told whether the corpus is tonal. None where networks
-            make no sound: these are not exported, `make` takes none of them, and what else it asks is left out.
-        report: what `timbrel evaluate` says of a run: its network, and the name and the step of the checkpoint.
-        recipe: that `make` trains; none of families that take hours.
-        why: what its instruments do, in words for who makes one.
-        changes: what `make` sets in the recipe for a corpus, as ``key=value``.
-        tried: `make` holds out whole keys, and trains once without them for its report, and then with all.
-        played: its report takes the exported model, and compares notes that it plays with recordings.
-        judged: its report takes a classifier's ``judge`` of clips.
-        whole: its clips are whole recordings, at their own rate and however short.
-        gridded: its clips are loops, at their own rate, on one grid.
-        unpitched: a warning for sounds without a clear pitch, if it is for sounds with one.
-        called: its name where users choose a family, if that is not its own.
-        first: the preset that `make` writes, with something to hear.
-        heard: the file of that sound.
+        graphs: returns decoder, encoder and card fields; receives whether the corpus is tonal. None for networks
+            without sound: they are not exported, and `make` ignores them.
+        report: for `timbrel evaluate`; receives run, network, checkpoint name and step.
+        recipe: that `make` trains; empty for families that train for hours.
+        why: purpose of its instruments, for users.
+        changes: `make`'s recipe changes for a corpus, as ``key=value``.
+        tried: `make` holds out whole keys, trains once without them for the report, then on all.
+        played: the report compares notes of the exported model with recordings.
+        judged: the report receives a classifier ``judge``.
+        whole: clips are whole recordings, at their own sample rate and of any length.
+        gridded: clips are loops on one grid, at their own sample rate.
+        unpitched: warning for sounds without a clear pitch.
+        called: name for users, if different.
+        first: writes `make`'s preset, with a sound.
+        heard: file of that sound.
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None

@@ -1,4 +1,4 @@
-"""The families of networks as export, reports and `make` know them, from the descriptors of their folders."""
+"""The table of network families, loaded from the family folders."""
 
 import importlib
 
@@ -10,16 +10,16 @@ FAMILIES: dict[str, ExportFamily] = {
     for folder in FOLDERS
     for name, family in importlib.import_module(f"{folder}.family", __package__).FAMILIES.items()
 }
-# What `make` takes where nothing is asked for: of sounds with a pitch, of those whose partials are no harmonics, of
-# sounds without a pitch, of hits and words, and of loops.
+# Defaults of `make`: sounds with a pitch, sounds with inharmonic partials,
+# sounds without a pitch, hits and words, and loops.
 TONAL, FREE, TEXTURE, SHORT, LOOPS = "partials", "chroma", "grain", "clip", "loops"
 
 
 def said(family: str) -> str:
-    """Return the name that users choose a family by."""
+    """Return a family's name for users."""
     return FAMILIES[family].called or family
 
 
 def chosen(name: str) -> str:
-    """Return the family that users choose by a name; ``auto`` stays what it is."""
+    """Return the family with a user's name; ``auto`` stays."""
     return next((family for family, row in FAMILIES.items() if row.called == name), name)

@@ -1,1 +1,1 @@
-"""Notes beside recordings: how near what a model plays comes to what it never heard, in figures and to the ear."""
+"""Fidelity report: compares an instrument's notes with held-out recordings, in figures and by listening."""

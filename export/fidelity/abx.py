@@ -1,4 +1,4 @@
-"""A page on which one can find out whether one hears a difference: A, B, and X, which is one of the two."""
+"""ABX listening test page: A, B, and X, which is randomly one of the two."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ kbd { font: inherit; border: 1px solid var(--line); border-radius: 0.2rem; paddi
 [role=status] { min-height: 3.1rem; }
 """
 
-# X is drawn anew after each answer. `chance` is the binomial tail: how often guessing is right as often, or oftener.
+# X is drawn anew after each answer. `chance` is the binomial tail: the probability of guessing at least as well.
 SCRIPT = """
 function chance(right, trials) {
   let term = Math.pow(0.5, trials), sum = 0;
@@ -74,7 +74,7 @@ show("");
 
 
 class AbxTrial(NamedTuple):
-    """A note to try: its name, and the files of the recording and of what is told from it."""
+    """A note of the test: its title, and the sound files of the recording and the rendition."""
 
     title: str
     recording: str
@@ -82,14 +82,14 @@ class AbxTrial(NamedTuple):
 
 
 def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
-    """Return the page, which needs nothing but the sounds beside it.
+    """Return the page; it needs only the sounds beside it.
 
     Args:
         name: the instrument's.
         trials: at least one.
     """
     notes = [{"a": trial.recording, "b": trial.other} for trial in trials]
-    data = json.dumps(notes).replace("<", "\\u003c")  # no name of a file ends the element
+    data = json.dumps(notes).replace("<", "\\u003c")  # a file name must not end the element
     options = "".join(f'<option value="{i}">{escape(trial.title)}</option>' for i, trial in enumerate(trials))
     rows = "".join(
         f'<tr><td>{escape(trial.title)}</td><td id="count-{i}"></td></tr>\n' for i, trial in enumerate(trials)

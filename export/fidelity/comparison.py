@@ -1,4 +1,4 @@
-"""Compares an instrument's notes with recordings that training never saw, and a sampler's notes and second takes."""
+"""Compares an instrument's notes with held-out recordings, a sampler's notes and second takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,15 +36,15 @@ from .telling import pair_of, told_apart
 
 Array = npt.NDArray[np.float32]
 
-NOTES = 24  # for a median to a tenth of the notes' spread; some ten seconds
-WORST = 5  # notes to hear and see
-LOUDEST_DB = -20.0  # of full scale: a recording's loudest frame on the page, so that peaks are not clipped
-COVERED_DB = -60.0  # under a frame's highest band: what is softer is covered by it
+NOTES = 24  # gives a median to a tenth of the notes' spread, in about ten seconds
+WORST = 5  # notes with sound and picture
+LOUDEST_DB = -20.0  # of a recording's loudest frame on the page: leaves headroom for peaks
+COVERED_DB = -60.0  # below a frame's highest band: softer bands are masked
 ABX = "abx.html"
 
 
 class Comparison(NamedTuple):
-    """Figures, and the pictures, sounds and pages that go with them."""
+    """Figures with their pictures, sounds and pages."""
 
     found: Figures
     pictures: Sequence[Picture]
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A note, what was made of it, [samples] each, and how near these come: a row of the figures."""
+    """A note, the sounds compared with it, [samples] each, and its row of figures."""
 
     note: RecordedNote
     ours: Array
@@ -69,16 +69,15 @@ def beside(
     notes: int = NOTES,
     trial: Patch | None = None,
 ) -> Comparison | None:
-    """Compare a patch's notes with held-out ones of a corpus; None where none of its clips is a single note.
+    """Compare a patch's notes with held-out notes of a corpus; None if no clip is a single note.
 
     Args:
-        patch: of a model of kind spectrum whose keys choose the note; of the corpus's rate.
-        corpus: its test split, and of few also its validation split, is what training did not hear; its training split
-            is what the instrument and a sampler are made of.
-        seed: of the choice of notes.
-        say: told the part that is done, 0 to 1, and what is being done.
-        notes: the most that are compared; and of notes that training heard as many beside.
-        trial: plays the held-out notes, where ``patch`` has learned them too.
+        patch: of a model of kind spectrum with keys, at the corpus's rate.
+        corpus: its test split is held out, and with few notes validation too; the sampler uses its training split.
+        seed: of the selection of notes.
+        say: receives progress, 0 to 1, and a description.
+        notes: the most notes to compare, and the most training notes besides.
+        trial: plays the held-out notes, if ``patch`` was trained on them too.
     """
     chosen = held_out(corpus, notes, seed)
     if not chosen:
@@ -101,7 +100,7 @@ def beside(
             again = from_partials(asked, single.key, patch.model.card)
             learned_rows[-1].row["stored"] = nearness(asked, again, corpus.rate)._asdict()
     compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
-    tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, middle, nearest
+    tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, median, nearest
     heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
     numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
     found = _figures(compared, min(WORST, len(compared)))
@@ -132,7 +131,7 @@ def beside(
 
 
 def title(row: Figures) -> str:
-    """Return what a note is called where it is shown."""
+    """Return a note's title."""
     return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['recording']}"
 
 
@@ -175,13 +174,12 @@ def _compared(
 
 
 def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
-    """Return how near a recording comes to another; where it is too short it says nothing."""
     by = other[: len(asked)]
     return nearness(asked[: len(by)], by, rate)._asdict()
 
 
 def _coded(coded: Coded, note: RecordedNote, rate: int) -> dict[str, float]:
-    """Return the shape of a note made of its codes: by the decoder alone, and as it is played; at its own pitch."""
+    """Return `shape_db` of a note from its codes at its own pitch: by the decoder alone, and as played."""
     moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
     return {
         "each_frame": shape_db(own, course(coded.each(moved), rate)),
@@ -207,7 +205,6 @@ def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
-    """Return the median and the worst of each measure; None where nothing was measured."""
     if not rows:
         return None
     return {
@@ -217,7 +214,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
 
 
 def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
-    """Return the median and the worst of what was measured: the largest, or the ``least``; None of nothing."""
+    """Return the median and the worst (largest, or with ``least`` smallest) of the values; None if all are None."""
     there = [value for value in values if value is not None]
     if not there:
         return None
@@ -225,15 +222,15 @@ def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, 
 
 
 def _tuning(every: Sequence[Single]) -> dict[str, float]:
-    """Return how far recordings lie from their keys, in cents: the median with its sign, and the 95th percentile."""
+    """Return the recordings' deviation from their keys in cents: signed median, and 95th percentile of its size."""
     cents = np.array([100 * (single.pitch - single.key) for single in every])
     return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
-    """Return Fréchet distances to the recordings' held frames of those that are played, and of the sampler's.
+    """Return Fréchet distances to the recordings' held frames: of the instrument, the sampler, and their ratio.
 
-    All are notes of the same keys, as they are played; None where one of the sets has a single frame.
+    All play the same keys. None if a set has fewer than two frames.
     """
     sounds = {
         "recorded": [one.note.sound for one in compared],
@@ -251,7 +248,7 @@ def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
 
 
 def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
-    """Return levels of held frames in mel bands, in dB under each frame's highest: [frames, 64], -60 at least."""
+    """Return the mel-band levels of held frames, in dB below each frame's highest: [frames, 64], -60 at least."""
     parts = [np.zeros((0, BANDS))]
     for sound in sounds:
         measured = course(sound, rate)
@@ -261,7 +258,7 @@ def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
 
 
 def _levelled(one: _Compared, rate: int) -> dict[str, Array]:
-    """Return the sounds of a note, which are as loud as the recording is; the louder of two always seems the better."""
+    """Return a note's sounds at the recording's loudness: listeners prefer the louder of two."""
     asked = course(one.note.sound, rate)
     which = counted(asked)
     sounds = {"recording": one.note.sound, "ours": one.ours} | ({} if one.sampler is None else {"sampler": one.sampler})

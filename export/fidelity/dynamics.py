@@ -1,8 +1,7 @@
-"""Dynamics: whether recordings have some, how much darker soft notes are than loud ones, and what is played for them.
+"""Dynamics: level range of recordings, and brightness of soft and loud notes, recorded and played.
 
-Levels tell: where notes of a key differ in level by far more than one dynamic is played unevenly, velocity is their
-level, and an instrument with gestures chooses their codes by it. Where they do not, recordings may have been made alike
-(normalised), and nothing says which of them were soft.
+If notes of a key differ in level by far more than one dynamic varies, their level is the velocity, and an instrument
+with gestures selects codes by it. Otherwise the recordings may be normalized, and no measure says which were soft.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,23 +21,23 @@ from .renditions import played
 Array = npt.NDArray[np.float32]
 Figures = dict[str, Any]
 
-NOTES = 144  # training notes that are listened to: of most instruments all
-PAIRS = 8  # of a soft and a loud note of about one key, with as many keys between pairs as within them
-NEAR_KEYS = 2  # semitones within which two notes are of about one key: their brightness differs little by it
-KEY_DB = 2.0  # by which a pair may be less apart in level for each semitone that it is nearer in key
-# Between the softest and the loudest note of a key, in the median over keys: single dynamics of real players reach 7
-# (a flute's forte, 27 notes), pianissimo to fortissimo 9 (a trombone) and 16 (a flute).
+NOTES = 144  # training notes to measure: all of most instruments
+PAIRS = 8  # pairs of a soft and a loud note of nearby keys, with as many keys between pairs as within
+NEAR_KEYS = 2  # semitones between nearby keys: changes brightness little
+KEY_DB = 2.0  # level difference that a pair may lose per semitone of nearness
+# Level difference of the softest and the loudest note of a key, median over keys. Single dynamics of real players reach
+# 7 dB (a flute's forte, 27 notes); pianissimo to fortissimo is 9 dB (a trombone) or 16 dB (a flute).
 DYNAMIC_DB = 8.0
-LEVELLED_DB = 0.5  # deviation of peaks or of loudest moments over all keys: players differ by more, software does not
-SOFT, LOUD = 32, 127  # velocities of notes that are asked for where recordings have no dynamics: 24 dB apart
-ALIKE = 1.05  # two centroids whose ratio is less: a fourteenth of an octave, where dynamics make up to a whole one
-LONGEST_SECONDS = 1.0  # of a held part: what follows is as bright
-SOUNDING_DB = 20.0  # under its loudest frame, where a held note is heard and not the room
-LOWEST = 0.75  # of a note's fundamental: what lies under it is rumble and hum, which soft notes do not drown
+LEVELLED_DB = 0.5  # deviation of peaks or of loudest moments over all keys: smaller after normalization only
+SOFT, LOUD = 32, 127  # velocities played if the recordings have no dynamics: 24 dB apart
+ALIKE = 1.05  # ratio of two centroids that count as equal: a fourteenth of an octave; dynamics cover up to an octave
+LONGEST_SECONDS = 1.0  # of a held part: the rest is as bright
+SOUNDING_DB = 20.0  # below its loudest frame, where the held note is above the room
+LOWEST = 0.75  # of the fundamental: below it are rumble and hum, which soft notes do not mask
 
 
 class _Heard(NamedTuple):
-    """A training note, the velocity that plays it, the centroid of its held part in Hz, and its peak in dB."""
+    """A training note, its velocity, the centroid of its held part in Hz, and its peak in dB."""
 
     note: RecordedNote
     velocity: int
@@ -53,21 +52,20 @@ class _Heard(NamedTuple):
 def dynamics(
     patch: Patch, corpus: Corpus, known: Sequence[Single], seed: int, say: Callable[[float], None] = lambda part: None
 ) -> Figures | None:
-    """Compare soft and loud training notes with what a patch plays for them; None where there is no training note.
+    """Compare soft and loud training notes with a patch's renditions; None without training notes.
 
     Args:
-        patch: of a model whose keys choose the note; of the corpus's rate.
+        patch: of a model with keys, at the corpus's rate.
         known: the single notes of the training split.
-        seed: of the choice of notes, where there are many.
-        say: told the part that is done, 0 to 1.
+        seed: of the selection among many notes.
+        say: receives progress, 0 to 1.
 
     Returns:
-        ``dynamics``: whether the recordings have some; ``levelled``: whether all were made as loud as each other;
-        ``apart_db``: by how much soft and loud notes of a key differ in level, in the median, None where no key has
-        two; ``softest`` and ``loudest``: velocities of the recordings. ``soft`` and ``loud``: ``velocity``, its mean
-        over the notes asked for, ``recorded_hz``, the geometric mean of their spectral centroids (None where
-        recordings have no dynamics), and ``played_hz``, that of the same keys at the same velocities as the patch
-        plays them. ``each`` has the notes.
+        ``dynamics``: whether the recordings have any. ``levelled``: whether all are equally loud. ``apart_db``: median
+        level difference of soft and loud notes of a key, None if no key has two. ``softest``, ``loudest``: velocities
+        of the recordings. ``soft``, ``loud``: mean ``velocity`` of the played notes; ``recorded_hz``, geometric mean of
+        their spectral centroids (None without dynamics); ``played_hz``, that of the patch at the same keys and
+        velocities. ``each``: the notes.
     """
     if not known:
         return None
@@ -102,16 +100,15 @@ def dynamics(
 
 
 def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
-    """Return the spectral centroid of a held note: of the power of each frame, the geometric mean over frames.
+    """Return the spectral centroid of a held note: from the power of each frame, geometric mean over frames.
 
-    Frames of `measures.course` count that lie within 20 dB of the loudest, and what lies above 3/4 of the fundamental.
-    By power, and not by magnitude: noise of the room, of which soft recordings have more beside the tone, is faint in
-    each bin and has a thousand of them.
+    Uses frames of `measures.course` within 20 dB of the loudest, and bins above 3/4 of the fundamental. Power instead
+    of magnitude: room noise, stronger in soft recordings, is faint in each bin, and there are a thousand.
 
     Args:
         sound: [samples].
         rate: in Hz.
-        pitch: a MIDI note, with fractions.
+        pitch: MIDI note, fractional.
     """
     shape = window("hann", FRAME)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
@@ -125,7 +122,7 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 
 
 def in_words(found: Figures) -> str:
-    """Return what was found, in a line."""
+    """Return the result as a line of text."""
     soft, loud = found["soft"], found["loud"]
     if found["dynamics"]:
         level_alone = " differ in level alone" if _alike(soft["recorded_hz"], loud["recorded_hz"]) else ""
@@ -168,12 +165,12 @@ def _held_samples(note: RecordedNote, rate: int) -> int:
 
 
 def _apart_db(loud: _Heard, soft: _Heard) -> float:
-    """Return by how much one note is played louder than another, in dB of the host's gain."""
+    """Return the level difference of two velocities, in dB of the host's gain."""
     return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
 
 
 def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
-    """Return soft and loud notes of about one key: those that are farthest apart in velocity, of keys apart."""
+    """Return pairs of a soft and a loud note of nearby keys, farthest apart in velocity."""
     near = [
         (soft, loud)
         for soft in heard
@@ -190,7 +187,7 @@ def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
 
 
 def _levelled(heard: Sequence[_Heard]) -> bool:
-    """Return whether the notes of all keys are as loud as each other, or have one peak."""
+    """Return whether all keys have equal loudness or equal peaks."""
     levels = [[one.note.level_db for one in heard], [one.peak_db for one in heard]]
     return len(heard) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
 

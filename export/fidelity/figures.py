@@ -1,4 +1,4 @@
-"""Draws a note beside its recording."""
+"""Plots mel spectrograms of a note and its recording."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ from .measures import BANDS, HOP, SpectralCourse, course
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-LOWEST_DB = -80.0  # under a sound's loudest cell
+LOWEST_DB = -80.0  # below a sound's loudest cell
 MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
 
 
 def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) -> Picture:
-    """Return the mel bands of sounds, [samples] each, side by side, by what each is called."""
+    """Plot the mel bands of sounds, [samples] each, side by side with their names."""
     images = {who: levels(course(sound, rate)) for who, sound in sounds.items()}
     longest = max(len(image) for image in images.values()) * HOP / rate
     bands = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
@@ -42,7 +42,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
 
 
 def levels(measured: SpectralCourse) -> Double:
-    """Return the levels of a sound's bands in dB under the loudest, -80 at least: [frames, 64]."""
+    """Return a sound's band levels in dB below the loudest, -80 at least: [frames, 64]."""
     found = measured.shapes + measured.levels[:, np.newaxis]
     under: Double = np.maximum(found - found.max(), LOWEST_DB)
     return under

@@ -1,4 +1,4 @@
-"""Measures how near a note comes to a recording: the shape of its spectra, courses of level and brightness, attack."""
+"""Spectral distances between a note and a recording: spectral shape, envelope, brightness, attack."""
 
 import functools
 from typing import NamedTuple
@@ -14,21 +14,20 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
-RANGE_DB = 50.0  # under a recording's loudest frame: what is softer is tail and noise, and does not count
-FLOOR_DB = -80.0  # under a frame's level, where bands end: what is below cannot be heard beside the rest
-SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and under its loudest frame: the held part, without its release
-LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; from there on a quarter tone is wider than two of their bins
-CHANGING = slice(2, 48)  # bands whose changes count: below lie rumble and hum, above little but noise
-STILL = 0.01  # octaves: a brightness that moves less is a line, along which nothing can be followed
-SILENT = 1e-12  # mean square, -120 dB of full scale: keeps logarithms finite
+RANGE_DB = 50.0  # below a recording's loudest frame; softer frames are tail and noise
+FLOOR_DB = -80.0  # floor of a band below its frame's level: inaudible beside the rest
+SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest frame: the part without a release
+LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; above, a quarter tone is wider than two of their bins
+CHANGING = slice(2, 48)  # bands for `change_db`: below are rumble and hum, above mostly noise
+STILL = 0.01  # octaves: less movement of the brightness counts as constant
+SILENT = 1e-12  # mean square, -120 dBFS: keeps logarithms finite
 
 
 class SpectralCourse(NamedTuple):
-    """Measures of a sound from frame to frame.
+    """Frame-by-frame measures of a sound.
 
-    ``levels`` [frames] are root mean squares under the window, in dB of full scale; ``shapes`` [frames, 64] the share
-    of each frame's power that lies in each mel band, in dB, -80 at least; ``brightness`` [frames] the spectral
-    centroid, in octaves above 1 Hz.
+    ``levels`` [frames]: root mean square under the window, in dBFS. ``shapes`` [frames, 64]: share of the frame's power
+    in each mel band, in dB, -80 at least. ``brightness`` [frames]: spectral centroid, in octaves above 1 Hz.
     """
 
     levels: Double
@@ -37,7 +36,7 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
-    """The nearness of a sound to a recording; see `nearness`."""
+    """Distances of a sound to a recording, from `nearness`."""
 
     shape_db: float
     sustain_db: float
@@ -50,15 +49,15 @@ class NoteDistance(NamedTuple):
 
 @functools.cache
 def mel(rate: int) -> Double:
-    """Weights of a frame's bins in mel bands, [bins, 64]: triangles of height 1, even on Slaney's scale."""
+    """Mel filter bank, [bins, 64]: triangles of height 1, spaced evenly on Slaney's scale."""
     weights: Double = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS, norm=None, dtype=np.float64).T
     return weights
 
 
 def course(sound: Array, rate: int) -> SpectralCourse:
-    """Measure periodic Hann windows of 2048 samples, whose middles lie 512 apart from the first sample on.
+    """Measure a sound in periodic Hann windows of 2048 samples, centered every 512 from the first sample on.
 
-    Before and after the sound is silence, whose shape is -80 dB in all bands.
+    The sound is padded with silence, whose shape is -80 dB in all bands.
 
     Args:
         sound: [samples].
@@ -68,7 +67,7 @@ def course(sound: Array, rate: int) -> SpectralCourse:
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
     magnitudes = np.abs(np.fft.rfft(frames)).astype(np.float64)
     power = np.square(magnitudes)
-    whole = 2 * power.sum(1) - power[:, 0] - power[:, -1]  # of all bins, negative frequencies among them
+    whole = 2 * power.sum(1) - power[:, 0] - power[:, -1]  # over all bins, including negative frequencies
     square = whole / (FRAME * np.square(shape, dtype=np.float64).sum())
     shares = 2 * (power @ mel(rate)) / np.maximum(whole, SILENT)[:, np.newaxis]
     hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
@@ -81,16 +80,16 @@ def course(sound: Array, rate: int) -> SpectralCourse:
 
 
 def counted(asked: SpectralCourse) -> npt.NDArray[np.bool_]:
-    """Return which frames of a recording lie within 50 dB of its loudest: [frames]."""
+    """Return a mask of the recording's frames within 50 dB of its loudest: [frames]."""
     loud: npt.NDArray[np.bool_] = asked.levels > asked.levels.max() - RANGE_DB
     return loud
 
 
 def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]:
-    """Return the frames whose spectra are compared: those that count in which the other sound is not silent: [frames].
+    """Return a mask of the frames to compare: counted ones where the other sound is not silent, [frames].
 
-    It is where it lies 80 dB under its loudest frame: that it has ended is for `envelope_db` to say. What is silent in
-    more than half of the frames that count is compared in all of them.
+    Silent means 80 dB below its loudest frame: `envelope_db` measures an early end. If the other sound is silent in
+    more than half of the counted frames, all of them are compared.
     """
     which = counted(asked)
     both = which & (given.levels > given.levels.max() + FLOOR_DB)
@@ -98,20 +97,21 @@ def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]
 
 
 def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
-    """Return the distance of spectra without their levels, in dB.
+    """Return the distance of normalized spectra, in dB.
 
-    The root mean square over 64 bands of the difference of `SpectralCourse.shapes`, a mean over the frames of `alike`.
+    The root mean square over 64 bands of the difference of `SpectralCourse.shapes`, averaged over the frames of
+    `alike`.
 
     Args:
-        asked: the recording's.
-        given: the other sound's, of as many frames.
+        asked: of the recording.
+        given: of the other sound, with the same number of frames.
     """
     apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
     return float(apart[alike(asked, given)].mean())
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
-    """Return the distance of the shapes of the held parts, in dB: the first four fifths of two sounds, [samples] both.
+    """Return the distance of the held parts' spectra, in dB: the first four fifths of two sounds, [samples] both.
 
     As `shape_db`, over the frames within 20 dB of the first sound's loudest.
     """
@@ -123,7 +123,7 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
 
 @functools.cache
 def quarter_tones(rate: int) -> Double:
-    """Weights of bins in quarter tones from 370 Hz to half the rate, [bins, bands]: 1 where a bin's middle lies in."""
+    """Quarter-tone filter bank from 370 Hz to Nyquist, [bins, bands]: 1 where the bin's center is in the band."""
     bands = int(24 * np.log2(rate / 2 / QUARTER_HZ))
     edges = QUARTER_HZ * 2 ** (np.arange(bands + 1) / 24)
     band = np.searchsorted(edges, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
@@ -132,10 +132,9 @@ def quarter_tones(rate: int) -> Double:
 
 
 def quarter_db(asked: Array, given: Array, rate: int) -> float:
-    """Return the distance of quarter-tone spectra of the held parts, in dB: `sustain_db` in narrow bands.
+    """Return the distance of the held parts' quarter-tone spectra, in dB: `sustain_db` in narrow bands.
 
-    Frames are of 8192 samples, 2048 apart, bands quarter tones from 370 Hz on: noise that stands where a partial should
-    is seen, as is a partial that lies beside its place.
+    Frames of 8192 samples, 2048 apart; bands from 370 Hz. Detects noise in a partial's place, and misplaced partials.
     """
     length = max(1, round(SUSTAINED * len(asked)))
     first, second = (_quarters(sound[:length], rate) for sound in (asked, given))
@@ -144,7 +143,7 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
-    """Return the shares of frames' power in quarter tones in dB, [frames, bands], and the frames' levels in dB."""
+    """Return the shares of power in quarter tones in dB, [frames, bands], and the frame levels in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
     whole = np.maximum(power.sum(1), SILENT)
@@ -153,10 +152,9 @@ def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
 
 
 def change_db(sound: Array, rate: int) -> float | None:
-    """Return by how much bands change from frame to frame where a sound is held, in dB; None of a single frame.
+    """Return the mean absolute change of bands between frames of the held part, in dB; None for a single frame.
 
-    The mean size of the change of `SpectralCourse.shapes` in the bands 2 to 47, over frames within 20 dB of the loudest
-    of the first four fifths.
+    Over the bands 2 to 47 of `SpectralCourse.shapes`, and frames within 20 dB of the loudest in the first four fifths.
     """
     measured = course(sound[: max(1, round(SUSTAINED * len(sound)))], rate)
     loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
@@ -166,10 +164,10 @@ def change_db(sound: Array, rate: int) -> float | None:
 
 
 def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
-    """Return the distance of the courses of level, in dB.
+    """Return the distance of the level envelopes, in dB.
 
-    The root mean square over the frames that count of the difference of levels, each under its own loudest of these
-    frames and -50 dB at least, less the mean difference: gain is none.
+    The standard deviation (so gain is ignored) of the difference of levels over the recording's counted frames. Levels
+    are relative to each sound's loudest of these frames, -50 dB at least.
 
     Args:
         asked, given: as `shape_db`.
@@ -180,10 +178,9 @@ def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
 
 
 def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
-    """Return Pearson's correlation of the courses of brightness over the frames of `alike`, -1 to 1.
+    """Return Pearson's correlation of the brightness over the frames of `alike`, -1 to 1.
 
-    0 where the other sound's stands still (moves by less than a hundredth of an octave); None where the recording's
-    does: there is nothing to follow.
+    0 if only the other sound's is constant (within a hundredth of an octave); None if the recording's is.
 
     Args:
         asked, given: as `shape_db`.
@@ -196,11 +193,10 @@ def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
 
 
 def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
-    """Return how near a sound comes to a recording, [samples] both, of one length; both begin to sound at once.
+    """Compare a sound with a recording, [samples] both, of equal length and aligned onsets.
 
-    ``attack_ms`` is how far the times differ at which each has come within 3 dB of its loudest moment (see
-    `attack_seconds`), ``change`` how many times as much the other's bands change as the recording's (`change_db`); for
-    the others see `shape_db`, `sustain_db`, `envelope_db` and `brightness`.
+    ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment (`attack_seconds`). ``change`` is
+    the ratio of the other sound's `change_db` to the recording's. The others are named after their functions.
     """
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)

@@ -1,4 +1,4 @@
-"""Chooses the recordings to compare with: single notes that training never saw, and a sampler's for them."""
+"""Selects held-out single notes for comparison, and imitates them with a sampler of the training notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from ...train.metrics.loudness import STEP_SECONDS, envelope_db
 
 Array = npt.NDArray[np.float32]
 
-HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; the latter chose the checkpoint
-ONSET_DB = 40.0  # under a recording's loudest moment: there it begins to sound
-RANGE_DB = 50.0  # under it, where it has ended
-RELEASED_DB_SECOND = 60.0  # what falls faster was let go: rooms give back 60 dB in a second, strings ring longer
-SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # under its loudest, where it is held; by which it falls when it is let go
-FADE_SECONDS = 0.2  # of a sampler's key that is let go: the release of the first preset
-LEVELLED = 256  # training notes that are asked for the loudest
-FEWEST_OF_TWO = 6  # notes of which a soft and a loud one of three keys tell more than one of six
-LISTENED = 32  # of a key, among which the one as loud is looked for
-LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity's square: 40 dB a tenfold velocity
+HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
+ONSET_DB = 40.0  # below a recording's loudest moment: its onset
+RANGE_DB = 50.0  # below it: its end
+RELEASED_DB_SECOND = 60.0  # a faster fall is a release: rooms decay by 60 dB a second, strings ring longer
+SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # range below the loudest moment where a note is held; fall after a release
+FADE_SECONDS = 0.2  # release of a sampler's key, as in the first preset
+LEVELLED = 256  # training notes searched for the loudest
+FEWEST_OF_TWO = 6  # notes: a soft and a loud one of three keys say more than one of six keys
+LISTENED = 32  # of a key, searched for one of equal loudness
+LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity squared: 40 dB per factor of ten
 
 
 class Single(NamedTuple):
-    """A clip that is a single note: the MIDI note heard in it, with fractions."""
+    """A clip that is a single note, with its detected MIDI pitch (fractional)."""
 
     clip: Clip
     pitch: float
 
     @property
     def key(self) -> int:
-        """Return the key that is nearest."""
+        """The nearest key."""
         return int(np.clip(np.floor(self.pitch + 0.5), 0, 127))
 
 
 @dataclass(frozen=True)
 class RecordedNote:
-    """A recorded note: from where it begins to sound to where it has ended, [samples], and how a key plays it.
+    """A recorded note from its onset to its end, [samples], and how a key plays it.
 
-    ``held_seconds`` is when it was let go, ``level_db`` its loudest moment in dB of full scale.
+    ``held_seconds`` is the time of the release, ``level_db`` the loudest moment in dBFS.
     """
 
     single: Single
@@ -53,16 +53,16 @@ class RecordedNote:
 
 
 def singles(corpus: Corpus, split: Split) -> list[Single]:
-    """Return the clips of a split that are single notes, by the pitch that was heard, whatever they are labelled."""
+    """Return the single notes of a split, by detected pitch, regardless of labels."""
     heard = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
     return [Single(clip, pitch) for clip, pitch in heard if pitch is not None]
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
-    """Choose at most ``count`` notes that training never saw: the test split's, and if these are few validation's.
+    """Select at most ``count`` held-out notes: of the test split, and if these are too few, of validation.
 
-    Where no training note has a key of the test split's, notes of validation are left out: their keys were heard. Each
-    key has one before any has two; which ones, chance decides by ``seed``. They come in the order of their keys.
+    Skips validation if no training note has a key of the test notes: its keys were trained. Each key gets one note
+    before any gets two, at random by ``seed``. Sorted by key.
     """
     chosen: list[Single] = []
     rng = np.random.default_rng(seed)
@@ -77,10 +77,10 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
 def spread(
     notes: Sequence[Single], count: int, rng: np.random.Generator, loudness: Sequence[float] = ()
 ) -> list[Single]:
-    """Draw at most ``count`` notes, of all keys alike; where not every key can have another, of keys evenly spread.
+    """Draw at most ``count`` notes, equally many per key; if some keys get one less, those kept are evenly spaced.
 
-    Where ``loudness`` is given, [notes], the softest of each key comes first, then its loudest, then what chance draws;
-    and where not every key can have two, both of as many keys, evenly spread, as can.
+    With ``loudness``, [notes], the softest note of each key comes first, then its loudest, then random ones. If not
+    every key can have two, evenly spaced keys have both.
     """
     if len(loudness):
         keys = sorted({note.key for note in notes})
@@ -110,17 +110,17 @@ def spread(
 
 
 def note_of(corpus: Corpus, single: Single) -> RecordedNote:
-    """Cut a note out of its clip, and find when it was let go.
+    """Cut a note out of its clip, and find its release.
 
-    That is the moment after which it falls faster than 60 dB a second until it has ended: of a tone that is blown or
-    bowed where the player stops, of one that rings out its end. Noise and knocks after a tone are none of it: where it
-    falls as fast by 15 dB from within 20 dB of its loudest moment, and stays there, it was let go.
+    The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
+    tone, or the end of a decaying one. A fall by 15 dB as fast, from within 20 dB of the loudest moment and without
+    return, is the release too: later noise and knocks are ignored.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
 
 def cut(single: Single, sound: Array, rate: int) -> RecordedNote:
-    """Return the note that a sound, [samples], holds; see `note_of`."""
+    """Return the note in a sound, [samples], as `note_of` does."""
     levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
     loudest = float(levels.max())
     first = int(np.argmax(levels > loudest - ONSET_DB))
@@ -137,10 +137,10 @@ def cut(single: Single, sound: Array, rate: int) -> RecordedNote:
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
-    """Return the velocity that a note was played at: its label's, else the one that is as much softer than the loudest.
+    """Return a note's velocity: its label's, or one from its level relative to the loudest.
 
     Args:
-        loudest_db: the level of the loudest training note, which 127 plays.
+        loudest_db: level of the loudest training note, at velocity 127.
     """
     labelled = note.single.clip.velocity
     if labelled is not None:
@@ -149,23 +149,22 @@ def velocity(note: RecordedNote, loudest_db: float) -> int:
 
 
 def loudest_db(corpus: Corpus, notes: Sequence[Single]) -> float:
-    """Return the level of the loudest of some notes' moments, in dB of full scale; of many every n-th is asked."""
+    """Return the level of the loudest moment among notes, in dBFS; samples every n-th of many."""
     few = notes[:: max(1, -(-len(notes) // LEVELLED))]
     return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
 
 
 def tuned(note: RecordedNote, rate: int) -> RecordedNote:
-    """Return a note played as much faster or slower as brings it to its key."""
+    """Return a note resampled to its key's pitch."""
     return _turned(note, note.single.key, rate)
 
 
 def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[Single]) -> RecordedNote | None:
-    """Return a key as a sampler of the training notes plays it; None where there is no other note than the one asked.
+    """Play a note's key as a sampler of the training notes would; None if there is no other note.
 
-    That is a recording of the nearest key, its own among them, of the same instrument where clips say which (label and
-    program); of these the one of the nearest velocity where clips say it; then one that is held as long, if there is
-    any, else the longest; and then the one that is nearly as loud, as dynamics go with loudness. It is played faster or
-    slower until it has the key's pitch, and fades where the key is let go.
+    Selects a recording of the nearest key, of the same instrument (label and program) if known. Ties are resolved by
+    velocity if labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording
+    is resampled to the key's pitch, and faded at the release.
     """
     own = note.single
     others = [single for single in known if single.clip.name != own.clip.name]
@@ -185,9 +184,9 @@ def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[Single]) -> Reco
 
 
 def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[Single]) -> RecordedNote | None:
-    """Return another recording of a note's key and velocity, tuned to the key; None where there is none.
+    """Return another recording of a note's key and velocity, tuned to the key; None if there is none.
 
-    It is of the same instrument, and of several the one that is held for nearly as long.
+    Of the same instrument, with the nearest held duration.
     """
     own = note.single
     if own.clip.velocity is None:
@@ -203,25 +202,21 @@ def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[Single]) ->
 
 
 def _plays_with(one: Single, other: Single) -> bool:
-    """Return whether two notes are of one instrument, as far as clips say it."""
     return (one.clip.label, one.clip.program) == (other.clip.label, other.clip.program)
 
 
 def _softer(one: RecordedNote, other: RecordedNote) -> int:
-    """Return how far two notes' velocities are from each other; 0 where one of them has none."""
     first, second = one.single.clip.velocity, other.single.clip.velocity
     return 0 if first is None or second is None else abs(first - second)
 
 
 def _turned(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
-    """Return a note played as much faster or slower as gives it another pitch."""
     ratio = semitones_to_ratio(pitch - note.single.pitch)
     sound = soxr.resample(note.sound, rate * ratio, rate).astype(np.float32)
     return RecordedNote(note.single, sound, note.held_seconds / ratio, note.level_db)
 
 
 def _let_go(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
-    """Return a note whose key is let go at a moment, if it still sounds then: it fades as a preset's release does."""
     if note.held_seconds <= held_seconds:
         return note
     seconds = np.arange(len(note.sound)) / rate - held_seconds

@@ -1,4 +1,4 @@
-"""Says how near an instrument's notes come to recordings: on a page, and in a terminal."""
+"""Fidelity report as HTML sections and as terminal text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -35,7 +35,7 @@ MEASURES = {
     "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }
-OUT_OF_TUNE_CENTS = 20.0  # from their keys: what 95 of 100 recordings are nearer than needs no word
+OUT_OF_TUNE_CENTS = 20.0  # 95 % of recordings nearer to their keys than this are not mentioned
 IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "attack_ms", "brightness")
 CODES = {
     "each_frame": (
@@ -45,7 +45,7 @@ CODES = {
     "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
     "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),
 }
-SIDES = {  # by the figures' names: the heading of a column, and in a terminal
+SIDES = {  # by figure: column heading, and terminal heading
     "ours": ("", ""),
     "sampler": ("Sampler’s ", "sampler"),
     "take": ("A second take’s ", "2nd take"),
@@ -56,12 +56,12 @@ NONE = "No held-out recording is a single note, so no note was compared with one
 
 
 def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., str]) -> str:
-    """Return the HTML of the notes to hear and see, the worst first, and of the way to the page of ABX tests.
+    """Return the HTML of the notes with sounds and pictures, worst first, and the link to the ABX page.
 
     Args:
-        found: as `beside` gives it; None where no clip is a single note.
+        found: figures of `beside`; None if no clip is a single note.
         sounds: captions by file.
-        of: gives the HTML of pictures by their names.
+        of: returns the HTML of pictures by name.
     """
     if found is None:
         return ""
@@ -76,7 +76,7 @@ def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., st
 
 
 def figures(found: Figures | None) -> str:
-    """Return the HTML of the figures of a comparison, as `beside` gives it; None where no clip is a single note."""
+    """Return the HTML of the figures of `beside`; None if no clip is a single note."""
     if found is None:
         return f"<p>{NONE}</p>"
     sides = {side: found[side] for side in SIDES if found[side] is not None}
@@ -119,7 +119,7 @@ def instrument_page(
 
     Args:
         instrument, corpus: their names.
-        found, pictures, sounds: as `beside` gives them, sounds as captions by file.
+        found, pictures, sounds: of `beside`; sounds as captions by file.
     """
     sections = {
         "Listen": heard(found, sounds, shown(pictures)),
@@ -129,14 +129,14 @@ def instrument_page(
 
 
 def basis(found: Figures) -> str:
-    """Return what was compared, in a sentence."""
+    """Return a sentence on the compared notes."""
     names = {"test": "the test split", "val": "the validation split"}
     parts = [f"{count} of {names[split]}" for split, count in found["splits"].items() if count]
     return f"{found['notes']} recorded notes that training never saw ({', '.join(parts)})."
 
 
 def told(found: Figures | None) -> str:
-    """Return the figures as lines for a terminal."""
+    """Return the figures as terminal text."""
     if found is None:
         return NONE
     sides = {side: found[side] for side in SIDES if found[side] is not None}
@@ -154,7 +154,7 @@ def told(found: Figures | None) -> str:
 
 
 def telling_lines(found: Figures) -> list[str]:
-    """Return what is said of whether ours can be told from recordings: a line or two, or none."""
+    """Return up to two lines on the classifiers and the Fréchet distance."""
     lines = []
     if (told := found["told_apart"]) is not None:
         lines.append(
@@ -167,7 +167,7 @@ def telling_lines(found: Figures) -> list[str]:
 
 
 def tuning_line(found: Figures) -> list[str]:
-    """Return what is said of recordings that lie 20 cents off their keys or more: a line, or none."""
+    """Return a line on recordings 20 cents or more out of tune, if any."""
     most, median = found["tuning"]["most_cents"], found["tuning"]["median_cents"]
     if most < OUT_OF_TUNE_CENTS:
         return []
@@ -178,12 +178,12 @@ def tuning_line(found: Figures) -> list[str]:
 
 
 def dynamics_line(found: Figures) -> list[str]:
-    """Return what is said of dynamics: a line, or none where no training clip is a single note."""
+    """Return a line on dynamics; none without single training notes."""
     return [] if found["dynamics"] is None else [f"dynamics: {in_words(found['dynamics'])}"]
 
 
 def in_short(found: Figures) -> str:
-    """Return the medians in a line."""
+    """Return the medians in one line."""
     parts = []
     for name in IN_SHORT:
         label, _ = MEASURES[name]
@@ -193,7 +193,6 @@ def in_short(found: Figures) -> str:
 
 
 def _cells(figures: Figures | None, name: str) -> list[str]:
-    """Return the median and the worst of a measure, as people read them."""
     found = None if figures is None else figures[name]
     if found is None:
         return ["–", "–"]

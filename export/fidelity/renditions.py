@@ -1,4 +1,4 @@
-"""Renders a recorded note by a model: played by its key, of the codes of all its frames, and of its one code."""
+"""Renders a recorded note with a model: by its key, from the codes of all frames, and from a single code."""
 
 import contextlib
 from typing import NamedTuple
@@ -24,11 +24,11 @@ from ...host.units import semitones_to_ratio
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-VELOCITY = 100  # of a note whose level is not measured
+VELOCITY = 100  # of a note of unknown level
 
 
 def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
-    """Return a key as a patch plays it, [length] at the model's rate, both channels mixed; it goes down at once."""
+    """Render a key with a patch, [length] at the model's rate, mixed to mono; the note starts at sample 0."""
     rate = patch.model.card.sample_rate
     events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(max(1, round(held_seconds * rate)), 0, key)]
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
@@ -39,7 +39,7 @@ def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: i
 
 
 class Coded:
-    """Makes notes anew of their codes: what the decoder can do, were codes always right."""
+    """Resynthesizes notes from their codes: the decoder's best result, given the right codes."""
 
     def __init__(self, patch: Patch) -> None:
         """Open the encoder.
@@ -51,10 +51,10 @@ class Coded:
         self._encoder = Encoder(patch.model)
 
     def moved(self, sound: Array, pitch: float) -> "Moved":
-        """Move a note of a MIDI pitch to its key, in the octave that training moved notes to if any, and find its code.
+        """Transpose a note to its key, in the octave of training if there is one, and encode it.
 
-        That is the code of the frame that is nearest to the median of all frames', as of `timbrel recover --method
-        network`, which does not move the sound.
+        The code is that of the frame nearest to the median of all frames' codes, as in `timbrel recover --method
+        network` (without the transposition).
         """
         card = self._model.card
         key = note = int(np.floor(pitch + 0.5))
@@ -68,18 +68,18 @@ class Coded:
         return Moved(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
 
     def each(self, moved: "Moved") -> Array:
-        """Return a note whose every frame was encoded and decoded, with its own phases and level.
+        """Encode and decode each frame, with the original phases and levels.
 
-        It is moved back to its own pitch: [samples], as many as the note has.
+        Transposed back to the original pitch: [samples], the note's length.
         """
         return self._through(moved, None)
 
     def one(self, moved: "Moved") -> Array:
-        """Return a note whose every frame was decoded of its one code, with its own phases and level, as `each`."""
+        """Decode all frames from the note's single code, otherwise as `each`."""
         return self._through(moved, moved.code)
 
     def played(self, moved: "Moved", length: int) -> Array:
-        """Return the note's own key held for so many samples at its one code, by a preset that says nothing else."""
+        """Play the note's key for ``length`` samples at its code, with a preset of defaults."""
         latent = LatentSettings(values=moved.code.tolist())
         still = GestureSettings(amount=0.0)
         preset = Preset(format=1, model=self._model.path.name, latent=latent, gesture=still)
@@ -96,9 +96,9 @@ class Coded:
 
 
 class Moved(NamedTuple):
-    """A note where a model was trained to have it: [samples], the MIDI note there, its own key, and its code.
+    """A transposed note: [samples], its MIDI note, its original key, and its code.
 
-    ``ratio`` is how many times as fast it is there, ``length`` how many samples it had.
+    ``ratio`` is the change of speed, ``length`` the original number of samples.
     """
 
     sound: Array
@@ -110,27 +110,25 @@ class Moved(NamedTuple):
 
 
 class _Held:
-    """Bends nothing but what is told: the pitch, and the code where one is given."""
+    """Fixes the pitch, and the code if given."""
 
     def __init__(self, note: int, code: Double | None) -> None:
         self._note, self._code = note, code
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """See `Bend.codes`."""
         return codes if self._code is None else np.tile(self._code, (len(codes), 1)).astype(np.float32)
 
     def pitches(self, heard: Double, times: Times) -> Double:
-        """See `Bend.pitches`."""
         return np.full(len(heard), float(self._note))
 
 
 def has_encoder(patch: Patch) -> bool:
-    """Return whether notes can be made of their codes: keys choose the model's note, and the encoder lies beside it."""
+    """Return whether notes can be resynthesized from codes: the model has keys, and its encoder file exists."""
     return encoder_path(patch.model.path).exists() and patch.model.card.keyed
 
 
 def _frames(sound: Array, card: Card) -> Array:
-    """Return the frames of a sound that lie within 50 dB of its loudest: [frames, frame_length]."""
+    """Return the frames of a sound within 50 dB of its loudest: [frames, frame_length]."""
     padded = np.pad(sound, (0, max(0, card.frame_length - len(sound))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[:: card.hop_length]
     levels = frames.std(axis=1)

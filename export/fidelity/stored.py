@@ -1,4 +1,4 @@
-"""Makes notes anew of their own partials and noise, without a network: the best that a model of partials can play."""
+"""Resynthesizes notes from their own partials and noise, without a network: an upper bound for models."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ from ...train.families.partials.recipe import PartialsFrames
 
 Array = npt.NDArray[np.float32]
 
-FEWEST_ROWS = 1000  # that a recipe may keep; here nothing is kept
+FEWEST_ROWS = 1000  # the least that a recipe allows; unused here
 
 
 class _Stored:
-    """Frames in the place of a model's: the code of each is its number."""
+    """A model of stored frames: the code of each is its index."""
 
     def __init__(self, card: Card, frames: Array) -> None:
         self.card, self._frames = card, frames
 
     def decode(self, latent: Array, condition: Any) -> Array:
-        """Return the frames of numbers, [rows, 1]; the condition changes nothing."""
+        """Return the frames of indices, [rows, 1]."""
         return self._frames[latent[:, 0].astype(np.intp)]
 
 
 def can_be_stored(card: Card) -> bool:
-    """Return whether notes can be taken apart as a model has them: it is of partials, laid out as by a recipe."""
+    """Return whether a card's partials have the layout of a recipe."""
     return _frames(card) is not None
 
 
@@ -56,14 +56,14 @@ def _frames(card: Card) -> PartialsFrames | None:
 
 
 def from_partials(sound: Array, key: int, card: Card) -> Array:
-    """Return a note put together again by the coherent voice, [samples].
+    """Analyze a note, and resynthesize it with the coherent voice, [samples].
 
-    A frame of the card's length is taken apart around the middle of each frame of the voice.
+    Each frame of the voice is analyzed from a window of the card's frame length around its center.
 
     Args:
-        sound: a note of that key in tune, [samples], at the card's rate.
+        sound: an in-tune note of ``key``, [samples], at the card's rate.
         key: MIDI.
-        card: one that `can_be_stored`.
+        card: of a model for `can_be_stored`.
     """
     frames, length = _frames(card), card.frame_length
     assert frames is not None

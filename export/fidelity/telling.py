@@ -1,4 +1,4 @@
-"""Asks classifiers to tell an instrument's notes from recordings of the same keys; half of the answers are luck."""
+"""Classifier test: trains classifiers to distinguish an instrument's notes from recordings; chance is 50 %."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,16 +14,16 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-FOLDS = 5  # a classifier learns from four parts of the keys, and answers about the fifth
-FEWEST = 10  # notes of as many keys as there are folds, of which that is asked
-STRENGTH = 0.1  # of the logistic regression, the inverse of its penalty: notes are few, statistics many
-WINDOW = 32  # frames, a third of a second: that the network hears at a time
+FOLDS = 5  # cross-validation over keys: train on four parts, test on the fifth
+FEWEST = 10  # notes, and as many keys as folds, for a result
+STRENGTH = 0.1  # inverse penalty of the logistic regression: few notes, many statistics
+WINDOW = 32  # frames, a third of a second: input of the network
 STEPS, BATCH, WIDTH, RATE = 150, 32, 32, 3e-3
 SEED = 0
 
 
 class Pair(NamedTuple):
-    """A key, and the levels of a recording's frames and of ours in mel bands, [frames, 64] each: their held parts."""
+    """A key, and mel-band levels of the held parts of a recording and a rendition, [frames, 64] each."""
 
     key: int
     recorded: Array
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 
 
 def pair_of(key: int, recorded: Array, played: Array, rate: int) -> Pair:
-    """Return the pair of a recording and what was played for it, [samples] each: frames within 20 dB of the loudest."""
+    """Return the pair of a recording and its rendition, [samples] each: frames within 20 dB of the loudest."""
     parts = []
     for sound in (recorded, played):
         measured = course(sound, rate)
@@ -41,11 +41,10 @@ def pair_of(key: int, recorded: Array, played: Array, rate: int) -> Pair:
 
 
 def told_apart(pairs: Sequence[Pair]) -> dict[str, float] | None:
-    """Return the share of right answers of two classifiers, 0 to 1; None of too few notes.
+    """Return the accuracy of two classifiers, 0 to 1; None for too few notes.
 
-    ``statistics``: a logistic regression on the mean of each band's level, its deviation and its mean change from frame
-    to frame. ``network``: two convolutions over frames, and the mean of what they find. Each answers about keys that it
-    did not learn from.
+    ``statistics``: logistic regression on each band's mean, deviation and mean change between frames. ``network``: two
+    convolutions over frames, averaged. Each is tested on keys outside its training set.
     """
     keys = sorted({pair.key for pair in pairs})
     if len(pairs) < FEWEST or len(keys) < FOLDS:
@@ -119,5 +118,4 @@ def _by_network(known: Sequence[Pair], asked: Sequence[Pair]) -> Ints:
 
 
 def _long_enough(levels: Array) -> Array:
-    """Return frames, repeated until a window of them can be heard."""
     return np.resize(levels, (max(len(levels), WINDOW), levels.shape[1])).astype(np.float32)

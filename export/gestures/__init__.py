@@ -1,1 +1,1 @@
-"""Gestures of a model's file: the ways of code and loudness along training notes."""
+"""Gestures of a model file: trajectories of code and loudness from training notes."""

@@ -1,4 +1,4 @@
-"""Makes a model's gestures of its corpus: ways of training notes, as few numbers."""
+"""Builds a model's gestures: compact trajectories of training notes."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,27 +29,27 @@ from .trajectory_measurement import (
 
 Doubles = npt.NDArray[np.float64]
 
-NOTES, OF_MANY = 256, 768  # of one instrument, and of several together: a kilobyte each
-DIRECTIONS = 6  # of codes, those along which they go farthest: so files stay small whatever the latents
-FEWEST_KEYS = 3  # of an instrument, in the median: what has fewer is a note or a manner, and not an instrument
+NOTES, OF_MANY = 256, 768  # limits for one instrument, and for several together: a kilobyte per note
+DIRECTIONS = 6  # of codes: those of the largest movement; keeps files small for any number of latents
+FEWEST_KEYS = 3  # median per instrument: a group with fewer is a single note or an articulation, not an instrument
 SEED = 0  # of the choice of notes
-# Of notes' codes that keys and velocities must tell, to choose them: a flute's tell all, a clarinet's three quarters,
-# and those of many instruments in one folder nothing: there knobs choose, and all notes go their ways from these.
+# Share of notes' codes that key and velocity must predict to select them: near 1 for a flute, three quarters for a
+# clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
 TOLD = 0.4
-STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # of velocity that may count as 1.5 semitones; the first where nothing tells
-JUDGED = 12  # notes at the least of which that is asked: fewer may tell nothing by chance
-SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wandering: slower is a drift, faster a tremor
-LOWEST_DB = -120.0  # of a level: what is softer is silence
-QUIETEST = 1e-9  # power of a decoded frame that is silent
+STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
+JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
+SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wander: slower is drift, faster is tremor
+LOWEST_DB = -120.0  # level of silence
+QUIETEST = 1e-9  # power of a silent decoded frame
 
 
 def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
     """Return the gestures of training notes; None where no training clip is a single note.
 
     Args:
-        corpus: of the model's rate.
-        coder: with the model's networks.
-        model: as it is written; its keys choose the note.
+        corpus: at the model's sample rate.
+        coder: wraps the model's networks.
+        model: as exported; its keys choose the note.
     """
     known = singles(corpus, "train")
     if not known or not model.card.keyed:
@@ -80,7 +80,7 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
 
 
 def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
-    """Choose the notes that become gestures: of every instrument as many, or of all together as of one."""
+    """Choose equally many notes per instrument; pool instruments with too few keys."""
     places: dict[tuple[str, int | None], list[int]] = {}
     for place, single in enumerate(known):
         places.setdefault(_instrument_of(single), []).append(place)
@@ -102,26 +102,21 @@ def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
 
 
 def _instrument_of(single: Single) -> tuple[str, int | None]:
-    """Return what tells the instruments of a corpus apart, as the sampler does: label and program."""
     return single.clip.label, single.clip.program
 
 
 def _loudness(corpus: Corpus, single: Single) -> float:
-    """Return how loud a note is beside others: its velocity where clips say it, else its peak."""
     if single.clip.velocity is not None:
         return float(single.clip.velocity)
     return float(np.abs(corpus.samples(single.clip)).max())
 
 
 class _Note(NamedTuple):
-    """A note with its codes."""
-
     course: NoteTrajectory
     codes: NoteCodes
 
 
 def _fitted(courses: Sequence[NoteTrajectory], coder: Coder) -> list[_Note]:
-    """Return notes with codes that are fitted to their frames, those of all notes together."""
     if not courses:
         return []
     conditions = np.concatenate([np.full(len(course.frames), course.condition) for course in courses])
@@ -132,7 +127,7 @@ def _fitted(courses: Sequence[NoteTrajectory], coder: Coder) -> list[_Note]:
 
 
 def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
-    """Return the directions in which codes go farthest along notes, each in deviations as long as the others."""
+    """Principal directions of codes along notes, of equal length in deviations."""
     ways = [note.codes.held for note in notes]
     ways += [note.codes.released for note in notes if note.codes.released is not None]
     scale = in_deviations(card)
@@ -143,17 +138,16 @@ def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
 
 
 def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
-    """Return how far codes, [points, n_latents], go along each direction: [points, directions]."""
+    """Project codes, [points, n_latents], onto the directions: [points, directions]."""
     scale = in_deviations(card)
     along: Doubles = (codes * scale) @ (directions * scale).T
     return along
 
 
 def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], Doubles]]:
-    """Return the notes of each instrument, what it is called, and the code that its notes' codes count from.
+    """Return each instrument's name, notes, and home code, the origin of its notes' codes.
 
-    The model's own code is home of the one to whose notes it is nearest, the middle of their notes' codes that of
-    others.
+    The nearest instrument's home is the model's default code, that of others the mean of their notes.
     """
     by_name: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
@@ -169,7 +163,7 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
 
 
 class _Levels:
-    """The levels of what a model decodes: notes' levels are less by as much, for codes make frames louder or softer."""
+    """Levels of decoded codes, to subtract from notes' levels: codes also change the level."""
 
     def __init__(self, model: Model, directions: Doubles) -> None:
         self.card, self.directions = model.card, directions
@@ -177,7 +171,7 @@ class _Levels:
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
     def of(self, codes: Doubles, condition: float) -> Doubles:
-        """Return levels in dB of codes' frames, [points]; codes are brought back into the latents' spans."""
+        """Frame levels in dB, [points]; codes are clamped to the latents' spans."""
         kept = np.clip(codes, self._low, self._high).astype(np.float32)
         conditions = np.full(len(kept), round(condition), np.intp)
         frames = spectra(self.card, self._model.decode(kept, conditions), conditions)
@@ -198,9 +192,9 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
 
 
 def velocity_steps(places: Doubles, codes: Doubles) -> float:
-    """Return by how many steps of velocity notes are as far apart as by 1.5 semitones: those that tell codes best.
+    """Return the velocity steps equivalent to 1.5 semitones, by the smallest prediction error.
 
-    Each key's codes are told by the notes of all other keys, blended as a host blends them.
+    Notes of all other keys predict each key's codes, blended as in a host.
 
     Args:
         places: keys and velocities, [notes, 2].
@@ -218,22 +212,22 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
 
 
 def _apart(places: Doubles, steps: float) -> Doubles:
-    """Return the squared distances of notes, [notes, notes]."""
+    """Return squared distances, [notes, notes]."""
     away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
     apart: Doubles = np.square(away).sum(2)
     return apart
 
 
 def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
-    """Return how much of notes' codes their neighbours in key and velocity tell, 0 to 1.
+    """Return how well neighbours in key and velocity predict notes' codes, 0 to 1.
 
-    That is the factor on each note's blend of the others, as a host blends them, that comes nearest to its own code,
-    both from the mean of all. It is near 0 where notes of several instruments lie among each other.
+    This is the least-squares factor from the others' blend, as in a host, to a note's code, both relative to the mean.
+    It is near 0 where notes of several instruments are mixed.
 
     Args:
         places: keys and velocities, [notes, 2].
         codes: in deviations, [notes, n_latents].
-        steps: of velocity, as `velocity_steps` gives them.
+        steps: from `velocity_steps`.
     """
     if len(places) < JUDGED:
         return 1.0
@@ -246,7 +240,6 @@ def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0])
 
 
 def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
-    """Return a note's way, less what the decoder does to its level by itself."""
     (course, found), directions = note, decoded.directions
     codes = _along(found.held, directions, decoded.card)
     path = found.own + _between(LEVELS_AT, CODES_AT, codes) @ directions
@@ -271,12 +264,12 @@ def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
 
 
 def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
-    """Return a way, [points, directions], at moments between its points: [moments, directions]."""
+    """Interpolate a trajectory, [points, directions], at moments: [moments, directions]."""
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: Coder) -> Wander:
-    """Return how the steady parts of notes move: medians of those that are long enough, else nothing."""
+    """Median movement of the notes' steady parts; zero where all are too short."""
     levels, codes = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
@@ -298,9 +291,9 @@ def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: Coder
 
 
 def _moves(values: Doubles, apart: float) -> Doubles:
-    """Return the deviation of each column of values from a straight line, and how fast it moves, in Hz: [2, columns].
+    """Deviation of each column from a straight line, and its speed in Hz: [2, columns].
 
-    A sum of sines that deviates by s and whose slope deviates by d has a mean square frequency of (d / 2 pi s)^2.
+    A sum of sines of deviation s, whose slope has deviation d, has a mean square frequency of (d / 2 pi s)^2.
     """
     times = np.arange(len(values)) - (len(values) - 1) / 2
     slope = times @ values / np.square(times).sum()
@@ -312,5 +305,4 @@ def _moves(values: Doubles, apart: float) -> Doubles:
 
 
 def _rounded(values: Doubles, digits: int) -> Any:
-    """Return numbers as lists, as deep as the array."""
     return np.round(values, digits).tolist()

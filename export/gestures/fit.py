@@ -1,8 +1,8 @@
-"""Finds codes whose decoded frames are near to recorded ones: from where the encoder puts them, along the gradient.
+"""Fits codes to recorded frames: gradient search from the encoder's codes.
 
-An encoder that is trained on what sounds steadily puts the breath before a note, and the room after it, where the
-decoder is dark; and its frames are so long that a breath's hold the tone that follows. So frames count in their middle
-half alone. What is asked for is what `timbrel evaluate` measures: the shape of spectra, and their brightness.
+Encoders trained on steady sound map breath and room sound around a note to dark codes. Frames are long: one at the
+breath contains the following tone, so only its middle half counts. The target is the measure of `timbrel evaluate`:
+spectral shape and brightness.
 """
 
 import librosa
@@ -21,18 +21,17 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 BANDS = 64
-FLOOR = 1e-6  # of a frame's power, -60 dB: a band that holds less is as good as empty
-STEPS, RATE = 12, 0.2  # of the search, and the first one in deviations: 16 gained 0.1 dB of a clarinet's shape
-ASIDE = 10.0  # dB^2 of shape that a deviation away from the encoder's code must gain
-OCTAVE = 100.0  # dB^2 of shape that an octave of brightness weighs
-ROWS = 512  # at once through the networks
+FLOOR = 1e-6  # of a frame's power, -60 dB: a softer band counts as empty
+STEPS, RATE = 12, 0.2  # of the search, and the first step in deviations: 16 gained 0.1 dB of a clarinet's shape
+ASIDE = 10.0  # dB^2 of shape: required gain per squared deviation from the encoder's code
+OCTAVE = 100.0  # dB^2 of shape: the weight of an octave of brightness
+ROWS = 512  # per network batch
 
 
 class Coder:
-    """Encodes frames, and fits codes to them, with a model's networks that take a chroma beside."""
+    """Encodes frames and fits codes to them, for networks conditioned on a chroma."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
-        """Take the networks: both take what `_told` gives, whether they look at it or not."""
         self._encoder, self._decoder, self.card = encoder, decoder, card
         length, rate = card.frame_length, card.sample_rate
         self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=BANDS, norm=None).T.copy())
@@ -41,7 +40,7 @@ class Coder:
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
     def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
-        """Return a note's sound where training has it, [samples], and how many times as fast it is played there."""
+        """Resample a note to the octave of training; return its sound, [samples], and the speed ratio."""
         chroma = self.card.chroma
         assert chroma is not None
         there = PITCH_CLASSES * (chroma.octave + 1) + single.key % PITCH_CLASSES
@@ -49,12 +48,12 @@ class Coder:
         return soxr.resample(sound, self.card.sample_rate * ratio, self.card.sample_rate).astype(np.float32), ratio
 
     def condition(self, single: Single) -> float:
-        """Return what the networks are told of a note's frames: its pitch class."""
+        """Pitch class of a note."""
         return single.key % PITCH_CLASSES
 
     @torch.no_grad()
     def encoded(self, frames: Array, conditions: Floats) -> Array:
-        """Return the codes, [rows, n_latents], of frames, [rows, frame_length], for a condition of each, [rows]."""
+        """Encode frames, [rows, frame_length], under conditions, [rows], to codes, [rows, n_latents]."""
         parts = [
             self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._told(conditions[at : at + ROWS])).numpy()
             for at in range(0, len(frames), ROWS)
@@ -62,7 +61,7 @@ class Coder:
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
 
     def fitted(self, frames: Array, conditions: Floats) -> Array:
-        """Return codes that are fitted to frames, in the latents' spans; arguments and result as `encoded`."""
+        """Fit codes within the latents' spans; arguments and shapes as in `encoded`."""
         parts = [
             self._fit(frames[at : at + ROWS], conditions[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
         ]
@@ -79,7 +78,7 @@ class Coder:
             spectra = torch.fft.rfft(torch.from_numpy(frames) * self._window).abs()
             shape, brightness = self._shape(spectra), self._brightness(spectra)
         aside = torch.zeros_like(first, requires_grad=True)
-        search = torch.optim.Rprop([aside], lr=RATE)  # rows know nothing of each other: neither do its step sizes
+        search = torch.optim.Rprop([aside], lr=RATE)  # rows are independent, and so are Rprop's step sizes
         for _ in range(STEPS):
             decoded = self._decoder(torch.clamp(first + aside * scale, low, high), told)
             found_shape, found_brightness = self._heard(decoded, told)
@@ -91,39 +90,35 @@ class Coder:
         return found
 
     def _told(self, conditions: Floats) -> Tensor:
-        """Return what the networks take beside their first input."""
         return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
 
     def _heard(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the shape and the brightness of decoded frames."""
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
-        """Return the share of a frame's power in each mel band, in dB: [rows, BANDS]."""
+        """Each mel band's share of a frame's power in dB: [rows, BANDS]."""
         power = spectra.square()
         shares = power @ self._mel / power.sum(1, keepdim=True).clamp_min(1e-20)
         return 10 * torch.log10(shares + FLOOR)
 
     def _brightness(self, spectra: Tensor) -> Tensor:
-        """Return the spectral centroid in octaves: [rows]."""
         centroid = (spectra @ self._hertz) / spectra.sum(1).clamp_min(1e-20)
         return torch.log2(centroid.clamp_min(1.0))
 
 
 class PitchedCoder(Coder):
-    """The same of a network that takes pitches, and gives partials and noise."""
+    """A `Coder` for networks conditioned on pitch that decode partials and noise."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card, bands: Bands) -> None:
-        """Take the networks, and what measures the bands of decoded frames."""
         super().__init__(encoder, decoder, card)
         self._bands = bands
 
     def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
-        """See `Coder.moved`: it stays at its own pitch."""
+        """Return the sound unchanged."""
         return sound, 1.0
 
     def condition(self, single: Single) -> float:
-        """Return what the networks are told of a note's frames: its pitch, a MIDI note."""
+        """MIDI pitch of a note."""
         return single.pitch
 
     def _told(self, conditions: Floats) -> Tensor:

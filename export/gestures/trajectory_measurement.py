@@ -1,6 +1,6 @@
-"""Measures the way of one recorded note: its loudness and its codes, from where it begins and from where it was let go.
+"""Measures a recorded note's trajectory: levels and codes from onset and from release.
 
-Times are those of the recording, whose frames are encoded where training has them, maybe faster or slower.
+Times are those of the recording; encoding may resample it.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .fit import Coder
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-# Fine where notes rise and where they are let go, then ever wider: nothing there is heard to a hundredth of a second.
+# Fine grid at onset and release, then ever coarser: later details of 10 ms are inaudible.
 LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)
 LEVELS_MS = (*LEVELS, 1000, 1280, 1600, 2000, 2560)
 CODES_MS = (0, 20, 40, 70, 100, 150, 200, 300, 450, 700, 1000, 1500, 2200)
@@ -29,26 +29,25 @@ RELEASE_CODES_MS = (0, 50, 100, 200, 400)
 LEVELS_AT, CODES_AT, RELEASE_LEVELS_AT, RELEASE_CODES_AT = (
     np.array(grid) / 1000 for grid in (LEVELS_MS, CODES_MS, RELEASE_LEVELS_MS, RELEASE_CODES_MS)
 )
-SHARP_SECONDS = 0.02  # to here each level is one of 10 ms; later ones are means of what lies around them
-RINGS_DB = -30.0  # under its loudest moment where it was let go: it was not, it rang out
-SHORTEST_RELEASE = 0.08  # seconds: what is cut off sooner tells nothing of how it was let go
-STEEPEST_DB_SECOND = 300.0  # of a release beyond what was recorded of it
-STEADY = (0.5, 0.9)  # the part of what is held that goes on where a key is held longer: before the player stops
-SILENT = 1e-6  # of full scale: a note whose loudest frame is softer has no codes
-STEADY_SECONDS = 0.25  # the shortest such part of which the wandering is measured
-SMOOTH_SECONDS = 0.046  # means of power for wandering: two periods of the lowest bass are no wandering
+SHARP_SECONDS = 0.02  # up to here levels are those of 10 ms windows, later ones means around each moment
+RINGS_DB = -30.0  # relative to the maximum, at release: a softer note rang out and was not released
+SHORTEST_RELEASE = 0.08  # seconds: a shorter recording says nothing about the release
+STEEPEST_DB_SECOND = 300.0  # limit for extrapolated releases
+STEADY = (0.5, 0.9)  # the part of a held note that continues under a longer key: ends before the player stops
+SILENT = 1e-6  # of full scale: a note with a softer loudest frame has no codes
+STEADY_SECONDS = 0.25  # shortest steady part to measure wander
+SMOOTH_SECONDS = 0.046  # smoothing of power for wander: two periods of the lowest bass, which are not wander
 
 
 class NoteTrajectory(NamedTuple):
-    """The way of a note, but for its codes, whose frames are here; ``condition`` is the networks' other input.
+    """A note's levels, and the frames to encode; ``condition`` is the networks' other input.
 
-    ``levels`` [LEVELS_AT] in dB under its loudest moment, and ``fall`` by how many dB a second it goes on falling after
-    them. ``release_levels`` [RELEASE_LEVELS_AT] in dB under the level where it was let go; None where it rang out, or
-    was cut off.
+    ``levels`` [LEVELS_AT] are in dB relative to the maximum, ``fall`` in dB a second after them. ``release_levels``
+    [RELEASE_LEVELS_AT] are in dB relative to the release; None where the note rang out or was cut off.
 
-    ``frames`` [points, frame_length] are those of its code, then those at the first ``held`` of `CODES_AT`, then those
-    at the first of RELEASE_CODES_AT after it was let go. ``steady_levels`` [moments] in dB and ``steady_frames``
-    [frames, frame_length] are of its steady part, a millisecond and ``frame_seconds`` apart.
+    ``frames`` [points, frame_length]: that of the note's code, those at the first ``held`` of `CODES_AT`, and those at
+    the first of RELEASE_CODES_AT after release. ``steady_levels`` [moments] in dB and ``steady_frames`` [frames,
+    frame_length] are of the steady part, a millisecond and ``frame_seconds`` apart.
     """
 
     note: RecordedNote
@@ -64,9 +63,9 @@ class NoteTrajectory(NamedTuple):
 
 
 class NoteCodes(NamedTuple):
-    """The codes of a note: its own, [n_latents]; and those from it: [CODES_AT, n_latents], [RELEASE_CODES_AT, ...].
+    """A note's code, [n_latents], and offsets from it: [CODES_AT, n_latents], [RELEASE_CODES_AT, n_latents].
 
-    The last are None where it rang out or was cut off.
+    ``released`` is None where the note rang out or was cut off.
     """
 
     own: Doubles
@@ -75,7 +74,7 @@ class NoteCodes(NamedTuple):
 
 
 def course_of(note: RecordedNote, coder: Coder) -> NoteTrajectory | None:
-    """Measure a note, whose sound has the model's rate; None where it is silent."""
+    """Measure a note recorded at the model's sample rate; None where it is silent."""
     card = coder.card
     moved, ratio = coder.moved(note.sound, note.single)
     condition = coder.condition(note.single)
@@ -114,7 +113,7 @@ def course_of(note: RecordedNote, coder: Coder) -> NoteTrajectory | None:
 
 
 def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
-    """Return a note's codes of those of its frames, [points, n_latents]: beyond what was recorded it stays."""
+    """Build a note's codes from its frames' codes, [points, n_latents]; the last one holds beyond the recording."""
     own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
     rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
     way = None
@@ -126,7 +125,7 @@ def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
-    """Return the frames of a sound whose middles lie at these seconds, [frames, frame_length]; around it is silence."""
+    """Frames centred at these seconds, [frames, frame_length], with silence around the sound."""
     half = card.frame_length // 2
     padded = np.pad(sound, (half, card.frame_length))
     starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
@@ -135,7 +134,7 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    """Return a note's levels a millisecond apart, in dB under its loudest moment: [moments]; offsets are not heard."""
+    """Levels a millisecond apart, in dB relative to the maximum, without DC offset: [moments]."""
     heard = signal.sosfilt(signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
@@ -143,7 +142,7 @@ def _levels(note: RecordedNote, rate: int) -> Doubles:
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
-    """Return the levels of what is held, [moments], at `LEVELS_AT`; beyond it those of its steady part, or falling."""
+    """Levels while held, [moments], at `LEVELS_AT`; beyond them the steady level, or a fall."""
     end = (len(levels) - 1) * STEP_SECONDS
     first, last = (round(part * (len(levels) - 1)) for part in STEADY)
     steady = _decibels(levels[first : last + 1])
@@ -153,9 +152,9 @@ def _held_levels(levels: Doubles, fall: float) -> Doubles:
 
 
 def _release_levels(levels: Doubles) -> Doubles:
-    """Return levels from where it was let go on, [moments], at `RELEASE_LEVELS_AT`, from 0 on; beyond it falling on."""
+    """Levels from release, [moments], at `RELEASE_LEVELS_AT`, starting at 0; extrapolated beyond them."""
     end = (len(levels) - 1) * STEP_SECONDS
-    under = np.minimum.accumulate(levels - levels[0])  # what is louder again is the room's noise
+    under = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
     slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
     beyond = under[-1] - slope * (RELEASE_LEVELS_AT - end)
     found: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(under, RELEASE_LEVELS_AT), beyond)
@@ -163,7 +162,7 @@ def _release_levels(levels: Doubles) -> Doubles:
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:
-    """Return levels, a millisecond apart, at moments: each is the mean power up to half way to its neighbours."""
+    """Levels, a millisecond apart, at moments: mean power up to halfway to the neighbours."""
     power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
     halves = (moments[1:] + moments[:-1]) / 2
     begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
@@ -176,14 +175,13 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
 
 
 def _fall(levels: Doubles) -> float:
-    """Return by how many dB a second what rings falls in its second half."""
+    """Fall of a ringing note's second half, in dB a second."""
     later = levels[len(levels) // 2 :]
     times = np.arange(len(later)) - (len(later) - 1) / 2
     return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)
 
 
 def _smooth(levels: Doubles) -> Doubles:
-    """Return means of power over some hundredths of a second, in dB: [moments]."""
     width = round(SMOOTH_SECONDS / STEP_SECONDS)
     power = np.convolve(10 ** (levels / 10), np.ones(width) / width)[width // 2 : width // 2 + len(levels)]
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
@@ -191,7 +189,6 @@ def _smooth(levels: Doubles) -> Doubles:
 
 
 def _inside(seconds: Doubles, held: float) -> npt.NDArray[np.bool_]:
-    """Return which moments lie in the steady part of a note."""
     inside: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * held) & (seconds <= STEADY[1] * held)
     return inside
 

@@ -1,1 +1,1 @@
-"""An instrument's demo: the keys of its kit, the performance that shows it, and its loudness and peaks."""
+"""Instrument presets: kit keys, demo performance, loudness and peak levels."""

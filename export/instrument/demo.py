@@ -1,4 +1,4 @@
-"""Plays what shows an instrument by itself: the demo of each kind, and its keys one by one."""
+"""Demo performances: a scale, a walk between landmarks, a drum pattern or a loop, by kind of model."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,15 +14,15 @@ from ...host.midi.file import Performance
 from ...host.patch.library import Patch
 
 RATE = 44100
-VELOCITY = 100  # of what is played, unless it is soft on purpose
+VELOCITY = 100  # default
 MIDDLE_C = 60
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NOTE_SECONDS = 0.5
-WALK_STEPS, STEP_SECONDS = 8, 1.5  # of a texture: from landmark to landmark
+WALK_STEPS, STEP_SECONDS = 8, 1.5  # of a texture, between landmarks
 BARS = 8  # of a loop
-HIT_SECONDS = 0.2  # of a step of a kit's bar
+HIT_SECONDS = 0.2  # of a step in a kit's bar
 BAR_STEPS, REST_STEPS = 16, 8
-# Of a kit's bar: the keys of which the first that it has plays, the steps, and how much softer than the others.
+# Parts of a kit's bar: candidate keys (the first available plays), steps, and relative velocity.
 PATTERN: Sequence[tuple[tuple[int, ...], tuple[int, ...], float]] = (
     ((36, 35), (0, 3, 8, 10), 1.0),
     ((38, 40, 39, 37), (4, 12), 1.0),
@@ -32,20 +32,19 @@ PATTERN: Sequence[tuple[tuple[int, ...], tuple[int, ...], float]] = (
 
 
 def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
-    """Return the performance that shows an instrument: a major scale, a walk, a kit's keys and a bar, or eight bars."""
+    """Return an instrument's demo: a major scale, a walk, a kit's keys and a bar, or eight bars."""
     events, samples = DEMOS[patch.model.card.kind](patch, velocity)
     return Performance(events=events, length=samples, channels=[0], warnings=[])
 
 
 def keys_of(patch: Patch) -> list[int]:
-    """Return the keys that an instrument's demo plays one by one, from the lowest on; none where it holds one key."""
+    """Return the keys of an instrument's demo in ascending order; none for a single held key."""
     if patch.model.card.kind in HELD:
         return []
     return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})
 
 
 def _scale(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    """A major scale in the octave of the recordings."""
     card = patch.model.card
     lowest = 12 * ((card.chroma.octave if card.chroma else 4) + 1)
     if card.partials is not None:
@@ -59,7 +58,6 @@ def _scale(patch: Patch, velocity: int) -> tuple[list[Event], int]:
 
 
 def _walk(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    """A held key, while the knobs of latents go from landmark to landmark."""
     step = round(STEP_SECONDS * RATE)
     marks = patch.model.card.landmarks
     events: list[Event] = [NoteOn(0, 0, MIDDLE_C, velocity)]
@@ -75,7 +73,6 @@ def _walk(patch: Patch, velocity: int) -> tuple[list[Event], int]:
 
 
 def _hits(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    """Each key of a kit, and then a bar on them; of a model without a kit middle C."""
     step = round(HIT_SECONDS * RATE)
     keys = sorted(entry.key for entry in patch.preset.keys) or [MIDDLE_C]
     hits = [(2 * place, key, velocity) for place, key in enumerate(keys)]
@@ -90,7 +87,6 @@ def _hits(patch: Patch, velocity: int) -> tuple[list[Event], int]:
 
 
 def _loop(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    """A key that is held for eight bars."""
     stream = patch.model.card.stream
     assert stream is not None
     length = round(BARS * stream.beats_per_bar * 60 / patch.preset.tempo_bpm * RATE)
@@ -104,4 +100,4 @@ DEMOS: dict[str, Callable[[Patch, int], tuple[list[Event], int]]] = {
     ClipKind.name: _hits,
     StreamKind.name: _loop,
 }
-HELD = {GrainKind.name, StreamKind.name}  # kinds whose demo is one key that is held
+HELD = {GrainKind.name, StreamKind.name}  # kinds whose demo is one held key

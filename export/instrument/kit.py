@@ -1,4 +1,4 @@
-"""Puts the sounds of a clip model on keys: drums on their General MIDI keys, all others on free keys."""
+"""Drum kit mapping: assigns a clip model's sounds to keys, drums to their General MIDI keys."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from ...host.kinds.clip.drums import DRUMS
 from ...host.kinds.clip.kind import KeySettings
 
 FIRST_KEY = 36  # General MIDI's bass drum
-KIT_KEYS = 10  # of a model without labels: as many as two hands have fingers
-KEYS = (*range(FIRST_KEY, 128), *range(FIRST_KEY - 1, -1, -1))  # in the order in which labels without a drum get them
-HATS = {42, 44, 46}  # a closed, a pedalled and an open hat choke each other
+KIT_KEYS = 10  # of a model without labels: one per finger
+KEYS = (*range(FIRST_KEY, 128), *range(FIRST_KEY - 1, -1, -1))  # free keys, in order of assignment
+HATS = {42, 44, 46}  # closed, pedal and open hats choke each other
 NAMED = {name.casefold(): key for key, name in DRUMS.items()}
 
-# Words of labels that mean others; those of two letters are the names of the TR-808's and the TR-909's sounds.
+# Synonyms in labels; two-letter ones are sound names of the TR-808 and TR-909.
 _MEANT = {
     **dict.fromkeys(("bd", "kik", "bassdrum"), "kick"),
     **dict.fromkeys(("sd", "sn", "snr"), "snare"),
@@ -33,8 +33,8 @@ _MEANT = {
     **{"cb": "cowbell", "chinese": "china", "woodblock": "wood block", "lo": "low", "hi": "high"},
     **{"lt": "low tom", "mt": "mid tom", "ht": "high tom", "lc": "low conga", "mc": "mid conga", "hc": "high conga"},
 }
-# Drums and their keys, the first that is free: a label is the drum of which it has all words, and of several such the
-# one with most words, or else the first.
+# Drums and their keys; the first free one is assigned. A label matches a drum if it contains all its words; the match
+# with the most words wins, then the first.
 _DRUMS: Sequence[tuple[str, tuple[int, ...]]] = (
     ("kick", (36, 35)),
     ("bass drum", (36, 35)),
@@ -86,11 +86,11 @@ _WORDS = {word for name, _ in _DRUMS for word in name.split()}
 
 
 def kit(card: Card) -> list[KeySettings]:
-    """Return the keys of a model's kit, the lowest first: a key for each label, or ten clips far from another.
+    """Return the keys of a model's kit, lowest first: one per label, or ten clips far from each other.
 
-    Labels that name a drum of General MIDI get its key, all others free keys from the bass drum's upwards, in the
-    card's order. Without labels, keys play landmarks: the first lies nearest to the model's default, each other
-    farthest from those before it. Labels beyond 128 get none.
+    Labels that name a General MIDI drum get its key, the others free keys upward from the bass drum's, in the card's
+    order. Without labels, keys play landmarks: first the one nearest to the model's default, then each time the
+    farthest from the chosen ones. Labels beyond 128 get no key.
     """
     if card.labels:
         placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
@@ -115,7 +115,7 @@ def kit(card: Card) -> list[KeySettings]:
 def label_keys(labels: Sequence[str]) -> dict[str, int]:
     """Return the key of each label: its drum's in General MIDI, or a free one.
 
-    Drums that are said in most words choose first: ``open hat`` before ``hat``.
+    Drums with more words choose first: ``open hat`` before ``hat``.
     """
     found: dict[str, int] = {}
     drums = {label: _drum(label) for label in labels}
@@ -129,7 +129,7 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
 
 
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
-    """Return a table of a kit's keys, a line each: the key, the General MIDI drum that it is, and its sound."""
+    """Return a text table of a kit's keys, one per line, with labels or landmark names."""
     names = {tuple(mark.latent): mark.label for mark in card.landmarks}
     rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
     left = len(card.labels) - len(rows) if card.labels else 0
@@ -137,10 +137,10 @@ def key_table(keys: Sequence[KeySettings], card: Card) -> str:
 
 
 def _drum(label: str) -> tuple[int, tuple[int, ...]]:
-    """Return in how many words a label names a drum, and the drum's keys; 0 and none where it names none."""
+    """Return the number of words that match a drum, and the drum's keys; 0 and () without a match."""
     if (key := NAMED.get(" ".join(label.split()).casefold())) is not None:
         return len(label.split()) + 1, (key,)
-    # Words end where letters do, and where a small letter is followed by a large one: "OpenHat-02" has two.
+    # Split words at non-letters, and between lower and upper case: "OpenHat-02" has two.
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
     said = {word.casefold() for word in re.findall(r"[^\W\d_]+", spaced)}
     words = {part for word in said for part in _meant(word).split()}
@@ -149,6 +149,5 @@ def _drum(label: str) -> tuple[int, tuple[int, ...]]:
 
 
 def _meant(word: str) -> str:
-    """Return what a word of a label means, in words of `_DRUMS`: plurals and abbreviations written out."""
     single = word.removesuffix("s")
     return _MEANT.get(word) or (single if single in _WORDS and word not in _WORDS else _MEANT.get(single, word))

@@ -1,4 +1,4 @@
-"""Measures how loud an instrument plays, before its limiter: loudness (ITU-R BS.1770) and peaks."""
+"""Measures an instrument's loudness (ITU-R BS.1770) and peak levels, before the limiter."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,14 @@ Array = npt.NDArray[np.float32]
 
 BLOCK = 8192  # samples at a time
 FULL_VELOCITY = 127
-HIGHEST_DBFS = -1.0  # of a single key at full velocity: a decibel is left for what converters make between samples
-HELD_SECONDS, RINGS_SECONDS = 1.0, 0.5  # of a key that is played alone
+HIGHEST_DBFS = -1.0  # of a single key at full velocity: leaves 1 dB for intersample peaks
+HELD_SECONDS, RINGS_SECONDS = 1.0, 0.5  # of a single key
 LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS
 SILENT_LUFS = -120.0
 
 
 def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
-    """Return the integrated loudness (BS.1770-4) of an instrument's `demo`, -120 LUFS of silence."""
+    """Return the integrated loudness (BS.1770-4) of an instrument's `demo`, -120 LUFS for silence."""
     import pyloudnorm
 
     performance = demo(patch, velocity)
@@ -33,9 +33,9 @@ def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 
 
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
-    """Return the peak of each key alone at full velocity, of ``keys`` or those that the demo plays.
+    """Return the peak of each key at full velocity, in dBFS, of ``keys`` or the demo's.
 
-    Kinds whose demo is one key that is held play the demo: their loudest moment may come late.
+    Kinds with one held key in their demo play the demo: their loudest moment may come late.
     """
     asked = list(keys) or keys_of(patch)
     if not asked:
@@ -45,7 +45,7 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
-    """Return the sound of a key that is held alone for a second, and of a clip to its end: [2, samples]."""
+    """Return the sound of one key held for a second, or of a clip to its end: [2, samples]."""
     card = patch.model.card
     seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:
@@ -55,7 +55,7 @@ def single(patch: Patch, key: int, velocity: int) -> Array:
 
 
 def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
-    """Return the sound of events, [2, samples] at `RATE`, as `render` has it before the limiter."""
+    """Render events before the limiter, [2, samples] at `RATE`."""
     instrument = Instrument(patch, RATE)
     length = samples + instrument.latency_samples
     instrument.hear(sorted(events, key=lambda event: event.time), length)

@@ -1,1 +1,1 @@
-"""Knobs of a chroma model: descriptors of timbre, names of latents, directions of macros."""
+"""Knobs of a model: timbre descriptors, names of latents, macro directions."""

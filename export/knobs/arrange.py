@@ -1,4 +1,4 @@
-"""Puts the knobs of a model whose keys choose the note in order, names them by what they move, and finds its macros."""
+"""Sorts and names the latents of models whose keys choose the note, and finds macro directions."""
 
 import copy
 from collections.abc import Callable
@@ -27,22 +27,21 @@ Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]
 
-STRIDE = 179  # between the keys of successive codes, a prime: a recording's codes are decoded all over the range
-CODES = 480  # training frames at which knobs are turned: shares to a hundredth, some seconds
-SURE = 0.92  # of steps on training codes, for a name and a macro: on other notes nine of ten are to be right
-FAINT = 0.2  # correlation: what a knob moves less is hardly heard beside all else that a code says
-FIRST = 0  # the brightness, which players look for first: its best knob has its name, whatever else that moves
-MACROS = {"brighter": "brightness", "rougher": "noise"}  # and the descriptors that they raise
-HALF = 0.5  # of its span, that the farthest latent goes at a macro's end: from its middle, the whole way
+STRIDE = 179  # between the keys of successive codes, a prime: spreads a recording's codes over the range
+CODES = 480  # training frames to test knobs at: shares to a hundredth, some seconds
+SURE = 0.92  # of steps on training codes, for a name and a macro: aims at nine of ten on other notes
+FAINT = 0.2  # correlation: a weaker effect is hardly audible beside the rest of the code
+FIRST = 0  # brightness, which players look for first: its best knob gets its name, even if another effect is larger
+MACROS = {"brighter": "brightness", "rougher": "noise"}  # names, and the descriptors that they raise
+HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from its middle, the whole range
 
 
 @dataclass(frozen=True)
 class OrderedLatent:
-    """A latent in the order of the model: what it moves, of training codes.
+    """A latent in the model's order, and its effect at training codes.
 
-    ``name`` is that of a descriptor, empty where none goes its way surely. ``most`` is what it moves most, ``share``
-    how many of its steps move that its way, ``correlation`` Pearson's of the knob and that; ``change_db`` as in
-    `Turned`.
+    ``name`` is a descriptor's, empty without a reliable one. ``most`` is the descriptor it moves most: ``share`` is the
+    share of steps in its direction, ``correlation`` Pearson's. ``change_db`` is as in `Turned`.
     """
 
     name: str
@@ -54,7 +53,7 @@ class OrderedLatent:
 
     @property
     def moves(self) -> str:
-        """Return in words what it moves."""
+        """Describe the effect in words."""
         unit = DESCRIPTORS[NAMES.index(self.most)].unit
         what = "" if self.name else f"most of all {self.most}, "
         low, high = self.ends
@@ -63,7 +62,7 @@ class OrderedLatent:
 
 @dataclass(frozen=True)
 class Arranged:
-    """A network whose latents are in order, its knobs, and directions of macros."""
+    """A network with sorted latents, knobs, and macro directions."""
 
     network: Any
     knobs: list[OrderedLatent]
@@ -72,12 +71,11 @@ class Arranged:
 
     @property
     def names(self) -> list[str]:
-        """Return the latents' names for a card; those without one have their number."""
         return [knob.name or f"latent {number}" for number, knob in enumerate(self.knobs)]
 
 
 def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Arranged | None:
-    """Return the network with its latents in order; None where keys do not choose the note, or codes fill no cube."""
+    """Sort a network's latents; None where keys do not choose the note or codes fill no cube."""
     settings = network.settings
     in_cube = settings.bottleneck == "sigmoid" and not settings.variational
     if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
@@ -89,20 +87,20 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
 
 
 def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> Arranged:
-    """Return a network of partials with its latents in order, by training frames."""
+    """Sort a partials network's latents by training frames."""
     train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
     return in_order(network, lambda network: pitched_ground(network, *train))
 
 
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> Arranged:
-    """Return a network with its latents in order, and named.
+    """Sort and name a network's latents.
 
-    The first latent changes the decoded sound most: by the mean change of 64 mel bands' levels in dB for a deviation
-    of the latent. One that is named raises what it is named for: it is turned over where it lowered it.
+    The order is by the mean level change of 64 mel bands in dB for a deviation of the latent, largest first. A named
+    latent that lowers its descriptor is inverted.
 
     Args:
-        network: its latents fill a cube from 0 to 1.
-        ground_of: gives where the knobs of a network are turned.
+        network: latents from 0 to 1.
+        ground_of: returns a network's `Ground`.
     """
     measured = turned(ground_of(network))
     order = np.argsort(-measured.change_db, kind="stable")
@@ -117,9 +115,9 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> Arranged:
 def ground(
     network: ChromaAutoencoder, recipe: ChromaRecipe, sample: Sample, ends: tuple[Tensor, Tensor] | None = None
 ) -> Ground:
-    """Return where a network's knobs are turned: at codes of a sample's frames, `CODES` at most, on all keys in turn.
+    """Return test codes: of at most `CODES` frames of a sample, on all keys in turn.
 
-    ``ends`` are the knobs' low and high ones; None: those of the sample.
+    ``ends`` are the low and high ends of the knobs; default those of the sample.
     """
     frames = recipe.frames
     assert frames.fold is not None
@@ -132,11 +130,11 @@ def ground(
 def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
-    """Return where a network's knobs are turned: at codes of rows, `CODES` at most, all over the recordings' range.
+    """Return test codes: of at most `CODES` rows, at pitches across the recordings' range.
 
     Args:
-        levels, pitches: as `train.batches.partials.rows` gives them.
-        ends: as of `ground`.
+        levels, pitches: as from `rows` of the partials batches.
+        ends: as in `ground`.
     """
     few = np.linspace(0, len(pitches) - 1, min(len(pitches), CODES)).astype(np.int64)
     with torch.no_grad():
@@ -147,22 +145,22 @@ def pitched_ground(
 
 
 def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """Return the low and the high ends of knobs, [latents] both: those given, or of codes, [codes, latents]."""
+    """Return low and high ends of knobs, [latents] each: given ones, or those of codes, [codes, latents]."""
     low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
     return low, torch.maximum(high, low + NARROWEST)
 
 
 def names(measured: Turned) -> dict[int, int]:
-    """Return by latents' numbers the descriptors that they are named for, of those that go their way surely.
+    """Return the descriptor index of each named latent, by latent.
 
-    A descriptor names one latent. After the first, the brightness, what is moved most comes first, in deviations of the
-    codes' own.
+    A descriptor names one latent that follows it reliably. After brightness, the largest effects in deviations come
+    first.
     """
     score = measured.score
     sure = np.maximum(measured.share, 1 - measured.share) >= SURE
     sure &= np.abs(measured.correlation) >= FAINT
     pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
-    pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable: the rest keep their order
+    pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
     named: dict[int, int] = {}
     for latent, descriptor in pairs:
         if sure[latent, descriptor] and latent not in named and descriptor not in named.values():
@@ -171,11 +169,11 @@ def names(measured: Turned) -> dict[int, int]:
 
 
 def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
-    """Return the network with its latents in another order, those ``flipped`` as 1 - x: it sounds the same.
+    """Return an equivalent network with permuted latents, the ``flipped`` ones as 1 - x.
 
     Args:
-        order: the old number of each new latent.
-        flipped: of new latents.
+        order: old index of each new latent.
+        flipped: mask of new latents.
     """
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))
@@ -191,16 +189,15 @@ def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
 
 
 def directions(at: Ground) -> list[Direction]:
-    """Return the directions of macros that hold on training codes: the mean of where what they raise rises most.
+    """Return macro directions that hold on training codes: the mean normalised gradient of their descriptors.
 
-    Each code's gradient counts alike, however steep, as all should go the macro's way. Latents are measured in their
-    deviations.
+    Latents are measured in deviations.
     """
     scale, found = at.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = at.codes.clone().requires_grad_(True)
         heard, _ = at.sound(codes, slice(None))
-        heard = heard + 0 * codes.sum()  # of a decoder that takes no notice of codes, slopes are 0
+        heard = heard + 0 * codes.sum()  # keeps a graph, with zero slopes, where a decoder ignores its codes
         slopes = [
             torch.autograd.grad(heard[:, NAMES.index(raised)].sum(), codes, retain_graph=True)[0]
             for raised in MACROS.values()
@@ -233,10 +230,10 @@ def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Or
 
 
 def checked(knobs: Arranged, at: Ground, split: str) -> Figures:
-    """Return whether names and directions hold at other codes, those of a split, for a report.
+    """Check names and directions at a split's codes.
 
-    ``holds`` is in what part of steps, a quarter of a knob's way up and down, what it is named for went its way. What
-    has no name holds nothing: None.
+    ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor in the right
+    direction; None for nameless latents.
     """
     measured = turned(at)
     rows = []

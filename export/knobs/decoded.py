@@ -1,6 +1,6 @@
-"""Names the knobs of a model's file by what they move, and says of each other knob why it has no name.
+"""Names the knobs of a model file by their effect, and gives a reason for each nameless knob.
 
-All is measured at the card's landmarks, in frames that the file decodes: files of any age can be named.
+It decodes the card's landmarks with the file, so models of any age can be named.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from .turns import Turned, turned
 Array = npt.NDArray[np.float32]
 
 SOUND = (
-    Descriptor("brightness", "octaves around the mean"),  # of the spectrum's middle
+    Descriptor("brightness", "octaves around the mean"),  # of the spectral centroid
     Descriptor("length", "ms to the middle of its energy"),
 )
-LESS = "less "  # before what a knob lowers, in its name
+LESS = "less "  # prefix of a knob that lowers its descriptor
 WITH_STATE = "what it moves is not measured, since frames depend on those before them"
 WITHOUT_CODES = "what it moves is not measured, since the card has no codes"
-MARKS = 64  # landmarks at which knobs are turned: shares to a hundredth, and the 64 knobs of a kit in some ten seconds
+MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knobs of a kit in some ten seconds
 
 
 class Decoded:
-    """The knobs of a model's file at its landmarks, of which it has some, as `Ground` has those of a network."""
+    """Tests a model file's knobs at its landmarks, at least one, as `Ground` does for a network."""
 
     def __init__(self, model: Model) -> None:
         card = model.card
@@ -42,7 +42,7 @@ class Decoded:
         self.high = torch.tensor([latent.high for latent in card.latents])
         codes = torch.tensor([mark.latent for mark in marks])
         self.codes = torch.minimum(torch.maximum(codes, self.low), self.high)
-        conditions = np.arange(len(marks)) % max(1, card.conditions)  # pitch classes, or labels, in turn
+        conditions = np.arange(len(marks)) % max(1, card.conditions)  # cycle through pitch classes or labels
         if card.partials is not None:
             conditions = np.linspace(card.partials.low, card.partials.high, len(marks)).round().astype(np.intp)
         for place, mark in enumerate(marks):
@@ -57,13 +57,13 @@ class Decoded:
 
     @property
     def descriptors(self) -> Sequence[Descriptor]:
-        """Return what `heard` measures: all that a note has, or how bright and how long other sounds are."""
+        """All for notes; brightness, and length if known, for other sounds."""
         if self._timbre is not None:
             return DESCRIPTORS
         return SOUND if _has_length(self._model.card) else SOUND[:1]
 
     def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the descriptors of codes, [codes, descriptors], and levels of bands in dB, [codes, bands]."""
+        """Return descriptors, [codes, descriptors], and band levels in dB, [codes, bands]."""
         card = self._model.card
         frames = self._model.decode(codes.numpy(), self._conditions)
         levels, octaves = levels_of(card, frames, self._conditions)
@@ -76,10 +76,9 @@ class Decoded:
 
 
 def explained(model: Model) -> list[Latent]:
-    """Return the latents of a model's card; those without a name have one now, or the reason why they have none.
+    """Return a card's latents, each with a name or the reason for having none.
 
-    Names are those of `names`, where the card does not have them already. A knob that lowers what it is named for says
-    so in its name: the file stays what it is, and no knob can be turned over.
+    Existing names stay. A knob that lowers its descriptor gets a prefix: a file's knobs cannot be inverted.
     """
     latents = model.card.latents
     nameless = [number for number, latent in enumerate(latents) if latent.name == f"latent {number}"]
@@ -100,7 +99,7 @@ def _has_length(card: Card) -> bool:
 
 
 def _middle_ms(card: Card, frames: Array) -> Array:
-    """Return the mean moment of each frame's energy, in ms, [frames]."""
+    """Centre time of each frame's energy in ms, [frames]."""
     power = np.square(frames[:, -card.envelope_points :] if card.envelope_points else frames).astype(np.float64)
     moments = (np.arange(power.shape[1]) + 0.5) / power.shape[1] * 1000 * card.frame_length / card.sample_rate
     middle: Array = ((power @ moments) / np.maximum(power.sum(1), 1e-20)).astype(np.float32)
@@ -134,7 +133,6 @@ def _explained(
 
 
 def _reason(name: str, share: float, correlation: float) -> str:
-    """Return why a latent is not named for the descriptor that it moves most."""
     share = max(share, 1 - share)
     if share < SURE:
         return f"{name} goes one way in {int(100 * share)}% of steps, a name needs {SURE:.0%}"

@@ -1,4 +1,4 @@
-"""Knobs and macros in a report: on its page, and in a terminal."""
+"""Report sections about knobs and macros, for the page and the terminal."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Figures = dict[str, Any]
 
 
 def section(found: Figures | None) -> str:
-    """Return the part of the page on what knobs do; empty where they have no order and no names."""
+    """Return the page's section about knobs, or ""."""
     if found is None:
         return ""
     rows = [
@@ -35,7 +35,7 @@ def section(found: Figures | None) -> str:
 
 
 def told(found: Figures | None) -> str:
-    """Return a line for a terminal: the knobs' names and the macros, and in how many codes they hold."""
+    """Return a terminal line: named knobs and macros, and the share of steps where they hold."""
     if found is None:
         return ""
     named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]

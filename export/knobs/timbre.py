@@ -1,8 +1,8 @@
-"""Descriptors of decoded frames by which knobs are named; all can be differentiated.
+"""Differentiable timbre descriptors of decoded frames, used to name knobs.
 
-Frames are magnitudes whose fundamental is known, since keys choose it, so partials need not be looked for. Brightness
-and the share of the fundamental and of the partials after it are as G. Peeters has them, "A large set of audio features
-for sound description" (Ircam, 2004): spectral centroid, and the tristimulus of Pollard and Jansson (Acustica 51, 1982).
+Frames are magnitudes with a known fundamental, so no partial search is needed. Brightness and the shares of the
+fundamental and the next partials follow G. Peeters, "A large set of audio features for sound description" (Ircam,
+2004): spectral centroid, and the tristimulus of Pollard and Jansson (Acustica 51, 1982).
 """
 
 from typing import NamedTuple
@@ -14,23 +14,23 @@ from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ...host.units import A4_HZ
 from ...train.families.partials.network import Bands
 
-REACH = 2.5  # bins: the main lobe of a Hann window, two to either side, and what a partial may be off
-SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
-ODD, EVEN = (3, 5, 7, 9), (2, 4, 6, 8)  # partials; the fundamental would cover the odd ones
+REACH = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
+SOFTEST = 1e-8  # of a frame's power, -80 dB: softer parts are masked
+ODD, EVEN = (3, 5, 7, 9), (2, 4, 6, 8)  # partials; the fundamental would mask the odd ones
 BODY = (2, 3, 4)  # the second tristimulus
 PRESENCE_HZ = 2000.0
 AIR_HZ = 5000.0
 
 
 class Descriptor(NamedTuple):
-    """A descriptor of timbre that a knob may be named for, and its unit."""
+    """A timbre descriptor and its unit."""
 
     name: str
     unit: str
 
 
 DESCRIPTORS = (
-    Descriptor("brightness", "octaves over 1 Hz"),  # of the centroid of magnitudes, as notes are measured
+    Descriptor("brightness", "octaves over 1 Hz"),  # spectral centroid of magnitudes, as in measures of notes
     Descriptor("noise", "dB to partials"),
     Descriptor("odd partials", "dB to even ones"),
     Descriptor("fundamental", "dB to all else"),
@@ -45,14 +45,14 @@ class Timbre:
     """Measures frames of one octave."""
 
     def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
-        """``octave`` is that in which frames of all pitch classes lie; 4 has middle C."""
+        """``octave`` is that of the frames; 4 contains middle C."""
         self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
         keys = torch.arange(12) + 12 * (octave + 1)
         fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)
         place = self._hertz / fundamental[:, None]
         number = place.round()
         near = (place - number).abs() <= REACH * sample_rate / frame_length / fundamental[:, None]
-        partial = torch.where(near, number, 0.0)  # [12, bins], 0: no partial's
+        partial = torch.where(near, number, 0.0)  # [12, bins], 0: no partial
 
         def of(*numbers: int) -> Tensor:
             return torch.isin(partial, torch.tensor(numbers, dtype=partial.dtype))
@@ -60,7 +60,7 @@ class Timbre:
         bands = [
             torch.ones_like(near),
             partial > 0,
-            (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are no noise of the note
+            (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are not noise of the note
             of(*ODD),
             of(*EVEN),
             of(1),
@@ -71,7 +71,7 @@ class Timbre:
         self._bands = torch.stack(bands, 2).float()  # [12, bins, bands]
 
     def __call__(self, frames: Tensor, classes: Tensor) -> Tensor:
-        """Return the descriptors of magnitudes [frames, bins] of pitch classes [frames]: [frames, DESCRIPTORS]."""
+        """Return descriptors, [frames, DESCRIPTORS], of magnitudes [frames, bins] and pitch classes [frames]."""
         order, power = classes.argsort(stable=True), frames.square()
         parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
         summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
@@ -80,7 +80,7 @@ class Timbre:
 
 
 def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
-    """Return the descriptors of frames of partials and noise at MIDI notes, [frames]: [frames, DESCRIPTORS]."""
+    """Return descriptors, [frames, DESCRIPTORS], of frames of partials and noise at MIDI notes, [frames]."""
     power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.inside(pitches)
     noise = frames[:, bands.harmonics :].square() @ bands.spread
     hertz, places = torch.arange(noise.shape[1]) / bands.a_hertz, bands.places(pitches) / bands.a_hertz
@@ -102,7 +102,7 @@ def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
 
 
 def _described(centroid: Tensor, summed: Tensor) -> Tensor:
-    """Return the descriptors of a centroid in Hz, [frames], and of powers as `Timbre` sums them, [frames, parts]."""
+    """Combine centroids in Hz, [frames], and powers as in `Timbre`, [frames, parts]."""
     whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
     least = SOFTEST * whole.clamp_min(1e-20)
 

@@ -1,4 +1,4 @@
-"""Turns knobs of a network and measures what that does to decoded frames."""
+"""Measures the effect of single knobs on decoded frames."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from .timbre import Timbre, of_partials
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-STEP = 0.25  # of a knob's span: what a hand turns, and far enough to be heard
-PLACES = 5  # of a knob from end to end, over which it is compared with what it moves
+STEP = 0.25  # of a knob's span: a typical turn, large enough to be audible
+PLACES = 5  # positions of a knob from end to end, for its correlation with descriptors
 
 
 @dataclass(frozen=True)
 class Ground(ABC):
-    """A network with the codes at which its knobs are turned.
+    """A network and codes to test its knobs at.
 
-    ``codes`` [codes, latents] are of frames; ``low`` and ``high`` [latents] are the ends of the knobs.
+    ``codes`` is [codes, latents]; ``low`` and ``high`` [latents] are the ends of the knobs.
     """
 
     network: Any
@@ -33,14 +33,14 @@ class Ground(ABC):
 
     @abstractmethod
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return the descriptors, [rows, descriptors], and levels of mel bands in dB, [rows, 64], of some rows' codes.
+        """Return descriptors, [rows, descriptors], and mel band levels in dB, [rows, 64], of some rows' codes.
 
-        Each row is decoded on a key of its own. All can be differentiated.
+        Each row has its own key. Differentiable.
         """
 
     @torch.no_grad()
     def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `sound` gives of a code for each row, [codes, latents]."""
+        """Return `sound` of one code per row, [codes, latents]."""
         parts = [
             self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
             for at in range(0, len(codes), ROWS)
@@ -51,13 +51,12 @@ class Ground(ABC):
 
 @dataclass(frozen=True)
 class ChromaGround(Ground):
-    """Codes that are each decoded on one of the pitch classes ``classes``, [codes]."""
+    """Codes decoded on pitch classes ``classes``, [codes]."""
 
     timbre: Timbre
     classes: Tensor
 
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """See `Ground.sound`."""
         classes = self.classes[rows]
         frames = self.network.decode(codes, torch.eye(12)[classes])
         return self.timbre(frames, classes), self.network.levels(frames)
@@ -65,19 +64,18 @@ class ChromaGround(Ground):
 
 @dataclass(frozen=True)
 class PitchedGround(Ground):
-    """Codes that are each decoded at one of the MIDI notes ``pitches``, [codes], to partials and noise."""
+    """Codes decoded at MIDI notes ``pitches``, [codes], to partials and noise."""
 
     pitches: Tensor
 
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """See `Ground.sound`."""
         pitches, bands = self.pitches[rows], self.network.bands
         frames = self.network.decode(codes, pitches)
         return of_partials(bands, frames, pitches), bands(frames, pitches)
 
 
 class Turnable(Protocol):
-    """Knobs that can be turned: the codes at which they are, their ends, and what codes sound like, as in `Ground`."""
+    """Codes, knob ends and decoding for `turned`, as in `Ground`."""
 
     @property
     def codes(self) -> Tensor: ...
@@ -89,7 +87,7 @@ class Turnable(Protocol):
 
 
 def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes after a step along ``way`` [latents], and which could make the whole step, or all: [codes]."""
+    """Return codes after a step along ``way`` [latents], and the mask of whole steps, all True if none is: [codes]."""
     after = ground.codes + way
     inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
     return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
@@ -97,16 +95,15 @@ def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Turned:
-    """The effects of single knobs, at many codes.
+    """Effects of single knobs over many codes.
 
     Args:
-        change_db: by how much levels of bands change where a knob is turned by a deviation, mean of bands and codes:
-            [latents].
-        rise: how much descriptors rise by a step up, the mean: [latents, descriptors].
-        share: in what part of steps, up and down, a descriptor goes the knob's way: [latents, descriptors].
-        correlation: Pearson's, of a knob that stands anywhere and a descriptor: [latents, descriptors].
-        ends: what descriptors are with a knob at its low and its high end, the mean: [2, latents, descriptors].
-        spread: deviations of descriptors over the codes as they are, [descriptors].
+        change_db: mean level change of bands per deviation of the knob: [latents].
+        rise: mean rise of descriptors per step up: [latents, descriptors].
+        share: share of steps that move a descriptor in the knob's direction: [latents, descriptors].
+        correlation: Pearson's, of knob positions and descriptors: [latents, descriptors].
+        ends: mean descriptors at a knob's low and high end: [2, latents, descriptors].
+        spread: deviations of descriptors over the unchanged codes, [descriptors].
     """
 
     change_db: Double
@@ -118,13 +115,13 @@ class Turned:
 
     @property
     def score(self) -> Double:
-        """Return how far steps move descriptors, in deviations of the codes' own: [latents, descriptors]."""
+        """In deviations over the codes: [latents, descriptors]."""
         score: Double = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
         return score
 
 
 def turned(ground: Turnable) -> Turned:
-    """Turn each knob by itself, at each code a step up and a step down where its span has room, and over its span."""
+    """Move each knob alone: a step up and down from each code where its span has room, and over its span."""
     rest, levels = ground.heard(ground.codes)
     deviation = ground.codes.std(0, correction=0)
     rows = []
@@ -146,7 +143,7 @@ def turned(ground: Turnable) -> Turned:
 
 
 def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
-    """Return the correlations, [descriptors], of a knob that goes over its span, and its ends, [2, descriptors]."""
+    """Return correlations with descriptors over a knob's span, [descriptors], and its ends, [2, descriptors]."""
     places = torch.linspace(0, 1, PLACES)
     heard = []
     for place in places:
@@ -162,9 +159,9 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
 
 
 def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
-    """Return in what part of steps along ``way`` [latents], there and back, a descriptor rises there and falls back.
+    """Return the share of steps along ``way`` [latents], up and down, that move a descriptor in the same direction.
 
-    Where a span ends the code stays, as where it is played. Steps along a single latent count where its span has room.
+    Codes are clamped to the spans, as in playing. Steps along a single latent count only where its span has room.
     """
     single = int((way != 0).sum()) == 1
     rest, right = ground.heard(ground.codes)[0][:, descriptor], []

@@ -1,1 +1,1 @@
-"""Measures for reports and studies: frames against frames, keys, codes, and how alike sets of sounds are."""
+"""Measures for reports and studies: frame distances, pitch control, latent codes, and likeness of sounds."""

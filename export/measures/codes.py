@@ -1,4 +1,4 @@
-"""Compares the distribution of codes with the normal one that they are drawn from when a model is played."""
+"""Compares the distribution of latent codes with the normal distribution that playing samples from."""
 
 import math
 from dataclasses import dataclass
@@ -17,16 +17,18 @@ Ints = npt.NDArray[np.int64]
 
 REPLICATES = 400  # of the bootstrap: ends of a 95 % interval to a tenth of its width
 INTERVAL = (2.5, 97.5)  # percentiles
-LEVELS = 20  # groups of windows by level: in one of them codes differ little in how far they lie apart
-PAIRED_CODES = 2048  # of which all distances are taken
-NORMAL_CODES = 1024  # drawn from the normal distribution, to measure distances from
-TRIALS = 100  # normal samples that show what chance makes of distances
+LEVELS = 20  # level groups of windows: within one, deviations of codes differ little
+PAIRED_CODES = 2048  # for pairwise distances
+NORMAL_CODES = 1024  # normal samples, to measure distances from
+TRIALS = 100  # of normal samples, for the distances expected by chance
 
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal distribution of codes that are drawn: ``mean`` [latents], ``factor`` [latents, latents] times its
-    transpose the covariance. ``prior``: whether training led codes there, or it was fitted to them afterwards."""
+    """A normal distribution of codes: ``mean`` [latents], and covariance F Fᵀ with ``factor`` F [latents, latents].
+
+    ``prior``: whether training imposed it, or it was fitted to the codes afterwards.
+    """
 
     mean: Double
     factor: Double
@@ -34,52 +36,51 @@ class Normal:
 
     @property
     def deviation(self) -> Double:
-        """Return the standard deviation of each latent, [latents]."""
+        """Standard deviations, [latents]."""
         deviation: Double = np.sqrt(np.square(self.factor).sum(1))
         return deviation
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
-        """Random codes, [count, latents]."""
+        """Draw codes, [count, latents]."""
         return (self.mean + rng.standard_normal((count, len(self.mean))) @ self.factor.T).astype(np.float32)
 
     def standardised(self, codes: Array) -> Double:
-        """Codes as multiples of each latent's deviation from its mean, [codes, latents]."""
+        """Return z-scores of codes, [codes, latents]."""
         apart: Double = (codes - self.mean) / np.maximum(self.deviation, DEAD)
         return apart
 
 
 def prior(latents: int, deviation: float) -> Normal:
-    """Independent latents of mean 0."""
+    """Return independent latents of mean 0."""
     return Normal(np.zeros(latents), deviation * np.eye(latents), prior=True)
 
 
 def fitted(codes: Array) -> Normal:
-    """Return the normal distribution of the same mean and covariance as codes [codes, latents]."""
+    """Fit a normal distribution to codes, [codes, latents]."""
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
     return Normal(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
 
 
 def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Generator) -> dict[str, Any]:
-    """Return where codes lie and how far their distribution is from ``normal``, with 95 % intervals.
+    """Return statistics of codes and their distance to ``normal``, with 95 % intervals.
 
-    Windows of a clip resemble each other, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997,
-    section 3.8), and distances take the place of tests, which count every window for new. Each latent's is that of
-    Kolmogorov and Smirnov, the largest difference of two cumulated distributions. All latents jointly have the
-    energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y drawn, both in
-    deviations of ``normal``; it is 0 for equal distributions only and never above 1. ``by_chance`` is what both are, on
-    average, for as many codes as there are clips, truly drawn from a normal distribution: nearer cannot be asked for
-    where all windows of a clip have one code.
+    Windows of a clip are correlated, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997, section
+    3.8), and distances replace tests, which treat windows as independent. Each latent has the Kolmogorov-Smirnov
+    distance, the largest difference of two cumulative distributions. All latents jointly have the energy coefficient
+    (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a sample, both in deviations of
+    ``normal``; it is 0 only for equal distributions, and at most 1. ``by_chance`` holds both distances, on average, for
+    normal samples with one code per clip: the least to expect if all windows of a clip share one code.
 
     Args:
         codes: [codes, latents].
-        clips: which clip each comes from, [codes].
-        normal: what to compare with.
+        clips: clip index of each code, [codes].
+        normal: the distribution to compare with.
         rng: draws replicates and normal codes.
     """
     _, which = np.unique(clips, return_inverse=True)
     count = int(which.max()) + 1
     drawn = rng.multinomial(count, np.full(count, 1 / count), REPLICATES)
-    times = np.concatenate([np.ones((1, count)), drawn])  # how often each clip counts: first as it is
+    times = np.concatenate([np.ones((1, count)), drawn])  # weight of each clip; the first row is the original
     mean, deviation, correlation = _moments(codes.astype(np.float64), which, times)
     apart = normal.standardised(codes)
     steps = np.stack([_kolmogorov_smirnov(x, which, times) for x in apart.T], 1)
@@ -105,11 +106,10 @@ def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Gener
 
 
 def as_loud(codes: Array, levels: Array, wanted: Array) -> Double:
-    """Deviations of codes if their windows had the levels of others, [latents].
+    """Return the deviations of codes, reweighted to the levels of other windows, [latents].
 
-    Codes of loud windows lie further apart than those of soft ones, so windows of other levels have other deviations,
-    whatever an encoder has learnt. Each of `LEVELS` equally large groups of windows, by level, counts as many times as
-    it has windows among the others.
+    Codes of loud windows vary more than those of soft ones, for any encoder. Each of `LEVELS` equal groups of windows
+    by level is weighted by its number of other windows.
 
     Args:
         codes: [windows, latents].
@@ -130,7 +130,7 @@ def _interval(values: Double) -> dict[str, float]:
 
 
 def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
-    """Means and deviations [replicates, latents], and the largest correlation of two latents [replicates]."""
+    """Return means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)
@@ -146,7 +146,7 @@ def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double,
 
 
 def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
-    """Distances of values [codes] from the standard normal distribution, [replicates]."""
+    """Return distances of values, [codes], to the standard normal distribution, [replicates]."""
     order = np.argsort(values)
     weights = times[:, which[order]]
     above = np.cumsum(weights, 1)
@@ -159,7 +159,7 @@ def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
 
 
 def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
-    """Energy coefficients of codes and normal ones, both standardised, [replicates]."""
+    """Return energy coefficients of codes and normal samples, both standardized, [replicates]."""
     member = np.eye(times.shape[1])[which]
     total = times @ member.sum(0)
     between = times @ (member.T @ cdist(apart, others).mean(1)) / total
@@ -170,7 +170,6 @@ def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double
 
 
 def _by_chance(count: int, latents: int, rng: np.random.Generator) -> dict[str, float]:
-    """Mean distances of samples of ``count`` codes, truly normal."""
     each, once = np.arange(count), np.ones((1, count))
     others = rng.standard_normal((NORMAL_CODES, latents))
     steps, energies = [], []

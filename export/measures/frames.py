@@ -1,4 +1,4 @@
-"""Measures how far decoded frames lie from those that were asked for, and how a network fills its latents."""
+"""Reconstruction error of decoded frames, and statistics of a network's latents."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,25 +10,24 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-PERFECT_DB = -120.0  # of spectral convergence: nearer than float32 can tell
-LOWEST_DB = -80.0  # under the frame's maximum, where log spectra end: what is below cannot be heard
-SPAN = (1.0, 99.0)  # percentiles: a knob's whole way sounds like the corpus, stray codes left out
-DEAD = 1e-3  # standard deviation under which a latent says nothing
-COLLAPSED_NATS = 0.01  # divergence under which a latent of a variational network says nothing: its noise covers it
+PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
+LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
+SPAN = (1.0, 99.0)  # percentiles: a knob's range stays within the corpus, without outliers
+DEAD = 1e-3  # standard deviation below which a latent carries no information
+COLLAPSED_NATS = 0.01  # divergence below which a variational latent carries no information: noise masks it
 
 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
-    """The distances between frames, each over all frames (``value``) and as mean and deviation of the clips' own.
+    """Return distances between frames, each over all frames (``value``), and as mean and deviation over clips.
 
     ``mean_square`` is the publication's measure (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
-    energy of the difference against the energy asked for; ``log_spectral_distance_db`` the root mean square over bins
-    of the difference in dB, a mean over frames; ``relative_error`` the squared error against that of answering every
-    frame with ``means``.
+    energy of the difference over the target's; ``log_spectral_distance_db`` the root mean square over bins of the
+    difference in dB, averaged over frames; ``relative_error`` the squared error over that of ``means``.
 
     Args:
-        asked, decoded: magnitudes, asked ones of maximum 1, [frames, bins].
-        clips: which clip each frame comes from, [frames].
-        means: the mean training spectrum of each frame's pitch class, [frames, bins].
+        asked, decoded: magnitudes, [frames, bins]; ``asked`` has maximum 1.
+        clips: clip index of each frame, [frames].
+        means: mean training spectrum of each frame's pitch class, [frames, bins].
     """
     squares = np.square(asked - decoded, dtype=np.float64).sum(1)
     energy = np.square(asked, dtype=np.float64).sum(1)
@@ -46,12 +45,12 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
 def pooled(
     above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
 ) -> dict[str, float]:
-    """Return the ratio of two sums over frames, over all (``value``), and mean and deviation of the clips' own.
+    """Return the ratio of two sums over all frames (``value``), and its mean and deviation over clips.
 
     Args:
-        above, below: what is summed, [frames].
-        clips: which clip each frame comes from, [frames].
-        unit: what ratios are given in.
+        above, below: the summands, [frames].
+        clips: clip index of each frame, [frames].
+        unit: converts ratios.
     """
     _, which = np.unique(clips, return_inverse=True)
     each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
@@ -60,13 +59,13 @@ def pooled(
 
 
 def decibels(ratio: Double) -> Double:
-    """Return a ratio of energies in dB, `PERFECT_DB` where it is next to nothing."""
+    """Return a ratio of energies in dB, at least `PERFECT_DB`."""
     level: Double = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
     return level
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
-    """Return the mean spectrum of each pitch class, [12, bins]; that of all frames for a class that has none."""
+    """Return the mean spectrum of each pitch class, [12, bins]; of all frames for an empty class."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
@@ -74,7 +73,7 @@ def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
 
 
 def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
-    """Return what each latent spans over the training set, and how latents hang together.
+    """Return each latent's range over the training set, and the correlations.
 
     Args:
         latents: codes of training frames, [frames, latents].
@@ -105,7 +104,7 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
 
 
 def correlations(latents: Array) -> Double:
-    """Pearson's correlation of every two latents, [latents, latents]; 0 with one that is dead."""
+    """Return Pearson's correlations of latents, [latents, latents]; 0 for dead ones."""
     centred = latents - latents.mean(0, dtype=np.float64)
     deviation = centred.std(0)
     scaled = np.where(deviation < DEAD, 0.0, centred / np.maximum(deviation, DEAD))

@@ -1,4 +1,4 @@
-"""Windows drawn from a corpus for a report, and what a network of grains makes of them."""
+"""Samples windows of a corpus for reports, and encodes and decodes them with a grain network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,15 +18,15 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Part = Literal["train", "val", "test", "held_out"]  # held_out: the ends of training clips
 
-ROWS = 2048  # at once through a network
-KEPT = 0.15  # of the bins: what the post left of them
+ROWS = 2048  # per network call
+KEPT = 0.15  # of the bins, as in the post
 
 
 @dataclass(frozen=True)
 class GrainSample:
-    """Windows of a part of the corpus, [windows, frame_length], and the clip that each comes from, [windows].
+    """Windows of a part of the corpus, [windows, frame_length], and their clip indices, [windows].
 
-    ``found`` windows of it sound; these were drawn from them.
+    ``found``: number of sounding windows in the part, before sampling.
     """
 
     part: Part
@@ -39,7 +39,7 @@ class GrainSample:
 
 
 def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
-    """Draw at most ``count`` windows of a part, in their order; return None where none sounds."""
+    """Sample at most ``count`` windows of a part, in order; None if none sounds."""
     found = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(found):
         return None
@@ -48,7 +48,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
-    """Sound of a part, ``seconds`` of it or what there is, whole clips spread over it end to end: [samples]."""
+    """Return up to ``seconds`` of a part's sound: evenly spaced whole clips, concatenated, [samples]."""
     sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
@@ -59,21 +59,21 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:
-    """Windows of a sound, ``hop`` samples apart, [windows, length]; its end is filled with silence if it is short."""
+    """Split a sound into windows ``hop`` samples apart, [windows, length]; short sounds are zero-padded."""
     padded = np.pad(sound, (0, max(0, length - len(sound))))
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
 
 
 @torch.no_grad()
 def encode(network: GrainAutoencoder, samples: Array) -> Array:
-    """Latents of windows: [windows, latents]."""
+    """Return latents of windows, [windows, latents]."""
     parts = [network.encode(torch.from_numpy(samples[i : i + ROWS])).numpy() for i in range(0, len(samples), ROWS)]
     return np.concatenate(parts)
 
 
 @torch.no_grad()
 def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Samples of latents, unwindowed: [grains, frame_length]. Noise is drawn anew for each."""
+    """Decode latents into unwindowed samples, [grains, frame_length], with new noise for each."""
     parts = [
         grains(network.decode(torch.from_numpy(latents[i : i + ROWS])).numpy(), recipe, rng)
         for i in range(0, len(latents), ROWS)
@@ -82,7 +82,7 @@ def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: 
 
 
 def filtered(sounds: Array) -> Array:
-    """Grains without the upper 85 % of their bins, as the post filtered its own: [grains, frame_length]."""
+    """Remove the upper 85 % of the grains' bins, as in the post: [grains, frame_length]."""
     spectra = np.fft.rfft(sounds)
     spectra[:, round(KEPT * spectra.shape[1]) :] = 0
     return np.fft.irfft(spectra, sounds.shape[1]).astype(np.float32)

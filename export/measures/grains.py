@@ -1,4 +1,4 @@
-"""Measures how far grains lie from those that were asked for: as waveforms, by band, and as a texture."""
+"""Distances between grains: of waveforms, by frequency band, and as textures."""
 
 import itertools
 from typing import Any
@@ -13,22 +13,22 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-EDGES_HZ = (0.0, 500.0, 1000.0, 3000.0, 6000.0)  # of the bands; the last reaches the highest frequency
-ABOVE_HZ = 3000.0  # and a row for all above: where the post's noise lay bare
+EDGES_HZ = (0.0, 500.0, 1000.0, 3000.0, 6000.0)  # of the bands; the last extends to Nyquist
+ABOVE_HZ = 3000.0  # one more row for all above: the range where the post's noise was audible
 PIECE_HZ = 100.0  # of a band: as fine as spectra of a clip are compared, so that chance averages out
-QUIETEST = 1e-10  # power of a sample, -100 dB: below the noise of 16 bits
-LEAST_DB = -40.0  # of what is added: what it is added to covers less
-FEWEST_BINS = 2048  # samples that a window is filled up to: its narrowest mel band then holds a bin
+QUIETEST = 1e-10  # power per sample, -100 dB: below 16-bit noise
+LEAST_DB = -40.0  # of added sound: less is masked
+FEWEST_BINS = 2048  # samples that a window is zero-padded to: its narrowest mel band then holds a bin
 
 
 def powers(sounds: Array) -> Double:
-    """Spectra of Hann windows of grains: white noise of power 1 has a mean of 1 in each bin.
+    """Return power spectra of Hann-windowed grains: white noise of power 1 has mean 1 in each bin.
 
     Args:
         sounds: [grains, frame_length].
 
     Returns:
-        [grains, bins], of a transform of the length `transform_length` of frame_length.
+        [grains, bins], from a transform of `transform_length` of frame_length.
     """
     length = sounds.shape[1]
     window = np.hanning(length + 1)[:-1]
@@ -38,27 +38,26 @@ def powers(sounds: Array) -> Double:
 
 
 def transform_length(length: int) -> int:
-    """Return the power of two that is not below a window's length, at least `FEWEST_BINS`."""
+    """Return the next power of two, at least `FEWEST_BINS`."""
     return max(FEWEST_BINS, 1 << (length - 1).bit_length())
 
 
 def log_mel(sounds: Array, sample_rate: int) -> Double:
-    """Levels of 40 mel bands of grains, in dB against the power of full scale a sample, -100 or more: [grains, 40]."""
+    """Return levels of 40 mel bands in dB re full-scale power per sample, -100 or more: [grains, 40]."""
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
-    """Return the distances between grains, each over all (``value``) and as mean and deviation of the clips' own.
+    """Return distances between grains, each over all (``value``), and as mean and deviation over clips.
 
-    ``sample_mean_square`` compares waveforms, and ``sample_error_db`` is it against the energy asked for: 0 dB is what
-    silence has, 3 dB what other noise of the same level has, so that both say nothing of networks that decode a filter
-    for noise. ``spectral_convergence_db`` compares magnitudes of Hann windows, the energy of the difference against the
-    energy asked for; ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, a mean over
-    grains.
+    ``sample_mean_square`` compares waveforms. ``sample_error_db`` is its ratio to the target's energy: 0 dB for
+    silence, 3 dB for other noise of equal level, so neither applies to networks that decode a noise filter.
+    ``spectral_convergence_db`` compares Hann-windowed magnitudes: energy of the difference over the target's.
+    ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
 
     Args:
         asked, given: samples, [grains, frame_length].
-        clips: which clip each grain comes from, [grains].
+        clips: clip index of each grain, [grains].
         sample_rate: in Hz.
     """
     squares = np.square(asked - given, dtype=np.float64).sum(1)
@@ -74,20 +73,19 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
 
 
 def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
-    """Return what grains have more, or less, than those asked for, by band, the last one all above 3 kHz.
+    """Return the excess and loss of grains against their targets by band; the last is all above 3 kHz.
 
-    Mean spectra of each clip are compared, which is fair to waveforms and to noise alike. ``level_db`` is the power
-    given against the power asked for. ``excess_db`` is what is added: in pieces of 100 Hz, the power given beyond that
-    asked for, summed over the band, against the power asked for in the band; -40 or more. ``noise_db`` is the power
-    given that is no filtered copy of the waveform asked for (1 - coherence, over the windows of a clip), against the
-    power asked for, -40 or more; None where the network does not follow waveforms. Each is the mean and the deviation
-    of the clips' values.
+    Compares mean spectra per clip, which suits waveforms and noise alike. ``level_db``: output power over target power.
+    ``excess_db``: added power, from output beyond target in pieces of 100 Hz, over the band's target power; -40 or
+    more. ``noise_db``: output power incoherent with the target waveform (1 - coherence, over the windows of a clip),
+    over target power, -40 or more; None if the network does not follow waveforms. Each is mean and deviation over
+    clips.
 
     Args:
         asked, given: samples, [grains, frame_length].
-        clips: which clip each grain comes from, [grains].
+        clips: clip index of each grain, [grains].
         sample_rate: in Hz.
-        same_waveform: whether the network is meant to give the waveform itself.
+        same_waveform: whether the network reconstructs waveforms.
     """
     window = np.hanning(asked.shape[1] + 1)[:-1]
     scale = 1 / np.square(window).sum()
@@ -121,7 +119,7 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
 
 
 def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
-    """Sums of spectra [..., bins] over pieces of 100 Hz, [..., pieces]."""
+    """Sum spectra [..., bins] in pieces of 100 Hz, [..., pieces]."""
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
     sums: Double = np.add.reduceat(spectra, starts, axis=-1)
     return sums

@@ -1,4 +1,4 @@
-"""Measures whether keys are obeyed: what a decoder sounds when it is asked for a pitch class."""
+"""Pitch accuracy of a chroma decoder: tests whether the output has the requested pitch class."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from .sample import Array, Ints, decode
 
 Float = npt.NDArray[np.float64]
 
-RARE = 0.01  # of the training frames: a pitch class heard less was not trained
-SECONDS = 0.9  # of each note listened to: noise phase needs some time to show a steady spectrum
-SILENT = -1  # the pitch class of a frame in which nothing sounds between A0 and C8
+RARE = 0.01  # of the training frames: rarer pitch classes count as untrained
+SECONDS = 0.9  # of each test note: noise phase needs time for a steady spectrum
+SILENT = -1  # pitch class of a frame without sound between A0 and C8
 
 
 def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
-    """Pitch classes that can be asked for: those heard in training; all, where frames were moved to several keys."""
+    """Return the trained pitch classes; all, if frames were transposed to several keys."""
     if folded and settings.views > 1:
         return list(range(12))
     counts = np.bincount(pitch_classes, minlength=12)
@@ -31,8 +31,8 @@ def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -
 def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
     """Return about ``points`` codes that fill a box: [points, latents].
 
-    Up to three latents a regular mesh, the last latent running fastest (Colonel & Keene 2020, section V-A); above,
-    where nearly all of a coarse mesh would lie on the boundary, uniform points.
+    Up to three latents, a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A); above, uniform random
+    points, since a coarse mesh would lie almost entirely on the boundary.
     """
     n = len(low)
     if n > 3:
@@ -43,16 +43,16 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
-    """Return the strongest pitch class of each code decoded on ``asked``, `SILENT` where there is none: [codes]."""
+    """Return the strongest pitch class of each code decoded at ``asked``, `SILENT` if none: [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
-    """Return how often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
+    """Return the share of correct strongest pitch classes, by class and overall; None for untested classes.
 
     Args:
-        answers: what `strongest` gave for each asked pitch class.
+        answers: results of `strongest` by requested pitch class.
     """
     shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
     return {
@@ -64,10 +64,10 @@ def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
 def sounding(
     network: ChromaAutoencoder, latents: Array, asked: list[int], settings: ChromaFrames, folded: bool
 ) -> dict[str, Any]:
-    """Return how often the note that sounds has the asked pitch class, and the octave too (None where none is asked).
+    """Return the share of notes with the right pitch class, and with the right octave (None without one).
 
-    Every code is decoded on every asked class and held with noise phase, which leaves a frame its own pitch: the
-    coherent voice would put harmonics that are nearly right where they belong.
+    Each code is decoded in each class and held with noise phase, which keeps a frame's own pitch: the coherent voice
+    would correct harmonics that are slightly out of tune.
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0
@@ -82,7 +82,7 @@ def sounding(
 
 
 def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
-    """Return a frame that sounds for `SECONDS`, without its edges: [samples]."""
+    """Sustain a frame for `SECONDS`, without the edges: [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop
     spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)

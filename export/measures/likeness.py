@@ -1,4 +1,4 @@
-"""Likeness of two sets of sounds: could what a model makes be of the recordings?"""
+"""Mel-band levels for the likeness of two sets of sounds."""
 
 import functools
 
@@ -10,19 +10,19 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 MEL_BANDS = 40
-QUIETEST = 1e-6  # of the power of the maximum: what is 60 dB below is covered by it, and no matter of likeness
+QUIETEST = 1e-6  # of the maximum's power: 60 dB below is masked, and irrelevant for likeness
 
 
 @functools.cache
 def mel(sample_rate: int, n_fft: int) -> Double:
-    """Weights of bins in mel bands, [bins, bands], each band's sum 1."""
+    """Mel filter bank, [bins, bands], each band of sum 1."""
     weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
     shares: Double = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
     return shares
 
 
 def mel_levels(spectra: Array, sample_rate: int) -> Double:
-    """Levels of 40 mel bands in dB under a frame's maximum, -60 or more: [frames, 40].
+    """Return levels of 40 mel bands in dB below a frame's maximum, -60 or more: [frames, 40].
 
     Args:
         spectra: magnitudes, [frames, bins].

@@ -1,4 +1,4 @@
-"""Measures recordings, as far as it decides what an instrument can keep of them."""
+"""Measures recordings for the choice of an instrument: event length, pitched share and median note."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ Array = npt.NDArray[np.float32]
 
 LOOKED_AT_SECONDS = 600.0  # of the training clips: more would not change a mean
 STEP_SECONDS = 0.01
-LOUD_DB = 20.0  # below a clip's loudest moment: what is heard of a sound before the next begins
-RISE_DB, RISE_STEPS = 6.0, 5  # within 50 ms: a beginning, as a drum and a syllable have it
-APART_STEPS = 10  # between two beginnings
+LOUD_DB = 20.0  # below a clip's loudest moment: the audible part of a sound before the next onset
+RISE_DB, RISE_STEPS = 6.0, 5  # within 50 ms: an onset, as of a drum or a syllable
+APART_STEPS = 10  # between two onsets
 
 
 def recordings(corpus: Corpus) -> dict[str, Any]:
-    """Figures of the training clips.
+    """Measure the training clips.
 
-    ``event_seconds``: how long what begins stays loud, a mean over all beginnings; drums and words have 0.05 to 0.4 s,
-    notes of an orchestra 0.6 s and more. ``pitched``: the share of the sound that has a pitch. ``note``: the median of
-    these pitches as a MIDI note, None where there are none.
+    ``event_seconds``: mean time that a sound stays loud after its onset; 0.05 to 0.4 s for drums and words, 0.6 s and
+    more for orchestral notes. ``pitched``: the share of pitched sound. ``note``: the median MIDI pitch, None without
+    any.
     """
     clips = corpus.clips("train")
     few = clips[:: max(1, round(corpus.seconds("train") / LOOKED_AT_SECONDS))]
@@ -38,11 +38,10 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
 
 
 def _events(samples: Array, rate: int) -> tuple[float, int]:
-    """Return for how many seconds a clip is loud, and how many sounds begin in it, at least one."""
     step = round(STEP_SECONDS * rate)
     steps = samples[: len(samples) // step * step].reshape(-1, step)
     power = np.convolve(np.square(steps, dtype=np.float64).mean(1), np.ones(3) / 3, "same")
-    level = np.pad(10 * np.log10(power + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)  # silence before it
+    level = np.pad(10 * np.log10(power + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)  # silence before the clip
     loud = level > level.max() - LOUD_DB
     rises = np.flatnonzero(loud[RISE_STEPS:] & (level[RISE_STEPS:] > level[:-RISE_STEPS] + RISE_DB))
     begun = np.sum(np.diff(rises, prepend=-APART_STEPS - 1) > APART_STEPS)

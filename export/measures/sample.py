@@ -1,4 +1,4 @@
-"""Frames drawn from a split, and what a network makes of them."""
+"""Samples frames of a split, and encodes, decodes and resynthesizes them with a network."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from ...train.families.chroma.recipe import ChromaFrames
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-OVERLAP = 4  # frames of a sound that is made again: at 75 % the squares of Hann windows add up to 1.5
-FLOOR = 1e-3  # of a frame's maximum, -60 dB: changes of what is quieter are no more than it
-ROWS = 1024  # at once through a network: 8 MB a layer, and large enough for its matrices
+OVERLAP = 4  # frames overlapping in a resynthesized sound: at 75 % overlap, squared Hann windows sum to 1.5
+FLOOR = 1e-3  # of a frame's maximum, -60 dB: limits the change of quieter magnitudes
+ROWS = 1024  # per network call: 8 MB per layer, and large enough for efficient matrix products
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and where they were cut.
+    """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and their origins.
 
-    ``found`` frames of the split sound; these were drawn from them.
+    ``found``: number of sounding frames in the split, before sampling.
     """
 
     split: Split
@@ -38,7 +38,7 @@ class Sample:
 
     @property
     def clips(self) -> Ints:
-        """Return which clip each frame comes from, numbered from 0: [frames]."""
+        """Clip index of each frame, from 0: [frames]."""
         names = [source.clip.name for source in self.sources]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -46,9 +46,9 @@ class Sample:
 def draw(
     corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
 ) -> Sample | None:
-    """Draw at most ``count`` frames of a split, in their order; return None where none sounds.
+    """Sample at most ``count`` frames of a split, in order; None if none sounds.
 
-    With ``folded`` each is moved to its own key in ``settings.fold``, else left where it is.
+    With ``folded``, each is transposed to its key in octave ``settings.fold``.
     """
     found = list(sources(corpus, split, settings, tonal=folded))
     if not found:
@@ -59,7 +59,6 @@ def draw(
 def cut(
     corpus: Corpus, split: Split, found: list[FrameOrigin], settings: ChromaFrames, folded: bool, total: int
 ) -> Sample:
-    """Return the sample that consists of these frames."""
     if folded:
         keys = np.array([round(source.note) % 12 for source in found], np.int64)
         return Sample(split, total, found, on_keys(corpus, found, keys, settings), keys)
@@ -69,23 +68,23 @@ def cut(
 
 
 def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:
-    """Frames moved to keys of ``settings.fold``, one pitch class a frame: [frames, bins]."""
+    """Transpose frames to keys in octave ``settings.fold``, one pitch class per frame: [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
     return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
 
 
 def chosen(length: int, count: int, rng: np.random.Generator) -> Ints:
-    """Draw at most ``count`` of ``length`` places, each once, in ascending order.
+    """Draw at most ``count`` of ``length`` indices without replacement, in ascending order.
 
-    Evenly spaced ones could fall on the same moment of every clip, where clips are of one length.
+    Evenly spaced ones could hit the same moment of every clip, if clips have equal length.
     """
     return np.sort(rng.permutation(length)[:count])
 
 
 @torch.no_grad()
 def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
-    """Latents of frames: [frames, latents]."""
+    """Return latents of frames, [frames, latents]."""
     one_hot = np.eye(12, dtype=np.float32)[pitch_classes]
     parts = [
         network.encode(torch.from_numpy(spectra[i : i + ROWS]), torch.from_numpy(one_hot[i : i + ROWS])).numpy()
@@ -96,7 +95,7 @@ def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> A
 
 @torch.no_grad()
 def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
-    """Frames of latents, all on one pitch class or each on its own: [frames, bins]."""
+    """Decode latents, all in one pitch class or each in its own: [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
     parts = [
         network.decode(torch.from_numpy(latents[i : i + ROWS]), torch.from_numpy(one_hot[i : i + ROWS])).numpy()
@@ -108,10 +107,10 @@ def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int
 def resynthesised(
     corpus: Corpus, clip: Clip, network: ChromaAutoencoder, settings: ChromaFrames, folded: bool, seconds: float
 ) -> tuple[Array, Array]:
-    """Return the beginning of a clip, and what the network makes of it: two of [samples].
+    """Return the beginning of a clip, and its resynthesis by the network: [samples] both.
 
-    Its frames are changed as encoding and decoding change them: each magnitude by as much, with ``folded`` as it is in
-    the octave where they were trained. Then what has no pitch is silent, for it was not trained.
+    The network's gain of each magnitude is applied to the clip's spectra; with ``folded``, the gain in the octave of
+    training. Unpitched frames are then silent, since they were not trained.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]

@@ -1,4 +1,4 @@
-"""Measures of sound that was continued: whether it strikes as its recording does, how loud it is, what frames add."""
+"""Measures of continued sound: onset accuracy, level, and clicks between frames."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,19 +9,19 @@ from ...train.metrics.rhythm import f_measure
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra, and how many hops one has
-WITHIN_SECONDS = 0.03  # of an onset: nearer than two hits of a fast roll
-SHARPEST = 0.1  # of the largest rise: a smaller one is no onset
-COMPRESSED = 100.0  # of magnitudes, before their logarithm: what lies 40 dB under the loudest counts little
-HIGH_HZ = 10_000.0  # above which there is little but attacks, and clicks where frames meet
+ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra; window length in hops
+WITHIN_SECONDS = 0.03  # of an onset: closer than two hits of a fast roll
+SHARPEST = 0.1  # of the largest rise: smaller ones are no onsets
+COMPRESSED = 100.0  # scales magnitudes before the logarithm: levels 40 dB below the loudest count little
+HIGH_HZ = 10_000.0  # above it are mostly attacks, and clicks between frames
 LEAST = 1e-12
 
 
 def onsets(sound: Array, rate: int) -> Double:
-    """Return the seconds at which a sound [samples] strikes: where its spectrum rises most, within `WITHIN_SECONDS`.
+    """Return the onset times of a sound [samples] in seconds: peaks of spectral flux within `WITHIN_SECONDS`.
 
-    The rise is the sum over bins of how much the logarithm of each magnitude grows (spectral flux: Bello et al., "A
-    tutorial on onset detection in music signals", IEEE TSAP 13:5, 2005).
+    The flux is the sum over bins of the rise of log magnitudes (Bello et al., "A tutorial on onset detection in music
+    signals", IEEE TSAP 13:5, 2005).
     """
     hop = max(1, round(ONSET_HOP_SECONDS * rate))
     length = ONSET_WINDOW * hop
@@ -33,20 +33,20 @@ def onsets(sound: Array, rate: int) -> Double:
     reach = round(WITHIN_SECONDS / ONSET_HOP_SECONDS)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
     found = np.flatnonzero((rise >= around) & (rise > SHARPEST * max(float(rise.max()), LEAST)))
-    # The piece after a rise has its middle half a window on, and the first piece lies a window before the sound.
+    # The window after a rise is centered half a window later, and the first window is one window before the sound.
     times: Double = ((found + 1) * hop - length / 2) / rate
     return times
 
 
 def onset_measure(asked: Array, given: Array, rate: int) -> float:
-    """Return the F-measure of onsets of a sound against those of another, each of which counts once; 1 where all do."""
+    """Return the F-measure of two sounds' onsets, each matched once; 1 if all match."""
     return f_measure(onsets(asked, rate), onsets(given, rate))
 
 
 def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:
-    """Return how much louder a sound is above 10 kHz where frames meet than inside of them, in dB.
+    """Return the level above 10 kHz at frame boundaries relative to inside frames, in dB.
 
-    Frames meet in the ``overlap`` samples before each multiple of ``hop``, and as near to it as a click is long.
+    Boundaries are the ``overlap`` samples before each multiple of ``hop``, plus the length of a click around them.
     """
     spectrum = np.fft.rfft(sound.astype(np.float64))
     spectrum[np.fft.rfftfreq(len(sound), 1 / rate) < HIGH_HZ] = 0
@@ -58,5 +58,5 @@ def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:
 
 
 def rms_db(sound: Array) -> float:
-    """Return the level of a sound in dB of full scale, -120 at the least."""
+    """Return the RMS level in dBFS, -120 at least."""
     return 10 * float(np.log10(np.square(sound, dtype=np.float64).mean() + LEAST))

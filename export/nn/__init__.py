@@ -1,1 +1,1 @@
-"""Files for Max and Pd: TorchScript that nn~ plays, rebuilt from a model's ONNX file and proved."""
+"""nn~ export for Max and Pd: TorchScript rebuilt from a model's ONNX file, and checked against it."""

@@ -1,4 +1,4 @@
-"""Reads a file as nn~ does, in Python: what this refuses, nn~ refuses, or ends with Max or Pd."""
+"""nn~ emulator: loads and runs a TorchScript file as nn~ does; it refuses files that nn~ refuses or crashes on."""
 
 import re
 import warnings
@@ -12,22 +12,22 @@ import torch
 
 Array = npt.NDArray[np.float32]
 
-BOOL, INT, FLOAT, STRING = range(4)  # the types of attributes' values, as ``NAME_params`` numbers them
-NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # at the beginning of a word, as C++ reads it
+BOOL, INT, FLOAT, STRING = range(4)  # type numbers of attribute values in ``NAME_params``
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at the start of a word, as C++ parses it
 
 
 class Refused(Exception):
-    """Raised, with the reason, where nn~ would not play a file, or would end with it."""
+    """Raised, with the reason, where nn~ would refuse a file or crash."""
 
 
 class Backend:
-    """A file that is open in nn~."""
+    """A file opened in nn~."""
 
     def __init__(self, path: Path) -> None:
         """Load a file.
 
         Raises:
-            Refused: it is no TorchScript, or has no method to play.
+            Refused: not TorchScript, or without a playable method.
         """
         try:
             with quiet():
@@ -38,14 +38,14 @@ class Backend:
             raise Refused("it has no method with METHOD_params")
 
     def methods(self) -> list[str]:
-        """Return the methods that can play: those that it lists, or else all that have parameters."""
+        """Return the playable methods: the listed ones, else those with parameters."""
         if self._has("get_methods"):
             return [str(name) for name in self._module.get_methods()]
         names: list[str] = self._module._c._method_names()
         return [name for name in names if hasattr(self._module, f"{name}_params")]
 
     def attributes(self) -> list[str]:
-        """Return the attributes that messages can set: those that it lists, or else all that have parameters."""
+        """Return the attributes: the listed ones, else those with parameters."""
         if self._has("get_attributes"):
             return [str(name) for name in self._module.get_attributes()]
         names = {name for name, _ in (*self._module.named_buffers(), *self._module.named_parameters())}
@@ -55,7 +55,7 @@ class Backend:
         """Return a method's channels in, ratio in, channels out and ratio out.
 
         Raises:
-            Refused: it is no method to play, or its parameters are not four numbers.
+            Refused: not a playable method, or its parameters are not four numbers.
         """
         if method not in self.methods():
             raise Refused(f"it has no method {method!r}")
@@ -63,7 +63,7 @@ class Backend:
         return channels_in, ratio_in, channels_out, ratio_out
 
     def labels(self, method: str) -> tuple[list[str], list[str]]:
-        """Return the names of a method's inlets and outlets; those that nn~ gives where the file has none."""
+        """Return the names of a method's inlets and outlets, by default nn~'s own."""
         channels_in, _, channels_out, _ = self.params(method)
         found = []
         for way, count in (("input", channels_in), ("output", channels_out)):
@@ -73,10 +73,10 @@ class Backend:
         return found[0], found[1]
 
     def get(self, name: str) -> str:
-        """Return an attribute's values as nn~ prints them, with spaces between them.
+        """Return an attribute's values as nn~ prints them, separated by spaces.
 
         Raises:
-            Refused: there is no getter or there are no types, or they do not go with what is got.
+            Refused: no getter or no types, or values that do not match.
         """
         types = self._types(name)
         values = self._call(f"get_{name}")
@@ -85,10 +85,10 @@ class Backend:
         return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
 
     def set(self, name: str, *words: str) -> None:
-        """Set an attribute from a message's words.
+        """Set an attribute from the words of a message.
 
         Raises:
-            Refused: there is no setter or there are no types, they do not go with the words, or it does not give 0.
+            Refused: no setter or no types, words that do not match, or a result other than 0.
         """
         types = self._types(name)
         if len(words) != len(types):
@@ -98,12 +98,12 @@ class Backend:
             raise Refused(f"set_{name} gives {given!r} in place of 0")
 
     def set_sample_rate(self, rate: int) -> None:
-        """Tell the file at which rate it sounds, in Hz, where it wants to know."""
+        """Set the sample rate in Hz, if the file has a setter."""
         if self._has("set_sample_rate"):
             self._call("set_sample_rate", rate)
 
     def perform(self, signals: Array, method: str = "forward") -> Array:
-        """Return the sound of a block.
+        """Render a block.
 
         Args:
             signals: [batch, channels in, samples].
@@ -112,7 +112,7 @@ class Backend:
             [batch, channels out, samples].
 
         Raises:
-            Refused: the method fails, or gives another shape.
+            Refused: the method fails, or returns another shape.
         """
         channels_in, ratio_in, channels_out, ratio_out = self.params(method)
         batch, _, count = signals.shape
@@ -154,7 +154,7 @@ class Backend:
 
 
 def quiet() -> AbstractContextManager[object]:
-    """Return a block in which torch does not say that TorchScript is to be given up: it is what nn~ reads."""
+    """Suppress torch's TorchScript deprecation warnings: nn~ requires it."""
     return warnings.catch_warnings(action="ignore")
 
 

@@ -1,4 +1,4 @@
-"""The files that `timbrel export` writes: a model, a file for Max and Pd, or both."""
+"""Writes the files of `timbrel export`: an ONNX model, an nn~ file for Max and Pd, or both."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,20 +25,20 @@ def written(
     weights: Weights,
     overwrite: bool,
 ) -> Iterator[str]:
-    """Write what is asked for; a line for each file, once it is there.
+    """Write the requested files; yield a line after each.
 
     Args:
-        source: a run folder; of ``nn`` alone also a folder that `make` wrote, or a model that `find_model` finds.
-        output, nn: the model and the file for nn~; one may be left out.
+        source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
+        output, nn: the model and the nn~ file; one may be omitted.
 
     Raises:
-        UserError, Failure: as `export` and `write`; or nothing is asked for, or more than a model can give.
+        UserError, Failure: as `export` and `write`; or no file is requested, or a model cannot provide it.
     """
     if output is None and nn is None:
         raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")
     if nn is not None:
         check_name(nn, overwrite)
-    made = Path(source) / "model.onnx"  # of a folder that `make` wrote
+    made = Path(source) / "model.onnx"  # in a folder of `make`
     if nn is not None and (made.is_file() or not Path(source).is_dir()):
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")

@@ -1,7 +1,7 @@
-"""The base of voices that overlap-add frames: `SpectrumEngine` in TorchScript.
+"""Overlap-add voice in TorchScript: base class of frame-based players, as `SpectrumEngine`.
 
-Frames begin on the samples on which those of the engine's first, second, third … voice would, and read knobs and pitch
-where it does. So the sound is the engine's in any blocks.
+Frames start, and read knobs and pitch, at the same samples as those of the engine's voices in order. So the sound
+equals the engine's for any block size.
 """
 
 import math
@@ -16,14 +16,13 @@ from .player import NnPlayer
 
 
 class FramePlayer(NnPlayer):
-    """Voices of which frames are a hop apart; a kind of models says what is in them."""
+    """Voices with frames one hop apart; subclasses synthesize the frames."""
 
     held: Tensor
     next_frames: list[int]
     moments: list[int]
 
     def __init__(self, card: Card, voicing: Voicing) -> None:
-        """Take the times of a voicing."""
         super().__init__(card, ["(signal) sound"])
         self.frame_length, self.hop_length = voicing.frame_length, voicing.hop_length
         self.knob_hop, self.delay = card.hop_length, voicing.delay
@@ -32,40 +31,37 @@ class FramePlayer(NnPlayer):
         self.middle = float(MIDDLE_C)
         self.moments = [place * self.hop_length // voicing.parts for place in voicing.moments]
         self.together = voicing.together
-        self.history = self.knob_hop + self.delay  # samples of codes before a block that frames in it may read
+        self.history = self.knob_hop + self.delay  # samples of codes before a block that its frames may read
         self.next_frames = [0]
         self.register_buffer("held", torch.zeros(1, self.latents, self.history))
 
     def longest(self) -> int:
-        """See `NnPlayer.longest`."""
         return self.frame_length
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        """See `NnPlayer.begin_rows`."""
         self.next_frames = [0] * rows
         self.held = torch.zeros(rows, self.latents, self.history, device=device)
         self.begin_states(rows)
 
     def begin_note(self, row: int, number: int) -> None:
-        """See `NnPlayer.begin_note`: the frames that overlap its first sample are due, as in `SpectrumEngine.begin`."""
+        """Schedule the frames that overlap the first sample, as `SpectrumEngine.begin`."""
         moment = self.moments[number // self.together % len(self.moments)]
         silent = self.onsets[row] - self.frame_length
         self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
         self.begin_state(row, number + 1)
 
     def keep(self, codes: Tensor) -> None:
-        """See `NnPlayer.keep`: those that frames of the next block may read."""
         self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `NnPlayer.add`: frames, each of the code at the last multiple of the model's hop, ``delay`` before it."""
+        """Add frames, each of the code at a multiple of the model's hop, ``delay`` before the frame."""
         places: list[int] = []
         read: list[Tensor] = []
         ratios: list[float] = []
         keys: list[int] = []
         while self.next_frames[row] < end:
             frame = self.next_frames[row]
-            heard = max(frame, self.onsets[row])  # neither pitch nor knobs are read before the note
+            heard = max(frame, self.onsets[row])  # pitch and knobs are not read before the note
             knobs = max(frame - self.delay, self.onsets[row])
             knobs -= knobs % self.knob_hop + self.now
             note = self.note_at(pitch, heard)
@@ -90,20 +86,20 @@ class FramePlayer(NnPlayer):
                 pending[0, begin : place + self.frame_length] += frame[begin - place :]
 
     def begin_states(self, rows: int) -> None:
-        """Be ready for the states of as many voices."""
+        """Allocate the states of voices."""
         raise NotImplementedError
 
     def begin_state(self, row: int, number: int) -> None:
-        """Begin the state of a row's voice; ``number`` is the engine's of it, from 1 on."""
+        """Reset a row's voice; ``number`` is the engine's voice number, from 1."""
         raise NotImplementedError
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """Return the next frames of a row's voice, [frames, frame_length].
+        """Return a voice's next frames, [frames, frame_length].
 
         Args:
             row: the voice.
             codes: [frames, latents].
-            keys: the MIDI note that is decoded, of each.
-            ratios: of the frequency to sound to that of what is decoded, of each.
+            keys: decoded MIDI note of each frame.
+            ratios: of each output frequency to the decoded one.
         """
         raise NotImplementedError

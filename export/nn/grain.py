@@ -1,6 +1,6 @@
-"""Textures of models that give grains: what `GrainEngine` sounds where a preset asks for nothing, in TorchScript.
+"""Granular voice in TorchScript: plays grain models as `GrainEngine` does with a default preset.
 
-Grains begin on the same samples, have the same random numbers, and are cut from the same frames or the same noise.
+Grains have the same onsets, random numbers, and source frames or noise.
 """
 
 import math
@@ -18,14 +18,14 @@ from .player import FLOAT, Attribute, NnPlayer
 
 
 def _own() -> list[Attribute]:
-    """Return the attributes that grains have, numbers of a preset's [grain]: density (3), jitter (4) and spread (5)."""
+    """Return the grain attributes, numbers of a preset's [grain]: density (3), jitter (4) and spread (5)."""
     rest = GrainSettings(density=DENSITY)
     controls = [(name, CONTROLS[f"grain.{name}"]) for name in ("density", "jitter", "spread")]
     return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]
 
 
 class GrainPlayer(NnPlayer):
-    """Voices that begin grain after grain, each where chance puts it in the time to the next."""
+    """Voices that play grains at jittered intervals."""
 
     noise: Tensor
     phasors: Tensor
@@ -38,10 +38,10 @@ class GrainPlayer(NnPlayer):
     primes: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module, highest_power: float) -> None:
-        """Make the tables.
+        """Compute the tables.
 
         Args:
-            decoder: gives frames, [rows, frame_width], of latents and of a chroma that it does not hear.
+            decoder: maps latents and an ignored chroma to frames, [rows, frame_width].
             highest_power: of a grain, as `GrainEngine.highest_power`.
         """
         card = model.card
@@ -63,18 +63,16 @@ class GrainPlayer(NnPlayer):
         self.placed, self.drawn, self.keys = [0], [0], [0]
 
     def longest(self) -> int:
-        """See `NnPlayer.longest`."""
         return math.ceil(self.seconds * self.values[2])
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        """See `NnPlayer.begin_rows`."""
         nothing: list[tuple[int, int, float]] = []
         self.waiting = [nothing.copy() for _ in range(rows)]
         self.origins, self.densities = [0.0] * rows, [1.0] * rows
         self.placed, self.drawn, self.keys = [0] * rows, [0] * rows, [0] * rows
 
     def begin_note(self, row: int, number: int) -> None:
-        """See `NnPlayer.begin_note`: a grain, and those before it that overlap it, as `GrainEngine` schedules them."""
+        """Schedule the first grain and earlier ones that overlap it, as `GrainEngine`."""
         on, density = self.onsets[row], self.density()
         self.keys[row] = int(mixed(mixed(torch.zeros(1, dtype=torch.int64)) + (number + 1)))
         self.waiting[row].clear()
@@ -88,27 +86,26 @@ class GrainPlayer(NnPlayer):
                 self.schedule(row, on - before / spaced, spaced, self.values[4])
 
     def density(self) -> float:
-        """Return the density in grains a sample."""
+        """Return the density in grains per sample."""
         return self.values[3] / self.values[2]
 
     def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
-        """Let a grain wait for its onset."""
         number = self.drawn[row]
         self.drawn[row] += 1
         late = self.chances(row, number)[self.when] * jitter / density
         self.waiting[row].append((math.floor(place + late + 0.5), number, density))
 
     def chances(self, row: int, number: int) -> list[float]:
-        """Return the random numbers on [0, 1) of a grain of a row's note: `timbrel.host.dsp.uniforms`."""
+        """Return a grain's random numbers in [0, 1), as `timbrel.host.dsp.uniforms`."""
         places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
         drawn: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
         return drawn
 
     def keep(self, codes: Tensor) -> None:
-        """See `NnPlayer.keep`: nothing."""
+        """Grains keep no codes."""
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """See `NnPlayer.add`: grains, each of the code on its first sample."""
+        """Add grains, each of the code at its first sample."""
         self.place(row, end)
         later: list[tuple[int, int, float]] = []
         due: list[tuple[int, int, float]] = []
@@ -133,9 +130,9 @@ class GrainPlayer(NnPlayer):
             pending[1, at : at + part.shape[0]] += part * math.sin(angle)
 
     def place(self, row: int, end: int) -> None:
-        """Schedule the grains whose places in the grid are before sample ``end``."""
+        """Schedule the grains whose grid places are before sample ``end``."""
         density = self.density()
-        if density != self.densities[row]:  # from here on the time to the next goes by at another pace
+        if density != self.densities[row]:  # from here on the time to the next grain passes at another rate
             start = float(max(self.now, self.onsets[row]))
             left = self.placed[row] - (start - self.origins[row]) * self.densities[row]
             self.origins[row], self.densities[row], self.placed[row] = start + left / density, density, 0
@@ -144,12 +141,12 @@ class GrainPlayer(NnPlayer):
             self.placed[row] += 1
 
     def sound(self, frame: Tensor, ratio: float, density: float, chance: list[float]) -> Tensor:
-        """Return a grain under its window, at the level of its texture, [length].
+        """Return a windowed grain at the level of its texture, [length].
 
         Args:
             frame: [frame_width].
-            ratio: of its pitch to that of the frame.
-            density: of the grains around it, in grains a sample.
+            ratio: of the grain's pitch to the frame's.
+            density: of the surrounding grains, per sample.
         """
         rate = self.values[2] / self.model_rate
         length = max(2, math.floor(self.seconds * self.values[2] + 0.5))
@@ -170,7 +167,7 @@ class GrainPlayer(NnPlayer):
         return sound
 
     def power(self, frame: Tensor, ratio: float, window: Tensor) -> float:
-        """Return the mean square of such grains, as the power of the sources of `GrainEngine`."""
+        """Return the mean square of such grains, as `GrainEngine`'s sources."""
         if not self.of_noise and not self.polar:
             return float(frame.square().mean())
         heard = self.bins if self.polar else min(self.bins, math.ceil(self.bins / ratio))
@@ -182,7 +179,7 @@ class GrainPlayer(NnPlayer):
         return power * ratio * float((weights * frame[self.bins :].square()).sum() / weights.sum())
 
     def of_table(self, frame: Tensor, length: int, ratio: float, chance: list[float]) -> Tensor:
-        """Return noise with the frame as its spectrum and under its envelope, [length]; see `Noise`."""
+        """Return noise with the frame's spectrum and envelope, [length], as `Noise`."""
         whole = self.fast_length(length)
         bins = whole // 2 + 1
         room = self.noise.shape[0] - bins
@@ -201,21 +198,20 @@ class GrainPlayer(NnPlayer):
         return sound * between(frame[self.bins :], along, torch.ones_like(along))
 
     def fast_length(self, length: int) -> int:
-        """Return the least even length from ``length`` on that has no prime factor but those that transform fast."""
+        """Return the smallest even length, at least ``length``, with prime factors of a fast transform only."""
         candidate = length + length % 2
         while self.without_primes(candidate) > 1:
             candidate += 2
         return candidate
 
     def without_primes(self, number: int) -> int:
-        """Return what is left of a number without those prime factors."""
         for prime in self.primes:
             while number % prime == 0:
                 number = number // prime
         return number
 
     def cut(self, frame: Tensor, length: int, ratio: float) -> Tensor:
-        """Return the middle of a frame of samples, moved in pitch, [length]; see `Samples`."""
+        """Return the middle of a frame of samples, transposed, [length], as `Samples`."""
         if self.polar:
             frame = torch.fft.irfft(torch.polar(frame[: self.bins], frame[self.bins :]), self.frame_length)
         whole = self.frame_length
@@ -234,14 +230,14 @@ class GrainPlayer(NnPlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the frames of codes, [rows, latents]: [rows, frame_width]."""
+        """Decode codes, [rows, latents], into frames, [rows, frame_width]."""
         unheard = torch.zeros(codes.shape[0], 12, dtype=codes.dtype, device=codes.device)
         frames: Tensor = self.decoder(codes, unheard)
         return frames
 
 
 def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
-    """Return values at places between them, times a gain, [places]."""
+    """Interpolate values at fractional places, times a gain, [places]."""
     below = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
     part = places - below
     first = values[below.to(values.device)] * (gain * (1.0 - part)).to(values.device, values.dtype)
@@ -249,12 +245,12 @@ def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
 
 
 def shifted(value: Tensor, by: int) -> Tensor:
-    """Return unsigned 64-bit numbers, kept in signed ones, shifted to the right."""
+    """Shift unsigned 64-bit numbers, stored as signed, to the right."""
     return (value >> by) & ((1 << (64 - by)) - 1)
 
 
 def mixed(counters: Tensor) -> Tensor:
-    """Return a random number for each counter: `timbrel.host.dsp.splitmix64`, whose factors are unsigned."""
+    """Return a random number per counter: `timbrel.host.dsp.splitmix64`, with its unsigned factors."""
     value = counters * -7046029254386353131  # 0x9E3779B97F4A7C15
     value = (value ^ shifted(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
     value = (value ^ shifted(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB

@@ -1,4 +1,4 @@
-"""Compares a file for nn~ with its model: it gives the frames that onnxruntime gives, and sounds as the host does."""
+"""Parity check of an nn~ file with its model: equal frames to onnxruntime, and equal sound to the host."""
 
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ from .backend import Backend, Refused
 
 Array = npt.NDArray[np.float32]
 
-BATCHES = (1, 2, 7, 64)  # rows for which frames are compared: one, few, an odd number, many
-FRAMES = 2e-5  # of the frames' range: single precision, in which the two libraries add up in another order
+BATCHES = (1, 2, 7, 64)  # rows per comparison: one, few, an odd number, many
+FRAMES = 2e-5  # of the frames' range: single precision, summed in different orders
 SOUND = 1e-5  # of full scale: -100 dB
-BLOCK = 1000  # samples at a time, no power of two
-NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # not on a key, so that pitches move; with silence before it
+BLOCK = 1000  # samples per block, not a power of two
+NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # between keys, so that pitches move; preceded by silence
 
 
 class Given:
-    """Codes of one voice, [latents, samples], as engines read them."""
+    """Codes of one voice, [latents, samples], as a `Motion` for engines."""
 
     own_codes = True
 
@@ -35,19 +35,14 @@ class Given:
         self._codes = codes
 
     def latents(self, voices: list[int], times: Times, own_times: Times | None = None) -> Array:
-        """See `Motion.latents`."""
         return np.ascontiguousarray(self._codes[:, times].T)
 
     def bend_semitones(self, voices: list[int], times: Times) -> npt.NDArray[np.float64]:
-        """See `Motion.bend_semitones`."""
         return np.zeros(len(times))
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host's engine that sounds a model as its file for nn~ does: spectra have the phases of noise.
-
-    Partials are always coherent.
-    """
+    """Return the host engine that equals an nn~ file: noise phases for spectra; partials are always coherent."""
     rest = [knob.default for knob in model.card.latents]
     return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
@@ -56,8 +51,8 @@ def prove(model: Model, file: Path) -> None:
     """Compare a file with its model.
 
     Raises:
-        Refused: nn~ would not take it.
-        Failure: it gives other frames, or another sound.
+        Refused: nn~ would not load it.
+        Failure: its frames or its sound differ.
     """
     backend = Backend(file)
     for name in backend.attributes():
@@ -77,7 +72,6 @@ def prove(model: Model, file: Path) -> None:
 
 
 def _frames(model: Model, file: Path) -> tuple[Array, Array]:
-    """Return frames of codes from anywhere in the knobs' spans, by the model and by the file, [rows, width] both."""
     rng, expected, found = np.random.default_rng(0), [], []
     low, high = ([getattr(knob, end) for knob in model.card.latents] for end in ("low", "high"))
     decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
@@ -87,21 +81,21 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
         expected.append(model.decode(codes, notes))
         try:
             found.append(decoder(torch.from_numpy(codes), told(model, notes)).numpy())
-        except RuntimeError:  # as TorchScript says it, in many lines
+        except RuntimeError:  # TorchScript's message has many lines
             raise Failure(f"{model.path}: its graph gives {batch} rows no frames in torch; no file was kept") from None
     return np.concatenate(expected), np.concatenate(found)
 
 
 def told(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
-    """Return the second input of a file's decoder for pitch classes or keys, [rows]; it ignores it if it wants none."""
+    """Return the condition of a file's decoder for pitch classes or keys, [rows]; unconditioned decoders ignore it."""
     (condition,) = model.told(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
     return torch.from_numpy(condition)
 
 
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
-    """Return signals of a note, and what the host's engine makes of it.
+    """Return the signals of a note, and the host engine's sound.
 
-    Its knobs go from one end to the other and back, each at a pace of its own.
+    Each knob moves between its ends and back, at its own rate.
 
     Returns:
         [1, latents + 2, samples] and [channels, samples].
@@ -116,7 +110,7 @@ def note(model: Model, seconds: float) -> tuple[Array, Array]:
     level = (np.arange(count) >= on).astype(np.float32)
     signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
     engine = engine_of_notes(model)
-    motion: Any = Given(np.clip(offsets + rest, low, high))  # of a `Motion`, what engines of these kinds ask for
+    motion: Any = Given(np.clip(offsets + rest, low, high))  # the part of a `Motion` that engines of these kinds use
     stream = engine.begin(NOTE, on, round(NOTE))
     starts = range(0, count, BLOCK)
     blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]

@@ -1,4 +1,4 @@
-"""A voice of models of partials, whose partials stay in phase: `CoherentVoicing` in TorchScript."""
+"""Partials voice in TorchScript: phase-coherent sinusoids and filtered noise, as `CoherentVoicing`."""
 
 import math
 
@@ -21,7 +21,7 @@ from .frames import FramePlayer
 
 
 class PartialsPlayer(FramePlayer):
-    """Voices of sinusoids whose phases go on from frame to frame, and of filtered noise."""
+    """Voices of phase-continuous sinusoids and filtered noise."""
 
     lobes: Tensor
     noise: Tensor
@@ -41,7 +41,7 @@ class PartialsPlayer(FramePlayer):
     next_noise: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """Make the tables; ``decoder`` gives frames, [rows, frame_width], of latents and pitch, [rows, 1]."""
+        """Compute the tables; ``decoder`` maps latents and pitch, [rows, 1], to frames, [rows, frame_width]."""
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
         super().__init__(card, voicing)
@@ -77,16 +77,15 @@ class PartialsPlayer(FramePlayer):
         self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
 
     def begin_states(self, rows: int) -> None:
-        """See `FramePlayer.begin_states`."""
         self.turns, self.lasts, self.next_noise = [0.0] * rows, [0.0] * rows, [0] * rows
 
     def begin_state(self, row: int, number: int) -> None:
-        """See `FramePlayer.begin_state` and `CoherentVoicing.begin`."""
+        """As `CoherentVoicing.begin`."""
         self.turns[row], self.lasts[row] = number * self.golden % 1.0, 0.0
         self.next_noise[row] = number * self.stride % self.noise.shape[0]
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """See `FramePlayer.frames` and `CoherentVoicing.parts_of`."""
+        """As `CoherentVoicing.parts_of`."""
         if self.values[2] != self.tuned_rate:
             self.tune()
         chosen = torch.tensor(keys, device=codes.device)
@@ -109,9 +108,9 @@ class PartialsPlayer(FramePlayer):
         return frames
 
     def advance(self, row: int, first: Tensor) -> Tensor:
-        """Return the phase of the fundamental in each frame, in cycles, [frames]; ``first`` is where it lies, in bins.
+        """Return the fundamental's phase in each frame, in cycles, [frames]; ``first`` is its frequency, in bins.
 
-        Between the middles of two frames it is taken to move straight from one place to the other.
+        The frequency is interpolated linearly between the centers of frames.
         """
         turn, last = self.turns[row], self.lasts[row]
         turns: list[float] = []
@@ -124,12 +123,12 @@ class PartialsPlayer(FramePlayer):
         return exact(turns).to(first.device)
 
     def sinusoids(self, places: Tensor, turns: Tensor, strengths: Tensor) -> Tensor:
-        """Return the spectra of partials around the middles of frames, [frames, bins]; all three [frames, harmonics].
+        """Return the spectra of partials around the frames' centers, [frames, bins].
 
         Args:
-            places: in bins.
-            turns: phases, in cycles.
-            strengths: amplitudes times ``frame_length``.
+            places: frequencies in bins, [frames, harmonics].
+            turns: phases in cycles, [frames, harmonics].
+            strengths: amplitudes times ``frame_length``, [frames, harmonics].
         """
         rows, bins = places.shape[0], self.frame_length // 2 + 1
         width = bins + 2 * self.taps
@@ -148,14 +147,14 @@ class PartialsPlayer(FramePlayer):
             added.index_add_(0, bins_reached, (lobes * (faded * side)[:, None]).flatten().double())
             parts.append(added.to(strengths.dtype).reshape(rows, width))
         spectra = torch.complex(parts[0], parts[1])
-        below = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # what reaches below 0 comes back
+        below = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # mirrors bins below 0
         spectra[:, self.taps + 1 : 2 * self.taps + 1] += below
         result = spectra[:, self.taps : self.taps + bins].clone()
         result[:, 0] *= 2
         return result
 
     def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
-        """Return the level of noise in each bin, [frames, bins], of notes that are bent by ratios."""
+        """Return the noise level in each bin, [frames, bins], of notes bent by ratios."""
         level = torch.sqrt(torch.square(bands) @ self.spread) * self.strength()
         level[:, : self.low_bins] = level[:, self.low_bins : self.low_bins + 1]
         if bool(torch.any(ratio != 1.0)):
@@ -167,11 +166,11 @@ class PartialsPlayer(FramePlayer):
         return tapered(level)
 
     def strength(self) -> float:
-        """Return by what levels of noise are multiplied: a spectrum that is wider has more in all."""
+        """Return the factor of noise levels: a wider spectrum has more noise in total."""
         return self.hiss * math.sqrt(self.values[2] / self.model_rate)
 
     def tune(self) -> None:
-        """Make the tables of noise anew for another sample rate, as `OfPartials` and `CoherentVoicing` make them."""
+        """Recompute the noise tables for another sample rate, as `OfPartials` and `CoherentVoicing`."""
         rate, length = self.values[2], self.frame_length
         self.tuned_rate = rate
         a_bin, bins = rate / length, length // 2 + 1
@@ -211,7 +210,7 @@ class PartialsPlayer(FramePlayer):
         self.low_noise, self.low_spread = torch.stack(around, 1), torch.stack(shares, 1)
 
     def weights(self, hertz: Tensor) -> Tensor:
-        """Return the weight of each band's noise at some frequencies, [bands, frequencies]; none above the model's."""
+        """Return the weight of each band's noise at frequencies, [bands, frequencies]; 0 above the model's Nyquist."""
         logs = torch.log(self.edges.clamp(min=1.0))
         middles = (logs[1:] + logs[:-1]) / 2
         last = middles.shape[0] - 1
@@ -226,13 +225,13 @@ class PartialsPlayer(FramePlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
-        """Return the heights and noise of codes, [rows, latents], on keys, [rows]: [rows, frame_width]."""
+        """Decode codes, [rows, latents], at keys, [rows], into partial and noise levels, [rows, frame_width]."""
         frames: Tensor = self.decoder(codes, keys.to(codes.dtype)[:, None])
         return frames
 
 
 def tapered(level: Tensor) -> Tensor:
-    """Return levels, [rows, bins]: twice a mean of each bin and its neighbours, as `CoherentVoicing` has them."""
+    """Smooth levels, [rows, bins], twice over each bin and its neighbors, as `CoherentVoicing`."""
     for _ in range(2):
         around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
         level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
@@ -240,7 +239,7 @@ def tapered(level: Tensor) -> Tensor:
 
 
 def exact(numbers: list[float]) -> Tensor:
-    """Return numbers in double precision; TorchScript makes tensors of lists in single precision."""
+    """Return numbers in double precision: TorchScript converts lists to single precision."""
     rounded = torch.tensor(numbers).double()
     near: list[float] = rounded.tolist()
     return rounded + torch.tensor([number - near[place] for place, number in enumerate(numbers)]).double()

@@ -1,9 +1,9 @@
-"""The base of every file for nn~: signals in and out, attributes that messages set, and a level.
+"""Base class of nn~ files: input and output signals, attributes set by messages, and gain.
 
-nn~ reads a TorchScript file by names. A method plays where there is ``METHOD_params``, [channels in, ratio in, channels
-out, ratio out]: it is given signals, [batch, channels, samples / ratio], and gives as many samples back. What
-``get_attributes`` lists is got by ``get_NAME``, a list, and set by ``set_NAME``, which gives 0; ``NAME_params`` has the
-types of its values by number. A setter that fails may end Max or Pd: here all keep within their range, and succeed.
+nn~ finds methods in a TorchScript file by name. A method with ``METHOD_params``, [channels in, ratio in, channels out,
+ratio out], plays: it maps signals, [batch, channels, samples / ratio], to the same number of samples.
+``get_attributes`` lists attributes; ``get_NAME`` returns a list, ``set_NAME`` returns 0, and ``NAME_params`` holds the
+value types as numbers. A failing setter may crash Max or Pd: setters clamp their values, and never fail.
 """
 
 import math
@@ -19,15 +19,15 @@ from ...host.controls import RAMP_SECONDS
 from ...host.engines.request import VOICE_LUFS
 from ...host.units import A4_HZ, db_to_gain
 
-INT, FLOAT = 1, 2  # as nn~ numbers types; 0 is bool, 3 str
-TOP_NOTE = 127.0  # pitches are kept between MIDI's ends
+INT, FLOAT = 1, 2  # type numbers of nn~; 0 is bool, 3 str
+TOP_NOTE = 127.0  # pitches are clamped to MIDI's range
 WRITTEN = {INT: "int", FLOAT: "float"}
-# Names that no knob may have: nn~'s own, and those that after get_ or set_ are methods of modules already.
+# Reserved knob names: nn~'s own, and those that with get_ or set_ are methods of modules.
 TAKEN = ("methods", "attributes", "none", "submodule", "parameter", "buffer", "extra_state")
 
 
 class Attribute(NamedTuple):
-    """A number that messages get and set: its name, its type, its range and where it rests."""
+    """A number that messages get and set: name, type, range and default."""
 
     name: str
     kind: int
@@ -37,14 +37,13 @@ class Attribute(NamedTuple):
 
 
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
-    """Return the attributes of a model's file, in the order of `NnPlayer.values`.
+    """Return a model's attributes, in the order of `NnPlayer.values`.
 
-    The first three are of all files: gain (0), the pitch of A4 (1) and the sample rate (2). Then come a kind's ``own``,
-    from 3 on, and the knobs.
+    Gain (0), the pitch of A4 (1) and the sample rate (2) come first, then a kind's ``own`` from 3 on, then the knobs.
     """
     found = [
         Attribute("gain_db", FLOAT, -90.0, 24.0, 0.0),
-        Attribute("a4_hz", FLOAT, 380.0, 500.0, A4_HZ),  # from below a baroque 392 to above the sharpest of organs
+        Attribute("a4_hz", FLOAT, 380.0, 500.0, A4_HZ),  # from below a baroque 392 Hz to above the sharpest organs
         Attribute("sample_rate", INT, 8000.0, 384000.0, card.sample_rate),
         *own,
     ]
@@ -59,11 +58,11 @@ def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
 
 
 class NnPlayer(nn.Module):
-    """Voices of one note at a time, one for each row of signals; a kind of models says what they sound.
+    """Monophonic voices, one per row of signals; subclasses synthesize them.
 
-    Signals in are [rows, latents + 2, samples]: what is added to each knob, in the card's units; the pitch, a MIDI note
-    with fractions; and the level, 0 to 1, by which the sound is multiplied. A note begins where the level leaves 0, and
-    ends where it is 0 again. All that moves is a function of samples: any division into blocks gives the same.
+    Input is [rows, latents + 2, samples]: an offset of each knob, in the card's units; the pitch, as a fractional MIDI
+    note; and the level, 0 to 1, which multiplies the sound. A note starts when the level leaves 0, and ends when it
+    returns. Output does not depend on the block size.
     """
 
     forward_params: Tensor
@@ -79,11 +78,11 @@ class NnPlayer(nn.Module):
     sounding: list[bool]
 
     def __init__(self, card: Card, outputs: list[str], own: Sequence[Attribute] = ()) -> None:
-        """Take the knobs of a card.
+        """Set up the knobs of a card.
 
         Args:
-            outputs: the names of the channels of its sound.
-            own: attributes of its kind, whose values begin at ``values[3]``.
+            outputs: names of the output channels.
+            own: the kind's attributes, from ``values[3]`` on.
         """
         super().__init__()
         attributes = named(card, own)
@@ -108,11 +107,11 @@ class NnPlayer(nn.Module):
         self.gain_step = 0.0
         self.top_note = TOP_NOTE
         self.now = 0
-        self.notes, self.onsets, self.sounding = [0], [0], [False]  # of each row: notes so far, and the last one
+        self.notes, self.onsets, self.sounding = [0], [0], [False]  # per row: note count, last onset, active
         self.register_buffer("pending", torch.zeros(1, len(outputs), 0))
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Return the sound of the next samples, [rows, channels, samples]."""
+        """Return the next samples, [rows, channels, samples]."""
         rows, count = signals.shape[0], signals.shape[2]
         if rows != len(self.notes):
             self.now, self.notes, self.onsets, self.sounding = 0, [0] * rows, [0] * rows, [False] * rows
@@ -132,7 +131,7 @@ class NnPlayer(nn.Module):
         return pending[:, :, :count] * (level * self.gains(count, signals.device))[:, None]
 
     def play(self, row: int, rows: int, codes: Tensor, pitch: Tensor, level: Tensor, pending: Tensor) -> None:
-        """Add what is new of a row's voice to ``pending``, [channels, samples] from this block's first on."""
+        """Add a row's new sound to ``pending``, [channels, samples]."""
         heard = level > 0
         before = torch.cat([torch.full([1], self.sounding[row], device=heard.device), heard[:-1]])
         turns: list[int] = torch.nonzero(heard != before).flatten().tolist()
@@ -149,23 +148,22 @@ class NnPlayer(nn.Module):
                     self.notes[row] += 1
 
     def longest(self) -> int:
-        """Return how many samples one sound of many that overlap may last."""
+        """Return the most samples of one overlapping part."""
         raise NotImplementedError
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        """Be ready for as many voices, of which none sounds."""
         raise NotImplementedError
 
     def begin_note(self, row: int, number: int) -> None:
-        """Begin a note of a row at its onset; ``number`` is how many began before it, by turns in all rows."""
+        """Start a note at its onset; ``number`` counts earlier notes, interleaved over rows."""
         raise NotImplementedError
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """Add to ``pending`` what begins before sample ``end``; codes are [latents, samples], the pitch [samples]."""
+        """Add parts that start before sample ``end``; codes are [latents, samples], pitch [samples]."""
         raise NotImplementedError
 
     def keep(self, codes: Tensor) -> None:
-        """Keep what the next block needs of this one's codes, [rows, latents, samples]."""
+        """Store this block's codes, [rows, latents, samples], for the next block."""
         raise NotImplementedError
 
     @torch.jit.export
@@ -178,13 +176,13 @@ class NnPlayer(nn.Module):
 
     @torch.jit.export
     def turn(self, place: int, value: float) -> int:
-        """Set an attribute, within its range; what is no number leaves it. Return 0, as nn~ asks of setters."""
+        """Set an attribute, clamped; ignore values that are not finite. Return 0, as nn~ requires."""
         if math.isfinite(value):
             self.values[place] = min(max(value, self.lows[place]), self.highs[place])
         return 0
 
     def codes(self, signals: Tensor) -> Tensor:
-        """Return where the knobs stand, [rows, latents, samples]."""
+        """Return the knob positions, [rows, latents, samples]."""
         first = len(self.values) - self.latents
         rest = torch.tensor(self.values[first:], dtype=signals.dtype, device=signals.device)
         low = torch.tensor(self.lows[first:], dtype=signals.dtype, device=signals.device)
@@ -193,11 +191,11 @@ class NnPlayer(nn.Module):
         return torch.minimum(torch.maximum(code, low[:, None]), high[:, None])
 
     def note_at(self, pitch: Tensor, time: int) -> float:
-        """Return the pitch at a sample of this block as A4 is tuned, a MIDI note where 69 is 440 Hz."""
+        """Return the pitch at a sample of this block under the A4 tuning, as a MIDI note (69 = 440 Hz)."""
         return float(pitch[time - self.now]) + 12.0 * math.log(self.values[1] / 440.0) / math.log(2.0)
 
     def gains(self, count: int, device: torch.device) -> Tensor:
-        """Return the gain of the next samples, [samples]: it glides to where its attribute was sent."""
+        """Return the gain per sample, [samples], ramped to its attribute."""
         wanted = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
         if wanted != self.gain_target:
             self.gain_target = wanted
@@ -211,7 +209,7 @@ class NnPlayer(nn.Module):
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
-    """Return a player as TorchScript, with a getter and a setter for each attribute."""
+    """Compile a player to TorchScript, with a getter and a setter per attribute."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):
         kind = WRITTEN[int(getattr(player, f"{name}_params"))]

@@ -1,4 +1,4 @@
-"""A voice of models that give spectra, with the phases of stored noise: `NoiseVoicing` in TorchScript."""
+"""Spectrum voice in TorchScript: decoded magnitudes with the phases of stored noise, as `NoiseVoicing`."""
 
 import math
 
@@ -13,14 +13,14 @@ from .frames import FramePlayer
 
 
 class SpectrumPlayer(FramePlayer):
-    """Voices that decode a frame a hop, with the phases of stored noise."""
+    """Voices that decode one frame per hop, with the phases of stored noise."""
 
     window: Tensor
     phases: Tensor
     next_phases: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """Make the tables; ``decoder`` gives magnitudes, [rows, bins], of latents and chroma, [rows, 12]."""
+        """Compute the tables; ``decoder`` maps latents and chroma, [rows, 12], to magnitudes, [rows, bins]."""
         voicing = NoiseVoicing(model)
         super().__init__(model.card, voicing)
         self.decoder = decoder
@@ -31,15 +31,13 @@ class SpectrumPlayer(FramePlayer):
         self.next_phases = [0]
 
     def begin_states(self, rows: int) -> None:
-        """See `FramePlayer.begin_states`."""
         self.next_phases = [0] * rows
 
     def begin_state(self, row: int, number: int) -> None:
-        """See `FramePlayer.begin_state`."""
         self.next_phases[row] = number * self.stride % self.loop_frames
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """See `FramePlayer.frames` and `NoiseVoicing.make`."""
+        """As `NoiseVoicing.make`."""
         classes, phases = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
         rows = [moved(frame, ratios[number], self.silent) for number, frame in enumerate(self.decode(codes, classes))]
         turns = (phases + torch.arange(len(rows), device=codes.device)) % self.loop_frames
@@ -54,13 +52,13 @@ class SpectrumPlayer(FramePlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor, classes: Tensor) -> Tensor:
-        """Return the magnitudes of codes, [rows, latents], in pitch classes, [rows]: [rows, bins]."""
+        """Decode codes, [rows, latents], in pitch classes, [rows], into magnitudes, [rows, bins]."""
         magnitudes: Tensor = self.decoder(codes, nn.functional.one_hot(classes, 12).to(codes.dtype))
         return magnitudes
 
 
 def moved(frame: Tensor, ratio: float, silent: float) -> Tensor:
-    """Return a spectrum, [bins], moved along the frequency axis: `frames.moved` of the host of one row."""
+    """Shift a spectrum, [bins], along the frequency axis, as the host's `frames.moved` of one row."""
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]

@@ -1,4 +1,4 @@
-"""Writes a model as a file for nn~, and proves it: it is read as nn~ reads it, and sounds as the host does."""
+"""Writes a model as an nn~ file, and verifies it: loads it as nn~ does, and compares its sound with the host's."""
 
 import zipfile
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from .partials import PartialsPlayer
 from .player import NnPlayer, script
 from .spectrum import SpectrumPlayer
 
-FOLDER = "timbrel"  # in the archive; its name means nothing
+FOLDER = "timbrel"  # in the archive; any name works
 
 
 def _grain(model: Model, decoder: nn.Module) -> NnPlayer:
@@ -33,7 +33,7 @@ def _grain(model: Model, decoder: nn.Module) -> NnPlayer:
     return GrainPlayer(model, decoder, engine.highest_power)
 
 
-# How each kind plays that can be asked for sound sample by sample, of knobs that move.
+# Kinds that can play sample by sample with moving knobs.
 PLAYERS: dict[str, Callable[[Model, nn.Module], NnPlayer]] = {
     SpectrumKind.name: SpectrumPlayer,
     PartialsKind.name: PartialsPlayer,
@@ -42,7 +42,7 @@ PLAYERS: dict[str, Callable[[Model, nn.Module], NnPlayer]] = {
 
 
 def check_name(path: Path, overwrite: bool = False) -> None:
-    """Refuse a name for a file before any work is done for it.
+    """Check a file name before exporting.
 
     Raises:
         UserError: it does not end in .ts, or cannot be written.
@@ -53,11 +53,11 @@ def check_name(path: Path, overwrite: bool = False) -> None:
 
 
 def write(model: Model, path: Path, overwrite: bool = False) -> None:
-    """Write ``path``, or nothing.
+    """Write ``path`` atomically.
 
     Raises:
         UserError: as `check_name`, or the model cannot play there.
-        Failure: the file does not give what the model gives.
+        Failure: the file's output differs from the model's.
     """
     check_name(path, overwrite)
     card = model.card
@@ -79,7 +79,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
 
 
 def _pack_anew(file: Path) -> None:
-    """Leave out of a file where each line of its code stood on this machine, and the file's temporary name."""
+    """Remove source paths of this machine and the temporary file name from the archive."""
     kept = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():

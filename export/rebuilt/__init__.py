@@ -1,1 +1,1 @@
-"""Rebuilds decoders as torch modules from their ONNX files."""
+"""Rebuilds decoders as torch modules from ONNX files."""

@@ -1,4 +1,4 @@
-"""A decoder as a torch module again, rebuilt from its ONNX graph: what a host plays, with gradients."""
+"""Decoder as a differentiable torch module, rebuilt from its ONNX graph."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .operators import Operator, Unsupported, Values, attributes, operator
 
 
 class GraphNode:
-    """A node of a graph: what it computes, of which values, and what they are called."""
+    """An ONNX node: its operator, attributes, and value names."""
 
     def __init__(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
@@ -25,7 +25,6 @@ class GraphNode:
         self.inputs, self.outputs = list(node.input), list(node.output)
 
     def run(self, values: dict[str, Tensor]) -> None:
-        """Add what the node gives to the values by name."""
         asked: Values = [values[name] if name else None for name in self.inputs]
         given = self.compute(asked, self.settings)
         for name, value in zip(self.outputs, given if isinstance(given, tuple) else (given,), strict=True):
@@ -35,15 +34,15 @@ class GraphNode:
 class Graph(nn.Module):
     """An ONNX graph as a torch module: inputs by name → the output.
 
-    Weights are buffers, in the precision of the file (float16 becomes float32), and what follows from them alone is
-    computed once. ``double()`` computes in double precision. The first axis is as long as one likes.
+    Weights are buffers in the file's precision (float16 becomes float32), and constant expressions are folded.
+    ``double()`` switches to double precision. The first axis has any length.
     """
 
     def __init__(self, path: Path, output: str) -> None:
-        """Read a graph that `open_session` has opened, and what it gives as ``output``.
+        """Read a graph that `open_session` has opened; ``output`` names its output.
 
         Raises:
-            UserError: an operator is none that decoders are exported with.
+            UserError: an operator that exported decoders do not use.
         """
         super().__init__()
         self._output, self._path = output, path
@@ -65,7 +64,6 @@ class Graph(nn.Module):
             self.register_buffer(buffer, value.float() if value.dtype == torch.float16 else value)
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        """Return the output for inputs by name."""
         values = {name: self.get_buffer(buffer) for name, buffer in self._names.items()} | inputs
         try:
             for step in self._steps:
@@ -82,14 +80,13 @@ class Graph(nn.Module):
 
 
 class RebuiltDecoder(nn.Module):
-    """Latents [voice, n] and what else a graph is told → frames [voice, frame_width], as `Model.decode` gives."""
+    """Latents [voice, n] and a condition → frames [voice, frame_width], as `Model.decode`."""
 
     def __init__(self, model: Model) -> None:
-        """Rebuild the decoder of a model.
+        """Rebuild a model's decoder.
 
         Raises:
-            UserError: it carries a state from step to step, or its graph has an operator that no decoder is exported
-                with.
+            UserError: it has a state between steps, or an operator that exported decoders do not use.
         """
         super().__init__()
         card = model.card
@@ -102,7 +99,7 @@ class RebuiltDecoder(nn.Module):
         self.graph = Graph(model.path, "frame").requires_grad_(False)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the frames of latents; ``condition`` is how much there is of each pitch class or label, or pitches."""
+        """Return frames; ``condition`` holds weights of pitch classes or labels, or pitches."""
         if self.condition is None:
             frames: Tensor = self.graph(latent=latent)
         else:

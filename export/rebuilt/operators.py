@@ -1,4 +1,4 @@
-"""The operators of ONNX that decoders are exported with, as torch has them; definitions: ONNX's operators, opset 18."""
+"""ONNX operators of exported decoders in torch, as defined in ONNX opset 18."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,8 @@ from onnx import TensorProto
 from torch import Tensor
 from torch.nn import functional as F
 
-Values = Sequence[Tensor | None]  # a node's inputs; None where one is left out
-Operator = Callable[[Values, Mapping[str, Any]], Tensor | tuple[Tensor, ...]]  # of the inputs and the attributes
+Values = Sequence[Tensor | None]  # a node's inputs; None if omitted
+Operator = Callable[[Values, Mapping[str, Any]], Tensor | tuple[Tensor, ...]]  # inputs and attributes → outputs
 
 CASTS = {
     TensorProto.FLOAT: torch.float32,
@@ -24,14 +24,14 @@ CASTS = {
 
 
 class Unsupported(Exception):
-    """Raised, with the reason, where a node asks for what no exported decoder has."""
+    """Raised, with the reason, for a node that exported decoders do not use."""
 
 
 def operator(name: str) -> Operator:
-    """Return what computes a node.
+    """Return the implementation of an operator.
 
     Raises:
-        Unsupported: no exported decoder has such a node.
+        Unsupported: no exported decoder uses it.
     """
     if name not in OPERATORS:
         raise Unsupported(f"its graph has operator {name!r}")
@@ -39,7 +39,6 @@ def operator(name: str) -> Operator:
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return a node's attributes by name; text as str."""
     found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
@@ -56,7 +55,6 @@ def _there(values: Values, place: int) -> Tensor:
 
 
 def _numbers(values: Values, place: int) -> list[int]:
-    """Return an input of whole numbers, such as axes or a shape."""
     found: list[int] = _there(values, place).flatten().tolist()
     return found
 
@@ -70,8 +68,6 @@ def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 
 def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    """Return an operator of any number of inputs, such as a maximum."""
-
     def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
         total = _there(values, 0)
         for place in range(1, len(values)):
@@ -92,7 +88,7 @@ def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
-    """Return the axes of a reduction: an input since opset 18, all where there is none."""
+    """Return a reduction's axes: an input since opset 18, all by default."""
     if _given(values, 1) is not None:
         return _numbers(values, 1)
     return list(settings.get("axes", range(_there(values, 0).ndim)))
@@ -113,7 +109,7 @@ def _cast(values: Values, settings: Mapping[str, Any]) -> Tensor:
     value, kind = _there(values, 0), CASTS.get(settings["to"])
     if kind is None:
         raise Unsupported(f"its graph casts to type {settings['to']}")
-    # What is float32 in the file is computed in the precision that is asked for.
+    # float32 of the file is computed in the precision of the inputs
     return value if value.is_floating_point() and kind == torch.float32 else value.to(kind)
 
 
@@ -192,11 +188,10 @@ def _pad(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 def _expand(values: Values, settings: Mapping[str, Any]) -> Tensor:
     value, shape = _there(values, 0), _numbers(values, 1)
-    return value * value.new_ones(shape)  # both may be broadcast
+    return value * value.new_ones(shape)  # both may broadcast
 
 
 def _around(settings: Mapping[str, Any], sides: int) -> list[int]:
-    """Return the padding of a convolution, which must be alike on both sides of each axis."""
     pads = settings.get("pads", [0] * 2 * sides)
     if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:sides]) != list(pads[sides:]):
         raise Unsupported("its graph has a convolution that pads one side more than the other")

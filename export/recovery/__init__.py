@@ -1,1 +1,1 @@
-"""Finds the latent code of a sound by searches that need a gradient."""
+"""Gradient-based code recovery: finds the latent code of a sound."""

@@ -1,10 +1,10 @@
-"""L-BFGS over many rows at once, each with a line search of its own, inside a box.
+"""Batched L-BFGS in a box: minimizes many rows at once, each with its own line search.
 
-The method is that of Liu and Nocedal ("On the limited memory BFGS method for large scale optimization", Mathematical
-Programming 1989). The line search looks for the weak Wolfe conditions by doubling and halving, which also comes to an
-end where slopes jump, as those of absolute differences do (Lewis and Overton, "Nonsmooth optimization via quasi-Newton
-methods", Mathematical Programming 2013, algorithm 2.6). One evaluation of all rows is one batch: a row that tries a
-shorter step does so beside others that have taken theirs, and one that is done leaves the batch.
+The method is Liu and Nocedal's ("On the limited memory BFGS method for large scale optimization", Mathematical
+Programming 1989). The line search finds the weak Wolfe conditions by doubling and halving, which also terminates where
+slopes jump, as with absolute differences (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods",
+Mathematical Programming 2013, algorithm 2.6). One evaluation of all rows is one batch: rows shorten their steps
+independently, and finished ones are dropped.
 """
 
 from collections.abc import Callable
@@ -14,26 +14,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Objective = Callable[[Tensor, Tensor], Tensor]  # points [some, n], the numbers of their rows [some] → losses [some]
+Objective = Callable[[Tensor, Tensor], Tensor]  # points [some, n], row indices [some] → losses [some]
 Clipping = Literal["stochastic", "nearest"]
 
-MEMORY = 10  # steps remembered: more gain little (Liu and Nocedal, section 4)
-FIRST = 0.05  # of the box, on average over directions: the first step, and that after a jump
-ARMIJO, WOLFE = 1e-4, 0.9  # what a step must gain, and how its slope flatten (Nocedal and Wright 2006, section 3.1)
-TRIES = 20  # of a line search: a millionth of its first step
-PATIENCE, GAIN = 10, 1e-3  # so many steps that gain less than this share of the loss together are the end
+MEMORY = 10  # stored steps: more gain little (Liu and Nocedal, section 4)
+FIRST = 0.05  # of the box, on average over directions: the first step, and after a jump
+ARMIJO, WOLFE = 1e-4, 0.9  # sufficient decrease and curvature of a step (Nocedal and Wright 2006, section 3.1)
+TRIES = 20  # of a line search: down to a millionth of its first step
+PATIENCE, GAIN = 10, 1e-3  # stop after this many steps that together gain less than this share of the loss
 TINY = 1e-30  # keeps divisors above 0
 
 
 @dataclass
 class Ended:
-    """The points at which rows have ended.
+    """Results of a minimization.
 
     Args:
-        points: the best that each has met inside the box, [rows, n], in parts of it.
-        losses: there, [rows].
-        evaluations: of each row, [rows].
-        settled: whether a row came to an end of its own, or another of its group has found what they look for, [rows].
+        points: best of each row inside the box, [rows, n], as fractions of it.
+        losses: of these, [rows].
+        evaluations: per row, [rows].
+        settled: whether a row converged, or another of its group reached ``found``, [rows].
     """
 
     points: Tensor
@@ -43,7 +43,7 @@ class Ended:
 
 
 class Minimiser:
-    """Minimises an objective from many points of the unit box."""
+    """Minimizes an objective from many points of the unit box."""
 
     def __init__(
         self,
@@ -54,17 +54,16 @@ class Minimiser:
         found: float,
         generator: torch.Generator,
     ) -> None:
-        """Begin at some points.
+        """Set the starting points.
 
         Args:
-            objective: its slopes are taken row by row: losses must not depend on other rows.
+            objective: differentiated row by row: losses must not depend on other rows.
             points: [rows, n], 0 to 1.
-            groups: rows of equal number look for the same, [rows]: when one has found it, all of them are done.
-            clipping: a coordinate that a step leads out of the box becomes a random one in it (``stochastic``: Lipton
-                and Tripathi, "Precise recovery of latent vectors from generative adversarial networks", 2017), or stays
-                at its end (``nearest``).
-            found: a loss that ends the search of a group.
-            generator: of what is random.
+            groups: rows of equal number have the same target, [rows]: all stop once one has found it.
+            clipping: coordinates outside the box become random inside it (``stochastic``: Lipton and Tripathi, "Precise
+                recovery of latent vectors from generative adversarial networks", 2017), or are clamped (``nearest``).
+            found: a loss that ends a group's search.
+            generator: random generator.
         """
         self._objective, self._groups, self._found, self._generator = objective, groups, found, generator
         self._jumps = clipping == "stochastic"
@@ -75,16 +74,16 @@ class Minimiser:
         self._stride, self._least = torch.zeros(rows).double(), torch.zeros(rows).double()
         self._most = torch.full((rows,), torch.inf).double()
         self._tries = torch.zeros(rows, dtype=torch.long)
-        self._new = torch.ones(rows, dtype=torch.bool)  # loss and slope at x are not known yet
+        self._new = torch.ones(rows, dtype=torch.bool)  # loss and slope at x are unknown
         self._moves = torch.zeros(MEMORY, rows, n).double()  # the newest last
-        self._turns = torch.zeros(MEMORY, rows, n).double()  # of the slope, over each move
+        self._turns = torch.zeros(MEMORY, rows, n).double()  # change of the slope over each move
         self._before = torch.full((PATIENCE, rows), torch.inf).double()  # losses after the last moves
         self._active = torch.ones(rows, dtype=torch.bool)
         nothing = torch.zeros(rows, dtype=torch.long)
         self.ended = Ended(self._x.clone(), self._loss.clone(), nothing, torch.zeros(rows, dtype=torch.bool))
 
     def run(self, evaluations: int) -> Ended:
-        """Evaluate each row that is not done so many times more, and return the best that all have met."""
+        """Evaluate each active row up to this many more times; return the best points so far."""
         for _ in range(evaluations):
             rows = self._active.nonzero()[:, 0]
             if not len(rows):
@@ -93,11 +92,10 @@ class Minimiser:
         return self.ended
 
     def leave(self, rows: Tensor) -> None:
-        """Give up rows, [some] numbers: their best stays as it is."""
+        """Stop rows by index, [some]; their best points remain."""
         self._active[rows] = False
 
     def _evaluate(self, rows: Tensor) -> None:
-        """Try the next point of each row's line, or that to which it has jumped."""
         aimed = self._x[rows] + self._stride[rows, None] * self._way[rows]
         trial = aimed if self._jumps else aimed.clamp(0, 1)
         with torch.enable_grad():
@@ -128,7 +126,6 @@ class Minimiser:
         self._active[rows] = False
 
     def _take(self, rows: Tensor, points: Tensor, loss: Tensor, slope: Tensor) -> None:
-        """Move rows to points, remember how their slopes turned, and choose the next ways."""
         moved, turned = points - self._x[rows], slope - self._slope[rows]
         kept = ~self._new[rows] & ((moved * turned).sum(1) > TINY)
         remembered = rows[kept]
@@ -143,7 +140,7 @@ class Minimiser:
             self._jump(rows[~ended])
 
     def _jump(self, rows: Tensor) -> None:
-        """Draw the coordinates of rows that lie outside the box anew; what was remembered is no longer true."""
+        """Redraw coordinates outside the box, and clear the history, which no longer applies."""
         points = self._x[rows]
         out = (points < 0) | (points > 1)
         away = out.any(1)
@@ -157,12 +154,12 @@ class Minimiser:
         self._moves[:, rows], self._turns[:, rows] = 0.0, 0.0
 
     def _aim(self, rows: Tensor) -> None:
-        """Choose the ways of rows by the two loops of L-BFGS, and begin their line searches."""
+        """Compute directions by the two-loop recursion of L-BFGS, and start line searches."""
         held = self._held(rows)
         way = torch.where(held, 0.0, self._slope[rows])
         moves, turns = self._moves[:, rows], self._turns[:, rows]
         products = (moves * turns).sum(2)
-        known = products > 0  # empty places hold zeros
+        known = products > 0  # empty entries are zero
         weights = []
         for move, turn, product, there in zip(*(part.flip(0) for part in (moves, turns, products, known)), strict=True):
             weights.append(torch.where(there, (move * way).sum(1) / (product + TINY), 0.0))
@@ -178,14 +175,13 @@ class Minimiser:
         self._stride[rows], self._least[rows], self._most[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
 
     def _held(self, rows: Tensor) -> Tensor:
-        """Return which coordinates stand at an end of the box that lower losses lie beyond, [some, n]."""
+        """Return a mask of coordinates at a bound with lower losses beyond it, [some, n]."""
         if self._jumps:
             return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
         points, slope = self._x[rows], self._slope[rows]
         return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
 
     def _search_on(self, rows: Tensor, gained: Tensor) -> None:
-        """Make the strides of rows longer that gained and may gain more, and of the others shorter."""
         stride = self._stride[rows]
         self._least[rows] = torch.where(gained, stride, self._least[rows])
         self._most[rows] = torch.where(gained, self._most[rows], stride)
@@ -194,7 +190,7 @@ class Minimiser:
         self._tries[rows] += 1
         stuck = rows[self._tries[rows] >= TRIES]
         fresh = (self._moves[-1, stuck] == 0).all(1)
-        self._settle(stuck[fresh])  # not even straight downhill is anything gained
+        self._settle(stuck[fresh])  # even steepest descent gains nothing
         again = stuck[~fresh]
         self._forget(again)
         self._aim(again)

@@ -1,10 +1,10 @@
-"""Least squares over few numbers, inside a box: Levenberg and Marquardt's steps by a Jacobian that is kept up to date.
+"""Levenberg-Marquardt least squares of few parameters in a box, with Broyden updates of the Jacobian.
 
-(Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian sees along
-narrow valleys that a search by slopes crosses hundreds of times, and costs as much as some ten evaluations. So it is
-computed where the search begins, and corrected by what each evaluation tells of it (Broyden, "A class of methods for
-solving nonlinear simultaneous equations", Mathematics of Computation 1965, equation 4.5); where the corrected one no
-longer leads on it is computed once more. Its columns, one a latent, are differences of points in one batch.
+(Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian follows
+narrow valleys that gradient search crosses hundreds of times, and costs about ten evaluations. So it is computed at
+the start, updated after each evaluation (Broyden, "A class of methods for solving nonlinear simultaneous equations",
+Mathematics of Computation 1965, equation 4.5), and recomputed once when updates stop helping. Its columns, one per
+latent, are finite differences in one batch.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,17 @@ from torch import Tensor
 
 Residuals = Callable[[Tensor], Tensor]  # points [some, n] → residuals [some, m]
 
-TOGETHER = 64  # columns of a Jacobian computed at once: more fill memory
-ASIDE = 1e-3  # of the box, to the points of differences: less drowns in single precision
+TOGETHER = 64  # Jacobian columns per batch: more fill memory
+ASIDE = 1e-3  # finite-difference step, of the box: smaller ones drown in single precision
 JACOBIANS = 2  # a third gains a hundredth
-DAMPING, LEAST, MOST = 1e-2, 1e-6, 1e6  # of the mean curvature: with a new Jacobian, and its bounds
-EASIER, HARDER = 0.3, 4.0  # what it is multiplied by after a step that gained, and one that did not
-GAIN, PATIENCE = 2e-2, 2  # so many steps in turn that gain less than this share of the loss: the Jacobian leads nowhere
+DAMPING, LEAST, MOST = 1e-2, 1e-6, 1e6  # of the mean curvature: with a new Jacobian, and bounds
+EASIER, HARDER = 0.3, 4.0  # factors after a step that gained, and one that did not
+GAIN, PATIENCE = 2e-2, 2  # this many steps in a row below this relative gain: the Jacobian is stale
 TINY = 1e-12  # keeps divisors above 0
 
 
 class Least(NamedTuple):
-    """The best point that was met, [n], its loss, and whether the search came to an end of its own."""
+    """The best point, [n], its loss, and whether the search converged."""
 
     point: Tensor
     loss: float
@@ -34,11 +34,11 @@ class Least(NamedTuple):
 
 
 def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: float) -> Least:
-    """Minimise the sum of squared residuals from a point in the unit box or at its ends.
+    """Minimize the sum of squared residuals in the unit box.
 
     Args:
-        point: [n], 0 to 1.
-        evaluations: the most.
+        point: the start, [n], 0 to 1.
+        evaluations: at most.
         found: a sum of squares that ends the search.
     """
     best = point.float().clamp(0, 1)[None]
@@ -67,7 +67,7 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
-    """Return how residuals change along each coordinate from a point [1, n], [n, m]."""
+    """Return the Jacobian at a point [1, n], [n, m]."""
     aside = torch.where(point > 0.5, -ASIDE, ASIDE)  # inside the box
     points = point + torch.diag(aside[0])
     moved = torch.cat([residuals(part) for part in torch.split(points, TOGETHER)])
@@ -75,7 +75,7 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 
 
 def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
-    """Return where a damped step leads; coordinates stay at an end of the box that lower losses lie beyond."""
+    """Return the end of a damped step; coordinates at a bound with lower losses beyond it stay there."""
     slope = ways @ rest
     held = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
     free = ways.masked_fill(held[:, None], 0.0)

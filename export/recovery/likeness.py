@@ -1,4 +1,4 @@
-"""Measures how far decoded frames are from the sounds that are looked for: in absolute differences, or in squares."""
+"""Distance of decoded frames to target sounds: absolute differences, or least-squares residuals."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,25 +9,21 @@ from torch.nn import functional as F
 
 from .views import TargetSound, View
 
-BANDS = 64  # mel bands of levels: as many as sounds are judged by
-SOFTEST = 1e-4  # power under a sound's loudest band, -40 dB: what is softer is covered by it
-LEVELS, FINE = 1.0, 1.0  # weights: of a root mean square of 10 dB, and of all that single amplitudes are
+BANDS = 64  # mel bands, as in the evaluation of sounds
+SOFTEST = 1e-4  # power below a sound's loudest band, -40 dB: softer is masked
+LEVELS, FINE = 1.0, 1.0  # weights: of a root mean square of 10 dB, and of all single amplitudes
 
-Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their targets' numbers → residuals [rows, m]
+Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their target indices → residuals [rows, m]
 
 
 class FrameDistance:
-    """Compares decoded frames with targets, all in the amplitudes of a view.
+    """Compares decoded frames with targets, in the amplitudes of a view.
 
-    Where gain does not count, both are brought to the same energy.
+    If gain does not count, both have equal energy.
     """
 
     def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
-        """Take targets.
-
-        Args:
-            further: more residuals, beside those of spectra.
-        """
+        """``further`` returns additional residuals."""
         self._view, self._further = view, further
         self._target = self._levelled(torch.stack([target.amplitudes for target in targets]))
         bands = min(BANDS, view.length // 4)
@@ -43,15 +39,14 @@ class FrameDistance:
         self._envelope = _in_levels(torch.stack(envelopes)) if envelopes else None
 
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
-        """Return the mean absolute difference of amplitudes, in parts of the targets' mean: [rows].
+        """Return the mean absolute difference of amplitudes, relative to the target's mean: [rows].
 
-        (Keyes et al. 2020, equation 1, but for the divisor, which changes nothing of where the least is.)
+        (Keyes et al. 2020, equation 1, except for the divisor, which does not move the minimum.)
 
         Args:
             frames: decoded, [rows, frame_width].
-            which: the numbers of their targets, [rows].
-            pooled: amplitudes next to each other, along both axes, that count as their mean: fewer, and with fewer
-                places where a search ends that leads nowhere.
+            which: target indices, [rows].
+            pooled: size of average pooling along both axes: fewer local minima.
         """
         given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
         if pooled > 1:
@@ -60,10 +55,10 @@ class FrameDistance:
         return (given - asked).abs().sum((1, 2)) / asked.sum((1, 2)).clamp_min(1e-12)
 
     def residuals(self, frames: Tensor, which: Tensor) -> Tensor:
-        """Return numbers whose squares are to be least, [rows, m].
+        """Return least-squares residuals, [rows, m].
 
-        Differences of levels in mel bands, and in equal parts of time where frames hold such; and of roots of single
-        amplitudes, unless frames are noise.
+        Differences of mel-band levels and, if frames have them, envelopes; and of roots of amplitudes, unless frames
+        are noise.
         """
         given = self._levelled(self._view.decoded(frames))
         power = given.square() @ self._mel
@@ -90,6 +85,6 @@ class FrameDistance:
 
 
 def _in_levels(envelope: Tensor) -> Tensor:
-    """Return the parts of envelopes in powers of ten under the loudest."""
+    """Return envelopes as log10 of power relative to the loudest part."""
     power = envelope.square()
     return (power / (power.amax(1, keepdim=True) + 1e-12) + SOFTEST).log10()

@@ -1,9 +1,9 @@
-"""The searches for codes: by slopes from many starts, or from a network's code by Jacobians.
+"""Searches for latent codes: by gradient descent from many starts, or least squares from a network's code.
 
-``gradient`` is the published one (Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2): L-BFGS on
-the mean absolute error of spectrograms, with stochastic clipping. Ours are the many starts in one batch, of which the
-best go on, from coarse spectrograms to fine ones. ``hybrid`` begins where a network places the sound, as there, and
-refines that by least squares; clips given as magnitudes a host refines on its own (`host/resynthesis/refinement.py`).
+``gradient`` follows Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2: L-BFGS on the mean
+absolute error of spectrograms, with stochastic clipping. Added here: many starts in one batch (the best
+continue), and coarse-to-fine spectrograms. ``hybrid`` starts at a network's code, as there, and refines it by least
+squares; clips given as magnitudes are refined by the host (`host/resynthesis/refinement.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,19 +25,19 @@ from .levenberg import Least, least_squares
 from .likeness import FrameDistance, Further
 from .views import Array, Magnitudes, TargetSound, view_of
 
-STARTS = 16  # of a search by slopes; each label has one at least
-ROUNDS = 20  # evaluations between two reports of progress
-FOUND = 3e-3  # of a sound's amplitudes: what differs by less is the same sound
+STARTS = 16  # of a gradient search; at least one per label
+ROUNDS = 20  # evaluations between two progress reports
+FOUND = 3e-3  # of a sound's amplitudes: smaller differences count as found
 EVALUATIONS = 80  # of least squares: most need fifteen
 EXACT = 1e-7  # of a sound's roots, squared: -70 dB
-TOGETHER = 64  # frames decoded at once: those of long clips fill memory
+TOGETHER = 64  # frames decoded per batch: those of long clips fill memory
 SEED = 0
 
 Progress = Callable[[float], None]
 
 
 class SearchStage(NamedTuple):
-    """A part of a search by slopes: evaluations of each start, how coarse spectrograms are, how many starts go on."""
+    """A stage of a gradient search: evaluations per start, pooling factor of spectrograms, and starts kept."""
 
     evaluations: int
     pooled: int
@@ -49,14 +49,14 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The settings of a search; `timbrel recover` leaves all as they are.
+    """Options of a search; `timbrel recover` uses the defaults.
 
     Args:
-        seed: of starts and of clipping.
-        stages: of searches by slopes.
-        starts: of these, of each sound.
-        gain_counts: how loud a sound is belongs to its code; None: as the kind of model has it.
-        further: makes more residuals of decoded frames for least squares, given the frames that are looked for.
+        seed: of starts and clipping.
+        stages: of a gradient search.
+        starts: of a gradient search, per sound.
+        gain_counts: whether a code determines loudness; None: as the model's kind.
+        further: returns additional least-squares residuals of decoded frames, given their targets.
     """
 
     seed: int = SEED
@@ -67,23 +67,23 @@ class SearchOptions:
 
 
 def gradient(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
-    """See `Search`: from random codes alone."""
+    """Search from random codes, as `Search`."""
     return Searcher(model).gradient(sounds, progress)
 
 
 def hybrid(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
-    """See `Search`: from the network's codes."""
+    """Search from a network's codes, as `Search`."""
     return Searcher(model).hybrid(sounds, progress)
 
 
 class Searcher:
-    """Looks for codes in one model, rebuilt once."""
+    """Searches codes of one model."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
         """Rebuild the model's decoder.
 
         Raises:
-            UserError: it cannot be searched.
+            UserError: the model cannot be searched.
         """
         self.options = options or SearchOptions()
         self._model, self._card, self._decoder, self._view = (
@@ -99,7 +99,7 @@ class Searcher:
         self._low, self._high = span(model.card)
 
     def gradient(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
-        """Search from many random codes, and for each label from some; see `Search`."""
+        """Search from random codes, for each label from several."""
         targets, classes = self._targets(sounds)
         likeness = FrameDistance(self._view, targets)
         generator = torch.Generator().manual_seed(self.options.seed)
@@ -123,7 +123,6 @@ class Searcher:
         return self._found(points, groups, labels, ended.settled[kept], played, [None] * len(sounds))
 
     def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
-        """Refine the codes that a network gave; see `Search`."""
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
         played, points, groups, labels = self._placed(sounds)
@@ -138,7 +137,7 @@ class Searcher:
         return self._found(better, groups, labels, settled, played, before.tolist())
 
     def descent(self, sounds: Sequence[Sought], evaluations: int) -> list[Found]:
-        """Refine the codes that a network gave by L-BFGS on absolute differences, as the publication's hybrid does."""
+        """Refine a network's codes by L-BFGS on absolute differences, as the publication's hybrid."""
         played, points, groups, labels = self._placed(sounds)
         before = self._missed(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
@@ -147,7 +146,6 @@ class Searcher:
         return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
 
     def _refined(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> Least:
-        """Return where least squares lead from the point of a sound, the target of that number."""
         which = torch.tensor([number])
 
         def residuals(at: Tensor) -> Tensor:
@@ -156,7 +154,6 @@ class Searcher:
         return least_squares(residuals, point, EVALUATIONS, EXACT)
 
     def _further_of_clips(self) -> Callable[[Array, int], Array] | None:
-        """Return what the options add to the residuals of clips, as a host takes it."""
         further = self.options.further
         if further is None:
             return None
@@ -169,9 +166,9 @@ class Searcher:
         return apart
 
     def _placed(self, sounds: Sequence[Sought]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        """Return what played sounds are compared by, their codes in parts of the box, their numbers, and their labels.
+        """Return the distance of played sounds, their codes scaled to 0 to 1, their indices, and labels.
 
-        A sound whose label the network does not tell has the one with which its code comes nearest.
+        An unknown label becomes the one whose decoded code is nearest.
         """
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
@@ -186,11 +183,10 @@ class Searcher:
         return played, points, groups, torch.tensor(told)
 
     def _likeness(self, sounds: Sequence[Sought]) -> FrameDistance:
-        """Return what is played compared with sounds."""
         return FrameDistance(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
 
     def _targets(self, sounds: Sequence[Sought]) -> tuple[list[TargetSound], Tensor]:
-        """Return sounds in the model's terms, and their pitch classes or keys, 0 where none is told."""
+        """Return the sounds in the model's terms, and their pitch classes or keys (0 if unknown)."""
         heard = [self._view.heard(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 
@@ -210,7 +206,6 @@ class Searcher:
         return difference
 
     def _missed(self, played: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
-        """Return the share of their sounds' amplitudes that codes miss, as they are played."""
         found = []
         with torch.no_grad():
             for rows in torch.split(torch.arange(len(points)), TOGETHER):
@@ -237,13 +232,12 @@ class Searcher:
 
 
 def span(card: Card) -> tuple[Tensor, Tensor]:
-    """Return where codes are looked for: the spans of the knobs, beyond which no code can be played."""
+    """Return the search box: the ranges of the knobs, outside which no code can be played."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
 
 def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:
-    """Return the numbers of the rows of each group with the least losses, groups in order."""
     order = sorted(range(len(losses)), key=lambda row: (int(groups[row]), float(losses[row])))
     seen: dict[int, int] = {}
     kept = []

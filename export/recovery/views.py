@@ -1,8 +1,8 @@
-"""Turns recorded and decoded frames into what they are compared by: the amplitudes of spectra, one after another.
+"""Converts recorded and decoded frames to amplitude spectra for comparison.
 
-A view of a model turns both into amplitudes [rows, spectra, bins], in the domain of the model's own frames: spectra of
-kind ``spectrum`` as they are, of grains that of the grain, of clips those of short windows. Many frames of one sound
-are looked at together, as the root of their mean power.
+A view returns amplitudes [rows, spectra, bins] in the domain of the model's frames: spectra of kind ``spectrum``
+unchanged, the spectrum of a grain, or short windows of a clip. Frames of one sound are combined by their root mean
+power.
 """
 
 import functools
@@ -30,15 +30,15 @@ from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]
 
-WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of clips given as samples: partials of voices stand apart
+WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of clips given as samples: separates the partials of voices
 LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 
 
 class TargetSound(NamedTuple):
-    """A sound in a model's own terms.
+    """A sound in a model's terms.
 
-    ``amplitudes`` are [spectra, bins]; ``told`` is the pitch class or the key for models that are told one;
-    ``envelope`` is the sound's root mean square in equal parts, [points], where a model decodes such.
+    ``amplitudes`` are [spectra, bins]. ``told`` is the pitch class or key, for models conditioned on it. ``envelope``
+    is the root mean square in equal parts, [points], for models that decode one.
     """
 
     amplitudes: Tensor
@@ -50,9 +50,9 @@ class View(ABC):
     """Amplitudes of frames.
 
     Attributes:
-        length: of the transform behind a spectrum, in samples.
-        gain_counts: how loud a sound is lies in its code too; else it is left to velocity.
-        smooth: single bins mean nothing, only bands of them: frames are noise.
+        length: of the transform of a spectrum, in samples.
+        gain_counts: whether the code determines loudness; else velocity does.
+        smooth: whether only bands are compared, since frames are noise.
     """
 
     length: int
@@ -65,27 +65,26 @@ class View(ABC):
 
     @abstractmethod
     def heard(self, frames: Array) -> TargetSound:
-        """Return what one sound's frames are together, [frames, samples], as `Sought` has them."""
+        """Combine one sound's frames, [frames, samples], as in `Sought`."""
 
     @abstractmethod
     def decoded(self, frames: Tensor) -> Tensor:
-        """Return the amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
+        """Return amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
     def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        """Return decoded frames as `decoded` takes them; ``told`` is the pitch class or key of each, [rows]."""
+        """Convert decoded frames for `decoded`; ``told`` is the pitch class or key of each, [rows]."""
         return frames
 
     def envelope(self, frames: Tensor) -> Tensor | None:
-        """Return the root mean square of decoded frames in equal parts, [rows, points], where these hold such."""
+        """Return decoded envelopes, [rows, points], or None."""
         points = self.card.envelope_points
         return frames[:, -points:] if points else None
 
 
 class Spectra(View):
-    """Frames of kind ``spectrum``: each as loud as any, and where keys choose the note moved to one that is decoded."""
+    """Frames of kind ``spectrum``: normalized, and transposed to a decoded note if the model has keys."""
 
     def heard(self, frames: Array) -> TargetSound:
-        """See `View.heard`; a frame without pitch stays where it is."""
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
@@ -96,27 +95,25 @@ class Spectra(View):
             return TargetSound(_together(spectra), self.unpitched(spectra))
         note = float(np.nanmedian(notes))
         key, target = self.place(math.floor(note + 0.5))
-        near = np.flatnonzero(np.abs(notes - note) < 1)  # others are mistaken, or of another note
+        near = np.flatnonzero(np.abs(notes - note) < 1)  # others are detection errors, or of another note
         moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
         return TargetSound(_together(np.stack(moved)), key)
 
     def decoded(self, frames: Tensor) -> Tensor:
-        """See `View.decoded`."""
         return frames[:, None]
 
     def unpitched(self, spectra: Array) -> int:
-        """Return what is told of frames without a pitch, whose spectra are [frames, bins]."""
+        """Return the pitch class or key for unpitched spectra, [frames, bins]."""
         whole = np.square(spectra).mean(0) ** 0.5
         return int(chroma(whole, self.card.sample_rate, self.length).argmax())
 
     def place(self, key: int) -> tuple[int, int]:
-        """Return what is told of a key, and the note to which its frames are moved."""
+        """Return a key's pitch class or key for the model, and the note to transpose its frames to."""
         assert self.card.chroma is not None
         told = key % PITCH_CLASSES
         return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told
 
     def _moved(self, piece: Array, semitones: float) -> Array:
-        """Return the spectrum of a frame as it would be at another pitch, as training has it (`moved_frame`)."""
         length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
         first = (len(piece) - length) // 2
         found = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
@@ -125,35 +122,33 @@ class Spectra(View):
 
 
 class Lobes(Spectra):
-    """Frames of kind ``partials``, laid out as spectra of the key for which they were decoded."""
+    """Frames of kind ``partials``, as spectra of the key that they were decoded at."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self._table = functools.lru_cache(maxsize=4)(self._powers)
 
     def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        """See `View.laid`: powers of partials and of noise add up."""
+        """Add the powers of partials and noise."""
         tables = torch.stack([self._table(key) for key in told.tolist()]).to(frames)
         found: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST).sqrt()
         return found
 
     def unpitched(self, spectra: Array) -> int:
-        """See `Spectra.unpitched`: the key in the middle of those that training heard."""
         return round(middle_of(self.card))
 
     def place(self, key: int) -> tuple[int, int]:
-        """See `Spectra.place`: its own."""
         return key, key
 
     def _powers(self, key: int) -> Tensor:
-        """Return the power that each number of a frame gives to each bin, where it is 1: [frame_width, bins]."""
+        """Return the power in each bin of a frame's numbers, each set to 1: [frame_width, bins]."""
         width = self.card.frame_width
         each = laid(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
         return torch.from_numpy(np.square(each))
 
 
 class Grains(View):
-    """Grains: samples, magnitudes and phases, or noise that has magnitudes alone."""
+    """Grains: samples, magnitudes and phases, or noise magnitudes alone."""
 
     gain_counts = True
 
@@ -162,7 +157,6 @@ class Grains(View):
         self.smooth = card.domain == "magnitude"
 
     def heard(self, frames: Array) -> TargetSound:
-        """See `View.heard`."""
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
         found = _amplitudes(middles[:, None], self._window())
         points, envelope = self.card.envelope_points, None
@@ -172,34 +166,31 @@ class Grains(View):
         return TargetSound(found.square().mean(0).sqrt(), None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
-        """See `View.decoded`."""
         if self.card.domain == "samples":
             return _amplitudes(frames[:, None], self._window())
         return frames[:, None, : self.length // 2 + 1]
 
     def _window(self) -> Tensor:
-        """Return the window of transforms; those that are decoded have none."""
         return _window("hann" if self.card.domain == "samples" else "rectangular", self.length)
 
 
 class SampleView(View):
-    """Clips that are given as samples."""
+    """Clips given as samples."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
 
     def heard(self, frames: Array) -> TargetSound:
-        """See `View.heard`."""
         return TargetSound(self.decoded(torch.from_numpy(frames))[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
-        """See `View.decoded`; frames are samples, also of recordings."""
+        """Return amplitudes of samples, decoded or recorded."""
         return sizes(short_spectra(frames, self.length, self.length // OVERLAP))
 
 
 class Magnitudes(View):
-    """Clips that are given as magnitudes of many spectra, each clip as loud as any."""
+    """Clips given as magnitudes of many spectra, normalized."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)
@@ -207,13 +198,11 @@ class Magnitudes(View):
         self.length = card.transform_length
 
     def heard(self, frames: Array) -> TargetSound:
-        """See `View.heard`."""
         sounds, points = torch.from_numpy(frames), self.card.envelope_points
         envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
         return TargetSound(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
-        """See `View.decoded`."""
         bins = self.length // 2 + 1
         return frames[:, : self.card.spectra * bins].reshape(-1, self.card.spectra, bins)
 
@@ -234,7 +223,7 @@ def view_of(card: Card) -> View:
     """Return the view of a model's frames.
 
     Raises:
-        UserError: they are of a kind for which there is none.
+        UserError: a kind without a view.
     """
     if card.kind not in VIEWS:
         known = ", ".join(map(repr, VIEWS))
@@ -248,14 +237,14 @@ def _window(name: str, length: int) -> Tensor:
 
 
 def _together(spectra: Array) -> Tensor:
-    """Return the root of the mean power of spectra, each as loud as any, at a largest amplitude of 1: [1, bins]."""
+    """Return the root mean power of spectra, each normalized, scaled to a maximum of 1: [1, bins]."""
     each = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST)
     whole = np.sqrt(np.square(each).mean(0, keepdims=True))
     return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))
 
 
 def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
-    """Return spectra of Hann windows ``hop`` apart, the first around the first sample, [rows, spectra, bins]."""
+    """Return Hann-windowed spectra ``hop`` apart, the first centered on the first sample, [rows, spectra, bins]."""
     side = length // 2
     spectra = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
@@ -264,7 +253,7 @@ def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
 
 
 def hann(length: int) -> Tensor:
-    """Return the window that spectra of clips have, [length]."""
+    """Return the window of clip spectra, [length]."""
     return _window("hann", length)
 
 
@@ -273,6 +262,6 @@ def _amplitudes(pieces: Tensor, shape: Tensor) -> Tensor:
 
 
 def sizes(found: Tensor) -> Tensor:
-    """Return the amplitudes of spectra, whose slopes are finite at 0 too."""
+    """Return the amplitudes of spectra, with finite gradients at 0."""
     amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
     return amplitudes

@@ -1,1 +1,1 @@
-"""The reports of `timbrel evaluate`, a file or two a family."""
+"""Report pages, pictures and verdicts of `timbrel evaluate`."""

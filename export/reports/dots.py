@@ -1,4 +1,4 @@
-"""Tells where the dots of a picture lie: written beside it, so that a page can find which one is pressed."""
+"""Writes a scatter plot's dot positions as JSON, so that the page can play a clicked dot."""
 
 import json
 from dataclasses import dataclass
@@ -9,26 +9,23 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 FORMAT = 1
-MOST = 2000  # dots of one picture that are told: any place among thousands has one within a few pixels
-PLACE_DIGITS = 4  # of a part of the picture: a tenth of a pixel
-CODE_DIGITS = 5  # codes lie about 1 from each other
+MOST = 2000  # dots per picture: enough for one within a few pixels of any position
+PLACE_DIGITS = 4  # of the picture's size: a tenth of a pixel
+CODE_DIGITS = 5  # codes are about 1 apart
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Dots [dots, 2] in the units of each of a figure's first axes, their codes [dots, latents] and pitch classes."""
+    """Dots [dots, 2] in data units of a figure's first axes, their codes [dots, latents] and pitch classes."""
 
     points: tuple[npt.NDArray[np.float32], ...]
     codes: npt.NDArray[np.float32]
     pitch_classes: npt.NDArray[np.int64]
 
     def text(self, figure: Figure) -> str:
-        """Return JSON: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``, of at most `MOST` of the dots.
+        """Return JSON of at most `MOST` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
 
-        Args:
-            figure: that was saved, so that its axes have their places.
-
-        x and y are parts of the whole picture, from its left and its upper end.
+        x and y are fractions of the picture, from its left and top edge. Save ``figure`` first: this lays out its axes.
         """
         some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
         told: dict[str, Any] = {

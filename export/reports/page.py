@@ -1,4 +1,4 @@
-"""Pages of reports: HTML files, plain, for light and dark screens, with their pictures beside them."""
+"""HTML report pages for light and dark screens."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -58,10 +58,7 @@ def document(
     figures: str = "report.json",
     shortcomings: Sequence[str] = (),
 ) -> str:
-    """The page: sections are HTML by heading, and those without anything are left out; ``figures`` lie beside it.
-
-    An empty ``basis`` is left out.
-    """
+    """Return a page of HTML sections by heading; empty sections and an empty ``basis`` are omitted."""
     less = "".join(f"<li>{escape(line)}</li>\n" for line in shortcomings)
     body = "\n".join(f"<h2>{escape(heading)}</h2>\n{html}" for heading, html in sections.items() if html)
     return f"""<!doctype html>
@@ -89,12 +86,12 @@ def report_page(
     research: Mapping[str, str],
     measured_on: str = "",
 ) -> str:
-    """Return the page of a report on a run: first all there is to hear, then figures, then research.
+    """Return a run's report page: sounds, figures, research.
 
     Args:
         found: the report's figures.
-        listen, figures, research: HTML by heading; parts without anything are left out.
-        measured_on: a sentence on the clips that were measured; by default that of `basis`.
+        listen, figures, research: HTML by heading; empty parts are omitted.
+        measured_on: a sentence on the measured clips; default `basis`.
     """
     run = found["run"]
     sections = {
@@ -108,17 +105,17 @@ def report_page(
 
 
 def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, str]:
-    """Return what there is to hear of a run: the file that `make` renders, if it does, and the report's own sounds."""
+    """Return audio players by heading: the preset's rendered sound, and the report's sounds."""
     first = players({heard: "The instrument, as its preset plays it."}) if heard else ""
     return {"The instrument": first, "The network": players(sounds)}
 
 
 def pressed(of: Callable[..., str], instrument: Path | None) -> str:
-    """Return the picture whose dots sound when they are pressed on the panel's page; of a file, how to get there.
+    """Return the embedding picture, with the panel command that makes its dots playable.
 
     Args:
-        of: gives the HTML of pictures by their names.
-        instrument: the folder in which the page lies beside a preset, if it does.
+        of: returns the HTML of pictures by name.
+        instrument: preset folder of the page.
     """
     picture = of("embedding")
     if not picture or instrument is None:
@@ -132,12 +129,12 @@ def _parts(parts: Mapping[str, str]) -> str:
 
 
 def based(basis: str, figures: str) -> str:
-    """Return a paragraph that says on which clips figures were measured, and links to the file that has all."""
+    """Return a paragraph on the measured clips, with a link to all figures."""
     return f'<p class="faint">{escape(basis)} All figures: <a href="{figures}">{figures}</a>.</p>\n'
 
 
 def basis(found: Mapping[str, Any]) -> str:
-    """Return what a report's figures were measured on, in a sentence."""
+    """Describe the measured clips."""
     run = found["run"]
     return (
         f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
@@ -146,7 +143,7 @@ def basis(found: Mapping[str, Any]) -> str:
 
 
 def shown(pictures: Sequence[Picture]) -> Callable[..., str]:
-    """Return a function that gives the HTML of pictures by their names, of those that there are."""
+    """Return a function from picture names to HTML; it skips missing ones."""
     html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> str:
@@ -156,7 +153,7 @@ def shown(pictures: Sequence[Picture]) -> Callable[..., str]:
 
 
 def players(sounds: Mapping[str, str]) -> str:
-    """The HTML of sounds that lie beside the page: captions by file."""
+    """Return audio players; ``sounds`` are captions by file."""
     return "".join(
         f'<p>{escape(caption)}<audio controls preload="none" src="{escape(file)}"></audio></p>\n'
         for file, caption in sounds.items()
@@ -164,7 +161,7 @@ def players(sounds: Mapping[str, str]) -> str:
 
 
 def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str:
-    """Return a table whose cells are HTML; ``numbers`` columns after the first are numbers."""
+    """Return a table of HTML cells; ``numbers`` columns after the first are numeric."""
 
     def line(tag: str, cells: Row) -> str:
         kinds = [' class="number"' if 1 <= i <= numbers else "" for i in range(len(cells))]
@@ -176,7 +173,7 @@ def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> str
 
 
 def figure(path: str, caption: str, width: float = WIDTH) -> str:
-    """Return the HTML of a picture that lies at ``path``, seen from the page and without its ending."""
+    """Return a light and dark picture; ``path`` has no suffix."""
     path, caption = escape(path), escape(caption)
     return (
         f'<figure><picture><source srcset="{path}-dark.png" media="(prefers-color-scheme: dark)">'
@@ -186,17 +183,16 @@ def figure(path: str, caption: str, width: float = WIDTH) -> str:
 
 
 def faint(text: str) -> str:
-    """Return a paragraph of HTML in small print."""
     return f'<p class="faint">{text}</p>\n'
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> str:
-    """Return how alike sets of sounds are to those of the split, as a table.
+    """Return a table of distances between sets of sounds and the split.
 
     Args:
-        distance: Fréchet distances, and ``ratio``, which is None where there are no other sounds to compare with.
-        names: what each set is called, in the order of rows.
-        pieces: what sounds were cut into.
+        distance: Fréchet distances, and ``ratio``, None without sounds to compare with.
+        names: label of each set, in row order.
+        pieces: name of the parts of sounds.
     """
     train = distance["train"] if distance["ratio"] is not None else None
     times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}

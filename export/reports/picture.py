@@ -1,4 +1,4 @@
-"""Pictures, each drawn once for light pages and once for dark ones."""
+"""Picture: a figure saved for light and dark pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from .dots import Dots
 
 WIDTH = 9.0  # inches
-DPI = 140  # 1260 pixels a picture: sharp on a page of 960
+DPI = 140  # 1260 pixels per picture: sharp on a page of 960
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours for one kind of page. ``span`` is the part of the pitch-class map that stands out from ``paper``."""
+    """Colours of a page; ``span`` is the part of the colormap that contrasts with ``paper``."""
 
     paper: str
     ink: str
@@ -28,7 +28,6 @@ class Theme:
     span: tuple[float, float]
 
     def settings(self) -> dict[Any, Any]:
-        """Matplotlib's settings."""
         return {
             "figure.facecolor": self.paper,
             "axes.facecolor": self.paper,
@@ -51,21 +50,18 @@ class Theme:
         }
 
     def pitch_classes(self) -> ListedColormap:
-        """Return a colour a pitch class from a perceptually uniform map: C is darkest, B lightest."""
+        """12 colours, from dark C to light B."""
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
 
 
 LIGHT = Theme("#ffffff", "#24292f", "#a8b0ba", "#2f6f9f", "#d9822b", (0.0, 0.95))
 DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
-THEMES = {"": LIGHT, "-dark": DARK}  # by the end of the file's name
+THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture on the page: ``name`` of its file, a caption that says how to read it, and its width in inches.
-
-    ``dots`` are training codes that it shows, where pages are to find them.
-    """
+    """A picture: file name, caption, and width in inches; ``dots`` are its playable training codes."""
 
     name: str
     caption: str
@@ -74,7 +70,7 @@ class Picture:
     dots: Dots | None = None
 
     def save(self, folder: Path) -> None:
-        """Write ``name.png`` and ``name-dark.png``, and of what has dots ``name.json``, which holds for both."""
+        """Write ``name.png``, ``name-dark.png``, and with dots ``name.json``."""
         for suffix, theme in THEMES.items():
             with matplotlib.rc_context(theme.settings()):
                 figure = self.draw(theme)

@@ -1,4 +1,4 @@
-"""The parts that all reports share."""
+"""Shared types and figures of all reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,15 +16,15 @@ from .picture import Picture
 Array = npt.NDArray[np.float32]
 
 FORMAT = 1
-NO_TERMS = ("step", "seconds", "total")  # of a line that training logged
-SEED = 2020  # of all that is drawn: the same run gives the same figures
+NO_TERMS = ("step", "seconds", "total")  # columns of the training log that are not single loss terms
+SEED = 2020  # of all random draws: the same run returns the same figures
 
 Progress = Callable[[float, str], None]
 Figures = dict[str, Any]
 
 
 class ReportSound(NamedTuple):
-    """A sound on the page: ``name`` of its file, a caption, samples [samples] and their rate in Hz."""
+    """A sound on the page: file name, caption, samples [samples], rate in Hz."""
 
     name: str
     caption: str
@@ -33,7 +33,7 @@ class ReportSound(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Figures for report.json, pictures, sounds, the HTML page that shows all of them, and others by their names."""
+    """Figures for report.json, pictures, sounds, HTML page, and other pages by name."""
 
     found: Figures
     pictures: Sequence[Picture]
@@ -43,9 +43,9 @@ class Report(NamedTuple):
 
 
 class HeldOutRun(NamedTuple):
-    """A run that learned without the test split: its corpus, its network, and what gives it as an instrument.
+    """A run trained without the test split: corpus, network, exporter.
 
-    An instrument that then learned all of the corpus is judged by it, where sounds should be unheard.
+    It stands in for an instrument trained on the whole corpus, whose report needs unheard sounds.
     """
 
     corpus: Corpus
@@ -54,12 +54,12 @@ class HeldOutRun(NamedTuple):
 
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
-    """Captions by file, as report.json has them."""
+    """Captions by file, for report.json."""
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
 
 
 def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
-    """Return what a report on clips says of the run itself."""
+    """Return a clip report's figures about the run."""
     logged = run.logged()
     return {
         "recipe": run.recipe.name,
@@ -72,7 +72,7 @@ def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:
-    """The validation losses that training logged, each term times its weight; one that has none counts as it is."""
+    """Return logged validation losses, each term times its weight, default 1."""
     lines = run.logged()
     if not lines:
         return {"steps": [], "terms": {}}

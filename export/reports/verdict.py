@@ -1,6 +1,6 @@
-"""Verdicts on runs of each family: the thresholds, and the sentences that reports and `make` print.
+"""Verdicts on runs per family: thresholds, and the sentences of reports and `make`.
 
-A verdict is a few sentences. Those that are no good news are shortcomings too, so a page and a terminal agree.
+Sentences with bad news are also shortcomings, so that page and terminal agree.
 """
 
 from collections.abc import Sequence
@@ -14,46 +14,43 @@ from ...train.gan_health import REMEDY
 
 Figures = dict[str, Any]
 
-OBEYED, MOSTLY = 0.95, 0.8  # of the notes: a wrong one in twenty is heard now and then, one in five all the time
-ALIKE = 1.5  # times the distance of training windows from unheard ones, up to which random codes sound alike
-DULL_DB = 6.0  # a missing half of the amplitude is heard at once
-NOISY_DB = 6.0  # noise so far under the sound is heard beside it
-NOTHING = 1.0  # of relative error: always answering the mean is as near
+OBEYED, MOSTLY = 0.95, 0.8  # of the notes: one wrong in twenty is noticed now and then, one in five all the time
+ALIKE = 1.5  # times the distance between training and unheard windows; random codes up to it are alike
+DULL_DB = 6.0  # half of the amplitude missing is clearly audible
+NOISY_DB = 6.0  # noise at this level below the sound is audible
+NOTHING = 1.0  # relative error of always answering the mean
 SHORT_SECONDS = 0.5  # of an event: drums and words are shorter, held notes longer
-BESIDE = 3  # semitones from an octave, so near that the move changes no colour
-MOST = 0.8  # of the sound: what is left out under this is missed
-NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk meets every sound that was trained
-CAME_BACK_DB = 6.0  # of clips, a median: five minutes reach 4 to 5, another recording of a spoken word lies 6.4 away
-FEWEST = 2  # clips trained on that have a spread
+BESIDE = 3  # semitones from an octave: a shift this small keeps the timbre
+MOST = 0.8  # minimum pitched share of the sound: leaving out more is noticeable
+NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk then reaches every trained sound
+CAME_BACK_DB = 6.0  # median of clips: five minutes reach 4 to 5, another recording of a spoken word is 6.4 away
+FEWEST = 2  # training clips, for a spread
 WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # of loops: frames alike, the beat, copies, ten minutes
-PREDICTED = 0.15  # mean square error of next frames at which the post stopped
-FOLLOWED = 0.9  # correlation of envelopes of continued recordings: less is another rhythm
-RISES_DB = 3.0  # of the last part of a tail over its first
-FEW = 10  # clips of a label: of fewer, a share of right ones says little
-HIGH = 0.97  # of a classifier's clips right: its answers on generated clips are then worth a listener's
+PREDICTED = 0.15  # mean square error of next frames where the post stopped
+FOLLOWED = 0.9  # correlation of continued envelopes: less is another rhythm
+RISES_DB = 3.0  # rise within a tail, from its first to its last part
+FEW = 10  # clips of a label: with fewer, the share of correct ones is unreliable
+HIGH = 0.97  # share of correct clips: the classifier's answers on generated clips then compare with a listener's
 
 
 class Verdict(NamedTuple):
-    """A verdict: its text, and each shortcoming in a sentence."""
+    """A verdict, and a sentence per shortcoming."""
 
     text: str
     shortcomings: list[str]
 
 
 class _Said(NamedTuple):
-    """A sentence of a verdict, and whether it is good news."""
-
     text: str
     good: bool = True
 
 
 def _verdict(said: Sequence[_Said], more: Sequence[str] = (), worst: Sequence[str] = ()) -> Verdict:
-    """Return a verdict; ``worst`` and ``more`` are shortcomings before and after those that it names itself."""
     return Verdict(" ".join(one.text for one in said), [*worst, *(one.text for one in said if not one.good), *more])
 
 
 def good_news(found: Figures) -> str:
-    """Return the sentences of a report's verdict that are no shortcomings; empty where all are."""
+    """Return a verdict's text without its shortcomings."""
     text = found["verdict"]
     for line in found["shortcomings"]:
         text = text.replace(line, "")
@@ -61,7 +58,7 @@ def good_news(found: Figures) -> str:
 
 
 def chroma(found: Figures) -> Verdict:
-    """Judge an instrument whose keys choose the note: do keys and knobs do their work, and is anything lost?"""
+    """Judge an instrument whose keys choose the note: keys, knobs, and sounds that it cannot reproduce."""
     if not _alive(found):
         return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
@@ -77,7 +74,7 @@ def chroma(found: Figures) -> Verdict:
 
 
 def partials(found: Figures) -> Verdict:
-    """Judge an instrument of notes with partials of their own: do frames come back, and do knobs do their work?"""
+    """Judge an instrument of partials: reconstruction and knobs."""
     if not _alive(found):
         return _verdict([_dead(found)])
     off = found["reconstruction"]["bands_db"]
@@ -94,7 +91,7 @@ def partials(found: Figures) -> Verdict:
 
 
 def grain(found: Figures) -> Verdict:
-    """Judge a texture: do random codes sound like the recordings, and do codes fill their space?"""
+    """Judge a texture: likeness of random codes, and distribution of codes."""
     if not _alive(found):
         return _verdict([_dead(found)])
     worst = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
@@ -107,7 +104,7 @@ def grain(found: Figures) -> Verdict:
 
 
 def clip(found: Figures) -> Verdict:
-    """Judge a network of whole clips: do recordings come back, and do random codes sound like them?"""
+    """Judge a clip network: reconstruction, and likeness of random codes."""
     made, again, said, worst, more = found["generated"], found["reconstruction"], [], [], []
     if again is not None:
         said.append(_came_back(again))
@@ -126,7 +123,7 @@ def clip(found: Figures) -> Verdict:
 
 
 def sequence(found: Figures) -> Verdict:
-    """Judge a network that continues sound: does it predict, and stay with its recordings?"""
+    """Judge a network that continues sound: prediction, and likeness to recordings."""
     rows, more = [row for row in found["continued"] if row["seed"] == 1], []
     near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
     if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
@@ -148,7 +145,7 @@ def sequence(found: Figures) -> Verdict:
 
 
 def loops(found: Figures) -> Verdict:
-    """Judge a network of loops: is it like them, in time, new, and steady for ten minutes?"""
+    """Judge a loop network: likeness, timing, novelty, and stability for ten minutes."""
     rows, endless, said, more = found["played_on"], found["endless"], [], []
     within = [row["within"] for row in rows if row["within"] is not None]
     kept = float(np.median([row["beat"] for row in rows]))
@@ -156,7 +153,7 @@ def loops(found: Figures) -> Verdict:
         share = float(np.mean(within))
         said.append(_Said(f"{share:.0%} of what follows is like training loops.", share >= WITHIN))
     said.append(_Said(f"The beat is {kept:.2f} times as strong as in the loops that it was given.", kept >= KEPT))
-    copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may not be
+    copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may be copied
     if copied >= COPIED_BEATS:
         more.append(f"{copied:.1f} beats of it are a copy of a training loop.")
     if endless["in_range"] < STEADY or endless["constant"] or endless["repeating"]:
@@ -167,7 +164,7 @@ def loops(found: Figures) -> Verdict:
 
 
 def classifier(found: Figures) -> Verdict:
-    """Judge a classifier: is it right often enough to judge clips that networks make?"""
+    """Judge a classifier: is it accurate enough to judge generated clips?"""
     accuracy, count, worst, more = found["accuracy"], found["clips"], [], []
     right = (
         f"{percent(accuracy)} of clips are taken for what they are: {round((1 - accuracy) * count)} of {count} are not."
@@ -197,7 +194,7 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """Return how far the recordings were moved up: what is moved down loses nothing."""
+    """Report recordings shifted up by octaves; a shift down loses nothing."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []
@@ -233,7 +230,6 @@ def _knobs(found: Figures) -> _Said:
 
 
 def _sounds_alike(ratio: float | None) -> bool:
-    """Return whether random codes sound like recordings, as far as there are others to compare with."""
     return ratio is None or ratio <= ALIKE
 
 
@@ -248,7 +244,6 @@ def _likeness(ratio: float | None, faults: Sequence[str] = ()) -> _Said:
 
 
 def _came_back(again: Figures) -> _Said:
-    """Say how near recordings come back that are encoded and decoded."""
     off = again["log_mel_db"]["median"]
     error = f", with {again['relative_error']:.0%} of their energy in error" if "relative_error" in again else ""
     good = off <= CAME_BACK_DB
@@ -264,7 +259,6 @@ def _faults(found: Figures) -> list[str]:
 
 
 def _side(added: float) -> str:
-    """Say in words how much power is added."""
     return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
 
 
@@ -309,10 +303,9 @@ def _right(sounding: Figures) -> str:
 
 
 def _moved(row: Figures) -> float:
-    """Return by how much a knob of loops moves its measure from end to end."""
     return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
 
 
 def percent(share: float) -> str:
-    """Return a share as people read it; 100 % only where nothing at all is missing."""
+    """Format a share; 100 % only if exactly 1."""
     return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"

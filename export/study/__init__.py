@@ -1,1 +1,1 @@
-"""Studies: what a publication measured and showed, made anew from one corpus, a file each."""
+"""Studies: reproduce a publication's measurements from one's own corpora."""

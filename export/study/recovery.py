@@ -1,9 +1,9 @@
-"""The study of recovery: the tables and figures of Keyes et al., "Latent Vector Recovery of Audio GANs" (2020).
+"""The recovery study: tables and figures of Keyes et al., "Latent Vector Recovery of Audio GANs" (2020).
 
-A generator is inverted by a network, by a search, and by both, for sounds that it made (table 1) and for recordings
-(table 2). Networks are trained once; sounds and searches are drawn anew for each seed. Beside the publication's rows
-are ours: least squares in place of its 200 slopes, the same with the perceptual term kept, and `tuned-clip`, whose
-encoder was trained with its decoder. Or nothing is trained, and the rows are those of a model of clips that is there.
+A network, a search, and both invert a generator, for its own sounds (table 1) and recordings (table 2). Networks are
+trained once; each seed draws other sounds and searches. Further rows: least squares instead of the publication's 200
+slopes, the same with the perceptual term, and `tuned-clip`, whose encoder is trained with its decoder. For an existing
+clip model, the study only measures.
 """
 
 import json
@@ -37,18 +37,17 @@ from .runs import StudyProgress, check_folder, is_trained, load_recipes, train
 Array = npt.NDArray[np.float32]
 
 INVERT, TUNED = "invert", "tuned-clip"
-FOUND = "found"  # the folder of rows that are measured
-SECONDS_A_STEP, SECONDS_A_SOUND = 1.5, 20.0  # about: the progress display corrects them
-SHOWN = 3  # examples in each figure, as the publication has
+FOUND = "found"  # folder of the measured rows
+SECONDS_A_STEP, SECONDS_A_SOUND = 1.5, 20.0  # rough values: the progress display corrects them
+SHOWN = 3  # examples per figure, as in the publication
 
 
 @dataclass(frozen=True)
 class RecoveryStudyOptions:
-    """The settings of the study: a corpus, its own folder, what is inverted, and the run of a classifier.
+    """Settings of the recovery study.
 
-    ``subject`` is the run of a generator, for which a network is trained, or a model that has an encoder. ``changes``
-    are ``KEY=VALUE`` of both recipes, or ``RECIPE:KEY=VALUE`` of one; ``clips`` how many sounds of each table are
-    looked for with each of ``seeds``.
+    ``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``changes`` are
+    ``KEY=VALUE`` for both recipes, or ``RECIPE:KEY=VALUE`` for one. ``clips`` counts sounds per table and seed.
     """
 
     corpus: Path
@@ -64,11 +63,10 @@ class RecoveryStudyOptions:
 
 
 def study(asked: RecoveryStudyOptions, display: Display) -> bool:
-    """Train what is to be trained, recover the sounds, and write index.html, study.json and pictures into the folder.
+    """Train the networks, recover the sounds, and write index.html, study.json and pictures.
 
     Returns:
-        Whether it came to its end; where Ctrl-C stopped training, the same call goes on, and it goes on too after
-        whatever ended it else: each row that is done is kept.
+        Whether it finished; after any interruption, call it again to resume: finished rows are kept.
 
     Raises:
         UserError: a recipe, a run, the folder or the corpus cannot be used.
@@ -91,10 +89,10 @@ def study(asked: RecoveryStudyOptions, display: Display) -> bool:
 
 
 def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> Bench:
-    """Return what the rows of a model that is there are measured with.
+    """Return the bench of an existing model.
 
     Raises:
-        UserError: it makes no clips, has no encoder, or the corpus none of its labels or another rate.
+        UserError: it makes no clips, has no encoder, or the corpus lacks its labels or has another rate.
     """
     card = model.card
     if not kind_of(card).of_clips:
@@ -120,7 +118,6 @@ def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: 
 def _inverted(
     asked: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
 ) -> tuple[Bench | None, StudyProgress]:
-    """Train what inverts a generator, and return what its rows are measured with; None where training was stopped."""
     recipes, others = _recipes(asked, generator, corpus)
     check_folder(Trainings(asked.corpus, asked.folder, None, asked.changes, None), recipes, further=True)
     course = StudyProgress(
@@ -142,7 +139,6 @@ def _inverted(
 
 
 def _searches(asked: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
-    """Return the seconds that searches take, about, by table and seed."""
     each = SECONDS_A_SOUND * asked.clips * len(rows)
     return {f"{table} {seed}": each for table in TABLES for seed in range(asked.seeds)}
 
@@ -150,9 +146,8 @@ def _searches(asked: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str,
 def _recipes(
     asked: RecoveryStudyOptions, generator: Path, corpus: Corpus
 ) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
-    """Return what is to be trained, complete, and the runs that recipes are built on."""
     others = {"generator": Run.open(generator).recipe, "judge": Run.open(asked.classifier).recipe}
-    FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses other runs, before what is made of them is
+    FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses unsuitable runs before reading them
     frames, words = others["generator"].frames, getattr(others["generator"], "network", None)
     labelled = bool(getattr(words, "words", []))
     like = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
@@ -179,7 +174,6 @@ def _seconds(recipe: Recipe) -> float:
 
 
 def _exported(run: Run, path: Path) -> Model:
-    """Return the model of a run, which is written unless it is there already."""
     if not path.exists() or path.stat().st_mtime < run.last.stat().st_mtime:
         path.parent.mkdir(exist_ok=True)
         export(run, path, overwrite=True)
@@ -189,7 +183,6 @@ def _exported(run: Run, path: Path) -> Model:
 def _table(
     asked: RecoveryStudyOptions, bench: Bench, table: str, seed: int, course: StudyProgress
 ) -> dict[str, Measured]:
-    """Return the rows of a table for a seed; those that an earlier call has measured are read."""
     folder = asked.folder / FOUND
     folder.mkdir(parents=True, exist_ok=True)
     course.begin(f"{table} {seed}")
@@ -209,7 +202,6 @@ def _table(
 def _write(
     asked: RecoveryStudyOptions, corpus: Corpus, bench: Bench, tables: Mapping[str, list[dict[str, Measured]]]
 ) -> None:
-    """Write the study's figures, pictures and page."""
     shown: dict[str, str] = {}
     for number, (table, seeds) in enumerate(tables.items()):
         first = {row: measured.sounds[:SHOWN] for row, measured in seeds[0].items()}

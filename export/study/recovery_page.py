@@ -1,4 +1,4 @@
-"""The page of the study of recovery: its tables beside the publication's, and its figures."""
+"""The HTML page of the recovery study: its tables beside the publication's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,7 +44,7 @@ TITLES = {"generated": "Table 1: generated sounds", "recorded": "Table 2: record
 
 
 def pictures(name: str, what: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    """Return the waveforms and the spectrograms of some sounds and of what each way made of them."""
+    """Draw waveforms and spectrograms of sounds and each method's results."""
     shown = {told: rows[row] for row, told in DRAWN.items()}
     caption = f"{what[0].upper()}{what[1:]} above; below, what came of their codes by network, gradient and hybrid"
     return [
@@ -54,7 +54,6 @@ def pictures(name: str, what: str, rows: Mapping[str, Array], rate: int) -> list
 
 
 def page(found: Figures) -> str:
-    """Return the page of the study."""
     sections = {TITLES[name]: _table(name, rows, found["rows"]) for name, rows in found["tables"].items()}
     sections["Examples"] = "".join(figure(path, caption) for path, caption in found["pictures"].items())
     return document(f"recovery on {found['corpus']}", _verdict(found), _basis(found), sections, "study.json")

@@ -1,4 +1,4 @@
-"""The rows of the study of recovery: each finds the codes of some sounds, and is judged by what comes of them."""
+"""Rows of the recovery study: each method finds codes of sounds, and is measured."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +31,8 @@ Ints = npt.NDArray[np.int64]
 
 TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
 SLOPES = 200  # of the publication's hybrid
-AGAIN = 0.99  # correlation from which on a code is found again
-# Rows by name, and what is told of each; the first are the publication's.
+AGAIN = 0.99  # correlation from which a code counts as recovered
+# Rows by name, with descriptions; the first are the publication's.
 ROWS = {
     "asked": "the sounds themselves",
     "gradient": "L-BFGS from many random codes",
@@ -41,23 +41,23 @@ ROWS = {
     "least-squares": "ours: the network, then least squares",
     "perceptual": "ours: the same with the perceptual term kept",
 }
-FURTHER = {  # where a generator was inverted
+FURTHER = {  # for an inverted generator
     "tuned-clip": "ours: an autoencoder and its own encoder",
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A row for some sounds.
+    """Measurements of a row.
 
     Args:
-        sounds: what came of their codes, [sounds, samples].
+        sounds: decoded, [sounds, samples].
         mse: mean squared difference of samples, [sounds].
-        spectrogram_mse, ssim, log_mel_db: as `measures`, [sounds].
-        correlation: of the codes found with those of which sounds were made, [sounds]; NaN where there is none.
-        right: whether a sound is taken for the label that it has, [sounds].
-        posteriors: what the classifier makes of each, [sounds, labels].
-        seconds: of each sound.
+        spectrogram_mse, ssim, log_mel_db: as in `measures`, [sounds].
+        correlation: of found with original codes, [sounds]; NaN without originals.
+        right: the classifier recognizes the label, [sounds].
+        posteriors: of the classifier, [sounds, labels].
+        seconds: per sound.
     """
 
     sounds: Array
@@ -71,13 +71,13 @@ class Measured:
     seconds: Array
 
     def write(self, path: Path) -> None:
-        """Write it as a NumPy archive."""
+        """Write a NumPy archive."""
         with path.open("wb") as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @staticmethod
     def read(path: Path, count: int) -> "Measured | None":
-        """Return what was written of so many sounds; None if nothing was."""
+        """Load ``count`` sounds; None if missing."""
         if not path.exists():
             return None
         with np.load(path) as file:
@@ -86,23 +86,23 @@ class Measured:
 
 
 class RecoveryTargets:
-    """Sounds that are looked for, [sounds, samples], the numbers of their labels, and their codes if they have any."""
+    """Sounds, [sounds, samples], label numbers, and codes if known."""
 
     def __init__(self, sounds: Array, labels: Ints, codes: Array | None) -> None:
         self.sounds, self.labels, self.codes = sounds, labels, codes
 
 
 class Bench:
-    """All that rows of a model of clips and its encoder are measured with.
+    """Measures rows for a clip model and its encoder.
 
     Attributes:
-        rows: that it measures, by name, with what is told of each.
+        rows: descriptions by row name.
     """
 
     rows: Mapping[str, str] = ROWS
 
     def __init__(self, corpus: Corpus, model: Model, judge: Classifier, normalised: bool = True) -> None:
-        """Take a corpus, a model, and the classifier; recordings are brought to a peak of 1 if ``normalised``."""
+        """``normalised`` scales recordings to a peak of 1."""
         card = model.card
         self._corpus, self._model, self._judge, self._encoder = corpus, model, judge, Encoder(model)
         self._frames = ClipFrames(
@@ -112,16 +112,16 @@ class Bench:
             normalised=normalised,
         )
         self._words, self.rate = card.labels, card.sample_rate
-        self._levels = card.transform_length is None  # how loud a sound is belongs to its code
+        self._levels = card.transform_length is None  # the code includes the loudness
         self.stamp = model.sha256[:12]
 
     @property
     def recordings(self) -> int:
-        """Return how many pieces of the test split there are to be looked for."""
+        """Pieces in the test split."""
         return len(places(self._corpus, "test", self._frames, self._words))
 
     def measured(self, table: str, row: str, seed: int, count: int) -> Measured:
-        """Return a row for ``count`` sounds of a table, drawn by a seed."""
+        """Measure a row for ``count`` sounds of a table, drawn with a seed."""
         asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
         sounds, codes = self._ways(seed)[row](asked)
@@ -146,7 +146,7 @@ class Bench:
         )
 
     def figures(self, seeds: Sequence[Measured], asked: Sequence[Measured]) -> Figures:
-        """Return a row's figures, beside the sounds that were asked for: means over seeds, and their deviations."""
+        """Return means and deviations over seeds; ``asked`` are the target sounds."""
         scores = [inception_score(one.posteriors)[0] for one in seeds]
         each: dict[str, list[float]] = {
             "inception_score": scores,
@@ -165,7 +165,6 @@ class Bench:
         return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
 
     def _ways(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
-        """Return what finds codes and makes sounds of them, by row."""
         plain = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda asked: (asked.sounds, asked.codes),
@@ -181,7 +180,7 @@ class Bench:
         return self._decoded(Searcher(self._model, options).hybrid(self._sought(asked)))
 
     def _further(self, sounds: Array) -> Further:
-        """Return the differences of what the classifier sees, whose squares sum to the perceptual term."""
+        """Differences of classifier features; their squares sum to the perceptual term."""
         with torch.no_grad():
             wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
 
@@ -200,7 +199,6 @@ class Bench:
         return [Sought(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)]
 
     def _placed(self, asked: RecoveryTargets) -> list[Found]:
-        """Return the codes of the inverting network."""
         codes, labels = self._encoder.heard(asked.sounds)
         told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
@@ -233,12 +231,11 @@ class Bench:
 
 
 class InvertedBench(Bench):
-    """The same of a generator that a network inverts, beside `tuned-clip`."""
+    """A bench for a generator with an inverting network, and `tuned-clip`."""
 
     rows = ROWS | FURTHER
 
     def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
-        """Take a corpus, the run of an inverting network, its model, that of `tuned-clip`, and the classifier."""
         frames = run.recipe.frames
         assert isinstance(frames, ClipFrames)
         super().__init__(corpus, model, judge, frames.normalised)
@@ -254,7 +251,7 @@ class InvertedBench(Bench):
 
 
 def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
-    """Return the clips of codes, as a host makes sound of what is decoded, [codes, samples]."""
+    """Decode codes as a host does, [codes, samples]."""
     card, frames = model.card, model.decode(codes, labels)
     if card.transform_length is None:
         return frames
@@ -263,14 +260,14 @@ def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
 
 
 def as_loud(sounds: Array, others: Array) -> Array:
-    """Return sounds at the loudness of others, [sounds, samples] both."""
+    """Scale sounds to the loudness of others, [sounds, samples] each."""
     loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
     brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
     return brought
 
 
 def drawn(card: Card, count: int, rng: np.random.Generator) -> Array:
-    """Return random codes of a model's prior that its knobs reach, [count, n_latents]."""
+    """Draw codes from a model's prior within the knob ranges, [count, n_latents]."""
     shape = (count, len(card.latents))
     if isinstance(card.prior, UniformPrior):
         return rng.uniform(*card.prior.uniform, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The runs of a study: trained one after another, gone on with where they were stopped, and evaluated."""
+"""Trains and evaluates a study's runs one after another; resumes interrupted ones."""
 
 import contextlib
 import json
@@ -21,18 +21,17 @@ from ...train.run import Run
 from ..evaluate import evaluate
 from ..reports.report import FORMAT, Figures
 
-EVALUATION_SECONDS = 15.0  # about, of one run
+EVALUATION_SECONDS = 15.0  # rough time for one run
 BUDGETS = ("training.steps=", "training.epochs=", "training.minutes=")
-SOON = 5.0  # seconds of work, before which its pace is a guess
+SOON = 5.0  # seconds of work before the pace is reliable
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """The settings of a study: a corpus, the study's own folder, recipes and changes to all of them, or to one.
+    """Settings of a study.
 
-    A change is ``KEY=VALUE``, or for one recipe alone ``RECIPE:KEY=VALUE``. At most one of ``steps`` and ``minutes`` is
-    given; ``classifier`` is a run, whose network judges what the others make. ``more`` are further corpora, of a study
-    that compares recipes on several.
+    A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
+    ``classifier`` is a run that judges generated clips. ``more`` are further corpora.
     """
 
     corpus: Path
@@ -55,12 +54,12 @@ def load_recipes(
     *,
     by_steps: bool = True,
 ) -> list[Recipe]:
-    """Return the recipes of a study, ``usual`` ones where none is named.
+    """Load a study's recipes, default ``usual``.
 
     Args:
-        families: of which they may be.
-        fitting: changes that fit a recipe to the corpus, before those that are asked for.
-        by_steps: whether each has to have a budget of steps.
+        families: allowed families.
+        fitting: changes that fit a recipe to the corpus, before the user's.
+        by_steps: require a budget of steps.
 
     Raises:
         UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
@@ -91,10 +90,10 @@ def load_recipes(
 
 
 def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the changes of each recipe alone, by its name, and those of all.
+    """Split changes into those per recipe and general ones.
 
     Raises:
-        UserError: one is for a recipe that is not in the study.
+        UserError: a change names a recipe outside the study.
     """
     own: dict[str, list[str]] = {name: [] for name in names}
     general = []
@@ -110,13 +109,13 @@ def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, lis
 
 
 def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
-    """Make sure that the study's folder is new, or that the runs in it are those of the study.
+    """Check that the folder is new or holds the study's own runs.
 
     Args:
-        further: runs that were given less to train are gone on with.
+        further: accept runs with a smaller budget, to extend them.
 
     Raises:
-        UserError: the folder holds something else or cannot be made, or its runs are of another corpus or recipe.
+        UserError: the folder holds other files or cannot be made, or its runs are of another corpus or recipe.
     """
     runs = asked.folder / "runs"
     if not runs.is_dir():
@@ -126,10 +125,10 @@ def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: boo
 
 
 def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = False) -> None:
-    """Make sure that a run does not exist yet, or is that of a recipe on a corpus; with ``further``, or less of it.
+    """Check that a run is missing or trains the recipe on the corpus; ``further`` accepts a smaller budget.
 
     Raises:
-        UserError: it is another, or no run.
+        UserError: it is another run, or no run.
     """
     if not folder.exists():
         return
@@ -154,7 +153,7 @@ def _budget(recipe: Recipe) -> dict[str, float | None]:
 
 
 def _less(begun: Recipe, whole: Recipe) -> bool:
-    """Return whether a recipe trains less than another; by what it counts may be another, as where a first epoch is."""
+    """Budgets may count in other units, as for a first epoch."""
     pairs = zip(_budget(begun).values(), _budget(whole).values(), strict=True)
     return all(mine is None or other is None or mine < other for mine, other in pairs)
 
@@ -166,14 +165,14 @@ def train_and_evaluate(
     display: Display,
     trains: "Trains | None" = None,
 ) -> dict[str, Figures] | None:
-    """The figures of each recipe's run, by its name; None where Ctrl-C stopped one, with all that was done saved.
+    """Return the figures of each run, by recipe name; None after Ctrl-C, with all progress saved.
 
     Args:
-        asked: its folder is one that `check_folder` passes.
-        recipes: what to train; runs that are finished, and reports on them, stay as they are.
-        seconds: about how long each is trained, by name: what part of the work it is.
-        display: shows all of the work as one stage.
-        trains: begins a run or goes on with it, as `train`, which does so otherwise.
+        asked: its folder passes `check_folder`.
+        recipes: to train; finished runs and reports are kept.
+        seconds: approximate training time by name, for progress.
+        display: shows the whole work as one stage.
+        trains: starts or resumes a run; default `train`.
 
     Raises:
         UserError: the corpus cannot be used.
@@ -211,18 +210,17 @@ def train(
     share: float,
     others: Mapping[str, Path] = {},
 ) -> bool:
-    """Begin a run, or go on with it, as the first ``share`` of a part of the course.
+    """Start or resume a run, as the first ``share`` of a part of the progress.
 
     Args:
-        options: accelerator and devices, and what else is told how training stands; several processes cannot share a
-            display, and stay silent.
-        others: folders of the runs that the recipe is built on, by name.
+        options: accelerator, devices, callbacks; several devices show no progress, as processes cannot share a display.
+        others: folders of the runs that the recipe depends on, by name.
 
     Returns:
-        Whether the run came to its end.
+        Whether the run finished.
 
     Raises:
-        UserError: the corpus or the accelerator cannot be used; nothing is left behind.
+        UserError: the corpus or the accelerator cannot be used; no files remain.
         Failure: the run diverged, or the disk is full.
     """
 
@@ -241,7 +239,7 @@ def train(
     try:
         return not start(recipe, corpus, folder, options, others).interrupted
     except UserError:
-        with contextlib.suppress(OSError):  # what was made for nothing goes; where other runs are, all stays
+        with contextlib.suppress(OSError):  # remove the new folders if empty; those with other runs stay
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
         raise
@@ -255,7 +253,7 @@ def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", before: floa
 
 
 def is_trained(folder: Path, recipe: Recipe) -> bool:
-    """Return whether a run has come to the end of a recipe's budget of steps or minutes."""
+    """Return whether a recipe's budget of steps or minutes is used up."""
     last = folder / "last.ckpt"
     if not last.exists():
         return False
@@ -264,7 +262,6 @@ def is_trained(folder: Path, recipe: Recipe) -> bool:
 
 
 def _reported(folder: Path, *, judged: bool) -> Figures | None:
-    """Return what an earlier evaluation found of a run that was not trained since, judged if it is to be."""
     file = folder / "report" / "report.json"
     if not file.exists() or file.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
         return None
@@ -274,30 +271,30 @@ def _reported(folder: Path, *, judged: bool) -> Figures | None:
     return found
 
 
-# Begins a run or goes on with it: recipe, corpus, the run's folder, options, the course, and what part of it this is.
+# Starts or resumes a run: recipe, corpus, run folder, options, progress, and share of its part.
 Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool]
 
 
 class StudyProgress:
-    """The progress of several parts shown as one, with the time to the end of all.
+    """Shows the progress of several parts as one, with the remaining time.
 
-    ``parts`` are seconds of work by name, guessed; only how they compare counts once some was done.
+    ``parts`` are estimated seconds by name; once work is done, only their ratios count.
     """
 
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts
         self.total = sum(parts.values())
-        self.before = self.given = 0.0  # seconds of work: of the parts that are done, and what was found done
+        self.before = self.given = 0.0  # seconds of work: of finished parts, and found done
         self.part, self.first = "", True
         self.began = time.monotonic()
 
     def begin(self, part: str) -> None:
-        """The next part of those given."""
+        """Start a part."""
         self.before += self.parts.get(self.part, 0.0)
         self.part, self.first = part, True
 
     def update(self, share: float, note: str) -> None:
-        """Show how much of the part is done, 0 to 1, and what is being done."""
+        """Show a part's finished share, 0 to 1, and a note."""
         if self.first:
             self.given += share * self.parts[self.part]
             self.first = False
@@ -308,5 +305,5 @@ class StudyProgress:
         self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
 
     def say(self, message: str) -> None:
-        """A line that stays."""
+        """Print a persistent line."""
         self.display.say(f"{self.part}: {message}")

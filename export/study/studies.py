@@ -11,7 +11,7 @@ from ..families.grain.study import study as grain_study
 from ..families.sequence.study import study as sequence_study
 from .recovery import study as recovery_study
 
-# By name: what makes a study of what its module's settings ask for, and says whether it came to its end.
+# By name: runs a study with its settings, and returns whether it finished.
 STUDIES: dict[str, Callable[[Any, Display], bool]] = {
     "chroma": chroma_study,
     "grain": grain_study,
@@ -22,10 +22,10 @@ STUDIES: dict[str, Callable[[Any, Display], bool]] = {
 
 
 def study(name: str, asked: Any, display: Display) -> bool:
-    """Make a study anew in its folder, or go on with it; False where Ctrl-C stopped it, with all that was done saved.
+    """Start or resume a study; False after Ctrl-C, with all progress saved.
 
     Raises:
-        UserError: no such study, or it cannot be made of what was given.
+        UserError: unknown study, or unusable settings.
         Failure: a run diverged, or the disk is full.
     """
     if name not in STUDIES:

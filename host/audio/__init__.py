@@ -1,1 +1,1 @@
-"""The only code that touches sound files, sound devices and effects."""
+"""Audio I/O and effects: sound files, sound devices and plugins."""

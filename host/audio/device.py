@@ -1,6 +1,6 @@
-"""Sound cards, by PortAudio: a ring in C lies between the thread that renders and the card's callback.
+"""Audio devices by PortAudio: a ring buffer in C connects the render thread to the device's callback.
 
-PortAudio is loaded when a function here is first called, never on import.
+PortAudio is loaded on the first call, never on import.
 """
 
 import ctypes
@@ -17,20 +17,20 @@ from ..errors import UserError, nearest
 
 Array = npt.NDArray[np.float32]
 
-CLIENT = b"timbrel"  # what JACK and its patch bays call us
+CLIENT = b"timbrel"  # the JACK client name
 CHANNELS = 2
 SAMPLE_BYTES = 4 * CHANNELS
 RATES = (44100, 48000, 88200, 96000, 176400, 192000)
-DEFAULT = "default"  # the name of the input that the system prefers
-HEARD_SECONDS = 1.0  # of input that wait while the thread that renders is held up
-SURE = 3  # blocks in a row for which input waits longer than it should, until some of it is dropped
-SPARE_BLOCKS = 2  # by which a ring may be filled deeper for a while
-BLOCKS = (16, 8192)  # samples: below, the callback costs more than the sound; above, a key is felt late
+DEFAULT = "default"  # the name for the system's default input
+HEARD_SECONDS = 1.0  # of input buffered while the render thread is blocked
+SURE = 3  # late input blocks in a row before some are dropped
+SPARE_BLOCKS = 2  # extra room in the ring
+BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; longer, and keys feel late
 
 
 @dataclass(frozen=True)
 class SoundCard:
-    """An output or input that PortAudio knows: ``index`` and names as it gives them, ``rate`` its own in Hz."""
+    """A PortAudio output or input; ``index`` and names are PortAudio's, ``rate`` is its default in Hz."""
 
     index: int
     name: str
@@ -41,9 +41,9 @@ class SoundCard:
 
 
 class Sink(Protocol):
-    """A place where blocks go: a sound card, or a clock that only counts.
+    """An audio output: a sound card, or a clock.
 
-    It is kept ``depth`` blocks ahead, and takes `SPARE_BLOCKS` more.
+    The renderer keeps it ``depth`` blocks ahead; it has room for `SPARE_BLOCKS` more.
     """
 
     rate: int
@@ -54,21 +54,21 @@ class Sink(Protocol):
 
     @property
     def latency_seconds(self) -> float:
-        """Return the seconds between the ring's end and the loudspeaker, as far as the driver knows."""
+        """Seconds from the ring's end to the loudspeaker, as the driver reports."""
         ...
 
     @property
     def taken(self) -> int:
-        """Samples taken of those that were written; less than 0 while the silence before them is taken."""
+        """Samples played of those written; negative during the initial silence."""
         ...
 
     @property
     def alive(self) -> bool:
-        """Return False once the card has gone."""
+        """False once the device is gone."""
         ...
 
     def start(self) -> None:
-        """Begin to take blocks: silence first, as deep as the ring."""
+        """Start playing; the ring first plays its depth in silence."""
         ...
 
     def write(self, sound: Array) -> None:
@@ -76,13 +76,13 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         ...
 
 
 @functools.cache
 def _portaudio() -> Any:
-    """Return the sounddevice module, with PortAudio initialised under our name."""
+    """Return sounddevice, with PortAudio initialised under our JACK client name."""
     try:
         import sounddevice
     except ImportError:
@@ -95,19 +95,19 @@ def _portaudio() -> Any:
         name_client = ctypes.CDLL(sounddevice._libname).PaJack_SetClientName
     except (OSError, AttributeError):  # built without JACK
         return sounddevice
-    sounddevice._terminate()  # the name counts from the next initialisation on
+    sounddevice._terminate()  # the name applies from the next initialisation
     name_client(CLIENT)
     sounddevice._initialize()
     return sounddevice
 
 
 def cards() -> list[SoundCard]:
-    """Return the outputs of this machine."""
+    """Return the audio outputs."""
     return _known("output")
 
 
 def inputs() -> list[SoundCard]:
-    """Return the inputs of this machine."""
+    """Return the audio inputs."""
     return _known("input")
 
 
@@ -131,10 +131,10 @@ def _known(way: str) -> list[SoundCard]:
 
 
 def find_card(name: str | None) -> SoundCard:
-    """Return the card of a name, of any distinctive part of it, or the default.
+    """Find a sound card by its name or a unique part of it; None is the default.
 
     Raises:
-        UserError: there is none, or several fit.
+        UserError: none or several match.
     """
     known = cards()
     if not known:
@@ -145,10 +145,10 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """Return the input of a name, of any distinctive part of it, or the default for ``default``.
+    """Find an input by its name or a unique part of it; ``default`` is the default.
 
     Raises:
-        UserError: there is none, or several fit.
+        UserError: none or several match.
     """
     known = inputs()
     if not known:
@@ -172,7 +172,7 @@ def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> Sou
 
 
 def check_block(block: int) -> None:
-    """Refuse a block size that no card plays well.
+    """Check a block size.
 
     Raises:
         UserError: it is out of range.
@@ -183,35 +183,37 @@ def check_block(block: int) -> None:
 
 
 class Ear:
-    """The input of a card, in blocks as long as those that it takes, and as many.
+    """A card's input, in blocks of the sink's size.
 
-    What is heard waits in a ring that the card's callback fills in C. It waits no longer than the sink's own ring is
-    deep: after an underrun, so much of it is dropped that sound comes no later than before.
+    The card's callback fills a ring in C, no deeper than the sink's own: after an underrun, `listen` drops the surplus,
+    so that latency does not grow.
     """
 
     def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
-        """``ring`` is empty, of ``channels`` floats an element."""
+        """Args:
+        ring: empty, with elements of ``channels`` floats.
+        """
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
         self._action: Any = None
-        self._late = 0  # successive blocks
-        self.heard = np.zeros(sink.block, np.float32)  # the block that is under way, the mean of all channels
+        self._late = 0  # successive late blocks
+        self.heard = np.zeros(sink.block, np.float32)  # the current block, the mean of all channels
 
     @property
     def latency_seconds(self) -> float:
-        """Return the seconds between the microphone and the ring, as far as the driver knows."""
+        """Seconds from the microphone to the ring, as the driver reports."""
         return float(self._stream.latency[0])
 
     @property
     def ready(self) -> bool:
-        """Return whether a block has been heard that was not listened to."""
+        """Whether the next block is complete."""
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Begin to hear, before the sink begins to take."""
+        """Start recording, before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
-        """Let the next block be `heard`; it is `ready`."""
+        """Read the next block into `heard`; requires `ready`."""
         block = self._sink.block
         surplus = int(self._ring.read_available) + self._sink.ahead - self._sink.depth * block
         self._late = self._late + 1 if surplus > 0 else 0
@@ -220,24 +222,24 @@ class Ear:
             self._late = 0
         samples = np.frombuffer(self._ring.read(block), np.float32)
         self.heard = samples.reshape(block, self._channels).mean(axis=1)
-        if self._action not in self._stream.actions:  # the ring was full, and the callback has let go of it
+        if self._action not in self._stream.actions:  # the ring was full: the callback ended the action
             self._action = self._stream.record_ringbuffer(self._ring)
 
 
 class CardSink:
-    """A card's stream. Its callback, in C, only copies from the ring, whatever the interpreter does meanwhile."""
+    """A card's stream. Its callback, in C, only copies from the ring, independently of the interpreter."""
 
     def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
-        """Open the card, and with it an input.
+        """Open the card, with an input if there is a source.
 
         Args:
             rate: Hz.
-            block: samples that the card takes at a time.
+            block: samples per callback.
             depth: blocks that the ring is kept ahead of the card.
-            source: of the same system as the card; what it hears comes by ``ear``.
+            source: an input of the same host API; read through ``ear``.
 
         Raises:
-            UserError: the card is busy, or does not do this rate, or does not go with the input.
+            UserError: the card is busy, does not support the rate, or cannot be opened with the input.
         """
         portaudio = _portaudio()
         import rtmixer
@@ -285,7 +287,7 @@ class CardSink:
 
     @property
     def ahead(self) -> int:
-        """Samples that wait for the card."""
+        """Samples in the ring."""
         return int(self._ring.read_available)
 
     @property
@@ -294,9 +296,9 @@ class CardSink:
 
     def start(self) -> None:
         try:
-            self._stream.start()  # a JACK server may take blocks for a while before this returns
+            self._stream.start()  # JACK may call back for a while before this returns
         except _portaudio().PortAudioError:
-            return  # it has gone since it was opened, and is not `alive`
+            return  # the card was removed, and is not `alive`
         if self.ear is not None:
             self.ear.start()
         self._action = self._stream.play_ringbuffer(self._ring)
@@ -305,17 +307,17 @@ class CardSink:
         self._interleaved[:] = sound.T
         self._ring.write(self._interleaved)
         self.written += self.block
-        if self._action not in self._stream.actions:  # the ring ran empty, and the callback has let go of it
+        if self._action not in self._stream.actions:  # the ring ran empty: the callback ended the action
             self.underruns += 1
             self._action = self._stream.play_ringbuffer(self._ring)
 
     def close(self) -> None:
-        if self.alive:  # a JACK client whose server has died hangs here
+        if self.alive:  # closing a JACK client hangs if its server has died
             self._stream.close()
 
 
 class NullSink:
-    """No card: a clock takes the blocks."""
+    """A sink without a device: a clock consumes the blocks."""
 
     latency_seconds = 0.0
     alive = True
@@ -332,7 +334,7 @@ class NullSink:
 
     @property
     def _wanted(self) -> int:
-        """Return the samples that the clock would have taken by now, had they all been there."""
+        """Samples due by the clock so far."""
         blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
         return (blocks - self.depth) * self.block
 
@@ -347,7 +349,7 @@ class NullSink:
             self._began += behind / self.rate
 
     def close(self) -> None:
-        """Do nothing: it holds nothing that has to be given back."""
+        """Do nothing."""
 
 
 def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""Effects and rate conversion by pedalboard, which no other module knows; it is imported when first used."""
+"""Audio effects, VST3/AU plugins, resampling and time stretching by pedalboard, which is imported on first use."""
 
 import json
 import math
@@ -19,16 +19,16 @@ from .files import sound_reader
 from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
 Array = npt.NDArray[np.float32]
-QUANTUM = 128  # samples that a plugin works on at a time, so that blocks cut elsewhere do not change what it does
+QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
 LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file
-LONGEST_RESPONSE_SECONDS = 60.0  # the longest halls ring for a third of it
-SETTLING_SECONDS = 1.0  # time for a plugin to begin; MP3Compressor holds back 0.08 s, linear-phase VST3s up to half
+LONGEST_RESPONSE_SECONDS = 60.0  # three times the longest halls
+SETTLING_SECONDS = 1.0  # for a plugin's buffers to fill; MP3Compressor needs 0.08 s, linear-phase VST3s up to 0.5 s
 
 
 class Effect(BaseModel):
-    """One effect of a preset: ``plugin`` is a name of `RANGES` or the path of a VST3.
+    """An effect of a preset: ``plugin`` is a name in `RANGES` or the path of a VST3; further keys are its parameters.
 
-    Where it is not ``on``, sound passes it by. Other keys are its parameters.
+    Sound bypasses it unless it is ``on``.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -38,7 +38,7 @@ class Effect(BaseModel):
 
 
 class EffectChain:
-    """Effects in a row, for stereo sound that comes in blocks of any size."""
+    """A chain of stereo effects for blocks of any size."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class EffectChain:
         folder: Path,
         files: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
-        """Load the effects; paths are relative to ``folder``, that of the preset, but for ``files`` of a `Draft`.
+        """Load the effects; paths are relative to ``folder``, except ``files`` of a `Draft`.
 
         Raises:
-            UserError: naming the effect and the first thing that is wrong with it.
+            UserError: naming the effect and its first fault.
         """
         self._stages = [_load(index, effect, sample_rate, folder, files) for index, effect in enumerate(effects)]
         self._heard = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
@@ -63,41 +63,41 @@ class EffectChain:
 
     @property
     def latency_samples(self) -> int:
-        """Samples by which sound comes late: what the effects hold back, and a quantum for each that holds back."""
+        """Total latency: each buffering effect adds its own and one `QUANTUM`."""
         return sum(stage.latency_samples for stage in self._heard)
 
     @property
     def pause_seconds(self) -> float:
-        """The longest that it may be silent between two sounds that come of one, as between a sound and its echo.
+        """The longest silence before an echo; infinite for plugin files.
 
-        Infinite with a plugin's file, which cannot be asked. Where a knob once was counts: its echoes may be under way.
+        Past delay settings count: their echoes may still be due.
         """
         return sum(stage.pause_seconds for stage in self._heard)
 
     def process(self, audio: Array) -> Array:
-        """Return the next block, [2, n] in and out; n may be 0."""
+        """Process a block, [2, n] in and out; n may be 0."""
         for stage in self._heard if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
 
     def reset(self) -> None:
-        """Forget all sound; parameters stay."""
+        """Clear all audio state; parameters stay."""
         for stage in self._stages:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """Return what can be turned while sound passes: ``effects.N.parameter`` and its range."""
+        """Return the automatable parameters, ``effects.N.parameter``, and their ranges."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def values(self) -> dict[str, float]:
-        """Return where each of `targets` stands, as near as the effect itself keeps it."""
+        """Return the current value of each of `targets`, in the effect's own precision."""
         return {target: float(getattr(stage.plugins[0], name)) for target, (stage, name) in self._knobs.items()}
 
     def set(self, target: str, value: float) -> None:
-        """Turn one parameter, from the next block on.
+        """Set a parameter from the next block on.
 
         Raises:
-            UserError: there is no such target, or the value is out of its range.
+            UserError: the target is unknown, or the value is out of range.
         """
         if target not in self._knobs:
             raise UserError(f"effect parameter {target!r} does not exist{nearest(target, self._knobs)}")
@@ -107,10 +107,10 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """One effect as it sounds: one plugin, or where it is mono one instance a channel.
+    """A running effect: one plugin, or one instance per channel if it is mono.
 
-    Some plugins hold back their first samples and give out unequal blocks. They are fed whole quanta, and what they
-    lack at first is silence.
+    Some plugins buffer their first samples and return blocks of unequal length. They process whole quanta, and missing
+    first samples become silence.
     """
 
     plugins: Sequence[Any]
@@ -122,7 +122,7 @@ class _Stage:
     def __post_init__(self) -> None:
         from pedalboard import Chain
 
-        self._chains = [Chain([plugin]) for plugin in self.plugins]  # a chain tells (2, 1) from (1, 2) for any plugin
+        self._chains = [Chain([plugin]) for plugin in self.plugins]  # a Chain tells (2, 1) from (1, 2) for any plugin
         self.reset()
         if self._holds_back:
             for _ in range(round(SETTLING_SECONDS * self.rate / QUANTUM)):
@@ -159,7 +159,7 @@ class _Stage:
         return ready[:, : audio.shape[1]]
 
     def _quantum(self, audio: Array) -> Array:
-        """Return a quantum for a quantum, with silence in front of what there is too little of."""
+        """Process one quantum, padded in front with silence."""
         given = np.concatenate([self._given, self._run(audio)], axis=1)
         self._lacked += max(0, QUANTUM - given.shape[1])
         given = _late(given, QUANTUM)
@@ -167,7 +167,7 @@ class _Stage:
         return given[:, :QUANTUM]
 
     def _run(self, audio: Array) -> Array:
-        """Send sound through the plugins; fewer samples come back where they hold back."""
+        """Run the plugins; buffering ones return fewer samples."""
         channels = np.split(audio, len(self._chains))
         given = [
             chain.process(channel, self.rate, buffer_size=QUANTUM, reset=False)
@@ -178,10 +178,10 @@ class _Stage:
 
 
 class Resampler:
-    """Resamples sound that comes in blocks of any size, by a windowed sinc of 32 zero crossings.
+    """Resamples blocks of any size by a windowed sinc of 32 zero crossings.
 
-    Its first sample lies where the first input sample lies, but for ``late``, at most half a sample of its output.
-    ``latency`` is the number of input samples that it must have seen beyond a sample before it gives that one.
+    Output and input start together, except for ``late``, at most half an output sample. ``latency`` is the number of
+    input samples needed beyond each sample.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
@@ -193,18 +193,18 @@ class Resampler:
         self._taken = self._given = 0
         self.latency = float(self._resampler.input_latency)
         held = self.latency * self._ratio
-        self.late = held - round(held)  # whole samples of what it holds back are left out
-        self.process(np.zeros((channels, 0), np.float32))  # tells it which axis is which, for blocks of one sample
+        self.late = held - round(held)  # StreamResampler itself drops the whole samples of its delay
+        self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
 
     def process(self, audio: Array) -> Array:
-        """Take [channels, n] at the rate that comes in; return as many samples as can be given by now at the other."""
+        """Resample a block, [channels, n]; the output length varies."""
         given: Array = self._resampler.process(audio)
         self._taken += audio.shape[1]
         self._given += given.shape[1]
         return given
 
     def flush(self) -> Array:
-        """Return what is left when the sound has ended: the whole is as long as it was, to the nearest sample."""
+        """Return the remaining samples: the total length is then exact to the nearest sample."""
         left = round(self._taken * self._ratio) - self._given
         beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
         return self.process(beyond)[:, :left]
@@ -215,21 +215,18 @@ def _silence(count: int) -> Array:
 
 
 def _late(audio: Array, count: int) -> Array:
-    """Return at least ``count`` samples, with silence in front of fewer."""
+    """Pad in front with silence to at least ``count`` samples."""
     lacking = count - audio.shape[1]
     return audio if lacking <= 0 else np.concatenate([_silence(lacking), audio], axis=1)
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """Keep cutoffs below half the rate, where filters of the first order become unstable."""
+    """Clamp cutoffs below half the rate, where first-order filters become unstable."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
 def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
-    """Find what is wrong with one of pedalboard's effects before it is loaded: a key, and what about it.
-
-    Of a plugin's file nothing is.
-    """
+    """Yield the faults of one of pedalboard's effects as key and message; plugin files have none."""
     name = effect.plugin
     if name.endswith(PLUGINS):
         return
@@ -250,7 +247,6 @@ def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
 
 
 def _load(index: int, effect: Effect, rate: int, folder: Path, files: Mapping[str, bytes]) -> _Stage:
-    """Return the stage of one effect, its parameters checked and set."""
     name, given = effect.plugin, effect.model_extra or {}
     where = f"[[effects]] {index + 1} ({name})"
     if name.endswith(PLUGINS):
@@ -263,7 +259,6 @@ def _load(index: int, effect: Effect, rate: int, folder: Path, files: Mapping[st
 def _load_named(
     where: str, name: str, given: Mapping[str, Any], rate: int, folder: Path, files: Mapping[str, bytes]
 ) -> _Stage:
-    """One of pedalboard's own effects."""
     import pedalboard
 
     kind = getattr(pedalboard, name)
@@ -285,12 +280,12 @@ def _load_named(
     try:
         plugin = kind(**arguments)
         return _Stage([plugin], rate, RANGES[name], _pause_seconds(plugin, arguments))
-    except (ValueError, RuntimeError) as error:  # such as a rate that MP3 does not have
+    except (ValueError, RuntimeError) as error:  # such as a sample rate that MP3 does not support
         raise UserError(f"{where}: {_one_line(error)}") from error
 
 
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
-    """Return an impulse response, [channels, n], and its rate in Hz; no more of a longer file is held in memory."""
+    """Return an impulse response, [channels, n], and its rate in Hz; reading stops at the longest allowed."""
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     with sound_reader(path, data) as reader:
@@ -307,13 +302,12 @@ def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
 
 
 def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
-    """Return how long one of pedalboard's own effects may pause: an echo, or a gap in what a convolution repeats."""
+    """Return the delay time, or the length of a convolution's response, which may contain gaps."""
     response = arguments.get("impulse_response_filename")
     return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
 
 def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
-    """Return a VST3 or an Audio Unit; a mono one once a channel."""
     if not path.exists():
         raise UserError(f"{where}: there is no plugin at {path}")
     if not may_run(path):
@@ -328,7 +322,7 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
 
 
 def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
-    """Return a plugin file that may run, as it takes stereo, or once a channel."""
+    """Load a plugin file as stereo, or once per channel."""
     complaints = []
     for instances in (1, 2):
         plugins = [_load_instance(where, path, given) for _ in range(instances)]
@@ -345,8 +339,7 @@ def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -
 
 
 def _load_instance(where: str, path: Path, given: Mapping[str, Any]) -> Any:
-    """One instance of a plugin file with its parameters set."""
-    from pedalboard import load_plugin  # type: ignore[attr-defined]  # it is there, by a star
+    from pedalboard import load_plugin  # type: ignore[attr-defined]  # exported by a star import
 
     try:
         plugin: Any = load_plugin(str(path))
@@ -392,9 +385,9 @@ def _one_line(error: Exception) -> str:
 
 
 def stretched(sound: Array, rate: int, factor: float) -> Array:
-    """Return a sound played ``factor`` times as fast at its own pitch: [samples / factor], mono.
+    """Time-stretch a mono sound to 1 / ``factor`` of its length at its own pitch: [samples / factor].
 
-    By Rubber Band with short windows: with long ones hits come up to 8 ms late, with these within 2 ms.
+    Rubber Band with short windows: hits stay within 2 ms; long windows shift them by up to 8 ms.
     """
     from pedalboard import time_stretch
 

@@ -1,4 +1,4 @@
-"""Sound files: written as they are made, read whole."""
+"""Reads and writes sound files by libsndfile: WAV, FLAC and Ogg Vorbis out, every format of `open_sound` in."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ Array = npt.NDArray[np.float32]
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
-LOUDEST = 1e10  # of full scale: above what is taken for float in any file, and its square is still a number
-FLOAT = "FLOAT"  # the encoding whose samples are those of the sound itself: 32-bit, in WAV alone
-PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk holds the time of day
-PIECE = 16_384  # frames a call: libsndfile's Vorbis encoder puts a call's frames on the stack, and hears its ends
+LOUDEST = 1e10  # times full scale: no real file exceeds it, and its square is finite
+FLOAT = "FLOAT"  # 32-bit samples, in WAV only
+PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a timestamp, so files would differ
+PIECE = 16_384  # frames per call: the Vorbis encoder keeps them on the stack, and its result depends on call sizes
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
 
 
 class SoundWriter:
-    """Takes sound block by block; made by `sound_writer`."""
+    """Writes a sound file block by block; created by `sound_writer`."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
@@ -39,7 +39,7 @@ class SoundWriter:
         self._longest = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
 
     def write(self, block: Array) -> None:
-        """Append samples, [channels, n]; what lies outside [-1, 1] is clipped, but not in 32-bit float.
+        """Append samples, [channels, n]; clipped to [-1, 1], except in 32-bit float.
 
         Raises:
             Failure: a sample is not finite, or the disk is full.
@@ -65,7 +65,7 @@ class SoundWriter:
                     self._flush()
 
     def finish(self) -> None:
-        """Write what waits and close the file: whoever writes several files finishes all before the first appears.
+        """Flush and close the file; finish all of a set of files before the first is moved into place.
 
         Raises:
             Failure: the disk is full, or the file cannot be written for another reason.
@@ -84,7 +84,7 @@ class SoundWriter:
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
-        """Let failures name this file, whichever files are open around it."""
+        """Raise failures in the block as failures of this file."""
         reason: Exception | None = None
         try:
             yield
@@ -100,16 +100,16 @@ class SoundWriter:
 def sound_writer(
     path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
 ) -> Iterator[SoundWriter]:
-    """Open a sound file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
+    """Open a sound file for writing; its suffix selects 24-bit WAV or FLAC, or Ogg Vorbis.
 
-    The file appears when the block ends well, and not otherwise. The same samples give the same bytes in WAV and FLAC,
-    and the same sound in Ogg, in whatever blocks they come.
+    The file appears only if the block succeeds. Block sizes do not change the bytes of WAV and FLAC, nor the sound of
+    Ogg.
 
     Args:
-        as_float: a WAV of 32-bit float, which holds the samples as they are.
+        as_float: write a WAV of 32-bit float, with unclipped samples.
 
     Raises:
-        UserError: another suffix, one that holds no float, a rate beyond 8 to 192 kHz, or as `host.files.check_output`.
+        UserError: another suffix, one without float, a rate outside 8 to 192 kHz, or as `host.files.check_output`.
         Failure: the disk is full, or the file cannot be written for another reason.
     """
     if path.suffix.lower() not in FORMATS:
@@ -142,9 +142,9 @@ def sound_writer(
 
 
 class SoundReader:
-    """Gives sound block by block; made by `sound_reader`.
+    """Reads a sound file block by block; created by `sound_reader`.
 
-    ``sample_rate`` is in Hz; ``length`` in samples a channel, as the file's header states it.
+    ``sample_rate`` is in Hz; ``length``, in samples per channel, is the header's.
     """
 
     def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
@@ -154,7 +154,7 @@ class SoundReader:
         self._file = file
 
     def __iter__(self) -> Iterator[Array]:
-        """Samples as [channels, n]; in pieces, since the length that a broken header states may fill any memory.
+        """Yield blocks, [channels, n]; the header's length is not trusted with an allocation.
 
         Raises:
             UserError: the file is cut off, empty, or holds samples that are not finite.
@@ -180,9 +180,7 @@ class SoundReader:
 
 @contextlib.contextmanager
 def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound file of any format of `open_sound`, to be read once, in memory that its length does not move.
-
-    Or its ``data``, where these are no file.
+    """Open a sound file, or its ``data``, for one pass in constant memory.
 
     Raises:
         UserError: the file is missing or no sound.
@@ -191,17 +189,15 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
         raise UserError(f"cannot read {path}: it is a folder; give a sound file")
     with _refusing(path):
         if data is None:
-            path.open("rb").close()  # says why it cannot be read, which libsndfile does not
-        with hushed():  # libmpg123 tells of every broken frame
+            path.open("rb").close()  # raises the reason, which libsndfile hides
+        with hushed():  # libmpg123 prints every broken frame
             file = open_sound(path, data)
     with file:
         yield SoundReader(path, file)
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
-    """Read any format that `open_sound` knows: samples [channels, n] and their rate in Hz.
-
-    Or ``data`` that are no file.
+    """Read a sound file, or its ``data``: samples [channels, n] and their rate in Hz.
 
     Raises:
         UserError: the file is missing, no sound, cut off, empty, or holds samples that are not finite.
@@ -212,7 +208,7 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
 
 @contextlib.contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Say in words of ours what cannot be read."""
+    """Raise errors of reading as UserError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -223,14 +219,14 @@ def _refusing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot read {path}: {error.error_string.rstrip('.')}; give a sound file") from error
     except soundfile.SoundFileError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    except TypeError as error:  # what soundfile makes of the suffix .raw
+    except TypeError as error:  # soundfile's error for the suffix .raw
         raise UserError(f"cannot read {path}: raw samples do not say their rate; give a sound file") from error
 
 
 class _Sink:
-    """A file for libsndfile to write to, which keeps the error that libsndfile loses on its way through C.
+    """A file for libsndfile, which keeps the OSError that libsndfile's C code loses.
 
-    It would lose a stop, too: one that comes while libsndfile works is `held`.
+    C code would lose KeyboardInterrupt, too: callers use `held`.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""Sound files as one channel at any rate."""
+"""Reads sound files as mono at any rate."""
 
 import contextlib
 from collections import deque
@@ -16,7 +16,7 @@ from .files import SoundReader, sound_reader
 Array = npt.NDArray[np.float32]
 
 LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz
-LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
+LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would exhaust memory
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """Yield the mean of all channels at another rate, in blocks, [n]."""
+    """Yield the mean of all channels, resampled to ``rate``, in blocks, [n]."""
     resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
     for block in reader:
         mix = block.mean(axis=0, keepdims=True)
@@ -43,9 +43,7 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return the last ``most`` samples of a sound at a rate, or all there are, [n]; no more is held in memory.
-
-    Of ``data`` that are no file, where they are given.
+    """Return at most the last ``most`` samples of a sound, or of its ``data``, at ``rate``, [n], in constant memory.
 
     Raises:
         UserError: the sound cannot be read, or is no regular file of at most `LARGEST_SOUND`.

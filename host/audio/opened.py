@@ -1,6 +1,6 @@
-"""Opens sound files: by libsndfile, and what phones record (AAC in .m4a, .3gp, .webm …) by PyAV, where it is installed.
+"""Opens sound files: by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV, where it is installed.
 
-PyAV reads from the open file alone: FFmpeg may open no other file and no address, and takes only the containers below.
+PyAV reads the open file only: FFmpeg may open no other file or address, and only the containers below.
 """
 
 import io
@@ -15,7 +15,7 @@ import soundfile
 
 Array = npt.NDArray[np.float32]
 
-# Suffixes of sound that people have in their folders and libsndfile does not read.
+# Suffixes of common sound files that libsndfile does not read.
 FOREIGN = frozenset(
     {"3ga", "3gp", "aac", "ac3", "alac", "amr", "ape", "awb", "m4a", "m4b", "mka", "mp4", "weba", "webm", "wma", "wv"}
 )
@@ -28,7 +28,7 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
     """Open a sound file, or its ``data``.
 
     Raises:
-        soundfile.SoundFileError: it is none that can be read; the message says why, and what helps.
+        soundfile.SoundFileError: it cannot be read; the message says why, and how to convert it.
         OSError, TypeError: it cannot be opened; it holds raw samples.
     """
     try:
@@ -40,15 +40,15 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
 
 
 class PhoneFile:
-    """The first sound stream of a container that phones write: as much of a `soundfile.SoundFile` as readers use.
+    """The first audio stream of a phone recording, with the part of `soundfile.SoundFile` that readers use.
 
-    ``frames`` is what the container says, 0 where it says nothing.
+    ``frames`` is the container's count, 0 if unknown.
     """
 
     subtype = "FLOAT"  # samples are decoded, and may lie above full scale
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
-        """Open a container; ``file`` is closed with it.
+        """Open a container; `close` closes ``file``, too.
 
         Raises:
             soundfile.SoundFileError: PyAV is not installed, or the file is no sound.
@@ -115,7 +115,7 @@ class PhoneFile:
         self.close()
 
     def _decoded(self, stream: Any, converter: Any) -> Iterator[Array]:
-        """Yield samples, [channels, n]; all at the rate of the first."""
+        """Yield samples, [channels, n], at the first frame's rate."""
         for frame in self._container.decode(stream):
             if not hasattr(self, "samplerate"):
                 self.samplerate: int = frame.sample_rate

@@ -1,4 +1,4 @@
-"""Takes sound from the model's rate to the output's, through effects, in whatever blocks are asked for."""
+"""Output stage: converts sound from the model's rate to the output's, and applies effects, in blocks of any size."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -13,20 +13,22 @@ from .effects import EffectChain, Resampler
 Array = npt.NDArray[np.float32]
 Source = Callable[[Sequence[Event], int], Array]
 
-QUANTUM = 128  # samples between the moments at which effects follow their knobs, 2.7 ms at 48 kHz
+QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz
 LONGEST = 16384  # samples at a time
 ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
 class Output:
-    """Pulls sound at one rate and gives it at another, through effects.
+    """Pulls sound at one rate and returns it at another, through effects.
 
-    Effects work in quanta counted from sample 0, whatever blocks are read, so that their knobs move at the same
-    samples in every division. What that and the rate conversion hold back is a constant delay, `latency_samples`.
+    Effects work in quanta counted from sample 0, so that parameters change at the same samples for any block size.
+    Quanta and rate conversion cause a constant delay, `latency_samples`.
     """
 
     def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
-        """``effects`` work at ``rate``."""
+        """Args:
+        effects: working at ``rate``.
+        """
         self._source_rate, self._rate = source_rate, rate
         self._effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
@@ -35,11 +37,11 @@ class Output:
         self._made = 0  # source samples
         self._converted: Array = np.zeros((2, 0), np.float32)
         self._ready: Array = np.zeros((2, 0), np.float32)
-        self._through = 0  # output samples that went through the effects
+        self._through = 0  # output samples processed by the effects
 
     @property
     def latency_samples(self) -> int:
-        """Output samples by which sound is late."""
+        """Latency in output samples."""
         held = 0
         if self._resampler is not None:
             held += self._conversion_delay()
@@ -49,20 +51,21 @@ class Output:
 
     @property
     def pause_seconds(self) -> float:
-        """See `EffectChain.pause_seconds`."""
+        """As `EffectChain.pause_seconds`."""
         return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
-        """Take an event, its time in output samples, not before the block that is read next; returns it as it will be
-        passed on, its time in source samples."""
+        """Schedule an event of the next block or later, in output samples; return it in source samples."""
         time = self.source_time(event.time)
         event = event if time == event.time else replace(event, time=time)
         self._events.append(event)
         return event
 
     def source_time(self, time: int) -> int:
-        """The source sample at which an event of that output sample is passed on; no sample from there on has been
-        asked for when all output before ``time`` is read."""
+        """Return the source sample for an event at output sample ``time``.
+
+        No later source sample has been pulled once all output before ``time`` is read.
+        """
         if self._effects:
             time += QUANTUM
         if self._resampler is not None:
@@ -70,13 +73,14 @@ class Output:
         return time
 
     def set_effect(self, time: int, target: str, value: float) -> None:
-        """Move an effect's parameter from source sample ``time`` on."""
+        """Set an effect's parameter from source sample ``time`` on."""
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source) -> Array:
         """Return the next ``count`` output samples, [2, count].
 
-        ``synthesize(events, count)`` gives the next ``count`` samples, [2, count], at the source's rate.
+        Args:
+            synthesize: ``synthesize(events, count)`` returns the next source samples, [2, count].
         """
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
@@ -87,12 +91,11 @@ class Output:
         return block
 
     def _conversion_delay(self) -> int:
-        """Source samples that the resampler wants ahead, as output samples, and a few for rounding."""
+        """Return the source samples that the resampler reads ahead, with `ROUNDING`, in output samples."""
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
     def _convert(self, count: int, synthesize: Source) -> Array:
-        """Return exactly ``count`` samples at the output's rate."""
         if self._resampler is None:
             return self._pull(count, synthesize)
         while self._converted.shape[1] < count:
@@ -111,7 +114,7 @@ class Output:
         return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
-        """Apply the effects to whole quanta; parameters move where a quantum begins."""
+        """Apply the effects to whole quanta; parameters change at quantum starts."""
         if not self._effects:
             return audio
         start, end = self._through, self._through + audio.shape[1]

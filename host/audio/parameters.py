@@ -1,4 +1,4 @@
-"""The ranges of pedalboard's effects, which it does not tell itself."""
+"""Parameter ranges of pedalboard's effects, which pedalboard does not expose."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 Range = tuple[float, float]
 
 UNIT: Range = (0.0, 1.0)
-CUTOFF_HZ: Range = (20.0, 20_000.0)  # what is heard
-FEEDBACK: Range = (-0.95, 0.95)  # at 1 these never die away
+CUTOFF_HZ: Range = (20.0, 20_000.0)  # the audible range
+FEEDBACK: Range = (-0.95, 0.95)  # at 1 echoes never decay
 GAIN_DB: Range = (-24.0, 24.0)
 THRESHOLD_DB: Range = (-80.0, 0.0)
-RATIO: Range = (1.0, 100.0)  # pedalboard asks for 1 at least; at 100 a compressor limits
+RATIO: Range = (1.0, 100.0)  # pedalboard's minimum is 1; at 100 a compressor limits
 ATTACK_MS: Range = (0.0, 500.0)
 RELEASE_MS: Range = (1.0, 5000.0)
 SHELF = {"cutoff_frequency_hz": CUTOFF_HZ, "gain_db": GAIN_DB, "q": (0.1, 10.0)}
 DYNAMICS = {"threshold_db": THRESHOLD_DB, "ratio": RATIO, "attack_ms": ATTACK_MS, "release_ms": RELEASE_MS}
 
-# What may be turned while sound passes, by effect and parameter: the limits that pedalboard's documentation and errors
-# state, or where they state none those between which the effect does its work and stays stable.
+# Automatable parameters, by effect and parameter: the limits that pedalboard's documentation and errors state, or
+# where they state none, limits for useful and stable processing.
 RANGES: Mapping[str, Mapping[str, Range]] = {
     "Bitcrush": {"bit_depth": (0.0, 32.0)},
     "BrickwallLimiter": {"ceiling_db": (-60.0, 0.0), "release_ms": RELEASE_MS},
@@ -55,7 +55,7 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
     "Reverb": dict.fromkeys(("room_size", "damping", "wet_level", "dry_level", "width", "freeze_mode"), UNIT),
 }
 
-# What a preset may set and nothing may turn, since a change starts the effect anew: a range, `bool`, `Path` (of a
+# Settings that cannot be automated, since a change restarts the effect: a range, `bool`, `Path` (of a
 # sound), or the name of the effect's enumeration.
 SETTINGS: Mapping[str, Mapping[str, Range | type | str]] = {
     "BrickwallLimiter": {"lookahead_ms": (0.1, 100.0), "true_peak": bool},
@@ -65,5 +65,5 @@ SETTINGS: Mapping[str, Mapping[str, Range | type | str]] = {
     "Resample": {"target_sample_rate": (1000.0, 192_000.0), "quality": "Quality"},
 }
 
-# These give whole files only: pedalboard 0.9.26 empties their delay lines at each block, and they stay silent.
+# Not streamable: pedalboard 0.9.26 clears their delay lines at each block, and they stay silent.
 NOT_IN_BLOCKS = frozenset({"GSMFullRateCompressor", "PitchShift"})

@@ -1,4 +1,4 @@
-"""Normalising: keeps sound in a temporary file until its true peak is known."""
+"""Peak normalisation: buffers sound in a temporary file until its true peak is known."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,15 +12,14 @@ from .effects import Resampler
 
 Array = npt.NDArray[np.float32]
 
-OVERSAMPLING = 4  # of the true peak (ITU-R BS.1770-5, annex 2)
+OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
 PIECE = 1 << 16  # samples read back at once
 
 
 class KeptSound:
-    """Stereo sound that comes in blocks, and is given again once all of it is known."""
+    """Stereo sound buffered on disk."""
 
     def __init__(self, sample_rate: int) -> None:
-        """Begin without sound, at a rate in Hz."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
         self._above = Resampler(sample_rate, OVERSAMPLING * sample_rate)
         self._peak = 0.0
@@ -36,12 +35,12 @@ class KeptSound:
             self._look(sound)
 
     def true_peak(self) -> float:
-        """Return the largest size of a sample, also between the samples; all sound has been written."""
+        """Return the largest oversampled magnitude; call after all writes."""
         self._look(self._above.flush())
         return self._peak
 
     def blocks(self, gain: float) -> Iterator[Array]:
-        """Yield the sound, [2, n], at a gain."""
+        """Yield the sound with ``gain`` applied, [2, n]."""
         self._file.seek(0)
         while data := self._file.read(PIECE * 8):
             yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T

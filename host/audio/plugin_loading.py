@@ -1,4 +1,4 @@
-"""A plugin's native code may take minutes to load and flood standard error: who waits is told so, with its name."""
+"""Reports slow plugin loading, and the standard error output of plugins' native code, with the plugin's name."""
 
 import contextlib
 import logging
@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-TELL_SECONDS = 5.0  # of loading, after which it is told of
-AGAIN_SECONDS = 15.0  # between the next times: playing gives up a process that says nothing for 20
-LEFT_SECONDS = 0.5  # to read what was written last; a process that the plugin began may never close its end
+TELL_SECONDS = 5.0  # of loading, until the first message
+AGAIN_SECONDS = 15.0  # between later messages: playing stops a process that is silent for 20
+LEFT_SECONDS = 0.5  # to read the last lines; a child process of the plugin may never close the pipe
 STDERR = 2
-SHOWN_BYTES = 200  # of what it wrote
+SHOWN_BYTES = 200  # of its output
 
 log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -20,11 +20,10 @@ _one_at_a_time = threading.Lock()
 
 @contextlib.contextmanager
 def overheard(name: str) -> Iterator[None]:
-    """Load a plugin in the block: that it takes long is told while it does, and what it writes to standard error at the
-    end, its first line for all. Both go to this module's logger.
+    """Load a plugin in the block: logs while loading is slow, and then the first line of its standard error.
 
     Args:
-        name: of the plugin, as it is told.
+        name: of the plugin, for messages.
     """
     loaded, ear = threading.Event(), _Ear()
     teller = threading.Thread(target=_tell, args=(name, loaded, ear), name="overheard", daemon=True)
@@ -50,7 +49,7 @@ def _tell(name: str, loaded: threading.Event, ear: "_Ear") -> None:
 
 
 class _Ear:
-    """Hears what native code writes to standard error: counts its lines, and keeps the first."""
+    """Captures native code's standard error: counts the lines, and keeps the first."""
 
     def __init__(self) -> None:
         self._start, self._end = b"", b"\n"
@@ -58,18 +57,18 @@ class _Ear:
 
     @property
     def lines(self) -> int:
-        """Return how many there were, with one that is not ended."""
+        """Lines so far, with an unfinished one."""
         return self._ends + (self._end != b"\n")
 
     @property
     def said(self) -> str:
-        """The first line, and how many more there were."""
+        """The first line, and the count of others."""
         first = " ".join(self._start.decode(errors="replace").split("\n")[0].split())
         return repr(first) if self.lines == 1 else f"{first!r} and {self.lines - 1} more lines"
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Have native code write into a pipe; Python's own lines go where they went."""
+        """Redirect native code's standard error to a pipe; Python's own stays."""
         heard, written = os.pipe()
         reader = threading.Thread(target=self._read, args=(heard,), name="ear", daemon=True)
         reader.start()
@@ -87,7 +86,7 @@ class _Ear:
             reader.join(LEFT_SECONDS)
 
     def _read(self, pipe: int) -> None:
-        """Read until all others have closed their end."""
+        """Read until all writers have closed the pipe."""
         with os.fdopen(pipe, "rb", buffering=0) as pieces:
             while piece := pieces.read(65_536):
                 self._start = (self._start + piece)[:SHOWN_BYTES]
@@ -95,7 +94,7 @@ class _Ear:
 
 
 def _shared() -> bool:
-    """Return True if Python's own standard error is the one of native code, and not what somebody put in its place."""
+    """Return whether sys.stderr is native code's stderr, not a replacement."""
     try:
         return sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):

@@ -1,1 +1,1 @@
-"""The commands of the room that plays; what they do is imported when they are called."""
+"""The host's commands; each imports its implementation when called."""

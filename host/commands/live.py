@@ -1,4 +1,4 @@
-"""The commands that play live, and find what live playing needs."""
+"""Commands for live playing: play, panel, devices, learn and bench."""
 
 import time
 from pathlib import Path
@@ -46,10 +46,10 @@ Port = Annotated[
     int | None, typer.Option(min=1, max=65535, help="With --panel: the page's port; one that is free by default.")
 ]
 
-BLOCKS = (16, 8192)  # samples: as host.audio.device has it, which would load numpy
+BLOCKS = (16, 8192)  # samples: as in host.audio.device, whose import would load numpy
 RATES = (8000, 192_000)  # Hz
-MOMENT_SECONDS = 0.05  # between looks at what came in
-RESCAN_SECONDS = 1.0  # between looks for ports that came or went
+MOMENT_SECONDS = 0.05  # between polls of the inputs
+RESCAN_SECONDS = 1.0  # between scans for added and removed ports
 
 
 @commands.command()
@@ -131,7 +131,6 @@ def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust
 def _check(
     block: int, rate: int | None, beside_null: str | None, source: str | None, null: bool, several: bool
 ) -> None:
-    """Refuse numbers out of range and options that do not go together."""
     _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
     if rate is not None:
         _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
@@ -192,7 +191,7 @@ def devices() -> None:
 
 
 def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
-    """Return what there is; what is missing is said, and the rest of the list goes on."""
+    """Return the result of ``ask``, or print the error."""
     try:
         with hushed():
             found = ask()
@@ -224,7 +223,7 @@ def learn(
 
 
 class _Moments:
-    """All that comes in by MIDI, for ever; the ports are opened when it is first asked for."""
+    """Endless MIDI input; opens the ports on iteration."""
 
     def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
         self._names, self._api, self._say = names, api, say

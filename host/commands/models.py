@@ -1,4 +1,4 @@
-"""The commands that tell of models and presets."""
+"""Commands to inspect models and list presets."""
 
 from typing import TYPE_CHECKING, Annotated
 

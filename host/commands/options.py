@@ -1,4 +1,4 @@
-"""Options that several commands have, and words of their help."""
+"""Shared options and help texts of commands."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
 def opened_model(name: str) -> "Model":
-    """Return the model that a name means, with what is to be told of it."""
+    """Open a model by name; print its warnings."""
     from ..contract.model import Model
     from ..patch.library import find_model
 
@@ -39,7 +39,7 @@ def opened_model(name: str) -> "Model":
 
 
 def channel_presets(options: list[str]) -> dict[int, str | None]:
-    """Return what each ``--channel`` names, by channel 0 to 15; None for a channel that is not to be heard."""
+    """Parse ``--channel`` options: names by channel 0 to 15; None if muted."""
     chosen: dict[int, str | None] = {}
     for option in options:
         number, equals, name = option.partition("=")
@@ -54,7 +54,7 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:
-    """Return the presets of a folder in order of name: program 1 is the first."""
+    """Return a folder's presets by name; program 1 is the first."""
     if folder is None:
         return ()
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""The commands that make timbrel an instrument in a DAW."""
+"""Commands to install, remove and check the DAW plugins."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Opens the door to a panel: its address is printed before the screen begins, for other machines as a QR code too."""
+"""Starts the web panel, prints its address and QR code, and opens the browser."""
 
 import contextlib
 import functools
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def served(
     asked: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
 ) -> "Iterator[PanelProcess | None]":
-    """Give the panel's process, with its address printed; None where none is ``asked`` for.
+    """Yield the panel's process after printing its address; None unless ``asked``.
 
     Args:
-        lan: other machines of the network are answered too.
-        port: None for one that is free.
-        browse: open the page in a browser, where there is one.
-        report: the folder of a report that the page shows, if there is one.
+        lan: also serve other machines of the network.
+        port: None for a free one.
+        browse: open a browser, if any.
+        report: folder of a report to show.
 
     Raises:
-        UserError: what it needs is not installed, or the port is taken, or an option is there without a panel.
+        UserError: a missing dependency, a taken port, or an option without a panel.
     """
     if not asked:
         if lan or port is not None:
@@ -44,13 +44,12 @@ def served(
         if lan:
             _invite(panel)
         with leading_to(panel.url()) if browse and has_display() else contextlib.nullcontext() as address:
-            if address is not None:  # opened once the page has something to show
+            if address is not None:  # opened once the page has content
                 panel.begun = functools.partial(webbrowser.open, address)
             yield panel
 
 
 def _invite(panel: "PanelProcess") -> None:
-    """Print what other machines open, what that lets them do, and a picture of it."""
     import segno
 
     if not panel.addresses:

@@ -1,4 +1,4 @@
-"""The commands that make sound files: of performances, and of sounds through a model."""
+"""Commands that write sound files: demo, process, morph, render."""
 
 import sys
 from enum import StrEnum
@@ -27,14 +27,14 @@ RATE_HELP = "Sampling rate of the output in Hz: 44100, 48000 or 96000"
 
 
 class Phase(StrEnum):
-    """The phases of a sound that went through a model."""
+    """Phase of a processed sound."""
 
     original = "original"
     own = "own"
 
 
 class Way(StrEnum):
-    """The ways from one code to another."""
+    """Interpolation between codes."""
 
     linear = "linear"
     spherical = "spherical"
@@ -150,7 +150,6 @@ def morph(
 
 
 def _check_rate(rate: int) -> None:
-    """Refuse a rate of the output that is none of `RATES`."""
     from ..render import RATES
 
     if rate not in RATES:
@@ -211,7 +210,7 @@ def render(
     _warn(*warnings, *(warning for patch in (default, *others.values()) for warning in patch.warnings))
     by_channel = {number: others.get(number, default) for number in performance.channels}
     later: list[Successor] = []
-    if performance.recorded:  # one preset heard all channels that have no other
+    if performance.recorded:  # one preset played all channels without their own
         by_channel = as_played(default, others)
         later = successors(default, others, notes, lambda line: _warn(f"{midi}: {line}"))
     elif among:

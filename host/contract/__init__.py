@@ -1,1 +1,1 @@
-"""Model files: their cards, and the proof that the models do as their cards say."""
+"""Model files: decoders, encoders, cards, gestures, maps, and their parity checks."""

@@ -1,4 +1,4 @@
-"""The card: what a host must know to play a model, as JSON in the ONNX file's metadata."""
+"""The model card: JSON metadata in the ONNX file that a host needs to play a model."""
 
 import base64
 import itertools
@@ -18,9 +18,9 @@ METADATA_KEY = "timbrel.card"
 FORMAT = 1
 PITCH_CLASSES = 12
 KEYS = 128  # of MIDI
-MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times that of a piano's highest key
-LONGEST_NAME = 32  # of a direction: what a screen and a plugin show
-MOST_LABELS = 1024  # of a model: one-hot rows stay small
+MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times the value of a piano's highest key
+LONGEST_NAME = 32  # of a direction, to fit the screen and the plugin
+MOST_LABELS = 1024  # of a model, so that one-hot rows stay small
 
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
@@ -34,15 +34,15 @@ def _known_kind(name: str) -> str:
 
 
 class _Part(BaseModel):
-    # Fields that a later timbrel adds are kept and reported by `unknown_fields`, not refused.
+    # Fields of a later timbrel are kept and reported by `unknown_fields`, not rejected.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Latent(_Part):
-    """One knob: the span that the training set fills, where it rests, and how codes are distributed along it.
+    """One latent: range in the training set, default, and distribution of codes.
 
-    ``moves``: what was measured at its ends, in words; empty where nothing was. ``unnamed``: why its name is but its
-    number, in words; empty where it has a name of its own.
+    ``moves``: measured effect of its ends, empty if not measured. ``unnamed``: why its name is only a number, else
+    empty.
     """
 
     name: str
@@ -56,7 +56,6 @@ class Latent(_Part):
 
     @property
     def about(self) -> str:
-        """Return what is known of the knob besides its numbers: what it moves, and why it has no name."""
         return "; ".join(part for part in (self.moves, self.unnamed and f"no name: {self.unnamed}") if part)
 
     @model_validator(mode="after")
@@ -69,21 +68,21 @@ class Latent(_Part):
 
 
 class UniformPrior(_Part):
-    """Codes were trained toward a uniform distribution on [low, high]."""
+    """Uniform prior of codes on [low, high]."""
 
     uniform: tuple[float, float]
 
 
 class NormalPrior(_Part):
-    """Codes were trained toward a normal distribution (mean, standard deviation)."""
+    """Normal prior of codes (mean, standard deviation)."""
 
     normal: tuple[float, float]
 
 
 class Chroma(_Part):
-    """The pitch classes (0 is C) heard in training, and the octave of its decoded frames (4 has middle C).
+    """Trained pitch classes (0 is C), and the octave of decoded frames (4 has middle C).
 
-    Where it is ``folded``, sounds of other octaves were moved into this one, whole, before they were encoded.
+    ``folded``: sounds of other octaves were transposed into it before encoding.
     """
 
     trained: list[PitchClass]
@@ -92,15 +91,14 @@ class Chroma(_Part):
 
 
 class PartialsLayout(_Part):
-    """The layout of a frame of partials, at the pitch that the graph's input ``pitch`` says.
+    """A frame of partials at the pitch of the graph's input ``pitch``.
 
-    First ``harmonics`` heights: the magnitudes at the middles of the lobes that harmonics 1, 2, … have in a spectrum of
-    ``frame_length`` samples under the card's window, whose squares sum to 1 for a training frame. Then the noise: the
-    root mean square magnitude of that spectrum's bins between lobes, in each of the bands between ``edges_hz``, which
-    rise. ``low`` and ``high`` are the lowest and the highest MIDI note of the recordings.
+    First ``harmonics`` magnitudes: peaks of harmonics 1, 2, … in a spectrum of ``frame_length`` samples under the
+    card's window; in training frames their squares sum to 1. Then the noise: root mean square magnitude of the bins
+    between peaks, in each band between increasing ``edges_hz``. ``low``, ``high``: recorded range of MIDI notes.
 
-    Strings are stiff: partial k of key p has k sqrt(1 + B k^2) times the frequency of the first, B = exp(``stretch[0]``
-    + ``stretch[1]`` p) (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964); None: B = 0.
+    Partial k of key p has k sqrt(1 + B k^2) times the frequency of the first, B = exp(``stretch[0]`` + ``stretch[1]``
+    p) (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964); ``stretch`` None: B = 0.
     """
 
     harmonics: Annotated[int, Field(ge=1, le=400)]
@@ -111,7 +109,6 @@ class PartialsLayout(_Part):
 
     @property
     def bands(self) -> int:
-        """Return the number of bands of noise."""
         return len(self.edges_hz) - 1
 
     @model_validator(mode="after")
@@ -127,32 +124,32 @@ class PartialsLayout(_Part):
         return self
 
     def inharmonicity(self, pitch: float) -> float:
-        """Return B of a MIDI note."""
+        """Return the inharmonicity B of a MIDI note."""
         return 0.0 if self.stretch is None else math.exp(self.stretch[0] + self.stretch[1] * pitch)
 
 
 class RecurrentState(_Part):
-    """A recurrent state: it goes in as ``name``, [voice, *shape], and comes out as ``name_next``."""
+    """A recurrent state: graph input ``name`` and output ``name_next``, [voice, *shape]."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=1, le=1 << 20)]], Field(min_length=1, max_length=4)]
 
 
 class Scaling(_Part):
-    """The mean and the deviation by which frames were standardised before training: of all numbers, or of each."""
+    """Mean and standard deviation of training frames: one number, or one a component."""
 
     mean: float | list[float]
     deviation: float | list[float]
 
 
 class StreamLayout(_Part):
-    """The way in which a stream's frames follow one another.
+    """The timing of a stream's frames.
 
-    ``step_length``: samples at the model's rate from the beginning of a frame to that of the next; by the rest of their
-    ``frame_length`` they overlap, and are crossfaded there. A step of the music falls where that ends.
-    ``steps_per_beat``: of the grid that frames lie on, ``beats_per_bar`` of it; None: they lie on none.
-    ``noise``: how many normal numbers the graph takes a step, as its input ``noise``; the host scales them by the heat.
-    ``levels_db``: the least and the largest root mean square of a training frame, in dB of full scale.
+    ``step_length``: samples between frame starts, at the model's rate; the rest of ``frame_length`` is crossfaded, and
+    a musical step starts at the end of the crossfade.
+    ``steps_per_beat``: of the frames' grid, with ``beats_per_bar``; None: no grid.
+    ``noise``: normal numbers a step of the input ``noise``; the host scales them by the heat.
+    ``levels_db``: minimum and maximum root mean square of training frames, dB of full scale.
     """
 
     step_length: Annotated[int, Field(ge=16, le=1 << 20)]
@@ -163,7 +160,7 @@ class StreamLayout(_Part):
 
 
 class Landmark(_Part):
-    """A code with a name: of a frame of the training set, or drawn from the prior of what encodes nothing."""
+    """A labelled code: of a training frame, or drawn from the prior if there is no encoder."""
 
     latent: list[float]
     chroma: PitchClass | None
@@ -171,9 +168,9 @@ class Landmark(_Part):
 
 
 class Direction(_Part):
-    """A direction of codes for a macro: ``latent`` is what it adds at its upper end, and takes away at its lower.
+    """A direction for a macro: ``latent`` is added at its upper end, subtracted at its lower.
 
-    ``raises``: what was measured to rise along it; ``holds``: in what part of steps from training codes it did.
+    ``raises``: the quantity measured to rise along it; ``holds``: the share of steps from training codes where it rose.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -183,7 +180,7 @@ class Direction(_Part):
 
 
 class Provenance(_Part):
-    """The origin of the weights: recipe, corpus, versions and hardware."""
+    """Origin of the weights."""
 
     recipe: str
     steps: int
@@ -197,7 +194,7 @@ class Provenance(_Part):
 
 
 class Parity(_Part):
-    """The largest difference between torch and the file as onnxruntime runs it, over these batch sizes."""
+    """Largest difference between torch and onnxruntime, over these batch sizes."""
 
     absolute: float
     relative: float
@@ -205,13 +202,12 @@ class Parity(_Part):
 
 
 class Reference(_Part):
-    """Inputs and the frames that they must give.
+    """Inputs and expected frames for a parity check.
 
-    ``points`` are the positions in the frame that ``frame`` keeps of each row. ``peaks`` keeps every output once, at
-    the row where its magnitude is largest: base64 of zlib of those rows, a byte an output, and of the values there,
-    float16, little-endian. An older card has none: most outputs are then not in the reference. ``key`` are the MIDI
-    notes of a model of partials. A model with state is
-    stepped ``steps`` times with the same inputs, from a state of zeros, and gives the frames at the last step.
+    ``points``: positions stored in ``frame`` of each row. ``peaks``: every output once, at the row of its largest
+    magnitude: base64 of zlib of these rows, a byte an output, then of the values, little-endian float16. Older cards
+    have none, so most outputs are unchecked. ``key``: MIDI notes of a model of partials. Models with state run
+    ``steps`` times with the same inputs from zeros; the frames are the last step's.
     """
 
     latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
@@ -225,10 +221,10 @@ class Reference(_Part):
     steps: Annotated[int, Field(ge=1, le=1024)] = 1
 
     def unpack_peaks(self, width: int) -> tuple[bytes, bytes]:
-        """Return the rows, [width] bytes, and the values, [width] float16, of ``peaks``.
+        """Return the rows, [width] bytes, and values, [width] float16, of ``peaks``.
 
         Raises:
-            ValueError: they are not of ``width`` outputs, or of rows that there are.
+            ValueError: not ``width`` outputs, or a row out of range.
         """
         try:
             packed = base64.b64decode(self.peaks or "", validate=True)
@@ -241,12 +237,12 @@ class Reference(_Part):
 
 
 def pack_peaks(rows: bytes, values: bytes) -> str:
-    """Return rows and values as the text that `Reference.unpack_peaks` unpacks."""
+    """Encode rows and values for `Reference.unpack_peaks`."""
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
 class Card(_Part):
-    """Everything about a model that is not in its graph. Rates in Hz, lengths in samples at the model's rate."""
+    """Model metadata outside the graph. Rates in Hz, lengths in samples at the model's rate."""
 
     format: Literal[1]
     name: str
@@ -279,37 +275,35 @@ class Card(_Part):
 
     @property
     def conditions(self) -> int:
-        """Return how many things the graph can be told beside the latents: pitch classes, labels, or keys; or none."""
+        """Return the number of pitch classes, labels or keys that condition the graph; 0 without."""
         if self.partials is not None:
             return KEYS
         return PITCH_CLASSES if self.chroma is not None else len(self.labels)
 
     @property
     def keyed(self) -> bool:
-        """Return whether keys choose the note that is decoded, by its chroma or its pitch."""
+        """Whether keys choose the decoded note."""
         return self.chroma is not None or self.partials is not None
 
     @property
     def spectra(self) -> int:
-        """Return how many spectra a frame holds: one, or those of a whole clip."""
+        """Return the spectra a frame: 1, or those of a clip."""
         return 1 if self.transform_length is None else self.frame_length // self.hop_length + 1
 
     @property
     def frame_width(self) -> int:
-        """Return how many numbers one row of the graph's ``frame`` output has.
+        """Return the length of a row of the output ``frame``.
 
         By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
-        phases in radians, or real and imaginary parts. Of a grain these are of the rfft of its unwindowed samples, and
-        magnitudes alone are of noise, ``E|X|^2 = m^2``, that begins anew in each grain; its amplitude is then an
-        envelope of ``envelope_points``, which follow the magnitudes, the first at the grain's first sample, the last
-        at its last, straight lines between them.
+        phases in radians, or real and imaginary parts. Of grains these are of the rfft of unwindowed samples.
+        Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain; then ``envelope_points`` follow, linear from
+        its first to its last sample.
 
-        A clip is given as samples, or with a ``transform_length`` as ``spectra`` of ``transform_length // 2 + 1``
-        magnitudes, one after another. They are those of its rffts under the window, which add up to it (no part of a
-        magnitude is the window's or the transform's), and have their middles at multiples of ``hop_length`` from its
-        first sample on. After them come ``envelope_points``: its root mean square in as many equal parts of it.
+        A clip has samples, or with a ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes each:
+        rffts of windowed frames that add up to the clip without further scaling, centred at multiples of ``hop_length``
+        from its first sample. Then ``envelope_points``: its root mean square in as many equal parts.
 
-        Partials are as `PartialsLayout` says.
+        Partials: as in `PartialsLayout`.
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands
@@ -373,7 +367,7 @@ def read_card(text: str, source: str) -> Card:
     """
     try:
         fields = json.loads(text)
-    except (ValueError, RecursionError) as error:  # not JSON, a number of too many digits, or too deep a nest
+    except (ValueError, RecursionError) as error:  # not JSON, a number with too many digits, or too deeply nested
         raise UserError(f"{source}: its card is not JSON ({error}); export the model again") from None
     if not isinstance(fields, dict):
         raise UserError(f"{source}: its card is not a JSON object; export the model again")
@@ -387,17 +381,14 @@ def read_card(text: str, source: str) -> Card:
 
 
 def in_deviations(card: Card) -> npt.NDArray[np.float64]:
-    """Return what codes are multiplied by to be counted in deviations of the training codes, [n_latents].
-
-    A latent that never varied in training counts for nothing.
-    """
+    """Return factors, [n_latents], from codes to standard deviations of training codes; 0 for constant latents."""
     deviations = np.array([latent.std for latent in card.latents])
     scale: npt.NDArray[np.float64] = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return scale
 
 
 def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
-    """Return the fields that a card has beyond those of this timbrel, as ``part.field``, each once."""
+    """Return fields unknown to this timbrel, as ``part.field``, each once."""
     names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
     for name, value in part:
         for inner in value if isinstance(value, list) else [value]:
@@ -407,7 +398,7 @@ def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """Return the first thing that pydantic found wrong, as ``where: what (got value)`` in one line."""
+    """Format pydantic's first error as ``where: what (got value)``."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")

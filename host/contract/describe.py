@@ -1,4 +1,4 @@
-"""Describes a model's card in words for people."""
+"""Formats a model's card for `timbrel info`."""
 
 import textwrap
 
@@ -13,7 +13,7 @@ COLUMNS = 100  # of a line of labels
 
 
 def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plane: CodeMap | None = None) -> str:
-    """Return the text that `timbrel info` prints."""
+    """Return the text of `timbrel info`."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
     if card.chroma is not None:
@@ -61,20 +61,17 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
 
 
 def _instruments(gestures: Gestures) -> list[tuple[str, str]]:
-    """Return lines with the labels of instruments, if these have any."""
     labels = sorted(one.label for one in gestures.instruments if one.label)
     return [("" if number else "of", line) for number, line in enumerate(textwrap.wrap(", ".join(labels), COLUMNS))]
 
 
 def _map(card: Card, plane: CodeMap | None) -> str:
-    """Return what map of codes there is: that of the file, or the one that is made of its landmarks."""
     if plane is None:
         return "made of the landmarks when it is shown" if card.landmarks else "none"
     return plane.said()
 
 
 def _landmarks(card: Card) -> str:
-    """Return how many codes have names, and one of these: of a sound, or of a code that was drawn."""
     count = len(card.landmarks)
     if not count:
         return "none"

@@ -1,4 +1,4 @@
-"""Encoder files, which lead from sound to the latents of the model that they lie beside."""
+"""Encoder files: encode frames of sound to the latents of the model beside them."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
-SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale: a quieter one has no code of its own
+SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale; quieter frames share one code
 
 
 def encoder_path(path: Path) -> Path:
@@ -23,13 +23,13 @@ def encoder_path(path: Path) -> Path:
 
 
 class Encoder:
-    """Places frames of sound in a model's latent space."""
+    """Encodes frames of sound to a model's latents."""
 
     def __init__(self, model: Model) -> None:
         """Open and check the encoder of a model.
 
         Raises:
-            UserError: there is none, it cannot be opened, or it belongs to another model.
+            UserError: missing, cannot be opened, or of another model.
         """
         self.path = encoder_path(model.path)
         if not self.path.exists():
@@ -40,21 +40,21 @@ class Encoder:
         self._card, self._model = model.card, model
         self._wants_chroma, self._outputs = self._check()
         silence = np.zeros((2, model.card.frame_length), np.float32)
-        self.encode(silence, np.zeros(2, np.intp))  # refuses a wrong graph now
+        self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
 
     def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
         """Return the latents of frames, [frames, n_latents].
 
-        An encoder with a chroma input is told the strongest pitch class of each frame, as in training (Colonel & Keene
+        An encoder with a chroma input receives the strongest pitch class of each frame, as in training (Colonel & Keene
         2020, section III-B).
 
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
-            told: those pitch classes, [frames], where they are known; None computes them. Of a model of partials the
-                MIDI notes, which may have fractions, and have to be known.
+            told: these pitch classes, [frames]; None computes them. For models of partials MIDI notes, required,
+                fractions allowed.
 
         Raises:
-            UserError: the graph cannot be run, or gives something else.
+            UserError: the graph cannot run, or returns another shape.
             Failure: a latent is not finite.
         """
         return self.heard(frames, told)[0]
@@ -62,18 +62,19 @@ class Encoder:
     def heard(
         self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
-        """Return the latents of frames, [frames, n_latents], and how much each is taken for each label.
+        """Return the latents of frames, [frames, n_latents], and label probabilities, [frames, labels].
 
-        The latter are [frames, labels], 1 together; None of an encoder that tells no labels. All else is as `encode`.
+        Probabilities sum to 1 a frame; they are None for an encoder without labels. Arguments and errors as in
+        `encode`.
         """
         found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
-        """Return the latents of a stream's frames, [frames, n_latents], and what its decoder is fed for each.
+        """Return the latents of a stream's frames, [frames, n_latents], and the decoder's state ``previous``.
 
-        The latter is the state ``previous`` after such a frame, [frames, *shape]. A clip's code is its frames' mean.
-        All else is as `encode`.
+        The state follows each frame, [frames, *shape]. The code of a clip is the mean over its frames. Errors as in
+        `encode`.
         """
         found = self._run(frames, None)
         return found["latent"], found[FED]
@@ -98,7 +99,7 @@ class Encoder:
         return strongest
 
     def _check(self) -> tuple[bool, dict[str, list[int]]]:
-        """Return whether there is a chroma input, and the shapes of the outputs, by name."""
+        """Return whether the graph has a chroma input, and the shapes of the outputs, by name."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")

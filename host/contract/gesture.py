@@ -1,4 +1,4 @@
-"""Gestures: the ways of code and loudness along recorded notes, as JSON in the ONNX file's metadata."""
+"""Gestures: trajectories of code and loudness of recorded notes, as JSON in the ONNX file."""
 
 import itertools
 from typing import Annotated, Any, Literal, NamedTuple
@@ -14,12 +14,12 @@ from .card import Card, first_complaint
 
 GESTURE_KEY = "timbrel.gesture"
 FORMAT = 1
-MOST_NOTES = 1024  # of a file: an onset looks at each
-MOST_POINTS = 256  # of a way
+MOST_NOTES = 1024  # of a file: each onset searches all
+MOST_POINTS = 256  # of a trajectory
 
 
 class _ArrayOf(NamedTuple):
-    """Validates lists of numbers as ``lists`` and keeps them as one array: as floats, notes take megabytes."""
+    """Validates lists of numbers as ``lists``, stored as one array: Python floats need megabytes."""
 
     lists: Any
 
@@ -45,12 +45,12 @@ Code = Annotated[Doubles, _ArrayOf(list[float])]
 
 
 class _Part(BaseModel):
-    # As in cards, fields that a later timbrel adds are kept.
+    # As in cards, fields of a later timbrel are kept.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Grid(_Part):
-    """The moments at which ways are given, in seconds: from the note-on, and from the note-off; 0 first."""
+    """Times of the trajectories' points, in seconds from note-on and note-off, starting at 0."""
 
     levels: Seconds
     codes: Seconds
@@ -66,9 +66,9 @@ class Grid(_Part):
 
 
 class Wander(_Part):
-    """The motion of a note that is held: root mean squares, and how many values a second are new.
+    """Random motion of held notes: root mean squares, and rates of new values in Hz.
 
-    ``level_db`` and ``level_hz`` of its loudness; ``codes`` and ``codes_hz`` along each direction.
+    ``level_db``, ``level_hz``: loudness; ``codes``, ``codes_hz``: along each direction.
     """
 
     level_db: Annotated[float, Field(ge=0, le=24)]
@@ -78,12 +78,12 @@ class Wander(_Part):
 
 
 class NoteWay(_Part):
-    """The way of one recorded note of MIDI note ``key`` and ``velocity``, which was held for ``held_seconds``.
+    """The trajectory of a recorded note.
 
-    ``code`` is the median of its codes. ``levels`` are in dB under its loudest moment, less what a decoded frame of its
-    code is louder there than at home; after the last one they fall by ``fall_db_second``. ``codes`` are [points,
-    directions], from ``code``. ``release_levels`` are in dB under the level at the note-off, none of a note that rings
-    out, and ``release_codes`` as ``codes``.
+    ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
+    code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
+    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out; ``release_codes``
+    as ``codes``.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -98,9 +98,9 @@ class NoteWay(_Part):
 
 
 class InstrumentNotes(_Part):
-    """The notes of one instrument of the corpus. A note goes as far from the knobs as its code is from ``home``.
+    """The notes of an instrument. A note's offset from the preset's code is its code minus ``home``.
 
-    Where a key lies between recorded notes, ``velocity_steps`` away in velocity count as 1.5 semitones away in key.
+    ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes.
     """
 
     label: str
@@ -110,7 +110,7 @@ class InstrumentNotes(_Part):
 
 
 class Gestures(_Part):
-    """The gestures of a model: its recorded notes' ways along ``directions``, [directions, n_latents] of code each."""
+    """Recorded notes' trajectories along ``directions``, [directions, n_latents]."""
 
     format: Literal[1]
     grid: Grid
@@ -148,7 +148,7 @@ class Gestures(_Part):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
     def text(self) -> str:
-        """Return what these gestures are, in words."""
+        """Describe the gestures."""
         notes = [note for instrument in self.instruments for note in instrument.notes]
         keys = [round(note.key) for note in notes]
         of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
@@ -158,10 +158,10 @@ class Gestures(_Part):
 
 
 def read_gestures(text: str, card: Card, source: str) -> Gestures:
-    """Parse the gestures of a model with this card; ``source`` names the file in errors.
+    """Parse a model's gestures; ``source`` names the file in errors.
 
     Raises:
-        UserError: not JSON, written by a newer timbrel, or no gestures of such a model.
+        UserError: not JSON, written by a newer timbrel, or not gestures of such a model.
     """
     what = f"{source}: its gestures ({GESTURE_KEY})"
     try:

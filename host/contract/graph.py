@@ -1,15 +1,14 @@
-"""Searches the graph in an ONNX file's bytes for tensors in other files, before anything opens the file.
+"""Finds external tensor data in an ONNX file's bytes before any library opens it.
 
-An ONNX file is a protobuf message, and its fields have the numbers that onnx.proto gives them. Only messages that may
-hold a tensor are entered: all else is stepped over, however long it is.
+Protobuf field numbers are those of onnx.proto. Only messages that may hold tensors are parsed.
 """
 
-DEEPEST = 100  # levels of nested messages: as deep as protobuf itself reads
-MOST_FIELDS = 2_000_000  # fields in a file: these take a second to read; a decoder of a hundred layers has 10,000
+DEEPEST = 100  # levels of nested messages: protobuf's own limit
+MOST_FIELDS = 2_000_000  # fields in a file, read in a second; a decoder of a hundred layers has 10,000
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are in no ONNX file
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
-HOLDS: dict[str, dict[int, str]] = {  # by message and field number, the message that lies there
+HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field number
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
@@ -22,16 +21,16 @@ HOLDS: dict[str, dict[int, str]] = {  # by message and field number, the message
 
 
 class NotONNX(Exception):
-    """Raised, with the reason, where bytes are no ONNX file; the caller adds the file's name."""
+    """Raised with the reason; the caller adds the file's name."""
 
 
 def leads_out(data: bytes) -> bool:
-    """Return whether a tensor of the graph, of a node or of a subgraph lies in another file.
+    """Return whether any tensor is stored in another file.
 
-    It does where a tensor has entries of external data or a location other than the default, wherever they point.
+    True for external data entries or a location other than the default.
 
     Raises:
-        NotONNX: the bytes are no protobuf message, nest deeper than protobuf reads, or hold too many parts.
+        NotONNX: not protobuf, nested deeper than protobuf reads, or too many fields.
     """
     waiting = [(0, len(data), "model", 1)]
     fields = 0
@@ -44,7 +43,7 @@ def leads_out(data: bytes) -> bool:
             if fields > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
             tag, at = _varint(data, at, end)
-            if tag >> 32:  # onnxruntime would drop the upper bits, and read another field
+            if tag >> 32:  # onnxruntime would drop the upper bits and read another field
                 raise NotONNX(f"a field of an impossible number at byte {at}")
             number, wire = tag >> 3, tag & 7
             value, length = 0, {FIXED64: 8, FIXED32: 4}.get(wire, 0)
@@ -65,7 +64,7 @@ def leads_out(data: bytes) -> bool:
 
 
 def graph_of(data: bytes) -> bytes:
-    """Return the bytes of the graph in those of an ONNX file: what it computes, without what is said of it.
+    """Return an ONNX file's graph without its metadata.
 
     Raises:
         NotONNX: as `leads_out`.
@@ -85,7 +84,7 @@ def graph_of(data: bytes) -> bytes:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return a number of up to ten bytes, seven bits each, the lowest first; and the place after it."""
+    """Decode a varint: up to ten bytes of seven bits, lowest first; return it and the next position."""
     value = 0
     for place in range(at, min(at + 10, end)):
         value |= (data[place] & 0x7F) << 7 * (place - at)

@@ -1,4 +1,4 @@
-"""The map of a model's codes: a plane to play them on, in the ONNX file's metadata."""
+"""The code map: a 2-D plane of latent codes, stored in the ONNX file's metadata."""
 
 import base64
 import json
@@ -18,11 +18,11 @@ MAP_KEY = "timbrel.map"
 FORMAT = 1
 MOST_NODES = 256  # a side
 MOST_DOTS = 1 << 16
-LARGEST_PLACE = np.float32(65535)  # what a place's 0 to 1 is kept as
+LARGEST_PLACE = np.float32(65535)  # stored value of a position of 1
 LARGEST_BRIGHTNESS = np.float32(255)
 NO_NOTE = -1
-AT_ONCE = 1024  # codes whose distances to all nodes are taken together: 7 MB of them
-SWEEPS = 8  # of the two ways across a cell: these stand nearly at right angles, and each halves what is left at least
+AT_ONCE = 1024  # codes a batch of distances to all nodes: 7 MB
+SWEEPS = 8  # alternating over a cell's two axes: these are nearly orthogonal, so each sweep at least halves the error
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
@@ -30,17 +30,17 @@ Ints = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class CodeMap:
-    """A plane of codes, and where real ones lie on it, its dots. Places are 0 to 1: x from the left, y from the top.
+    """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top.
 
     Attributes:
-        surface: codes at the nodes, [side, side, n_latents], rows from the top; between nodes they are blended.
-        places: of the dots, [dots, 2]: where the plane comes nearest to each.
+        surface: codes at nodes, [side, side, n_latents], rows from the top; bilinear between.
+        places: of the dots, [dots, 2]: points of the plane nearest to their codes.
         codes: of the dots, [dots, n_latents].
-        notes: pitch classes of what the dots were encoded from, [dots], 0 is C; `NO_NOTE` where there is none.
-        brightness: of what the dots sound like, [dots], 0 for the darkest, 1 for the brightest.
-        label: which of ``labels`` each has, [dots].
-        labels: what the dots are called.
-        scale: what codes are multiplied by to be counted in deviations, [n_latents].
+        notes: their pitch classes, [dots], 0 is C; `NO_NOTE` without.
+        brightness: [dots], 0 darkest, 1 brightest.
+        label: index into ``labels``, [dots].
+        labels: names of dots.
+        scale: factors from codes to standard deviations, [n_latents].
     """
 
     surface: Array
@@ -53,10 +53,7 @@ class CodeMap:
     scale: Array
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-        """Return the code at a place, [n_latents], or of arrays of places [..., n_latents]; bilinear between nodes.
-
-        What lies outside of the plane is brought to its edge.
-        """
+        """Return codes at positions, [..., n_latents], bilinear; positions outside the plane are clamped."""
         last = len(self.surface) - 1
         across, down = (np.clip(np.asarray(at, np.float64), 0.0, 1.0) * last for at in (x, y))
         column, row = (np.minimum(at.astype(np.intp), last - 1) for at in (across, down))
@@ -68,9 +65,9 @@ class CodeMap:
         return code
 
     def place_of(self, codes: Array) -> Array:
-        """Return the place where the plane comes nearest to a code, [2], or to each of [..., n_latents]: [..., 2].
+        """Return the nearest position on the plane to each code, [..., n_latents]: [..., 2].
 
-        Distances are in deviations. The nearest node is found first, then the nearest place in the cells around it.
+        In standard deviations: finds the nearest node, then the nearest point in the cells around it.
         """
         shape = codes.shape[:-1]
         wanted = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
@@ -99,11 +96,11 @@ class CodeMap:
         return place.astype(np.float32)
 
     def largest_step(self, pixels: int) -> float:
-        """Return by how many deviations codes of neighbouring pixels differ at most, of ``pixels`` a side."""
+        """Return the largest step between neighbouring pixels, ``pixels`` a side, in standard deviations."""
         return largest_step(self.surface * self.scale, pixels)
 
     def thinned(self, dots: int) -> "CodeMap":
-        """Return the map with as many dots, from all over those that there are."""
+        """Return the map with ``dots`` evenly chosen dots."""
         kept = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
         used, label = np.unique(self.label[kept], return_inverse=True)
         return CodeMap(
@@ -118,7 +115,7 @@ class CodeMap:
         )
 
     def text(self) -> str:
-        """Return the map as metadata: JSON, its arrays as float16 and whole numbers in base64 of zlib."""
+        """Serialize to JSON: arrays as float16 and integers, in base64 of zlib."""
         arrays = (
             self.surface.astype("<f2"),
             np.round(self.places * LARGEST_PLACE).astype("<u2"),
@@ -138,14 +135,14 @@ class CodeMap:
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     def said(self) -> str:
-        """Return what this map is, in words."""
+        """Describe the map."""
         dots, side, n = len(self.codes), len(self.surface), len(self.scale)
         labels = f" of {len(self.labels)} labels" if len(self.labels) > 1 else ""
         plane = f"{side} x {side} nodes" if n > 2 else "the latents themselves" if n == 2 else "the latent itself"
         return f"{dots} training code{'s' * (dots != 1)}{labels} on {plane}"
 
     def message(self) -> bytes:
-        """Return the arrays as they go to a page, little-endian.
+        """Return the arrays for the page, little-endian.
 
         Four uint32: nodes a side, latents, dots, 0. Then float32: surface [side, side, latents], places [dots, 2],
         codes [dots, latents], notes [dots], brightness [dots]; and int32: label [dots].
@@ -157,34 +154,34 @@ class CodeMap:
 
 
 def nearest(points: Array, nodes: Array) -> Ints:
-    """Return which of the nodes, [nodes, n], is nearest to each of the points, [points, n]."""
+    """Return the index of the nearest node, [nodes, n], to each point, [points, n]."""
     half = np.square(nodes).sum(1) / 2
     parts = [(half - points[first : first + AT_ONCE] @ nodes.T).argmin(1) for first in range(0, len(points), AT_ONCE)]
     return np.concatenate(parts)
 
 
 def largest_step(surface: Array, pixels: int) -> float:
-    """Return how far apart two neighbouring pixels, of ``pixels`` a side, lie at most on a surface, [side, side, n]."""
+    """Return the largest step between neighbouring pixels, ``pixels`` a side, on a surface, [side, side, n]."""
     between = max(float(np.sqrt(np.square(np.diff(surface, axis=axis)).sum(-1)).max()) for axis in (0, 1))
     return between * (len(surface) - 1) / pixels
 
 
 def _along(away: Array, way: Array) -> Array:
-    """Return how far along a way, 0 to 1, comes nearest to a point: both from the way's beginning, [..., n]."""
+    """Return the position, 0 to 1, on a segment nearest to a point; both from its start, [..., n]."""
     length = np.square(way).sum(-1)
     part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
     return part
 
 
 def within(codes: Array, card: Card) -> Array:
-    """Return codes, [..., n_latents], led inside the knobs' spans, so that every one of them can be turned to."""
+    """Clamp codes, [..., n_latents], to the latents' ranges, so that controls reach them."""
     low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
     inside: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
     return inside
 
 
 class _Stored(BaseModel):
-    # As in cards, fields that a later timbrel adds are kept.
+    # As in cards, fields of a later timbrel are kept.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     format: Literal[1]
@@ -195,12 +192,12 @@ class _Stored(BaseModel):
 
 
 def read_map(text: str, card: Card, source: str) -> CodeMap:
-    """Parse the map of a model with this card; ``source`` names the file in errors.
+    """Parse a model's map; ``source`` names the file in errors.
 
-    Codes are led inside the knobs' spans, from which rounding may have moved them.
+    Clamps codes to the latents' ranges, which rounding may exceed.
 
     Raises:
-        UserError: not JSON, written by a newer timbrel, or no map of such a model.
+        UserError: not JSON, written by a newer timbrel, or not a map of such a model.
     """
     what = f"{source}: its map ({MAP_KEY})"
     try:
@@ -230,10 +227,10 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
 
 
 def _unpacked(stored: _Stored, n: int) -> Sequence[npt.NDArray[np.generic]]:
-    """Return the arrays as they are stored: surface, places, codes, notes, brightness and label.
+    """Return the stored arrays: surface, places, codes, notes, brightness, label.
 
     Raises:
-        ValueError: they are not of this many nodes, dots and latents, or not within their ranges.
+        ValueError: wrong shapes, or values out of range.
     """
     side, dots = stored.side, stored.dots
     shapes = [("<f2", (side, side, n)), ("<u2", (dots, 2)), ("<f2", (dots, n)), ("i1", (dots,)), ("u1", (dots,))]

@@ -1,4 +1,4 @@
-"""A model file: an onnxruntime session and its card."""
+"""A model file: onnxruntime session of a decoder, with card, gestures and map."""
 
 import functools
 import hashlib
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[np.float32]
-States = dict[str, Array]  # the state that a decoder carries from step to step, by name, [voice, *shape]
+States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *shape]
 
 
 class ParityResult(NamedTuple):
-    """The distance of a model's outputs from those its card promises: the largest difference, and the tolerance.
+    """The largest difference of outputs from the card's reference, and the tolerance.
 
-    ``told`` of ``width`` outputs are in the card. A difference in a faint one weighs up to 1 / `FAINT` as much.
+    The card holds ``told`` of ``width`` outputs. Differences in faint outputs weigh up to 1 / `FAINT` as much.
     """
 
     difference: float
@@ -38,15 +38,15 @@ class ParityResult(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Return whether the difference is within the tolerance; NaN never is."""
+        """False for NaN."""
         return self.difference <= self.tolerance
 
 
 class Model:
-    """A decoder that plays: latents (and chroma) in, frames out.
+    """A decoder: latents and optional conditions in, frames out.
 
-    One intra-op thread, sequential, no spinning, denormals as zero: a run never waits for another core, and costs the
-    same beside a busy machine. Rows of a batch do not influence each other, to the bit.
+    One intra-op thread, sequential, no spinning, denormals as zero: a run never waits for another core, and a busy
+    machine does not slow it. Rows of a batch are independent to the bit.
     """
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
@@ -54,13 +54,13 @@ class Model:
 
         Args:
             path: of its file.
-            data: what would be in the file, where there is none; then ``path`` is but a name.
+            data: bytes in place of a file; ``path`` is then only a name.
 
         Raises:
-            UserError: missing, unreadable, not ONNX, without card, or with a graph, gestures or map that do not fit it.
+            UserError: missing, unreadable, not ONNX, without card, or graph, gestures or map do not match it.
         """
         self.path, self._data = path, data
-        # Taken before the file is read, so that a change meanwhile is noticed.
+        # Stamped before reading, so that a change while reading is detected.
         self.stamp = stamp(path) if data is None else None
         self.session = open_session(path, data=data)
         about = metadata(self.session, path)
@@ -80,25 +80,23 @@ class Model:
         self.map: CodeMap | None = None if plane is None else read_map(plane, self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path, bytes | None]]:
-        """A copy in another process opens the file anew."""
+        """Unpickle by reopening the file."""
         return Model, (self.path, self._data)
 
     def read_bytes(self) -> bytes:
-        """Return the bytes of the file."""
         return self.path.read_bytes() if self._data is None else self._data
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Return the SHA-256 of the file in hex, as presets carry it."""
         return hashlib.sha256(self.read_bytes()).hexdigest()
 
     @functools.cached_property
     def graph_sha256(self) -> str:
-        """Return the SHA-256 of the graph alone, in hex: another card leaves it as it is."""
+        """Return the SHA-256 of the graph without the card, in hex."""
         return hashlib.sha256(graph_of(self.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
-        """Return the frames of a batch, [voice, frame_width], of a model without state; otherwise as `step`."""
+        """Return frames, [voice, frame_width], of a model without state; otherwise as `step`."""
         return self.step(latent, condition, {})[0]
 
     def step(
@@ -108,18 +106,17 @@ class Model:
         state: States,
         noise: Array | None = None,
     ) -> tuple[Array, States]:
-        """Return the next frame of each voice, [voice, frame_width], and the state after it.
+        """Return each voice's next frame, [voice, frame_width], and state.
 
         Args:
             latent: [voice, n_latents].
-            condition: pitch class 0-11 of each row, [voice], or how much there is of each, [voice, 12]; of a model
-                with labels the number of the label, or how much there is of each, [voice, labels]; of one of partials
-                the MIDI note, [voice], which may have a fraction. Ignored by models without any of these.
-            state: what the step before gave, by name, [voice, *shape]; `at_rest` at first.
-            noise: normal numbers times the heat, [voice, noise], of a model whose `Stream` takes some; None for zeros.
+            condition: pitch class 0-11, [voice], or weights, [voice, 12]; with labels a label's number, [voice], or
+                weights, [voice, labels]; of partials the MIDI note, [voice], fractions allowed. Else ignored.
+            state: of the previous step, by name, [voice, *shape]; `at_rest` at first.
+            noise: normal numbers times the heat, [voice, noise], if its `StreamLayout` has noise; None for zeros.
 
         Raises:
-            UserError: the graph cannot be run, or gives something else.
+            UserError: the graph cannot run, or returns another shape.
         """
         feeds = {"latent": latent} | state | self.told(condition)
         if self._noise:
@@ -128,7 +125,7 @@ class Model:
         return frame, dict(zip(state, after, strict=True))
 
     def told(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
-        """Return what the graph takes beside latents, by name, for a ``condition`` as in `step`."""
+        """Return the graph's conditioning input by name, for a ``condition`` as in `step`."""
         if self.card.partials is not None:
             return {"pitch": condition.astype(np.float32)[:, np.newaxis]}
         if not self.card.conditions:
@@ -137,18 +134,18 @@ class Model:
         return {"chroma" if self.card.chroma is not None else "label": weights}
 
     def at_rest(self, voices: int) -> States:
-        """Return the state before a first step: zeros, [voices, *shape], by name; empty for models without state."""
+        """Return the initial state: zeros, [voices, *shape], by name."""
         return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
 
     def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
-        """Return the frames, [voice, frame_width], of the last of some steps with the same inputs, from rest."""
+        """Return the last frames, [voice, frame_width], of ``steps`` steps with the same inputs."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
             frame, state = self.step(latent, condition, state)
         return frame
 
     def verify(self) -> ParityResult:
-        """Run the card's reference on this machine, and compare."""
+        """Compare with the card's reference on this machine."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         told = reference.chroma or reference.label or reference.key or [0] * len(latent)
@@ -186,18 +183,18 @@ class Model:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
     def _try_ends(self) -> None:
-        """Decode the ends of all knobs once: a graph need not give what it declares."""
+        """Decode the latents' ends once: a graph need not return its declared shapes."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
 
-FILE_BYTES = 1 << 31  # of the largest model file: protobuf holds no more
-# The most that rounding to float16 changes: a number by this part of itself, a subnormal one by this much.
+FILE_BYTES = 1 << 31  # of the largest model file: protobuf's limit
+# Largest rounding error of float16: relative for normal numbers, absolute for subnormal ones.
 HALF_ROUNDS, HALF_STEPS = 2.0**-11, 2.0**-25
-# The tolerance of an output that is never large, in parts of that of the largest; processors differ by less than a
+# The tolerance of faint outputs, relative to that of the largest output; processors differ by less than a
 # tenth of it.
 FAINT = 0.03
-RUN_BYTES = 1 << 30  # that all models of a process may use together; those that ship use a hundredth of it
+RUN_BYTES = 1 << 30  # for all models of a process together; shipped models use a hundredth of it
 
 ONE_HOT: Array = np.eye(12, dtype=np.float32)
 
@@ -214,7 +211,7 @@ def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
 
 
 def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "onnxruntime.InferenceSession":
-    """Open an ONNX file, or its ``data``, for steady real-time use; it must hold all its weights itself.
+    """Open an ONNX file, or its ``data``, for real-time use; weights must be inside.
 
     Raises:
         UserError: missing, a folder, unreadable, not ONNX, or with weights in other files.
@@ -228,15 +225,15 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # fatal only: what fails is raised and said in our words
+    options.log_severity_level = 4  # fatal only: failures are raised with our messages
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.use_env_allocators", "1")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the suffix: as it was checked
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # independent of the suffix, as in the check
     try:
-        # Without its fallback, which prints on standard output and tries the same again.
+        # Without its fallback, which prints to standard output and retries the same provider.
         return onnxruntime.InferenceSession(data or str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # onnxruntime raises a class of its own for each way a file can be broken
+    except Exception as error:  # onnxruntime raises a different class for each kind of broken file
         raise _not_onnx(path, _reason(error)) from None
 
 
@@ -244,7 +241,7 @@ def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, s
     """Return an ONNX file's metadata, by key.
 
     Raises:
-        UserError: they are not UTF-8.
+        UserError: not UTF-8.
     """
     try:
         found: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -259,13 +256,14 @@ def run(
     outputs: Mapping[str, Sequence[int]],
     feeds: Mapping[str, Array],
 ) -> list[Array]:
-    """Return the outputs of a graph, each [rows, *shape], for feeds of as many rows; ``path`` is for messages.
+    """Run a graph; return its outputs, each [rows, *shape]. ``path`` is for errors.
 
     Args:
-        outputs: their shapes, by name.
+        outputs: shapes by name.
+        feeds: inputs by name, [rows, ...].
 
     Raises:
-        UserError: the graph cannot be run, such as where it asks for too much memory, or gives another shape.
+        UserError: the graph cannot run, such as for lack of memory, or returns another shape.
     """
     try:
         given: list[Array] = session.run(list(outputs), feeds)
@@ -282,10 +280,10 @@ def run(
 
 
 def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
-    """Refuse a graph with inputs or outputs other than float32 tensors of known rank.
+    """Check that inputs and outputs are float32 tensors of known rank.
 
     Raises:
-        UserError: naming the first input or output that is not one.
+        UserError: names the first that is not.
     """
     try:
         puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
@@ -298,12 +296,12 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """Import onnxruntime with its telemetry off and the memory of all sessions bounded.
+    """Import onnxruntime with telemetry off and memory of all sessions bounded.
 
-    Telemetry is on in PyPI's wheels for Linux: it starts threads, writes to the user's cache and looks up a host on the
-    internet. Memory is bounded since a graph may request more than there is.
+    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host. A graph may
+    request more memory than exists.
     """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads it once, as it is imported
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
 
     onnxruntime.create_and_register_allocator(
@@ -316,7 +314,7 @@ def _load_onnxruntime() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse an incomplete model before onnxruntime sees it: some versions open the files that a graph points at."""
+    """Check a file before onnxruntime does: some versions open files that a graph references."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():
@@ -329,7 +327,6 @@ def _check_file(path: Path) -> None:
 
 
 def _check_bytes(path: Path, data: bytes) -> None:
-    """Refuse what is no ONNX file, or has weights in other files."""
     try:
         elsewhere = leads_out(data)
     except NotONNX as problem:
@@ -346,8 +343,8 @@ def _not_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of onnxruntime's message, without its codes in brackets and between colons."""
-    asked = re.search(r"requested bytes of (\d+)", str(error))  # its arena's message, among lines of C++
+    """Return onnxruntime's first line without codes and prefixes."""
+    asked = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
     if asked:
         return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
     return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]

@@ -1,4 +1,4 @@
-"""Frames of a model of partials: where their numbers lie in a spectrum."""
+"""Frames of partials: harmonics and noise bands as magnitude spectra."""
 
 from typing import Any
 
@@ -16,11 +16,10 @@ LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 
 
 def spread(partials: PartialsLayout, hertz: Floats) -> Array:
-    """Return the weight of each band's noise at some frequencies, [bands, frequencies]: of powers.
+    """Return each band's noise weight at some frequencies, [bands, frequencies], for powers.
 
-    Between two bands' middles, geometric means of their edges, powers go straight over logarithms of frequency. Not so
-    between the lowest two: in the lowest may be a room's rumble, which must not reach what is heard above it. Below its
-    edge is nothing.
+    Linear over log frequency between band centres, the geometric means of edges. Not between the lowest two: a room's
+    rumble in the lowest must not leak into audible bands. Zero below its edge.
     """
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
@@ -32,14 +31,14 @@ def spread(partials: PartialsLayout, hertz: Floats) -> Array:
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
-    """Return the fundamentals of MIDI notes in bins of a model's frame."""
+    """Return MIDI notes' fundamentals in bins of a model's frame."""
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 
 def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
-    """Return the magnitude spectra of decoded frames, [rows, bins]: of spectra themselves, of partials their lobes.
+    """Return magnitude spectra of decoded frames, [rows, bins], of partials as lobes and noise.
 
-    Powers of lobes and of noise add up, as where phases are anything.
+    Powers add, as with random phases.
 
     Args:
         frames: [rows, frame_width].
@@ -51,7 +50,7 @@ def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
     bins = card.frame_length // 2 + 1
     hertz = np.arange(bins) * card.sample_rate / card.frame_length
     power = np.square(frames[:, layout.harmonics :], dtype=np.float64) @ spread(layout, hertz)
-    power[:, hertz < INAUDIBLE_HZ] = 0.0  # a voice leaves it out
+    power[:, hertz < INAUDIBLE_HZ] = 0.0  # inaudible, and not synthesized by voices
     places = in_bins(condition, card)[:, np.newaxis] * orders(layout, condition)
     rows, numbers = np.nonzero(places < bins - 1)
     at = places[rows, numbers]
@@ -66,20 +65,20 @@ def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
 
 
 def hann_lobe(away: Floats) -> Floats:
-    """Return the height of a Hann window's lobe so many bins from its middle, where it is 1."""
+    """Return the Hann window's main lobe ``away`` bins from its centre, where it is 1."""
     beside = np.abs(np.abs(away) - 1) < 1e-9
     lobe: Floats = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
     return lobe
 
 
 def orders(partials: PartialsLayout, keys: Indices | Floats) -> Floats:
-    """Return the frequency of each partial of some keys in parts of the first one's, [keys, harmonics]."""
+    """Return each partial's frequency ratio to the first, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
     return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
 
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Floats:
-    """Return the frequencies of partials of strings of stiffness B in parts of the first one's.
+    """Return partials' frequency ratios to the first, for inharmonicity B.
 
     (Fletcher, "Normal vibration frequencies of a stiff piano string", J. Acoust. Soc. Am. 36, 1964.)
     """

@@ -1,1 +1,1 @@
-"""The engines that sound models: one for each kind."""
+"""Engines that play models: protocol, requests and model processes."""

@@ -1,7 +1,7 @@
-"""A process of its own that answers questions about one model, beside the one that sounds.
+"""Model process: serves requests on one model in a process of its own, beside the audio process.
 
-A thread would share its interpreter with the one that sounds, which then waits for it again and again: with a knob that
-moved all the time, a block of 16 held voices took one and a half times as long.
+A thread would share the audio thread's interpreter lock: with a constantly moving parameter, a block of 16 held voices
+took one and a half times as long.
 """
 
 import multiprocessing
@@ -17,28 +17,28 @@ from ..interrupts import SIGNALS
 
 
 class ModelHolder(Protocol):
-    """Holds an opened model; pickled, it opens the model's file anew."""
+    """Holds an opened model; unpickling reopens the file."""
 
     @property
     def stamp(self) -> Stamp | None:
-        """Return the stamp of the model's file, when it was read."""
+        """Stamp of the model's file when read."""
 
 
 class Away(Exception):
-    """The process is not there yet, has ended, or opened another file: whoever asks computes it himself."""
+    """The process is not ready, has exited, or opened another file: the caller computes the result itself."""
 
 
 class ModelProcess:
-    """Asks the process, which ends with the last holder of this."""
+    """Client of a model process, which exits with the last reference to this object."""
 
     def __init__(self, name: str, opened: ModelHolder, answer: Callable[..., Any], *shared: Any) -> None:
-        """Have the process start.
+        """Start the process.
 
         Args:
             name: of the process.
-            opened: what it answers with.
-            answer: a function of a module, from (``opened``, a question, ``shared``) to what is answered.
-            shared: memory that both processes see.
+            opened: pickled for the process.
+            answer: module-level function of (``opened``, question, *``shared``).
+            shared: memory of both processes.
         """
         self._stamp = opened.stamp
         context = multiprocessing.get_context("spawn")
@@ -51,11 +51,11 @@ class ModelProcess:
         self._there, self._gone = False, False
 
     def ask(self, question: Any) -> Any:
-        """Return the answer to a question, once it is there.
+        """Return the answer; blocks.
 
         Raises:
-            Away: nobody answers.
-            Exception: whatever was raised there.
+            Away: the process does not serve.
+            Exception: raised by ``answer``.
         """
         if not self._is_there():
             raise Away
@@ -70,7 +70,7 @@ class ModelProcess:
         return answer
 
     def _is_there(self) -> bool:
-        """Return whether the process can be asked; it is not if it opened another file than this one."""
+        """Return whether the process is ready and opened the same file."""
         try:
             if not self._there and not self._gone and self._pipe.poll(0):
                 self._there, self._gone = True, self._pipe.recv() != self._stamp
@@ -80,9 +80,8 @@ class ModelProcess:
 
 
 def _serve(pipe: Connection, pickled: bytes, answer: Callable[..., Any], *shared: Any) -> None:
-    """Be the process: say that it is there, and answer until nobody asks any more."""
     for number in SIGNALS:
-        if number != signal.SIGTERM:  # by which whoever began it ends it
+        if number != signal.SIGTERM:  # the parent terminates it
             signal.signal(number, signal.SIG_IGN)
     try:
         opened: ModelHolder = pickle.loads(pickled)
@@ -91,9 +90,9 @@ def _serve(pipe: Connection, pickled: bytes, answer: Callable[..., Any], *shared
             question = pipe.recv()
             try:
                 answered = answer(opened, question, *shared)
-            except Exception as error:  # told to whoever asks
+            except Exception as error:  # re-raised in `ask`
                 pipe.send((error, None))
             else:
                 pipe.send((None, answered))
-    except (EOFError, OSError, UserError):  # nobody asks, or the model has gone
+    except (EOFError, OSError, UserError):  # the client exited, or the model file is missing
         return

@@ -1,4 +1,4 @@
-"""The protocols between engines and the rest of an instrument."""
+"""Protocols between engines and the player: voices, motion of parameters, and engines."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,24 @@ from ..controls import Ramp
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-MIDDLE_C = 60  # the key at which a model without chroma sounds as it was trained
+MIDDLE_C = 60  # the untransposed key of a model without chroma
 
 
 @dataclass(slots=True, kw_only=True)
 class VoiceSound:
-    """One voice's sound; each engine keeps more in a class of its own. ``key`` is a pitch, 69.0 for 440 Hz.
+    """One voice's sound, extended by each engine; ``key`` is a pitch, 69.0 for 440 Hz.
 
-    ``over`` is known from the note-on on, of a sound that ends by itself: whoever shares the voices knows it too.
+    For a sound that ends by itself, ``over`` is set at note-on, in every process that shares the voices.
     """
 
     key: float
     on: int
-    end: int | None = None  # set once it is known from which sample on nothing is heard
-    over: int | None = None  # the sample from which on it is silent of itself; None: it goes on
-    pitch: Ramp | None = None  # where the key goes; None: it stays
-    chord: Ramp | None = None  # pitch classes that sound together, bit n for class n; None: that of the pitch
+    end: int | None = None  # first silent sample, once known
+    over: int | None = None  # first silent sample of a sound that ends by itself; None: it continues
+    pitch: Ramp | None = None  # glide; None: constant
+    chord: Ramp | None = None  # pitch classes of a chord, bit n for class n; None: that of the pitch
 
     def pitch_at(self, time: int) -> float:
-        """Return the pitch at one sample."""
         return self.key if self.pitch is None else self.pitch.value(time)
 
 
@@ -38,10 +37,10 @@ Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Beginnings(NamedTuple):
-    """The codes that notes will begin with while nothing moves.
+    """The initial codes of future notes while no parameter moves.
 
-    ``of`` tells it from others; ``codes`` are pitches, 69.0 for 440 Hz, the likely ones first, and the codes,
-    [rows, n_latents], that a note of that pitch may read until its first hop is over.
+    ``of`` identifies the set. ``codes`` are pairs of a pitch, 69.0 for 440 Hz, likely ones first, and the codes, [rows,
+    n_latents], that a note of that pitch may read within its first hop.
     """
 
     of: Hashable
@@ -49,94 +48,90 @@ class Beginnings(NamedTuple):
 
 
 class Motion(Protocol):
-    """The values that move voices, as an engine reads them: one row for each pair of a voice and a sample time.
+    """The parameter values of voices; one row per pair of a voice and a sample time.
 
-    Voices that have ``own_codes`` share none with each other, nor with notes to come.
+    Voices with ``own_codes`` share none with each other, nor with future notes.
     """
 
     @property
     def own_codes(self) -> bool: ...
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return the codes, [rows, n_latents].
+        """Return codes, [rows, n_latents].
 
         Args:
-            voices: one a row.
-            times: the samples at which knobs are read: not before the hop in which a voice begins.
-            own_times: those at which what a note itself brings is read, from before its beginning on; None: ``times``.
+            voices: one per row.
+            times: samples where parameters are read, not before the hop of a note-on.
+            own_times: samples where a note's own modulation is read, also before its note-on; None: ``times``.
         """
         ...
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return what notes to come begin with as knobs stand at one sample; None where nobody can know."""
+        """Return the initial codes of notes after a sample; None if unknown."""
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return the bends in semitones, [rows]."""
+        """Return bends in semitones, [rows]."""
         ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """Return a voice's bend in semitones over a block: one number where it stands, else [count]."""
+        """Return a voice's bend over a block in semitones: a scalar if constant, else [count]."""
         ...
 
     def morph(self, time: int) -> float:
-        """Return how far a preset's morph is at one sample, 0 to 1; 0 if it has none."""
+        """Return the morph position, 0 to 1; 0 without a morph."""
         ...
 
-    def beat(self, time: int) -> float:
-        """Return the quarter notes since the start, at one sample."""
-        ...
+    def beat(self, time: int) -> float: ...
 
     def beat_samples(self, time: int) -> float:
-        """Return how long a quarter note is, in samples, as far as is known at one."""
+        """Return the length of a quarter note in samples, as known at ``time``."""
         ...
 
 
 class Engine(Protocol[Kept]):
-    """An engine: it gives the sound of voices, block by block."""
+    """Synthesizes voices block by block."""
 
     @property
     def channels(self) -> int:
-        """Return the number of channels: 1, or 2 where left and right differ."""
+        """1, or 2 for stereo."""
         ...
 
     @property
     def lookback(self) -> int:
-        """Return how many samples before a block the knobs may still be read."""
+        """Samples before a block where parameters are read."""
         ...
 
     @property
     def ready(self) -> bool:
-        """Return whether it can sound; an engine that decodes elsewhere may not be ready at first.
+        """Whether it can play; an engine with a model process may not be ready at first.
 
-        Live, it then sounds the newest frames that are ready; offline, it waits for those that are asked for.
+        Live, it plays the newest ready frames; offline, it waits.
         """
         ...
 
     @property
     def age_ms(self) -> float | None:
-        """Return how long before the last note its knobs stood where its sound was decoded; None: it never waits."""
+        """Age of the last note's code at its note-on; None if the engine never plays older codes."""
         ...
 
     @property
-    def targets(self) -> Mapping[str, Ramp]:
-        """Return the ramps of what knobs can turn in it, by target."""
-        ...
+    def targets(self) -> Mapping[str, Ramp]: ...
 
     def begin(self, pitch: float, time: int, key: int) -> Kept:
-        """Return a stream for a note-on at sample ``time``: its ``pitch``, 69.0 for 440 Hz, and the MIDI ``key``."""
+        """Return a stream for a note-on at sample ``time`` with ``pitch``, 69.0 for 440 Hz, and MIDI ``key``."""
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
         """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
 
-        What is returned is good until the next call.
+        The result is valid until the next call.
         """
         ...
 
     def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
-        """Do a step of what will be due after sample ``now``, before which all is rendered; it changes no sample.
+        """Do one step of the work due after sample ``now``, the end of the rendered sound; no sample depends on it.
 
-        Live, this is the time after a block was handed over: what is done in it keeps no sound waiting.
+        Live, it runs after a block's delivery, to delay no sound.
         """
         ...

@@ -1,4 +1,4 @@
-"""Finds the engine of a model: the module `engine` beside the descriptor of its kind."""
+"""Selects the engine of a model: the module `engine` beside its kind."""
 
 import importlib
 from typing import Any
@@ -11,10 +11,10 @@ from .request import EngineRequest
 
 
 def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
-    """Return the engine that plays a model as a preset asks; its module is imported when first used.
+    """Return the engine of a model; its module is imported on first use.
 
     Raises:
-        UserError: [play] asks for chords and keys choose no note of the model, or the engine refuses the request.
+        UserError: play.mode is 'chord' and the model has no keys for notes, or the engine refuses the request.
     """
     card = model.card
     if request.play.mode == "chord" and not card.keyed:

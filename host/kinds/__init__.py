@@ -1,1 +1,1 @@
-"""Kinds of models: their settings in presets, their rules for cards and presets; data and checks, no sound."""
+"""Model kinds: preset settings, card rules and engines, one folder per kind."""

@@ -1,4 +1,4 @@
-"""The questions that any kind of model answers, so that none is compared by name."""
+"""Model kinds: the interface that each kind of model implements for cards, presets and keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -9,8 +9,6 @@ from ..units import Range
 
 
 class KindCard(Protocol):
-    """The part of a model's card that a kind looks at."""
-
     @property
     def name(self) -> str: ...
     @property
@@ -46,11 +44,13 @@ class KindCard(Protocol):
 
 
 class Keying(NamedTuple):
-    """The way in which keys play voices.
+    """How keys play voices.
 
-    A note that ``holds`` sounds on until its key is pressed again; one that ``strikes`` sounds to its own end, however
-    long its key is down. ``chokes`` has the group of each key that cuts what sounds of its group, ``gains_db`` the gain
-    of each key that has one of its own.
+    Attributes:
+        holds: notes latch until their key is pressed again.
+        strikes: notes play to their own end, regardless of key release.
+        chokes: choke group per key; a key cuts the playing notes of its group.
+        gains_db: by key.
     """
 
     holds: bool = False
@@ -60,31 +60,31 @@ class Keying(NamedTuple):
 
 
 class Kind:
-    """A kind of model: one object for each, in a file of its own. Attributes that it does not set are as here."""
+    """Base class of model kinds, one singleton each; its attributes are the defaults."""
 
     name: ClassVar[str] = ""  # in cards
-    moved: ClassVar[str] = "sound"  # what keys move where a model has no chroma
-    sections: ClassVar[tuple[str, ...]] = ()  # the tables of a preset that are for this kind alone
-    played: ClassVar[tuple[str, ...]] = ()  # keys of [play] that are for this kind alone
-    controls: ClassVar[Mapping[str, Control]] = {}  # what knobs can turn in its section, by target
-    sound_key: ClassVar[tuple[str, str] | None] = None  # the table and the key of a preset that name its `sound`
-    of_notes: ClassVar[Mapping[str, Control]] = {}  # of these, what a note reads when it begins and [[note]] can move
-    decodes_notes: ClassVar[bool] = True  # a note's first sound is decoded at its note-on, by a code of its own
-    instead: ClassVar[str] = ""  # words for messages: what it has in place of other kinds' keys of [play]
-    of_magnitudes: ClassVar[bool] = False  # its frames are magnitudes, whose error means something
-    carries_state: ClassVar[bool] = False  # its decoder is stepped, and takes a state from one step to the next
-    enveloped: ClassVar[tuple[str, ...]] = ()  # domains whose frames may end with an envelope
-    most_envelope_points: ClassVar[int] = 256  # more than are heard in a frame of a tenth of a second
-    of_clips: ClassVar[bool] = False  # its frames are whole clips, of many spectra or by a label where the card says so
-    attack_seconds: ClassVar[float | None] = None  # of notes where a preset says none, and the shortest; None: as usual
-    takes_no_sound: ClassVar[str] = ""  # why no sound can be sent through; empty: it can
-    finds_no_code: ClassVar[str] = ""  # why the code of a sound is not looked for; empty: it is
+    moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
+    sections: ClassVar[tuple[str, ...]] = ()  # preset tables for this kind alone
+    played: ClassVar[tuple[str, ...]] = ()  # [play] keys for this kind alone
+    controls: ClassVar[Mapping[str, Control]] = {}  # parameters of its section, by target
+    sound_key: ClassVar[tuple[str, str] | None] = None  # preset table and key of `sound`
+    of_notes: ClassVar[Mapping[str, Control]] = {}  # controls read at note-on, which [[note]] can move
+    decodes_notes: ClassVar[bool] = True  # each note-on decodes the note's own code
+    instead: ClassVar[str] = ""  # for messages: its replacement for other kinds' [play] keys
+    of_magnitudes: ClassVar[bool] = False  # magnitude frames have a meaningful squared error
+    carries_state: ClassVar[bool] = False  # its decoder is recurrent: each step reads the state of the last
+    enveloped: ClassVar[tuple[str, ...]] = ()  # domains that allow an envelope at the end of a frame
+    most_envelope_points: ClassVar[int] = 256  # finer than hearing resolves in a frame of 0.1 s
+    of_clips: ClassVar[bool] = False  # a frame is a whole clip; cards may set labels and transform_length
+    attack_seconds: ClassVar[float | None] = None  # default and minimum; None: the usual one
+    takes_no_sound: ClassVar[str] = ""  # why resynthesis refuses this kind; empty: it does not
+    finds_no_code: ClassVar[str] = ""  # why code recovery refuses this kind; empty: it does not
 
     def check(self, card: KindCard) -> None:
-        """Refuse a card that contradicts its kind.
+        """Validate a card.
 
         Raises:
-            ValueError: it does.
+            ValueError: it contradicts its kind.
         """
         if not self.carries_state and (card.state or card.scaling):
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
@@ -100,60 +100,52 @@ class Kind:
             )
 
     def targets(self, own: Any, card: KindCard) -> dict[str, Range]:
-        """Return the targets that a preset has for this kind alone, each with its range.
-
-        ``own`` is what `own` gives of the preset, here and below.
-        """
+        """Return the modulation targets of this kind; ``own``, here and below, is the result of `own`."""
         return {}
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
-        """Return the targets that choose one of several things by its number, from 0 on, with the names of these."""
+        """Return the targets that select an item by its number, from 0, with item names."""
         return {}
 
     def faults(self, own: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """Give the faults of a preset's settings for this kind: contradictions among them or with the model.
+        """Yield contradictions among a preset's settings, or with the model.
 
         ``play`` is the preset's [play], ``tuning`` its [tuning].
         """
         yield from ()
 
     def own(self, sections: Any) -> Any:
-        """Return the part of a preset that is for this kind alone: its table, None where that is left out."""
+        """Return the preset's table for this kind, or None."""
         return getattr(sections, self.sections[0]) if self.sections else None
 
     def sound(self, own: Any) -> str | None:
-        """Return the name of a sound file that a preset's notes go on from; None where they begin by themselves."""
+        """Return the name of the seed sound file, or None."""
         return None
 
     def sound_samples(self, card: KindCard) -> int:
-        """Return how much of the end of such a sound its notes can know, in samples."""
+        """Return the maximum seed length, in samples."""
         return 0
 
     def ahead_seconds(self, own: Any, card: KindCard, tempo_bpm: float) -> float | None:
-        """Return how far ahead of its sound a frame is made: a knob is heard after that, and at most twice that.
-
-        None where knobs act at once.
-        """
+        """Return the lead of frames over their sound; parameters act after one to two leads. None: at once."""
         return None
 
     def keying(self, own: Any, play: Any) -> Keying:
-        """Return how keys play voices; ``play`` is the preset's [play]."""
         return Keying()
 
     def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        """Return the pitch of each key that sounds, 69.0 for 440 Hz; ``tuned`` has those of a preset's tuning."""
+        """Return the pitch per playable key, 69.0 for 440 Hz; ``tuned`` holds the preset's tuning."""
         return tuned
 
     def label(self, own: Any) -> str | None:
-        """Return the label that a preset gives the model, of what `own` returned; None if it gives none."""
         return None
 
     def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
-        """Return the tables of a preset that is told a label, and whose notes sound as long as they are ``held``."""
+        """Return preset tables that select a label, and that sustain notes if ``held``."""
         return {}
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        """Return a description of a model's frames for people: pairs of a label and a text."""
+        """Describe a model's frames in (label, text) pairs."""
         milliseconds = 1000 / card.sample_rate
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
@@ -162,9 +154,8 @@ class Kind:
         ]
 
     def hop_through(self, card: KindCard) -> int:
-        """Return the hop between frames of a sound that is sent through a model, in samples."""
+        """Return the hop of resynthesis, in samples."""
         return card.hop_length
 
     def window_through(self, card: KindCard) -> str:
-        """Return the name of the window of frames of such a sound."""
         return card.window

@@ -1,4 +1,4 @@
-"""A row for each kind of model that this host knows: its object, and the table of a preset that is for it alone."""
+"""Table of all model kinds, and the preset tables for one kind alone."""
 
 from typing import Any
 
@@ -15,17 +15,15 @@ KINDS: dict[str, Kind] = {
 
 
 class Sections(ClipSections):
-    """The tables of a preset that are for one kind alone; their names are in its `Kind.sections`."""
+    """The preset tables for one kind alone, named by `Kind.sections`."""
 
     gesture: GestureSettings | None = None
     grain: GrainSettings | None = None
     stream: StreamSettings | None = None
 
     def of_kind(self, kind: Kind) -> Any:
-        """Return what is for a kind alone, as its `Kind.own` gives it."""
         return kind.own(self)
 
 
 def kind_of(card: KindCard) -> Kind:
-    """Return the kind of a model by its card."""
     return KINDS[card.kind]

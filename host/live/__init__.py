@@ -1,1 +1,1 @@
-"""Playing live: a card, ports and a screen, in two processes."""
+"""Live playing: card, MIDI ports, screen and panel, in two processes."""

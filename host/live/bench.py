@@ -1,7 +1,6 @@
-"""`timbrel bench`: which block sizes and how many voices this machine plays in real time.
+"""`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
 
-A process renders into a sink that only a clock empties, by the same loop and at the same pace as live playing: what a
-processor does in one burst says little about what it does every few milliseconds.
+Renders with the live loop at its pace into a null sink: short periodic bursts run slower than one long burst.
 """
 
 import math
@@ -29,45 +28,45 @@ from .realtime import BESIDES, SOUND, hurry
 
 Array = npt.NDArray[np.float32]
 
-RATE = 48000  # Hz, what cards run at most
-DEPTH = 2  # blocks of ring, as `timbrel play` has it
+RATE = 48000  # Hz, the highest rate of usual cards
+DEPTH = 2  # blocks of ring, the default of `timbrel play`
 BLOCKS = (32, 64, 128, 256, 512, 1024)
 VOICES = (4, 8, 16, 32, 64)
 SECONDS = (0.5, 600.0)
 LOWEST_KEY = 36
-KNOBS = range(70, 96)  # CC numbers: a latent each, as far as they go
-MOVES_PER_SECOND = 50  # of each knob, as fast as a hand makes them
-NOTE_SECONDS = 0.005  # between the keys that are pressed first
-READY_SECONDS = 0.005  # between looks whether it can sound
-SETTLING_SECONDS = 0.3  # after the last key, before anything counts
+KNOBS = range(70, 96)  # CC numbers, one a latent
+MOVES_PER_SECOND = 50  # of each controller, as fast as by hand
+NOTE_SECONDS = 0.005  # between the first note-ons
+READY_SECONDS = 0.005  # between checks whether the rack is ready
+SETTLING_SECONDS = 0.3  # after the last note-on, before measuring
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """The figures of one block size with one number of voices."""
+    """The measurement of a block size and voice count."""
 
     block: int
     voices: int
-    load: tuple[float, float, float]  # p50, p99, p99.9 of rendering, as parts of a block's time
+    load: tuple[float, float, float]  # p50, p99, p99.9 of the rendering time, relative to a block's time
     underruns: int
-    given_up: int  # voices that the loop let go for want of time
+    given_up: int  # voices stolen for lack of time
 
     @property
     def holds(self) -> bool:
-        """Return whether no block was missed and no voice given up."""
+        """Whether no block was late and no voice stolen."""
         return self.underruns == 0 and self.given_up == 0
 
 
 def bench(preset: str, seconds: float) -> Iterator[str]:
-    """Measure, and give the lines to print as they come: a table, and what it means.
+    """Measure, and yield lines of text: a table, then a verdict.
 
     Args:
-        preset: whatever `timbrel play` takes; its effects play too, all its latents are moved.
-        seconds: for each block size and number of voices.
+        preset: as for `timbrel play`; effects play and all latents move.
+        seconds: per block size and voice count, 0.5 to 600.
 
     Raises:
         UserError: the preset cannot be used, or ``seconds`` is out of range.
-        Failure: the process that renders has ended.
+        Failure: the render process ended early.
     """
     low, high = SECONDS
     if not low <= seconds <= high:
@@ -85,7 +84,7 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
 
 
 def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) -> list[str]:
-    """Return what a table means in words; ``wanted`` is how many voices the preset has."""
+    """Return lines about a table; ``wanted`` is the preset's voice count."""
     held = {block: _most(rows, block) for block in sorted({row.block for row in rows})}
     lines = [
         f"blocks of {block} ({1000 * block / RATE:.1f} ms): "
@@ -105,7 +104,7 @@ def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) 
 
 
 def _most(rows: Sequence[BenchRow], block: int) -> int:
-    """Return the largest number of voices that holds at a block size, as do all smaller ones; 0 if none does."""
+    """Return the largest voice count that holds, as do all smaller ones; 0 if none does."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:
@@ -134,7 +133,6 @@ def _measured(preset: str, seconds: float) -> Iterator[BenchRow]:
 
 
 def _measure(pipe: Connection, preset: str, seconds: float) -> None:
-    """The process: a row for each size and number, then None."""
     try:
         hurry(BESIDES)
         patch = open_patch(preset)
@@ -146,7 +144,7 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
     except TimbrelError as error:
         pipe.send(error)
     except (KeyboardInterrupt, BrokenPipeError):
-        return  # the parent says so
+        return  # the parent reports it
     except Exception as error:
         pipe.send(Failure(f"internal error: {type(error).__name__}: {error}"))
 
@@ -175,7 +173,6 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:
-    """Return the preset with a knob on every latent, and voices that sound until they are released."""
     knobs = [
         CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
         for index, (number, latent) in enumerate(zip(KNOBS, patch.model.card.latents, strict=False))
@@ -187,16 +184,15 @@ def _all_moving(patch: Patch, voices: int) -> Patch:
 
 
 class _Hands:
-    """Presses keys, holds them, and turns all knobs, by the clock."""
+    """Holds keys and moves all controllers, by the clock."""
 
     def __init__(self, voices: int, knobs: int) -> None:
         self._voices, self._knobs = voices, KNOBS[:knobs]
         self._pressed = self._moves = 0
         self._began = time.perf_counter()
-        self.settled = self._began + voices * NOTE_SECONDS + SETTLING_SECONDS  # when all sound
+        self.settled = self._began + voices * NOTE_SECONDS + SETTLING_SECONDS  # when all notes play
 
     def poll(self) -> list[Timed]:
-        """Return what has been done since the last call."""
         now = time.perf_counter()
         pressed = min(self._voices, int((now - self._began) / NOTE_SECONDS))
         events: list[Event] = [NoteOn(0, 0, LOWEST_KEY + index, 100) for index in range(self._pressed, pressed)]
@@ -208,5 +204,5 @@ class _Hands:
 
 
 def _position(knob: int, moves: int) -> int:
-    """Return where a knob is after so many moves: each turns to and fro at a speed of its own, 0.3 Hz the first."""
+    """Return a controller's position after ``moves``: an oscillation, the first at 0.3 Hz."""
     return round(63.5 + 60 * math.sin(moves / 30 * (1 + (knob - KNOBS.start) / 3)))

@@ -1,4 +1,4 @@
-"""The presets that play live: one for all channels, others for some, and those that come in their place."""
+"""Live presets by MIDI channel, reloaded on file edits and switched by program changes."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,24 +12,24 @@ from ..patch.live_options import LiveOptions
 from ..play.rack import as_played
 from ..shipped import Draft
 
-Slot = int | None  # a channel (0 to 15) with a preset to itself; None: all others
+Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
-    """Presets by slot; files that change and program changes ask for others."""
+    """The presets of a session by slot."""
 
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
-        """``fitting`` goes for all of them, ``programs`` are the presets among which program changes choose."""
+        """``fitting``: options of all presets; ``programs``: presets of program changes, 1 first."""
         self._fitting, self._programs = fitting, programs
-        self.names: dict[Slot, str | Draft] = {}  # as they were asked for
+        self.names: dict[Slot, str | Draft] = {}  # as requested
         self.patches: dict[Slot, Patch] = {}
         self.digests: dict[Slot, str] = {}
-        self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were opened
-        self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # as they were looked at last
+        self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # stamps when opened
+        self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # stamps at the last scan
         self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
-        """Return all patches, those of some slots opened anew; to be tried before they are taken.
+        """Return all patches, with those of ``names`` reopened; `take` activates them.
 
         Raises:
             UserError: as `open_patch`.
@@ -37,19 +37,19 @@ class ChannelPresets:
         return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
 
     def take(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
-        """Let patches that were opened play."""
+        """Activate opened patches."""
         self.names |= names
         self.patches = dict(patches)
         self.digests = {slot: patch.digest for slot, patch in self.patches.items()}
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str | Draft]:
-        """Return the presets of which a file was written, or another took its place, and has stayed so for a look.
+        """Return the presets whose files changed, then stayed unchanged for one scan.
 
-        A program that saves may empty a file before it writes it: what changes yet is not read.
+        A program may empty a file before writing it.
         """
         now = {
-            slot: {path: stamp(path) or before for path, before in files.items()}  # one that is gone is being replaced
+            slot: {path: stamp(path) or before for path, before in files.items()}  # a missing file is being replaced
             for slot, files in self._files.items()
         }
         edited = [slot for slot, files in now.items() if files != self._files[slot] and files == self._seen.get(slot)]
@@ -58,7 +58,7 @@ class ChannelPresets:
         return {slot: self.names[slot] for slot in edited}
 
     def asked(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
-        """Return what programs and bank selects ask for: presets by slot, and a line for each that is missing."""
+        """Return presets requested by program changes and bank selects, by slot, and lines for missing ones."""
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:
@@ -75,17 +75,16 @@ class ChannelPresets:
         return wanted, lines
 
     def heard_by(self, channel: int) -> tuple[int, Patch]:
-        """Return who plays what comes on a channel: its channel in the rack, and its patch."""
+        """Return the rack channel and patch of a MIDI channel."""
         slot = self._slot(channel)
         return self.place if slot is None else slot, self.patches[slot]
 
     def channels(self, slots: Collection[Slot]) -> set[int]:
-        """Return the channels that are played by the presets of these slots."""
         return {channel for channel in range(16) if self._slot(channel) in slots}
 
     @property
     def place(self) -> int:
-        """The channel in the rack of the preset for all other channels, or of the first that there is."""
+        """Return the rack channel of the preset for all other channels, or of the first."""
         return next(iter(by_channel(self.patches)))
 
     def _slot(self, channel: int) -> Slot:
@@ -93,5 +92,5 @@ class ChannelPresets:
 
 
 def by_channel(patches: Mapping[Slot, Patch]) -> dict[int, Patch]:
-    """Patches by slot as a rack takes them that plays ``omni``."""
+    """Return patches by channel of an ``omni`` rack."""
     return as_played(patches[None], {slot: patch for slot, patch in patches.items() if slot is not None})

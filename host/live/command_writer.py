@@ -1,4 +1,4 @@
-"""Commands on their way to the process that sounds."""
+"""Queues commands and writes them to the audio process's pipe."""
 
 import threading
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from .messages import Command
 
 
 class CommandQueue:
-    """Commands that wait, in order. Of turns of one target that nothing lies between, only the last is kept."""
+    """A queue of commands; drops superseded parameter changes."""
 
     def __init__(self) -> None:
         self._commands: list[Command] = []
@@ -19,19 +19,19 @@ class CommandQueue:
         return bool(self._commands)
 
     def add(self, command: str, what: Any) -> None:
-        """Take a command; events join those that wait last."""
+        """Append a command; consecutive events merge."""
         if command == "events" and self._commands and self._commands[-1][0] == "events":
             what = [*self._commands.pop()[1], *what]
         self._commands.append((command, lasting(what) if command == "events" else what))
 
     def take(self) -> list[Command]:
-        """Return what waits, and forget it."""
+        """Return and clear the queue."""
         taken, self._commands = self._commands, []
         return taken
 
 
 def lasting(events: Iterable[Event]) -> list[Event]:
-    """Return the events without turns that others of their target follow, with nothing but turns between."""
+    """Drop a parameter change if a later one of its target follows, with only parameter changes between."""
     kept: list[Event] = []
     last: dict[tuple[int, str], ParameterChange] = {}
     for event in events:
@@ -45,7 +45,7 @@ def lasting(events: Iterable[Event]) -> list[Event]:
 
 
 class CommandWriter:
-    """A pipe's writer, a thread of its own: whoever sends goes on at once, however long the other end does not read."""
+    """Writes to a pipe on its own thread, so that `send` never blocks."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe, self._waiting = pipe, CommandQueue()
@@ -54,14 +54,14 @@ class CommandWriter:
         self._writer.start()
 
     def send(self, command: str, what: Any = None) -> None:
-        """Send a command; one that has no listener any more is dropped."""
+        """Send a command; dropped if the reader is gone."""
         with self._changed:
             if self._writer.is_alive():
                 self._waiting.add(command, what)
                 self._changed.notify()
 
     def close(self) -> None:
-        """End, once the other end reads or is gone."""
+        """Stop once the queue is written or the reader is gone."""
         with self._changed:
             self._closed = True
             self._changed.notify()

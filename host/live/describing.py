@@ -1,4 +1,4 @@
-"""Tells a panel all that it shows of a preset: its controls, each declared once in the tables of presets and kinds."""
+"""Builds the panel's view of a preset: controls, card and file."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,32 +17,32 @@ from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel
 from .preset_view import Dial, PresetView
 
-UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by the end of a name
+UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by a name's suffix
 
 
 def sheet_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
-    """Return what a panel is told of the preset on show: that of all channels, or the first.
+    """Return the view of the preset of all channels, or of the first.
 
     Args:
-        names: of presets by slot, as they were asked for.
-        patches: what these opened.
-        knobs: of a rack of the patches, by channel, as long as nothing has moved them.
+        names: of presets by slot, as requested.
+        patches: opened from these names.
+        knobs: of a rack of the patches, by channel, at rest.
     """
     place, patch = next(iter(by_channel(patches).items()))
     return described(names[place if place in patches else None], patch, place, knobs[place])
 
 
 def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
-    """Return what a panel is told of a preset.
+    """Return the view of a preset.
 
     Args:
-        name: as it was asked for.
-        patch: what that opened.
-        channel: 0 to 15, where it hears in the rack.
-        knobs: its knobs, at rest.
-        home: the folder in which the preset of a bare model would lie.
+        name: as requested.
+        patch: opened from it.
+        channel: rack channel, 0 to 15.
+        knobs: its controls, at rest.
+        home: folder for the preset of a bare model.
     """
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
@@ -71,10 +71,7 @@ def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home
 
 
 def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
-    """Yield the targets that the knobs of a preset turn, in the order in which a panel shows them.
-
-    Those of gestures are left out where the model has none.
-    """
+    """Yield the preset's controls in display order; those of gestures only if the model has any."""
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}
@@ -101,12 +98,11 @@ Place = tuple[str, Control | None, tuple[str | int, ...]]  # a target's group, i
 
 
 def _places(preset: Preset, card: Card) -> dict[str, Place]:
-    """Return the place of each target that is not an effect's, in the order in which a panel shows them."""
     kind = kind_of(card)
     places: dict[str, Place] = {
         f"latent.{number}": ("latent", None, ("latent", "values", number)) for number in range(len(card.latents))
     }
-    # Neither has a place in the file: a macro that rested where it stands would no longer add what it adds.
+    # Neither has a place in the file: a macro saved at its position as rest value would add nothing any more.
     places |= {f"macro.{number}": ("macro", None, ()) for number in range(len(preset.macro))}
     places[MORPH] = ("morph", None, ())
     tables = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
@@ -133,7 +129,6 @@ def _order(target: str, places: Mapping[str, Place]) -> tuple[int, tuple[str | i
 
 
 def _title(target: str, preset: Preset) -> str:
-    """Return what people read: a name without its table, its unit and underlines."""
     name = target.rpartition(".")[2]
     if target.startswith("latent."):
         return f"latent {name}"
@@ -158,7 +153,7 @@ def _card(card: Card) -> list[tuple[str, str]]:
 
 
 def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
-    """Return a preset's file, where its paths begin, and its text; of a bare model what its preset would have."""
+    """Return a preset's file, base folder and text; for a bare model those of a new preset."""
     if isinstance(name, Draft):
         return None, name.folder, name.text
     given = Path(name)

@@ -1,4 +1,4 @@
-"""The views of what plays, and the hands on them: a screen with keys to type, and a panel where there is one."""
+"""Frontends of a live session: terminal screen with keys, and web panel."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,61 +7,58 @@ from ..events import NoteOff, NoteOn, ParameterChange
 from .command_writer import CommandQueue
 from .messages import Command, LiveStatus
 
-TYPED_VELOCITY = 100  # of notes that are typed, which know no velocity
+TYPED_VELOCITY = 100  # of typed notes, which have no velocity
 
 
 class Screen(Protocol):
-    """A screen that shows how playing goes."""
+    """A display of the live status, with keyboard input."""
 
     def show(self, report: LiveStatus) -> None:
-        """The newest report."""
         ...
 
     def say(self, line: str) -> None:
-        """Show something that happened."""
         ...
 
     def tell_preset(self, lines: list[str]) -> None:
-        """Show these lines about the preset, in place of those about the one before."""
+        """Show a preset's lines in place of the previous ones."""
         ...
 
     def waited(self) -> Sequence[Any]:
-        """Whatever can be waited on until a key is typed, as `multiprocessing.connection.wait` takes it."""
+        """Return objects for `multiprocessing.connection.wait`, ready on a key."""
         ...
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        """Keys that were typed since the last call: notes that go down or up, or ``quit``."""
+        """Return new (note, on) pairs, or ``quit``."""
         ...
 
 
 class Panel(Protocol):
-    """A panel beside the screen, on which a sound is seen and played. Nothing here may wait."""
+    """A web panel. Its methods must not block."""
 
     def waited(self) -> Sequence[Any]:
-        """Whatever can be waited on until it has something to ask, as `multiprocessing.connection.wait` takes it."""
+        """Return objects for `multiprocessing.connection.wait`, ready on a command."""
         ...
 
     def asked(self) -> list[Command]:
-        """Commands to the process that sounds since the last call; called often, also while there is none."""
+        """Return new commands to the audio process; also polled without one."""
         ...
 
     def hear(self, kind: str, what: Any) -> None:
-        """Take a message of the process that sounds: any but sound and the events that are recorded."""
+        """Receive a message other than recorded sound and events."""
         ...
 
 
 class Views:
-    """The screen, and the panel where there is one: both are told the same, and both are heard."""
+    """Dispatches messages to screen and panel, and collects their commands."""
 
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
 
     def waited(self) -> list[Any]:
-        """Return what can be waited on until one of them has something to say."""
         return [*self._screen.waited(), *(() if self._panel is None else self._panel.waited())]
 
     def asked(self) -> list[Command]:
-        """Return commands to the process that sounds since the last call; "stop" ends playing, and is the last."""
+        """Return new commands; "stop" is the last."""
         commands: list[Command] = [] if self._panel is None else self._panel.asked()
         for typed in self._screen.typed():
             if isinstance(typed, str):
@@ -71,7 +68,7 @@ class Views:
         return commands
 
     def keep(self, kept: CommandQueue) -> bool:
-        """Keep what is asked while nothing sounds, but for notes, which would come late; return whether to go on."""
+        """Queue commands while nothing plays, except notes, which would be late; return False on "stop"."""
         for command, what in self.asked():
             if command == "stop":
                 return False
@@ -81,11 +78,10 @@ class Views:
         return True
 
     def say(self, line: str) -> None:
-        """Show something that happened."""
         self.show("say", line)
 
     def show(self, kind: str, what: Any) -> None:
-        """Show what is reported: any message but sound and the events that are recorded."""
+        """Show a message other than recorded sound and events."""
         if self._panel is not None:
             self._panel.hear(kind, what)
         match kind:

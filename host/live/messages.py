@@ -1,4 +1,4 @@
-"""The messages between the process that sounds and its parent: light to import, so that playing starts soon."""
+"""Messages between the audio process and its parent. Light import for a fast start."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """The presets to play, and the card and ports to play them on."""
+    """Presets, card, input and MIDI ports to use."""
 
     preset: str | Draft
-    channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) that have a preset to themselves
-    silent: tuple[int, ...] = ()  # channels that are not heard
+    channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) with their own presets
+    silent: tuple[int, ...] = ()  # muted channels
     device: str | None = None
     null: bool = False
-    input: str | None = None  # what is heard goes through the preset's model
+    input: str | None = None  # audio input to process with the preset's model
     rate: int | None = None
     block: int = 128
     depth: int = 2
@@ -32,19 +32,19 @@ class Setup:
     programs: tuple[str, ...] = ()
     controller: "Controller | None" = None
     recording: bool = False
-    panel: bool = False  # somebody wants to know what comes by MIDI
-    before: Sequence[Event] = ()  # what leaves a player where that of a process that has ended was
+    panel: bool = False  # a panel shows MIDI input
+    before: Sequence[Event] = ()  # events that restore the player state of an ended process
 
 
 @dataclass
 class LiveStatus:
-    """The figures that the parent shows."""
+    """A status report of the audio process."""
 
     device: str
     rate: int
     block: int
-    latency_ms: dict[str, float]  # computed, by its parts
-    measured_ms: float | None  # from the arrival of the last events to their samples at the card; None before the first
+    latency_ms: dict[str, float]  # computed, by component
+    measured_ms: float | None  # from event arrival to the card's output, for the last events; None before the first
     load: tuple[float, float]
     underruns: int
     voices: int
@@ -53,24 +53,24 @@ class LiveStatus:
     latents: list[float]
     spans: list[tuple[float, float]]  # of the latents
     peak_db: float
-    limited: float  # share of the samples of late that the limiter bent
-    presets: dict[int | None, str]  # names by channel (0 to 15); None: for all others
+    limited: float  # recent share of samples that the limiter changed
+    presets: dict[int | None, str]  # names by channel (0 to 15); None: all others
     ports: list[str]
     last: str
-    digests: Mapping[int | None, str] = field(default_factory=dict)  # of the presets, by channel as those
-    age_ms: float | None = None  # of the last note's sound, where sounds are decoded ahead of notes
-    names: Sequence[str] = ()  # of the latents, empty where one has none
-    macros: Sequence[tuple[str, float]] = ()  # their names, and where they stand, 0 to 1
-    ahead_ms: float | None = None  # by which frames are made ahead, where they follow from one another
-    channel: int = 0  # of the rack, on which the preset that is shown plays
-    values: Mapping[str, float] = field(default_factory=dict)  # of all that it can turn: where its own knobs head
+    digests: Mapping[int | None, str] = field(default_factory=dict)  # of the presets, by channel as above
+    age_ms: float | None = None  # of the last note's sound, if sounds are decoded ahead of notes
+    names: Sequence[str] = ()  # of the latents, empty for unnamed ones
+    macros: Sequence[tuple[str, float]] = ()  # names and positions, 0 to 1
+    ahead_ms: float | None = None  # lookahead of dependent frames
+    channel: int = 0  # rack channel of the displayed preset
+    values: Mapping[str, float] = field(default_factory=dict)  # target values of its controls
     waiting: Mapping[tuple[str, str], float] = field(default_factory=dict)  # see `Mapper.waiting`
 
 
-# To the process that sounds: "events" to play as they come, whatever their times; "pace", the seconds between reports;
-# "load", presets by slot; or "stop", with nothing.
+# To the audio process: "events" to play at once, ignoring their times; "pace", the seconds between reports;
+# "load", presets by slot; "stop", without data.
 Command = tuple[str, Any]
-# From it. "report" comes at the pace asked; "heard" are the events that came by MIDI since the last one, for a panel.
-# For it alone are "sheet", what the preset on show is, and "refused": presets by slot that cannot be played, and why.
+# From it: "report" at the set pace. For the panel: "heard", MIDI events since the last report;
+# "sheet", the view of the displayed preset; "refused", presets by slot that failed to load, and reasons.
 Kind = Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"]
 Message = tuple[Kind | Literal["heard", "sheet", "refused"], Any]

@@ -1,4 +1,4 @@
-"""`timbrel play`: the parent of the process that sounds shows, records, and starts it again when the card is back."""
+"""Parent of the audio process: displays, records, and restarts it when the card returns."""
 
 import contextlib
 import multiprocessing
@@ -22,15 +22,15 @@ from .messages import LiveStatus, Message, Setup
 from .session_recorder import RECORDED, Recording, SessionRecorder
 from .system_check import advice, bluetooth
 
-# A decoder's weights pass by in every batch: in pages of 2 MB that takes a seventh less time (glibc 2.35 and later).
+# Each batch reads all weights of a decoder: a seventh faster from 2 MB pages (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-MOMENT_SECONDS = 0.05  # that what is typed may wait where keys cannot be waited on, and a key that no longer repeats
-MOST_MESSAGES = 64  # that are taken before what is asked goes on its way
-AGAIN_SECONDS = 1.0  # between attempts to open a card that has gone
-REST_SECONDS = 0.3  # that what was recorded last may take on its way
-PATIENCE_SECONDS = 0.6  # that a process which was told to stop may take
+MOMENT_SECONDS = 0.05  # latency of typed keys where stdin cannot be polled, and of a key's release
+MOST_MESSAGES = 64  # read before commands are sent
+AGAIN_SECONDS = 1.0  # between attempts to reopen a lost card
+REST_SECONDS = 0.3  # timeout for the last recorded messages
+PATIENCE_SECONDS = 0.6  # timeout of a process after stop
 STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
-START_SECONDS = 20.0  # until the first one, on a slow or busy machine
+START_SECONDS = 20.0  # until the first report, on a slow or busy machine
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
@@ -38,7 +38,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
 
     Raises:
         UserError: the card, a port, the preset or an output cannot be used.
-        Failure: what should have worked did not.
+        Failure: any other failure.
     """
     recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
@@ -81,7 +81,6 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
 
 
 def _pause(views: Views, kept: CommandQueue, stop: threading.Event) -> None:
-    """Let a moment pass before the next attempt; the quit key works meanwhile."""
     until = time.monotonic() + AGAIN_SECONDS
     while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
         if not views.keep(kept):
@@ -89,18 +88,18 @@ def _pause(views: Views, kept: CommandQueue, stop: threading.Event) -> None:
 
 
 def _sound(pipe: Connection, setup: Setup) -> None:
-    """The process that sounds; what it needs is imported there alone."""
+    """Run the audio process, which alone imports the session."""
     from .session import run
 
     run(pipe, setup)
 
 
 class _Lost(Exception):
-    """The card has gone."""
+    """The card is gone."""
 
 
 class _Sounding:
-    """The process that sounds, seen from its parent."""
+    """Handle of the audio process."""
 
     def __init__(self, setup: Setup) -> None:
         os.environ.setdefault(*HUGE_PAGES)
@@ -114,13 +113,10 @@ class _Sounding:
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
-        self.setup = setup  # with what it plays now
+        self.setup = setup  # with the current presets
 
     def wait_until_ready(self, stop: threading.Event, views: Views, kept: CommandQueue) -> LiveStatus | None:
-        """Return the first report; None if playing was stopped before.
-
-        What takes long until then is said, and what is asked is kept.
-        """
+        """Return the first report; None if stopped. Shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
             for kind, what in self.messages():
@@ -135,15 +131,14 @@ class _Sounding:
         return None
 
     def wait(self, seconds: float, others: Sequence[Any] = ()) -> None:
-        """Wait until something has been reported or one of others can be read, at most so many seconds."""
         wait([self._pipe, *others], seconds)
 
     def messages(self) -> Iterator[Message]:
-        """Yield what has been reported; of a stream of it a part.
+        """Yield pending messages, at most `MOST_MESSAGES`.
 
         Raises:
-            _Lost: the card has gone.
-            UserError, Failure: what the process says.
+            _Lost: the card is gone.
+            UserError, Failure: errors of the process.
         """
         try:
             if not self._pipe.poll(0):
@@ -168,11 +163,11 @@ class _Sounding:
             raise _Lost("the sound process has ended") from None
 
     def send(self, command: str, what: Any = None) -> None:
-        """Send a command, without waiting; one that has no listener any more is dropped."""
+        """Send a command without blocking; dropped if the process is gone."""
         self._mail.send(command, what)
 
     def rest(self) -> Iterator[Message]:
-        """Tell it to stop, and what it reports until it has ended or `REST_SECONDS` are over."""
+        """Send stop, then yield messages for up to `REST_SECONDS`."""
         self.send("stop")
         until = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
@@ -180,7 +175,7 @@ class _Sounding:
                 yield self._pipe.recv()
 
     def end(self) -> None:
-        """Stop it, by force if it does not listen."""
+        """Stop the process, by force if necessary."""
         self.send("stop")
         self._process.join(PATIENCE_SECONDS)
         if self._process.is_alive():
@@ -193,10 +188,9 @@ class _Sounding:
 def _watch(
     sounding: _Sounding, views: Views, stop: threading.Event, tape: SessionRecorder | None, underruns: int
 ) -> None:
-    """Show, record and pass on, until it is time to stop."""
     while not stop.is_set():
         sounding.wait(MOMENT_SECONDS, views.waited())
-        for command, what in views.asked():  # first: what is shown and written takes its time
+        for command, what in views.asked():  # first: display and files are slow
             if command == "stop":
                 stop.set()
             else:
@@ -216,11 +210,11 @@ def _watch(
 
 
 def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
-    """Return what another process must be told to go on, after a message of the one that plays."""
+    """Update the setup for a restart from a message."""
     if kind == "playing":
         channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
         return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
-    if kind == "set":  # while there is no sound, hands and feet may leave what they hold
+    if kind == "set":  # keys and pedals may be released while no sound plays
         return replace(
             setup, before=[*(event for event in what if not isinstance(event, ParameterTouch)), *hands_off()]
         )
@@ -229,7 +223,7 @@ def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and a terminal that closes set, also in a background job that ignored them."""
+    """Yield an event set by SIGINT, SIGTERM and SIGHUP, even in background jobs that ignored them."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

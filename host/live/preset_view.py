@@ -1,4 +1,4 @@
-"""The sheet of a preset, which a panel shows: light to import."""
+"""The panel's view of a preset. Light import."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Dial:
-    """A target of the preset on show, as a panel draws it.
+    """A control of the displayed preset.
 
-    ``low``, ``high`` and ``rest`` are in its ``unit``, which may be empty. ``place`` are the keys that lead to its rest
-    in the preset's file; empty where the file has no such place, as of a morph. ``maps`` are the controllers that move
-    it, each with its takeover. Where it chooses one of several things by number, ``choices`` are their names, which the
-    file has in place of numbers. ``about`` says what is known of a latent beside these.
+    ``low``, ``high``, ``rest``: in ``unit``. ``place``: key path of its rest value in the file, empty without one, as
+    for a morph. ``maps``: controllers and takeovers. ``choices``: names of its options, written in the file in place of
+    numbers.
+    ``about``: description of a latent.
     """
 
     target: str
@@ -30,13 +30,11 @@ class Dial:
 
 @dataclass(frozen=True)
 class PresetView:
-    """The preset on show, as a panel is told of it.
+    """The displayed preset.
 
-    ``file`` is its file, None for a bare model; ``text`` what that holds, or what a file of it would hold, with paths
-    that begin in ``folder``; ``files`` are those that lie nowhere, by the names by which the text calls them.
-    ``channel`` (0 to 15) is where it hears. ``latents`` have title, low, high, default, mean and std each; ``card`` are
-    pairs of a label and a text; ``chroma`` are the pitch classes of the training set, if the model knows such; ``keys``
-    the lowest and the highest key that sounds.
+    ``file``: None for a bare model. ``text``: content of the file, or of a new one, with paths relative to ``folder``.
+    ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
+    trained pitch classes. ``keys``: lowest and highest playable. ``files``: contents of unsaved files, by name.
     """
 
     name: str
@@ -58,5 +56,4 @@ class PresetView:
 
     @property
     def model_data(self) -> bytes | None:
-        """Return the bytes of the model, where it lies nowhere."""
         return self.files.get(self.model.name)

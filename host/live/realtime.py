@@ -1,4 +1,4 @@
-"""Lets the thread that makes sound go before others, and nothing disturb it: priorities, the collector, memory."""
+"""Real-time scheduling of the render thread: priority, garbage collection, thread switches, memory."""
 
 import contextlib
 import ctypes
@@ -6,19 +6,19 @@ import gc
 import os
 import sys
 
-LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause, after which the system ends the process
-BESIDES, SOUND = 1, 2  # realtime priorities: lower than those that cards' own threads have
-# How long another Python thread may keep the interpreter from the one that renders. Who waits for it wakes that often:
-# at 5 us the waiter, before all others, left the one that holds it no time to go on, and a busy machine stood still.
+LONGEST_SPIN = 10_000_000  # microseconds of realtime work without a pause before the system kills the process
+BESIDES, SOUND = 1, 2  # realtime priorities, below those of the cards' own threads
+# Longest time that another Python thread holds the interpreter lock. The waiting render thread wakes at this interval:
+# at 5 us it starved the lock's holder, because it has priority, and a busy machine stalled.
 SWITCH_SECONDS = 5e-5
-# A block's arrays come and go. What the C library gives back to the system in between comes again page by page, each of
-# which takes as long as a thousand of its numbers; arrays that are larger than a block's go back as before.
+# Each block allocates and frees its arrays. Memory that the C library returned to the system comes back page by page;
+# each page costs as much as a thousand of its numbers. Arrays larger than a block's are still returned.
 BLOCK_BYTES, KEPT_BYTES = 1 << 22, 1 << 26
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # by the numbers that glibc has for mallopt
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's mallopt parameters
 
 
 def hurry(priority: int) -> None:
-    """Ask the system to run this thread, and those that it starts, before all others, where that is allowed."""
+    """Set SCHED_FIFO priority for this thread and its new threads, if permitted (Linux)."""
     if sys.platform != "linux":
         return
     import resource
@@ -27,18 +27,18 @@ def hurry(priority: int) -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError:
         return
-    # Whatever goes wrong in a process that goes before all others, the machine stays usable.
+    # A runaway realtime process must not lock up the machine.
     resource.setrlimit(resource.RLIMIT_RTTIME, (LONGEST_SPIN, LONGEST_SPIN))
 
 
 def hurry_no_more() -> None:
-    """Let this thread wait its turn again, as before `hurry`."""
+    """Restore normal scheduling."""
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 class undisturbed:
-    """While sound is made: no collector, no new memory, and no other thread keeps the interpreter for long."""
+    """Disables garbage collection, shortens thread switches and keeps freed memory."""
 
     def __enter__(self) -> None:
         _keep_memory()
@@ -56,14 +56,14 @@ class undisturbed:
 
 
 def let_memory_go() -> None:
-    """Give what is freed by now back to the system, where the C library is glibc: opening a model takes much memory."""
+    """Return freed memory to the system (glibc): opening a model needs much."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def _keep_memory() -> None:
-    """Have freed memory kept for what comes next, from now on, where the C library is glibc."""
+    """Keep freed memory for reuse (glibc)."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt

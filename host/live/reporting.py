@@ -1,4 +1,4 @@
-"""Gathers what people are shown of the sound that plays: figures, and what a knob did."""
+"""Builds live status reports: latency, load, levels, latents, last controller."""
 
 import statistics
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ USUAL = {
     64: "sustain pedal",
     65: "glide",
     66: "sostenuto pedal",
-}  # what controllers do that no map has
+}  # of unmapped controllers
 
 
 def report(stage: SessionState) -> LiveStatus:
@@ -37,7 +37,7 @@ def report(stage: SessionState) -> LiveStatus:
         "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
         "instrument": player.rack.latency_samples / sink.rate,
     }
-    if stage.ear is not None:  # from sound to sound
+    if stage.ear is not None:  # latency from input to output
         del parts["timing"]
     p50, p99 = loop.load.percentiles(50, 99)
     place, patch = stage.cast.heard_by(stage.cast.place)
@@ -78,7 +78,7 @@ def _macros(patch: Patch, knobs: Mapper | None) -> list[tuple[str, float]]:
 
 
 def ahead_ms(patch: Patch) -> float | None:
-    """Return by how much a patch's frames are made ahead, where they follow from one another."""
+    """Return the lookahead of a patch's frames; None if they are independent."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
     seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
@@ -88,13 +88,13 @@ def ahead_ms(patch: Patch) -> float | None:
 def _measured_ms(loop: Loop) -> float | None:
     if not loop.measured:
         return None
-    # The clock of the card says what it takes next: a sample is heard a block after the clock has passed it.
+    # The clock marks the card's next sample to read: a sample plays a block later.
     samples = statistics.fmean(list(loop.measured)) + loop.sink.block
     return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
 
 
 def last_moved(stage: SessionState, loop: Loop) -> str:
-    """Return the knob that was moved last, and what it did."""
+    """Describe the last controller move and its effect."""
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)
     if stage.last is None:
@@ -104,7 +104,7 @@ def last_moved(stage: SessionState, loop: Loop) -> str:
 
 
 def what_it_did(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
-    """Return what a knob did to a patch whose latents are heading to these values."""
+    """Describe a controller's effect; ``values`` are the latents' target values."""
     did = [
         _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc
@@ -115,9 +115,9 @@ def what_it_did(event: ControlChange, patch: Patch, values: Sequence[float]) -> 
 
 
 def _effect(entry: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
-    """Return a target by name, and where it is heading, as far as the knob alone tells."""
+    """Return the target's name, and its value if the controller alone sets it."""
     kind, _, rest = entry.target.partition(".")
-    if kind == "latent" and int(rest) < len(latents):  # else another preset is just coming in
+    if kind == "latent" and int(rest) < len(latents):  # else a preset swap is in progress
         return f"{name} = {latents[int(rest)]:.3g}"
     if entry.takeover == "jump" and entry.bits == 7:
         return f"{name} = {knob(event.value, *entry.ends, entry.curve):.3g}"

@@ -1,4 +1,4 @@
-"""The player's view: one calm screen on a terminal, or a line a second; and keys that are typed."""
+"""Terminal display of a live session, full screen or one line a second, and keyboard input."""
 
 import contextlib
 import os
@@ -20,51 +20,50 @@ if TYPE_CHECKING:
     import rich.text
 
 LINE_SECONDS = 1.0
-SAID = 4  # lines that stay on the screen, empty or not, so that nothing below them moves
-WIDTH = 79  # columns at most, of which `LABEL` and two spaces hold the names
+SAID = 4  # message lines, always drawn so that the lines below do not move
+WIDTH = 79  # columns at most, including `LABEL` and two spaces for the names
 LABEL = 8
 METER_DB, METER_WIDTH = 48, 16
-KNOBS = 16  # latents that are shown, as many a row as there is room for
-MACROS, FEW_KNOBS = 6, 8  # that are shown; up to how many have room for their names
-KNOB_WIDTH, KNOB_COLUMNS, NUMBER = 5, 15, 2  # columns of a bar, of a knob but for its name, and of a number
-OLDEST_MS = 9999  # that is shown
-HELD = 12  # keys that are shown
+KNOBS = 16  # latents shown
+MACROS, FEW_KNOBS = 6, 8  # macros shown; knobs up to this number have room for their names
+KNOB_WIDTH, KNOB_COLUMNS, NUMBER = 5, 15, 2  # columns of a bar, of a knob without its name, and of a number
+OLDEST_MS = 9999  # largest age shown
+HELD = 12  # keys shown
 SILENT_DB = -100
-DUMB = ("", "dumb", "unknown")  # terminals that cannot go back up a line
-OCTAVE_KEYS = "awsedftgyhujkolp"  # two rows as a piano: a is C
-NOTE_SECONDS = 0.35  # a terminal tells no key-up: a note lasts this long, and on while the key repeats
+DUMB = ("", "dumb", "unknown")  # terminals that cannot move the cursor up
+OCTAVE_KEYS = "awsedftgyhujkolp"  # two rows as piano keys: a is C
+NOTE_SECONDS = 0.35  # terminals send no key-up: a note ends this long after its last key repeat
 MIDDLE = 60
 ESCAPE = "\x1b"
-# What arrow and function keys send: ECMA-48 control sequences, single shifts, and Alt with a key.
+# Arrow and function keys: ECMA-48 control sequences, single shifts, and Alt with a key.
 SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b\\[O])", re.DOTALL)
 
 
 class Typist:
-    """Keys of the computer's keyboard: one that quits, and in a ``piano`` letters that play; z and x change octave."""
+    """Keyboard input: a key that quits and, with ``piano``, letters that play; z and x change octave."""
 
     def __init__(self, piano: bool) -> None:
         self._piano = Piano() if piano else None
-        self._waiting = ""  # an escape that may begin a sequence
-        self._ended = False  # the terminal has gone
+        self._waiting = ""  # an escape that may start a sequence
+        self._ended = False  # the terminal is gone
 
     @property
     def hint(self) -> str:
-        """Return what the keys do."""
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
     def waited(self) -> list[Any]:
-        """Return standard input while it can be waited on for keys: not where Windows keeps them in a console."""
+        """Return [sys.stdin] if it can be polled; empty on Windows, where a console holds the keys."""
         return [] if self._ended or sys.platform == "win32" else [sys.stdin]
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        """Notes that go down or up since the last call, or ``quit``."""
+        """Return new (note, on) pairs and ``quit``."""
         text = None if self._ended else _typed()
         self._ended = text is None
         return self.read(text or "", time.monotonic())
 
     def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
-        """Return the same for what was typed up to ``now``, in seconds."""
-        escaped = self._waiting == ESCAPE and not text  # nothing came behind it: the key itself
+        """Return (note, on) pairs and ``quit`` of ``text``, typed until ``now`` in seconds."""
+        escaped = self._waiting == ESCAPE and not text  # no more text: the Escape key itself
         text = SEQUENCE.sub("", self._waiting + text)
         self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
         text = text.removesuffix(self._waiting)
@@ -74,10 +73,10 @@ class Typist:
 
 
 class Plain:
-    """A line a second, flushed: for logs, pipes and screen readers."""
+    """Prints a status line a second, for logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
-        """``typist``: who gives keys, if there is a terminal to type in."""
+        """``typist``: keyboard input, if there is a terminal."""
         self._typist = typist
         self._next = 0.0
         self._closing = contextlib.ExitStack()
@@ -91,32 +90,28 @@ class Plain:
         self._closing.close()
 
     def show(self, report: LiveStatus) -> None:
-        """A line, if the last was a second ago."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LINE_SECONDS
         print(summary(report), flush=True)
 
     def say(self, line: str) -> None:
-        """A line by itself, on stderr."""
+        """Print a line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
     def tell_preset(self, lines: list[str]) -> None:
-        """Lines by themselves, on stderr."""
         for line in lines:
             self.say(line)
 
     def waited(self) -> list[Any]:
-        """See `Typist`."""
         return self._typist.waited() if self._typist is not None else []
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        """See `Typist`."""
         return self._typist.typed() if self._typist is not None else []
 
 
 def summary(report: LiveStatus) -> str:
-    """One line of a report."""
+    """Format a report as one line."""
     p50, p99 = report.load
     parts = (
         f"underruns {report.underruns}",
@@ -135,14 +130,12 @@ def summary(report: LiveStatus) -> str:
 
 
 class _Said(NamedTuple):
-    """A line that was said, and whether it is over with the preset that plays."""
-
     line: str
     of_preset: bool
 
 
 class Full:
-    """A screen that is drawn again ten times a second, on a terminal."""
+    """A full terminal screen."""
 
     def __init__(self, typist: Typist) -> None:
         from rich.live import Live
@@ -161,19 +154,18 @@ class Full:
         self._closing.close()
 
     def show(self, report: LiveStatus) -> None:
-        """The newest report."""
-        if self._report is None:  # only now: what is refused before is one line, without a screen around it
+        if self._report is None:  # not earlier, so that a startup error prints as one line without a screen
             self._closing.enter_context(self._live)
         self._report = report
         self._draw()
 
     def say(self, line: str) -> None:
-        """A line that stays until others push it out."""
+        """Show a line until newer ones push it out."""
         self._said.append(_Said(line, of_preset=False))
         self._draw()
 
     def tell_preset(self, lines: list[str]) -> None:
-        """Lines in place of those of the preset before."""
+        """Replace the previous preset's lines."""
         kept = [said for said in self._said if not said.of_preset]
         self._said.clear()
         self._said.extend(kept)
@@ -181,11 +173,9 @@ class Full:
         self._draw()
 
     def waited(self) -> list[Any]:
-        """See `Typist`."""
         return self._typist.waited()
 
     def typed(self) -> list[tuple[int, bool] | str]:
-        """See `Typist`."""
         return self._typist.typed()
 
     def _draw(self) -> None:
@@ -195,7 +185,7 @@ class Full:
 
 
 class _Page(NamedTuple):
-    """The page of `Full`, for whatever width the terminal has when it is drawn."""
+    """The page of `Full`, laid out for the terminal's current width."""
 
     hint: str
     report: LiveStatus
@@ -208,7 +198,7 @@ class _Page(NamedTuple):
 
         width = min(WIDTH, options.max_width)
         said = [part for line in self.said for part in textwrap.wrap(line, width)][-SAID:]
-        lines = [Text(self.hint, style="dim")]  # first, so that a low window shows it
+        lines = [Text(self.hint, style="dim")]  # first, so that a small window shows it
         lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(self.report, width)]
         lines += [Text(line, style="yellow") for line in said + [""] * (SAID - len(said))]
         for line in lines:
@@ -218,7 +208,7 @@ class _Page(NamedTuple):
 
 
 def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
-    """Return what the screen says, name and value: as many rows for every report of a preset, at a width in columns."""
+    """Return the screen's rows (name, value), at most ``width`` columns; constant in number for a preset."""
     room = width - LABEL - 2
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
@@ -243,7 +233,7 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
 
 
 def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
-    """Return a value on so many rows, the last of which has what is left, empty where nothing is."""
+    """Return a value on exactly ``count`` rows, unused ones empty."""
     first = textwrap.wrap(value, room)[: count - 1]
     rest = value[len(" ".join(first)) :].strip()
     parts = [*first, rest, *[""] * (count - 1 - len(first))]
@@ -251,28 +241,23 @@ def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, st
 
 
 def _delay(ahead_ms: float) -> str:
-    """Return what is said of how long knobs wait for frames that are made ahead."""
     return f"a knob is heard {ahead_ms:.0f} to {2 * ahead_ms:.0f} ms later"
 
 
 def _age(report: LiveStatus) -> str:
-    """Return what is said of how far the last note's sound was behind its knobs, where it may be."""
     return "" if report.age_ms is None else f"  (the last sound {min(report.age_ms, OLDEST_MS):.0f} ms old)"
 
 
 def _too_loud(report: LiveStatus) -> str:
-    """Return what is said beside the level while the limiter works hard."""
     return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
 
 
 def _presets(report: LiveStatus) -> str:
-    """Return the preset of all channels, and those of others by their numbers, from 1 on."""
     others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
     return " ".join([report.presets[None], *others])
 
 
 def _latents(report: LiveStatus, room: int) -> list[str]:
-    """Latents as bars within their spans, by name where there are names."""
     count = min(len(report.latents), len(report.spans))
     titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
     known = zip(titles, report.latents, report.spans, strict=False)
@@ -281,14 +266,13 @@ def _latents(report: LiveStatus, room: int) -> list[str]:
 
 
 def _macros(report: LiveStatus, room: int) -> list[str]:
-    """Macros as bars, by name."""
     return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
 
 
 def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
-    """Knobs as bars, as many a row as there is room for, names cut so that there are two or three.
+    """Draw knobs as bars in two or three columns, with names cut to fit.
 
-    Each of ``known`` is a name, a value, and what part of its way that is.
+    ``known``: name, value, and position in its range, 0 to 1.
     """
     columns = 2 if len(known) <= FEW_KNOBS else 3
     width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
@@ -309,14 +293,14 @@ def _decibels(level: float) -> str:
 
 
 class Piano:
-    """Letters as keys."""
+    """Plays notes with letter keys."""
 
     def __init__(self) -> None:
         self._base = MIDDLE
         self._until: dict[int, float] = {}
 
     def moves(self, typed: str, now: float) -> Iterator[tuple[int, bool]]:
-        """Notes that begin and end."""
+        """Yield (note, on) pairs."""
         for letter in typed.casefold():
             if letter in "zx":
                 self._base = min(96, max(12, self._base + (12 if letter == "x" else -12)))
@@ -331,15 +315,15 @@ class Piano:
 
 
 def can_type() -> bool:
-    """Return whether keys can be typed: standard input is a terminal, and ours to read."""
+    """Return whether keys can be read: stdin is a terminal, and this process in its foreground."""
     if not _is_terminal(sys.stdin):
         return False
-    # Who reads a terminal from the background is stopped by the system.
+    # The system stops a background process that reads a terminal.
     return sys.platform == "win32" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def can_draw() -> bool:
-    """Return whether a screen can be drawn: standard output is a terminal that knows how to go up a line."""
+    """Return whether stdout is a terminal that can move the cursor up."""
     return _is_terminal(sys.stdout) and (sys.platform == "win32" or os.environ.get("TERM", "") not in DUMB)
 
 
@@ -348,14 +332,14 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _typed() -> str | None:
-    """Return what was typed, without waiting; None once the terminal has gone."""
+    """Return typed text without blocking; None once the terminal is gone."""
     import select
 
     if sys.platform == "win32":
         import msvcrt
 
         keys = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
-        return re.sub("[\0\xe0].", "", keys)  # arrow and function keys come as two
+        return re.sub("[\0\xe0].", "", keys)  # arrow and function keys send two characters
     ready, _, _ = select.select([sys.stdin], [], [], 0)
     if not ready:
         return ""
@@ -364,7 +348,7 @@ def _typed() -> str | None:
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Let keys come one by one and without an echo; Ctrl-C still is a signal."""
+    """Disable line buffering and echo, but not Ctrl-C's signal."""
     if sys.platform == "win32":
         yield
         return

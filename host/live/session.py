@@ -1,7 +1,7 @@
-"""The audio process: owns the sound card, MIDI ports and render thread, and exchanges messages with its parent.
+"""The audio process: owns sound card, MIDI ports and render thread.
 
-A separate process keeps screen and file work away from audio. PortAudio also cannot be initialised again in a process
-whose JACK server died.
+A separate process isolates audio from screen and files. PortAudio also cannot be initialised again in a process whose
+JACK server died.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ NULL_RATE = 48000
 
 
 def run(pipe: Connection, setup: Setup) -> None:
-    """Run the audio process until the parent sends stop or exits, or the card is gone."""
+    """Run until the parent sends stop or exits, or the card is gone."""
     for number in SIGNALS:  # the parent receives them too, and sends stop
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
@@ -84,7 +84,7 @@ def run(pipe: Connection, setup: Setup) -> None:
 
 
 def _sound(stage: SessionState) -> None:
-    """The render thread: opens card and ports, signals that it is ready, and renders until the end."""
+    """The render thread, which also opens card and ports."""
     try:
         setup, cast = stage.setup, stage.cast
         names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
@@ -144,7 +144,7 @@ def _open_sink(stage: SessionState) -> Sink:
 
 
 def _open_inputs(stage: SessionState) -> Inputs | None:
-    """Open the MIDI inputs; with the null sink and no port requested, a failure is only reported."""
+    """Open MIDI inputs; with the null sink and no port requested, failure is only reported."""
     setup = stage.setup
     if not setup.midi:
         return None
@@ -219,7 +219,6 @@ def _serve(stage: SessionState, thread: threading.Thread) -> None:
 
 
 def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
-    """Yield pending commands, waiting up to ``seconds`` for the first; at most `MOST_COMMANDS`."""
     if pipe.poll(seconds):
         for _ in range(MOST_COMMANDS):
             yield pipe.recv()
@@ -228,7 +227,7 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 
 
 def _flush(stage: SessionState) -> None:
-    """Write pending messages to the pipe; joins recorded blocks, because each message costs the parent time."""
+    """Write pending messages, with recorded blocks joined: each message costs the parent time."""
     waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
         if not block:
@@ -244,7 +243,6 @@ def _flush(stage: SessionState) -> None:
 
 
 def _programs(stage: SessionState) -> dict[Slot, str]:
-    """Return the presets requested by program changes since the last call."""
     assert stage.loop is not None
     asked = stage.loop.programs
     wanted, lines = stage.cast.asked([asked.popleft() for _ in range(len(asked))])
@@ -254,7 +252,7 @@ def _programs(stage: SessionState) -> dict[Slot, str]:
 
 
 def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
-    """Open presets in the background and swap them in; a preset that fails is reported and dropped."""
+    """Load presets in the background and swap them in; failures are reported."""
     assert stage.loop is not None
     stage.loop.brace(1)
     try:
@@ -315,7 +313,7 @@ def _tell_problem(stage: SessionState) -> None:
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:
-    """Return a rack of the presets on their channels, or an `Insert` for audio input.
+    """Return a rack of the presets by channel, or an `Insert` for audio input.
 
     Raises:
         UserError: a preset cannot play in real time, or as `Rack` or `Insert`.

@@ -1,4 +1,4 @@
-"""The files to which what is played live goes: its sound, and the performance."""
+"""Session recorder: writes a live session's sound and MIDI performance to files."""
 
 import contextlib
 import time
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 CHANNELS = 2
 MIDI_SUFFIXES = (".mid", ".midi")
 SPILL_SECONDS = 1.0
-RECORDED = ("sound", "events", "swapped")  # messages that are for recordings alone
+RECORDED = ("sound", "events", "swapped")  # messages for recordings only
 
 
 @dataclass
 class Recording:
-    """The files to which the sound and the performance go; either may be None."""
+    """Output files; either may be None."""
 
     sound: Path | None = None
     midi: Path | None = None
@@ -33,10 +33,10 @@ class Recording:
         return self.sound is not None or self.midi is not None
 
     def check(self, overwrite: bool) -> None:
-        """Refuse what cannot be recorded before a note is played.
+        """Check the outputs before playing.
 
         Raises:
-            UserError: a name that no format has, or a file that is not to be overwritten.
+            UserError: unsupported extension, or an existing file without ``overwrite``.
         """
         for path in (self.sound, self.midi):
             if path is not None:
@@ -51,17 +51,17 @@ class Recording:
 
 
 class SessionRecorder:
-    """Sound and performance on their way to their files; the delay of effects and rate conversion is taken off."""
+    """Writes sound and events, without the delay of effects and rate conversion."""
 
     def __init__(self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool) -> None:
-        """``ready`` is the first report of what plays ``setup``."""
+        """``ready``: first report of the audio process."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
         self._files = contextlib.ExitStack()
         self._sound: SoundWriter | None = None
         self._midi: Recorder | None = None
         self._samples = 0
-        self._began = 0  # samples that were recorded before the process that sounds now
+        self._began = 0  # samples recorded before the current audio process started
         self._next_spill = 0.0
         self._holds = Holds()
 
@@ -91,17 +91,17 @@ class SessionRecorder:
     def __exit__(self, *error: Any) -> None:
         if self._midi is not None:
             self._midi.spill(self._samples)
-        self._files.__exit__(None, None, None)  # what was played is kept, whatever ended it
+        self._files.__exit__(None, None, None)  # files are kept after an error, too
 
     def go_on(self) -> None:
-        """Note that another process sounds from here on, and counts from 0; it hears no key that was down."""
+        """Continue with a restarted process, which counts from 0 without held keys."""
         self._began = self._samples
         if self._midi is not None:
             held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def take(self, kind: str, what: Any) -> None:
-        """A block of sound, or events, or that other presets play: the sample, and how they came to."""
+        """Write a message: sound, events, or a swap of presets with its sample."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in what)

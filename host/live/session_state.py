@@ -1,4 +1,4 @@
-"""The state that the threads of the sounding process share, and the events that its parent passes on."""
+"""Shared state of the audio process's threads, and its event sources."""
 
 import threading
 import time
@@ -16,56 +16,53 @@ from .channel_presets import ChannelPresets
 from .loop import EventSource, Loop
 from .messages import Message, Setup
 
-MOST_HEARD = 1024  # events between two reports: eight knobs that are swept send 40
+MOST_HEARD = 1024  # events between two reports: eight moving controllers send 40
 
 
 class PassedOn:
-    """Events that the parent passes on: of the computer's keyboard, and of a panel."""
+    """Event source of the parent's events: computer keyboard and panel."""
 
     def __init__(self) -> None:
         self._waiting: deque[Timed] = deque()
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play events that have just come, whatever their times; any thread may call this."""
+        """Queue events, ignoring their times. Thread-safe."""
         now = time.perf_counter()
         self._waiting.extend(Timed(now, event) for event in events)
 
     def poll(self) -> list[Timed]:
-        """Return what came since the last call."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
 class Without:
-    """A source without some of its channels (0 to 15), which nobody hears."""
+    """An event source without some channels, 0 to 15."""
 
     def __init__(self, source: EventSource, channels: Collection[int]) -> None:
         self._source, self._channels = source, channels
 
     def poll(self) -> list[Timed]:
-        """Return what came in since the last call."""
         return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
 
 
 class Overheard:
-    """A source, with what came from it lately for whoever asks, for people: of too much, the oldest is forgotten."""
+    """An event source that buffers its last `MOST_HEARD` events for display."""
 
     def __init__(self, source: EventSource) -> None:
         self._source, self._lately = source, deque[Event](maxlen=MOST_HEARD)
 
     def poll(self) -> list[Timed]:
-        """Return what came in since the last call."""
         came = self._source.poll()
         self._lately.extend(timed.event for timed in came if not isinstance(timed.event, Timing))
         return came
 
     def lately(self) -> list[Event]:
-        """Return what came since this was asked last, but for the beat; any thread may call this."""
+        """Return new events except clock. Thread-safe."""
         return [self._lately.popleft() for _ in range(len(self._lately))]
 
 
 @dataclass
 class SessionState:
-    """The state that the threads of the process share."""
+    """Shared state of the audio process's threads."""
 
     setup: Setup
     pipe: Connection
@@ -74,7 +71,7 @@ class SessionState:
     loop: Loop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
-    heard: Overheard | None = None  # what came by MIDI, where somebody wants to know
+    heard: Overheard | None = None  # MIDI input, if a panel shows it
     device: str = ""
     rate: int = 0
     last: ControlChange | None = None
@@ -87,5 +84,5 @@ class SessionState:
         self.cast = ChannelPresets(fitting, self.setup.programs)
 
     def send(self, kind: Any, what: Any) -> None:
-        """Leave a message for the thread that writes to the pipe."""
+        """Queue a message for the pipe's writer."""
         self.outbox.append((kind, what))

@@ -1,19 +1,19 @@
-"""Finds what of this machine is not set for steady sound, and says what to do about it."""
+"""System check: warns of CPU power saving, missing realtime priority and Bluetooth output."""
 
 import sys
 from pathlib import Path
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STEADY = ("performance", "schedutil")
-WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the names that systems give to such outputs
+WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the system's names of such outputs
 
 
 def advice() -> list[str]:
-    """Return a line for each thing that may make sound stutter on this machine; none where all is well."""
+    """Return a line for each setting that may cause dropouts."""
     lines: list[str] = []
     try:
         governor = GOVERNOR.read_text(encoding="ascii").strip()
-    except OSError:  # no such setting here, as in virtual machines
+    except OSError:  # no such setting, as in virtual machines
         governor = STEADY[0]
     if governor not in STEADY:
         lines.append(f"the processor saves power ({governor}); for steady sound: cpupower frequency-set -g performance")
@@ -23,7 +23,7 @@ def advice() -> list[str]:
 
 
 def bluetooth(device: str) -> list[str]:
-    """Return a line for an output by Bluetooth, whose delay no setting here shortens; none for another."""
+    """Return a line if the output is Bluetooth, whose delay cannot be reduced."""
     if any(word in device.casefold() for word in WIRELESS):
         return [f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"]
     return []

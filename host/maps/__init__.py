@@ -1,1 +1,1 @@
-"""Maps of codes: a plane that is made of a model's codes and what they sound like."""
+"""Code maps: planes through a model's codes and their timbre."""

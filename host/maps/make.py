@@ -1,4 +1,4 @@
-"""Makes the map of a model: at export of training codes, of older models from the landmarks of their card."""
+"""Makes code maps: of training codes at export, or of the card's landmarks for older models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,20 +14,20 @@ from .sound import levels
 
 Array = npt.NDArray[np.float32]
 
-SIDE = 40  # nodes: 15 pixels apart on a map of 600, finer is not seen
-LARGEST_STEP = 0.14  # deviations a pixel of 600: larger ones are heard as jumps while a hand moves
+SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
+LARGEST_STEP = 0.14  # standard deviations a pixel of 600: larger steps are audible jumps in a drag
 PIXELS = 600
-LONG = 0.01  # of steps: as many may be longer while the plane unfolds, these are then eased
-DOTS = 3000  # that a file keeps: more lie on each other
+LONG = 0.01  # share of steps that may be longer while the plane is fitted; they are shortened afterwards
+DOTS = 3000  # in a file; more would overlap
 BYTES = 160_000  # of the map in a file, as text
-SURFACE_BYTES = 60_000  # of these, for the nodes, before they are packed: models of many latents have fewer
-SOUND = 0.5  # of the weight of codes, in which sound counts: with .3, the largest step is of .8 dB a pixel, not .6
-SOUNDS = 8  # numbers that what is heard comes down to: 97 % of its variance for gm-chroma-8
-DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles between which brightness runs from 0 to 1
+SURFACE_BYTES = 60_000  # of these, for the nodes before compression: models of many latents have fewer nodes
+SOUND = 0.5  # weight of sound relative to codes: with .3, the largest step is .8 dB a pixel, not .6
+SOUNDS = 8  # principal components of the levels: 97 % of their variance for gm-chroma-8
+DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles of brightness 0 and 1
 
 
 def map_of(model: Model) -> CodeMap | None:
-    """Return a model's map: that of its file, or one made of its landmarks; None where it has neither."""
+    """Return the map of a model's file, or one of its landmarks; None without either."""
     if model.map is not None:
         return model.map
     marks = model.card.landmarks
@@ -39,16 +39,16 @@ def map_of(model: Model) -> CodeMap | None:
 
 
 def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
-    """Return the map of a model with all of these codes as its dots; the same ones always give the same map.
+    """Make a map with all of these codes as dots. Deterministic.
 
-    The plane of a model of two latents is these latents, the second rising upward; of one latent this runs from left
-    to right. That of others goes through the codes and through what they sound like, as near to them as steps allow.
+    Two latents are the plane, the second upward; one runs from left to right. For more, the plane is fitted to codes
+    and timbre with bounded steps.
 
     Args:
-        model: decodes.
-        codes: of training sounds, [codes, n_latents], one at the least.
-        labels: what each is called.
-        notes: the pitch class of each, or `NO_NOTE`, [codes].
+        model: decodes the codes.
+        codes: of training sounds, [codes, n_latents], at least one.
+        labels: of the codes.
+        notes: pitch classes or `NO_NOTE`, [codes].
     """
     card = model.card
     codes = within(codes, card)
@@ -69,7 +69,7 @@ def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[n
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
-    """Return the map of a model as its file keeps it, in `BYTES` at the most: of codes from all over those given."""
+    """Return the map as text of at most `BYTES`, of evenly chosen codes."""
     kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
     found = made(model, codes[kept], [labels[index] for index in kept], notes[kept])
     text = found.text()
@@ -80,7 +80,7 @@ def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArra
 
 
 def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Return what each code is decoded as: its own label, where it has one, else one key or pitch class."""
+    """Return each code's own label if any, else one key or pitch class."""
     if card.partials is not None:
         return np.full(len(labels), round((card.partials.low + card.partials.high) / 2), np.intp)
     if card.chroma is not None:
@@ -90,7 +90,7 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 
 
 def _latents(card: Card) -> Array:
-    """Return the plane of one latent or two, [2, 2, n_latents]."""
+    """Return the plane of one or two latents, [2, 2, n_latents]."""
     across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
     low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
@@ -99,7 +99,7 @@ def _latents(card: Card) -> Array:
 
 
 def _through(card: Card, codes: Array, heard: Array | None) -> Array:
-    """Return the plane through codes that lies nearest to them with no step above `LARGEST_STEP`, [side, side, n]."""
+    """Return the plane nearest to the codes, steps at most `LARGEST_STEP`, [side, side, n]."""
     n = codes.shape[1]
     side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
     mean, scale = codes.mean(0), in_deviations(card)
@@ -119,7 +119,7 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return the directions in which what is heard varies most, [codes, at most `SOUNDS`], in all as wide as one."""
+    """Return principal components of levels, [codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]
@@ -128,7 +128,7 @@ def _principal(heard: Array) -> Array:
 
 
 def _scaled(brightness: Array) -> Array:
-    """Return how bright sounds are beside each other, 0 to 1, [sounds]."""
+    """Scale brightness to 0 to 1, [sounds]."""
     low, high = np.percentile(brightness, (DARKEST, BRIGHTEST))
     if high <= low:
         return np.full(len(brightness), 0.5, np.float32)

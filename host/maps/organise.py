@@ -1,4 +1,4 @@
-"""A self-organising map: a plane that is bent through points, so that neighbours on it are alike."""
+"""Self-organising map: fits a plane to points with similar neighbours."""
 
 from collections.abc import Iterator
 
@@ -9,23 +9,22 @@ from ..contract.map import nearest
 
 Array = npt.NDArray[np.float32]
 
-ROUNDS = 60  # half as many give a map that reaches .02 deviations less far
-EASED = 200  # rounds of easing at the most; one or two are usual
-WIDEST = 0.5  # of a side: the radius of a node's neighbourhood at first, as the map unfolds
-NARROWEST = 0.5  # of the way to the next node: a map of .7 reaches .1 deviations less far
-EMPTY = 1e-12  # of a point: less than that lies in a node's neighbourhood, which stays where it is
+ROUNDS = 60  # half as many shorten the map's reach by .02 deviations
+EASED = 200  # maximum rounds of easing; one or two are usual
+WIDEST = 0.5  # of a side: the neighbourhood's initial radius
+NARROWEST = 0.5  # of the node distance: final radius; .7 shortens the map's reach by .1 deviations
+EMPTY = 1e-12  # weight of points below which a node does not move
 
 
 def unfolding(points: Array, side: int) -> Iterator[Array]:
-    """Give a plane through points, [side, side, n], ever nearer to them: at first nearly flat, in the end all bent.
+    """Yield planes, [side, side, n], from nearly flat to closely fitted.
 
-    All points move all nodes at once (the batch map of Kohonen, Self-Organizing Maps, 1995, section 3.6), from the
-    plane of the two directions in which points vary most. Nothing is drawn: the same points give the same planes. A
-    round takes 5 ms with 3000 points, 1600 nodes and 16 numbers a point.
+    Batch map (Kohonen, Self-Organizing Maps, 1995, section 3.6) from the plane of the two principal axes: all points
+    move all nodes at once. Deterministic. A round takes 5 ms with 3000 points, 1600 nodes and 16 numbers a point.
 
     Args:
-        points: [points, n], in units in which distances count.
-        side: nodes a side, 2 at the least.
+        points: [points, n], scaled for Euclidean distance.
+        side: nodes a side, at least 2.
     """
     nodes = _flat(points, side)
     at = np.arange(side)
@@ -44,9 +43,9 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
 
 
 def eased(nodes: Array, longest: float) -> Array:
-    """Return a plane, [side, side, n], with no two neighbours further apart than this: those that are draw nearer.
+    """Return a plane, [side, side, n], with neighbours at most ``longest`` apart.
 
-    Both move by as much; one that several neighbours draw goes the mean of their ways.
+    Both move equally; a node with several such neighbours moves by the mean.
     """
     nodes = nodes.copy()
     for _ in range(EASED):
@@ -56,7 +55,7 @@ def eased(nodes: Array, longest: float) -> Array:
             apart = np.sqrt(np.square(way).sum(-1))
             over = apart > longest
             far |= bool(over.any())
-            # A hundredth less, or the last of the way would be gone in ever smaller parts.
+            # Overshoot by a hundredth, or the last steps would become ever smaller.
             half = way * np.where(over, (1 - 0.99 * longest / np.maximum(apart, EMPTY)) / 2, 0)[..., None]
             before, after = [slice(None)] * 2, [slice(None)] * 2
             before[axis], after[axis] = slice(None, -1), slice(1, None)
@@ -71,7 +70,7 @@ def eased(nodes: Array, longest: float) -> Array:
 
 
 def _flat(points: Array, side: int) -> Array:
-    """Return the plane of the points' two widest directions, as far as uniform points of their deviations would go."""
+    """Return the plane of the two principal axes, as wide as uniform points of equal deviation."""
     mean = points.mean(0)
     _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
     sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]

@@ -1,4 +1,4 @@
-"""Tells what codes sound like, as few numbers: levels in bands of frequency."""
+"""Timbre of codes: band levels and brightness of decoded sounds."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,23 +10,23 @@ from ..kinds.table import kind_of
 
 Array = npt.NDArray[np.float32]
 
-BANDS = 32  # a quarter of an octave each: what tells timbres, and not notes
+BANDS = 32  # a quarter octave each: resolves timbres, not notes
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
-PARTS = 4  # of a clip, one after another: how it begins, and how it ends
-FLOOR_DB = -60.0  # below the loudest band: what is softer is not heard beside it
-NUMBERS = 1 << 22  # of frames that are decoded together: 17 MB
+PARTS = 4  # of a clip, in time order, from attack to end
+FLOOR_DB = -60.0  # below the loudest band, which masks softer ones
+NUMBERS = 1 << 22  # of frames decoded in one batch: 17 MB
 SILENT = 1e-20
 
 
 def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array] | None:
-    """Return what each code sounds like: levels in dB, [codes, numbers], and how bright it is, in octaves, [codes].
+    """Return levels in dB, [codes, numbers], and brightness in octaves, [codes].
 
-    None of models that carry a state: what these give depends on what came before.
+    None for models with state, whose output depends on earlier steps.
 
     Args:
-        model: decodes.
+        model: decodes the codes.
         codes: [codes, n_latents].
-        conditions: a pitch class or the number of a label for each, [codes], as `Model.step` takes them.
+        conditions: pitch classes or label numbers, [codes], as in `Model.step`.
     """
     card = model.card
     if card.state:
@@ -39,7 +39,7 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
 
 
 def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return what frames sound like, [frames, frame_width], as `levels` does."""
+    """Return the same of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
@@ -49,7 +49,7 @@ def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tu
 
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return the energy of frames, [frames, frame_width], in bands, [frames, parts, bands]; and these in octaves."""
+    """Return band energies, [frames, parts, bands], and band centres in octaves."""
     power = _spectra(card, frames, conditions)
     bins, half = power.shape[-1], card.sample_rate / 2
     hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
@@ -60,7 +60,7 @@ def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple
 
 
 def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:
-    """Return power spectra of frames, [frames, parts, bins]."""
+    """Return power spectra, [frames, parts, bins]."""
     if card.partials is not None:
         return np.square(spectra(card, frames, conditions))[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]

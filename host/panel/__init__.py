@@ -1,1 +1,1 @@
-"""The panel: a page in a browser that shows and plays the preset; its server is a process that nothing waits for."""
+"""Web panel: shows and plays the preset in a browser; served by a separate process that never blocks the audio."""

@@ -1,4 +1,4 @@
-"""Edits a preset's text as the words of pages ask."""
+"""Edits a preset's text for page messages: values, path and effects."""
 
 import tomllib
 from collections.abc import Collection, Mapping
@@ -14,10 +14,10 @@ EFFECTS = "effects."
 
 
 def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
-    """Return the text of a state in which these targets rest where they stand, as far as a file has a place for that.
+    """Return a state's text with the current values of ``targets`` as defaults, where the file has a key for them.
 
     Args:
-        dials: of the preset on show; an effect that is not in it has its place in the text by its number.
+        dials: of the preset on the panel; the keys of other effects follow from their number.
 
     Raises:
         UserError: the text cannot be edited without changing more.
@@ -33,7 +33,11 @@ def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
-    """Return a preset's text with the path of a word."""
+    """Return a preset's text with the path of a message.
+
+    Raises:
+        UserError: a point has another number of latents.
+    """
     if word.points is None:
         return editing.with_path(text, None)
     if any(len(point) != latents for point in word.points):
@@ -47,7 +51,11 @@ def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
 
 
 def with_effect(text: str, word: protocol.EffectMessage) -> str:
-    """Return a preset's text with its effects as a word wants them."""
+    """Return a preset's text with its effects edited by a message.
+
+    Raises:
+        UserError: an unavailable effect, or an index out of range.
+    """
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":
         if word.plugin not in serialize.available_effects():
@@ -65,6 +73,5 @@ def with_effect(text: str, word: protocol.EffectMessage) -> str:
 
 
 def _in_effects(target: str) -> tuple[str | int, ...]:
-    """Return the keys that lead to a parameter of an effect."""
     section, number, parameter = [*target.split(".", 2), "", ""][:3]
     return (section, int(number), parameter) if section == "effects" and number.isdecimal() else ()

@@ -1,4 +1,4 @@
-"""Keeps the keys, the pedal and the targets that pages hold: what one holds, another's letting go does not release."""
+"""Held keys, pedal and parameters by page: a control is released only once no page holds it."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
@@ -9,17 +9,17 @@ PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
 
 
 class HeldControls:
-    """Keys that are down, the pedal, and targets that are held, by page."""
+    """Pressed keys, the pedal, and held parameters, by page."""
 
     def __init__(self, play: Callable[[Event], None]) -> None:
         self._play = play
         self.channel = 0
         self._keys: dict[Hashable, set[int]] = {}
         self._pedals: set[Hashable] = set()
-        self._holds: dict[Hashable, dict[str, float]] = {}  # with the value that a target had when it was grabbed
+        self._holds: dict[Hashable, dict[str, float]] = {}  # with a target's value at the time of the grab
 
     def key(self, page: Hashable, key: int, velocity: int) -> None:
-        """Press a key, or let it come up with velocity 0."""
+        """Press a key; velocity 0 releases it."""
         own = self._keys.setdefault(page, set())
         if velocity:
             own.add(key)
@@ -30,7 +30,6 @@ class HeldControls:
                 self._play(NoteOff(0, self.channel, key))
 
     def pedal(self, page: Hashable, down: bool) -> None:
-        """Press the sustain pedal, or let it come up."""
         before = bool(self._pedals)
         if down:
             self._pedals.add(page)
@@ -40,14 +39,13 @@ class HeldControls:
             self._play(ControlChange(0, self.channel, SUSTAIN, 127 * bool(self._pedals)))
 
     def panic(self) -> None:
-        """End all sound; no page has a key down any more."""
         self._keys.clear()
         self._pedals.clear()
         for number in PANIC:
             self._play(ControlChange(0, self.channel, number, 0))
 
     def grab(self, page: Hashable, values: Mapping[str, float]) -> None:
-        """Take hold of targets, which have these values now."""
+        """Hold targets, with their current values."""
         own = self._holds.setdefault(page, {})
         for target, value in values.items():
             if not self.held(target):
@@ -55,7 +53,7 @@ class HeldControls:
             own.setdefault(target, value)
 
     def drop(self, page: Hashable, targets: Iterable[str]) -> dict[str, float]:
-        """Let go of targets; return the values that they had when this page grabbed them."""
+        """Release targets; return their values at the time of the grab."""
         own, before = self._holds.get(page, {}), {}
         for target in targets:
             if target in own:
@@ -65,7 +63,7 @@ class HeldControls:
         return before
 
     def leave(self, page: Hashable) -> dict[str, float]:
-        """Let go of all that a page holds; return as `drop` does."""
+        """Release all controls of a page; return as `drop` does."""
         for key in sorted(self._keys.get(page, ())):
             self.key(page, key, 0)
         self.pedal(page, False)
@@ -75,15 +73,13 @@ class HeldControls:
         return before
 
     def holds(self, page: Hashable, target: str) -> bool:
-        """Return whether a page holds a target."""
         return target in self._holds.get(page, {})
 
     def held(self, target: str) -> bool:
-        """Return whether any page holds a target."""
         return any(target in own for own in self._holds.values())
 
     def again(self, targets: Iterable[str], channel: int) -> None:
-        """Take hold anew of what is held, in another rack that has these targets; what it lacks is let go."""
+        """Hold the targets again in another rack with ``targets``; release missing ones."""
         self.channel = channel
         known = set(targets)
         for own in self._holds.values():
@@ -93,6 +89,6 @@ class HeldControls:
             self._play(ParameterTouch(0, channel, target, True))
 
     def forget_keys(self) -> None:
-        """Note that another process sounds, which knows no key that is down."""
+        """Forget keys and pedals: a new audio process has none down."""
         self._keys.clear()
         self._pedals.clear()

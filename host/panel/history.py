@@ -1,16 +1,16 @@
-"""Keeps what a player did with a preset, to be undone: on each side of a comparison by itself."""
+"""Undo and redo history of the panel, separate for each side of an A/B comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-MOST_STEPS = 200  # that can be undone
+MOST_STEPS = 200  # undoable
 
 Values = Mapping[str, float]
 
 
 class PresetState(NamedTuple):
-    """A preset as it stands: its text, where its targets rest in that, and where they stand."""
+    """A preset's text, its targets' defaults in that text, and their current values."""
 
     text: str
     rests: Values
@@ -18,7 +18,7 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """A thing that was done: the state before it and after it, of values alone, or of the whole preset."""
+    """A step: the state before and after, as values alone or a whole preset."""
 
     before: PresetState | Values
     after: PresetState | Values
@@ -26,31 +26,28 @@ class HistoryEntry(NamedTuple):
 
 @dataclass
 class History:
-    """The steps that can be undone, and those that were."""
+    """Undoable and undone steps."""
 
     done: list[HistoryEntry] = field(default_factory=list)
     undone: list[HistoryEntry] = field(default_factory=list)
 
     def add(self, step: HistoryEntry) -> None:
-        """Note that something was done: what was undone before is forgotten."""
         self.done.append(step)
         del self.done[:-MOST_STEPS]
         self.undone.clear()
 
     def forget(self, text: str | None) -> None:
-        """Forget the last step, if it led to a text that cannot be played."""
+        """Remove the last step if it led to this unplayable text."""
         if self.done and isinstance(self.done[-1].after, PresetState) and self.done[-1].after.text == text:
             self.done.pop()
 
     def undo(self) -> PresetState | Values | None:
-        """Return what was before the last step; None if there is none."""
         if not self.done:
             return None
         self.undone.append(self.done.pop())
         return self.undone[-1].before
 
     def redo(self) -> PresetState | Values | None:
-        """Return what was after the step that was undone last; None if there is none."""
         if not self.undone:
             return None
         self.done.append(self.undone.pop())

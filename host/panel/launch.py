@@ -1,4 +1,4 @@
-"""The door to a panel: whether what serves it is installed, and a browser that opens its page."""
+"""Starts the panel in a browser: checks for its packages and a display, and hides the URL's token."""
 
 import contextlib
 import importlib.util
@@ -12,7 +12,7 @@ NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
 
 
 def missing() -> str | None:
-    """Return a line that says what is not installed, and how to install it; None if a panel can be served."""
+    """Return a message on a missing package and its installation; None if the panel can run."""
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; install it with: pip install 'timbrel[panel]'"
@@ -20,18 +20,17 @@ def missing() -> str | None:
 
 
 def has_display() -> bool:
-    """Return whether a browser has somewhere to open."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @contextlib.contextmanager
 def leading_to(url: str) -> Iterator[str]:
-    """Give the address of a file that leads to a page, and that only this user can read; it goes away at the end.
+    """Yield the URL of a temporary file, readable by this user only, that redirects to ``url``.
 
-    A browser is told of this one: on its command line, other users of the machine would see the token.
+    Other users could read the token on the browser's command line.
     """
     leads = f'<meta http-equiv="refresh" content="0; url={url}">'
-    with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # of mode 700
+    with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # mode 700
         page = Path(folder, "panel.html")
         page.touch(0o600)
         page.write_text(f"<!doctype html><title>timbrel</title>{leads}\n")

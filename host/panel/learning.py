@@ -1,4 +1,4 @@
-"""Learning by click: a target waits, and the next knob that is moved is its own."""
+"""MIDI learn in the panel: binds the next controller that moves to the selected target."""
 
 from collections.abc import Callable
 
@@ -7,23 +7,22 @@ from ..patch.midi_learn import MovedKnob
 
 
 class Learning:
-    """The target that waits for a knob, if one does."""
+    """The target waiting for a controller, if any."""
 
     def __init__(self, bind: Callable[[int, str], str], changed: Callable[[], None]) -> None:
-        """``bind(number, target)`` gives a target its controller and says what came of it; ``changed`` is told."""
+        """``bind(number, target)`` binds a controller and returns a message; ``changed()`` is called on changes."""
         self._bind, self._changed = bind, changed
         self.target: str | None = None
         self.said = ""
         self._knob = MovedKnob({}, self._pass_over)
 
     def want(self, target: str | None) -> None:
-        """Let a target wait, or none."""
         self.target, self.said = target, ""
         self._knob = MovedKnob({}, self._pass_over)
         self._changed()
 
     def hear(self, seconds: float, event: Event | None) -> None:
-        """Take what came in at a time, or that only time went on."""
+        """Process an event, or None as a time step, at ``seconds``."""
         if self.target is None:
             return
         number = self._knob.hear(seconds, event)

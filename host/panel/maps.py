@@ -1,4 +1,4 @@
-"""The map of a model as pages take it, made in a process that ends: what that needs is not kept in memory."""
+"""Map of a model for pages, computed in a separate process that exits and so frees its memory."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from ..errors import Failure
 
-END_SECONDS = 1.0  # that a process may take to end once it has sent its map
+END_SECONDS = 1.0  # for a process to exit after sending its map
 
 
 class Map(NamedTuple):
-    """The arrays of a map as one frame, and what goes beside it: nodes a side, and what its dots are called."""
+    """A map as a binary frame, its nodes per side, and the labels of its dots."""
 
     frame: bytes
     side: int
@@ -21,10 +21,9 @@ class Map(NamedTuple):
 
 
 class Making:
-    """A map on its way."""
+    """A map being computed."""
 
     def __init__(self, model: Path, data: bytes | None) -> None:
-        """Begin the map of a model's file, or of its ``data``."""
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe(duplex=False)
         self._process = context.Process(target=_make, args=(theirs, model, data), name="map", daemon=True)
@@ -32,14 +31,13 @@ class Making:
         theirs.close()
 
     def stop(self) -> None:
-        """Make it no further: nobody will see it."""
         self._process.kill()
 
     async def made(self) -> Map | None:
-        """Return the map, however long it takes; None where the model has none, or its file is gone.
+        """Wait for the map; None if the model has none, or its file is missing.
 
         Raises:
-            Failure: its process ended without one.
+            Failure: the process exited without one.
         """
         try:
             made: Map | None = await asyncio.to_thread(self._ours.recv)
@@ -54,14 +52,13 @@ class Making:
 
 
 def _make(pipe: Connection, model: Path, data: bytes | None) -> None:
-    """Make the map of a model, and send it; None for a file that has none, or is no model any more."""
     from ..errors import TimbrelError, printable
     from ..maps.make import map_of
     from ..patch.models import open_model
 
-    with pipe, contextlib.suppress(BrokenPipeError):  # who wanted it may have gone
+    with pipe, contextlib.suppress(BrokenPipeError):  # the receiver may have exited
         try:
             plane = map_of(open_model(model, data))
-        except TimbrelError:  # the process that sounds has it open, and tells what is wrong with it
+        except TimbrelError:  # the audio process reports its errors
             plane = None
         pipe.send(plane and Map(plane.message(), len(plane.surface), tuple(map(printable, plane.labels))))

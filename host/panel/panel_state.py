@@ -1,6 +1,6 @@
-"""The board that all pages share: where targets stand, what hands hold, what can be undone. It knows no server.
+"""Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server.
 
-What pages say comes in as `words`, what the process that sounds reports as messages; both leave by an `Out`.
+Input: messages of pages (`protocol`), and reports of the audio process. Output: an `Out`.
 """
 
 import time
@@ -22,52 +22,48 @@ from .history import History, HistoryEntry, PresetState, Values
 from .learning import Learning
 from .presets import PresetFolder
 
-IN_FLIGHT_SECONDS = 0.5  # after which a report counts again that does not know yet what a hand did
+IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
 
 
 class Out(Protocol):
-    """The ways out: to the process that sounds, and to pages."""
+    """Outputs: to the audio process and to pages."""
 
-    def play(self, event: Event) -> None:
-        """Play an event."""
-        ...
+    def play(self, event: Event) -> None: ...
 
     def turn(self, turns: Sequence[ParameterChange]) -> None:
-        """Turn targets; of those of one target that wait, only the last counts."""
+        """Set parameters; of those pending for one target, only the last is sent."""
         ...
 
-    def load(self, preset: str | Draft) -> None:
-        """Play another preset."""
-        ...
+    def load(self, preset: str | Draft) -> None: ...
 
     def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """Tell a page, or all of them."""
+        """Send a message to a page, or to all (None)."""
         ...
 
     def show_map(self, model: Path, data: bytes | None) -> None:
-        """Show the map of a model's file, or of its ``data``, when it is made; until then, none."""
+        """Show the map of a model's file, or of its ``data``, once computed; until then, none."""
         ...
 
 
 class PanelState:
-    """The preset on show and all that pages do to it; a page is any hashable object."""
+    """The preset on the panel, and the edits of its pages; a page is any hashable object."""
 
     def __init__(self, out: Out, home: Path) -> None:
-        """``home`` is the folder of presets where the one on show has none of its own."""
+        """``home`` is the preset folder for presets without one."""
         self._out, self._home = out, home
         self._presets = PresetFolder(home, home)
         self._hands = HeldControls(out.play)
         self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
         self._sheet: PresetView | None = None
         self._dials: dict[str, Dial] = {}
-        self._name, self._kept = "", ""  # the preset's name, and the text of its file
-        self._text, self._rests = "", dict[str, float]()  # its text by now, and where targets rest in that
-        self._asked: str | None = None  # the text of a draft that is on its way
-        self._anew = True  # what plays next is another preset, or the same from its file
+        self._name, self._kept = "", ""  # preset name, text of its file
+        self._text, self._rests = "", dict[str, float]()  # current text, and the targets' defaults in it
+        self._asked: str | None = None  # text of a draft being loaded
+        self._anew = True  # whether the next preset is a new one, or the same reloaded from its file
         self._values: dict[str, float] = {}
         self._defaults: dict[str, float] = {}
-        self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: where that stands
-        self._in_flight: dict[str, tuple[float, float]] = {}  # what hands sent, and until when reports may not know it
+        self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: the controller's position
+        self._in_flight: dict[str, tuple[float, float]] = {}  # sent values, and until when reports may lack them
         self._histories = {"A": History(), "B": History()}
         self._side: Literal["A", "B"] = "A"
         self._other: PresetState | None = None
@@ -75,10 +71,10 @@ class PanelState:
         self._away = True
         self._number = 0
 
-    # what pages say
+    # messages of pages
 
     def hear(self, page: Hashable, word: protocol.PageMessage) -> None:
-        """Do what a page says; what cannot be done is told to it in a line."""
+        """Process a page's message; errors are returned to the page."""
         try:
             self._do(page, word)
         except TimbrelError as error:
@@ -86,7 +82,7 @@ class PanelState:
                 self._say(str(line), "error", page)
 
     def leave(self, page: Hashable) -> None:
-        """Let go of all that a page held: it has gone."""
+        """Release the controls of a page that has disconnected."""
         self._step(self._hands.leave(page))
 
     def _do(self, page: Hashable, word: protocol.PageMessage) -> None:
@@ -106,7 +102,6 @@ class PanelState:
                 self._change(page, word, self._sheet)
 
     def _change(self, page: Hashable, word: protocol.PageMessage, sheet: PresetView) -> None:
-        """Do what a page says to the preset."""
         match word:
             case protocol.GrabMessage(targets=targets):
                 self._hands.grab(page, {target: self._values[target] for target in self._known(targets)})
@@ -140,7 +135,6 @@ class PanelState:
         return [target for target in targets if target in self._dials]
 
     def _turn(self, values: Values) -> None:
-        """Send targets to values, each kept in its range."""
         reached: dict[str, float] = {}
         until = time.monotonic() + IN_FLIGHT_SECONDS
         for target, value in values.items():
@@ -154,21 +148,20 @@ class PanelState:
         self._show(reached)
 
     def _show(self, values: Values) -> None:
-        """Remember values, and tell pages those that are new."""
         fresh = {target: value for target, value in values.items() if self._values.get(target) != value}
         if fresh:
             self._values.update(fresh)
             self._number += 1
             self._out.tell({"t": "values", "n": self._number, "values": fresh})
 
-    # what is done and undone
+    # undo and redo
 
     @property
     def _history(self) -> History:
         return self._histories[self._side]
 
     def _step(self, before: Values) -> None:
-        """Note a gesture that began at these values, if it changed any."""
+        """Record a gesture with these start values, if it changed any."""
         changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
         if changed:
             self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
@@ -178,7 +171,6 @@ class PanelState:
         return PresetState(self._text, dict(self._rests), dict(self._values))
 
     def _go(self, to: PresetState | Values | None) -> None:
-        """Go back to a state, or on to one."""
         if isinstance(to, PresetState):
             self._become(to)
         elif to is not None:
@@ -186,7 +178,7 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
-        """Let the other side be heard; it begins as a copy of this one."""
+        """Switch between sides A and B; B begins as a copy of A."""
         if side == self._side:
             return
         here, there = self._state(), self._other
@@ -196,14 +188,12 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
-        """Play another state of the preset: by turning what differs, or as a draft where its text does."""
         if state.text == self._text:
             self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
         else:
             self._draft(self._baked(state))
 
     def _edit(self, text: str) -> None:
-        """Play another text of the preset, made of that which it has `_now`, as one step that can be undone."""
         if text == self._now():
             return
         before = self._state()
@@ -212,25 +202,24 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _draft(self, text: str) -> None:
-        """Ask for a text of the preset, in which all targets rest where they are to stand."""
+        """Request a text whose defaults are the current values."""
         assert self._sheet is not None
         self._text = self._asked = text
         self._rests = dict(self._values)
         self._out.load(Draft(self._name, text, self._sheet.folder))
 
     def _now(self) -> str:
-        """Return the preset's text with all targets resting where they stand."""
         return self._baked(self._state())
 
     def _baked(self, state: PresetState) -> str:
-        numbers_change = self._asked is not None  # of effects, with a draft that is on its way
+        numbers_change = self._asked is not None  # of effects, while a draft is loading
         kept = {target for target in state.values if not (numbers_change and target.startswith(edits.EFFECTS))}
         return edits.baked(state, kept, self._dials)
 
     def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
         text = self._now()
         path, saved = self._presets.save(name, text, overwrite, files)
-        if saved != text:  # it calls files by other names: what was done before cannot be undone in it
+        if saved != text:  # with renamed files: earlier steps cannot be undone in it
             self._asked = None
             self._out.load(str(path))
             self._say(f"saved as {path}")
@@ -243,7 +232,6 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _bind(self, number: int, target: str) -> str:
-        """Give a target its controller; return what to say of it."""
         dial = self._dials.get(target)
         if dial is None:
             return f"{target} is gone"
@@ -255,10 +243,9 @@ class PanelState:
         also = [self._dials[other].title if other in self._dials else other for other in others]
         return f"CC {number} moves {dial.title}{''.join(f', and {other} as before' for other in also)}"
 
-    # what the process that sounds reports
+    # reports of the audio process
 
     def take(self, kind: str, what: Any) -> None:
-        """Take a report."""
         match kind:
             case "ready":
                 self._hands.forget_keys()
@@ -291,7 +278,7 @@ class PanelState:
         if serialize.sound(status, self._away) != before:
             self._tell(sound=serialize.sound(status, self._away))
         now = time.monotonic()
-        self._learning.hear(now, None)  # a knob that rests has been moved
+        self._learning.hear(now, None)  # a controller that rests has been moved
         values = {}
         for target in self._known(status.values):
             value, until = self._in_flight.get(target, (None, 0.0))
@@ -307,9 +294,8 @@ class PanelState:
         self._out.tell(serialize.meters(status))
 
     def _take_sheet(self, sheet: PresetView) -> None:
-        """Show what plays now: another preset, or a text that was asked for."""
         if self._asked is not None and sheet.text != self._asked:
-            return  # one that was asked for before
+            return  # an earlier request
         asked = self._asked is not None
         own = asked or (sheet.text == self._text and not self._anew)
         before, model = self._sheet, (sheet.model, sheet.model_data)
@@ -331,7 +317,7 @@ class PanelState:
         if asked:
             self._values = dict(self._rests)
             self._turn(stays)
-        else:  # of another process, which is not ready yet
+        else:  # of another process, not ready yet
             self._values = self._rests | stays
         if self._learning.target not in self._dials:
             self._learning.want(None)
@@ -341,7 +327,6 @@ class PanelState:
             self._out.show_map(*model)
 
     def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
-        """Go back to what plays on: what was asked for cannot be played."""
         for line in lines:
             self._say(line, "error")
         texts = [preset.text for preset in wanted.values() if isinstance(preset, Draft)]
@@ -351,10 +336,10 @@ class PanelState:
             self._rests = {dial.target: dial.rest for dial in self._sheet.dials}
             self._tell(preset=self._preset_state())
 
-    # what pages are told
+    # messages to pages
 
     def state(self) -> dict[str, Any]:
-        """Return all that a page shows, but for values that change often."""
+        """Return the panel's contents, except frequently changing values."""
         sheet = self._sheet
         fields = tomllib.loads(self._text)
         moving = serialize.moving(fields, self._dials)

@@ -1,4 +1,4 @@
-"""Sends messages through a pipe so that nobody waits for a reader who is slow: at once, or from a thread of its own."""
+"""Non-blocking pipe writer: sends messages at once, or from its own thread while the reader is slow."""
 
 import contextlib
 import os
@@ -10,32 +10,31 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-MOST_WAITING = 4096  # messages for a reader who does not read; the oldest go
-LONGEST_AT_ONCE = 16 << 10  # bytes: a socket that can be written to has room for a hundred thousand
+MOST_WAITING = 4096  # for a stalled reader; the oldest are dropped
+LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred thousand
 
 
 class PipeWriter:
-    """Messages on their way through a pipe, in order, as lists of those that wait together.
+    """Sends messages through a pipe in order, as lists of those queued together.
 
-    One that takes an earlier one's place is sent once.
+    A newer message may replace a queued one.
     """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._room = _Room(pipe)
         self._waiting: deque[list[Any]] = deque()
-        self._latest: dict[Hashable, list[Any]] = {}  # those that wait and may be replaced
+        self._latest: dict[Hashable, list[Any]] = {}  # queued and replaceable
         self._news = threading.Condition()
         self._sending = self._closed = False
         self._thread = threading.Thread(target=self._run, name="post", daemon=True)
         self._thread.start()
 
     def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Send a message; with ``replaces``, in the place of one that still waits and was put with the same."""
+        """Send a message; it replaces a queued one with the same ``replaces``."""
         self.put_all([(message, replaces)])
 
     def put_all(self, messages: Sequence[tuple[Any, Hashable]]) -> None:
-        """Send messages, each as `put` does."""
         with self._news:
             if not self._waiting and not self._sending and self._sent([message for message, _ in messages]):
                 return
@@ -44,12 +43,11 @@ class PipeWriter:
             self._news.notify()
 
     def fence(self) -> None:
-        """Let no later message take the place of one that waits now."""
+        """Let no later message replace a queued one."""
         with self._news:
             self._latest.clear()
 
     def close(self) -> None:
-        """Send nothing more."""
         with self._news:
             self._closed = True
             self._news.notify()
@@ -66,13 +64,12 @@ class PipeWriter:
             self._latest[replaces] = entry
 
     def _sent(self, messages: list[Any]) -> bool:
-        """Send messages if the pipe takes them at once; return whether it did."""
         if self._closed or not self._room:
             return False
         data = ForkingPickler.dumps(messages)
         if len(data) > LONGEST_AT_ONCE:
             return False
-        with contextlib.suppress(OSError, ValueError):  # the reader has gone: who waits for it notices
+        with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
             self._pipe.send_bytes(data)
         return True
 
@@ -87,7 +84,7 @@ class PipeWriter:
                 self._waiting.clear()
                 self._latest.clear()
                 self._sending = True
-            with contextlib.suppress(OSError, ValueError):  # the reader has gone: who waits for it notices
+            with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
                 self._pipe.send(messages)
 
     def _forget(self, entry: list[Any]) -> None:
@@ -96,7 +93,7 @@ class PipeWriter:
 
 
 class _Room:
-    """Return whether a pipe can be written to, where that can be known."""
+    """True while the pipe is writable; False if unknown."""
 
     def __init__(self, pipe: Connection) -> None:
         self._poll = select.poll() if os.name == "posix" else None

@@ -1,4 +1,4 @@
-"""The presets that a panel offers and keeps: what ships, and one folder, which no name leads out of."""
+"""Presets of the panel: lists the shipped ones and one folder's, and saves into that folder only."""
 
 import contextlib
 import itertools
@@ -14,14 +14,14 @@ from ..files import replacing
 from ..patch.text.editing import with_words, words_in
 from ..shipped import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
 
-NAME = re.compile(r"\w[\w .+#-]{0,63}")  # what every file system takes, and no path
+NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 MOST_LISTED = 1000  # of a folder
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A preset in the list: what it is called, and how it is loaded."""
+    """A preset in the list."""
 
     name: str
     description: str
@@ -32,15 +32,15 @@ class Listed:
 
 
 class PresetFolder:
-    """The presets that ship, and those of a folder."""
+    """The shipped presets, and those of a folder."""
 
     def __init__(self, folder: Path, home: Path) -> None:
-        """Take those of a folder, or of ``home`` in place of that of the presets that ship."""
+        """Use ``folder``, or ``home`` in place of the shipped presets' folder."""
         folder = folder.resolve()
         self.folder = home.resolve() if folder == PRESETS else folder
 
     def listed(self) -> list[Listed]:
-        """Return the presets that can be loaded, by name: those of the folder first, then what ships."""
+        """Return the loadable presets, sorted by name: the folder's first, then the shipped ones."""
         found = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
@@ -53,10 +53,10 @@ class PresetFolder:
         return found
 
     def find(self, name: str) -> str:
-        """Return how the preset of a name in the list is loaded.
+        """Return the path or name to load a listed preset by.
 
         Raises:
-            UserError: there is none.
+            UserError: not in the list.
         """
         for entry in self.listed():
             if entry.name == name:
@@ -64,20 +64,20 @@ class PresetFolder:
         raise UserError(f"no preset of the list is named {name!r}; choose one of them")
 
     def save(self, name: str, text: str, overwrite: bool, files: Mapping[str, bytes]) -> tuple[Path, str]:
-        """Write a preset into the folder, whole or not at all; return its file, and the text that is in it.
+        """Write a preset into the folder atomically; return its file and the final text.
 
-        ``files`` lie nowhere yet: those that the text names are laid beside it, and the text calls each by the name
-        that it has there. None takes the place of another file.
+        ``files`` named in the text are written beside it under free names, and renamed in the text. No other file is
+        overwritten.
 
         Raises:
-            UserError: the name is none, or belongs to what ships, or the file is there and must be kept.
-            Failure: it cannot be written.
+            UserError: the name is invalid or shipped, or the file exists and ``overwrite`` is off.
+            Failure: cannot be written.
         """
         path = self.place(name)
         if path.exists() and not overwrite:
             raise UserError(f"{name!r} exists in {self.folder}; give another name, or replace it")
         laid: dict[Path, bytes] = {}
-        names: dict[str, str] = {}  # where another than that of the text
+        names: dict[str, str] = {}  # only where it differs from the text's
         model, own = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
         for file in sorted(words_in(text) & own, key=lambda file: (file != model, file)):  # others name the model, too
             data = _calling(files[file], names)
@@ -94,13 +94,10 @@ class PresetFolder:
         return path, text
 
     def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
-        """Return where a file is laid, or lies with the same bytes: by its name, or with a number where that is taken.
-
-        A name that a project brings may be any: what could lead elsewhere is not used.
-        """
+        """Return the place of a file: its name, with a number if other data has it. The name is untrusted."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             name = "file"
-        if name in shipped_models():  # another one of that name, which would be found in its place
+        if name in shipped_models():  # another model of that name would be found instead
             name = f"{name}.onnx"
         stem, suffix = Path(name).stem, Path(name).suffix
         places = (self.folder / (name if number == 1 else f"{stem}-{number}{suffix}") for number in itertools.count(1))
@@ -108,10 +105,10 @@ class PresetFolder:
         return next(place for place in free if place not in taken)
 
     def place(self, name: str) -> Path:
-        """Return the file of a name in the folder.
+        """Return the file of a preset name in the folder.
 
         Raises:
-            UserError: the name is none, or belongs to what ships.
+            UserError: the name is invalid, or belongs to a shipped preset or model.
         """
         name = name.strip().removesuffix(".toml").rstrip(" .")
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
@@ -122,7 +119,7 @@ class PresetFolder:
 
 
 def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
-    """Return the bytes of a file, which calls others by new names if it is a preset, as the other end of a morph is."""
+    """Rename files in the text of a preset, such as the other end of a morph; return other data unchanged."""
     try:
         return with_words(data.decode(), names).encode()
     except ValueError:
@@ -130,7 +127,6 @@ def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
 
 
 def _has(path: Path, data: bytes) -> bool:
-    """Return whether a file has these bytes."""
     try:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
@@ -138,7 +134,6 @@ def _has(path: Path, data: bytes) -> bool:
 
 
 def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
-    """Return a preset of the list; None if the file is none, or cannot be read."""
     try:
         if path.stat().st_size > LONGEST_PRESET:
             return None

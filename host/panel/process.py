@@ -1,4 +1,4 @@
-"""The panel's process as its parent sees it: begun, fed with reports, begun again when it ends, and released behind."""
+"""Panel process, seen from its parent: starts it, sends reports, restarts it after a crash, releases held notes."""
 
 import contextlib
 import multiprocessing
@@ -24,10 +24,10 @@ from .pipe_writer import PipeWriter
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = "0.0.0.0"
 BACKLOG = 64
-NICE = 10  # what sounds goes before what is seen
+NICE = 10  # audio before display
 LINE_SECONDS = 1.0  # between lines of the log
-AGAIN_SECONDS = 1.0  # between two beginnings
-PATIENCE_SECONDS = 1.0  # that a process which was told to stop may take
+AGAIN_SECONDS = 1.0  # between two starts
+PATIENCE_SECONDS = 1.0  # for a process to exit after the request
 PACE_SECONDS = 1 / 30  # between reports
 TOKEN_BYTES = 16
 
@@ -40,8 +40,8 @@ def run(
     home: Path,
     report: Path | None,
 ) -> None:
-    """The panel's process: it serves pages until its parent closes the pipe."""
-    for name in ("SIGINT", "SIGHUP"):  # what stops all processes reaches the parent, which closes the pipe
+    """Main function of the panel process: serves pages until its parent closes the pipe."""
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C also reaches the parent, which closes the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     hurry_no_more()
@@ -52,13 +52,13 @@ def run(
     from .server import serve
 
     asyncio.run(serve(pipe, sockets, token, hosts, home, report))
-    for helper in multiprocessing.active_children():  # that makes a map, which nobody will see
+    for helper in multiprocessing.active_children():  # computing a map that is no longer needed
         helper.kill()
     os._exit(0)
 
 
 class PanelProcess:
-    """The panel's process, and what it asks of the one that sounds."""
+    """The panel process, and the commands that it sends to the audio process."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class PanelProcess:
         home: Path = Path(),
         report: Path | None = None,
     ) -> None:
-        """Listen, so that the address is known and stays, whatever process serves it.
+        """Open the sockets here, so that the address survives a restart of the process.
 
         Args:
-            lan: other machines of the network are answered too.
-            port: 0 for one that is free.
-            say: told what goes wrong, a line each; may be another from any time on.
-            home: the folder where pages list and save presets while one plays that has no folder of its own.
-            report: the folder of a report that pages show, if there is one.
+            lan: whether to accept other machines.
+            port: 0 for a free one.
+            say: receives errors, one line each; may be replaced at any time.
+            home: preset folder, while a preset without one plays.
+            report: folder of a report to show, if any.
 
         Raises:
             UserError: the port is taken.
@@ -88,9 +88,9 @@ class PanelProcess:
         self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
         self.say, self._next_line = say, 0.0
         self._home, self._report = home, report
-        self.begun: Callable[[], object] | None = None  # called once, by a thread of its own, when the preset plays
+        self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
         self._holds = Holds()
-        self._kept: dict[str, Any] = {}  # what another process must be told of first, by kind
+        self._kept: dict[str, Any] = {}  # the first messages to a restarted process, by kind
         self._asked: deque[Command] = deque()
         self._began = 0.0
         self._pipe: Connection | None = None
@@ -107,15 +107,14 @@ class PanelProcess:
             each.close()
 
     def url(self, host: str = LOOPBACK[0]) -> str:
-        """Return the page's address, token and all, as a machine that calls this one ``host`` opens it."""
+        """Return the page's URL with its token; ``host`` is this machine's name for the browser."""
         return f"http://{host}:{self.port}/#{self.token}"
 
     def waited(self) -> Sequence[Connection | int]:
-        """See `Panel`."""
         return [] if self._pipe is None else [self._pipe]
 
     def asked(self) -> list[Command]:
-        """See `Panel`; a process that has ended is begun again, and what its pages held is let go."""
+        """Return commands as `Panel.asked`; restart a dead process, and release its pages' notes and controls."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
                 for command, what in self._pipe.recv():
@@ -138,7 +137,6 @@ class PanelProcess:
         return asked
 
     def hear(self, kind: str, what: Any) -> None:
-        """See `Panel`."""
         if kind in ("ready", "report"):
             self._kept["report"] = what
         if kind == "sheet":
@@ -150,7 +148,7 @@ class PanelProcess:
             self._post.put((kind, what), replaces="report" if kind == "report" else None)
 
     def _log(self, line: str) -> None:
-        """Say a line, and then nothing for a while: who does wrong may do it a thousand times a second."""
+        """Print a line, at most one per `LINE_SECONDS`: errors may come a thousand times a second."""
         now = time.monotonic()
         if now >= self._next_line:
             self._next_line = now + LINE_SECONDS
@@ -171,7 +169,6 @@ class PanelProcess:
         self._asked.append(("pace", PACE_SECONDS))
 
     def _end(self, patience: float) -> None:
-        """End the process, by force if it does not in so many seconds."""
         if self._post is not None:
             self._post.close()
         if self._pipe is not None:
@@ -185,7 +182,7 @@ class PanelProcess:
 
 
 def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Return sockets that listen at one port of these addresses; IPv6 is left out where the machine has none.
+    """Return listening sockets of these addresses, without IPv6 if the machine has none.
 
     Raises:
         UserError: the port is taken.
@@ -194,15 +191,15 @@ def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            # With TCP named, asyncio sends at once (TCP_NODELAY); else an answer may wait 40 ms for an acknowledgement.
+            # With TCP named, asyncio sends at once (TCP_NODELAY); else a reply may wait 40 ms for an acknowledgement.
             each = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            if os.name == "posix":  # elsewhere it would let others take the port, too
+            if os.name == "posix":  # other systems would let another program share the port
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             each.bind((host, port))
         except OSError as error:
-            if found:  # the page is reached without IPv6 as well
+            if found:  # IPv4 alone is enough
                 continue
             raise UserError(f"--port {port} cannot be used: {error.strerror}; give another, or leave it out") from None
         each.listen(BACKLOG)
@@ -212,7 +209,6 @@ def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _own_addresses() -> list[str]:
-    """Return the addresses at which other machines reach this one, IPv4."""
     import psutil
 
     found = [

@@ -1,15 +1,15 @@
-"""The words that a page may say, as the JSON objects in which it says them: what is none of them is refused."""
+"""Panel protocol: JSON messages from a page; unknown or invalid messages raise an error."""
 
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-LONGEST_MESSAGE = 64 << 10  # bytes: a drawn path; all other words are a few hundred
-MOST_TARGETS = 512  # in one word: a model of 64 latents, and several effects
-MOST_POINTS = 512  # of a path: more are not drawn in one stroke
+LONGEST_MESSAGE = 64 << 10  # bytes: a drawn path; other messages take a few hundred
+MOST_TARGETS = 512  # in one message: a model of 64 latents, and several effects
+MOST_POINTS = 512  # of a path: one stroke draws no more
 LONGEST_TARGET = 80  # characters
-LONGEST_TITLE = 64  # of a preset that is saved: file systems take four times as much
+LONGEST_TITLE = 64  # of a saved preset: file systems allow four times as many
 
 Target = Annotated[str, Meta(min_length=1, max_length=LONGEST_TARGET)]
 Targets = Annotated[list[Target], Meta(max_length=MOST_TARGETS)]
@@ -17,46 +17,45 @@ Values = Annotated[dict[Target, float], Meta(max_length=MOST_TARGETS)]
 
 
 def _tag(name: str) -> str:
-    """Return the field ``t`` of a message: the name of its class in small letters, without the word message."""
     return name.removesuffix("Message").lower()
 
 
 class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_fields=True):
-    """A word: the object's ``t`` is its name in small letters."""
+    """A page message."""
 
 
 class HelloMessage(_PageMessage):
-    """The first word: who knows the token may play."""
+    """Login: the first message, with the token."""
 
     token: Annotated[str, Meta(max_length=128)]
 
 
 class GrabMessage(_PageMessage):
-    """A hand takes hold of targets."""
+    """The user touches parameters."""
 
     targets: Targets
 
 
 class MoveMessage(_PageMessage):
-    """A hand moves what it holds."""
+    """The user moves held parameters."""
 
     values: Values
 
 
 class DropMessage(_PageMessage):
-    """A hand lets go."""
+    """The user releases parameters."""
 
     targets: Targets
 
 
 class SetMessage(_PageMessage):
-    """Values that are typed or clicked."""
+    """Parameter values, typed or clicked."""
 
     values: Values
 
 
 class NoteMessage(_PageMessage):
-    """A key goes down, or comes up with velocity 0."""
+    """Note on; note off with velocity 0."""
 
     key: Annotated[int, Meta(ge=0, le=127)]
     velocity: Annotated[int, Meta(ge=0, le=127)]
@@ -69,54 +68,54 @@ class SustainMessage(_PageMessage):
 
 
 class PanicMessage(_PageMessage):
-    """All sound ends."""
+    """Stop all sound."""
 
 
 class UndoMessage(_PageMessage):
-    """Undo: the last step is taken back."""
+    """Undo the last step."""
 
 
 class RedoMessage(_PageMessage):
-    """Redo: the step that was undone last is done again."""
+    """Redo the last undone step."""
 
 
 class PresetsMessage(_PageMessage):
-    """The page asks for the list."""
+    """Request the preset list."""
 
 
 class SideMessage(_PageMessage):
-    """The other side of a comparison is heard."""
+    """Switch to side A or B."""
 
     side: Literal["A", "B"]
 
 
 class LearnMessage(_PageMessage):
-    """A target waits for a knob, or none does any more."""
+    """Start MIDI learn for a target, or cancel it (None)."""
 
     target: Target | None
 
 
 class UnlearnMessage(_PageMessage):
-    """A target has no knob any more."""
+    """Remove a target's controllers."""
 
     target: Target
 
 
 class LoadMessage(_PageMessage):
-    """Another preset plays."""
+    """Load another preset."""
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class SaveMessage(_PageMessage):
-    """The preset is kept as it sounds, under a name."""
+    """Save the preset with its current values."""
 
     name: Annotated[str, Meta(min_length=1, max_length=LONGEST_TITLE)]
     overwrite: bool = False
 
 
 class PathMessage(_PageMessage):
-    """A path among codes that all latents follow, or none any more."""
+    """Set a path of codes for all latents, or remove it (None)."""
 
     points: (
         Annotated[list[Annotated[list[float], Meta(max_length=256)]], Meta(min_length=2, max_length=MOST_POINTS)] | None
@@ -131,7 +130,7 @@ class PathMessage(_PageMessage):
 
 
 class EffectMessage(_PageMessage):
-    """An effect comes, goes, moves, or is passed by."""
+    """Add, remove, move or bypass an effect."""
 
     do: Literal["add", "remove", "move", "bypass"]
     index: Annotated[int, Meta(ge=0, le=255)] = 0
@@ -164,10 +163,10 @@ _DECODER = msgspec.json.Decoder(PageMessage)
 
 
 def read_message(text: str) -> PageMessage:
-    """Return the word of a frame.
+    """Parse a message.
 
     Raises:
-        ValueError: it is none; the message is one line.
+        ValueError: invalid; the error text is one line.
     """
     word: PageMessage = _DECODER.decode(text)
     return word

@@ -1,7 +1,7 @@
-"""The report that lies beside an instrument: its files, for a page that has shown that it knows the token.
+"""Report files beside an instrument, served to pages that have sent the token.
 
-A frame cannot say the token with each file that it asks for, so a page says it once and gets a cookie. That is not the
-token itself, but made of it: a browser gives cookies to other ports of this machine, too, where others may serve.
+A frame cannot send the token with each request, so a page sends it once for a cookie. The cookie is derived from the
+token: browsers also send cookies to other ports of this machine, where other programs may listen.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from .security import is_token
 PATH = "/report"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".wav": "audio/wav"}
-# The one script that runs is that of the page of A, B and X: export/fidelity/abx.py.
+# The only script that runs is that of the ABX page: export/fidelity/abx.py.
 SCRIPT = "sha256-0jBClFWJyT/tzTs3tVL+7Y2Paq5x6t5gJgCZWyS674U="
 POLICY = {
     "Content-Security-Policy": f"default-src 'none'; script-src '{SCRIPT}'; style-src 'unsafe-inline'; "
@@ -29,10 +29,10 @@ POLICY = {
 
 
 class ReportFiles:
-    """The answers below `PATH`."""
+    """Routes below `PATH`."""
 
     def __init__(self, folder: Path | None, token: str) -> None:
-        """``folder`` holds index.html; None where there is no report."""
+        """``folder`` holds index.html; None without a report."""
         self._folder, self._token = folder, token
         self._cookie = hmac.new(token.encode(), PATH.encode(), hashlib.sha256).hexdigest()
         self.routes = [
@@ -41,13 +41,13 @@ class ReportFiles:
         ]
 
     def tells_of(self, model: Path | None) -> bool:
-        """Return whether it lies beside this model."""
+        """Return whether the report is beside this model."""
         if self._folder is None or model is None:
             return False
         return self._folder.parent.resolve() == model.parent.resolve()
 
     async def _enter(self, request: Request) -> Response:
-        """Give the cookie for the token."""
+        """Exchange the token for the cookie."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         own = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
         if not own or scheme != "Bearer" or not is_token(given, self._token):
@@ -57,7 +57,7 @@ class ReportFiles:
         return answer
 
     async def _give(self, request: Request) -> Response:
-        """Give a file for the cookie."""
+        """Send a file, given the cookie."""
         if not is_token(request.cookies.get(_cookie_name(request), ""), self._cookie):
             return _refused()
         path = self._file(request.path_params["name"])
@@ -66,7 +66,7 @@ class ReportFiles:
         return FileResponse(path, media_type=TYPES[path.suffix], headers=POLICY)
 
     def _file(self, name: str) -> Path | None:
-        """Return a file of the report; None for what is of another type or lies elsewhere, be it by a link."""
+        """Return a file of the report; None for other types, and for symbolic links."""
         if self._folder is None or not NAME.fullmatch(name):
             return None
         path = self._folder / name
@@ -80,5 +80,5 @@ def _refused() -> Response:
 
 
 def _cookie_name(request: Request) -> str:
-    """Return a name of the panel's own: one at another port has the same host, and so the same cookies."""
+    """Return a cookie name with the port: cookies are shared among the ports of a host."""
     return f"report-{request.headers['host'].rpartition(':')[2]}"

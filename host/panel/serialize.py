@@ -1,4 +1,4 @@
-"""Says in JSON what pages show: of the preset, its controls and effects, and how the sound goes."""
+"""Serializes the panel's contents as JSON: model, controls, effects, meters and audio device."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,15 +9,14 @@ from ..errors import printable
 from ..live.messages import LiveStatus
 from ..live.preset_view import Dial, PresetView
 
-EVEN = ("latent", "macro", "morph")  # whose ways are as even as training made them
-LOG_RATIO = 50.0  # between the ends of a range from which on a slider's way is logarithmic
+EVEN = ("latent", "macro", "morph")  # linear by training
+LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
 WHOLE_PIANO = (0, 127)
 MIDDLE = 60
-SILENT_DB = -100.0  # and below: what pages are told of no sound at all
+SILENT_DB = -100.0  # and below: sent for silence
 
 
 def model(sheet: PresetView) -> dict[str, Any]:
-    """Return what pages are told of a model."""
     names = ("title", "low", "high", "default", "mean", "std")
     return {
         "name": sheet.model_name,
@@ -31,13 +30,12 @@ def model(sheet: PresetView) -> dict[str, Any]:
 
 
 def keys(sheet: PresetView) -> dict[str, int]:
-    """Return which keys sound, and which of them a page begins with."""
+    """Return the playable keys, and the center of the page's keyboard."""
     low, high = sheet.keys
     return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
 
 
 def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str, Any]:
-    """Return a control."""
     section, _, rest = dial.target.partition(".")
     number = rest.partition(".")[0]
     return {
@@ -59,7 +57,7 @@ def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str,
 
 
 def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
-    """Return which targets the motions of a preset move."""
+    """Return the targets that a preset's motions move."""
     motions = fields.get("motion", [])
     if any("target" not in motion for motion in motions):
         return {target for target in targets if target.startswith("latent.")}
@@ -67,12 +65,11 @@ def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
 
 
 def path(fields: Mapping[str, Any]) -> list[list[float]] | None:
-    """Return the codes of a preset's path, if it has one."""
+    """Return the codes of a preset's path, if any."""
     return next((motion["path"] for motion in fields.get("motion", []) if "path" in motion), None)
 
 
 def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the effects of a preset, in their order."""
     return [
         {"index": index, "plugin": effect["plugin"], "title": _title(effect["plugin"]), "on": effect.get("on", True)}
         for index, effect in enumerate(fields.get("effects", []))
@@ -80,13 +77,12 @@ def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def available_effects() -> list[str]:
-    """Return the effects that a page can add: those that need no file."""
+    """Return the effects that a page can add: those without files."""
     needing = {name for name, settings in SETTINGS.items() if Path in settings.values()}
     return sorted(set(RANGES) - needing)
 
 
 def meters(status: LiveStatus) -> dict[str, Any]:
-    """Return how the sound goes."""
     return {
         "t": "meters",
         "peak_db": max(status.peak_db, SILENT_DB),
@@ -106,7 +102,7 @@ def meters(status: LiveStatus) -> dict[str, Any]:
 
 
 def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
-    """Return, by target and source, where controllers stand that have yet to meet their targets."""
+    """Return the positions of controllers in pickup mode that have not reached their targets, by target and source."""
     found: dict[str, dict[str, float]] = {}
     for (target, source), stands in status.waiting.items():
         found.setdefault(target, {})[source] = stands
@@ -114,7 +110,7 @@ def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
 
 
 def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
-    """Return on what the sound comes out, and by what ports MIDI comes in; ``away``: it has no card now."""
+    """Return the audio device and the MIDI ports; ``away``: the device is missing."""
     if status is None:
         return {"device": "", "rate": 0, "block": 0, "ports": [], "away": away}
     return {

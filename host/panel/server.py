@@ -1,4 +1,4 @@
-"""The panel's server: its page's files, and a socket for each page, by which all of them share one board."""
+"""Web server of the panel: static page files, and one WebSocket per page; all pages share one `PanelState`."""
 
 import asyncio
 import contextlib
@@ -33,21 +33,21 @@ from .report import ReportFiles
 from .security import Allowance, Guard, is_token
 
 PAGE = Path(__file__).with_name("page")
-FRAME_SECONDS = 0.03  # between frames to a page, a little less than between reports: these are told as they come
-HELLO_SECONDS = 5.0  # for the first word
+FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits
+HELLO_SECONDS = 5.0  # for the first message
 LEAST_PACKED = 500  # bytes of a file
-PING_SECONDS = 2.0  # between looks whether a page is still there: a tablet may leave the network with keys down
-GONE_SECONDS = 5.0  # without an answer: what it holds is let go
+PING_SECONDS = 2.0  # between pings: a tablet may leave the network with keys down
+GONE_SECONDS = 5.0  # without an answer: the page's controls are released
 MOST_PAGES = 32
-MOST_LINES = 50  # that wait for a page that takes nothing
-# RFC 6455, 7.4; our own from 4000 on
+MOST_LINES = 50  # queued for a page that does not read
+# RFC 6455, 7.4; private codes from 4000 on
 CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER = 1007, 1008, 1011, 1013, 4401
-GONE = WebSocketDisconnect, OSError, RuntimeError  # raised where a page has gone
-LATEST = ("state", "values", "meters", "presets")  # of which a page is told the newest alone, in this order
+GONE = WebSocketDisconnect, OSError, RuntimeError  # raised for a disconnected page
+LATEST = ("state", "values", "meters", "presets")  # only the newest of each is sent, in this order
 
 
 class Page:
-    """A page: what waits for it. A slow one gets less, and nobody waits for it."""
+    """Message queue of a page. A slow page receives fewer messages and blocks nobody."""
 
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, Any]] = {}
@@ -56,7 +56,7 @@ class Page:
         self.news = asyncio.Event()  # set while something waits
 
     def put(self, message: Mapping[str, Any]) -> None:
-        """Leave a message; of values and parts of the state, newer ones take the place of older ones."""
+        """Queue a message; newer values and parts of the state replace older ones."""
         kind = message["t"]
         if "controls" in message.get("state", {}):
             self._latest.pop("values", None)  # it has newer ones
@@ -70,12 +70,12 @@ class Page:
         self.news.set()
 
     def put_bytes(self, data: bytes) -> None:
-        """Leave the frame of the map."""
+        """Queue the map's frame."""
         self._binary.append(data)
         self.news.set()
 
     def taken(self) -> list[str | bytes]:
-        """Take all that waits."""
+        """Remove and return all queued messages."""
         self.news.clear()
         messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
         frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
@@ -87,7 +87,7 @@ class Page:
 
 
 class PanelServer:
-    """Pages and the pipe to the parent, joined by the board."""
+    """Connects the pages, their shared `PanelState`, and the pipe to the parent."""
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
@@ -107,30 +107,25 @@ class PanelServer:
         ]
         self.app = Guard(Starlette(routes=routes), hosts)
 
-    # what the board sends
+    # called by `PanelState`
 
     def play(self, event: Event) -> None:
-        """See `Out`."""
         self._post.fence()
         self._post.put(("events", [event]))
 
     def turn(self, turns: Sequence[ParameterChange]) -> None:
-        """See `Out`."""
         self._post.put_all([(("events", [turn]), turn.target) for turn in turns])
 
     def load(self, preset: str | Draft) -> None:
-        """See `Out`."""
         self._post.fence()
         self._post.put(("load", {None: preset}))
 
     def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """See `Out`."""
         for each in list(self._pages) if page is None else [page]:
             if isinstance(each, Page):
                 each.put(message)
 
     def show_map(self, model: Path, data: bytes | None) -> None:
-        """See `Out`."""
         self._model, self._map = model, None
         self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
         if self._making is not None:
@@ -145,7 +140,7 @@ class PanelServer:
             made = None
             if self._making is making:
                 self._log(str(failure))
-        if self._making is not making:  # another is wanted by now
+        if self._making is not making:  # replaced by a newer request
             return
         self._making = None
         if made is not None:
@@ -157,7 +152,7 @@ class PanelServer:
     def _map_state(self) -> dict[str, Any] | None:
         return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
 
-    # what pages say
+    # messages of pages
 
     async def _socket(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -181,7 +176,7 @@ class PanelServer:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for error in (task.exception() for task in tasks if task.done()):
                     if error is not None and not isinstance(error, GONE):
-                        # It would be told nothing any more: it is closed, and comes back for all that there is.
+                        # The page would freeze: close it, so that it reconnects and gets the full state.
                         self._log(f"a page is closed, and comes back: {type(error).__name__}: {error}")
                         await websocket.close(CLOSE_BROKEN)
             finally:
@@ -191,7 +186,6 @@ class PanelServer:
                 self._board.leave(page)
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
-        """Return whether the first word is a hello with the token."""
         try:
             first = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
         except (TimeoutError, ValueError, KeyError):  # KeyError: a binary frame
@@ -234,10 +228,10 @@ class PanelServer:
                     else:
                         await websocket.send_text(frame)
 
-    # what the parent says
+    # messages of the parent
 
     def take_reports(self, ended: asyncio.Event) -> None:
-        """Take what came together; while there is more, this is called again."""
+        """Process one batch of messages; called again while more are available."""
         try:
             messages = self._pipe.recv()
         except (EOFError, OSError):
@@ -262,13 +256,13 @@ async def serve(
 
     Args:
         pipe: to the parent.
-        sockets: that listen.
-        token: what pages must know.
-        hosts: the addresses for which requests are answered, as browsers write them.
-        home: the folder of presets for one that has none of its own.
-        report: the folder of a report that pages show, if there is one.
+        sockets: listening sockets.
+        token: required from pages.
+        hosts: accepted addresses, as browsers write them.
+        home: preset folder for presets without one.
+        report: folder of a report to show, if any.
     """
-    for suffix in (".js", ".mjs"):  # some systems say that it is plain text, which browsers do not run
+    for suffix in (".js", ".mjs"):  # some systems set plain text, which browsers do not run
         mimetypes.add_type("text/javascript", suffix)
     server, ended = PanelServer(pipe, token, hosts, home, report), asyncio.Event()
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
@@ -293,12 +287,12 @@ async def serve(
     logging.getLogger("uvicorn").addHandler(_Told(server._log))
     logging.getLogger("uvicorn").propagate = False
     tasks = [asyncio.create_task(_Quiet(config).serve(list(sockets))), asyncio.create_task(ended.wait())]
-    gc.freeze()  # what is loaded stays: it need not be looked through again and again
+    gc.freeze()  # loaded objects stay: the garbage collector need not scan them
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 class _Quiet(uvicorn.Server):
-    """A server that leaves signals to the process."""
+    """A server without signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -306,7 +300,7 @@ class _Quiet(uvicorn.Server):
 
 
 class _Told(logging.Handler):
-    """A handler by which the server's complaints, a line each, go to the parent."""
+    """Logs server errors to the parent, one line each."""
 
     def __init__(self, say: Any) -> None:
         super().__init__(logging.ERROR)

@@ -1,1 +1,1 @@
-"""Everything that a preset names, read, checked and resolved."""
+"""Presets and patches: reading, checking, resolving and editing of preset files."""

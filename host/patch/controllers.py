@@ -1,4 +1,4 @@
-"""Well-known controllers: which CC their knobs and faders send, and knobs laid onto a model's latents."""
+"""Known MIDI controllers: the CC numbers of their knobs and faders, and default maps to latents."""
 
 import tomllib
 from pathlib import Path
@@ -18,9 +18,9 @@ Number = Annotated[int, Field(ge=0, le=127)]
 
 
 class Controller(BaseModel):
-    """A device as it leaves the factory: CC numbers in physical order, by rows from left to right.
+    """A controller's factory settings: CC numbers in physical order, by rows from left to right.
 
-    ``source`` says where the numbers come from, ``channel`` (1 to 16) where it sends, None if that is set on it.
+    ``source``: origin of the numbers. ``channel``: 1 to 16, None if set on the device.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,15 +34,15 @@ class Controller(BaseModel):
 
 
 def shipped_controllers() -> dict[str, Path]:
-    """Return what users type, and the files."""
+    """Return the files of shipped controllers, by name."""
     return {path.stem: path for path in sorted(CONTROLLERS.glob("*.toml"))}
 
 
 def read_controller(name: str) -> Controller:
-    """Return a shipped controller, or one of the user's own from a ``.toml`` file of the same keys.
+    """Read a shipped controller, or a user's ``.toml`` file with the same keys.
 
     Raises:
-        UserError: there is none of that name, or the file cannot be used.
+        UserError: unknown name, or the file cannot be used.
     """
     shipped = shipped_controllers()
     path = shipped.get(name, Path(name))
@@ -59,10 +59,9 @@ def read_controller(name: str) -> Controller:
 
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
-    """Knobs, then faders, in order onto latents 0, 1 and so on, each over its latent's whole span.
+    """Return maps of knobs, then faders, to latents 0, 1 and so on, each over its latent's full range.
 
-    Numbers that have a fixed meaning in MIDI are passed over; latents beyond the last fader get none. The maps listen
-    on any channel, so that a template on another one works too.
+    Skips numbers with a fixed MIDI meaning. Maps accept any channel, so that templates on other channels work.
     """
     free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
     return [

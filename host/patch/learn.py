@@ -1,4 +1,4 @@
-"""`timbrel learn`: the knob that is moved is bound to the target that is named, in the preset file."""
+"""`timbrel learn`: MIDI learn that binds moved controllers to targets and writes them to the preset file."""
 
 import contextlib
 import os
@@ -19,28 +19,28 @@ from .preset import MORPH, NO_MORPH
 from .text.binding import bound
 from .validation import ANY_RATE, check, named, ranges, titled
 
-Moment = tuple[float, Event | None]  # seconds, and what came in then; None where only time went on
+Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed
 
 
 def learn(
     preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
 ) -> list[str]:
-    """Bind moved knobs to one target, or to all latents in turn, and write each binding as soon as it is found.
+    """Bind moved controllers to one target, or to all latents in turn, and save each binding at once.
 
-    What ships is left as it is: a copy, NAME.toml in ``folder``, is written instead. A target that has a knob already
-    gets the new one in its place and keeps its range and curve; else it spans the target's whole range. Comments and
-    layout stay. In turn, no knob is taken for two latents.
+    Shipped presets and models are not changed: a copy, NAME.toml in ``folder``, is written. A target's existing map
+    keeps its range and curve; a new map covers the target's full range. Comments and layout are preserved. In turn, no
+    controller is bound to two latents.
 
     Args:
         preset: a preset or a model, as in `open_patch`.
         target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for ``latent.0``,
             ``latent.1`` and so on.
-        moments: what comes in, in order of time, and a moment without an event every tenth of a second or so, by which
-            a rest is noticed. Not asked for before all else has been checked.
-        say: told what to do and what was done, a line at a time.
+        moments: timed events in order, with a moment without an event about every 0.1 s, which detects the end of a
+            move. Iteration starts after all checks.
+        say: receives instructions and results, a line at a time.
 
     Returns:
-        What was bound, one line each: fewer than were asked for, if the moments ended first or Ctrl-C was pressed.
+        A line for each binding; fewer than requested if the moments end or on Ctrl-C.
 
     Raises:
         UserError: the preset or the target cannot be used, or the copy would replace a file.
@@ -57,7 +57,7 @@ def learn(
     incoming = iter(moments)
     learned: list[str] = []
     taken: dict[int, str] = {}
-    with contextlib.suppress(KeyboardInterrupt):  # wherever it strikes: each binding is written whole, or not
+    with contextlib.suppress(KeyboardInterrupt):  # safe at any point: each binding is written completely or not at all
         for place, name in enumerate(wanted):
             title = titled(name, patch.preset, patch.model.card)
             say(f"{title}: move the knob for it")
@@ -72,14 +72,14 @@ def learn(
 
 
 def _ranges(patch: Patch) -> dict[str, Range]:
-    """Return what a knob can move, and how far."""
+    """Return the range of each target."""
     card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
     check(patch.preset, card, effects)
     return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
 
 
 def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
-    """Return the controller that was moved last and has rested since; None if the moments end before any was."""
+    """Return the controller moved last, once it rests; None if none moved before the moments end."""
     for seconds, event in moments:
         number = knob.hear(seconds, event)
         if number is not None:
@@ -89,15 +89,15 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """A preset file to be edited; ``copy`` is what it begins with where it does not exist yet."""
+    """A preset file to edit; ``copy`` is its initial text if it does not exist yet."""
 
     path: Path
     copy: str | None
 
     def bind(self, number: int, target: str, span: Range) -> list[str]:
-        """Write that CC ``number`` moves ``target``, and tell what else it moves."""
+        """Write the binding, and return the controller's other targets."""
         if self.copy is None:
-            read_preset(self.path)  # which may have been edited meanwhile
+            read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else self.path.read_bytes().decode()
         try:
             edited, others = bound(text, number, target, span)
@@ -114,7 +114,6 @@ class _File:
 
 
 def _open(preset: str, patch: Patch, folder: Path) -> _File:
-    """Return the file to be edited for a preset."""
     given, shipped = Path(preset), shipped_presets()
     source = shipped.get(preset) or next((path for path in shipped.values() if path == given.resolve()), None)
     if source is not None:

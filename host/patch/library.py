@@ -1,4 +1,4 @@
-"""Finds what a user names, and opens it as a patch: shipped presets and models, files, a bare model's defaults."""
+"""Opens shipped presets and models, preset files and bare models as patches."""
 
 import hashlib
 import json
@@ -26,25 +26,25 @@ from .resolve import morph_of, process_end
 from .tuning import tuned_keys
 from .validation import faults, fitted, gesture_faults, known_effects, strays
 
-MOST_SAMPLES = 1 << 22  # of a sound that notes go on from: a minute and a half at 44.1 kHz
+MOST_SAMPLES = 1 << 22  # of a sound that notes continue: a minute and a half at 44.1 kHz
 FIRST_MACRO_CC, MACRO_KNOBS = 16, 4  # general purpose controllers 1 to 4 (MIDI 1.0)
-LEAST_PART = 0.01  # of a latent's span: a direction's smaller parts change nothing that is heard
-FIRST_KNOB_CC = 70  # sound controllers 70 to 79: what eight-knob keyboards send
+LEAST_PART = 0.01  # of a latent's range: smaller components of a direction are inaudible
+FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyboards
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its model opened and checked, and what its other files say: ready to play.
+    """A preset with its opened and checked model and the contents of its other files: ready to play.
 
-    All that it names is read once, so that nothing is read while it sounds. ``folder`` is where its relative paths
-    begin. ``files`` are those that were read, with earlier stamps; ``text`` is the preset's own, None of a model's;
-    ``kept`` are the files of a `Draft`.
-    ``tuning`` is the pitch of each MIDI key that sounds, as `tuned_keys` has it or as its kind of model does; ``morph``
-    where and how it morphs, None if it does not; ``process_end`` the code to which it leads sounds that go through its
-    model, or None; ``sound`` the end of the sound that its notes go on from, at the model's rate, or None.
+    All files are read once, so that nothing is read while it plays. ``folder``: base of its relative paths. ``files``:
+    the files read, with their stamps. ``text``: the preset's, None for a model. ``kept``: files of a `Draft`.
+    ``tuning``: pitch of each playable MIDI key, as in `tuned_keys` or set by the kind of model. ``morph``: None without
+    one.
+    ``process_end``: the target code for processed audio, or None. ``sound``: the end of the sound that notes continue,
+    at the model's rate, or None.
 
     Raises:
-        UserError: a Scala file, or the preset at the other end of a morph or of what goes through, cannot be used.
+        UserError: a Scala file, or a preset of morph or process, cannot be used.
     """
 
     name: str
@@ -74,17 +74,14 @@ class Patch:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of its settings, its model, and of what other files say of tuning and morph.
-
-        Comments and the description count for nothing.
-        """
+        """Return the SHA-256 of settings, model, tuning and morph, without comments and description."""
         settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude={"description", "model"})
         end = None if self.morph is None else list(self.morph.end)
         said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _hear(self, name: str, samples: int) -> None:
-        """Read the sound that notes go on from, and warn where it is longer than so many samples."""
+        """Read the end of the sound that notes continue; longer than ``samples`` raises a warning."""
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
@@ -93,16 +90,16 @@ class Patch:
                 f"preset {self.name!r}: the sound {name!r} is longer than the memory takes; "
                 f"its last {most / rate:.1f} seconds are used"
             )
-            object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # a copy is warned once
+            object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # once for copies
 
 
 def open_patch(name: str | Draft) -> Patch:
-    """Open a shipped preset, a shipped model, a ``.toml`` preset, a folder that holds one, or a ``.onnx`` model.
+    """Open a shipped preset or model, a ``.toml`` preset, a folder with one, a ``.onnx`` model, or a draft.
 
-    Or a draft, whose own file is not watched: there is none.
+    A draft's own file is not watched, because it has none.
 
     Raises:
-        UserError: nothing of that name, or it cannot be used.
+        UserError: the name is unknown, or the patch cannot be used.
     """
     if isinstance(name, Draft):
         return replace(_open_preset(name.folder / f"{name.name}.toml", name.text, name.files), name=name.name)
@@ -122,10 +119,10 @@ def open_patch(name: str | Draft) -> Patch:
 
 
 def find_model(name: str) -> Path:
-    """Return the file of a shipped model, that of a preset's model, or the path as given.
+    """Return the file of a shipped model or of a preset's model, or the path as given.
 
     Raises:
-        UserError: the preset of that name cannot be used, or its model does not exist.
+        UserError: the preset cannot be used, or its model does not exist.
     """
     file = preset_file(name)
     if name in shipped_models() or file is None:
@@ -134,17 +131,17 @@ def find_model(name: str) -> Path:
 
 
 def notes_of(name: str) -> list[str]:
-    """Return what notes of a preset have of their own, a line each; none of what is no preset.
+    """Return a line for each [[note]] table of a preset; empty for models.
 
     Raises:
-        UserError: the preset of that name cannot be used.
+        UserError: the preset cannot be used.
     """
     file = preset_file(name)
     return [] if name in shipped_models() or file is None else [note.text() for note in read_preset(file).note]
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """Return the first ten latents on CC 70 to 79, each over its whole span."""
+    """Return maps of CC 70 to 79 to the first ten latents, each over its full range."""
     return [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:10])
@@ -152,7 +149,7 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 
 def default_macros(card: Card) -> list[MacroSettings]:
-    """Return a macro for each direction of the card: from its middle, where it rests, to either side."""
+    """Return a macro for each direction of the card, at rest in its centre."""
     least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
@@ -164,13 +161,12 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 
 def macro_knobs(card: Card) -> list[CCMap]:
-    """Return those of `default_macros` on CC 16 to 19, from end to end."""
+    """Return maps of CC 16 to 19 to `default_macros`, over their full range."""
     count = min(len(default_macros(card)), MACRO_KNOBS)
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 
 
 def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
-    """Open a preset file, or its text where that is not in it, with the files of a draft."""
     written = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
     preset = read_preset(path, text)
@@ -202,7 +198,7 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
 
 
 def _default_patch(path: Path) -> Patch:
-    """A bare model plays with its default code, its knobs on CC 70 and up over their whole span."""
+    """Open a bare model with its default code and default controllers."""
     model = open_model(path.resolve())
     card = model.card
     cc = [*default_knobs(card), *macro_knobs(card)]

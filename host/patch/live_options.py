@@ -1,4 +1,4 @@
-"""Presets as they are played live: with what the player asks for beside them, and what a recording says of it."""
+"""Command-line options applied to presets in live playing, and their notes in MIDI recordings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ from .preset import CCMap
 
 
 class LiveOptions(BaseModel):
-    """The wishes of a player beside a preset: at most so many voices, and a controller's knobs on the latents.
+    """Options of a live session: maximum voices, and a controller for the latents.
 
-    ``presets`` are the names of those that have a channel (1 to 16) to themselves.
+    ``presets``: names of presets with their own channel (1 to 16).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,7 +28,7 @@ class LiveOptions(BaseModel):
     presets: dict[Annotated[int, Field(ge=1, le=16)], str] = {}
 
     def fit(self, patch: Patch) -> Patch:
-        """Return the patch with that beside it."""
+        """Return the patch with these options."""
         preset = patch.preset
         if self.voices is not None:
             preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": self.voices})})
@@ -38,9 +38,9 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    """A controller's knobs on the latents: with the range and curve of the preset's own map, where a latent has one.
+    """Return a controller's maps to latents, with the range and curve of the preset's own maps.
 
-    Numbers that the preset itself maps stay its own.
+    CC numbers mapped by the preset stay unchanged.
     """
     own = [entry for entry in patch.preset.cc if entry.number is not None]
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
@@ -53,9 +53,9 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
 
 
 class LoadedPreset(BaseModel):
-    """A preset that was loaded while it was played, for a channel (1 to 16) or all others, with its text.
+    """A preset loaded during a session, for a channel (1 to 16) or all others, with its text.
 
-    Without a text, its name is that of what has none: a model.
+    Without a text, ``name`` is that of a model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +67,7 @@ class LoadedPreset(BaseModel):
 
     @classmethod
     def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "LoadedPreset":
-        """Return what is noted of a patch that was asked for so, for a slot: a channel (0 to 15), or all others."""
+        """Return the record of a patch loaded as ``asked`` for a slot: a channel (0 to 15), or all others."""
         name = asked if patch.text is None and isinstance(asked, str) else patch.name
         channel = None if slot is None else slot + 1
         return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
@@ -78,7 +78,7 @@ class LoadedPreset(BaseModel):
         return None if self.channel is None else self.channel - 1
 
     def open(self) -> Patch:
-        """Open it again.
+        """Reopen the preset.
 
         Raises:
             UserError: as `open_patch`.
@@ -87,9 +87,9 @@ class LoadedPreset(BaseModel):
 
 
 class Swap(BaseModel):
-    """Presets that took the place of others, all at once: their rack had played ``primed`` samples of silence.
+    """Presets swapped in together, after their rack was primed with ``primed`` samples of silence.
 
-    ``block`` is that in which it was played.
+    ``block``: block size of the session.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,7 +100,7 @@ class Swap(BaseModel):
 
 
 class Opening(BaseModel):
-    """A preset with which playing began, for a channel (1 to 16) or all others: its name, and its `Patch.digest`."""
+    """A preset at the start of a session, for a channel (1 to 16) or all others: its name and `Patch.digest`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,7 +110,7 @@ class Opening(BaseModel):
 
 
 class RecordingNotes(BaseModel):
-    """A note in a recording: how presets were fitted and which they were, or that others took their place."""
+    """A note in a recording: options and presets at its start, or a later swap."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -119,14 +119,14 @@ class RecordingNotes(BaseModel):
     swap: Swap | None = None
 
     def text(self) -> str:
-        """Return the note as it is written into the file."""
+        """Return the note as JSON for the file."""
         return self.model_dump_json(exclude_defaults=True)
 
 
 class Notes(NamedTuple):
-    """The notes of a recording: how presets were fitted, and which took the place of others, with the sample.
+    """The notes of a recording: options, swaps with their samples, and presets at its start.
 
-    And those with which playing began, which older recordings do not say.
+    Older recordings have no presets of the start.
     """
 
     fitting: LiveOptions
@@ -135,14 +135,14 @@ class Notes(NamedTuple):
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
-    """Return what is noted in a recording.
+    """Parse the notes of a recording.
 
     Args:
-        notes: texts of `RecordingNotes` with their samples, as `host.midi.file.Performance` has them.
-        file: the recording, for the complaint.
+        notes: texts of `RecordingNotes` with their samples, as in `host.midi.file.Performance`.
+        file: the recording, for messages.
 
     Raises:
-        UserError: they are no such texts.
+        UserError: invalid notes.
     """
     try:
         read = [(time, RecordingNotes.model_validate_json(text)) for time, text in notes]
@@ -159,11 +159,12 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
 
 
 def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
-    """Return which presets of a recording are not those that it is rendered with, a line each.
+    """Return a line for each preset that changed since a recording.
 
     Args:
         notes: of the recording.
-        default: the preset of all channels that have no other; ``others`` by channel, 0 to 15. All are fitted.
+        default: the fitted preset of all other channels.
+        others: fitted presets by channel, 0 to 15.
     """
     lines = []
     for opening in notes.opening:
@@ -181,11 +182,11 @@ def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str
 
 
 def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
-    """Return what a recording was played with and is not rendered with, a line each.
+    """Return a line if the channels' presets differ from those of a recording.
 
     Args:
-        fitting: as `read_notes` has it.
-        given: names of the presets that have a channel (1 to 16) to themselves.
+        fitting: options from `read_notes`.
+        given: names of presets with their own channel (1 to 16).
     """
     if fitting.presets == dict(given):
         return []

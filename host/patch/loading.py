@@ -1,7 +1,7 @@
-"""A preset file is read, and everything that is wrong with it is told at once: a line each, with its place in the file.
+"""Reads a preset file and reports all its errors at once, each with its line.
 
-Neither `tomllib` nor `tomlkit` says where a key stands, or what is wrong after the first mistake. So where there is a
-mistake, the file is taken apart into its `statements`.
+Neither `tomllib` nor `tomlkit` reports the line of a key, or errors after the first one. So a faulty file is split into
+`statements`.
 """
 
 import re
@@ -21,23 +21,23 @@ from ..shipped import LONGEST_PRESET
 from .preset import FORMAT, Preset
 from .text.statements import DECIMAL_COMMA, LONGEST, BrokenLine, Where, lines_of, statements
 
-MOST_FAULTS = 20  # told of one file
-SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # tables that are there any number of times
+MOST_FAULTS = 20  # reported for one file
+SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # arrays of tables
 SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 
 
 def read_preset(path: Path, text: str | None = None) -> Preset:
-    """Read a preset file, or its ``text`` where that is not in it yet.
+    """Read a preset file, or ``text`` that is not saved yet.
 
     Raises:
-        UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each of them.
+        UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each.
     """
     text = preset_text(path) if text is None else text
     found: list[Fault] = []
     broken: list[BrokenLine] = []
     try:
         fields = tomllib.loads(text)
-    except (ValueError, RecursionError):  # not TOML, a number of too many digits, or too deep a nest
+    except (ValueError, RecursionError):  # not TOML, a number with too many digits, or too deeply nested
         text, fields, broken = _what_is_toml(text)
     version = fields.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -46,7 +46,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
         preset = Preset.model_validate(fields)
     except ValidationError as error:
         skipped = {line.key for line in broken}
-        if not broken or (fields and "[" not in skipped):  # else what is missing says nothing
+        if not broken or (fields and "[" not in skipped):  # else missing keys may be in skipped lines
             found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:])]
     else:
         if not broken:
@@ -56,7 +56,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    """Return what to tell people of a preset's faults, in the order of the file, with their lines."""
+    """Return an error line for each fault, with its line number, in file order."""
     lines = lines_of(preset_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
@@ -67,7 +67,7 @@ def preset_text(path: Path) -> str:
     """Return the text of a preset file.
 
     Raises:
-        UserError: it is missing, no regular file, too large, or not UTF-8.
+        UserError: missing, not a regular file, too large, or not UTF-8.
     """
     check_regular(path, LONGEST_PRESET)
     try:
@@ -83,7 +83,7 @@ def preset_text(path: Path) -> str:
 
 
 def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
-    """The text with what cannot be read left out, its fields, and the lines that cannot, or that give a thing again."""
+    """Return the text without its broken and duplicate lines, its fields, and these lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     broken = [part for part in statements(text) if isinstance(part, BrokenLine)]
     for part in broken:
@@ -110,15 +110,15 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:
-    """Return the line of a key, or of the table that it belongs to."""
+    """Return the line of a key, or of its table."""
     while where and where not in lines:
         where = where[:-1]
     return lines.get(where)
 
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
-    """Say in our words what pydantic found wrong; of a misspelt key and the one that it leaves missing, the former."""
-    details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # who gave more of them gave another kind of file
+    """Yield pydantic's errors as faults; of a misspelt key and the key missing for it, only the former."""
+    details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # more errors mean another kind of file
     unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
         where: Where = detail["loc"]
@@ -133,7 +133,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
-    """One fault in a line: the key, what it was given, what is allowed and what to do."""
+    """Return one fault as a line: key, value, allowed range, and next step."""
     kind, given, name = detail["type"], detail.get("input"), _named(where)
     what = str(detail["msg"]).removeprefix("Value error, ")
     if kind == "missing":
@@ -154,7 +154,7 @@ def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
 
 
 def _hint(where: Where, detail: Mapping[str, Any]) -> str:
-    """Return what a value was meant to be, where it is one of the usual slips."""
+    """Return a hint for common mistakes in a value."""
     given = detail.get("input")
     if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
         return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
@@ -169,7 +169,7 @@ def _hint(where: Where, detail: Mapping[str, Any]) -> str:
 
 
 def _named(where: Where) -> str:
-    """A key as people name it, tables and entries counted from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    """Return a key for display, tables and entries counted from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
     name = ""
     for place, part in enumerate(where):
         if isinstance(part, int):
@@ -183,7 +183,6 @@ def _named(where: Where) -> str:
 
 
 def _names(table: Where) -> list[str]:
-    """Return the keys that a table may have."""
     part: Any = Preset
     for key in table:
         if isinstance(key, int):

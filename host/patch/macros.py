@@ -1,4 +1,4 @@
-"""The [[macro]] tables of a preset: knobs of its own, each of which moves any number of targets around their knobs."""
+"""The [[macro]] tables of a preset: controls that each move several targets around their own values."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,14 +9,14 @@ from ..contract.card import LONGEST_NAME
 from ..controls import between
 from ..settings import Misplaced, SettingsSection
 
-MOST_MACROS = 16  # what a host of plugins shows at once
+MOST_MACROS = 16  # shown at once by plugin hosts
 MOST_TARGETS = 64  # of one macro
 
 
 class MacroTarget(SettingsSection):
-    """A target of a macro, and what is added to it at the macro's ends, but for what the macro adds at rest.
+    """A target of a macro and its offset range. The offset is ``low + (high - low) * p ** curve``, p 0 to 1.
 
-    With p, 0 to 1, from end to end: ``low + (high - low) * p ** curve``.
+    The macro adds this offset minus its value at the macro's rest position.
     """
 
     target: str
@@ -25,13 +25,13 @@ class MacroTarget(SettingsSection):
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
 
     def added(self, position: float, rest: float) -> float:
-        """Return what is added at a position of the macro, 0 to 1, that rests at ``rest``: there nothing."""
+        """Return the offset at a macro position, 0 to 1, relative to that at ``rest``."""
         here, there = (between(place, self.low, self.high, self.curve) for place in (position, rest))
         return here - there
 
 
 class MacroSettings(SettingsSection):
-    """A [[macro]]: a knob called ``macro.0``, ``macro.1`` and so on, which rests at ``value``, 0 to 1."""
+    """A [[macro]] table: a control ``macro.0``, ``macro.1`` and so on, with the rest position ``value``, 0 to 1."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     value: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -55,5 +55,5 @@ Macros = Annotated[list[MacroSettings], Field(max_length=MOST_MACROS), AfterVali
 
 
 def macro_targets(macros: Sequence[MacroSettings]) -> list[str]:
-    """Return what macros are called as targets, in their order."""
+    """Return the target names of macros, in order."""
     return [f"macro.{number}" for number in range(len(macros))]

@@ -1,14 +1,14 @@
-"""The knob that a player means: the one that was moved, and rests again."""
+"""MIDI learn: detects the controller that the user moved."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..events import RESERVED_CC, ControlChange, Event
 
-REST_SECONDS = 0.7  # without a move: the hand has found its knob
-TOGETHER_SECONDS = 0.25  # between the ends of two moves that belong to one grip
+REST_SECONDS = 0.7  # without a move: the user has chosen
+TOGETHER_SECONDS = 0.25  # between the ends of simultaneous moves
 LEAST_TRAVEL = 8  # of 127: a brushed knob moves less
-FLICKER = 1  # what a worn knob at rest goes back and forth by
+FLICKER = 1  # jitter of a worn knob at rest
 MEANINGS = {
     0: "bank select",
     6: "data entry",
@@ -34,7 +34,7 @@ MEANINGS = {
 
 @dataclass
 class _Turn:
-    """A controller's move: how far, and when last; ``stands`` is its value but for flicker."""
+    """A controller's move: its range, and the time of its last change; ``stands`` is its value without flicker."""
 
     low: int
     high: int
@@ -52,15 +52,18 @@ class _Turn:
 
 
 class MovedKnob:
-    """Looks for the controller that was moved last and has rested since."""
+    """Detects the controller that moved last and now rests."""
 
     def __init__(self, taken: Mapping[int, str], say: Callable[[str], None]) -> None:
-        """``taken`` are controllers that are not meant, with what they move; ``say`` is told why one is passed over."""
+        """Args:
+        taken: controllers to reject, with their targets.
+        say: receives the reason of each rejection.
+        """
         self._taken, self._say = taken, say
-        self._turns: dict[int, _Turn] = {}  # in the order of their last events
+        self._turns: dict[int, _Turn] = {}  # ordered by last event
 
     def hear(self, seconds: float, event: Event | None) -> int | None:
-        """Take what came in at a time, or that only time went on; return the controller once it is found."""
+        """Process an event, or None if only time passed; return the controller once found."""
         if _rested(self._turns, seconds):
             number = self.choice()
             if number is not None:
@@ -73,14 +76,14 @@ class MovedKnob:
         return None
 
     def choice(self) -> int | None:
-        """Return the one that was moved farthest of those moved together at the end, or the last of these."""
+        """Return the controller with the widest travel of the last moves, the latest of equals."""
         wide = {number: turn for number, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
         end = max((turn.seconds for turn in wide.values()), default=0.0)
         together = {number: turn for number, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
-        # Not half of a 14-bit knob:
+        # Skip the LSB of a 14-bit controller.
         coarse = [number for number in together if number - 32 not in together or number >= 64]
         free = [number for number in coarse if number not in RESERVED_CC and number not in self._taken]
-        ranked = sorted(free or coarse, key=lambda number: together[number].travel)  # of equals the last stays last
+        ranked = sorted(free or coarse, key=lambda number: together[number].travel)  # stable: latest of equals last
         if free:
             return ranked[-1]
         if ranked:

@@ -1,4 +1,4 @@
-"""Models that are open, and the files that presets mean by a model's name."""
+"""Finds and caches the model files of presets."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ from ..errors import UserError, nearest
 from ..files import stamp
 from ..shipped import shipped_models
 
-KEPT_MODELS = 16  # that were opened last: program changes come back to them
+KEPT_MODELS = 16  # most recently opened: program changes return to them
 _models: dict[Path, Model] = {}  # by file
 
 
 def model_path(name: str, folder: Path) -> Path:
-    """Return the file of a model that a preset in ``folder`` names.
+    """Return the file of a model named by a preset in ``folder``.
 
     Raises:
-        UserError: no shipped model has the name and no file either.
+        UserError: neither a shipped model nor a file.
     """
     models = shipped_models()
     if name in models:
@@ -28,10 +28,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 
 def open_model(path: Path, data: bytes | None = None) -> Model:
-    """Return the model of a file, opened once; anew when the file was written since.
-
-    Or of ``data`` that are no file, which are opened anew each time.
-    """
+    """Return the model of a file from a cache, reopened if the file changed; ``data`` without a file is not cached."""
     if data is not None:
         return Model(path, data)
     model = _models.pop(path, None)

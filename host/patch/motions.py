@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 from ..settings import SettingsSection
 
 Way = Literal["linear", "spherical"]
-TEMPO_BPM = 120.0  # of motion in beats while no MIDI clock is heard
+TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
 
 
 class MorphSettings(SettingsSection):
-    """Another code to which ``morph``, 0 to 1, leads from the knobs: ``values``, or those of the preset ``to``."""
+    """The [morph] table: the code at ``morph`` = 1: ``values``, or those of the preset ``to``."""
 
     to: str | None = None
     values: list[float] | None = None
@@ -27,9 +27,9 @@ class MorphSettings(SettingsSection):
 
 
 class Morph(NamedTuple):
-    """A morph on a model: the code to which it leads, one number a latent, the shape of the way, and a label there.
+    """A morph on a model: target code, one number a latent, interpolation shape, and label.
 
-    Without ``label`` it leads to another code with the same label.
+    ``label`` None keeps the label.
     """
 
     end: Sequence[float]
@@ -38,13 +38,13 @@ class Morph(NamedTuple):
 
 
 class WalkSettings(SettingsSection):
-    """A random walk of ``speed`` a second that stays within ``bound`` of the training codes, both in deviations.
+    """A random walk with ``speed`` a second, at most ``bound`` from the training codes.
 
-    A deviation is that of each latent over the training set, as the card has it; the training codes are its landmarks.
+    Both in standard deviations of each latent over the training set, from the card; training codes are its landmarks.
     """
 
     speed: Annotated[float, Field(gt=0, le=10)]
-    bound: Annotated[float, Field(ge=0.05, le=100)]  # a nearer one would take more steps than can be computed live
+    bound: Annotated[float, Field(ge=0.05, le=100)]  # a smaller one needs more steps than run live
     seed: Annotated[int, Field(ge=0, le=9999)] = 0
 
     @model_validator(mode="before")
@@ -58,7 +58,7 @@ class WalkSettings(SettingsSection):
 
 
 _OF_CYCLES = {"rate_hz", "beats", "phase"}
-_OF_MOTION = {  # what each kind of motion may say
+_OF_MOTION = {  # allowed keys of each kind of motion
     "target": {"target", "shape", "depth", "low", "high"} | _OF_CYCLES,
     "path without times": {"path", "legs"} | _OF_CYCLES,
     "path with times": {"path", "legs", "times", "loop", "start"},
@@ -67,12 +67,13 @@ _OF_MOTION = {  # what each kind of motion may say
 
 
 class MotionSettings(SettingsSection):
-    """A motion: it moves ``target``, a latent or ``morph``, around its knob; or all latents, by a path or a walk.
+    """A [[motion]] table: moves ``target``, a latent or ``morph``, around its value; or all latents.
 
-    A ``path`` is of codes, and its ``legs`` are straight lines or great circles. It is closed, or it is at each code at
-    one of ``times``, in seconds, and rests at the last one; with ``loop`` it has one more, when it is back at the first
-    code, and goes round from there. Times run from the ``start`` of playing, or from each note's own. A cycle lasts
-    1 / ``rate_hz`` seconds, or ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
+    All latents move by a path or a walk. A ``path`` is a list of codes; its ``legs`` are straight lines or great
+    circles. It is closed, or reaches each code at one
+    of ``times``, in seconds, and stops at the last. With ``loop`` one more time returns it to the first code, and it
+    repeats. Times count from the ``start`` of playing, or of each note. A cycle lasts 1 / ``rate_hz`` seconds, or
+    ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
     """
 
     target: str | None = None
@@ -82,17 +83,17 @@ class MotionSettings(SettingsSection):
     high: float | None = None
     path: Annotated[list[list[float]], Field(min_length=2)] | None = None
     legs: Way = "linear"
-    times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # eleven days, and some
+    times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # more than eleven days
     loop: bool = False
     start: Literal["play", "note"] = "play"
     walk: WalkSettings | None = None
-    rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are read some 43 times a second
+    rate_hz: Annotated[float, Field(gt=0, le=20)] | None = None  # latents are sampled about 43 times a second
     beats: Annotated[float, Field(ge=0.125, le=4096)] | None = None
     phase: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @property
     def offsets(self) -> tuple[float, float]:
-        """Return what is added to the knob's value where the shape is lowest and highest."""
+        """Return the offsets at the shape's minimum and maximum."""
         if self.depth is not None:
             return -self.depth, self.depth
         return self.low or 0.0, self.high or 0.0

@@ -1,4 +1,4 @@
-"""The [[note]] tables of a preset: what a note's velocity or key moves, for that note alone."""
+"""The [[note]] tables of a preset: per-note modulation of targets by velocity or key."""
 
 import itertools
 from typing import Annotated, Literal
@@ -7,14 +7,14 @@ from pydantic import Field, model_validator
 
 from ..settings import Misplaced, SettingsSection
 
-Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's span, and sums of it stay finite
+Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's range; sums stay finite
 
 
 class NoteSettings(SettingsSection):
-    """A [[note]] table: an amount that a note adds to ``target`` for itself, a latent or what is read when it begins.
+    """A [[note]] table: an offset to a note's own ``target``, a latent or a parameter read at its start.
 
-    It adds ``low`` at velocity 1, or at ``key_low`` and below; ``high`` at velocity 127, or at ``key_high`` and above;
-    between them ``low + (high - low) * position ** curve``, position 0 to 1.
+    The offset is ``low`` at velocity 1, or up to ``key_low``; ``high`` at velocity 127, or from ``key_high``; between
+    them ``low + (high - low) * position ** curve``, position 0 to 1.
     """
 
     source: Literal["velocity", "key"]
@@ -34,20 +34,20 @@ class NoteSettings(SettingsSection):
         return self
 
     def added(self, velocity: int, key: int) -> float:
-        """Return what a note of a velocity, 1 to 127, and of a MIDI key adds to the target."""
+        """Return the offset of a note, by velocity, 1 to 127, or MIDI key."""
         first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
         value = velocity if self.source == "velocity" else key
         part: float = min(max((value - first) / (last - first), 0.0), 1.0) ** self.curve
         return self.low * (1.0 - part) + self.high * part
 
     def text(self) -> str:
-        """Return what it does, in words."""
+        """Return a description."""
         ends = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
         return f"{self.source}{ends} adds {self.low:g} to {self.high:g} to {self.target}"
 
 
 def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
-    """Refuse two tables of one source and one target.
+    """Reject two tables with the same source and target.
 
     Raises:
         Misplaced: there are two.

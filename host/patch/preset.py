@@ -1,4 +1,4 @@
-"""A preset: which model, where its knobs rest, what moves them, how it is played."""
+"""The preset file: model, latent values, controllers, motions and play settings, as TOML tables."""
 
 import itertools
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tomlkit.items import Table
 
 FORMAT = 1
-MORPH = "morph"  # the target that goes from the knobs to the far end of [morph]
+MORPH = "morph"  # the target that moves the code toward the far end of [morph]
 NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
 
 
 class LatentSettings(SettingsSection):
-    """The rest positions of the knobs, one a latent; None means the model's defaults."""
+    """The [latent] table: rest values, one a latent; None for the model's defaults."""
 
     values: list[float] | None = None
 
@@ -34,12 +34,12 @@ class LatentSettings(SettingsSection):
 class PlaySettings(SettingsSection):
     """The [play] table: how keys become voices.
 
-    Poly: each key is a voice, at most ``voices``. Mono: the last key sounds; ``legato`` keys that are pressed while
-    another is down do not restart the envelope, and the pitch glides from key to key in ``glide_seconds``. Chord: one
-    voice has the pitch classes of all keys, as far as the model can. The models that ship were trained on single notes:
-    of two keys both are heard, each softer than alone; of three, mostly one or two.
+    Poly: each key is a voice, at most ``voices``. Mono: the last key plays; with ``legato``, overlapping keys do not
+    restart the envelope, and the pitch glides between keys in ``glide_seconds``. Chord: one voice plays the pitch
+    classes of all keys. The shipped models were trained on single notes: of two keys both are audible, each softer than
+    alone; of three mostly one or two.
 
-    A note's level is ``(velocity / 127) ** (2 * velocity_curve)``: 0 makes all equal, 1 is the MIDI default.
+    The level of a note is ``(velocity / 127) ** (2 * velocity_curve)``: 0 makes all equal, 1 is the MIDI default.
     """
 
     mode: Literal["poly", "mono", "chord"] = "poly"
@@ -58,20 +58,20 @@ class PlaySettings(SettingsSection):
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
 
     def values(self) -> dict[str, float]:
-        """Return the rest positions of all targets in [play]."""
+        """Return the rest values of all targets in [play]."""
         return {"gain": self.gain_db, "pan": self.pan}
 
 
 class ProcessSettings(SettingsSection):
-    """The [process] table: how the codes of a sound that goes through the model are bent, and how it comes out.
+    """The [process] table: transforms the codes of audio input, and mixes the output.
 
-    Codes move away from a centre ``scale`` times as far as they were, times ``scales`` (one number a latent), and by
-    ``shift`` (one a latent); the centre is the preset's code, or the mean of the training codes if it has none. Before,
-    they follow the sound in ``smooth_seconds``, a time constant, or stay where they are while ``freeze`` is 0.5 or
-    more; after, they go ``amount`` of the way to the code of ``to``: a label of the model's landmarks, or a preset.
+    Codes are smoothed with the time constant ``smooth_seconds`` and held while ``freeze`` is 0.5 or more. Their
+    distance from a centre is multiplied by ``scale`` and ``scales`` (one a latent), then ``shift`` (one a latent) is
+    added. The centre is the preset's code, or the mean of the training codes if it has none. Last, codes move by
+    ``amount`` of the distance toward the code of ``to``: a landmark's label, or a preset.
 
-    ``phase``: the sound's own (``original``), or one that fits the new magnitudes (``own``). ``wet``: the part of the
-    output that went through the model.
+    ``phase``: that of the input (``original``), or estimated from the new magnitudes (``own``). ``wet``: share of the
+    processed signal in the output.
     """
 
     wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
@@ -85,7 +85,7 @@ class ProcessSettings(SettingsSection):
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
-        """Return the rest positions of all targets in [process]."""
+        """Return the rest values of all targets in [process]."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
@@ -93,9 +93,9 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(SettingsSection):
-    """The [mpe] table: what each finger moves for its note alone in an MPE zone: ``latent.N``, ``gain`` or nothing.
+    """The [mpe] table: targets of each note's pressure and slide in an MPE zone: ``latent.N``, ``gain`` or none.
 
-    A controller begins a zone by a message; with ``enabled``, there is a lower zone of all channels from the start.
+    Controllers start a zone by a message; ``enabled`` starts with a lower zone of all channels.
     """
 
     enabled: bool = False
@@ -104,7 +104,7 @@ class MpeSettings(SettingsSection):
 
 
 class EnvelopeSettings(SettingsSection):
-    """The ADSR of each voice: times in seconds, sustain as a part of full level."""
+    """The ADSR envelope of each voice: times in seconds, sustain relative to full level."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
@@ -112,7 +112,7 @@ class EnvelopeSettings(SettingsSection):
     release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
 
     def values(self) -> dict[str, float]:
-        """Return the rest positions of all targets in [envelope]."""
+        """Return the rest values of all targets in [envelope]."""
         return {f"envelope.{name}": value for name, value in self}
 
 
@@ -123,7 +123,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 class TuningSettings(SettingsSection):
     """The pitch of each key: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
 
-    Paths are relative to the preset. A keymap brings its own reference frequency.
+    Paths are relative to the preset. A keymap sets its own reference frequency.
     """
 
     a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
@@ -146,14 +146,14 @@ def _not_reserved(number: int) -> int:
 
 
 class CCMap(SettingsSection):
-    """A map: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+    """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
-    An end that is left out is the target's own (`agreement.fitted`).
+    An omitted end is the target's own (`validation.fitted`).
 
-    It listens to one of ``number`` (a CC; with 14 bits its fine half is CC ``number + 32``), ``nrpn`` and ``pressure``
-    (of the channel, or of the key that is pressed hardest), on ``channel`` 1 to 16 or on any that reaches the preset.
-    ``takeover`` says what happens where controller and target disagree: the target jumps to the controller; it waits
-    until the controller passes it (pickup); or both cover the rest of their ways together (scale).
+    The source is one of ``number`` (a CC; with 14 bits the LSB is CC ``number + 32``), ``nrpn`` and ``pressure`` (of
+    the channel, or the hardest pressed key), on ``channel`` 1 to 16, or on any channel of the preset. ``takeover``
+    applies where controller and target differ: the target jumps to the controller; waits until the controller passes it
+    (pickup); or both cover the rest of their ranges together (scale).
     """
 
     number: Annotated[int, Field(ge=0, le=127)] | None = None
@@ -169,14 +169,14 @@ class CCMap(SettingsSection):
 
     @property
     def source(self) -> str:
-        """Return the controller that it listens to, in words."""
+        """Return the source as text."""
         if self.number is not None:
             return f"CC {self.number}"
         return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Return low and high; the map must have been fitted to a model."""
+        """Return low and high of a map fitted to a model."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
@@ -204,9 +204,9 @@ class CCMap(SettingsSection):
 
 
 class Preset(Sections):
-    """One TOML file. ``model`` is a shipped name, or a path relative to the file.
+    """A preset file in TOML. ``model`` is a shipped name, or a path relative to the file.
 
-    ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's whole span.
+    ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's full range.
     """
 
     format: Literal[1]
@@ -263,10 +263,10 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return the rest positions of the knobs on a model, one a latent.
+        """Return the rest values of a model's latents, one a latent.
 
         Raises:
-            UserError: another number of values than the model has latents.
+            UserError: the number of values differs from the number of latents.
         """
         values = self.latent.values
         if values is None:
@@ -281,11 +281,10 @@ class Preset(Sections):
 
     @property
     def macro_targets(self) -> set[str]:
-        """Return the targets that macros move."""
         return {entry.target for macro in self.macro for entry in macro.targets}
 
     def effect_values(self) -> dict[str, float]:
-        """Return the numbers that the preset sets in its effects, by target: ``effects.N.parameter``."""
+        """Return the numbers set in the preset's effects, by target ``effects.N.parameter``."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -294,11 +293,11 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the preset as TOML text, without what is not set.
+        """Return the preset as TOML text, without unset fields.
 
-        ``heading`` becomes its first comment, and ``names`` of targets stand beside these in maps and macros.
+        ``heading`` becomes the first comment; ``names`` of targets become comments beside them in maps and macros.
         """
-        import tomlkit  # imported late: only writing a preset needs it
+        import tomlkit  # slow import, needed only to write a preset
 
         document = tomlkit.document()
         if heading:
@@ -315,7 +314,7 @@ class Preset(Sections):
 
 
 def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
-    """Return one of several tables as TOML: tables in it a line each, targets with their names as comments."""
+    """Return one of several tables as TOML: inner tables one a line, targets with their names as comments."""
     import tomlkit
 
     table = tomlkit.table()

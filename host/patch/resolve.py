@@ -1,4 +1,4 @@
-"""The codes to which a preset leads: given in it, of landmarks, or those at which other presets rest."""
+"""Resolves the target codes of morph and process: numbers, landmarks' labels, or other presets' rest codes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +20,10 @@ NO_FILES: Files = MappingProxyType({})
 
 
 def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> Morph | None:
-    """Return what the [morph] of a preset in ``folder`` comes to on the model of ``card``; None if it has none.
+    """Return the [morph] of a preset in ``folder`` on the model of ``card``; None without one.
 
     Raises:
-        UserError: the preset that it names cannot be used, or the code has another number of latents.
+        UserError: its preset cannot be used, or the code has another number of latents.
     """
     if settings is None:
         return None
@@ -34,13 +34,12 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
-    """Return the code to which a preset in ``folder`` leads sounds, on the model of ``card``; None if to none.
+    """Return the code of ``process.to`` of a preset in ``folder``, for the model of ``card``; None without one.
 
-    ``name`` is its ``process.to``. Where that is a label of landmarks, the code is the medoid of theirs; where it names
-    a preset, that at which the knobs of that preset rest.
+    For a label of landmarks it is the medoid of their codes, for a preset its rest code.
 
     Raises:
-        UserError: there is neither such a label nor such a preset, or the preset does not fit the model.
+        UserError: no such label or preset, or the preset does not match the model.
     """
     if name is None:
         return None
@@ -55,9 +54,9 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Return the code at which the knobs of a preset rest, for the model of ``card``.
+    """Return the rest code of a shipped preset, or of a file in ``folder``, for the model of ``card``.
 
-    The preset is a shipped one, or a file in ``folder``; ``key`` is the setting that names it, for messages.
+    ``key``: the setting that names the preset, for messages.
 
     Raises:
         UserError: the preset cannot be used, or its code has another number of latents.
@@ -66,9 +65,9 @@ def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
-    """Return the code of a preset as `code_of` does, and its label if the model of ``card`` has that too.
+    """Return the rest code of a preset, and its label if the model of ``card`` has it.
 
-    A preset of ``files`` says its code itself.
+    A preset in ``files`` must contain its code.
     """
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name

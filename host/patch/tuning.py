@@ -1,8 +1,8 @@
-"""Gives each key its pitch: equal temperament, or a scale and a keyboard map in Scala's formats.
+"""Tuning: the pitch of each MIDI key, from equal temperament or Scala scales (.scl) and keyboard maps (.kbm).
 
-Both formats are Manuel Op de Coul's: "Scala scale file format" and "Keyboard mappings" in the help of Scala
-(huygens-fokker.org/scala). A scale repeats at its last note, which need be no octave. A map repeats too: every so many
-keys its entries come again, moved by the degree that it calls the formal octave.
+Formats by Manuel Op de Coul: "Scala scale file format" and "Keyboard mappings" in Scala's help
+(huygens-fokker.org/scala). A scale repeats at its last note, which need not be an octave. A keyboard map repeats after
+its size in keys, transposed by the degree called formal octave.
 """
 
 import math
@@ -18,12 +18,12 @@ from .preset import TuningSettings
 
 KEYS = range(128)
 FIRST_KEY = 60  # degree 0 of a scale without a keyboard map
-LOWEST_HZ, HIGHEST_HZ = 1.0, 30_000.0  # a key that is tuned beyond them would not be heard
-MOST_CENTS = 120_000.0  # of one note of a scale: 100 octaves, far beyond what is heard
+LOWEST_HZ, HIGHEST_HZ = 1.0, 30_000.0  # inaudible beyond
+MOST_CENTS = 120_000.0  # of one note of a scale: 100 octaves, far beyond hearing
 LONGEST_FILE = 1 << 20  # bytes; the longest scale of Scala's archive has 100 000
-SHOWN = 40  # characters of what is wrong that a message repeats
+SHOWN = 40  # characters of an invalid word in a message
 
-# Compiled when the first file is read: most presets have none, and a render should begin at once.
+# Compiled on the first file read: most presets have no Scala files, and rendering should start fast.
 CENTS = r"[+-]?(\d+\.\d*|\.\d+)"
 RATIO = r"(\d{1,300})(?:/(\d{1,300}))?"
 WHOLE = r"\d{1,9}"
@@ -33,18 +33,18 @@ HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 def tuned_keys(
     settings: TuningSettings, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})
 ) -> dict[int, float]:
-    """Return the pitch of each MIDI key that sounds, in equal-tempered semitones, real, where 69 is 440 Hz.
+    """Return the pitch of each playable MIDI key, in fractional equal-tempered semitones, where 69 is 440 Hz.
 
-    Keys that a keyboard map leaves out, and those that a scale takes below 1 Hz or above 30 kHz, are left out.
+    Omits unmapped keys, and keys below 1 Hz or above 30 kHz.
 
     Args:
-        folder: where the paths of scale and keyboard map begin.
+        folder: base of the paths of scale and keyboard map.
         files: of a `Draft`.
 
     Raises:
-        UserError: a file cannot be read or is not of its format (it names file and line), or no key is left.
+        UserError: a file cannot be read or parsed (with file and line), or no key is playable.
     """
-    concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above the usual
+    concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above 440 Hz
     if settings.scale is None:
         return {key: key + concert for key in KEYS}
     path = folder / settings.scale
@@ -62,22 +62,23 @@ def tuned_keys(
 
 
 class Scale(NamedTuple):
-    """Notes above degree 0, in semitones; the last is where the scale repeats."""
+    """Notes above degree 0, in semitones; the scale repeats at the last."""
 
     notes: Sequence[float]
 
     def pitch(self, degree: int) -> float:
-        """Semitones above degree 0, for any degree."""
+        """Return semitones above degree 0, for any degree."""
         repeats, step = divmod(degree, len(self.notes))
         return repeats * self.notes[-1] + (self.notes[step - 1] if step else 0.0)
 
 
 class Keymap(NamedTuple):
-    """A keyboard map: the degree of a scale that each key plays, and the frequency of one key.
+    """A keyboard map: the scale degree of each key, and the frequency of a reference key.
 
-    ``degrees`` belong to the key ``middle`` and those above it, ``size`` keys until they come again; None, and what is
-    missing at the end, are keys that do not sound. ``octave``: the degree by which they are moved then, 0 for the
-    scale's last. ``size`` 0: every key is the next degree. Only keys ``first`` to ``last`` sound.
+    ``degrees``: of the keys from ``middle`` up, repeated every ``size`` keys; keys with None or beyond the list are
+    silent.
+    ``octave``: the degree of the transposition at each repeat, 0 for the scale's last. ``size`` 0: every key is the
+    next degree. Only keys ``first`` to ``last`` play.
     """
 
     path: Path
@@ -91,10 +92,10 @@ class Keymap(NamedTuple):
     degrees: Sequence[int | None]
 
     def tune(self, scale: Scale) -> dict[int, float]:
-        """Return the pitch of each key that sounds, in equal-tempered semitones.
+        """Return the pitch of each mapped key, in equal-tempered semitones.
 
         Raises:
-            UserError: the key that has the frequency plays no degree.
+            UserError: the reference key is not mapped.
         """
         start = self._pitch(self.reference, scale)
         if start is None:
@@ -107,7 +108,7 @@ class Keymap(NamedTuple):
         return {key: at + (pitch - start) for key, pitch in pitches.items() if pitch is not None}
 
     def _pitch(self, key: int, scale: Scale) -> float | None:
-        """Semitones above the middle key's degree 0."""
+        """Return semitones above degree 0 of the middle key."""
         if self.size == 0:
             return scale.pitch(key - self.middle)
         repeats, place = divmod(key - self.middle, self.size)
@@ -116,10 +117,10 @@ class Keymap(NamedTuple):
 
 
 def read_scale(path: Path, data: bytes | None = None) -> Scale:
-    """Read a Scala scale, .scl, or its ``data`` where these are no file.
+    """Read a Scala scale, .scl, from a file or from ``data``.
 
     Raises:
-        UserError: it cannot be read, or what is wrong in which line.
+        UserError: the file cannot be read, or a line is invalid.
     """
     lines = _Lines(path, "scale", data)
     lines.next("a description", blank=True)
@@ -128,10 +129,10 @@ def read_scale(path: Path, data: bytes | None = None) -> Scale:
 
 
 def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
-    """Read a Scala keyboard map, .kbm, or its ``data`` where these are no file.
+    """Read a Scala keyboard map, .kbm, from a file or from ``data``.
 
     Raises:
-        UserError: it cannot be read, or what is wrong in which line.
+        UserError: the file cannot be read, or a line is invalid.
     """
     lines, most = _Lines(path, "keymap", data), 10**9 - 1
     size = lines.whole("the size of the map", 0, most)
@@ -153,21 +154,24 @@ def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
 
 
 class _Lines:
-    """The first words of a Scala file's lines, in turn, without comments; what follows the first word is a remark."""
+    """Reads the first word of each line of a Scala file, skipping comments and remarks."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
-        """``key``: the preset's, for messages; ``data``: of the file, where there is none."""
+        """Args:
+        key: of the preset, for messages.
+        data: the file's bytes, if no file exists.
+        """
         data = self._read(path, key) if data is None else data
         if len(data) > LONGEST_FILE:
             raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
-        texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # the mark that some editors put before UTF-8
+        texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # UTF-8 byte order mark
         self._path, self._line = path, 0
         self._lines = [(number, text) for number, text in enumerate(texts, 1) if not text.startswith(b"!")]
         self._lines.reverse()
 
     @staticmethod
     def _read(path: Path, key: str) -> bytes:
-        """Return a file's bytes, one more than are allowed at most."""
+        """Return a file's bytes, at most one more than allowed."""
         if not path.is_file():
             raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
         try:
@@ -178,33 +182,30 @@ class _Lines:
 
     @property
     def left(self) -> bool:
-        """Return whether any line but blank ones is still to come."""
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """Return the next line's first word; lines without one are passed over, unless ``blank``, where it is empty."""
+        """Return the next line's first word, skipping empty lines; with ``blank`` an empty line returns ""."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
             if words or blank:
-                return words[0].decode("latin-1") if words else ""  # Scala knows no encoding, and values are ASCII
+                return words[0].decode("latin-1") if words else ""  # Scala specifies no encoding; values are ASCII
         raise UserError(f"{self._path}: the file ends before {what}; write one value a line")
 
     def whole(self, what: str, low: int, high: int) -> int:
-        """Return the next line's whole number, in the range."""
         word = self.next(what)
         if not re.fullmatch(WHOLE, word) or not low <= int(word) <= high:
             raise self.wrong(word, f"{what} is a whole number, {low} to {high}")
         return int(word)
 
     def wrong(self, word: str, allowed: str) -> UserError:
-        """Return an error about the line that was read last."""
         shown = word if len(word) <= SHOWN else word[:SHOWN] + "…"
         return UserError(f"{self._path}, line {self._line}: {allowed} (got {shown!r})")
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """Return a note of a scale in semitones: cents if it has a point, else a ratio or a whole number."""
+    """Return a note of a scale in semitones: cents if it has a point, else a ratio or an integer."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

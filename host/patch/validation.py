@@ -1,4 +1,4 @@
-"""Compares a preset with its model: what does not fit, what lies beyond training, and ends that maps leave out."""
+"""Checks a preset against its model: faults, values outside the training range, and default ends of maps."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,15 +18,15 @@ from .motions import MotionSettings
 from .notes import NoteSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
 
-ROUNDED = 0.01  # of a span: a value may lie this far outside, as people write ends with two digits
-ANY_RATE = 48_000  # Hz at which effects are asked for their ranges, which no rate changes
+ROUNDED = 0.01  # of a range: values may lie this far outside, because ends are written with two digits
+ANY_RATE = 48_000  # Hz for querying the effects' ranges, which do not depend on the rate
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    """Find everything in a preset that does not fit its model.
+    """Yield every fault of a preset for its model.
 
     Args:
-        effects: the ranges of the effects' targets; None where a range is not known yet.
+        effects: ranges of the effects' targets; None if not known yet.
     """
     yield from _value_faults(preset, card)
     yield from _kind_faults(preset, card)
@@ -44,7 +44,7 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
 
 
 def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
-    """Find an instrument in [gesture] that is none of those whose ways the model's file holds."""
+    """Yield a fault if [gesture] names an instrument without gestures in the model's file."""
     name = None if preset.gesture is None else preset.gesture.instrument
     if name is None or model.gestures is None:
         return
@@ -58,17 +58,17 @@ def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
-    """Refuse a preset that does not fit its model.
+    """Reject a preset that does not match its model.
 
     Raises:
-        UserError: with a line for each of the `faults`.
+        UserError: a line for each of the `faults`.
     """
     if found := list(faults(preset, card, effects)):
         raise UserError(*(fault.what for fault in found))
 
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Find values and map ends of latents outside the spans that the training sounds fill; they are no faults."""
+    """Yield latent values and map ends outside the range of the training codes; these are warnings."""
     names = [f"latent.{index}" for index in range(len(card.latents))]
     for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
@@ -86,14 +86,14 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Return the preset with ``knobs`` as maps, and with the targets' own ends where maps leave theirs out.
+    """Return the preset with ``knobs`` as maps, and with the targets' ranges as omitted ends of maps.
 
     Args:
-        folder: where a preset's plugins lie; one is loaded only if a map leaves out how far it turns one of its knobs.
+        folder: folder of the preset's plugins; a plugin is loaded only for a map to it that omits an end.
         files: of a `Draft`.
 
     Raises:
-        UserError: the plugin cannot be used, or has no such knob.
+        UserError: the plugin cannot be used, or has no such parameter.
     """
     own = [CCMap(number=number, target=f"latent.{index}") for index, number in enumerate(preset.knobs)]
     cc = [*own, *preset.cc]
@@ -105,7 +105,7 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
-    """Return the range of each target that knobs can turn, without those of effects."""
+    """Return the range of each target of the controls, except those of effects."""
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
@@ -117,23 +117,23 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
 
 
 def named(preset: Preset, card: Card) -> dict[str, str]:
-    """Return the names of latents and macros by target, of those that have one."""
+    """Return the names of named latents and macros, by target."""
     names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
     names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
     return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
 
 
 def titled(target: str, preset: Preset, card: Card) -> str:
-    """Return a target with its name, such as ``latent.0 (brightness)``, where it has one."""
+    """Return a target with its name, if any, such as ``latent.0 (brightness)``."""
     name = named(preset, card).get(target)
     return target if name is None else f"{target} ({name})"
 
 
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
-    """Return how far each target may be turned: its own range, and a latent as far as the preset's values and maps go.
+    """Return the range of each target; for latents extended to the preset's values and map ends.
 
     Args:
-        effects: the ranges of the effects' targets.
+        effects: ranges of the effects' targets.
     """
     known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
     ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
@@ -194,9 +194,8 @@ def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Find settings for models of another kind, and settings for this kind that contradict each other."""
     own = kind_of(card)
-    others = [kind for kind in reversed(KINDS.values()) if kind is not own]  # what several kinds have is the first's
+    others = [kind for kind in reversed(KINDS.values()) if kind is not own]  # the first kind wins
     sections = {section: other for other in others for section in other.sections if section not in own.sections}
     for section, other in sections.items():
         given = getattr(preset, section)
@@ -265,7 +264,7 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:
-    """Return a hint for a user who gave milliseconds, else nothing."""
+    """Return a hint if the value is probably in milliseconds, else ""."""
     if not name.endswith("_seconds") or not most < value <= 1000 * most:
         return ""
     return f", in seconds; {value:g} ms are {value / 1000:g}"

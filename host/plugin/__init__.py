@@ -1,1 +1,1 @@
-"""The server of a plugin: what a DAW plays sounds here, in a process of its own."""
+"""Plugin server: renders a DAW plugin's sound in a separate process."""

@@ -1,4 +1,4 @@
-"""The thread that makes the samples for which a plugin asks, by the rack that `timbrel render` and `play` use."""
+"""Audio thread of the plugin server: renders requested samples with the rack of `timbrel render`."""
 
 import math
 import time
@@ -25,96 +25,82 @@ Array = npt.NDArray[np.float32]
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
 SLOWEST_BPM, FASTEST_BPM = 1.0, 1000.0
 PROGRAM_CHANGE = 0xC0  # with the channel in its lower half (MIDI 1.0)
-FROM_THE_BEGINNING = 1  # what a host's transport does, as native/wire.h has it
-MOST_LIVE = 2048  # samples made at once live: a reset or a preset that waits comes in after them
-# By so much live sound may be late and is still made up for, faster than it passes; of more, the making would take so
-# long that it is late again, and what is played meanwhile matters more than what has passed.
+FROM_THE_BEGINNING = 1  # value of the transport event, as in native/wire.h
+MOST_LIVE = 2048  # samples per live render call: a pending reset or preset waits no longer than this
+# Live sound up to this late is caught up, faster than real time. Beyond it, catching up would take so long that the
+# sound is late again, and current playing matters more than the past.
 HOPELESS_SECONDS = 0.5
-TIGHT = 0.85  # of the time there is: live rendering that takes more, over some blocks, costs a voice
+TIGHT = 0.85  # of the available time: live rendering above this share, averaged over some blocks, steals a voice
 STRAIN_BLOCKS = 8
-LONGEST_PART = 2.0  # blocks that one counts at most: no voice is to blame where the machine stood still
-MOST_BY_HAND = 4096  # events of a panel that wait while the host asks for no sound; the oldest go
+LONGEST_PART = 2.0  # blocks, the most that one counts: a stalled machine is not the fault of a voice
+MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the oldest are dropped
 
 
 class Keeper(Protocol):
-    """Whoever keeps what is loaded. But for `loaded_after` and `take`, nothing here may wait."""
+    """Holds the loaded patch. Only `loaded_after` and `take` may block."""
 
     def loaded_after(self, loads: int) -> LoadedPatch:
-        """Return what is loaded once so many messages to load have been obeyed."""
+        """Return the loaded patch after this number of load messages."""
         ...
 
     def has(self, number: int) -> bool:
-        """Return whether what the preset parameter means by a number is loaded."""
+        """Return whether this preset number is loaded."""
         ...
 
     def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        """Load what the preset parameter means by a number, and return a rack that can play it as the host plays now.
-
-        None, and said why, if it cannot be played.
-        """
+        """Load a preset number; return it with a rack for the current mode, or None after reporting why to `say`."""
         ...
 
     def choose(self, number: int) -> None:
-        """Have what the preset parameter means by a number loaded, and offered to `AudioThread`.
-
-        After all that it was to load before, and not if that has loaded it.
-        """
+        """Queue a preset number for loading, unless an earlier load has loaded it; `AudioThread` receives an offer."""
         ...
 
-    def say(self, line: str) -> None:
-        """Say a line to people."""
-        ...
+    def say(self, line: str) -> None: ...
 
-    def open_panel(self) -> None:
-        """Show the panel."""
-        ...
+    def open_panel(self) -> None: ...
 
 
 class Watcher(Protocol):
-    """Whoever watches what is made. Nothing here may wait."""
+    """Receives each rendered block. Nothing here may block."""
 
     def see(
         self, loaded: LoadedPatch, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
     ) -> None:
-        """See what was made of what is loaded.
+        """Receive a block of sound, [2, n], with the host's events.
 
-        Args:
-            sound: the block, [2, n].
-            events: the host's in it.
-            part: the share of the block's time that making it took.
+        ``part`` is the render time as a share of the block's duration.
         """
         ...
 
 
 class AudioThread:
-    """Events in, samples out, as the plugin's time goes on.
+    """Renders samples from events in the plugin's time.
 
-    Offline, the samples are those of `timbrel render`, whatever the blocks. Live, what is late is made up for without
-    drift; where it is more than `HOPELESS_SECONDS` late, the time that has passed stays silent: notes that end in it
-    are not heard, and what is held begins now.
+    Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
+    drift. Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin
+    now.
     """
 
     def __init__(self, memory: Memory, keeper: Keeper) -> None:
         self._memory, self._keeper = memory, keeper
-        self._waiting: deque[ReceivedEvent] = deque()  # the events of this epoch that have not been heard
-        self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # events of a panel, to be played as they come
+        self._waiting: deque[ReceivedEvent] = deque()  # of this epoch, not yet processed
+        self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # from a panel, played at once
         self._offered: deque[tuple[Mode, LoadedPatch, Rack]] = deque()
         self._epoch = 0
         self._made = 0  # samples of this epoch
-        self._skipped = 0  # of these, the samples that the player has not played
+        self._skipped = 0  # of these, samples that the player has skipped
         self._panel_open = False
         self._programs = Programs()
-        self._moved: dict[int, float] = {}  # the macros that the host has moved in this epoch, and where to
-        self._strain = 0.0  # the share of the time there is that live rendering has taken of late
-        self._warm: LoadedPatch | None = None  # what this thread has played unheard
+        self._moved: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
+        self._strain = 0.0  # mean share of the available time that live rendering has taken lately
+        self._warm: LoadedPatch | None = None  # warmed up on this thread
         self.mode: Mode | None = None  # None before the first reset
-        self.player: Player | None = None  # None where nothing can be played, and before the first reset
+        self.player: Player | None = None  # None while no patch can be played, and before the first reset
         self.playing: LoadedPatch | None = None
         self.watcher: Watcher | None = None
-        self._bpm: float | None = None  # that the host has told in this epoch
+        self._bpm: float | None = None  # from the host, in this epoch
 
     def run(self) -> None:
-        """Make samples for ever; on the thread that is to make the sound."""
         with undisturbed():
             while True:
                 rung = self._memory.rung
@@ -122,7 +108,7 @@ class AudioThread:
                     self._memory.sleep(rung)
 
     def work(self) -> bool:
-        """Make some of the samples for which the plugin has asked; return False if there are none to make."""
+        """Render some requested samples; return False if none are due."""
         complete = self._memory.complete
         events = self._memory.take()
         last = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
@@ -140,21 +126,14 @@ class AudioThread:
         return True
 
     def offer(self, mode: Mode, loaded: LoadedPatch, rack: Rack) -> None:
-        """Let another rack take new notes while those that are held ring on; any thread may call this.
-
-        In an epoch of another mode it is not heard.
-        """
+        """Queue a rack for new notes, while held notes ring on; thread-safe. Ignored in an epoch of another mode."""
         self._offered.append((mode, loaded, rack))
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play events live as they come, whatever their times; any thread may call this.
-
-        Those that come before an epoch are not heard in it: it begins as what it plays has been turned by then.
-        """
+        """Play events live on arrival, ignoring their times; thread-safe. Events from before an epoch are dropped."""
         self._by_hand.extend(events)
 
     def _begin(self, reset: ReceivedEvent) -> None:
-        """Begin an epoch with what is loaded."""
         loaded = self._keeper.loaded_after(reset.loads)
         rate = reset.value if math.isfinite(reset.value) else 0.0
         self.mode = Mode(round(min(max(rate, SLOWEST_HZ), FASTEST_HZ)), bool(reset.number & OFFLINE))
@@ -174,26 +153,24 @@ class AudioThread:
                 warm_up_for(loaded.patch, self.mode)
                 self._warm = loaded
             self._open(loaded, rack_of(loaded.patch, self.mode))
-        except UserError as error:  # such as an effect that does not know this rate
+        except UserError as error:  # such as an effect that does not support this rate
             self._keeper.say(f"{error}; nothing is heard")
         self._memory.tell_made(Position(self._epoch, 0))
 
     def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
-        """Let a rack play alone."""
         assert self.mode is not None
         self.player = Player(rack, self.mode.rate, patient=self.mode.offline)
         self._set(loaded, rack)
 
     def _follow(self, loaded: LoadedPatch, rack: Rack) -> None:
-        """Let a rack take new notes from the next sample on."""
-        if self.player is None or self.player.now == 0:  # nothing is there that could ring on
+        if self.player is None or self.player.now == 0:  # no note can ring on
             self._open(loaded, rack)
         else:
             self.player.swap(rack)
             self._set(loaded, rack)
 
     def _set(self, loaded: LoadedPatch, rack: Rack) -> None:
-        """Turn what a rack plays as hands have turned it, and then the host: so the next epoch begins, too."""
+        """Set a rack to the panel's values, then the host's, as at the start of an epoch."""
         assert self.player is not None
         now = self.player.now
         moved = [loaded.slots[macro].turn(now, at) for macro, at in self._moved.items() if macro < len(loaded.slots)]
@@ -205,7 +182,7 @@ class AudioThread:
         self._memory.tell_latency(rack.latency_samples)
 
     def _make_live(self, end: int) -> None:
-        """Make up to `MOST_LIVE` of the samples before ``end``, where all of them can still be made up for."""
+        """Render up to `MOST_LIVE` samples before ``end``, or skip to it if that is too late."""
         assert self.mode is not None
         offered = [self._offered.popleft() for _ in range(len(self._offered))]
         for mode, loaded, rack in offered[-1:]:  # the reset of an epoch may have loaded it already
@@ -219,7 +196,6 @@ class AudioThread:
         self._keep_up(self._make(min(end, self._made + MOST_LIVE)))
 
     def _play_by_hand(self, event: Event, player: Player) -> None:
-        """Play an event of a panel; a macro that it turns no longer stands where the host has moved it."""
         player.schedule(replace(event, time=player.now))
         if isinstance(event, ParameterChange) and self.playing is not None:
             for macro, slot in enumerate(self.playing.slots):
@@ -227,10 +203,7 @@ class AudioThread:
                     self._moved.pop(macro, None)
 
     def _make(self, end: int) -> float:
-        """Make the samples before ``end``; offline those before another preset begins, if that is sooner.
-
-        Return the share of their time that making them took.
-        """
+        """Render up to ``end``, or offline to a preset change; return the share of real time."""
         assert self.mode is not None
         began, due = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:
@@ -239,9 +212,7 @@ class AudioThread:
                     end = self._waiting[0].time
                     break
                 if self._change_preset(self._waiting.popleft()):
-                    due = [
-                        event for event in due if not isinstance(event, ParameterChange)
-                    ]  # these were for the one before
+                    due = [event for event in due if not isinstance(event, ParameterChange)]  # of the preset before
                 continue
             due += self._events(self._waiting.popleft())
         if self.player is None:
@@ -254,7 +225,7 @@ class AudioThread:
         self._made = end
         self._memory.tell_made(Position(self._epoch, end))
         if self.player is not None and not self.mode.offline:
-            if self._memory.complete.samples > end:  # the next block is asked for by now
+            if self._memory.complete.samples > end:  # the next block is due already
                 self.player.put_off()
             else:
                 self.player.prepare()
@@ -264,7 +235,7 @@ class AudioThread:
         return part
 
     def _skip(self, end: int) -> None:
-        """Leave the samples before ``end`` silent; what they would have left behind is there at the next one."""
+        """Leave the samples before ``end`` silent, and apply their events to the next one."""
         due: list[Event] = []
         while self._waiting and self._waiting[0].time < end:
             due += self._events(self._waiting.popleft())
@@ -285,7 +256,7 @@ class AudioThread:
         self._memory.tell_made(Position(self._epoch, end))
 
     def _chosen(self, told: ReceivedEvent) -> int:
-        """Return what an event chooses, by its number in the preset parameter; 0 of what chooses none."""
+        """Return the preset number that an event selects, or 0."""
         if told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET:
             return max(0, _whole(told.value))
         if told.kind == EventKind.MIDI and told.status & 0xF0 == PROGRAM_CHANGE:
@@ -293,13 +264,11 @@ class AudioThread:
         return 0
 
     def _changes_preset(self, told: ReceivedEvent) -> bool:
-        """Return whether an event is a change of preset that must be heard on its sample."""
         assert self.mode is not None
         number = self._chosen(told)
         return self.mode.offline and number > 0 and not self._keeper.has(number)
 
     def _change_preset(self, told: ReceivedEvent) -> bool:
-        """Play another preset from the next sample on; return False if it cannot be played."""
         if told.kind == EventKind.PARAMETER:
             self._moved.clear()  # as the plugin does
         taken = self._keeper.take(self._chosen(told))
@@ -308,7 +277,6 @@ class AudioThread:
         return taken is not None
 
     def _events(self, told: ReceivedEvent) -> list[Event]:
-        """Return what an event of the plugin means to a rack, in the time of the player."""
         at = told.time - self._skipped
         match told.kind:
             case EventKind.MIDI if 0x80 <= told.status < 0xF0:
@@ -321,7 +289,7 @@ class AudioThread:
                 self._bpm = told.value
                 return [Tempo(at, told.value)]
             case EventKind.TRANSPORT if told.number == FROM_THE_BEGINNING and self.playing is not None:
-                # A beat that no clock counts goes on at the tempo, also while the transport stands.
+                # A beat without a clock continues at the tempo, even while the transport is stopped.
                 bpm = self._bpm or self.playing.patch.preset.tempo_bpm
                 return [Clock(at, "start"), Tempo(at, bpm)]
             case EventKind.PARAMETER if told.number < MACROS:
@@ -330,7 +298,7 @@ class AudioThread:
                 return [slots[told.number].turn(at, told.value)] if told.number < len(slots) else []
             case EventKind.PARAMETER if told.number == Parameter.PRESET:
                 if (number := self._chosen(told)) > 0:
-                    self._moved.clear()  # as the plugin does: who chooses a preset by it gets it as it was made
+                    self._moved.clear()  # as the plugin does: a preset chosen here starts from its saved values
                     self._keeper.choose(number)
                     if self._keeper.has(number) and self.playing is not None:
                         return self.playing.rests(at)
@@ -341,7 +309,7 @@ class AudioThread:
         return []
 
     def _keep_up(self, part: float) -> None:
-        """Give up a voice where live rendering takes more than the time there is, over some blocks."""
+        """Steal a voice if rendering exceeds the available time over some blocks."""
         self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
         if self._strain > TIGHT and self.player is not None:
             self.player.give_up_a_voice()
@@ -349,5 +317,4 @@ class AudioThread:
 
 
 def _whole(value: float) -> int:
-    """Return the number that a parameter with steps stands at."""
     return round(value) if math.isfinite(value) else 0

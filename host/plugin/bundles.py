@@ -1,4 +1,4 @@
-"""The compiled plugins: what each format is built from, what lies where, and where hosts look for it."""
+"""Compiled plugins (LV2, VST3, CLAP): their files, build requirements and install folders."""
 
 import platform
 import shutil
@@ -9,42 +9,38 @@ from pathlib import Path
 
 NATIVE = Path(__file__).resolve().parent / "native"
 BUILT = NATIVE / "build"
-INTERPRETER = "interpreter"  # the file beside a plugin's binary whose one line is the path of the Python that serves it
+INTERPRETER = "interpreter"  # file beside a plugin's binary; its one line is the path of the Python that serves it
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A plugin of one format: a folder with a binary, and all that its format wants beside it."""
+    """A plugin of one format: a folder with a binary and files that the format requires."""
 
     format: str
-    built: Path  # what the compiler made: a folder, or the binary alone
-    place: Path  # the folder that becomes ours, below the user's home
-    binary: Path  # below both, where `built` is a folder
+    built: Path  # compiler output: a folder, or the binary alone
+    place: Path  # install folder, below the user's home
+    binary: Path  # below both, if `built` is a folder
 
     @property
     def built_binary(self) -> Path:
-        """The binary that is copied; there may be none."""
+        """The compiled binary; may not exist."""
         return self.built if self.built.suffix == self.binary.suffix else self.built / self.binary
 
     @property
     def installed(self) -> Path:
-        """The folder in which hosts find it."""
         return Path.home() / self.place
 
     @property
     def interpreter(self) -> Path:
-        """The file that names the interpreter, of the installed plugin."""
         return (self.installed / self.binary).with_name(INTERPRETER)
 
     @property
     def is_ours(self) -> bool:
-        """Return whether what is installed there was installed by `timbrel plugin install`."""
         return self.interpreter.is_file()
 
 
 def bundles() -> tuple[Bundle, ...]:
-    """Return the plugins of this system's formats, built or not."""
-    module = Path("Contents", f"{platform.machine()}-linux", "timbrel.so")  # as the VST3 format wants it
+    module = Path("Contents", f"{platform.machine()}-linux", "timbrel.so")  # as the VST3 format requires
     return (
         Bundle("LV2", BUILT / "timbrel.lv2", Path(".lv2/timbrel.lv2"), Path("timbrel.so")),
         Bundle("VST3", BUILT / "timbrel.vst3", Path(".vst3/timbrel.vst3"), module),
@@ -53,7 +49,7 @@ def bundles() -> tuple[Bundle, ...]:
 
 
 def how_to_build() -> str:
-    """Return what to do where a plugin is not built, in a few words: what is missing, and what to run then."""
+    """Return build instructions: missing packages and the command."""
     if sys.platform != "linux":
         return "it is built on Linux alone"
     missing = list(_missing())
@@ -63,7 +59,6 @@ def how_to_build() -> str:
 
 
 def _missing() -> Iterator[str]:
-    """The Debian packages of the tools and headers that building needs and that are not found."""
     if shutil.which("cc") is None:
         yield "gcc"
     if shutil.which("make") is None:

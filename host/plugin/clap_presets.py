@@ -1,4 +1,4 @@
-"""The shipped presets and the user's own in a list beside the CLAP plugin, for a host's browser of presets."""
+"""CLAP presets: lists the shipped presets and the user's own beside the plugin, for a host's preset browser."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ from ..patch.loading import read_preset
 from ..shipped import shipped_presets
 from .user_data import own_presets
 
-LIST = "presets"  # as native/clap_presets.c has it
+LIST = "presets"  # as in native/clap_presets.c
 
 
 def list_presets(folder: Path) -> None:
-    """Write the list beside the plugin's binary: ``shipped`` or ``own``, name and description, a tab between each."""
+    """Write the list beside the plugin's binary: ``shipped`` or ``own``, name and description, separated by tabs."""
     lines = []
     for kind, found in (("shipped", shipped_presets()), ("own", own_presets())):
         for name, path in found.items():
             try:
                 description = read_preset(path).description
-            except UserError:  # the user's own: whoever loads it is told why
+            except UserError:  # the user's own; loading it reports the error
                 continue
             lines.append("\t".join([kind, name, " ".join(description.split())]) + "\n")
     (folder / LIST).write_text("".join(lines), encoding="utf-8")

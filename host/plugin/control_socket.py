@@ -1,4 +1,4 @@
-"""The messages on the socket between a plugin and its server."""
+"""Messages on the control socket between a plugin and its server."""
 
 import contextlib
 import socket
@@ -10,11 +10,11 @@ from ..errors import printable
 from .macros import Slot
 from .shared_memory import HEAD, LONGEST_MESSAGE, MACROS, NAME_BYTES, ToPlugin, WireParameter
 
-LONGEST_LINE = 1000  # bytes of what is said: plugins take no longer ones
+LONGEST_LINE = 1000  # bytes of a text message: plugins accept no longer ones
 
 
 class Message(NamedTuple):
-    """A message of the plugin: its kind (a `ToServer`, or what a newer plugin knows), number and bytes."""
+    """A message of the plugin: kind (a `ToServer`, or a newer plugin's), number and bytes."""
 
     kind: int
     number: int
@@ -22,14 +22,14 @@ class Message(NamedTuple):
 
 
 class Talk:
-    """The socket: any thread may send, one receives."""
+    """The control socket; any thread may send, one receives."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._sending = threading.Lock()
 
     def receive(self) -> Message | None:
-        """Wait for the next message; None once the plugin has gone."""
+        """Wait for the next message; None once the plugin has disconnected."""
         head = self._bytes(HEAD.size)
         if head is None:
             return None
@@ -38,27 +38,23 @@ class Talk:
         return None if data is None else Message(kind, number, data)
 
     def send(self, kind: ToPlugin, data: bytes = b"", number: int = 0) -> None:
-        """Send a message. If the plugin has gone, who receives knows it."""
+        """Send a message. A disconnect is ignored here: `receive` reports it."""
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(HEAD.pack(kind, number, len(data)) + data)
 
     def say(self, line: str) -> None:
-        """Send a line for the host's log."""
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
     def tell_parameters(self, slots: Sequence[Slot]) -> None:
-        """Say what the macros are."""
         told = (WireParameter * MACROS)()
         for place, slot in zip(told, slots, strict=False):
             place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1
         self.send(ToPlugin.PARAMETERS, bytes(told))
 
     def tell_presets(self, names: Sequence[str]) -> None:
-        """Say what the preset parameter chooses from 1 on."""
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))
 
     def _bytes(self, count: int) -> bytes | None:
-        """Return so many bytes; None if the plugin goes before they have come."""
         found = bytearray(count)
         left = memoryview(found)
         while left:
@@ -73,5 +69,5 @@ class Talk:
 
 
 def cut(text: str, count: int) -> bytes:
-    """Return the UTF-8 of a text, as many of its characters as ``count`` bytes hold."""
+    """Return a text as UTF-8 of at most ``count`` bytes, in whole characters."""
     return text.encode(errors="replace")[:count].decode(errors="ignore").encode()

@@ -1,4 +1,4 @@
-"""Puts the compiled plugins where hosts look for them, and takes them away."""
+"""Installs and uninstalls the compiled plugins in the folders where hosts look for them."""
 
 import shutil
 import sys
@@ -12,12 +12,12 @@ from .lv2_presets import add_presets
 
 
 def install() -> list[Bundle]:
-    """Copy every plugin that is built into the user's folder of its format; return those.
+    """Copy every built plugin into the user's folder of its format; return the installed ones.
 
-    Each folder appears whole, in the place of the one before. A host that has loaded the old binary keeps it.
+    Each folder is replaced as a whole. A running host keeps the old binary.
 
     Raises:
-        UserError: no plugin is built, or another thing has the name of one and stays.
+        UserError: no plugin is built, or a folder of that name is not ours and stays.
         Failure: a folder cannot be written.
     """
     built = [bundle for bundle in bundles() if bundle.built_binary.is_file()]
@@ -31,7 +31,7 @@ def install() -> list[Bundle]:
 
 
 def uninstall() -> list[Bundle]:
-    """Remove the plugins that `install` put there, and nothing else; return those.
+    """Remove the plugins that `install` installed; return them.
 
     Raises:
         Failure: one cannot be removed.
@@ -58,7 +58,7 @@ def _install(bundle: Bundle) -> None:
             shutil.copytree(bundle.built, folder, copy_function=shutil.copy, dirs_exist_ok=True)
         else:
             shutil.copy(bundle.built, folder)
-        interpreter = Path(sys.executable).absolute()  # not resolved: a virtual environment is known by its own link
+        interpreter = Path(sys.executable).absolute()  # not resolved: the link identifies a virtual environment
         (folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter}\n", encoding="utf-8")
         if bundle.format == "LV2":
             add_presets(folder)

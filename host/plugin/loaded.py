@@ -1,4 +1,4 @@
-"""A preset that a plugin has loaded, and the racks that play it."""
+"""A preset loaded in a plugin, and the racks that play it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from .project import ProjectPreset, kept
 from .state import ProjectState
 from .user_data import own_folder
 
-CHANNEL = 0  # of the rack, on which the preset hears all that comes
-READY_SECONDS = 0.002  # between looks whether a rack can sound
-BLOCK_SAMPLES = 128  # of what a rack plays unheard before it plays live
+CHANNEL = 0  # of the rack; the preset receives all channels on it
+READY_SECONDS = 0.002  # between checks whether a rack is ready
+BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
 
 
 class Mode(NamedTuple):
-    """The way a rack is to play: the sampling rate in Hz, and whether it bounces."""
+    """Render mode: sampling rate in Hz, and whether offline (a bounce)."""
 
     rate: int
     offline: bool
@@ -33,10 +33,9 @@ class Mode(NamedTuple):
 
 @dataclass(eq=False)
 class LoadedPatch:
-    """A patch with what a panel shows of it, the plugin's parameters for it, and what a project keeps of it.
+    """A patch with its panel view, the plugin parameters, and its project copy.
 
-    ``shipped`` is the name by which it ships; None if it does not. ``turned`` are the targets that hands on a panel
-    have turned, and where to.
+    ``shipped`` is its name if it ships, else None. ``turned`` maps targets to values set on the panel.
     """
 
     patch: Patch
@@ -48,24 +47,23 @@ class LoadedPatch:
 
     @property
     def state(self) -> ProjectState:
-        """Return what a project saves of it."""
         return ProjectState(self.kept, self.shipped, dict(self.turned))
 
     def rests(self, time: int) -> list[Event]:
-        """Return the events that take back what the host has turned."""
+        """Return the events that reset the host's parameter changes."""
         kept = [slot for slot in self.slots if slot.target not in self.turned]
         return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
-        """Return the events that set a fresh rack as hands have turned it."""
+        """Return the events that set a new rack to the panel's values."""
         return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
 
 
 def rack_of(patch: Patch, mode: Mode) -> Rack:
-    """Return a rack that can sound at once.
+    """Return a rack that can play at once.
 
     Raises:
-        UserError: the patch does not fit its model or its effects, or cannot be made in real time.
+        UserError: the patch does not fit its model or its effects, or cannot be rendered in real time.
     """
     if patch.preset.play.phase == "best":
         raise UserError(
@@ -80,7 +78,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
 
 
 def warm_up_for(patch: Patch, mode: Mode) -> None:
-    """Have this thread find all at hand that notes of a patch need.
+    """Load and cache on this thread everything that notes of a patch need.
 
     Raises:
         UserError: as `rack_of`.
@@ -92,13 +90,13 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
 def loaded(
     patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]
 ) -> LoadedPatch:
-    """Return a patch as loaded, with the parameters that its rack has, which has played nothing but silence.
+    """Return a patch as loaded.
 
     Args:
-        patch: what was opened.
-        rack: of the patch.
-        name: by which it was opened.
-        shipped, turned: see `LoadedPatch`.
+        patch: an opened patch.
+        rack: of the patch; has played only silence.
+        name: the name it was opened by.
+        shipped, turned: as in `LoadedPatch`.
 
     Raises:
         UserError: as `kept`.

@@ -1,4 +1,4 @@
-"""The shipped presets and the user's own as LV2 presets, which a host lists, and loads as the plugin's state."""
+"""LV2 presets: adds the shipped presets and the user's own to the LV2 bundle, for a host's preset list."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ from ..patch.loading import read_preset
 from ..shipped import shipped_presets
 from .user_data import own_presets
 
-PLUGIN = "urn:timbrel:instrument"  # as native/manifest.ttl has it
-NAME = f"{PLUGIN}#preset"  # the property by which native/lv2.c is told the name of a preset
+PLUGIN = "urn:timbrel:instrument"  # as in native/manifest.ttl
+NAME = f"{PLUGIN}#preset"  # the property that carries a preset's name to native/lv2.c
 PREFIXES = """
 @prefix lv2: <http://lv2plug.in/ns/lv2core#> .
 @prefix pset: <http://lv2plug.in/ns/ext/presets#> .
@@ -20,12 +20,12 @@ PREFIXES = """
 
 
 def add_presets(bundle: Path) -> None:
-    """Add presets to an LV2 bundle: each to its manifest, and all to a file of their own."""
+    """Add presets to an LV2 bundle: each to its manifest, and their data to presets.ttl."""
     names, told = [PREFIXES], [PREFIXES]
     for name, path in {**shipped_presets(), **own_presets()}.items():
         try:
             description = read_preset(path).description
-        except UserError:  # the user's own: whoever loads it is told why
+        except UserError:  # the user's own; loading it reports the error
             continue
         subject = f"<urn:timbrel:preset:{quote(name)}>"
         names.append(f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n")
@@ -39,5 +39,4 @@ def add_presets(bundle: Path) -> None:
 
 
 def _text(text: str) -> str:
-    """Return a literal of Turtle, whose escapes are JSON's."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The sixteen parameters of a plugin: the macros of a preset, or what else it can turn, each from 0 to 1."""
+"""The sixteen parameters of a plugin: a preset's macros, or its latents and other targets, each from 0 to 1."""
 
 import math
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from ..patch.macros import macro_targets
 from ..patch.preset import Preset
 from .shared_memory import MACROS
 
-OWN_GAIN = "gain"  # a target that gets no parameter: plugins have a gain, which they apply themselves
+OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
 
 
 class Slot(NamedTuple):
-    """A parameter of the plugin: 0 to 1 goes evenly from ``low`` to ``high`` of a target, which rests at ``rest``."""
+    """A plugin parameter: maps 0 to 1 linearly to ``low`` to ``high`` of a target with default ``rest``."""
 
     name: str
     target: str
@@ -25,24 +25,18 @@ class Slot(NamedTuple):
     rest: float
 
     def turn(self, time: int, place: float) -> ParameterChange:
-        """Return the event that moves the target to a place, clamped to 0 to 1.
-
-        Hosts keep places as 32-bit floats. The place of the rest, so rounded, is the rest itself.
-        """
+        """Return the event for a value clamped to 0 to 1; the 32-bit float of ``rest`` maps to ``rest`` exactly."""
         place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
         rests = np.float32(place) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
         return ParameterChange(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
 
     def place(self, value: float) -> float:
-        """Return the place of a value of the target, 0 to 1."""
+        """Return the parameter value of a target's value, 0 to 1."""
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
 def slots_of(preset: Preset, dials: Iterable[Dial]) -> list[Slot]:
-    """Return the parameters of a preset with these dials, at most `MACROS`.
-
-    They are its macros; without any, its latents and then other targets.
-    """
+    """Return a preset's parameters, at most `MACROS`: its macros, or without any its latents, then other targets."""
     if macros := preset.macro:
         targets = macro_targets(macros)
         return [Slot(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)]

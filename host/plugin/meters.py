@@ -1,4 +1,4 @@
-"""Measures how a plugin's sound goes, for its panel."""
+"""Meters of a plugin's panel: level, render load, voices and latents, measured on the audio thread."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from ..units import gain_to_db
 from .loaded import CHANNEL, LoadedPatch, Mode
 
 Array = npt.NDArray[np.float32]
-NAME = "plugin"  # what the sound comes out on
+NAME = "plugin"  # shown as the audio device
 
 
 class Meters:
-    """Sees what is made, on the thread that makes it, and reports on another."""
+    """Measures on the audio thread, reports on another."""
 
     def __init__(self) -> None:
         self._load = RenderLoad()
@@ -37,7 +37,6 @@ class Meters:
     def see(
         self, loaded: LoadedPatch, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
     ) -> None:
-        """See what was made; see `Watcher`."""
         count, seen = sound.shape[1], (loaded, mode, player)
         self._load.add(part)
         peak = float(np.abs(sound).max())
@@ -51,13 +50,13 @@ class Meters:
         self._heard.extend(event for event in events if not isinstance(event, Timing | ParameterChange))
 
     def heard(self) -> list[Event]:
-        """Return what the host has played since this was asked last, but for the beat and what it automates."""
+        """Return the host's events since the last call, without clock and automation events."""
         heard = [self._heard.popleft() for _ in range(len(self._heard))]
         self._last = next((event for event in reversed(heard) if isinstance(event, ControlChange)), self._last)
         return heard
 
     def report(self, loaded: LoadedPatch) -> LiveStatus:
-        """Return how the sound of what is loaded goes: at rest where the host has asked for none of it yet."""
+        """Return the status of a loaded patch; at rest until the host requests its sound."""
         patch = loaded.patch
         if self._seen is None or self._seen[0] is not loaded:
             return _at_rest(loaded)
@@ -86,7 +85,6 @@ class Meters:
 
 
 def _at_rest(loaded: LoadedPatch) -> LiveStatus:
-    """Return how what is loaded stands before anything is heard of it."""
     patch = loaded.patch
     return LiveStatus(
         device=NAME,

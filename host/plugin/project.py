@@ -1,4 +1,4 @@
-"""Keeps a preset in a project: its text, and the files beside it that it needs to sound the same elsewhere."""
+"""Presets in a project: collects a preset's text and the files that it needs to play on another machine."""
 
 import contextlib
 import json
@@ -19,14 +19,14 @@ from ..plugin_trust import PLUGINS
 from ..shipped import shipped_models
 from .user_data import own_folder
 
-LARGE_BYTES = 6_000_000  # from here on a file is not kept whole: a host may save its project every few minutes
+LARGE_BYTES = 6_000_000  # larger files are not stored whole: a host may save its project every few minutes
 
 
 class ProjectPreset(NamedTuple):
-    """A preset as a project keeps it.
+    """A preset in a project.
 
-    ``files`` are those beside it, by the names by which the text calls them, none of which has a folder. A model that
-    ships, or is large, is not among them: `model_bytes` finds it by its name or its SHA-256, in hex.
+    ``files`` are the preset's files, by the names in its text, without folders. A shipped or large model is not among
+    them: `model_bytes` finds it by its name or its SHA-256, in hex.
     """
 
     name: str
@@ -37,14 +37,14 @@ class ProjectPreset(NamedTuple):
 
 
 def kept(patch: Patch) -> ProjectPreset:
-    """Return what a project keeps of a patch, read from its files now.
+    """Return a patch as stored in a project, from its current files.
 
     Raises:
-        UserError: a file has gone since the patch was opened, or is too large.
+        UserError: a file was deleted since the patch was opened, or is too large.
     """
     preset, model = patch.preset, patch.model
     text = patch.text
-    if text is None:  # a bare model, which is called by its path
+    if text is None:  # a bare model, named by its path
         preset = preset.model_copy(update={"model": model.path.name})
         text = preset.to_toml(names=named(preset, model.card))
     flat: dict[str, str] = {}
@@ -60,16 +60,15 @@ def kept(patch: Patch) -> ProjectPreset:
 
 
 def ships(name: str, sha256: str) -> bool:
-    """Return whether the model of this name and SHA-256 ships."""
     path = shipped_models().get(name)
     return path is not None and open_model(path).sha256 == sha256
 
 
 def model_bytes(name: str, sha256: str) -> bytes:
-    """Return the bytes of a model that is not among the files of a `ProjectPreset`.
+    """Read a model that is not among the files of a `ProjectPreset`.
 
     Raises:
-        UserError: it is not here.
+        UserError: not found.
     """
     shipped = shipped_models()
     for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
@@ -82,9 +81,9 @@ def model_bytes(name: str, sha256: str) -> bytes:
 
 
 def lay_aside(name: str, sha256: str) -> None:
-    """Copy a model to where `model_bytes` finds it if a later timbrel ships another of its name.
+    """Copy a model to the user's folder, for `model_bytes`, in case a later timbrel ships another one of its name.
 
-    Nothing happens where it is there already, or the copy cannot be written: the project plays with this timbrel.
+    Skipped if the copy exists or cannot be written: this timbrel plays the project anyway.
     """
     if not _aside(sha256).exists():
         with contextlib.suppress(UserError, Failure, OSError):
@@ -92,7 +91,7 @@ def lay_aside(name: str, sha256: str) -> None:
 
 
 def files_of(preset: Preset) -> Iterator[str]:
-    """Yield the names of the scales and the sounds of a preset."""
+    """Yield the names of a preset's scales and sounds."""
     sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
     for effect in preset.effects:
         settings = SETTINGS.get(effect.plugin, {})
@@ -101,7 +100,7 @@ def files_of(preset: Preset) -> Iterator[str]:
 
 
 def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
-    """Yield what a preset names, with its bytes; of a model that is found otherwise, None."""
+    """Yield a preset's file names, with bytes; None for a model found elsewhere."""
     yield preset.model, _model(patch)
     for name in files_of(preset):
         yield name, _read(patch, name)
@@ -113,7 +112,7 @@ def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _model(patch: Patch) -> bytes | None:
-    """Return the bytes of a patch's model; None of one that ships, and of a large one, which is laid aside."""
+    """Return the bytes of a patch's model; None if it ships, or is large and copied to the user's folder."""
     model = patch.model
     if model.path in shipped_models().values():
         return None
@@ -129,7 +128,6 @@ def _model(patch: Patch) -> bytes | None:
 
 
 def _aside(sha256: str) -> Path:
-    """Return where a model is kept for projects."""
     return own_folder("models") / f"{sha256}.onnx"
 
 
@@ -153,7 +151,6 @@ def _read(patch: Patch, name: str) -> bytes:
 
 
 def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
-    """Return a preset that rests at a code, and with a label."""
     tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
     lines = ["format = 1", f"model = {json.dumps(_flat(patch.preset.model, ()))}"]
     for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
@@ -161,12 +158,11 @@ def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
         lines += [
             f"[{name}]",
             *(f"{key} = {json.dumps(value)}" for key, value in told.items()),
-        ]  # TOML writes them so, too
+        ]  # JSON syntax, valid in TOML
     return "\n".join(lines).encode()
 
 
 def _flat(name: str, taken: Collection[str]) -> str:
-    """Return a name without folders that is not taken."""
     flat = name.replace("\\", "/").rpartition("/")[2] or "file"
     while flat in taken:
         flat = f"other-{flat}"

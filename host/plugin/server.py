@@ -1,4 +1,4 @@
-"""The server of one plugin: what it is told to load is opened on one thread, and sounds on another."""
+"""Plugin server: processes a plugin's messages, loads presets on one thread and renders on another."""
 
 import multiprocessing
 import os
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from .window import Window
 
 Opening = Callable[[], "OpenedPatch"]
-Tried = tuple[LoadedPatch, Mode, Rack]  # what can be played, and a rack of it that can play in a mode
-FIRST_MODE = Mode(48000, offline=False)  # in which presets are tried before a host has said how it plays
+Tried = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
+FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first reset of a host
 
 
 def serve(memory: int, socket: int) -> None:
-    """Serve the plugin at these descriptors until it has gone; with that the process ends."""
+    """Serve the plugin at these file descriptors until it disconnects, then exit the process."""
     talk = Talk(socket)
     server: PluginServer | None = None
     try:
-        hurry(BESIDES)  # all threads: one that is kept waiting while it holds the interpreter keeps the sound waiting
-        # The first model is opened before other threads begin: that has numbers too small to be heard count as 0 on
-        # this thread, and on those that it begins from then on.
+        hurry(BESIDES)  # every thread: a slow thread that holds the interpreter lock delays the audio thread
+        # Open the first model before other threads start: it sets denormals to zero on this thread, and later threads
+        # inherit the setting.
         server = PluginServer(talk, Memory(memory))
         while (message := talk.receive()) is not None:
             server.hear(message)
@@ -47,13 +47,13 @@ def serve(memory: int, socket: int) -> None:
     finally:
         if server is not None:
             server.close()
-        for helper in multiprocessing.active_children():  # those that just begin would only notice later
+        for helper in multiprocessing.active_children():  # processes that have just started would notice later
             helper.kill()
-        os._exit(0)  # whatever other threads do
+        os._exit(0)  # regardless of other threads
 
 
 class OpenedPatch(NamedTuple):
-    """A patch, by what it was opened, its name in the list if it is from there, and targets that hands have turned."""
+    """A patch, the name it was opened by, its name in the preset list if any, and values set on the panel."""
 
     patch: Patch
     name: str | Draft
@@ -62,10 +62,10 @@ class OpenedPatch(NamedTuple):
 
 
 class PluginServer:
-    """Keeps what a plugin has loaded, and runs the threads that load and sound."""
+    """Holds the loaded patch of a plugin, and runs the load and audio threads."""
 
     def __init__(self, talk: Talk, memory: Memory) -> None:
-        """Load the first preset, and begin.
+        """Load the first preset, and start the threads.
 
         Raises:
             UserError: it cannot be played.
@@ -73,12 +73,12 @@ class PluginServer:
         self._talk = talk
         self._sounding = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._loads = 0  # messages to load that have been obeyed
+        self._loads = 0  # load messages processed
         self._obeyed = threading.Condition()
         self._own = own_presets()
-        self._names = [*shipped_presets(), *self._own]  # of the list from which the host chooses
+        self._names = [*shipped_presets(), *self._own]  # the list that the host chooses from
         self._window: Window | None = None
-        self._unplayed: bytes | None = None  # what a project holds and cannot be played here: it keeps that
+        self._unplayed: bytes | None = None  # a project's state that cannot be played here: saving returns it unchanged
         self._loaded, *_ = self._tried(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
@@ -86,7 +86,7 @@ class PluginServer:
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def hear(self, message: Message) -> None:
-        """Obey a message after those before it; one that is not known is passed over."""
+        """Dispatch a message, in order; unknown kinds are ignored."""
         match message.kind:
             case ToServer.LOAD_STATE:
                 self._jobs.put(lambda: self._restore(message.data))
@@ -96,24 +96,20 @@ class PluginServer:
                 self._jobs.put(lambda: self._tell_state(message.number))
 
     def close(self) -> None:
-        """End the panel."""
         if self._window is not None:
             self._window.close()
 
-    # what the thread that sounds asks: see `Keeper`
+    # called by the audio thread: `Keeper`
 
     def loaded_after(self, loads: int) -> LoadedPatch:
-        """See `Keeper`."""
         with self._obeyed:
             self._obeyed.wait_for(lambda: self._loads >= loads)
             return self._loaded
 
     def has(self, number: int) -> bool:
-        """See `Keeper`."""
         return 0 < number <= len(self._names) and self._loaded.shipped == self._names[number - 1]
 
     def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        """See `Keeper`."""
         tried = self._try(lambda: self._numbered(number))
         if tried is None:
             return None
@@ -123,21 +119,18 @@ class PluginServer:
         return self._loaded, rack
 
     def choose(self, number: int) -> None:
-        """See `Keeper`."""
         self._jobs.put(lambda: self._choose(number))
 
     def say(self, line: str) -> None:
-        """See `Keeper`."""
         self._jobs.put(lambda: self._talk.say(line))
 
     def open_panel(self) -> None:
-        """See `Keeper`."""
         self._jobs.put(self._open_panel)
 
-    # what the panel's thread asks: see `Instance`
+    # called by the panel's thread: `Instance`
 
     def play(self, events: Iterable[Event]) -> None:
-        """See `Instance`. A bounce is as the project has it: hands on the panel play when it is over."""
+        """Play panel events, except during a bounce, which renders the project as saved."""
         mode, loaded = self._sounding.mode, self._loaded
         if mode is not None and mode.offline:
             return
@@ -148,21 +141,19 @@ class PluginServer:
         self._sounding.play(events)
 
     def load(self, preset: str | Draft) -> None:
-        """See `Instance`."""
         self._jobs.put(lambda: self._load(preset))
 
     def tell_state(self) -> None:
-        """See `Instance`."""
         self._jobs.put(lambda: self._tell_state(0))
 
     def _sound(self) -> None:
         try:
             self._sounding.run()
         except BaseException:
-            traceback.print_exc()  # into the log; the plugin begins another server
+            traceback.print_exc()  # into the log; the plugin starts another server
             os._exit(1)
 
-    # what the thread that loads does
+    # on the load thread
 
     def _work(self) -> None:
         while True:
@@ -179,7 +170,7 @@ class PluginServer:
         self._talk.tell_parameters(self._loaded.slots)
 
     def _obey(self, opening: Opening) -> None:
-        """Do as a message to load asks; it counts as obeyed, whatever comes of it."""
+        """Process a load message; it counts as processed even if it fails."""
         offered = False
         try:
             offered = self._offer(opening)
@@ -191,23 +182,20 @@ class PluginServer:
             self._tell()
 
     def _restore(self, data: bytes) -> None:
-        """Play what a project holds; where that cannot be, saving the project changes nothing of it."""
+        """Load a project's state; if that fails, saving the project keeps the state unchanged."""
         self._unplayed = data
         self._obey(lambda: self._saved(data))
 
     def _choose(self, number: int) -> None:
-        """Do as the preset parameter or a program change says."""
         if not self.has(number) and self._offer(lambda: self._numbered(number)):
             self._tell()
 
     def _load(self, preset: str | Draft) -> None:
-        """Do as the panel asks."""
         if self._offer(lambda: self._shown(preset), preset):
             self._tell()
 
     def _open_panel(self) -> None:
-        """Begin the panel, or open the one that is there."""
-        from ..panel.launch import missing  # imported late, as `Window`: few instances ever have a panel
+        from ..panel.launch import missing  # lazy, as `Window`: few instances open a panel
 
         if (line := missing()) is not None:
             self._talk.say(f"panel: {line}")
@@ -219,10 +207,7 @@ class PluginServer:
             self._window = Window(self, self._sounding, self._loaded)
 
     def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
-        """Open a preset and let it play; if it cannot, what plays goes on. Return whether it can.
-
-        ``wanted`` is what the panel has asked for.
-        """
+        """Open and play a preset or keep the current one; return whether it plays. ``wanted``: the panel's request."""
         tried = self._try(opening, wanted)
         if tried is not None:
             self._loaded, mode, rack = tried
@@ -231,7 +216,6 @@ class PluginServer:
         return tried is not None
 
     def _try(self, opening: Opening, wanted: str | Draft | None = None) -> Tried | None:
-        """Return what was opened; None, and said why, if it cannot be played."""
         try:
             return self._tried(opening())
         except UserError as error:
@@ -244,11 +228,6 @@ class PluginServer:
             return None
 
     def _tried(self, opened: OpenedPatch) -> Tried:
-        """Return a patch as loaded, with a rack of it that can play as the host plays now.
-
-        Raises:
-            UserError: as `rack_of` and `loaded`.
-        """
         mode = self._sounding.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
         tried = loaded(opened.patch, rack, opened.name, opened.shipped, opened.turned)
@@ -257,14 +236,12 @@ class PluginServer:
         return tried, mode, rack
 
     def _saved(self, data: bytes) -> OpenedPatch:
-        """Open what a project has saved."""
         state = unpack(data)
         check_whole(state.kept)
         patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
         return OpenedPatch(patch, name, state.shipped, state.turned)
 
     def _shown(self, preset: str | Draft) -> OpenedPatch:
-        """Open what the panel asks for: of what a project has kept, another text with the same files."""
         if preset in self._names:
             return self._listed(preset)
         if isinstance(preset, str):
@@ -275,10 +252,7 @@ class PluginServer:
         return OpenedPatch(opened(kept, self._talk.say), preset)
 
     def _named(self, data: bytes) -> OpenedPatch:
-        """Open a preset by its name or its path, which may come from anybody's project.
-
-        No message has any of a file's content: hosts write messages into logs.
-        """
+        """Open a preset by name or path; errors never quote a file's content, since hosts log them."""
         try:
             name = data.decode()
         except UnicodeDecodeError:
@@ -296,18 +270,15 @@ class PluginServer:
             raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
     def _numbered(self, number: int) -> OpenedPatch:
-        """Open a preset by its number in the list, from 1 on."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
         return self._listed(self._names[number - 1])
 
     def _listed(self, name: str) -> OpenedPatch:
-        """Open a preset of the list."""
         path = str(self._own[name]) if name in self._own else name
         return OpenedPatch(open_patch(path), path, name)
 
     def _tell(self) -> None:
-        """Tell the plugin, and the panel, of what is loaded."""
         loaded = self._loaded
         self._talk.tell_parameters(loaded.slots)
         if self._window is not None:
@@ -315,6 +286,6 @@ class PluginServer:
         self._tell_state(0)
 
     def _tell_state(self, number: int) -> None:
-        """Tell the plugin what a project is to save, as the answer to its question of this number, or unasked: 0."""
+        """Send the project state, in reply to request ``number`` (0: unrequested)."""
         state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
         self._talk.send(ToPlugin.STATE, state, number)

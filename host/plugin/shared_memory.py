@@ -1,8 +1,8 @@
-"""The wire between a plugin and its server: its layout, as native/wire.h has it, and the server's side of it.
+"""Shared memory between a plugin and its server: the layout of native/wire.h, and the server's access to it.
 
-Each number in the memory is written by one side alone, in its own word, by a plain store. On x86-64 stores are seen in
-their order, so that what was written before a position is there for whoever reads that position. Elsewhere a `Memory`
-passes through the kernel between the two, whose futexes order all that comes before them and after.
+Each number has one writer, in its own word, by plain stores. x86-64 keeps the order of stores: data written before a
+position is visible to a reader of that position. Elsewhere a `Memory` makes a futex system call between the two,
+which orders the accesses before and after it.
 """
 
 import ctypes
@@ -29,16 +29,16 @@ LONGEST_BLOCK = 1 << 14
 LONGEST_MESSAGE = 64 << 20
 OFFLINE = 1
 MACROS = 16
-NAME_BYTES = 64  # of a parameter's name, with the zero byte that ends it
+NAME_BYTES = 64  # of a parameter's name, including the terminating zero
 EPOCH_BITS = 48  # of a position, below its epoch
 
-SYS_FUTEX = {"x86_64": 202, "aarch64": 98}  # by the machine, as asm/unistd.h has it
-FUTEX_WAIT, FUTEX_WAKE = 0, 1  # of memory that processes share: linux/futex.h
+SYS_FUTEX = {"x86_64": 202, "aarch64": 98}  # per machine, as in asm/unistd.h
+FUTEX_WAIT, FUTEX_WAKE = 0, 1  # of memory shared between processes: linux/futex.h
 STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
 
 
 class EventKind(IntEnum):
-    """The kinds of events in the memory."""
+    """Kinds of events in the memory."""
 
     MIDI = 1
     PARAMETER = 2
@@ -48,7 +48,7 @@ class EventKind(IntEnum):
 
 
 class ToServer(IntEnum):
-    """The messages that the plugin sends on the socket."""
+    """Messages from the plugin."""
 
     LOAD_STATE = 1
     LOAD_PRESET = 2
@@ -56,7 +56,7 @@ class ToServer(IntEnum):
 
 
 class ToPlugin(IntEnum):
-    """The messages that the server sends on the socket."""
+    """Messages from the server."""
 
     READY = 101
     STATE = 102
@@ -66,7 +66,7 @@ class ToPlugin(IntEnum):
 
 
 class Parameter(IntEnum):
-    """The parameters after the macros."""
+    """Parameters after the macros."""
 
     GAIN = 16
     PRESET = 17
@@ -90,7 +90,7 @@ class WireEvent(ctypes.Structure):
 
 
 class WireMemory(ctypes.Structure):
-    """The shared memory; each part that one side writes begins at a multiple of 64 bytes."""
+    """The shared memory; the part of each writer is aligned to 64 bytes."""
 
     _fields_ = (
         ("magic", ctypes.c_uint32),
@@ -113,13 +113,13 @@ class WireMemory(ctypes.Structure):
 
 
 class WireMessage(ctypes.Structure):
-    """The head of a message on the socket."""
+    """The header of a socket message."""
 
     _fields_ = (("kind", ctypes.c_uint32), ("number", ctypes.c_uint32), ("length", ctypes.c_uint32))
 
 
 class WireParameter(ctypes.Structure):
-    """A macro, as a PARAMETERS message tells of it."""
+    """A macro in a PARAMETERS message."""
 
     _fields_ = (("name", ctypes.c_char * NAME_BYTES), ("rest", ctypes.c_float), ("used", ctypes.c_uint32))
 
@@ -128,24 +128,22 @@ HEAD = struct.Struct("=III")
 
 
 class Position(NamedTuple):
-    """A place in time: samples since the reset that began an epoch."""
+    """A position in time: samples since the reset that began an epoch."""
 
     epoch: int
     samples: int
 
     @classmethod
     def of(cls, number: int) -> "Position":
-        """Return the position that a number in the memory means."""
         return cls(number >> EPOCH_BITS, number & ((1 << EPOCH_BITS) - 1))
 
     @property
     def number(self) -> int:
-        """Return the number in the memory that means it."""
         return self.epoch << EPOCH_BITS | self.samples
 
 
 class ReceivedEvent(NamedTuple):
-    """An event as it was taken from the memory: a `WireEvent`, with its data as a MIDI message's bytes."""
+    """A `WireEvent` as read from the memory, with the bytes of its MIDI message."""
 
     time: int
     value: float
@@ -173,13 +171,13 @@ _EVENT = np.dtype(
 
 
 class Memory:
-    """The shared memory, as a server reads and writes it."""
+    """The server's access to the shared memory."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map the memory that a plugin made.
+        """Map a plugin's memory.
 
         Raises:
-            Failure: it is not of this version, or this is no Linux on x86-64 or ARM.
+            Failure: another version, or not Linux on x86-64 or ARM.
         """
         number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
         if number is None:
@@ -204,16 +202,15 @@ class Memory:
 
     @property
     def rung(self) -> int:
-        """Return how often the plugin has rung: to be read before a look at what it has written."""
+        """The plugin's ring count; read it before its data."""
         return int(self._wire.server_bell)
 
     @property
     def complete(self) -> Position:
-        """Return the position before which no more events will lie."""
         return Position.of(self._wire.complete)
 
     def take(self) -> list[ReceivedEvent]:
-        """Return the events that were written since the last call, in their order."""
+        """Return the events since the last call."""
         self._order()
         head, tail = self._wire.event_head, self._wire.event_tail
         self._order()
@@ -235,13 +232,13 @@ class Memory:
         self._sound[:, : sound.shape[1] - first] = sound[:, first:]
 
     def tell_latency(self, samples: int) -> None:
-        """Say by how much sound is later than events: before the first samples of an epoch."""
+        """Set the latency of the rack, before the first samples of an epoch."""
         self._wire.rack_latency = samples
 
     def tell_made(self, position: Position) -> None:
-        """Say that the samples before a position are there, and wake the plugin if it waits for them.
+        """Publish the samples before a position, and wake the plugin.
 
-        It is woken in any case: whether it sleeps could be read too early.
+        The wake is unconditional: the plugin's sleep flag could be read too early.
         """
         self._order()
         self._wire.made = position.number
@@ -250,9 +247,9 @@ class Memory:
         self._futex(self._plugin_bell, FUTEX_WAKE, 1)
 
     def sleep(self, rung: int) -> None:
-        """Wait until the plugin rings, unless it has since `rung`. Other threads go on meanwhile."""
+        """Wait until the plugin rings, or return at once if it has rung since `rung`. Releases the interpreter lock."""
         self._wire.server_sleeps = 1
-        self._futex(self._server_bell, FUTEX_WAIT, rung)  # compares in the kernel, after it has ordered all stores
+        self._futex(self._server_bell, FUTEX_WAIT, rung)  # the kernel compares, after ordering all stores
         self._wire.server_sleeps = 0
 
     def _futex(self, word: ctypes.c_void_p, operation: int, value: int) -> None:
@@ -260,6 +257,6 @@ class Memory:
         self._syscall(ctypes.c_long(self._futex_number), word, operation, ctypes.c_uint32(value), nothing, nothing, 0)
 
     def _order(self) -> None:
-        """Have all stores and loads before this seen before those after it."""
+        """Memory barrier between the accesses before and after."""
         if not STORES_IN_ORDER:
             self._futex(self._plugin_bell, FUTEX_WAKE, 1)

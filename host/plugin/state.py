@@ -1,8 +1,8 @@
-"""The state of a plugin as a project saves it: bytes with a digest, which hold a preset and all that it needs.
+"""Plugin state in a project: a preset with its files as bytes with a checksum.
 
-    magic, 8 bytes | version, 4 | SHA-256 of what follows, 32 | deflated: length of the head, 4 | head, JSON | files
+    magic, 8 bytes | version, 4 | SHA-256 of the rest, 32 | deflated: length of the head, 4 | head, JSON | files
 
-Numbers are little-endian. Nothing in it is run but what is in a preset and in a model, whoever made it.
+Numbers are little-endian. The source is untrusted: only the preset and its model run.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from .project import ProjectPreset, files_of, lay_aside, model_bytes, ships
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")
 LENGTH = struct.Struct("<I")
-LEVEL = 1  # of deflating: a model is hardly smaller at a higher one, and takes longer
+LEVEL = 1  # of deflate: a higher level hardly shrinks a model, and is slower
 LARGEST = 64 << 20  # bytes, unpacked
 MOST_FILES = 64
-MOST_TURNED = 4096  # more than a model's latents and the parameters of its effects
-PROJECT = Path("project")  # what lies in no folder is said to lie here
-NOTHING = {"target": "gain", "low": 0.0, "high": 0.0}  # what a macro moves that has nothing left to move
-PLACEHOLDER = "Gain"  # an effect of pedalboard's, off, in the place of a missing one: others keep their numbers
+MOST_TURNED = 4096  # more than a model's latents plus its effects' parameters
+PROJECT = Path("project")  # stands for the folder of a text without one
+NOTHING = {"target": "gain", "low": 0.0, "high": 0.0}  # the target of a macro whose targets are all missing
+PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: the others keep their numbers
 
 
 class ProjectState(NamedTuple):
-    """The saved parts: a preset, the name by which it ships if it does, and targets that hands have turned."""
+    """A saved preset, its name if it ships, and the values set on the panel, by target."""
 
     kept: ProjectPreset
     shipped: str | None
@@ -64,10 +64,10 @@ class _Head(BaseModel):
 
 
 def pack(state: ProjectState) -> bytes:
-    """Return the bytes of a state. Of a shipped model it has the name and the digest; a copy is laid aside.
+    """Return a state as bytes. A shipped model is stored by name and digest, and copied to the user's folder.
 
     Raises:
-        UserError: all is more than a project takes.
+        UserError: larger than a project may be.
     """
     kept, files = state.kept, state.kept.files
     if kept.model_name not in files:
@@ -90,10 +90,10 @@ def pack(state: ProjectState) -> bytes:
 
 
 def unpack(data: bytes) -> ProjectState:
-    """Return the state of bytes, whoever made them.
+    """Parse the bytes of a state, from any source.
 
     Raises:
-        UserError: they are no state, damaged, or of a newer version.
+        UserError: not a state, damaged, or of a newer version.
     """
     if len(data) < BEGIN.size or not data.startswith(MAGIC):
         raise _damaged("it does not begin as one")
@@ -123,10 +123,10 @@ def unpack(data: bytes) -> ProjectState:
 
 
 def check_whole(kept: ProjectPreset) -> None:
-    """Refuse a project whose preset names files outside of the project: they would be read on opening it.
+    """Refuse a project whose preset names files outside the project, before opening reads them.
 
     Raises:
-        UserError: with the name, or what is wrong with the preset.
+        UserError: with the name, or the error in the preset.
     """
     preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
     held = {*kept.files, kept.model_name, *shipped_presets()}
@@ -141,18 +141,18 @@ def check_whole(kept: ProjectPreset) -> None:
 
 
 def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
-    """Open a preset that a project has kept.
+    """Open the preset of a project.
 
     Args:
-        kept: of the project.
-        say: told of effects that are left out, since their plugins are not here.
+        kept: the project's preset.
+        say: receives a line for each effect that is skipped since its plugin is missing.
 
     Raises:
-        UserError: the preset cannot be used, or its model is not here.
+        UserError: the preset cannot be used, or its model is missing.
     """
     files = dict(kept.files)
     if ships(kept.model_name, kept.model_sha256):
-        files.pop(kept.model_name, None)  # the same, which need not be in memory
+        files.pop(kept.model_name, None)  # the same bytes, not needed in memory
     elif kept.model_name not in files:
         files[kept.model_name] = model_bytes(kept.model_name, kept.model_sha256)
     plugins = _plugins(kept.text)
@@ -163,18 +163,17 @@ def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
 
 
 def _plugins(text: str) -> dict[int, str]:
-    """Return the plugin files that the effects of a preset name, by the number of the effect from 0 on."""
     try:
         effects = tomllib.loads(text).get("effects", [])
         names = {number: effect.get("plugin") for number, effect in enumerate(effects)}
     except (ValueError, RecursionError, AttributeError, TypeError):
-        return {}  # who opens it says what is wrong
+        return {}  # opening it reports the error
     return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
 
 
 def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], None]) -> str:
-    """Return the text with its plugins' paths on this machine, and without those that may not run here."""
-    import tomlkit  # imported late: few presets have such effects
+    """Return the text with local plugin paths, and placeholders for missing or untrusted plugins."""
+    import tomlkit  # lazy: few presets have such effects
 
     fields = tomllib.loads(text)
     for number, name in plugins.items():
@@ -192,7 +191,7 @@ def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], No
 
 
 def _without(fields: dict[str, Any], section: str) -> None:
-    """Take the targets of a section out of the maps and the macros of a preset; macros keep their numbers."""
+    """Remove a section's targets from a preset's maps and macros; macros keep their numbers."""
     try:
         if "cc" in fields:
             fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]
@@ -200,7 +199,7 @@ def _without(fields: dict[str, Any], section: str) -> None:
             left = [entry for entry in macro["targets"] if not entry["target"].startswith(section)]
             macro["targets"] = left or [NOTHING]
     except (AttributeError, KeyError, TypeError):
-        return  # who opens it says what is wrong
+        return  # opening it reports the error
 
 
 def _damaged(why: str) -> UserError:

@@ -1,4 +1,4 @@
-"""Says how the plugins stand: what is built and installed, whether its interpreter serves it, and what it logged."""
+"""Plugin status: lists built and installed plugins, checks their interpreter, and shows the end of the log."""
 
 import filecmp
 import os
@@ -10,12 +10,12 @@ from ... import __version__
 from .bundles import Bundle, bundles, how_to_build
 
 LOG_LINES = 5  # the last ones
-SERVER = "timbrel.host.plugin.server"  # what an interpreter must be able to import
-SERVE_SECONDS = 30.0  # a Python that takes longer to import the server is not one to play with
+SERVER = "timbrel.host.plugin.server"  # the module that an interpreter must import
+SERVE_SECONDS = 30.0  # a Python that imports the server slower than this is unfit for playing
 
 
 def status() -> Iterator[str]:
-    """Yield lines: of each format, of each interpreter that the installed plugins name, and the end of the log."""
+    """Yield lines: each format, each interpreter of the installed plugins, and the end of the log."""
     interpreters = set()
     for bundle in bundles():
         yield f"{bundle.format:<5} {_standing(bundle)}"
@@ -43,7 +43,6 @@ def _standing(bundle: Bundle) -> str:
 
 
 def _served_by(interpreter: str) -> str:
-    """Return in a few words whether an interpreter can serve plugins, started as these start it."""
     if not os.access(interpreter, os.X_OK) or Path(interpreter).is_dir():
         return "is no program that can be run; 'timbrel plugin install' names this one"
     asks = f"import timbrel, {SERVER}; print(timbrel.__version__)"
@@ -83,6 +82,6 @@ def _log() -> Iterator[str]:
 
 
 def log_path() -> Path:
-    """Return the file to which plugins and their servers write what they have to say, where it will be."""
+    """Return the log file of plugins and their servers; it may not exist yet."""
     state = Path(os.environ.get("XDG_STATE_HOME") or "")
     return (state if state.is_absolute() else Path.home() / ".local/state") / "timbrel" / "plugin.log"

@@ -1,4 +1,4 @@
-"""The user's own data for plugins: presets that every format lists, and models that projects name."""
+"""User data folders of plugins: presets that every format lists, and models that projects name."""
 
 import os
 import tomllib
@@ -8,20 +8,20 @@ from ..errors import UserError, printable
 from ..patch.loading import preset_text
 from ..shipped import MADE, shipped_models, shipped_presets
 
-MOST_LISTED = 1000  # presets of the folder
+MOST_LISTED = 1000  # presets
 
 
 def own_folder(name: str) -> Path:
-    """Return the folder of this user's for what belongs to plugins and to no project; it may not be there yet."""
+    """Return a user folder of plugin data that belongs to no project; it may not exist yet."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "timbrel" / name
 
 
 def own_presets() -> dict[str, Path]:
-    """Return the names and the files of the user's presets, in the order of the alphabet.
+    """Return the user's presets, name to file, in alphabetical order.
 
-    These are the files NAME.toml of the folder ``presets``, and its folders NAME that `timbrel make` wrote. Files that
-    are no presets, and names of what ships, are left out.
+    These are the files NAME.toml of the folder ``presets``, and its folders NAME written by `timbrel make`. Skips
+    other files, and names of shipped presets and models.
     """
     folder = own_folder("presets")
     try:

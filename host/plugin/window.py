@@ -1,4 +1,4 @@
-"""The panel of a plugin's instance, on a thread of its own: it is imported when somebody asks for it."""
+"""Panel of a plugin instance, run on its own thread; imported when the user opens it."""
 
 import contextlib
 import threading
@@ -22,74 +22,67 @@ from .loaded import LoadedPatch
 from .meters import Meters
 from .user_data import own_folder
 
-REST_SECONDS = 1.0  # that nothing was turned before a project is told of it: a hand that pauses goes on sooner
-APART_SECONDS = 3.0  # between two times that it is: a host may take each for a change of the project
-PATIENCE_SECONDS = 0.3  # that a panel may take to end
+REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
+APART_SECONDS = 3.0  # between project updates: a host may count each as a change of the project
+PATIENCE_SECONDS = 0.3  # for the panel to exit
 
 
 class Instance(Protocol):
-    """The instance of a plugin to which a panel belongs. Nothing here may wait."""
+    """The plugin instance of a panel. Nothing here may block."""
 
-    def say(self, line: str) -> None:
-        """Say a line to people."""
-        ...
+    def say(self, line: str) -> None: ...
 
-    def play(self, events: Iterable[Event]) -> None:
-        """Play events as they come, and keep what they turn."""
-        ...
+    def play(self, events: Iterable[Event]) -> None: ...
 
     def load(self, preset: str | Draft) -> None:
-        """Load another preset; the panel follows as to any other, or is told why not."""
+        """Load another preset; the panel receives it, or the reason for a failure."""
         ...
 
-    def tell_state(self) -> None:
-        """Tell the plugin unasked what a project is to save."""
-        ...
+    def tell_state(self) -> None: ...
 
 
 class Window:
-    """The panel of an instance: one process, as long as the server lives, however often it is opened."""
+    """The panel of an instance: one process for the server's lifetime, with any number of pages."""
 
     def __init__(self, instance: Instance, sounding: AudioThread, loaded: LoadedPatch) -> None:
-        """Begin, and open the page in a browser where there is one."""
+        """Start the panel, and open its page in a browser if there is a display."""
         self._instance, self._sounding = instance, sounding
-        self._loaded = loaded  # that the panel shows
+        self._loaded = loaded  # shown on the panel
         self._meters = Meters()
         self._followed: deque[LoadedPatch] = deque([loaded])
         self._refused: deque[tuple[Mapping[None, str | Draft | None], Sequence[str]]] = deque()
         self._closing = False
-        self._openings = 1  # that are still to come
-        self._turned: float | None = None  # when a target was turned last that no project has been told of
+        self._openings = 1  # page openings to do
+        self._turned: float | None = None  # time of the last parameter change not yet in the project's state
         self._state_told = 0.0
         self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
         self._thread.start()
 
     @property
     def ended(self) -> bool:
-        """Return whether it can be opened no more, since it could not begin or go on."""
+        """Whether the panel failed to start or has stopped."""
         return not self._thread.is_alive()
 
     def open(self) -> None:
-        """Open the page again; any thread may call this."""
+        """Open the page again; thread-safe."""
         self._openings += 1
 
     def follow(self, loaded: LoadedPatch) -> None:
-        """Show what is loaded now; any thread may call this."""
+        """Show another patch; thread-safe."""
         self._followed.append(loaded)
 
     def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
-        """Say why what is wanted, by the panel or else by None, was not loaded; any thread may call this."""
+        """Report a failed load, of the panel's request ``wanted`` or another's (None); thread-safe."""
         self._refused.append(({None: wanted}, why))
 
     def close(self) -> None:
-        """End it."""
         self._closing = True
         self._thread.join(PATIENCE_SECONDS)
 
     def _run(self) -> None:
         try:
             home = own_folder("presets")
-            with contextlib.suppress(OSError):  # who saves there is told
+            with contextlib.suppress(OSError):  # saving there reports the error
                 home.mkdir(parents=True, exist_ok=True)
             with PanelProcess(say=self._instance.say, home=home) as panel, leading_to(panel.url()) as address:
                 self._sounding.watcher = self._meters
@@ -103,7 +96,6 @@ class Window:
             self._sounding.watcher = None
 
     def _serve(self, panel: PanelProcess, address: str) -> None:
-        """Pass on what is asked and what is to be told, until it is to end."""
         pace, next_report = PACE_SECONDS, time.monotonic()
         while not self._closing:
             wait(panel.waited(), max(0.0, next_report - time.monotonic()))
@@ -124,7 +116,6 @@ class Window:
                 self._open(panel.url(), address)
 
     def _obey(self, command: Command, pace: float) -> float:
-        """Do what the panel asks; return the seconds between reports."""
         match command:
             case "events", events:
                 if any(isinstance(event, ParameterChange) for event in events):
@@ -143,7 +134,6 @@ class Window:
         panel.hear("report", self._meters.report(self._loaded))
 
     def _tell_state(self, now: float) -> None:
-        """Have the project told of what hands have turned, once they rest."""
         if self._turned is None or now < max(self._turned + REST_SECONDS, self._state_told + APART_SECONDS):
             return
         self._turned, self._state_told = None, now
@@ -156,5 +146,5 @@ class Window:
 
 
 def _browse(address: str) -> None:
-    hurry_no_more()  # a browser that this begins would otherwise go before others, as this process does
+    hurry_no_more()  # a browser started here would inherit this process's high priority
     webbrowser.open(address)

@@ -1,1 +1,1 @@
-"""Sounds that are sent through a model: its codes found, bent, followed and led elsewhere."""
+"""Resynthesis: encodes sounds with a model, transforms or morphs their codes, and decodes them."""

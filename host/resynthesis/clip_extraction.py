@@ -1,4 +1,4 @@
-"""Finds in a sound the part that is a clip: as long as a model's clips are."""
+"""Clip extraction: finds the part of a sound for a model of clips."""
 
 import math
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-STEP_SECONDS = 0.005  # in which a sound's level is told
-QUIET = 10 ** (-40 / 20)  # of the loudest: before it is louder than that, it has not begun
+STEP_SECONDS = 0.005  # resolution of the level
+QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset
 
 
 class Whole(NamedTuple):
-    """A clip's samples, [frame_length], where it lies in its sound, and how long that is in samples."""
+    """A clip, [frame_length], its first sample in the sound, and the sound's length."""
 
     samples: Array
     first: int
@@ -22,16 +22,16 @@ class Whole(NamedTuple):
 
 
 def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> Whole:
-    """Return the part of a sound that is a clip.
+    """Return the clip-length part of a sound, padded with silence.
 
-    A shorter sound is the beginning of it, and silence follows. Of a longer one it begins where the loudest sound
-    begins: after the last time that it was quiet before its loudest moment, which is inside.
+    In longer sounds it starts at the onset of the loudest sound, after the last quiet step before the peak, and
+    contains the peak.
 
     Args:
         blocks: the sound, [n] each.
-        again: the same once more; neither is kept in memory.
+        again: the same blocks again; neither stays in memory.
         length: of the clip, in samples.
-        rate: of all, in Hz.
+        rate: Hz.
     """
     step = max(1, round(STEP_SECONDS * rate))
     levels, total = _levels(blocks, step)
@@ -46,7 +46,7 @@ def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rat
 
 
 def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:
-    """Return the root mean square of each step, and the number of samples."""
+    """Return the RMS of each step, and the number of samples."""
     found, waiting, total = [], np.zeros(0, np.float32), 0
     for block in blocks:
         waiting, total = np.concatenate([waiting, block]), total + len(block)
@@ -59,7 +59,7 @@ def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:
 
 
 def _onset(levels: Array, most: int) -> int:
-    """Return the step in which the loudest sound begins, less than ``most`` steps before its loudest moment."""
+    """Return the loudest sound's first step, less than ``most`` before its peak."""
     loudest = int(levels.argmax())
     quiet = np.flatnonzero(levels[:loudest] < QUIET * levels[loudest])
     begun = int(quiet[-1]) + 1 if len(quiet) else 0

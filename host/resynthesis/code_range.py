@@ -1,4 +1,4 @@
-"""Codes against the codes that a model was trained on: how far they lie from them, inside the knobs' spans or not."""
+"""Training range of codes: distance to training codes, clamping to the latents' ranges."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,17 +7,17 @@ from ..contract.card import Card, in_deviations
 
 Doubles = npt.NDArray[np.float64]
 
-AT_ONCE = 1024  # codes looked at together, so that a long sound needs no more memory
+AT_ONCE = 1024  # codes compared at once: limits memory for long sounds
 
 
 def distances(codes: Doubles, marks: Doubles) -> Doubles:
-    """Return the distance from each code to the nearest mark, [frames]."""
+    """Return the distance of each code to the nearest mark, [frames]."""
     parts = (codes[first : first + AT_ONCE, None] for first in range(0, len(codes), AT_ONCE))
     return np.concatenate([np.sqrt(np.square(part - marks).sum(axis=2).min(axis=1)) for part in parts])
 
 
 def outside(code: Doubles, card: Card) -> str:
-    """Return the latents whose value lies outside their span, in words."""
+    """Return the names of the latents out of range."""
     names = [
         latent.name
         for latent, value in zip(card.latents, code.tolist(), strict=True)
@@ -27,13 +27,12 @@ def outside(code: Doubles, card: Card) -> str:
 
 
 class Span:
-    """The codes that a model was trained on, as a body: within the knobs' ends, and as near to the mean as landmarks.
+    """The region of training codes: the latents' ranges, within the landmarks' radius around the mean in deviations.
 
-    ``middle`` and ``width`` are those between the ends of each latent's knob, [n_latents].
+    ``middle`` and ``width`` are of the ranges, [n_latents].
     """
 
     def __init__(self, card: Card) -> None:
-        """Take the ends of a card's latents, and how far its landmarks lie from the mean, counted in deviations."""
         self._low, self._high = (np.array([getattr(one, end) for one in card.latents]) for end in ("low", "high"))
         self.middle, self.width = (self._low + self._high) / 2, self._high - self._low
         self._mean = np.clip([one.mean for one in card.latents], self._low, self._high)
@@ -42,13 +41,13 @@ class Span:
         self._radius = float(self._away(marks).max(initial=0.0)) or np.inf
 
     def into(self, code: Doubles) -> Doubles:
-        """Return a code brought into the body: to the knobs' ends, and then straight towards the mean."""
+        """Clamp a code to the ranges, then pull it straight towards the mean."""
         within = np.clip(code, self._low, self._high)
         away = float(self._away(within[np.newaxis])[0])
         return within if away <= self._radius else self._mean + (within - self._mean) * (self._radius / away)
 
     def beyond(self, code: Doubles, way: Doubles) -> npt.NDArray[np.bool_]:
-        """Return which latents stand at an end of their knob past which a way leads, [n_latents]."""
+        """Return a mask of latents that a step would move past their range, [n_latents]."""
         return ((code <= self._low) & (way < 0)) | ((code >= self._high) & (way > 0))
 
     def _away(self, codes: Doubles) -> Doubles:

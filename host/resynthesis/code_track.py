@@ -1,4 +1,4 @@
-"""The codes of a sound: of each frame that sounds, or of the part of it that is a clip; and its samples."""
+"""Encodes a sound file: the code of each sounding frame, or of one clip, and its samples."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,18 +22,18 @@ from .partial_spectra import filled, middle_of
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-BATCH = 64  # frames a run: more gain nothing
-QUIET = 10 ** (-50 / 20)  # of the loudest frame: what is quieter is tail and noise, and has no timbre of its own
+BATCH = 64  # frames per run: larger batches are no faster
+QUIET = 10 ** (-50 / 20)  # of the loudest frame: quieter frames are tail and noise, without timbre
 
 
 class CodeTrack(NamedTuple):
-    """The codes of a sound's frames, silent ones left out; of a whole clip one, and ``taken`` says what it is of.
+    """Codes of a sound's sounding frames; of a clip, one code, described by ``taken``.
 
-    ``label`` is what the clip is taken for by an encoder that tells labels, ``clip`` its samples, [frame_length].
+    ``label`` is the clip's predicted label, ``clip`` its samples, [frame_length].
     """
 
-    seconds: Doubles  # [frames]: where in the sound the middle of each lies
-    codes: Doubles  # [frames, n_latents]; [frames, 0] where nothing encodes
+    seconds: Doubles  # [frames]: time of each frame's middle
+    codes: Doubles  # [frames, n_latents]; [frames, 0] without an encoder
     found: int  # frames, silent ones included
     length_seconds: float
     taken: str = ""
@@ -42,10 +42,10 @@ class CodeTrack(NamedTuple):
 
 
 def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> CodeTrack:
-    """Encode a sound, a frame a hop. Of a long one only the codes are held in memory.
+    """Encode a sound, one frame per hop; only codes stay in memory.
 
     Raises:
-        UserError: the sound cannot be read, is silent or shorter than a frame, or the model has no encoder of its own.
+        UserError: the sound is unreadable, silent or shorter than a frame, or the model has no encoder of its own.
         Failure: a code is not finite.
     """
     return listen(sound, model.card, Encoder(model), progress)
@@ -54,7 +54,7 @@ def follow(sound: Path, model: Model, progress: Callable[[float], None] | None =
 def listen(
     sound: Path, card: Card, encoder: Encoder | None, progress: Callable[[float], None] | None = None
 ) -> CodeTrack:
-    """As `follow`, for a model of this card; where there is no encoder, codes are left out."""
+    """As `follow`; without an encoder, codes are [frames, 0]."""
     if kind_of(card).of_clips:
         return clip_of(sound, card, encoder)
     levels, codes, waiting, taken = [], [], np.zeros(0, np.float32), 0
@@ -65,7 +65,7 @@ def listen(
             count = max(0, (len(waiting) - card.frame_length) // card.hop_length + 1)
             for first in range(0, count, BATCH):
                 frames = _frames(waiting, first, min(first + BATCH, count), card)
-                level = frames.std(axis=1)  # a recording's DC does not sound
+                level = frames.std(axis=1)  # the deviation ignores a recording's DC offset
                 levels.append(level)
                 if np.any(level > SILENT):
                     codes.append(encode(frames[level > SILENT]))
@@ -88,10 +88,7 @@ def listen(
 
 
 class _Codes:
-    """Encodes the frames of a sound as training heard them: moved to one octave, or told their pitches, if it did so.
-
-    A frame without a pitch is told that of the one before.
-    """
+    """Encodes frames as in training: in one octave, or with their pitches, gaps filled."""
 
     def __init__(self, card: Card, encoder: Encoder | None) -> None:
         self._card, self._encoder = card, encoder
@@ -114,10 +111,10 @@ class _Codes:
 
 
 def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
-    """Return the code of a sound's part that is as long as a model's clips.
+    """Encode the clip-length part of a sound.
 
     Raises:
-        UserError: the sound cannot be read, or is silent.
+        UserError: the sound is unreadable or silent.
         Failure: the code is not finite.
     """
     with opened(sound) as reader, opened(sound) as again:
@@ -143,10 +140,10 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:
-    """Return the frames of a sound whose middles lie at these moments, [frames, frame_length + 2 × beside].
+    """Return the frames centred at times, [frames, frame_length + 2 × beside].
 
     Args:
-        beside: samples before each frame, and after it, that are given too; beyond the sound is silence.
+        beside: samples to add on both sides; zeros beyond the sound.
     """
     length = card.frame_length + 2 * beside
     starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
@@ -162,7 +159,7 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: 
 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
-    """Return the samples of a sound from one moment to another, in seconds, at the model's rate; as far as it goes."""
+    """Return the samples between two times in seconds, at the model's rate."""
     first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
     found = [np.zeros(0, np.float32)]
     with opened(sound) as reader:
@@ -179,6 +176,6 @@ def _silent(sound: Path) -> UserError:
 
 
 def _frames(samples: Array, first: int, last: int, card: Card) -> Array:
-    """Frames of samples by number, [last - first, frame_length]."""
+    """Return [last - first, frame_length]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, card.frame_length)
     return views[first * card.hop_length : (last - 1) * card.hop_length + 1 : card.hop_length]

@@ -1,4 +1,4 @@
-"""Bends the codes of a sound on their way, by a preset's settings, and by knobs, keys and motion."""
+"""Transforms codes before decoding: scale, shift, smoothing, freeze, controllers and keys."""
 
 import math
 from bisect import bisect_right
@@ -16,17 +16,15 @@ from .codes import Times, hop_of
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
 WET = "process.wet"
-HELD = 0.5  # position of the freeze knob from which on the code is held
+HELD = 0.5  # position of the freeze knob from which the code is frozen
 
 
 class CodeTransform:
-    """Bends codes by a preset's settings and what knobs turn; times are in samples at the model's rate."""
+    """A `Bend` by [process] settings and controllers; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
-        """Begin with the preset's values; from ``freeze_seconds`` on, the code is held.
-
-        Raises:
-            UserError: the preset's [process] does not fit its model.
+        """Raises:
+        UserError: the preset's [process] does not fit its model.
         """
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
@@ -45,15 +43,14 @@ class CodeTransform:
         self._high = np.array([latent.high for latent in card.latents])
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
-        self._own_code: Doubles | None = None  # the sound's own code, smoothed or held
+        self._own_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._tuning = patch.tuning
-        # The pitches that are played, each from its sample on; None is the pitch as heard.
+        # Pitches of pressed keys, each from its sample on; None is the detected pitch.
         self._pitches: list[tuple[int, float | None]] = [(-(1 << 62), None)]
         self.down: list[int] = []  # keys, the newest last
-        self.last: list[float] = self._rest.tolist()  # the code that was decoded last
+        self.last: list[float] = self._rest.tolist()  # the code decoded last
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """See `Bend.codes`."""
         moments = np.maximum(times, 0)
         own = np.empty(codes.shape)
         for row, (time, sounds) in enumerate(zip(moments.tolist(), sounding.tolist(), strict=True)):
@@ -62,14 +59,14 @@ class CodeTransform:
         bent = self._centre + scale * (own - self._centre) + self._shift + (self.knobs.at(moments) - self._rest)
         if self._far is not None:
             bent += self.ramps["process.amount"].at(moments)[:, np.newaxis] * (self._far - bent)
-        # Bending leads out of no span; a sound that lies beyond it may stay there.
+        # The transform never leaves the span; a sound that lies beyond it may stay there.
         bent = np.clip(bent, np.minimum(self._low, own), np.maximum(self._high, own))
         self.last = bent[-1].tolist()
         given: Array = bent.astype(np.float32)
         return given
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """See `Bend.pitches`: the pitch of the newest key that is down, or as heard where none is."""
+        """Return the newest pressed key's pitch, else the detected ones."""
         if len(self._pitches) == 1 and self._pitches[0][1] is None:
             return heard
         chosen = heard.copy()
@@ -80,18 +77,18 @@ class CodeTransform:
         return chosen
 
     def press(self, time: int, key: int, down: bool) -> None:
-        """Take a key that goes down or comes up; times never go back."""
-        heard = down and key in self._tuning  # a keymap leaves keys out
+        """Press or release a key; times never decrease."""
+        heard = down and key in self._tuning  # keymaps may leave keys unmapped
         self.down = [other for other in self.down if other != key] + ([key] if heard else [])
         self._note_pitch(time)
 
     def release_all(self, time: int) -> None:
-        """Let all keys come up."""
+        """Release all keys."""
         self.down = []
         self._note_pitch(time)
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
+        """Discard the history before ``time``."""
         self.knobs.forget(time)
         for ramp in self.ramps.values():
             ramp.forget(time)
@@ -102,7 +99,7 @@ class CodeTransform:
         self._pitches.append((time, self._tuning[self.down[-1]] if self.down else None))
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """Return the sound's own code, smoothed or held: in silence the last one that sounded."""
+        """Return the smoothed or frozen code; in silence the last."""
         if self._own_code is None:
             if sounds:
                 self._own_code = code

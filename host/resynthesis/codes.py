@@ -1,4 +1,4 @@
-"""Sends a sound through a model: frames are encoded, their codes bent and decoded, and the frames overlap-added."""
+"""Streams sound through encoder and decoder: bends each frame's code and overlap-adds the decoded frames."""
 
 import math
 from collections import deque
@@ -31,28 +31,28 @@ Times = npt.NDArray[np.int64]
 Spectrum = npt.NDArray[np.complex64]
 Doubles = npt.NDArray[np.float64]
 
-BATCH = 64  # frames in one run of the encoder or decoder: more gain nothing
-STEPS_OF_HOP = 4  # a frame is made within a quarter of a hop, so that live blocks share its load
-LEAST_COVER = 1e-3  # of the largest overlap: a sample that no window reaches would be noise divided by almost nothing
-MOST_GAIN = 16.0  # by which a decoded grain is amplified to be as loud as the sound
+BATCH = 64  # frames in one run of the encoder or decoder: larger batches are no faster
+STEPS_OF_HOP = 4  # a frame is computed within a quarter of a hop, which spreads its load over live blocks
+LEAST_COVER = 1e-3  # of the largest overlap: at the windows' zeros, division would amplify noise
+MOST_GAIN = 16.0  # the most that a decoded grain is amplified to reach the input's level
 TINY = np.float32(1e-20)  # keeps divisors above 0
 
 
 class Bend(Protocol):
-    """Changes codes on their way; it is called for each frame once, in order of time."""
+    """Transforms codes; called once for each frame, in order of time."""
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """Change codes, [rows, n_latents]; ``times`` are the frames' middles, ``sounding`` says which frames sound."""
+        """Return transformed codes, [rows, n_latents]; ``times`` are the frames' middles, in samples."""
         ...
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """Return the pitches to sound for those heard: MIDI notes with fractions, [rows], NaN where there is none."""
+        """Return pitches to synthesize: MIDI notes with fractions, [rows], NaN for none."""
         ...
 
 
 @dataclass
 class Fit:
-    """The distance of decoded frames from those that were heard, silent ones left out."""
+    """Accumulated distance of decoded frames from the input; excludes silent frames."""
 
     error: float = 0.0
     energy: float = 0.0
@@ -61,86 +61,83 @@ class Fit:
 
     @property
     def convergence(self) -> float:
-        """Return the spectral convergence: the norm of the magnitudes' difference over that of those heard."""
+        """Spectral convergence: the norm of the magnitude difference, relative to the input's."""
         return math.sqrt(self.error / self.energy) if self.energy else 0.0
 
     @property
     def mean_square(self) -> float:
-        """Return the mean squared error of frames whose largest magnitude is 1, as Colonel & Keene 2020 measure it."""
+        """Mean squared error at a maximum of 1 (Colonel & Keene 2020)."""
         return self.squares / max(1, self.frames)
 
 
 class FrameAnalysis(NamedTuple):
-    """The analysis of frames on their way."""
+    """Analysis results of a batch of frames."""
 
     sounding: npt.NDArray[np.bool_]  # [rows]
-    level: Array  # [rows, 1]: the largest magnitude, or of grains the root mean square
+    level: Array  # [rows, 1]: the largest magnitude; the RMS for grains
     spectra: Spectrum  # [rows, bins], of the windowed frames
     magnitudes: Array  # of these
     strongest: Indices  # [rows]: pitch classes
     codes: Array  # [rows, n_latents], bent
-    pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where nothing has a pitch, or none is asked for
-    down: Indices  # [rows]: octaves by which frames were moved down to be encoded
-    told: Doubles  # [rows]: those of a model of partials without gaps, as its encoder was told them
+    pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where no pitch was detected or needed
+    down: Indices  # [rows]: octaves by which frames were transposed down before encoding
+    told: Doubles  # [rows]: gap-free pitches, as the encoder of a partials model received them
 
 
 @dataclass
 class _Job:
-    """Frames on their way, the first of which begins at sample ``start``; ``times`` are their middles."""
+    """A batch of frames from sample ``start`` on; ``times`` are their middles."""
 
     start: int
     frames: Array
     times: Times
     heard: FrameAnalysis | None = None
-    pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # as `Bend.pitches` gives them
+    pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # from `Bend.pitches`
     decoded: Array | None = None
 
 
 class FrameCodec(Protocol):
-    """The steps in which spectra and grains differ."""
+    """The steps that differ between spectrum, partials and grain models."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
-        """Return the levels to which decoded frames are brought, [rows, 1]."""
+        """Return target levels, [rows, 1]."""
         ...
 
     def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        """Return frames that add up to the sound, [rows, frame_length]; ``away`` as `Relaid.apply` gives it."""
+        """Return frames to overlap-add, [rows, frame_length]; ``away`` as from `Relaid.apply`."""
         ...
 
     def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
-        """Return the frames' magnitudes, [rows, bins], and the sum of their mean squared errors at a maximum of 1."""
+        """Return magnitudes, [rows, bins], and the summed mean squared errors at a maximum of 1."""
         ...
 
 
 def hop_of(card: Card) -> int:
-    """Return the hop between frames of a sound that goes through the model of ``card``, in samples."""
+    """Return the hop between frames in samples."""
     return kind_of(card).hop_through(card)
 
 
 def latency_of(card: Card) -> int:
-    """Return the latency of a sound in samples at the model's rate: its frame, and the time in which it is made."""
+    """Return the latency in samples at the model's rate: a frame, and the time for decoding it."""
     return card.frame_length + hop_of(card) // STEPS_OF_HOP
 
 
 class Through:
-    """Sends a sound through encoder and decoder, in blocks of any size, in constant memory.
+    """Streams sound through encoder and decoder, in constant memory.
 
-    Each frame begins a hop after the one before; its code is bent, decoded, brought to the sound's own pitch and level,
-    and added to the others. A frame is made in three steps, one a call, and all at once where that is due.
+    Decoded frames get the input's pitch and level. Each `process` call runs one of three steps for a batch, or all that
+    are due.
     """
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
-        """Open the encoder and make the tables.
-
-        Args:
+        """Args:
             phase: of spectra, ``original`` or ``own``.
-            start: the time of the first sample that comes; earlier ones are silence.
-            note: the MIDI note that all of the sound has, where it was moved to one on which the model was trained:
-                frames are left as decoded. None: pitches are heard, and harmonics go where ``bend`` wants them.
+            start: time of the first input sample; earlier ones are silence.
+            note: MIDI note of a sound that was transposed to a training note, and is not shifted back. None: pitches
+                are detected, and harmonics shifted to those that ``bend`` returns.
 
         Raises:
-            UserError: the model has no encoder, is of another kind than spectrum and grain, or its frames cannot be
-                given the phase.
+            UserError: the model has no encoder, or does not support this or ``phase``.
         """
         card = model.card
         if card.kind not in FRAMES:
@@ -157,24 +154,24 @@ class Through:
         self._relaid = Relaid(card) if moves else None
         self._listens = moves or (note is None and self._laid is not None)
         self._analysis = window(kind_of(card).window_through(card), self._length)
-        self._next = start + self._hop - self._length  # where the next frame begins
+        self._next = start + self._hop - self._length  # start of the next frame, in samples
         self._waiting = np.zeros(self._length - self._hop, np.float32)
         self._jobs: deque[_Job] = deque()
-        self._origin = start - latency_of(card)  # the sample at which `_pending` begins
+        self._origin = start - latency_of(card)  # sample time of the start of `_pending`
         self._pending = np.zeros(0, np.float32)
         self.heard_any = False
-        self.fit: Fit | None = None  # where one is set, distances are added up in it
+        self.fit: Fit | None = None  # accumulates distances if set
 
     @property
     def earliest(self) -> int:
-        """Return the middle of the first frame whose code may still have to be bent."""
+        """Middle of the first frame whose code may still change, in samples."""
         return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
-        """Return the next samples, [count], for as many that come in: each `latency_of` samples after its own.
+        """Return [count] samples for [count], late by `latency_of`.
 
         Raises:
-            Failure: the encoder gives codes that are not finite, or the decoder frames that are beyond all sound.
+            Failure: codes are not finite, or decoded frames exceed `LOUDEST`.
         """
         self._waiting = np.concatenate([self._waiting, sound])
         ready = max(0, (len(self._waiting) - self._length) // self._hop + 1)
@@ -199,7 +196,6 @@ class Through:
         return done
 
     def _step(self) -> None:
-        """Do one step of the frames that are due first."""
         job = self._jobs[0]
         if job.heard is None:
             self._encode(job)
@@ -251,7 +247,7 @@ class Through:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
 
     def _sung(self, pitches: Doubles, heard: FrameAnalysis) -> Doubles:
-        """Return the pitches for which frames are decoded, [rows]: those wanted, else those last heard."""
+        """Return the pitches to decode for, [rows]: wanted, or last detected."""
         return np.where(np.isnan(pitches), heard.told, pitches)
 
     def _measure(self, decoded: Array, made: Array, heard: FrameAnalysis) -> None:
@@ -272,7 +268,7 @@ class Through:
 
 
 class _Spectra:
-    """Gives spectra, whose largest magnitude is 1, the sound's level, and its phases or phases that fit."""
+    """Scales spectra of maximum 1 to the input's level, with its phases or constructed ones."""
 
     def __init__(self, card: Card, phase: str) -> None:
         self._length, hop = card.frame_length, hop_of(card)
@@ -307,7 +303,7 @@ class _Spectra:
 
 
 class _Lobes(_Spectra):
-    """Gives spectra of partials, whose energy is 1, the sound's energy, and its phases or phases that fit."""
+    """Scales spectra of energy 1 to the input's energy."""
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
         whole: Array = np.sqrt(np.square(magnitudes).sum(axis=1, keepdims=True))
@@ -315,8 +311,6 @@ class _Lobes(_Spectra):
 
 
 class _Grains:
-    """Brings grains to the level of the frame whose code they have."""
-
     def __init__(self, card: Card, phase: str) -> None:
         if phase == "own":
             raise UserError(
@@ -325,7 +319,7 @@ class _Grains:
         self._length, hop = card.frame_length, hop_of(card)
         self._source = source_of(card, self._length)
         self._shape = window("hann", self._length)
-        noise = card.domain == "magnitude"  # grains that are uncorrelated: their powers add up
+        noise = card.domain == "magnitude"  # uncorrelated grains add in power, others in amplitude
         cover = np.sqrt(_cover(np.square(self._shape), hop)) if noise else _cover(self._shape, hop)
         self._cover = cover.astype(np.float32)
         self._made = 0
@@ -348,7 +342,7 @@ class _Grains:
 
 
 def _cover(weights: Array, hop: int) -> Array:
-    """Return the sum of successive frames' weights at each sample of a frame, [frame_length]."""
+    """Return the overlapped sum of weights at each sample of a frame, [frame_length]."""
     once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
     return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
 

@@ -1,4 +1,4 @@
-"""A processor in a rack's place: what an input hears goes through a model."""
+"""Live audio input: plays a `Processor` in a rack's place."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,13 +17,13 @@ Array = npt.NDArray[np.float32]
 
 
 class Listening(Protocol):
-    """A listener to the sound that comes in."""
+    """An audio input."""
 
-    heard: Array  # the block that is under way
+    heard: Array  # the current block
 
 
 class Insert:
-    """A `Processor` in a rack's place: what is heard goes through it, and fades in when it begins."""
+    """A `Processor` of the audio input, with a rack's interface; fades in."""
 
     listens = True
     sounding = 0  # it has no voices
@@ -31,10 +31,8 @@ class Insert:
     age_ms = None
 
     def __init__(self, patch: Patch, sample_rate: int, ear: Listening) -> None:
-        """Make it ready, as `Processor`.
-
-        Raises:
-            UserError: as `Processor`; the preset is named.
+        """Raises:
+        UserError: as `Processor`; the message names the preset.
         """
         try:
             self._processor = Processor(patch, sample_rate)
@@ -45,36 +43,31 @@ class Insert:
 
     @property
     def played(self) -> int:
-        """Samples that it has given."""
         return self._now
 
     @property
     def latency_samples(self) -> int:
-        """Samples between what is heard and what comes out."""
         return self._processor.latency_samples
 
     @property
     def knobs(self) -> dict[int, Mapper]:
-        """Return what knobs turn, under the first channel."""
         return {0: self._processor.knobs}
 
     def latent_values(self, channel: int) -> list[float]:
-        """Return where each knob of a latent is heading."""
         return self._processor.latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """Return the code that was decoded last."""
         return self._processor.current_latents()
 
     def shed(self, time: int) -> bool:
-        """Return False: there is nothing to give up."""
+        """Return False: there are no voices."""
         return False
 
     def prepare(self) -> None:
-        """Do nothing: what comes next has not been heard yet."""
+        """Do nothing."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the next ``count`` samples, [2, count], and the same as the part of the first channel."""
+        """Return the next ``count`` samples, [2, count], and the same for channel 0."""
         sound = self._ear.heard
         assert len(sound) == count
         if self._now < self._fade:

@@ -1,4 +1,4 @@
-"""Draws where codes lie among the training codes, on a plane."""
+"""Latent map: draws codes and a path among the training codes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ Doubles = npt.NDArray[np.float64]
 INCHES = (8.0, 8.0)
 CODES, NAMES = "#b9bfc4", "#6b747d"
 LEFT, RIGHT = 0.09, 0.96  # of the page
-MARKS = 9  # along the way, evenly spaced in time: where they lie close it is slow
-LONGEST_NAME = 60  # letters of a sound's name that are tried first
-DOT = 7.0  # half of what the largest dot on the way is wide
+MARKS = 9  # along the path, evenly spaced in time: they show its speed
+LONGEST_NAME = 60  # letters, before names are shortened to fit
+DOT = 7.0  # pixels, radius of the largest dot on the path
 NAME_DOTS = 24  # letters of the name beside a training code
 
 
 class Plane:
-    """Two latents as they are; of one or of more, the axes along which the training codes differ most."""
+    """Projects codes to a plane: two latents as they are, else the training codes' principal axes."""
 
     def __init__(self, card: Card) -> None:
         names = [latent.name for latent in card.latents]
@@ -48,7 +48,7 @@ class Plane:
             ]
 
     def places(self, codes: Doubles) -> Doubles:
-        """Codes, [rows, n_latents], on the plane: [rows, 2]."""
+        """Project codes, [rows, n_latents], to [rows, 2]."""
         places: Doubles = (codes - self._centre) @ self._axes
         return places
 
@@ -61,18 +61,18 @@ def draw_way(
     title: str,
     overwrite: bool = False,
 ) -> None:
-    """Draw a PNG of 1200 by 1200 dots: the training codes, those of sounds, and a way.
+    """Draw a PNG of 1200 by 1200 pixels: training codes, sounds' codes, and a path.
 
-    Training codes have their sounds' names beside them, those next to the way first, as far as there is room.
+    Training codes have their sounds' names, nearest to the path first, where there is room.
 
     Args:
-        sounds: names, and the codes of their frames, [frames, n_latents]; the heading leads from the first to the last.
+        sounds: names, and their frames' codes, [frames, n_latents]; the first and last are in the heading.
         way: codes evenly spaced in time, [rows, n_latents].
-        title: what is below the heading.
+        title: text below the heading.
 
     Raises:
         UserError: as `picture.check_picture` and `host.files.check_output`.
-        Failure: the disk is full, or the file cannot be written for another reason.
+        Failure: the file cannot be written.
     """
     check_picture(path)
     from matplotlib import rc_context
@@ -103,14 +103,14 @@ def draw_way(
         axes.set_axisbelow(True)
         axes.margins(0.05)
         legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
-        figure.draw_without_rendering()  # now all has its place
+        figure.draw_without_rendering()  # computes the layout
         taken = [legend.get_window_extent(), *(_around(place) for place in axes.transData.transform(dots))]
         _name(axes, marks, [mark.label for mark in card.landmarks], line, taken)
         figure.savefig(temporary, format="png")
 
 
 def shortened(name: str, letters: int) -> str:
-    """Return a name of at most so many letters, its middle left out."""
+    """Omit a name's middle beyond ``letters``."""
     if len(name) <= letters:
         return name
     end = (letters - 1) // 2
@@ -118,7 +118,6 @@ def shortened(name: str, letters: int) -> str:
 
 
 def _fit(text: "Text", names: Sequence[str], between: str) -> None:
-    """Write names, as much of each as the page has room for."""
     assert text.figure is not None
     room = RIGHT * text.figure.bbox.width
     for letters in range(LONGEST_NAME * 3 // (1 + len(names)), 3, -1):
@@ -128,14 +127,13 @@ def _fit(text: "Text", names: Sequence[str], between: str) -> None:
 
 
 def _around(place: Doubles) -> "Bbox":
-    """Return what a dot of the way covers, in dots of the page."""
     from matplotlib.transforms import Bbox
 
     return Bbox([place - DOT, place + DOT])
 
 
 def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
-    """Write each label once, beside the mark of its name that is next to the way, where nothing is written yet."""
+    """Label each training sound once, at its mark nearest to the path, where the space is free."""
     away = np.sqrt(np.square(marks[:, np.newaxis] - line).sum(axis=2).min(axis=1)) if len(marks) else np.zeros(0)
     named: set[str] = set()
     for number in np.argsort(away).tolist():

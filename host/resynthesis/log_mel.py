@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of clips, and how far two clips lie apart in them."""
+"""Log-mel spectrograms of clips, and the log-mel distance between clips."""
 
 import functools
 
@@ -12,18 +12,18 @@ Double = npt.NDArray[np.float64]
 
 BANDS = 64
 FRAME, HOP = 1024, 256  # samples, at the clip's own rate
-KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: a mel below, and of a logarithm above
-LOWEST_DB = -90.0  # under a clip's loudest cell, where levels end: what is below cannot be heard
-RANGE_DB = 40.0  # under it, the cells that are compared: what is softer is covered by it
-SILENT = 1e-10  # power of the loudest cell, -100 dB: what is quieter is no sound
+KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: Hz per mel, then log step
+LOWEST_DB = -90.0  # below a clip's loudest cell, the floor of levels: lower ones are inaudible
+RANGE_DB = 40.0  # below it, the cells that are compared: softer ones are masked
+SILENT = 1e-10  # power of the loudest cell, -100 dB: quieter clips count as silent
 TOGETHER = 16  # clips whose spectra are in memory at once: 140 MB for four seconds at 44.1 kHz
 
 
 @functools.cache
 def mel(rate: int) -> Array:
-    """Weights of a transform's bins in mel bands, [bins, bands]: triangles of area 1, even on Slaney's scale.
+    """Return mel filters, [bins, bands]: triangles of area 1 on Slaney's scale, as librosa's.
 
-    (Slaney, "Auditory Toolbox", 1998: hertz up to 1 kHz, logarithms above. As librosa has it, which hosts do without.)
+    (Slaney, "Auditory Toolbox", 1998: linear up to 1 kHz, logarithmic above.)
     """
     edges = _hertz(np.linspace(0.0, float(_mels(np.array([rate / 2]))[0]), BANDS + 2))
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
@@ -47,14 +47,14 @@ def _hertz(mels: Double) -> Double:
 
 
 def log_mel(clips: Array, rate: int) -> Array:
-    """Levels of mel bands in dB under each clip's loudest cell, from 0 down to -90: [clips, frames, bands].
+    """Return levels in dB below each clip's loudest cell, from 0 to -90: [clips, frames, bands].
 
-    Power of periodic Hann windows of 1024 samples, whose middles lie 256 samples apart from the first sample on; before
-    and after a clip is silence. A clip has ``1 + samples // 256`` frames; all of a silent one lies at -90 dB.
+    Power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on: ``1 + samples // 256``
+    frames. Silent clips are -90 dB everywhere.
 
     Args:
-        clips: [clips, samples]; what is shorter than others ends in zeros.
-        rate: in Hz; at rates above 60 kHz the lowest bands lie between bins, and stay at -90 dB.
+        clips: [clips, samples], zero-padded.
+        rate: Hz; above 60 kHz the lowest bands contain no bin, and stay at -90 dB.
     """
     parts = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
     return np.concatenate(parts) if parts else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
@@ -72,19 +72,18 @@ def _levels(clips: Array, rate: int) -> Array:
 
 
 def sounding(levels: Array) -> npt.NDArray[np.bool_]:
-    """Return which cells of clips lie within 40 dB of their clip's loudest; none do of a silent clip: as ``levels``."""
+    """Return a mask of cells within 40 dB of their clip's loudest, none of a silent clip."""
     return levels > -RANGE_DB
 
 
 def distance_db(asked: Array, given: Array) -> Array:
-    """Return how far the sound given lies from that asked for, of each clip from the one in its place, in dB: [clips].
+    """Return the log-mel distance of each clip from the target at its index, in dB: [clips].
 
-    The root mean square of the differences of levels, over those cells of the clip asked for that lie within 40 dB of
-    its loudest. Gain changes nothing, nor does silence after a clip, nor what is added where the clip asked for is
-    silent. Nothing is as far as 90 dB; from a silent clip everything is 0 dB away.
+    The RMS level difference over the target's cells within 40 dB of its loudest. Ignores gain, trailing silence, and
+    sound added where the target is silent. Below 90 dB; 0 from a silent target.
 
     Args:
-        asked, given: levels as `log_mel` gives them, [clips, frames, bands].
+        asked, given: levels, [clips, frames, bands].
     """
     cells = sounding(asked)
     squares = np.square(asked - given, dtype=np.float64, where=cells, out=np.zeros(asked.shape))
@@ -93,15 +92,14 @@ def distance_db(asked: Array, given: Array) -> Array:
 
 
 def distances_db(asked: Array, given: Array) -> Array:
-    """Return how far each clip given lies from each asked for, as `distance_db`: [asked clips, given clips].
+    """Return `distance_db` of all pairs, [asked clips, given clips].
 
-    Squares are multiplied out, as products of matrices are a hundred times as fast: distances below .05 dB are not
-    exact.
+    Expanding the squares is a hundred times faster, but distances below .05 dB are inexact.
 
     Args:
-        asked, given: levels, [clips, frames, bands]; of as many frames.
+        asked, given: levels, [clips, frames, bands], of equal length.
     """
-    middle = np.float32(LOWEST_DB / 2)  # around which levels are small: their squares are then more exact
+    middle = np.float32(LOWEST_DB / 2)  # centres levels at 0, which makes their squares more exact
     cells = sounding(asked).reshape(len(asked), -1).astype(np.float32)
     a = (asked.reshape(len(asked), -1) - middle) * cells
     b = given.reshape(len(given), -1) - middle
@@ -111,7 +109,7 @@ def distances_db(asked: Array, given: Array) -> Array:
 
 
 def sounding_frames(levels: Array) -> Double:
-    """Those frames of clips in which a band sounds, one after another, -40 dB at least: [frames, bands]."""
+    """Return frames with a sounding band, clamped to -40 dB: [frames, bands]."""
     frames = levels.reshape(-1, levels.shape[-1])
     kept: Double = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
     return kept

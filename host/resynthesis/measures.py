@@ -1,4 +1,4 @@
-"""Measures how near a sound comes to another: the figures told of sounds that were made again from their codes."""
+"""Reconstruction error: spectrogram MSE, SSIM and log-mel distance."""
 
 from typing import NamedTuple
 
@@ -12,18 +12,18 @@ Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
-SIDE = 7  # cells, of the squares in which structures are compared: scikit-image's default
+SIDE = 7  # cells, width of the SSIM window: scikit-image's default
 K1, K2 = 0.01, 0.03  # constants of the structural similarity (Wang et al. 2004, section III-C)
 LEAST = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
-    """The figures of a sound beside the one that was asked for.
+    """Distances of a sound from its target.
 
     Args:
-        spectrogram_mse: mean squared difference of spectrograms whose largest value is 1, of the sound asked for.
-        ssim: mean structural similarity of the same, up to 1.
-        log_mel_db: as `levels.distance_db`, in dB.
+        spectrogram_mse: mean squared difference at a target maximum of 1.
+        ssim: mean structural similarity, up to 1.
+        log_mel_db: as `log_mel.distance_db`, in dB.
     """
 
     spectrogram_mse: float
@@ -32,10 +32,10 @@ class Measures(NamedTuple):
 
 
 def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False) -> Measures:
-    """Return how near a sound comes to another of as many samples, [n] both.
+    """Compare two sounds, [n] both.
 
     Args:
-        gain_counts: else the sound is first made as loud as comes nearest.
+        gain_counts: if False, first applies the gain that fits best.
     """
     first, second = spectrogram(asked, rate), spectrogram(given, rate)
     if not gain_counts:
@@ -50,9 +50,9 @@ def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False
 
 
 def spectrogram(sound: Array, rate: int) -> Doubles:
-    """Return the magnitudes of Hann windows of about 32 ms, a quarter of that apart, [frames, bins], of [n] samples.
+    """Return the magnitudes, [frames, bins], of a sound, [n].
 
-    Their middles begin with the first sample; before and after the sound is silence.
+    Hann windows of about 32 ms, a quarter apart, the first centred on the first sample.
     """
     length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
     padded = np.pad(sound, length // 2)
@@ -62,14 +62,13 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
 
 
 def similarity(first: Doubles, second: Doubles) -> float:
-    """Return the mean structural similarity of two pictures of equal size whose values span 1; 1 of the same.
+    """Return the mean SSIM of two equal-sized pictures whose values span 1.
 
     (Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity",
-    IEEE Transactions on Image Processing 2004, equation 13.) Over all squares of seven cells that lie inside, each cell
-    weighing alike, with the variances of samples: scikit-image's definition.
+    IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.
 
     Args:
-        first, second: [rows, columns]; zeros follow what has fewer than seven.
+        first, second: [rows, columns]; zero-padded to at least seven.
     """
     lacking = [(0, max(0, SIDE - size)) for size in first.shape]
     first, second = np.pad(first, lacking), np.pad(second, lacking)
@@ -88,7 +87,7 @@ def similarity(first: Doubles, second: Doubles) -> float:
 
 
 def _local(picture: Doubles) -> Doubles:
-    """Return the mean of each square that lies inside a picture."""
+    """Return the mean of each square inside a picture."""
     for _ in range(2):  # along rows, and turned, along columns
         summed = np.cumsum(np.pad(picture, ((1, 0), (0, 0))), axis=0)
         picture = ((summed[SIDE:] - summed[:-SIDE]) / SIDE).T

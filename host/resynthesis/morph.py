@@ -1,4 +1,4 @@
-"""The way from one sound's code to another's, as a held note and as a picture."""
+"""Morphs between two sounds: renders a note along a path between their codes, and draws the path."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,17 +30,17 @@ from .latent_map import draw_way
 
 Doubles = npt.NDArray[np.float64]
 
-RATE = 44_100  # Hz, of what is written
+RATE = 44_100  # Hz, of the output
 MIDDLE_C = 60
 VELOCITY = 100
-AT_ENDS = 0.1  # of the time: how long each end is heard as it is
-LISTENED_SECONDS = 10.0  # of a sound, to know its note
-POINTS = 200  # of the way, to be drawn and measured
+AT_ENDS = 0.1  # of the time, for which the codes rest at each end
+LISTENED_SECONDS = 10.0  # of a sound, to detect its note
+POINTS = 200  # of the path, for the picture and its length
 
 
 @dataclass(frozen=True)
 class Morphed:
-    """The facts to tell people of a sound that was written."""
+    """Summary and warnings of a rendered morph."""
 
     summary: str
     warnings: tuple[str, ...]
@@ -59,24 +59,21 @@ def morph(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Morphed:
-    """Render a note that goes from one sound's code to another's.
-
-    A sound's code is that of `recover`: of its frames, the one in the middle of all. The label is the first sound's.
+    """Render a note that moves from one sound's medoid code to another's, with the first one's label.
 
     Args:
-        first, second: sounds of any format, rate and number of channels; they are mixed.
+        first, second: any format, rate and channels, mixed to mono.
         model: with its encoder beside it.
         output: ``.wav``, ``.flac`` or ``.ogg``.
-        way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``: through training codes.
-        seconds: how long the note is held; at its beginning and its end, the codes rest a tenth of it.
-        key: of the note; by default the first sound's own where keys choose the model's note, else middle C.
-        picture: a ``.png`` of the way among the training codes.
-        progress: told the part that is done, 0 to 1.
+        way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``, through training codes.
+        seconds: length of the note; the codes rest for its first and last tenth.
+        key: by default the first sound's note where keys choose the model's note, else middle C.
+        picture: a ``.png`` of the path among the training codes.
+        progress: receives the completed fraction, 0 to 1.
 
     Raises:
-        UserError: a sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or
-            cannot be played, ``dense`` is asked for and its card holds no training codes, or an output exists or cannot
-            be written.
+        UserError: a sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, no
+            training codes for ``dense``, or cannot be played; an output exists or cannot be written.
         Failure: a code is not finite, or an output cannot be written.
     """
     card = model.card
@@ -108,7 +105,6 @@ def morph(
 
 
 def _check(card: Card, way: str, output: Path, picture: Path | None, overwrite: bool) -> None:
-    """Refuse outputs that cannot be written, and a way that the model's card does not know."""
     check_output(output, overwrite)
     if picture is not None:
         check_picture(picture)
@@ -121,14 +117,12 @@ def _check(card: Card, way: str, output: Path, picture: Path | None, overwrite: 
 
 
 def _held(note: int, seconds: float) -> Performance:
-    """One note, held."""
     length = round(seconds * RATE)
     events: list[Event] = [NoteOn(0, 0, note, VELOCITY), NoteOff(length, 0, note)]
     return Performance(events=events, length=length, channels=[0], warnings=[])
 
 
 def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]:
-    """A line for each sound whose code playing keeps inside the spans."""
     for sound, end in ends:
         if names := outside(end, card):
             where = f"its code lies outside the span of {names}, where playing keeps it"
@@ -136,13 +130,13 @@ def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]
 
 
 def dense_way(codes: Doubles) -> list[int]:
-    """The way from the first code to the last that goes where codes are dense: the numbers of those that it visits.
+    """Return the path from the first code to the last through dense regions, as indices of codes.
 
-    Of all ways, that whose steps have the least sum of squares: many short steps through codes cost less than a long
-    one across a gap (Dijkstra, A note on two problems in connexion with graphs, 1959, on the complete graph).
+    It minimises the sum of squared steps, so it avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
+    1959, on the complete graph).
 
     Args:
-        codes: [codes, n], at least two, in units in which 1 is a deviation.
+        codes: [codes, n], at least two, in deviations.
     """
     count = len(codes)
     costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
@@ -161,9 +155,9 @@ def dense_way(codes: Doubles) -> list[int]:
 
 
 def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float, label: str | None) -> Preset:
-    """Return a preset whose latents go along codes, as fast everywhere in deviations, and that is told a label."""
+    """Return a preset whose latents follow codes at constant speed in deviations."""
     steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
-    kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # a code that is met twice is no step
+    kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # repeated codes add no step
     going = np.cumsum(np.concatenate([[0.0], steps]))[kept]
     parts = going / going[-1] if going[-1] > 0 else np.linspace(0.0, 1.0, len(kept))
     times = seconds * (AT_ENDS + (1 - 2 * AT_ENDS) * parts)
@@ -175,7 +169,6 @@ def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: flo
 
 
 def _note_of(sound: Path) -> int:
-    """Return the note that the beginning of a sound has."""
     with sound_reader(sound) as reader:
         heard: list[npt.NDArray[np.float32]] = []
         for block in reader:
@@ -186,14 +179,13 @@ def _note_of(sound: Path) -> int:
 
 
 def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
-    """Return where the latents are while the note is held, [POINTS, n_latents]."""
+    """Return the latents during the note, [POINTS, n_latents]."""
     latents = Latents(preset.latent_values(card), card, preset.motion)
     times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
     return latents.at(times).astype(np.float64)
 
 
 def _about(way: Doubles, card: Card) -> str:
-    """Return how long a way is, and how far from training codes, in words."""
     scale = in_deviations(card)
     length = np.sqrt(np.square(np.diff(way, axis=0) * scale).sum(axis=1)).sum()
     told = f"a way of {length:.2f} deviations"
@@ -205,5 +197,5 @@ def _about(way: Doubles, card: Card) -> str:
 
 
 def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:
-    """Progress of one of three parts."""
+    """Return progress for one of three stages."""
     return None if progress is None else lambda done: progress((number + done) / 3)

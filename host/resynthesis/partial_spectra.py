@@ -1,4 +1,4 @@
-"""Lays decoded partials and noise out as spectra, at the pitches of a sound that goes through a model."""
+"""Places decoded partials and noise in spectra, at the processed sound's pitches."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,37 +10,38 @@ from ..kinds.spectrum.partial_analysis import HANN_ENERGY
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-LOBE = 2.0  # bins on either side of its middle that a harmonic's lobe has
+LOBE = 2.0  # bins, half the width of a harmonic's lobe
 
 
 class Laid:
-    """Spectra of a model of partials, each of energy 1; and the pitches that its encoder is told."""
+    """Builds spectra of energy 1, and gap-free pitches for the encoder, of a partials model."""
 
     def __init__(self, card: Card) -> None:
-        """``card`` has the layout of frames."""
+        """Args:
+        card: of a partials model.
+        """
         assert card.partials is not None
         self._card, self._layout = card, card.partials
         self._last = middle_of(card)
 
     def told(self, pitches: Floats) -> Floats:
-        """Return the pitches of successive frames for the encoder, [rows]: where there is none (NaN), the last one."""
+        """Return pitches, [rows], with NaN replaced by the last one known."""
         found = filled(pitches, self._last)
         if len(found):
             self._last = float(found[-1])
         return found
 
     def apply(self, frames: Array, pitches: Floats, told: Floats) -> tuple[Array, Floats]:
-        """Return the magnitudes of frames that were decoded for some pitches, [rows, bins].
+        """Return the spectra of decoded frames.
 
         Args:
             frames: [rows, frame_width].
-            pitches: MIDI notes with fractions, [rows]; a frame of NaN has no pitch, and its partials' power lies
-                evenly between them.
-            told: the pitches for which frames were decoded, [rows]; never NaN.
+            pitches: MIDI notes with fractions, [rows]; NaN spreads the partials' power evenly between them.
+            told: pitches used for decoding, [rows]; never NaN.
 
         Returns:
-            Their magnitudes, of which the squares of each frame sum to 1; and the distance in bins from each bin to the
-            harmonic that it is part of, [rows, bins], NaN where it is part of none.
+            Magnitudes of energy 1, [rows, bins]; and each bin's distance to its harmonic in bins, [rows, bins], NaN for
+            none.
         """
         partials = frames.copy()
         unpitched = np.flatnonzero(np.isnan(pitches))
@@ -63,13 +64,13 @@ class Laid:
 
 
 def middle_of(card: Card) -> float:
-    """Return the pitch in the middle of those that a model of partials was trained on: a MIDI note with fractions."""
+    """Return the middle of the pitch range: a MIDI note with fractions."""
     assert card.partials is not None
     return (card.partials.low + card.partials.high) / 2
 
 
 def filled(pitches: Floats, before: float) -> Floats:
-    """Return pitches, [rows], with the last one known where there is none (NaN); ``before`` is that of the start."""
+    """Return pitches, [rows], with NaN replaced by the last known, initially ``before``."""
     known = np.where(np.isnan(pitches), 0, np.arange(1, len(pitches) + 1))
     found: Floats = np.concatenate([[before], pitches])[np.maximum.accumulate(known)] if len(pitches) else pitches
     return found

@@ -1,4 +1,4 @@
-"""Paths through the codes of a sound: few of them, between which straight lines come near to all."""
+"""Path simplification of code sequences (Douglas-Peucker), and median smoothing."""
 
 import heapq
 
@@ -7,23 +7,22 @@ import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
 
-SAME = 0.01  # deviations: a path that is as near as this to all codes needs no more points
-AT_ONCE = 1024  # frames looked at together, so that a long sound needs no more memory
+SAME = 0.01  # deviations: a path within this error of all codes needs no more points
+AT_ONCE = 1024  # frames filtered at once: limits memory for long sounds
 
 
 def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
-    """Return which frames to keep so that straight lines between them come near to all.
+    """Return the frames to keep for a piecewise linear path through all codes.
 
-    Begins with the first and the last and adds the frame that is farthest from its line, as Douglas and Peucker do
-    (1973, Algorithms for the reduction of the number of points), but the worst of all lines first, until ``count`` are
-    kept or all are as near as makes no difference.
+    Douglas and Peucker (1973, Algorithms for the reduction of the number of points), splitting the worst line first,
+    until ``count`` frames are kept or all errors are within `SAME`.
 
     Args:
-        seconds: when each frame is, rising, [frames], at least two.
-        codes: [frames, n], in units in which 1 is a deviation.
+        seconds: [frames], increasing, at least two.
+        codes: [frames, n], in deviations.
 
     Returns:
-        Numbers of frames, rising.
+        Frame numbers, increasing.
     """
 
     def leg(start: int, end: int) -> tuple[float, int, int, int]:
@@ -44,7 +43,7 @@ def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
 
 
 def smoothed(codes: Doubles, frames: float) -> Doubles:
-    """Return the median of each latent over about as many frames as given, [frames, n]."""
+    """Return each latent's running median over about ``frames``, [frames, n]."""
     side = round(frames / 2)
     padded = np.pad(codes, ((side, side), (0, 0)), mode="edge")
     views = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1, axis=0)
@@ -53,5 +52,5 @@ def smoothed(codes: Doubles, frames: float) -> Doubles:
 
 
 def drawn(seconds: Doubles, times: Doubles, path: Doubles) -> Doubles:
-    """Return where a path of straight lines is, [seconds, n]."""
+    """Interpolate a path linearly at times, [seconds, n]."""
     return np.stack([np.interp(seconds, times, latent) for latent in path.T], axis=1)

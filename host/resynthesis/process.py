@@ -1,4 +1,4 @@
-"""A sound file sent through a model, from file to file."""
+"""Processes a sound file through a model into another file."""
 
 import itertools
 import math
@@ -32,16 +32,15 @@ LONGEST_TAIL_SECONDS = 30.0
 
 
 class Processed(NamedTuple):
-    """The facts to tell people of a sound that was written."""
+    """Figures of a processed file."""
 
     seconds: float
-    latency_seconds: float  # that the same would have live
-    fit: Fit | None  # None where the code was bent
+    latency_seconds: float  # of live processing
+    fit: Fit | None  # None if codes were transformed
     of_magnitudes: bool
 
     @property
     def summary(self) -> str:
-        """One line."""
         told = (
             f"{self.seconds:.1f} s; live it would come {1000 * self.latency_seconds:.1f} ms late, and the card's time"
         )
@@ -62,21 +61,21 @@ def process(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Processed:
-    """Send a sound file through a model, in memory that its length does not move.
+    """Process a sound file through a model, in constant memory.
 
     Args:
-        sound: of any format, rate and number of channels; they are mixed.
-        patch: its preset's [process] says how codes are bent.
-        output: ``.wav``, ``.flac`` or ``.ogg``; of the sound's own length, to the sample, and one channel. If the
-            preset has effects it has two, and goes on until they are silent, for 30 s at most.
-        sample_rate: of the output, Hz; the sound's own by default.
-        events: gives what is played meanwhile, in samples at the rate that it is told.
-        freeze_seconds: from when on the code is held.
-        progress: told the part that is done, 0 to 1.
+        sound: any format, rate and channels, mixed to mono.
+        patch: its preset's [process] transforms the codes.
+        output: ``.wav``, ``.flac`` or ``.ogg``, mono, of exactly the input's length; with effects stereo, with up to 30
+            s of their tail.
+        sample_rate: of the output, Hz; the input's by default.
+        events: returns events in samples at the rate it receives.
+        freeze_seconds: time from which the code is frozen.
+        progress: receives the completed fraction, 0 to 1.
 
     Raises:
-        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own or a
-            kind that takes no sound, the preset does not fit it, or the output exists or cannot be written.
+        UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own or
+            cannot process sound; the preset does not fit it; the output exists or cannot be written.
         Failure: a code is not finite, or the output cannot be written.
     """
     card = patch.model.card
@@ -112,15 +111,14 @@ def process(
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
-    """Return a patch with what was given on the command line in place of what its preset says of [process].
+    """Return a patch with [process] settings from the command line.
 
     Args:
-        scales, shifts: ``N=V`` for latent N; of scales also one number for all.
-        others: by the names of `ProcessSettings`; None where nothing was given. A preset of ``to`` lies in the working
-            folder.
+        scales, shifts: ``N=V`` for latent N; a scale without ``N=`` is for all.
+        others: by the names of `ProcessSettings`; None is ignored. ``to`` may be a preset in the working folder.
 
     Raises:
-        UserError: naming the option that cannot be used.
+        UserError: naming the faulty option.
     """
     settings, count = patch.preset.process, len(patch.model.card.latents)
     changes = {key: value for key, value in others.items() if value is not None}
@@ -159,14 +157,13 @@ def _option(option: str, text: str, value: str) -> float:
 
 
 def _cut(sound: Iterator[Array]) -> Iterator[Array]:
-    """The same sound in blocks of at most `BLOCK` samples."""
     for block in sound:
         for start in range(0, len(block), BLOCK):
             yield block[start : start + BLOCK]
 
 
 def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
-    """A sound as it comes out, [2, count] a block, its latency taken off."""
+    """Yield the processed sound without its latency, [2, count] a block."""
     at, taken, late = 0, 0, processor.latency_samples
     silence = (np.zeros(min(BLOCK, late - start), np.float32) for start in range(0, late, BLOCK))
     for block in itertools.chain(sound, silence):
@@ -179,8 +176,7 @@ def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Even
 
 
 def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
-    """Return what effects still sound when the sound is over, without the silence after it."""
-    held: list[Array] = []  # silent blocks, given only if sound returns
+    held: list[Array] = []  # silent blocks, dropped unless sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
         held.append(processor.process([], np.zeros(BLOCK, np.float32)))
         if float(np.abs(held[-1]).max()) >= SILENCE:
@@ -191,7 +187,7 @@ def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
 
 
 def _plain(patch: Patch) -> bool:
-    """Return whether codes are decoded as they are."""
+    """Return whether codes are decoded unchanged."""
     settings, plain = patch.preset.process, ProcessSettings()
     unmoved = all(getattr(settings, name) == getattr(plain, name) for name in ("scale", "smooth_seconds", "freeze"))
     return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)

@@ -1,4 +1,4 @@
-"""Sends a sound through a model block by block, at any rate, and bends its codes on the way."""
+"""Audio processor: streams sound through a model at any sample rate, with controllable parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,9 @@ Array = npt.NDArray[np.float32]
 
 
 class _Dials:
-    """The targets that knobs turn where a sound goes through a model; times are at the output's rate.
+    """The parameters that controllers move; times are at the output's rate.
 
-    They are apart from the processor, which has the maps that turn them: so there is no reference cycle, and all of it
-    is freed with its last holder where no collector runs.
+    Apart from `Processor`, which owns the maps: reference cycles would delay freeing memory where no collector runs.
     """
 
     def __init__(
@@ -41,20 +40,15 @@ class _Dials:
         rate: int,
         delays: tuple[int, int],
     ) -> None:
-        """Begin with the preset's values.
-
-        Args:
-            codes, wet, output: what is turned.
-            effects: where what can be turned in them stands, by target.
-            rate: the output's.
-            delays: from the input to where dry and wet are mixed, in samples at the output's rate; and from the input
-                to the effects, in samples at the model's.
+        """Args:
+        effects: effect parameters' values, by target.
+        rate: of the output, Hz.
+        delays: from input to dry/wet mix, in output samples, and from input to effects, in model samples.
         """
         self._codes, self._wet, self._output, self._effects = codes, wet, output, dict(effects)
         self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
 
     def present(self, target: str) -> float:
-        """Return where a target is heading."""
         if target == WET:
             return self._wet.target
         for ramps in (self._codes.ramps, self._codes.knobs.targets):
@@ -63,7 +57,6 @@ class _Dials:
         return self._effects[target]
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Send a target to a value."""
         own = round(time * self._rates[0] / self._rates[1])
         if target == WET:
             self._wet.move(time + self._delays[0], value)
@@ -77,20 +70,18 @@ class _Dials:
 
 
 class Processor:
-    """Sound in, sound out, at any rate; events turn the preset's knobs, and keys choose the chroma.
+    """Audio in, audio out, at any rate; events move parameters, and keys choose the chroma.
 
-    An event acts on what was heard at its own time, and with it comes out `latency_samples` later.
+    An event applies to the input at its time, and is audible `latency_samples` later.
     """
 
     def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
-        """Make it ready.
-
-        Args:
-            sample_rate: of the sound that comes and goes, Hz.
-            freeze_seconds: the time from which on the code is held; None: it never is.
+        """Args:
+            sample_rate: of input and output, Hz.
+            freeze_seconds: time from which the code is frozen; None: never.
 
         Raises:
-            UserError: the model has no encoder or a kind that takes no sound, or the preset does not fit it.
+            UserError: the model has no encoder or cannot process sound, or the preset does not fit it.
         """
         preset, model = patch.preset, patch.model
         if reason := kind_of(model.card).takes_no_sound:
@@ -120,36 +111,33 @@ class Processor:
 
     @property
     def pause_seconds(self) -> float:
-        """Return how long its effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        """As `EffectChain.pause_seconds`."""
         return self._output.pause_seconds
 
     @property
     def heard_any(self) -> bool:
-        """Return whether a frame was louder than silence."""
+        """Whether any frame was sounding."""
         return self._through.heard_any
 
     def measure(self) -> Fit:
-        """Return a `Fit` in which the distance of frames from those heard is added up from now on."""
+        """Return a `Fit` that accumulates from now on."""
         self._through.fit = Fit()
         return self._through.fit
 
     def latent_values(self) -> list[float]:
-        """Return where each knob of a latent is heading."""
+        """Return the target value of each latent."""
         return [knob.target for knob in self._codes.knobs.knobs]
 
     def current_latents(self) -> list[float]:
-        """Return the code that was decoded last."""
+        """Return the code decoded last."""
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block.
+        """Return the next block, [2, count]; the wet sound is limited.
 
         Args:
-            events: those that fall into this block, in order of time, in samples from the very beginning.
+            events: of this block, in order of time, in samples from the start.
             sound: [count].
-
-        Returns:
-            [2, count]; what went through the model is limited.
         """
         for event in events:
             if (heard := self._reader.read(event)) is not None:
@@ -168,13 +156,10 @@ class Processor:
         return mixed
 
     def _line_up(self, pulled: int) -> tuple[int, int]:
-        """Return the silence to put before the sound, so that none is missing when it is pulled, and the latency.
+        """Return the silence before the sound, in model samples, and the latency without effects, in output samples.
 
-        The output pulls ``pulled`` of its own samples ahead. The whole latency is made a whole number of samples at the
-        sound's rate, as nearly as can be: dry and wet then line up.
-
-        Returns:
-            The silence in samples at the model's rate; the latency, effects aside, in samples at the sound's.
+        The silence covers the ``pulled`` samples that the output reads ahead. It makes the latency nearly a whole
+        number of output samples, which aligns dry and wet.
         """
         ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
         held = pulled * ratio
@@ -189,7 +174,6 @@ class Processor:
         return least + best, round(totals[best])
 
     def _synthesize(self, events: Sequence[Event], count: int) -> Array:
-        """Return what went through the model, at its rate, [2, count]."""
         assert count <= len(self._waiting)
         sound, self._waiting = self._waiting[:count], self._waiting[count:]
         wet = self._through.process(sound)

@@ -1,4 +1,4 @@
-"""A recovered sound made again: as its preset plays it, beside the sound that was asked for, in files and figures."""
+"""Renders a recovered preset, measures it against the original, and writes the output files."""
 
 import contextlib
 import json
@@ -28,14 +28,14 @@ from .measures import Measures, measures
 
 Array = npt.NDArray[np.float32]
 
-LONGEST_SECONDS = 30.0  # of a sound that is made again: its beginning
-MIDDLE_C = 60  # plays clips and grains as they are
+LONGEST_SECONDS = 30.0  # rendered from the start of a sound
+MIDDLE_C = 60  # plays clips and grains untransposed
 VELOCITY = 100
 KEYS = 128
 
 
 class Again(NamedTuple):
-    """A sound, what its preset makes of it, [samples] both, and how near the one comes to the other."""
+    """A target sound and its reconstruction, [samples] both, and their distance."""
 
     asked: Array
     given: Array
@@ -43,7 +43,7 @@ class Again(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The files of a recovered sound."""
+    """Output files of a recovered sound."""
 
     preset: Path
     sound: Path
@@ -52,17 +52,15 @@ class Outputs(NamedTuple):
 
     @staticmethod
     def of(preset: Path, asked: Path) -> "Outputs":
-        """Return the files beside a preset; the sound that is asked for keeps its place."""
+        """Return the files beside a preset; never the target's path."""
         sound = preset.with_suffix(".wav")
         if sound.resolve() == asked.resolve():
             sound = preset.with_name(f"{preset.stem}-recovered.wav")
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
     def check(self, overwrite: bool) -> None:
-        """Refuse them before any work is done.
-
-        Raises:
-            UserError: as `host.files.check_output`.
+        """Raises:
+        UserError: as `host.files.check_output`.
         """
         for file in self:
             check_output(file, overwrite)
@@ -70,7 +68,7 @@ class Outputs(NamedTuple):
     def write(
         self, preset: Preset, parts: Sequence[Again], card: Card, about: Mapping[str, object], overwrite: bool
     ) -> list[str]:
-        """Write all files, or none; return what to warn of.
+        """Write all files or none; return warnings.
 
         Raises:
             UserError: as `check`.
@@ -101,10 +99,7 @@ class Outputs(NamedTuple):
 
 
 def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Again:
-    """Return a sound made again: a clip struck once, else a note held as long as the sound sounds.
-
-    The note is the sound's own where keys choose the model's note, else middle C.
-    """
+    """Render a preset's clip, or a note of the sound's length: its own if the model is keyed, else middle C."""
     card = model.card
     if track.clip is not None:
         return kit_again([track], preset, model, output)[0]
@@ -120,7 +115,7 @@ def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output
 
 
 def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Again]:
-    """Return clips made again: those of a kit by its keys, one after another, else the one of the preset."""
+    """Render a kit's keys in turn, or one clip."""
     card, length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
     events: list[Event] = []
@@ -135,7 +130,7 @@ def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output:
 
 
 def _played(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
-    """Return what a preset makes of events, [length], at the model's rate."""
+    """Render events, [length], at the model's rate."""
     patch = Patch(output.stem, preset, model, output.parent)
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:
@@ -145,7 +140,6 @@ def _played(preset: Preset, model: Model, output: Path, events: list[Event], len
 
 
 def _at_rate(sound: Array, rate: int, wanted: int) -> Array:
-    """Return a sound, [1, n], at a rate that sound files have."""
     if rate == wanted:
         return sound
     resampler = Resampler(rate, wanted, 1)
@@ -153,6 +147,5 @@ def _at_rate(sound: Array, rate: int, wanted: int) -> Array:
 
 
 def _levelled(sound: Array) -> Array:
-    """Return a sound at a peak of half of full scale; silence stays."""
     levelled: Array = (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
     return levelled

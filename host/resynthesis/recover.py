@@ -1,4 +1,4 @@
-"""Makes of a sound a preset that rests at its latent code, or follows its codes; and tells how near that comes."""
+"""Recovers a sound as a preset: finds its latent code or a path of codes, and measures the error."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -32,22 +32,22 @@ from .search_protocol import MARGIN, Found, Search, Sought
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-SMOOTHED_SECONDS = 0.2  # of the median along a path: what noise does to codes from frame to frame is no movement
-FIRST_KEY, LAST_KEY = 36, 127  # of a kit: drums of General MIDI begin there
-SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # of a folder
-FRAMES, AROUND = 64, 4  # of a sound that a search looks at, evenly spread; and of those around a point of its path
+SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
+FIRST_KEY, LAST_KEY = 36, 127  # of a kit: General MIDI drums start at 36 (C2)
+SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # suffixes read from a folder
+FRAMES, AROUND = 64, 4  # frames that a search compares: evenly spread over a sound, and around a path point
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """The facts to tell people of a preset that was written."""
+    """Summary and warnings of a written preset."""
 
     summary: str
     warnings: tuple[str, ...]
 
 
 class RecoveryMethod(NamedTuple):
-    """A way to find codes: the model's encoder, or a search, which begins at the encoder's codes if it ``refines``."""
+    """The model's encoder, or a search, which starts at the encoder's codes if it ``refines``."""
 
     name: str
     search: Search | None = None
@@ -58,8 +58,6 @@ NETWORK = RecoveryMethod("network")
 
 
 class _Code(NamedTuple):
-    """A code that was found, and what the search said of it."""
-
     code: Doubles
     label: str | None
     found: Found | None = None
@@ -75,26 +73,24 @@ def recover(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Recovered:
-    """Write a preset whose knobs rest where a sound lies in a model's latent space, and what it sounds like there.
+    """Write a preset that rests at a sound's latent code, and a rendering of it.
 
-    By the network that is the code of one of the sound's frames: the one nearest to the median of all, in deviations of
-    the latents. A search looks for one code for all of them. Beside ``NAME.toml`` appear ``NAME.wav``, the sound made
-    again, ``NAME.png`` with the spectrograms of both, where matplotlib is, and ``NAME.json`` with the figures.
+    The encoder's code is that of the frame nearest to the median code, in deviations; a search finds one code for all
+    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.png`` (spectrograms, if matplotlib is
+    installed) and ``NAME.json`` (the figures).
 
     Args:
-        sound: of any format, rate and number of channels; they are mixed. Of a model of clips, the part that is as
-            long as these, with the label that it is taken for, if the model has labels; or a folder of sounds, which
-            become a kit: in the order of their names, from key 36 upward.
-        model: with its encoder beside it, unless the method does without.
-        output: ends in ``.toml``; the preset names the model by its path from there, or by the name it ships under.
-        method: how codes are found.
+        sound: any format, rate and channels, mixed to mono. Clip models use one clip length of it, with the predicted
+            label; a folder becomes a kit, in order of name, from key 36.
+        model: with its encoder beside it, unless the method needs none.
+        output: ``.toml``; refers to the model by relative path, or by its shipped name.
         points: the most codes of a path that follows the sound, 2 or more; None for no path.
-        progress: told the part that is done, 0 to 1.
+        progress: receives the completed fraction, 0 to 1.
 
     Raises:
-        UserError: the sound cannot be read, is silent or shorter than a frame, the model has no encoder of its own,
-            is of a kind that finds no code, or cannot be searched, or an output exists or cannot be written.
-        Failure: the encoder gives codes that are not finite, or an output cannot be written.
+        UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, finds
+            no code or cannot be searched; an output exists or cannot be written.
+        Failure: a code is not finite, or an output cannot be written.
     """
     if output.suffix != ".toml":
         raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
@@ -119,7 +115,6 @@ def _one(
     overwrite: bool,
     share: Callable[[float], None],
 ) -> Recovered:
-    """Write a preset that rests where a sound lies, or follows it."""
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
 
     def played(code: _Code) -> tuple[Preset, Again]:
@@ -139,7 +134,7 @@ def _one(
         if by_network < again.measures.log_mel_db:
             rest, (preset, again) = own, before
     told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
-    if card.landmarks and track.codes.shape[1] and track.clip is None:  # of a clip one code is told, the one found
+    if card.landmarks and track.codes.shape[1] and track.clip is None:  # a clip has one code, reported below
         away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
         told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
     warnings = _doubts(sound, track, rest, card)
@@ -157,10 +152,8 @@ def _one(
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
-    """Return the model's encoder, or None where there is none and the method does without.
-
-    Raises:
-        UserError: there is none and it is needed, or it is no encoder of this model.
+    """Raises:
+    UserError: a required encoder is missing, or belongs to another model.
     """
     if method.search is not None and not method.refines and not encoder_path(model.path).exists():
         if path:
@@ -173,7 +166,6 @@ def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | N
 
 
 def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, share: Callable[[float], None]) -> _Code:
-    """Return the code at which a sound's preset rests."""
     card, own = model.card, _own(track, model.card)
     if method.search is None:
         assert own is not None
@@ -184,10 +176,7 @@ def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, s
 
 
 def _own(track: CodeTrack, card: Card) -> Doubles | None:
-    """Return the network's code, of the frame that is nearest to the median of all; None where there is none.
-
-    That of a clip is brought into the span of training, which codes of clips do not leave.
-    """
+    """Return the encoder's medoid code, None without an encoder; that of a clip is clamped to the training span."""
     if not track.codes.shape[1]:
         return None
     own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
@@ -195,7 +184,7 @@ def _own(track: CodeTrack, card: Card) -> Doubles | None:
 
 
 def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
-    """Return the network's code in the place of one that a search found, with what the search said; None without."""
+    """Return the encoder's code with the search's label and starting error."""
     own = _own(track, card)
     if own is None or found.found is None:
         return None
@@ -205,7 +194,6 @@ def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
 def _sought(
     sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None
 ) -> Sought:
-    """Return some frames of a sound, for which one code is looked for."""
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
         return Sought(track.clip[np.newaxis], own, label)
@@ -217,7 +205,6 @@ def _code_of(found: Found, card: Card) -> _Code:
 
 
 def _doubts(sound: Path, track: CodeTrack, code: _Code, card: Card) -> list[str]:
-    """Return what to warn of a code that was found."""
     lines = []
     brought = track.clip is not None and code.found is None and can_refine(card)
     if beyond := outside(track.codes[0] if brought else code.code, card):
@@ -237,7 +224,6 @@ def _kit(
     overwrite: bool,
     share: Callable[[float], None],
 ) -> Recovered:
-    """Write a preset whose keys play a folder's sounds."""
     card, output = model.card, outputs.preset
     sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
     if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
@@ -288,7 +274,6 @@ def _kit(
 
 
 def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
-    """Return a preset of a model, named after what it was recovered from."""
     return Preset(
         format=1,
         model=_name_of(model.path, output.parent),
@@ -299,10 +284,9 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """Return the table of gestures of a recovered code: as loud as notes of what it is nearest to, and no code added.
+    """Return the [gesture] table: the nearest instrument's loudness, no code offsets, which belong to other notes.
 
-    The code is the sound's own, to which no other note's belongs. What it is nearest to is asked of the network's code
-    where there is one: a search may end among sounds that are like it but for their ways.
+    The encoder's code decides: a search may end near similar spectra with other gestures.
     """
     if model.gestures is None:
         return {}
@@ -318,7 +302,7 @@ def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSe
 def _path(
     sound: Path, track: CodeTrack, model: Model, scale: Doubles, points: int, method: RecoveryMethod
 ) -> tuple[MotionSettings, str, list[str]]:
-    """Return a path through a sound's codes, how near it comes to them in words, and what to warn of."""
+    """Return a path, its error in words, and warnings."""
     card = model.card
     if len(track.codes) < 2:
         raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
@@ -342,7 +326,6 @@ def _path(
 
 
 def _entry(sound: str, code: _Code, card: Card, again: Again, by_network: float | None) -> dict[str, object]:
-    """Return what the figures' file says of a sound, and of the network's code, where it was refined."""
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
     entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
     if card.landmarks:
@@ -356,14 +339,13 @@ def _entry(sound: str, code: _Code, card: Card, again: Again, by_network: float 
 
 
 def _nearest(code: _Code, card: Card) -> tuple[str, float]:
-    """Return the label of the landmark that is nearest to a code, of its own label if it has one, and how far it is."""
+    """Return the nearest landmark of the code's label, if it has one, and its distance in deviations."""
     marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
     away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
     return marks[int(away.argmin())].label, float(away.min())
 
 
 def _measured(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
-    """Return the figures of a sound in words."""
     told = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
     told += f"SSIM {entry['ssim']:.3f}"
     nearest = entry.get("nearest")
@@ -373,11 +355,10 @@ def _measured(output: Path, entry: dict[str, object], *, short: bool = False) ->
 
 
 def _rounded(code: Doubles) -> list[float]:
-    """Return a code rounded as cards hold codes."""
+    """Round to the precision of codes in model cards."""
     return [round(value, 5) for value in code.tolist()]
 
 
 def _name_of(path: Path, folder: Path) -> str:
-    """Return how a preset in ``folder`` names a model."""
     shipped = {file.resolve(): name for name, file in shipped_models().items()}
     return shipped.get(path.resolve()) or Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -1,11 +1,10 @@
-"""Refines the codes of clips that are given as magnitudes: least squares on the figure that `timbrel recover` prints.
+"""Refines codes of magnitude clip models: least squares on the log-mel distance that `timbrel recover` prints.
 
-The residuals are the differences of log-mel levels over the cells in which the sound asked for is heard: the root of
-their mean square is the log-mel distance of `levels.distance_db`. A step solves the damped normal equations of
-Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
-with several dampings at once, and takes the one whose clip comes nearest as it is played. How phases follow from
-magnitudes has no slopes that lead anywhere, so the Jacobian holds them at those that the host finds for the best code.
-First a few steps hold them at the recording's own, which stand still: what a model made itself is found again so.
+The residuals' root mean square is `log_mel.distance_db`. Each step solves the damped normal equations of Levenberg and
+Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963) with several
+dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the Jacobian holds the
+host's phases for the best code. The first steps hold the recording's phases: constant, they recover the exact code of
+sounds that the model made.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,21 +22,20 @@ from .search_protocol import Found, Sought
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Spectra = npt.NDArray[np.complex64]
-Residuals = Callable[[Doubles], Array]  # codes [some, n_latents] → residuals [some, m]
-Further = Callable[[Array, int], Array]  # clips and the number of the sound they are for → residuals [clips, m]
+Residuals = Callable[[Doubles], Array]  # codes [rows, n_latents] → residuals [rows, m]
+Further = Callable[[Array, int], Array]  # clips and their sound's index → residuals [clips, m]
 
-FIRST_STEPS, STEPS = 8, 12  # with a recording's own phases, and with a host's: most sounds need four to seven
-DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the mean curvature: the first suit slopes that go far, the last bends
-GAIN = 0.005  # of the sum of squares: a step that gains less is the last
-NEAR, GAIN_NEAR = 0.02, 0.0005  # a distance of 1.4 dB: the model made the sound itself, and its code is looked for
+FIRST_STEPS, STEPS = 8, 12  # with the recording's phases, and the host's: most sounds need four to seven
+DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the mean curvature: small ones suit long slopes, large ones sharp bends
+GAIN = 0.005  # of the sum of squares: the last step gains less
+NEAR, GAIN_NEAR = 0.02, 0.0005  # a distance of 1.4 dB: the model made the sound itself, so the exact code exists
 MOST_STEPS = 30
-ASIDE = 1e-3  # of a latent's span, to the points of differences: less drowns in single precision
+ASIDE = 1e-3  # of a latent's span, the finite-difference step: smaller steps drown in float32 noise
 UNIT_DB = 10.0  # of residuals: a distance of 10 dB is a sum of squares of 1
-TOGETHER = 16  # columns of a Jacobian computed at once: the spectra of more fill memory
+TOGETHER = 16  # Jacobian columns computed at once: limits the memory for spectra
 
 
 def can_refine(card: Card) -> bool:
-    """Return whether the codes of a model are refined here: it gives clips as magnitudes."""
     return card.transform_length is not None and card.domain == "magnitude"
 
 
@@ -47,12 +45,12 @@ def refined(
     progress: Callable[[float], None] | None = None,
     further: Further | None = None,
 ) -> list[Found]:
-    """Refine the codes that a network gave of clips; see `Search`.
+    """Refine the encoder's codes of clips (a `Search`).
 
-    No code leaves the span of training (`Span`), and none is farther from its sound than the network's, brought there.
+    Codes stay in the training span (`Span`), and no code is farther from its sound than the encoder's, clamped.
 
     Args:
-        further: gives more residuals of clips, such as what a classifier sees.
+        further: returns more residuals of clips, such as a classifier's outputs.
     """
     search, found = _Refining(model), []
     for number, sound in enumerate(sounds):
@@ -64,8 +62,6 @@ def refined(
 
 
 class _Target:
-    """A sound that is looked for: its residuals for clips, and the spectra that these need."""
-
     def __init__(self, clip: Array, card: Card, further: Callable[[Array], Array] | None) -> None:
         self._rate, self._further = card.sample_rate, further
         self._levels = log_mel(clip[np.newaxis], card.sample_rate)[0]
@@ -74,13 +70,13 @@ class _Target:
         self._frames = last + 1
         assert card.transform_length is not None
         self.spectra = -(-(last * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
-        self.whole = further is not None  # what comes after the last cell counts too
+        self.whole = further is not None  # these residuals depend on the whole clip
 
     def residuals(self, clips: Array, *, near: bool = False) -> Array:
-        """Return the numbers whose squares are to be least, [clips, m].
+        """Return residuals, [clips, m].
 
         Args:
-            near: the clips are needed only as far as the sound is heard: their loudest cell lies there.
+            near: compare up to the target's end only, where the clips' loudest cell must lie.
         """
         if near and not self.whole:
             clips = clips[:, : self._frames * HOP + FRAME]
@@ -93,8 +89,6 @@ class _Target:
 
 
 class _Refining:
-    """Refines codes of one model, one sound after another."""
-
     def __init__(self, model: Model) -> None:
         card = model.card
         assert card.transform_length is not None
@@ -102,7 +96,6 @@ class _Refining:
         self._sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
     def refine(self, sought: Sought, further: Callable[[Array], Array] | None) -> Found:
-        """Return the code that was found of a sound."""
         assert sought.code is not None
         target = _Target(sought.frames[0], self._card, further)
         code = self._span.into(sought.code)
@@ -123,10 +116,10 @@ class _Refining:
     def _descend(
         self, code: Doubles, steps: int, residuals: Residuals, around: Callable[[Doubles], Residuals]
     ) -> tuple[Doubles, bool]:
-        """Return where steps lead from a code, none of which comes farther off, and whether they came to an end.
+        """Return the refined code, and whether the steps converged.
 
         Args:
-            around: gives for a code the residuals near it, as smooth as slopes need.
+            around: returns residuals near a code, smooth enough for slopes.
         """
         rest = residuals(code[np.newaxis])[0]
         for step in range(MOST_STEPS):
@@ -143,16 +136,14 @@ class _Refining:
         return code, False
 
     def _around(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
-        """Return the residuals of codes with the phases that a host finds for this one."""
+        """Return residuals with the phases held at the host's for this code."""
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
         return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
 
     def _cut(self, target: _Target, phasors: Spectra) -> Spectra:
-        """Return the phases as far as the target needs spectra."""
         return phasors if target.whole else phasors[: target.spectra]
 
     def _label(self, target: _Target, code: Doubles) -> int:
-        """Return the label with which a code comes nearest, where no network tells one."""
         labels = range(len(self._card.labels))
         clips = np.concatenate([self._sound(self._decoded(code[np.newaxis], label)) for label in labels])
         return int(np.square(target.residuals(clips)).sum(1).argmin())
@@ -161,7 +152,7 @@ class _Refining:
         return self._model.decode(codes.astype(np.float32), np.full(len(codes), label or 0))
 
     def _jacobian(self, residuals: Residuals, code: Doubles) -> Doubles:
-        """Return how residuals change along the span of each latent from a code, [n_latents, m]."""
+        """Return derivatives along each latent's span, [n_latents, m]."""
         aside = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
         moved = np.concatenate([code[np.newaxis], code + np.diag(aside * self._span.width)])
         parts = range(0, len(moved), TOGETHER)
@@ -170,7 +161,7 @@ class _Refining:
         return slopes
 
     def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
-        """Return where damped steps lead, [dampings, n_latents]; latents stay at an end that they are pressed to."""
+        """Return codes one step on, [dampings, n_latents]; latents at a limit do not pass it."""
         downhill = slopes @ rest
         held = self._span.beyond(code, -downhill)
         free = np.where(held[:, np.newaxis], 0.0, slopes)
@@ -182,5 +173,5 @@ class _Refining:
 
 
 def _loss(rest: Array) -> float:
-    """Return the sum of squared residuals, [m]; infinite where one is no number."""
+    """Return the sum of squared residuals, [m]; infinite if any is NaN."""
     return float(np.nan_to_num(np.square(rest, dtype=np.float64).sum(), nan=np.inf))

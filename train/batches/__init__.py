@@ -1,1 +1,1 @@
-"""Batches of each family: what a corpus gives to training, a step at a time."""
+"""Batches of frames and clips shared by several families."""

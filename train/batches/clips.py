@@ -1,4 +1,4 @@
-"""Batches of whole clips: pieces of recordings of one length, cut from the corpus as they are asked for."""
+"""Batches of whole clips: pieces of recordings of one length, cut from the corpus on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,18 +17,17 @@ from ..recipes.base import Recipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale: a recording whose largest sample is smaller is no sound
-FEW = 10  # clips: of fewer, nothing general can be learned
-BATCH = 64  # validation clips at a time: the slopes between as many are held at once
+SILENT = 10 ** (-80 / 20)  # of full scale: recordings with a smaller peak count as silence
+FEW = 10  # clips: a network cannot generalise from fewer
+BATCH = 64  # validation clips at a time: limits the memory of gradients
 
 
 @dataclass(frozen=True)
 class Places:
-    """The places of the pieces of a split; what they cost in memory does not depend on how many they are.
+    """Positions of a split's pieces, in memory proportional to its recordings.
 
-    ``clips`` are the recordings that sound. Recording ``r`` has the pieces from ``firsts[r]`` to before
-    ``firsts[r + 1]``: about one for each ``hop`` samples at which a piece may begin, and one at least. ``labels`` has
-    the number of each recording's label.
+    ``clips`` are the audible recordings. Recording ``r`` has pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: about one
+    per hop of possible starts, at least one. ``labels`` are label indices of recordings.
     """
 
     clips: list[Clip]
@@ -40,23 +39,23 @@ class Places:
         return int(self.firsts[-1])
 
     def of(self, pieces: Ints) -> Ints:
-        """Return which recordings pieces are of, [pieces]."""
+        """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
     def take(self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None) -> Array:
-        """Return the samples of pieces, [pieces, length]; silence follows what is shorter.
+        """Return samples, [pieces, length], zero-padded.
 
         Args:
-            corpus: whose recordings these are.
-            pieces: their numbers.
-            normalised: each is brought to a peak of 1.
-            rng: decides where within its part of the recording each begins; as soon as it may if None.
+            corpus: the corpus of the recordings.
+            pieces: piece indices.
+            normalised: scale each to a peak of 1.
+            rng: random starts within each piece's range; the earliest if None.
         """
         found = np.zeros((len(pieces), self.length), np.float32)
         chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
         for row, piece, recording, share in zip(found, pieces, self.of(pieces), chance, strict=True):
             clip = self.clips[recording]
-            starts = max(0, clip.length - self.length) + 1  # at which a piece may begin; each has its part of them
+            starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
             parts = int(self.firsts[recording + 1] - self.firsts[recording])
             start = int((piece - self.firsts[recording] + share) * starts / parts)
             samples = corpus.samples(clip)[start : start + self.length]
@@ -67,7 +66,7 @@ class Places:
 
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
-    """Return the pieces of a split's recordings that sound; with ``words``, of those that have one for a label."""
+    """Return the pieces of a split's audible recordings; with ``words``, only of recordings with these labels."""
     numbers = {word: number for number, word in enumerate(words)}
     clips = [clip for clip in corpus.clips(split) if _sounds(corpus, clip) and (not words or clip.label in numbers)]
     lengths = np.array([clip.length for clip in clips], np.int64)
@@ -84,7 +83,7 @@ def _sounds(corpus: Corpus, clip: Clip) -> bool:
 
 @dataclass
 class ClipData:
-    """Batches of clips: (clips [batch, frame_length], numbers of their labels [batch])."""
+    """Batches of (clips [batch, frame_length], label indices [batch])."""
 
     corpus: Corpus
     normalised: bool
@@ -95,16 +94,14 @@ class ClipData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """See `Data.batch`: pieces that begin by chance within their hops."""
+        """Return pieces with random starts within their hops."""
         return self._taken(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """See `Data.validation`."""
         chosen = evenly(self.val, limit)
         return [self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """See `Data.spread`."""
         return self._taken(self.train, evenly(self.train, limit))
 
     def _taken(self, of: Places, pieces: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
@@ -113,10 +110,7 @@ class ClipData:
 
 
 def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:
-    """The clips of a corpus; where it has none for validation, those of training stand in for them.
-
-    Nothing is kept in ``folder``, and pitch does not matter.
-    """
+    """Return the clips of a corpus; training clips replace missing validation clips."""
     assert isinstance(recipe.frames, ClipFrames)
     words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
     train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
@@ -124,17 +118,16 @@ def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> Clip
 
 
 def evenly(of: Places, limit: int) -> Ints:
-    """Return at most ``limit`` pieces, evenly spaced."""
     return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
 
 
 def words_of(corpus: Corpus) -> list[str]:
-    """Return the labels that the training clips have, each once, in order."""
+    """Return the sorted labels of the training clips."""
     return sorted({clip.label for clip in corpus.clips("train")} - {""})
 
 
 def check_clips(corpus: Corpus, recipe: Recipe) -> None:
-    """Refuse a corpus none of whose training clips sounds, or that has too few labels for a recipe that wants them."""
+    """Raise UserError for a corpus without an audible training clip, and as `check_words`."""
     assert isinstance(recipe.frames, ClipFrames)
     check_words(corpus, recipe)
     if not len(places(corpus, "train", recipe.frames, [])):
@@ -142,7 +135,7 @@ def check_clips(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
-    """Refuse a corpus with fewer than two labels, or without one of its words, for a recipe that wants them."""
+    """Raise UserError if a conditional recipe lacks two labels, or one of its words, in the corpus."""
     network, known = getattr(recipe, "network", None), words_of(corpus)
     if getattr(network, "labels", False) and len(known) < 2:
         found = ", ".join(map(repr, known)) or "none"
@@ -158,7 +151,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def told_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
-    """Return a recipe that wants labels with the words of the corpus's, unless it has words."""
+    """Fill in the corpus's labels in a conditional recipe, unless it has some."""
     if not recipe.network.labels or recipe.network.words:
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})
@@ -166,7 +159,7 @@ def told_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
 
 
 def describe(corpus: Corpus, recipe: Recipe) -> str:
-    """Return in a line what becomes of a corpus's training clips: padded, sliced, left out."""
+    """Return a one-line summary of the training clips."""
     frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
     assert isinstance(frames, ClipFrames)
     sounding = places(corpus, "train", frames, [])
@@ -186,7 +179,7 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
 
 
 def left_out(corpus: Corpus, sounding: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
-    """Return in words which training clips are left out: silent ones, and of those that sound the ones not used."""
+    """Return phrases for silent and for unused training clips."""
     parts = []
     kept, known = {clip.name for clip in sounding}, {clip.name for clip in used}
     if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
@@ -197,12 +190,10 @@ def left_out(corpus: Corpus, sounding: Sequence[Clip], used: Sequence[Clip]) -> 
 
 
 def counted(count: int, what: str) -> str:
-    """Return a number of things in words."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def are(count: int) -> str:
-    """Return the verb that goes with a number of things."""
     return "is" if count == 1 else "are"
 
 

@@ -1,9 +1,7 @@
-"""Training frames: spectra cut from a corpus, in memory while they are few, memory-mapped when they are many.
+"""Training frames: spectra cut from a corpus, transposed, in memory or memory-mapped.
 
-A frame can be moved to another pitch without resampling: a window of ``frame_length * ratio`` samples, transformed at
-its own length, has in its first bins exactly the spectrum that ``frame_length`` samples of the recording played
-``ratio`` times as fast would have. So folding into one octave costs a transform of another length, lobes keep the width
-that the window gives them, and every frame lands on its key to the cent.
+Transposition needs no resampling: the transform of ``frame_length * ratio`` samples has in its first bins the spectrum
+of ``frame_length`` samples played ``ratio`` times as fast. It keeps lobe widths, and is accurate to the cent.
 """
 
 import mmap
@@ -26,18 +24,18 @@ from ..recipes.base import Frames
 
 Array = npt.NDArray[np.float32]
 
-QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: what is quieter is tail and noise, and has no timbre of its own
+QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
 SILENT = 10 ** (-80 / 20)  # of full scale
 PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
-IN_MEMORY_BYTES = 1 << 30  # more than this is mapped from disk
-RELEASE_BYTES = 256 << 20  # mapped pages are given back after this much cutting: memory stays small for any corpus
-TAKE = 128  # mapped rows taken before pages are given back: the kernel maps up to 2 MB around each
+IN_MEMORY_BYTES = 1 << 30  # larger arrays are mapped from disk
+RELEASE_BYTES = 256 << 20  # mapped pages are released after this much cutting: memory stays small for any corpus
+TAKE = 128  # mapped rows read before pages are released: the kernel maps up to 2 MB around each
 PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
 
 @dataclass(frozen=True, slots=True)  # slots: ten hours have a million and a half
 class FrameOrigin:
-    """The source of a frame: a clip, its first sample, and the MIDI note that sounds (NaN: none)."""
+    """Source of a frame: clip, first sample, and MIDI note (NaN: unpitched)."""
 
     clip: Clip
     start: int
@@ -45,9 +43,9 @@ class FrameOrigin:
 
 
 class FrameStore:
-    """Rows of normalised magnitudes (maximum 1), float16, with the pitch class of each.
+    """Normalised magnitudes (maximum 1), float16, with pitch classes.
 
-    ``rows`` is [frames, views, bins], ``pitch_classes`` [frames, views], ``sources`` one a frame.
+    ``rows`` is [frames, views, bins], ``pitch_classes`` [frames, views], ``sources`` one per frame.
     """
 
     def __init__(
@@ -60,11 +58,11 @@ class FrameStore:
 
     @property
     def views(self) -> int:
-        """Pitch classes that each frame was moved to; 1 where it was left alone."""
+        """Pitch classes per frame; 1 if unmoved."""
         return int(self.pitch_classes.shape[1])
 
     def take(self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Spectra [rows, bins] and pitch classes [rows] of the given frames and views of them."""
+        """Return spectra [rows, bins] and pitch classes [rows]."""
         taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):
             part = slice(first, first + TAKE)
@@ -74,21 +72,21 @@ class FrameStore:
 
 
 def is_tonal(corpus: Corpus) -> bool:
-    """Return whether at least half of what sounds has a pitch."""
+    """Return whether at least half of the pitch track is pitched."""
     pitched, total = pitched_frames(corpus)
     return pitched >= total / 2
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
-    """Return how many values of the training clips' pitch tracks are a pitch, and how many there are."""
+    """Return the counts of pitched and of all values in the training clips' pitch tracks."""
     tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
     return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
 
 
 def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
-    """Frames of a split that sound; with ``tonal``, only those that have a pitch.
+    """Yield the audible frames of a split; with ``tonal``, only pitched ones.
 
-    A clip that is a single note has its pitch from end to end: breath before it, and the room after it, are the note's.
+    A single-note clip has its pitch throughout, including breath and room.
     """
     for clip in corpus.clips(split):
         samples, pitch = corpus.samples(clip), corpus.pitch(clip)
@@ -107,7 +105,7 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
 
 
 def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
-    """Root mean square of each frame of a clip, [frames]."""
+    """Root mean square of each frame, [frames]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
     levels = np.empty(len(views))
     for first in range(0, len(views), PIECE):
@@ -117,14 +115,14 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
 
 
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
-    """Cut, move and normalise the frames of a split; what does not fit in memory goes to a nameless file in ``folder``.
+    """Cut, transpose and normalise the frames of a split, mapped from an unnamed file in ``folder`` if large.
 
-    With ``settings.fold``, each pitched frame is moved to ``settings.views`` keys of that octave, its own among them;
-    else frames stay where they are and their pitch class is that of the strongest chroma bin (section III-B). Where
-    frames × views would exceed ``settings.rows``, every n-th frame is kept.
+    With ``settings.fold``, each pitched frame is moved to ``settings.views`` keys of that octave, its own included.
+    Otherwise frames stay, with the pitch class of the strongest chroma bin (section III-B). Above ``settings.rows``
+    frames × views, only every n-th frame is kept.
 
     Raises:
-        Failure: the disk has no room for them.
+        Failure: no disk space.
     """
     fold = settings.fold is not None and is_tonal(corpus)
     found = list(sources(corpus, split, settings, tonal=fold))
@@ -156,11 +154,11 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    """Zeros on disk; the file has no name, so nothing is left behind however the process ends."""
+    """Zeros in an unnamed file, which disappears however the process ends."""
     length = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):  # a disk without room says so here, and not by a crash later
+            if hasattr(os, "posix_fallocate"):  # reports a full disk here, instead of a crash later
                 os.posix_fallocate(file.fileno(), 0, length)
             return np.memmap(file, np.float16, "w+", shape=shape)
     except OSError as error:
@@ -171,22 +169,22 @@ def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16
 
 
 def _release(array: npt.NDArray[np.generic]) -> None:
-    """Give the pages of a mapped file back; they are read again when they are touched."""
+    """Release mapped pages; access reads them again."""
     if isinstance(array, np.memmap):
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: ChromaFrames) -> Array:
-    """The spectrum of a frame as it would be if its recording were played at ``note`` instead of its own, [bins].
+    """Return the spectrum of a frame transposed to ``note``, [bins], with maximum 1.
 
-    Magnitudes, divided by their maximum. Partials that the move takes past half the sampling rate fall away.
+    Partials above half the sampling rate are dropped.
     """
     moves = np.isfinite(source.note) and note != source.note
     length = round(settings.frame_length * semitones_to_ratio(note - source.note)) if moves else settings.frame_length
     centre = source.start + settings.frame_length // 2
     first = min(max(0, centre - length // 2), max(0, len(samples) - length))
     piece = samples[first : first + length]
-    if len(piece) < length:  # the clip is shorter than the window: the window is taken over what there is
+    if len(piece) < length:  # clips shorter than the window are zero-padded
         piece = np.pad(piece, (0, length - len(piece)))
     spectrum = np.abs(np.fft.rfft(piece * window("hann", length)))
     bins = settings.frame_length // 2 + 1
@@ -196,7 +194,7 @@ def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: Chro
 
 
 def _keys(note: float, views: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Pitch classes that a frame is moved to: its own first, then others at random."""
+    """Own pitch class first, then random others."""
     own = round(note) % 12
     others = rng.permutation(np.delete(np.arange(12), own))[: views - 1]
     return np.concatenate([[own], others]).astype(np.int64)

@@ -1,1 +1,1 @@
-"""Folders of sounds become corpora: mono, one rate, split by clip, labelled with pitch."""
+"""Corpora of sounds: mono, at one sampling rate, split by clip, labelled with pitch."""

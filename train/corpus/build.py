@@ -1,4 +1,4 @@
-"""Folders of sounds become a corpus."""
+"""Builds a corpus from sound files: decodes, resamples, trims, labels with pitch and splits."""
 
 import functools
 import tempfile
@@ -20,7 +20,7 @@ from .store import Split, Writer, writing
 Progress = Callable[[float, str], None]
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
-_SHORTEST_SECONDS = (0.005, 10.0)  # from a click on; who has so many longer sounds may leave out the rest
+_SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
 
 
 def build(
@@ -38,30 +38,27 @@ def build(
     loops: bool = False,
     progress: Progress | None = None,
 ) -> CorpusReport:
-    """Decode, mix, resample, trim, measure and store all sounds; dynamic marks in names are clips' velocities.
+    """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
-    Sounds with the same samples count once, under the first of their names.
+    Dynamic marks in file names set velocities. Of sounds with equal samples, the first name counts.
 
     Args:
-        sources: sound files, and folders that are searched through.
-        destination: the corpus's folder, which must not hold anything yet.
+        sources: sound files, and folders to search.
+        destination: the corpus's folder, empty or new.
         rate: of the corpus, 8000 to 192000 Hz.
-        split: fractions of the clips for train/val/test, or the path of a .json file that lists names under train, val
-            and test; sounds that it does not list are left out.
+        split: fractions of train/val/test, or a .json file that lists names under train, val and test and excludes all
+            others.
         seed: of the split.
-        group: a regular expression; clips in whose names it matches the same text (its first group's, where it has one)
-            are one recording cut up, and are never parted.
-        label: ``"folder"`` labels each clip with the name of the folder that it lies in, and a regular expression with
-            the text that it matches in the file's name (its first group's, where it has one).
-        shortest_seconds: that a sound must last, 0.005 to 10; None for 4096 samples. Recipes of whole clips follow
-            short ones by silence.
-        name, licence: of the corpus, its folder's name by default; and of the sounds, for cards of models.
-        loops: put sounds on one grid (see `append_loops`), and leave out what has no beat, in place of what is short.
-        progress: called with the share that is done, 0 to 1, and what is being done.
+        group: a regular expression; clips with the same match in their names (or its first group's) stay in one split.
+        label: ``"folder"`` for the folder's name, or a regular expression as ``group``.
+        shortest_seconds: minimum duration, 0.005 to 10; None for 4096 samples. Recipes of whole clips pad with silence.
+        name, licence: of the corpus, by default its folder's name; and of the sounds, for model cards.
+        loops: fit sounds to one grid (see `append_loops`), and exclude sounds without a beat instead of short ones.
+        progress: called with the completed share, 0 to 1, and a description.
 
     Raises:
-        UserError: a value is out of range, a source or the split file is missing, nothing can be used, or the
-            destination is taken.
+        UserError: a value is out of range, a source or the split file is missing, no sound is usable, or the
+        destination is not empty.
         Failure: the disk is full.
     """
     _check_rate(rate)
@@ -92,7 +89,7 @@ def build(
 def _append_all(
     writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress, *, shortest: int, room: Path
 ) -> None:
-    """Append what can be used of the sounds and report the rest; ``room`` takes a nameless file of the longest."""
+    """``room`` is the folder of an unnamed temporary file for the longest sound."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
     copies = Copies()

@@ -1,4 +1,4 @@
-"""Listens to a corpus as far as the choice of an instrument goes: to held notes, hits or words, or textures."""
+"""Classifies a corpus by content: held notes, hits or words, loops, or textures."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,39 +12,39 @@ from .tempo import has_beat
 
 Array = npt.NDArray[np.float32]
 
-SHORT_SECONDS = 2.0  # until a clip has died away: hits and words have, loops and textures have not
-HELD = 0.6  # of what has a pitch in a clip is steady, or it is no held note
-LOUD_DB = 60.0  # under a clip's loudest: what is softer has died away
-STEP_SECONDS = 0.01  # of the loudness that is looked at
-RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by so much within so many steps
-STRONG_DB = 20.0  # and comes so near to the clip's loudest
-DYING_DB = 12.0  # under its loudest, where a hit that is cut off early ends: noise that goes on does not
-CUT_SECONDS = 0.1  # what is no longer is neither note nor texture, however it ends: a hat or a click, cut off
-APART_STEPS = 8  # between onsets: what rises again sooner is the same
-ONSETS = 3  # of a hit or a word at the most: two syllables, and one more
-NOTES = 3  # different pitches, in whole semitones, that make recordings notes of an instrument
-PITCHED = 0.5  # of the sound, or what has a beat is a melody: of drum loops less than a third is
-MOSTLY = 0.75  # of clips, held notes: of an instrument's nearly all are, of a drum machine's a half
-LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks sound below, and few instruments whose every note does
-LOOP_SECONDS = 1.5  # of a loop at the least: a bar at 160 bpm
-LOOPS_HEARD = 60  # clips that are listened to for a beat: shares to an eighth
-MOST_CLIPS = 400  # that are listened to, evenly spaced: shares to a part in twenty
+SHORT_SECONDS = 2.0  # until a clip has died away: true of hits and words, not of loops and textures
+HELD = 0.6  # share of a clip's pitched frames that must be steady for a held note
+LOUD_DB = 60.0  # under a clip's loudest: softer sound has died away
+STEP_SECONDS = 0.01  # resolution of the loudness
+RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by this much within this many steps
+STRONG_DB = 20.0  # and reaches this close to the clip's loudest
+DYING_DB = 12.0  # under its loudest, where a truncated hit ends; continuous noise does not drop so far
+CUT_SECONDS = 0.1  # a shorter clip is no note and no texture, such as a truncated hat or click
+APART_STEPS = 8  # between onsets: a sooner rise is the same onset
+ONSETS = 3  # at most, in a hit or a word: two syllables and one more
+NOTES = 3  # different pitches, in whole semitones, that mark recordings as an instrument's notes
+PITCHED = 0.5  # of the sound; above it a beat is a melody's, as drum loops stay below a third
+MOSTLY = 0.75  # of clips: nearly all of an instrument's are held notes, half of a drum machine's
+LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks are lower, and few instruments have only lower notes
+LOOP_SECONDS = 1.5  # at least, of a loop: a bar at 160 bpm
+LOOPS_HEARD = 60  # clips tested for a beat: shares to an eighth
+MOST_CLIPS = 400  # evenly spaced: shares to a part in twenty
 
 
 @dataclass(frozen=True)
 class CorpusContent:
-    """The character of the training clips of a corpus, medians over clips.
+    """The character of a corpus's training clips, medians over clips.
 
     Args:
-        clips: how many were listened to.
+        clips: number of clips.
         seconds: until a clip has died away.
         onsets: in a clip.
         held: share of clips that are one steady note.
-        notes: different pitches among those, in semitones.
-        lowest: pitch of half of those, a MIDI note; NaN if there is none.
-        dying: share of clips whose end is softer than their loudest, by `DYING_DB`.
-        hits: share of clips that are short and dying: of hits and words all, of single notes some.
-        others: share of clips that are neither: of textures all.
+        notes: number of their different pitches, in semitones.
+        lowest: their median pitch, a MIDI note; NaN without any.
+        dying: share of clips that end at least `DYING_DB` below their peak.
+        hits: share of short and dying clips: all hits and words, some notes.
+        others: share of clips that are neither, such as textures.
     """
 
     clips: int
@@ -59,7 +59,7 @@ class CorpusContent:
 
     @property
     def short(self) -> bool:
-        """Return whether the clips are hits or words, each a sound by itself, and no notes of an instrument."""
+        """Whether the clips are hits or words, and not notes of an instrument."""
         cut = self.seconds <= CUT_SECONDS
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
         scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
@@ -67,7 +67,7 @@ class CorpusContent:
 
     @property
     def mixed(self) -> str:
-        """Return the kinds of clips, in words, where neither hits, notes nor textures are most of them; else empty."""
+        """Describe the mix if no kind of clip is in the majority; else empty."""
         if max(self.hits, self.held, self.others) >= MOSTLY:
             return ""
         return (
@@ -76,7 +76,6 @@ class CorpusContent:
         )
 
     def text(self) -> str:
-        """Return what was heard, in words."""
         plural = "" if self.onsets == 1 else "s"
         return (
             f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural}, "
@@ -85,7 +84,6 @@ class CorpusContent:
 
 
 def listened(corpus: Corpus) -> CorpusContent:
-    """Return what is heard in the training clips of a corpus."""
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
     levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
@@ -109,17 +107,12 @@ def listened(corpus: Corpus) -> CorpusContent:
 
 
 class Looped(NamedTuple):
-    """A verdict on whether a corpus holds loops, and why, in words."""
-
     loops: bool
     why: str
 
 
 def are_loops(corpus: Corpus) -> Looped:
-    """Return whether the training clips of a corpus are loops: seconds long, with a steady beat, and of no one note.
-
-    A scale that is played evenly has a beat as well: where most of the sound has a pitch it is taken for notes.
-    """
+    """Return whether the training clips are loops: long, with a steady beat, and mostly unpitched, unlike scales."""
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
     seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
@@ -134,7 +127,7 @@ def are_loops(corpus: Corpus) -> Looped:
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
-    """Return after how long this share of the training clips has died away."""
+    """Return the time by which this share of the training clips has died away."""
     lengths = []
     for clip in corpus.clips("train"):
         level = _loudness(corpus.samples(clip), corpus.rate)
@@ -143,7 +136,7 @@ def dying_seconds(corpus: Corpus, share: float) -> float:
 
 
 def _loudness(samples: Array, rate: int) -> Array:
-    """Root mean squares of steps in dB, one at least."""
+    """RMS of each step in dB, [steps], at least one."""
     step = max(1, round(STEP_SECONDS * rate))
     padded = np.pad(samples, (0, -len(samples) % step)).reshape(-1, step)
     levels: Array = 10 * np.log10(np.square(padded, dtype=np.float64).mean(1) + 1e-12)
@@ -151,7 +144,6 @@ def _loudness(samples: Array, rate: int) -> Array:
 
 
 def _onsets(levels: Array) -> int:
-    """Return how often the loudness rises steeply to near its loudest; the beginning counts."""
     before = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
     lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
     rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))

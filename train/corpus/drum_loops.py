@@ -1,4 +1,4 @@
-"""Drum loops, played with the kits of a soundfont on one grid: each a clip that repeats without a seam."""
+"""Renders drum loops with the kits of a soundfont, all on one grid, each a seamless loop."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from .store import Split, writing
 
 Progress = Callable[[float, str], None]
 
-LEVEL, PEAK = 0.08, 0.95  # root mean square of a loop, -22 dB, but for peaks: kits lie up to 12 dB apart in loudness
+LEVEL, PEAK = 0.08, 0.95  # RMS of a loop, -22 dB, unless peaks limit it: kits differ in loudness by up to 12 dB
 HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB
-LEVELS = (40, 80, 120)  # velocities that are played; others are the nearest of these, made louder or softer
-LOOSE = 6.0  # deviation of velocities: players are not machines
-CHOKES = {KEYS["open"]: (KEYS["hat"], KEYS["pedal"])}  # a hat that closes ends what rang open (General MIDI)
-CHOKE_SECONDS = 0.015  # as long as a foot takes
+LEVELS = (40, 80, 120)  # rendered velocities; others scale the nearest of these
+LOOSE = 6.0  # deviation of velocities, as of human players
+CHOKES = {KEYS["open"]: (KEYS["hat"], KEYS["pedal"])}  # a closing hat ends an open one (General MIDI)
+CHOKE_SECONDS = 0.015  # the time of a pedal's stroke
 HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others every tenth for validation
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """One hit of a loop: when, in steps from its beginning, on which key, and how hard, as a MIDI velocity."""
+    """One hit: its time in steps from the loop's beginning, its key, and its MIDI velocity."""
 
     step: float
     key: int
@@ -45,23 +45,20 @@ def render_loops(
     licence: str | None = None,
     progress: Progress | None = None,
 ) -> CorpusReport:
-    """Render every groove twice as a clip of a new corpus: plain, two bars, and full, four bars with a fill, otherwise.
+    """Render each groove as two clips of a new corpus: plain, two bars; and full, four bars with a fill.
 
-    All are played at one tempo, the grid's, which is nearest to the middle one of those that grooves are meant for; a
-    clip's own tempo is that of its groove. The last hits ring on at the loop's beginning. Each sixth groove is kept
-    for the test, with both its loops, and each tenth of the others for validation.
+    All play at the grid's tempo, nearest to the median of the grooves' tempos; a clip's own tempo is its groove's. The
+    last hits ring over into the loop's beginning. Every sixth groove is test; of the others, every tenth is validation.
 
     Args:
-        soundfont: an .sf2 or .sf3 file with the drum kits of General MIDI.
-        destination: the corpus's folder, which must not hold anything yet.
+        soundfont: an .sf2 or .sf3 file with General MIDI's drum kits.
         rate: Hz, 8000 to 96000.
-        seed: of how hard each hit is played.
-        name, licence: of the corpus, its folder's name by default; and of the soundfont, for cards of models.
-        progress: called with the share that is done, 0 to 1, and what is being done.
+        seed: of the hits' random velocities.
+        destination, name, licence, progress: as `build`.
 
     Raises:
-        UserError: a value is out of range, the soundfont cannot be used or lacks a kit, FluidSynth is missing, or the
-            destination is taken.
+        UserError: a value is out of range, the soundfont is unusable or lacks a kit, FluidSynth is missing, or the
+        destination is not empty.
         Failure: FluidSynth fails, or the disk is full.
     """
     if not RATES[0] <= rate <= RATES[1]:
@@ -94,14 +91,13 @@ def render_loops(
 
 
 def split_of(number: int) -> Split:
-    """Return what the loops of a groove are for, by its place in the table."""
     if number % HELD_OUT == HELD_OUT - 1:
         return "test"
     return "val" if number % WATCHED == WATCHED - 1 else "train"
 
 
 def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[Stroke]:
-    """Return the hits of a groove's two bars, or of its four full ones; chance decides a little how hard each is."""
+    """Return the hits of a groove's two bars, or of its four full ones, with slightly random velocities."""
     found = list(_hits(groove.rows, 0))
     if full:
         found = [hit for start in (0, 2 * STEPS) for part in (groove.rows, groove.more) for hit in _hits(part, start)]
@@ -116,12 +112,11 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Return a loop of so many steps: the sum of its hits, which ring over its end into its beginning.
+    """Mix the hits of a loop; they ring over its end into its beginning.
 
     Args:
-        hits: of the loop.
-        kit: gives the sound of a key at a velocity.
-        steps, step_length: of the loop, and samples of one.
+        hits, kit: of the loop.
+        steps, step_length: steps of the loop, and samples of one.
         rate: in Hz.
     """
     hits = list(hits)
@@ -141,7 +136,7 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 
 
 class Kits:
-    """The drum kits of a soundfont: of each the keys that some grooves strike, played once, when it is first wanted."""
+    """The drum kits of a soundfont, rendered on first use."""
 
     def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
@@ -166,15 +161,13 @@ class Kits:
 
 
 class Kit:
-    """The sounds of a drum kit: mono samples by key and velocity."""
-
     def __init__(self, sounds: Mapping[tuple[int, int], Samples]) -> None:
         self._sounds = sounds
 
     def sound(self, key: int, velocity: float) -> Samples:
-        """Return a key's sound at any velocity: that of the nearest which was played, as loud as FluidSynth would it.
+        """Return a key's sound: the nearest rendered velocity, scaled to FluidSynth's level.
 
-        Its amplitude goes with the square of the velocity (SoundFont 2.04, section 8.4.1: concave, 96 dB).
+        Amplitude is proportional to the square of the velocity (SoundFont 2.04, section 8.4.1: concave, 96 dB).
         """
         nearest = min(LEVELS, key=lambda level: abs(level - velocity))
         return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))
@@ -190,7 +183,6 @@ def _check_kits(soundfont: Path, table: Iterable[DrumPattern]) -> None:
 
 
 def _hits(rows: Mapping[int, str], start: int) -> Iterable[tuple[int, int, int]]:
-    """Return the step, key and velocity of each hit of some rows that begin at a step."""
     for key, steps in rows.items():
         for step, sign in enumerate(steps):
             if sign in STRENGTHS:
@@ -198,20 +190,18 @@ def _hits(rows: Mapping[int, str], start: int) -> Iterable[tuple[int, int, int]]
 
 
 def _swung(step: int, groove: DrumPattern) -> float:
-    """Return when a step is played, in steps: the first half of each pair takes the share of it that swing says."""
     pairs, place = divmod(step / groove.pair, 1)
     late = 2 * groove.swing * place if place < 0.5 else groove.swing + (2 * place - 1) * (1 - groove.swing)
     return groove.pair * (pairs + late)
 
 
 def _begun(samples: Samples) -> Samples:
-    """Return a hit from its first sample on that is not zero: FluidSynth begins notes in blocks of 64."""
+    """Drop leading zeros: FluidSynth begins notes in blocks of 64 samples."""
     sounding = np.flatnonzero(samples)
     return samples[sounding[0] :] if len(sounding) else samples[:0]
 
 
 def _choked(samples: Samples, at: int, rate: int) -> Samples:
-    """Return a sound that ends with a fade from a sample on."""
     fade = np.linspace(1, 0, round(CHOKE_SECONDS * rate), dtype=np.float32)
     kept = samples[: at + len(fade)].copy()
     kept[at:] *= fade[: len(kept) - at] if len(kept) > at else 1

@@ -1,4 +1,4 @@
-"""Plays a soundfont with FluidSynth: which presets it has, and how each of their notes sounds by itself."""
+"""Renders single notes of a soundfont with FluidSynth, and lists the soundfont's presets."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ _RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at
 
 
 def fluidsynth() -> str:
-    """Return where FluidSynth is.
+    """Return FluidSynth's path.
 
     Raises:
         UserError: it is not installed.
@@ -43,7 +43,7 @@ def fluidsynth() -> str:
 
 
 def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
-    """Programs of a bank of a soundfont, by its preset headers (SoundFont 2.04, section 7.2: records of 38 bytes).
+    """Return the programs of a soundfont's bank, from its preset headers (SoundFont 2.04, section 7.2: 38 bytes each).
 
     Raises:
         UserError: it is missing, or no soundfont.
@@ -79,7 +79,7 @@ def play_notes(
     seconds: float,
     rate: int,
 ) -> Iterator[tuple[tuple[int, int], Samples]]:
-    """Play (note, velocity) pairs one after another in one process and cut them apart: mono [seconds * rate].
+    """Render (note, velocity) pairs: mono [seconds * rate].
 
     Raises:
         Failure: FluidSynth fails.
@@ -102,7 +102,6 @@ def play_notes(
 
 
 def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
-    """Return a track with a note every ``seconds`` + gap, each ended at once; one tick is a millisecond."""
     gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
     track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
     for note, velocity in pairs:
@@ -114,7 +113,6 @@ def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds
 
 
 def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, least: int) -> None:
-    """Render a MIDI file to at least ``least`` frames, whatever the user's own FluidSynth settings are."""
     options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
     settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
     done = subprocess.run(

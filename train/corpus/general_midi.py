@@ -1,7 +1,7 @@
 """General MIDI 1's instruments (MIDI Manufacturers Association, GM level 1 sound set), by program number from 0.
 
-And what its drums are, by key, in words that a model can be told: as coarse as keeps several hits under each, so that
-what is a kick or a snare is the label, and which one of them is left to the code.
+Also labels of its drums by key. Each label covers several hits: it conditions a model on the kind of drum, and the
+code selects the hit.
 """
 
 PROGRAM_NAMES = (
@@ -60,7 +60,7 @@ _CLASSES = {
     "triangle": (80, 81),
 }
 DRUM_CLASSES = {key: name for name, keys in _CLASSES.items() for key in keys}
-# General MIDI 2's sound set: the brush kit slaps where others clap, the orchestra kit has timpani and concert cymbals.
+# General MIDI 2's sound set: the brush kit has a slap on the clap's key, the orchestra kit timpani and concert cymbals.
 _OTHERWISE = {
     range(40, 48): {39: "snare"},
     range(48, 56): dict.fromkeys(range(41, 54), "timpani") | {59: "crash"},
@@ -68,5 +68,5 @@ _OTHERWISE = {
 
 
 def drum_class(kit: int, key: int) -> str:
-    """Return what a key of `DRUM_CLASSES` is in a kit, by its program counted from 0."""
+    """Return the label of a key in a kit, by its program counted from 0."""
     return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])

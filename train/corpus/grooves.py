@@ -1,9 +1,9 @@
-"""Drum patterns of this project's own, as data: what is struck on which sixteenth, how hard, and how it swings.
+"""Drum patterns as data: instruments on sixteenth steps, velocities, and swing.
 
-A row is an instrument and its sixteenths, a bar a group: ``X`` is an accent, ``x`` a stroke, ``o`` a soft one, ``g`` a
-ghost note and ``.`` nothing. Each groove is two bars. Of its kits, the first plays it plainly; the second plays it
-fuller, with the rows after ``+``, and its fill as every fourth bar. ``swing 0.66 of 4`` says that of four steps
-the last two begin after 0.66 of their time: eighths swing, where 2 means sixteenths.
+A row is an instrument and its sixteenths, one group a bar: ``X`` is an accent, ``x`` a stroke, ``o`` a soft one, ``g``
+a ghost note and ``.`` a rest. Each groove is two bars. The first kit plays the plain version. The second plays the full
+version, with the rows after ``+`` and the fill as every fourth bar. ``swing 0.66 of 4`` begins the last two of four
+steps at 0.66 of their time, so eighths swing; 2 swings sixteenths.
 """
 
 import re
@@ -24,13 +24,13 @@ class DrumPattern:
 
     Args:
         name: of the groove.
-        tempo_bpm: that it is meant for.
-        kits: General MIDI's, counted from 0: that of the plain playing, and that of the full one.
-        rows: what is played, the signs of all steps by key.
-        more: what the full playing adds.
-        fill: the bar that ends the full playing.
-        swing: where the second half of a pair begins, as a share of the pair: 0.5 is straight, 2/3 a triplet.
-        pair: steps that swing as one: 2 for sixteenths, 4 for eighths.
+        tempo_bpm: its intended tempo.
+        kits: General MIDI's, counted from 0, for the plain and the full version.
+        rows: the signs of all steps, by key.
+        more: additional rows of the full version.
+        fill: last bar of the full version.
+        swing: start of a pair's second half, as a share of the pair: 0.5 is straight, 2/3 a triplet.
+        pair: steps that swing together: 2 for sixteenths, 4 for eighths.
     """
 
     name: str
@@ -44,7 +44,6 @@ class DrumPattern:
 
 
 def grooves() -> list[DrumPattern]:
-    """Return all grooves, in the order of their table."""
     fills = {head: _rows(lines) for head, lines in _parts(_FILLS)}
     found = []
     for head, lines in _parts(_GROOVES):
@@ -67,7 +66,6 @@ def grooves() -> list[DrumPattern]:
 
 
 def _parts(text: str) -> list[tuple[str, list[str]]]:
-    """Return each heading, which ends in a colon or has one, with the lines that are indented under it."""
     parts: list[tuple[str, list[str]]] = []
     for line in text.strip().splitlines():
         if line.startswith(" "):

@@ -1,4 +1,4 @@
-"""Loops are put on one grid, a step for each sixteenth: stretched to its tempo, and whole beats long."""
+"""Fits loops to one grid of sixteenth steps: stretched to its tempo, and whole beats long."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,38 +17,38 @@ from .tempo import Beat, beat_of
 
 Progress = Callable[[float, str], None]
 
-WINDOW_SECONDS = 0.05  # of the spectra that networks take: `ClipFeatures`, whose hops a step is to hold a number of
-HOPS = 4  # in such a window
-THERE = 2e-4  # of a loop's length: what is as near to the grid stays as it is, off by a millisecond in five seconds
-LONGEST_SECONDS = 60.0  # of a loop: what is longer is a piece of music, and would fill memory
-LATE_SECONDS = (0.005, 0.05)  # of silence before the first hit: what encoders and careless cuts leave
+WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
+HOPS = 4  # per window
+THERE = 2e-4  # of a loop's length: closer loops stay as they are, off by a millisecond in five seconds
+LONGEST_SECONDS = 60.0  # of a loop: longer sounds are pieces of music, and would fill memory
+LATE_SECONDS = (0.005, 0.05)  # of silence before the first hit: from encoders and careless cuts
 ATTACK = 0.01  # of a loop's peak, -40 dB, where its first hit begins
 SHORTEST_STEPS = 2  # of a loop
 
 
 def spectra_hop(rate: int) -> int:
-    """Return how far spectra of clips lie apart at a sampling rate in Hz, in samples."""
+    """Return the hop of clip spectra in samples, at a sampling rate in Hz."""
     window: int = 2 ** round(math.log2(rate * WINDOW_SECONDS))
     return window // HOPS
 
 
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
-    """Return the grid whose tempo is nearest to the middle one of loops: its step is a whole number of hops."""
+    """Return the grid nearest to the median tempo of loops; its step is a whole number of hops."""
     hop = spectra_hop(rate)
     wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
     return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
 
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
-    """Append loops to a corpus, all on one grid, and report what has no beat; None if none has.
+    """Append loops on one grid, and report sounds without a beat; return None if no sound has one.
 
-    Files are read twice, one at a time: first for their tempos, of which the grid's is the middle one.
+    Each file is read twice: the first pass finds the tempos, whose median sets the grid.
 
     Args:
         writer: of the corpus.
         sounds: files by the names of clips.
         names: of groups and labels.
-        progress: called with the share that is done, 0 to 1, and the name of what is being read.
+        progress: as `build`.
     """
     beats: dict[str, Beat] = {}
     copies = Copies()
@@ -82,10 +82,10 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 
 
 def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
-    """Return a loop on the grid: its first hit at once, at the grid's tempo and its own pitch, whole beats long.
+    """Fit a loop to the grid: whole beats long, its first hit at the start, its pitch kept.
 
-    What is there within 0.02 % keeps its samples. A loop is stretched with its end before its beginning, and its
-    beginning after its end, so that it repeats without a seam; what it lacks of its last beat is silence.
+    Loops within 0.02 % of the grid keep their samples. Others are stretched with their end before their beginning and
+    their beginning after their end, for a seamless repeat. Silence fills an incomplete last beat.
     """
     wanted = beat.beats * grid.steps_per_beat * grid.step_length
     length = beat.beats * 60 / beat.tempo_bpm * rate
@@ -100,7 +100,6 @@ def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
 
 
 def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> Beat | None:
-    """Return the beat of a file; None, and why in the report, where it is no loop that can be used."""
     try:
         samples = _samples(SoundFile(path), rate)
     except Unreadable as error:
@@ -122,7 +121,6 @@ def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
 
 
 def _samples(sound: SoundFile, rate: int) -> Samples:
-    """Return a sound's samples, or of one that is too long for a loop some more than a loop may have."""
     blocks, length = [np.zeros(0, np.float32)], 0
     for block in sound.mono(rate):
         blocks.append(block)
@@ -133,11 +131,10 @@ def _samples(sound: SoundFile, rate: int) -> Samples:
 
 
 def _late(samples: Samples, rate: int) -> int:
-    """Return how many samples of silence a loop begins with; 0 of hardly any, and of many, which are meant."""
+    """Count leading samples of silence; 0 where it is negligible, or so long that it is intended."""
     first = int(np.argmax(np.abs(samples) > ATTACK * np.abs(samples).max()))
     return first if LATE_SECONDS[0] <= first / rate < LATE_SECONDS[1] else 0
 
 
 def _as_long(samples: Samples, length: int) -> Samples:
-    """Return samples, cut or followed by silence."""
     return np.pad(samples[:length], (0, max(0, length - len(samples))))

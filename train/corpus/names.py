@@ -1,4 +1,4 @@
-"""Reads groups and labels of clips from names of files and folders: which belong together, and what each is called."""
+"""Reads groups, labels, dynamic marks and notes of clips from file and folder names."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
 from .store import Clip
 
-FOLDER = "folder"  # the label that is no regular expression
+FOLDER = "folder"  # the one label option that is no regular expression
 # Velocities of dynamic marks, an eighth of MIDI's range apart, by their names and abbreviations.
 DYNAMICS = {
     "pianississimo": 16, "ppp": 16, "pianissimo": 32, "pp": 32, "piano": 48, "p": 48, "mezzo-piano": 64, "mp": 64,
@@ -21,21 +21,21 @@ _MARK = re.compile(
     re.IGNORECASE,
 )  # a lone capital F is a note
 NOTE = re.compile(r"(?<![a-z0-9])([acdfg](?=s)|[a-g])([#♯s♭b]?)[0-9](?![a-z0-9])", re.IGNORECASE)  # A4, Cs5, Bb3
-ANOTHER = 0.75  # semitones: what lies nearer is the note, out of tune
+ANOTHER = 0.75  # semitones: a smaller difference is detuning
 MOVED = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
-    """Takes the groups and the labels of a corpus from names.
+    """Reads the groups and labels of clips from names.
 
     Args:
-        group: a regular expression; clips in whose names it matches the same text belong together. None parts them all.
+        group: a regular expression; clips with the same match belong together. None separates all clips.
         label: ``"folder"``, or a regular expression on the file's name; None labels nothing.
 
-    Of an expression with groups, the first one's text counts.
+    If an expression has groups, the first group is the match.
 
     Raises:
-        UserError: one is no regular expression.
+        UserError: a regular expression is invalid.
     """
 
     def __init__(self, group: str | None, label: str | None) -> None:
@@ -44,21 +44,19 @@ class Names:
         self._words = None if self._folder else _pattern(label, "label", "^([a-z]+)")
 
     def group(self, name: str) -> str:
-        """Return the text that ties a clip to others; a clip without a match stands alone."""
         found = _matched(name, self._group)
         return name if found is None else found
 
     def label(self, path: Path) -> str:
-        """Return the label of a file; empty where there is none for it."""
         if self._folder:
             return path.resolve().parent.name
         return _matched(path.name, self._words) or ""
 
     def counted(self, clips: Sequence[Clip]) -> dict[str, int]:
-        """Return how many clips each label has, "" counting those without; nothing where no label was asked for.
+        """Count the clips of each label, "" for none; empty if no label was requested.
 
         Raises:
-            UserError: none of the clips has one.
+            UserError: no clip has a label.
         """
         if self._label is None:
             return {}
@@ -72,10 +70,9 @@ class Names:
 
 
 def velocities(names: Iterable[str]) -> dict[str, int]:
-    """Return the velocities of the dynamic marks in names of sounds: whole words such as ``mezzo-forte`` or ``mf``.
+    """Return velocities by name, from dynamic marks in file names: whole words such as ``mezzo-forte`` or ``mf``.
 
-    The last mark in a file's name counts. One that all names have tells nothing (a piano is no dynamic), nor does one
-    mark alone; names without a mark are left out.
+    The last mark counts. A mark shared by all names, or the only one, does not count (a piano is no dynamic).
     """
     marks = {name: [_mark(found) for found in _MARK.findall(PurePath(name).name)] for name in names}
     everywhere = set.intersection(*(set(found) for found in marks.values())) if marks else set()
@@ -89,12 +86,7 @@ def _mark(text: str) -> str:
 
 
 def misnamed(name: str, note: float | None) -> str:
-    """Return which note is heard where a file's name says none but others, in words; empty where it does not.
-
-    Args:
-        name: of the file.
-        note: the MIDI note that is heard, with fractions; None where none is.
-    """
+    """Describe the measured MIDI note if a file's name contains only other notes; else empty."""
     classes = named_classes(name)
     if not classes or note is None or min(abs((note - named + 6) % 12 - 6) for named in classes) < ANOTHER:
         return ""
@@ -102,15 +94,15 @@ def misnamed(name: str, note: float | None) -> str:
 
 
 def named_classes(name: str) -> set[int]:
-    """Return the pitch classes of the notes in a file's name, 0 for C: of ``flute_Cs5_1.wav`` that is 1.
+    """Return the pitch classes of the notes in a file's name, 0 for C: ``flute_Cs5_1.wav`` returns 1.
 
-    Octaves are left out, as programs count them from different ones: middle C is C3, C4 or C5.
+    Octaves are ignored, as programs number them differently: middle C is C3, C4 or C5.
     """
     return {named_class(letter, sign) % 12 for letter, sign in NOTE.findall(PurePath(name).stem)}
 
 
 def named_class(letter: str, sign: str) -> int:
-    """Return the semitones of a note's letter and sign above its octave's C: of B sharp 12, of C flat -1."""
+    """Return semitones above C of a letter and sign: 12 for B sharp, -1 for C flat."""
     return PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]
 
 

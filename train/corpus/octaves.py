@@ -1,8 +1,8 @@
-"""Settles octaves that are heard otherwise than files' names say: by the partials that only the lower note has.
+"""Corrects octave errors where measured pitch and file names disagree, by partials that only the lower note has.
 
-Names count octaves from different ones, and some count keys: the convention is that on which most files of a folder
-agree with their sound. Where a name then says another octave than is heard, either may be wrong: half a period repeats
-as well as a whole one where odd partials are faint, and names are written by hand.
+Names number octaves differently, or contain key numbers; the convention that agrees with most files of a folder counts.
+Where a name then disagrees, either may be wrong: half a period repeats as well as a whole one where odd partials are
+faint, and people type the names.
 """
 
 import re
@@ -23,10 +23,10 @@ SIGNS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}
 SYLLABLE = re.compile(r"(?<![a-zé0-9])(do|ut|re|ré|mi|fa|sol|la|si|ti)([#♯s♭b]?)(-?[0-9])(?![a-z0-9])", re.IGNORECASE)
 LETTER = re.compile(NOTE.pattern.replace("[0-9]", "(-?[0-9])"), re.IGNORECASE)
 NUMBER = re.compile(r"(?<![0-9.])([0-9]{2,3})(?![0-9.])")
-KEYS = range(21, 109)  # of a piano: other numbers count takes
-FEWEST, AGREE = 4, 0.75  # files with such a name, and the part of them whose sound it names
-CLEAR_DB, LOUD_DB = 12.0, -45.0  # over what lies around, and under the highest partial: what is less is none
-ODD = 3  # partials that only the lower note has, of which it is told, of the first
+KEYS = range(21, 109)  # of a piano: other numbers are takes
+FEWEST, AGREE = 4, 0.75  # files with such a name, and the share of them whose sound must agree
+CLEAR_DB, LOUD_DB = 12.0, -45.0  # over the surrounding level, and under the highest partial; fainter peaks do not count
+ODD = 3  # partials of the lower note alone that decide for it
 LOOKED_AT = 6
 
 
@@ -48,10 +48,7 @@ CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (_letters, _syllables,
 
 
 def settle_octaves(writer: Writer) -> None:
-    """Correct clips' pitches by whole octaves where names are right, and report names that are not.
-
-    The writer's report then says which clips were ``corrected``, and which are ``misnamed``.
-    """
+    """Correct clips' pitches by whole octaves where names are right, and report wrong names."""
     heard = {clip.name: note for clip in writer.clips if (note := single_note(writer.pitch(clip))) is not None}
     for name, octaves in _otherwise(heard).items():
         clip = next(clip for clip in writer.clips if clip.name == name)
@@ -66,7 +63,6 @@ def settle_octaves(writer: Writer) -> None:
 
 
 def _otherwise(heard: Mapping[str, float]) -> dict[str, int]:
-    """Return by how many octaves names say other notes than are heard, by the names of those that do."""
     for convention in CONVENTIONS:
         named = {name: [*convention(PurePath(name).stem)] for name in heard}
         named = {name: notes for name, notes in named.items() if notes}
@@ -81,7 +77,6 @@ def _otherwise(heard: Mapping[str, float]) -> dict[str, int]:
 
 
 def _nearest(notes: Sequence[int], heard: float) -> int:
-    """Return the named note whose pitch class is nearest to what is heard."""
     return min(notes, key=lambda note: _class_apart(note, heard))
 
 
@@ -90,7 +85,7 @@ def _class_apart(note: float, other: float) -> float:
 
 
 def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:
-    """Return whether a note sounds an octave or more lower than it may seem: by its partials between the higher's."""
+    """Return whether the lower note has partials between the higher note's."""
     part = steady(samples, rate)
     if part is None:
         return True

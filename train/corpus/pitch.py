@@ -1,10 +1,10 @@
-"""The pitch that sounds in each stretch of a clip, or that none does.
+"""Pitch tracking of clips, with a voicing decision for each frame.
 
-The fundamental is found by YIN (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and
-music", J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5); the depth of its dip says whether there is a pitch at all.
+YIN finds the fundamental (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music",
+J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5). The depth of its dip decides whether a frame is pitched.
 
-It is written here because `librosa.yin` keeps that depth to itself and gives rain a pitch too; `librosa.pyin` says
-whether there is one, but takes many times as long. Both want the whole clip in memory.
+`librosa.yin` does not return that depth and assigns a pitch to rain too; `librosa.pyin` decides voicing but takes many
+times as long. Both need the whole clip in memory.
 """
 
 from typing import Protocol
@@ -33,43 +33,40 @@ _JUMP = 6.0  # semitones from its neighbours' median: a slip of the estimate, no
 
 
 class Sliceable(Protocol):
-    """Mono samples that need not be in memory: an array, or a file that is read where it is sliced."""
-
     def __len__(self) -> int: ...
 
     def __getitem__(self, part: slice, /) -> Samples: ...
 
 
 def frame_count(length: int) -> int:
-    """Frames of a clip of ``length`` samples: one every `HOP`, the first centred on the first sample."""
+    """Return the frames of ``length`` samples: one every `HOP`, the first centred on the first sample."""
     return -(-length // HOP)
 
 
 def silence_level(peak: float) -> float:
-    """Amplitude under which a clip whose largest sample is ``peak`` counts as silent."""
+    """Return the amplitude of silence in a clip with this peak."""
     return max(10 ** (SILENT_DB / 20), peak * 10 ** (FADED_DB / 20))
 
 
 def pitch_track(samples: Sliceable, rate: int) -> Samples:
-    """MIDI note numbers, with fractions, that sound around every `HOP`-th sample.
+    """Return the MIDI note numbers, with fractions, around every `HOP`-th sample.
 
     Args:
         samples: mono [n], full scale ±1.
-        rate: Hz. Pitches are sought from `LOWEST_HZ`, or the lowest with two periods in `WINDOW`, to `HIGHEST_HZ`.
+        rate: Hz. The search runs from `LOWEST_HZ`, or the lowest pitch with two periods in `WINDOW`, to `HIGHEST_HZ`.
 
     Returns:
-        float32 [ceil(n / HOP)], NaN where it is silent or no pitch is heard.
+        float32 [ceil(n / HOP)], NaN in silent and unpitched frames.
     """
     notes, _ = _measure(samples, rate, LOWEST_HZ)
     return notes
 
 
 def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
-    """The labelled MIDI note wherever the clip sounds, moved by the whole octaves that are measured.
+    """Return the labelled MIDI note in all non-silent frames, moved by the measured whole octaves.
 
-    An organ's stop sounds octaves from its key; a label whose pitch class is not heard is believed.
-
-    Args and returns as `pitch_track`; ``key`` is the label, 0 to 127.
+    An organ stop plays octaves away from its key. The label stays if another pitch class is measured. Args and returns
+    as `pitch_track`; ``key`` is the label, 0 to 127.
     """
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]
@@ -77,11 +74,11 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 
 
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
-    """Return the MIDI note of a clip that is a single note, with fractions; None of others.
+    """Return the MIDI note of a clip that is a single note, with fractions; else None.
 
     Args:
         track: its pitch, [frames].
-        steady: the part of what has a pitch that lies within half a semitone of its median, at least.
+        steady: minimum share of pitched frames within half a semitone of their median.
     """
     heard = track[np.isfinite(track)]
     if not len(heard) or len(heard) < _PITCHED * len(track):
@@ -91,7 +88,7 @@ def single_note(track: Samples, steady: float = _STEADY) -> float | None:
 
 
 def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
-    """Semitones, in whole octaves, from the key to the median note; 0 when that is rarely heard or of another class."""
+    """Whole octaves in semitones from key to median note; 0 if pitch is rare or of another class."""
     if 2 * len(voiced) < max(sounding, 1):
         return 0
     interval = float(np.median(voiced)) - key
@@ -100,7 +97,7 @@ def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
 
 
 def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
-    """Return the track [frames], and which frames sound at all [frames]."""
+    """Return the track [frames], and the non-silent frames [frames]."""
     frames = frame_count(len(samples))
     notes = np.empty(frames, np.float32)
     level = np.empty(frames, np.float32)
@@ -108,7 +105,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
     longest = min(int(np.ceil(rate / lowest_hz)) + 1, WINDOW // 2)
     for first in range(0, frames, _PIECE):
         last = min(first + _PIECE, frames)
-        # YIN compares the head of a window with what follows; half the longest lag ahead, the head is centred.
+        # YIN compares a window's head with later samples; half the longest lag ahead, the head is centred.
         windows = _windows(samples, first * HOP + longest // 2, last - first)  # [frames, WINDOW]
         peak = max(peak, float(np.abs(windows).max()))
         level[first:last] = np.sqrt(np.mean(windows**2, axis=1))
@@ -119,7 +116,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
 
 
 def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
-    """Windows [count, WINDOW] every `HOP` samples from the one around ``centre``, without their mean (DC)."""
+    """Windows [count, WINDOW] every `HOP` samples, the first around ``centre``, with their mean (DC) removed."""
     start = centre - WINDOW // 2
     stop = start + (count - 1) * HOP + WINDOW
     inside = samples[max(start, 0) : min(stop, len(samples))]
@@ -129,7 +126,7 @@ def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
 
 
 def _yin(windows: Samples, rate: int, longest: int) -> Samples:
-    """MIDI note of each window [frames], NaN where no period repeats well enough."""
+    """Return the MIDI note of each window [frames], NaN where no period repeats well enough."""
     depth = _normalised_difference(windows, longest)
     before, at, after = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
     dipping = (at < before) & (at <= after)
@@ -161,7 +158,6 @@ def _normalised_difference(windows: Samples, longest: int) -> Samples:
 
 
 def _without_jumps(notes: Samples) -> Samples:
-    """Replace notes that leave their neighbours' median by more than `_JUMP` semitones."""
     padded = np.pad(notes, _MEDIAN // 2, constant_values=np.nan)
     around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1)  # NaN sorts last
     voiced = np.isfinite(around).sum(axis=1)

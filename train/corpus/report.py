@@ -1,4 +1,4 @@
-"""Reports what went into a corpus, what did not and why."""
+"""Report of a corpus build: used and rejected files, with reasons, and statistics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +10,20 @@ from pydantic import BaseModel, ConfigDict
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
 
-_NAMED = 20  # files of a kind that are named; the rest are counted
-_TONAL = 0.01  # share of pitched sound under which a histogram would show slips alone
+_NAMED = 20  # files of a kind listed by name; the rest are counted
+_TONAL = 0.01  # share of pitched sound below which a histogram would show tracking errors alone
 _BAR = 32  # characters of the histogram's longest bar
 
 
 class CorpusReport(BaseModel):
-    """Counts, durations in seconds and the names of what was left out or is worth a look.
+    """Counts, durations in seconds, and names of files that were excluded or need a check.
 
-    ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``unreadable`` gives the reason by name.
-    ``left_out`` counts sounds that a split file does not list, ``labels`` the clips of each label, "" those without,
-    ``velocities`` those of each velocity that a dynamic mark in files' names stands for,
-    ``rates`` those of each sampling rate that files had. ``identical`` are files whose samples are those of an earlier
-    one, which is named. ``repeated`` are hits that came before, and ``misnamed`` says
-    which note is heard where a file's name says another; ``corrected`` were heard octaves off, and their names are
-    right.
-    Of loops, ``tempos`` says what was found of each, ``doubtful`` of which it may be wrong, ``beatless`` why some were
-    left out, and ``grid_bpm`` at which tempo all lie.
+    ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``left_out`` counts sounds missing from a split file.
+    ``labels`` counts clips by label, "" for none, ``velocities`` by the velocity of dynamic marks; ``rates`` counts
+    files by sampling rate. ``identical`` maps files to an earlier one with the same samples. ``repeated`` are hits that
+    came before. ``misnamed`` maps files with wrong names to the measured note; ``corrected`` are files measured octaves
+    off. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons. ``tempos`` describes loops' tempos, and
+    ``grid_bpm`` is their grid's.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,7 +53,7 @@ class CorpusReport(BaseModel):
     grid_bpm: float | None = None
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
-        """Add a clip of ``length`` samples with its pitch track [frames] of MIDI notes or NaN."""
+        """Add a clip with its pitch track [frames] of MIDI notes or NaN."""
         voiced = track[np.isfinite(track)]
         frame_seconds = length / rate / len(track)
         self.clips += 1
@@ -69,15 +66,11 @@ class CorpusReport(BaseModel):
         ]
 
     def count_split(self, split: str, seconds: float) -> None:
-        """Add a clip to the totals of its split."""
         self.split_clips[split] = self.split_clips.get(split, 0) + 1
         self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
 
     def left_out_line(self) -> str:
-        """Return what was not used, by kind and number, with an example: ``"2 unreadable (a.wav: empty)"``.
-
-        Empty when all was used.
-        """
+        """Summarize the unused sounds, such as ``"2 unreadable (a.wav: empty)"``; empty if none."""
         unreadable = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         kinds = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
         kinds["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
@@ -87,7 +80,7 @@ class CorpusReport(BaseModel):
         return ", ".join(parts)
 
     def text(self) -> str:
-        """Return the report for people: lines of at most 20 names a kind."""
+        """Format the report, at most 20 names a kind."""
         lines = ["", f"clips       {self.clips:6}  {duration(self.seconds)}"]
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
@@ -147,7 +140,6 @@ class CorpusReport(BaseModel):
 
 
 def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> UserError:
-    """Return the error that says why no sound of some sources can be used, and how long one has to be."""
     where, why = ", ".join(map(str, sources)), report.left_out_line()
     return UserError(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
 
@@ -162,7 +154,7 @@ def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
+    """Format a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""A soundfont, played note by note with FluidSynth, becomes a corpus that knows its pitches, or its drums."""
+"""Renders a soundfont with FluidSynth into a corpus of notes with known pitches, or of drum hits."""
 
 import re
 from collections import Counter
@@ -17,15 +17,15 @@ from .split import assign, parse_fractions
 from .store import Writer, writing
 
 Progress = Callable[[float, str], None]
-Append = Callable[[Writer, Samples, int, int, int], None]  # a program's note of a velocity
+Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
 
 _LONGEST_SECONDS = 60.0
-_KNOWN_SECONDS = 0.5  # of a hit, by which one that comes again is known
-_SAME = 0.9995  # cosine of magnitudes: a hit that comes again has 0.9999, FluidR3's other kicks 0.9994 and less
+_KNOWN_SECONDS = 0.5  # of a hit, for the fingerprint that finds repeats
+_SAME = 0.9995  # cosine of magnitudes: a repeated hit has 0.9999, FluidR3's other kicks 0.9994 and less
 
 
 def parse_numbers(text: str) -> list[int]:
-    """MIDI numbers from a list such as ``"0-79,90"``, ascending and each once.
+    """Parse a list of MIDI numbers such as ``"0-79,90"``, ascending and each once.
 
     Raises:
         UserError: the text is no such list, or holds a number outside 0 to 127.
@@ -61,25 +61,23 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
-    Notes are labelled with their program's name and their key, hits of kits with what they are (`DRUM_CLASSES`); a hit
-    that differs from an earlier one of its key in level alone is left out.
+    Labels are the program's name and the key, or a hit's `DRUM_CLASSES`. Hits that differ only in level from an earlier
+    hit of their key are left out.
 
     Args:
         soundfont: an .sf2 or .sf3 file.
-        destination: the corpus's folder, which must not hold anything yet.
         programs: General MIDI programs, 0 to 127, of the soundfont's bank 0; with ``kits`` drum kits, of its bank 128.
-        notes, velocities: MIDI's, 0 to 127 and 1 to 127; of kits 35 to 81, which are General MIDI's drums.
-        seconds: length of a clip; its key is held all through, and the last 20 ms are faded.
+        notes, velocities: MIDI's, 0 to 127 and 1 to 127; for kits, notes 35 to 81, General MIDI's drums.
+        seconds: length of a clip, 0.1 to 60; its key is held throughout, and the last 20 ms fade out.
         rate: Hz, 8000 to 96000.
-        split: fractions of train/val/test, dealt out by program, or by note where there is but one program; of kits
-            by hit, all velocities together.
+        split: fractions of train/val/test by program, or by note with one program; for kits by hit, all velocities
+            together.
         seed: of the split.
-        name, licence: of the corpus, its folder's name by default; and of the soundfont, for cards of models.
-        progress: called with the share that is done, 0 to 1, and what is being done.
+        destination, name, licence, progress: as `build`.
 
     Raises:
-        UserError: a value is out of range, the soundfont cannot be used, FluidSynth is missing, nothing sounds, or the
-            destination is taken.
+        UserError: a value is out of range, the soundfont is unusable, FluidSynth is missing, all clips are silent, or
+            the destination is not empty.
         Failure: FluidSynth fails, or the disk is full.
     """
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
@@ -114,7 +112,6 @@ def _check_sounds(writer: Writer, soundfont: Path) -> None:
 def _check(
     programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int, kits: bool
 ) -> None:
-    """Refuse what is out of range."""
     _check_numbers("kit" if kits else "program", programs)
     _check_numbers("note", notes)
     if kits and (strange := sorted(set(notes) - set(DRUM_CLASSES))):
@@ -130,8 +127,6 @@ def _check(
 
 
 def _appending_notes(*, by_note: bool) -> Append:
-    """Return what appends a note, which is split with its program, or with its key."""
-
     def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
         name = f"{program:03d}/{note:03d}_{velocity:03d}"
         if _silent(samples):
@@ -152,7 +147,6 @@ def _appending_notes(*, by_note: bool) -> Append:
 
 
 def _appending_hits() -> Append:
-    """Return what appends a hit of a kit, unless it came before on its key, softer or louder."""
     known: dict[int, list[Samples]] = {}
 
     def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
@@ -181,10 +175,7 @@ def _appending_hits() -> Append:
 
 
 def _known_by(samples: Samples, rate: int) -> Samples:
-    """Return what a hit is known again by, with energy 1: magnitudes, which a delay does not change.
-
-    FluidSynth begins notes in blocks of 64 samples, so the same hit comes sooner or later.
-    """
+    """Return a fingerprint of energy 1: magnitudes, as FluidSynth begins notes in blocks of 64 samples, at any offset."""
     count = round(_KNOWN_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]

@@ -1,4 +1,4 @@
-"""Sound files of any kind as mono at one rate, in pieces, so that memory does not grow with their length."""
+"""Decodes sound files of any format to mono at one sampling rate, in blocks, and searches folders for them."""
 
 import contextlib
 import hashlib
@@ -19,32 +19,31 @@ from ...host.errors import UserError
 from ...host.files import hushed
 from .pitch import Samples, Sliceable, silence_level
 
-SHORTEST = 4096  # samples: the window that pitch and spectrum are taken from
+SHORTEST = 4096  # samples: the window of pitch and spectrum
 
 _BLOCK = 1 << 18  # source frames decoded at once, 6 s at 44.1 kHz
-_LOWEST_RATE = 1000  # Hz; a header that says less is wrong, and would swell beyond memory
+_LOWEST_RATE = 1000  # Hz; a lower rate in a header is an error, and resampling it would fill memory
 _CLIPPED_RUN = 3  # equal samples at full scale in a row; one or two may be a true peak
 _SILENCE_SECONDS = 0.01  # silence is trimmed in steps of this; half a period of 50 Hz shows its swing
 _FLOAT = np.dtype("<f4")
 
-# Names that other programs give to formats of libsndfile; what no one else uses is its own list.
+# Format suffixes of other programs that libsndfile does not list.
 _ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
 _FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
 
 
 class Unreadable(Exception):
-    """A file that cannot be used; the message is the reason, without the name."""
+    """An unusable file; the message is the reason, without the name."""
 
 
 class FloatFile:
-    """Mono samples in a file of raw float32, or a stretch of them; slices are read from disk."""
+    """A range of mono samples in a raw float32 file; slices are read from disk."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
         self._file, self._start, self._stop = file, start, stop
 
     @classmethod
     def filled(cls, file: BinaryIO, blocks: Iterator[Samples]) -> Self:
-        """Replace what is in ``file`` by the blocks."""
         file.seek(0)
         file.truncate()
         length = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
@@ -59,17 +58,14 @@ class FloatFile:
         return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
 
     def stretch(self, start: int, stop: int) -> "FloatFile":
-        """Return the samples from ``start`` to before ``stop``."""
         return FloatFile(self._file, self._start + start, self._start + stop)
 
 
 class SoundFile:
-    """One sound file, decoded once; ``clipped`` is known when its blocks have been taken.
-
-    Its header says ``rate`` in Hz, ``channels`` and ``seconds``.
+    """One sound file, decoded once; ``clipped`` is valid after all blocks. ``rate`` is in Hz.
 
     Raises:
-        Unreadable: nothing reads it, or its header makes no sense.
+        Unreadable: no decoder reads it, or its header is invalid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,14 +83,13 @@ class SoundFile:
         self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
 
     def close(self) -> None:
-        """Close the file, of which no samples are wanted."""
         self._file.close()
 
     def mono(self, rate: int) -> Iterator[Samples]:
-        """Blocks of the mean of all channels at ``rate`` Hz.
+        """Yield blocks of the mean of all channels at ``rate`` Hz.
 
         Raises:
-            Unreadable: decoding breaks off, or samples are not numbers.
+            Unreadable: decoding stops early, or samples are not finite or far above full scale.
         """
         with self._file as file:
             stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
@@ -120,20 +115,19 @@ class SoundFile:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """Look for the plateau of equal samples that clipping leaves; a float file rises above full scale unharmed."""
+        """Detect runs of equal samples at full scale; a float file exceeds full scale without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
 
 
 class Copies:
-    """Recognises sounds with the same decoded samples as an earlier one, whatever their names and lossless formats."""
+    """Detects sounds with the same decoded samples, regardless of name and lossless format."""
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
 
     def earlier(self, name: str, samples: Sliceable) -> str | None:
-        """Return the name of the earlier sound; None where these samples are new."""
         digest = hashlib.sha256()
         for first in range(0, len(samples), _BLOCK):
             digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
@@ -142,15 +136,15 @@ class Copies:
 
 
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Files that are, or may be, sounds, by their name in the corpus: the path within their source, in sorted order.
+    """Find files that are or may be sounds, by their name in the corpus: the path within their source, sorted.
 
-    Names that several sources share are preceded by the source's name, and numbered where that is not enough. Hidden
-    files and files of other kinds are passed over; a file that is found twice counts once.
+    The source's name, or also a number, makes shared names unique. Hidden files and other formats are skipped;
+    duplicate paths count once.
 
     Raises:
         UserError: a source does not exist.
     """
-    found: dict[Path, tuple[Path, str]] = {}  # the folder that its name counts from, and its name
+    found: dict[Path, tuple[Path, str]] = {}  # root of the name, and the name
     for source in sources:
         if not source.exists():
             raise UserError(f"{source} does not exist; give sound files or folders of them")
@@ -167,10 +161,10 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Return what `find_sounds` finds.
+    """Find sounds as `find_sounds`, at least one.
 
     Raises:
-        UserError: a source does not exist, or there is no sound in any.
+        UserError: a source does not exist, or there are no sounds.
     """
     found = find_sounds(sources)
     if not found:
@@ -180,7 +174,6 @@ def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
-    """SHA-256 of the files that `find_sounds` found, by their names."""
     found = {}
     for name, path in sounds.items():
         with path.open("rb") as file:
@@ -189,7 +182,7 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
 
 
 def own_rate(sources: Sequence[Path]) -> int:
-    """Return the highest rate of sound files and of those in folders, in Hz; 0 if none can be read."""
+    """Return the highest rate of the sounds in Hz; 0 if none is readable."""
     rates = [0]
     for path in find_sounds(sources).values():
         with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:
@@ -198,11 +191,9 @@ def own_rate(sources: Sequence[Path]) -> int:
 
 
 def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
-    """The sound without the silence at its ends, but never shorter than it must be; None when it is silent throughout.
+    """Trim silence from both ends, but keep ``shortest`` samples, the least that ``sound`` has; None for pure silence.
 
-    The sound has ``shortest`` samples at least.
-
-    Silence is judged by the swing within 10 ms, so a recording's DC does not count as sound.
+    The peak-to-peak range within 10 ms decides silence, so DC does not count as sound.
     """
     step = max(round(_SILENCE_SECONDS * rate), 2)
     swings = []
@@ -229,7 +220,6 @@ def _within(folder: Path) -> list[Path]:
 
 
 def _may_be_sound(path: Path) -> bool:
-    """Judge a file by its suffix; where that says nothing, ask libsndfile."""
     suffix = path.suffix[1:].lower()
     known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
     if suffix in known | _ALIASES | FOREIGN:

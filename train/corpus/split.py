@@ -1,4 +1,4 @@
-"""Deals out clips: which are learned from, which are watched while learning, and which are kept for the test."""
+"""Assigns clips to the splits train, val and test, by fractions or by a list in a file."""
 
 import random
 from collections import Counter
@@ -14,10 +14,10 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
-    """Fractions of train, val and test from ``"0.85/0.07/0.08"``.
+    """Parse fractions of train, val and test from ``"0.85/0.07/0.08"``.
 
     Raises:
-        UserError: they are not three numbers from 0 to 1 that sum to 1, with something for train.
+        UserError: they are not three numbers from 0 to 1 that sum to 1, with more than 0 for train.
     """
     try:
         train, val, test = (float(part) for part in text.split("/"))
@@ -32,10 +32,9 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """Deal clips out to the splits, whole groups at a time.
+    """Assign clips to the splits, whole groups at a time.
 
-    Groups are shuffled, the first goes to train, and each further one to the split that is furthest below its share, so
-    that any corpus has something to learn from and shares are met as nearly as the groups allow.
+    The first of the shuffled groups goes to train, and each further one to the split furthest below its share.
 
     Args:
         groups: the group of each clip, by the clip's name.
@@ -43,7 +42,7 @@ def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> 
         seed: of the shuffle; the order of ``groups`` does not matter.
 
     Returns:
-        The split of each clip, by the clip's name.
+        The split of each clip, by name.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)
@@ -58,18 +57,16 @@ def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> 
 
 
 class _SplitFile(BaseModel):
-    """Names of sounds by split; other keys are ignored."""
-
     train: list[str]
     val: list[str] = []
     test: list[str] = []
 
 
 def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
-    """Return the split of those names that a JSON file lists under train, val or test, with their folders or without.
+    """Read the split of names from a JSON file that lists them, with or without folders, under train, val or test.
 
     Raises:
-        UserError: the file is missing or no such file, or lists a name under two splits.
+        UserError: the file is missing or invalid, or lists a name under two splits.
     """
     if not path.is_file():
         raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")

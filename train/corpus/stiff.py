@@ -1,7 +1,7 @@
-"""Measures the pitch of a single note by its partials, and how far a stiff string stretches these.
+"""Measures the pitch and inharmonicity of a single note by its partials.
 
-Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.contract.partials.stretched`): so (f_n / n)^2 is a
-line in n^2, which is fitted to the peaks of a long spectrum, partial by partial.
+Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.contract.partials.stretched`), so (f_n / n)^2 is a
+line in n^2. The line is fitted to the peaks of a long spectrum, partial by partial.
 """
 
 import math
@@ -19,24 +19,24 @@ from .store import Corpus
 Floats = npt.NDArray[np.float64]
 
 LONGEST, SHORTEST = 32768, 4096  # samples of a spectrum: bins of 1.3 Hz at 44.1 kHz, where notes are long enough
-MOST = 1 << 19  # samples of a clip that are looked at, 12 s at 44.1 kHz
+MOST = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
 AFTER_SECONDS = 0.05  # after the loudest moment: attacks are out of tune
-PARTIALS = 24  # at the most; higher ones are faint, and few enough tell B
-NEAR_CENTS = 25.0  # from where the fit so far expects it, a partial is looked for
-FIRST_CENTS = 60.0  # from where the pitch track has it, the first one
-CLEAR_DB, LOUD_DB = 15.0, -60.0  # over what lies around it, and under the highest: what is less is no partial
-MISFIT_CENTS = 6.0  # from the line: such a peak is of something else
-FEWEST = 3  # partials of which a pitch is told
-ENOUGH = 12  # partials of which a stiffness is told
-STIFF_CENTS = 2.0  # by which the tenth partial of most notes is raised: less is none
-SHARP_CENTS = 4.0  # by which it is raised where the period tells the pitch no more
-FLEXIBLE = 1e-6  # of B: less is none, and has no logarithm that means something
-NOTES = 160  # of a corpus, of which its stiffness is told
-FEWEST_NOTES = 4  # of which a line is drawn
+PARTIALS = 24  # at most; higher ones are faint, and these suffice for B
+NEAR_CENTS = 25.0  # around the frequency that the current fit predicts for a partial
+FIRST_CENTS = 60.0  # around the pitch track's frequency, for the first partial
+CLEAR_DB, LOUD_DB = 15.0, -60.0  # over the surrounding level, and under the highest peak; other peaks are no partials
+MISFIT_CENTS = 6.0  # from the line: such a peak has another source
+FEWEST = 3  # partials for a pitch
+ENOUGH = 12  # partials for a stiffness
+STIFF_CENTS = 2.0  # median rise of the tenth partial in stiff strings
+SHARP_CENTS = 4.0  # rise of the tenth partial that makes the period a wrong measure of pitch
+FLEXIBLE = 1e-6  # of B: a lower value counts as none, and its logarithm means nothing
+NOTES = 160  # measured in a corpus, at most
+FEWEST_NOTES = 4  # for a line
 
 
 class Stiff(NamedTuple):
-    """The pitch of a note's first partial, a MIDI note with fractions; its B, at least 0; how many partials fit."""
+    """Pitch of a note's first partial, a MIDI note with fractions; its B, at least 0; number of fitted partials."""
 
     pitch: float
     inharmonicity: float
@@ -44,12 +44,12 @@ class Stiff(NamedTuple):
 
 
 def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
-    """Return the pitch and the stiffness of a single note; None where fewer than three partials are clear.
+    """Return the pitch and stiffness of a single note; None with fewer than three clear partials.
 
     Args:
         samples: mono [n].
         rate: Hz.
-        note: the MIDI note that is heard, to half a semitone.
+        note: the measured MIDI note, to half a semitone.
     """
     part = steady(samples, rate)
     if part is None:
@@ -83,9 +83,9 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
 
 
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
-    """Return the pitch track of a clip, [frames], moved to the first partial where it is one note of a stiff string.
+    """Move the pitch track, [frames], of a stiff string's note to its first partial.
 
-    A period is heard sharp there, as all partials but the first are: by 17 cents on some pianos.
+    The period of such a note is sharp, as all partials but the first are: by 17 cents on some pianos.
     """
     note = single_note(track)
     found = None if note is None else stiffness(samples, rate, note)
@@ -95,9 +95,9 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
 
 
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
-    """Return the line of a corpus's stiffness, ln B = first + second * key; None where strings are not stiff.
+    """Return the line of a corpus's stiffness, ln B = first + second * key; None for flexible strings.
 
-    That is Theil and Sen's line through its single notes: the median slope of all pairs.
+    It is Theil and Sen's line through the single notes: the median slope of all pairs.
     """
     notes = [(clip, note) for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
     few = notes[:: max(1, -(-len(notes) // NOTES))]
@@ -115,15 +115,11 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
 
 
 def raised_cents(inharmonicity: float, partial: int = 10) -> float:
-    """Return by how many cents a partial lies above the multiple of the first."""
     return 600 * math.log2((1 + inharmonicity * partial * partial) / (1 + inharmonicity))
 
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
-    """Return the part of a note after its loudest moment, a power of two long; None of one that is too short.
-
-    That moment is looked for in the first seconds.
-    """
+    """Return a power of two samples after a note's loudest moment, searched in its first `MOST`; None if too short."""
     hop, beginning = SHORTEST // 4, samples[: min(len(samples), MOST)]
     if len(beginning) < SHORTEST:
         return None
@@ -134,7 +130,6 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
 
 
 def _peak(levels: Floats, wanted: float, near: float, around: float, floor: float) -> float | None:
-    """Return where the highest bin near a place lies, between bins, if it is a clear peak."""
     low, high = math.floor(wanted - max(near, 1.5)), math.ceil(wanted + max(near, 1.5))
     if low < 1 or high >= len(levels) - 1:
         return None
@@ -148,7 +143,7 @@ def _peak(levels: Floats, wanted: float, near: float, around: float, floor: floa
 
 
 def _fitted(number: npt.NDArray[np.int64], places: Floats) -> tuple[float, float]:
-    """Return the first partial in Hz and B, of the frequencies of some partials; B is 0 of fewer than three."""
+    """Fit the first partial in Hz and B; B is 0 with fewer than three partials."""
     square = np.square(number, dtype=np.float64)
     ratio = np.square(places / number)
     if len(number) < FEWEST:

@@ -1,7 +1,7 @@
-"""A corpus on disk: one folder, two plain arrays and a page of JSON, opened without being read.
+"""Stores and opens a corpus on disk: one folder with two memory-mapped arrays and a JSON manifest.
 
-``audio.f32`` holds all clips end to end, mono, and ``pitch.f32`` one MIDI note for every 1024 samples of each clip (see
-`pitch`), both little-endian float32; ``corpus.json`` says which part of them is which clip.
+``audio.f32`` holds all clips end to end, mono; ``pitch.f32`` one MIDI note for every 1024 samples of each clip (see
+`pitch`). Both are little-endian float32. ``corpus.json`` is the index of the clips.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ _PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 
 
 class Clip(BaseModel):
-    """A stretch of the corpus: where it lies, in samples, and what is known of it.
+    """A clip of the corpus: its range in samples and its metadata.
 
-    ``group`` is the recording that it was cut from, ``key`` and ``velocity`` are as labelled (0 to 127), ``program`` is
-    General MIDI's, counted from 0. A loop's ``tempo_bpm`` is that of its source, ``beats`` are how many it has.
+    ``group`` is its source recording, ``key`` and ``velocity`` are labels (0 to 127), ``program`` is General MIDI's,
+    counted from 0, and ``tempo_bpm`` is that of a loop's source.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,7 +53,7 @@ class Clip(BaseModel):
 
 
 class LoopGrid(BaseModel):
-    """The grid on which all loops of a corpus lie: steps of so many samples, which begin at each clip's first one."""
+    """The common grid of a corpus's loops: steps of ``step_length`` samples from each clip's first sample."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +62,6 @@ class LoopGrid(BaseModel):
     beats_per_bar: int = Field(default=4, gt=0)
 
     def tempo_bpm(self, rate: int) -> float:
-        """Return the tempo of loops on this grid at a sampling rate in Hz."""
         return 60 * rate / (self.step_length * self.steps_per_beat)
 
 
@@ -88,16 +87,14 @@ class _Manifest(BaseModel):
 
 
 class Corpus:
-    """A corpus that was built earlier; its arrays are mapped, so memory holds only what is touched."""
-
     def __init__(self, folder: Path, manifest: _Manifest) -> None:
         self.folder, self._manifest = folder, manifest
         self.name = manifest.name
         self.rate = manifest.rate
         self.licence = manifest.licence
         self.report = manifest.report
-        self.files = manifest.files  # SHA-256 of the sound files that it was built of, by name; none if of another kind
-        self.loops = manifest.loops  # None where clips are no loops
+        self.files = manifest.files  # SHA-256 of its source sound files, by name; empty for other sources
+        self.loops = manifest.loops  # None where clips are not loops
         self._clips = manifest.clips
         lengths = [clip.length for clip in manifest.clips]
         frames = [frame_count(length) for length in lengths]
@@ -122,11 +119,11 @@ class Corpus:
         return cls(folder, _read_manifest(path))
 
     def whole(self) -> "Corpus":
-        """Return the same corpus with all of its clips under train; the files stay as they are."""
+        """Return the corpus with all clips under train; files stay unchanged."""
         return Corpus(self.folder, self._dealt(dict.fromkeys((clip.name for clip in self._clips), "train")))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
-        """Deal its clips out anew, in its file too; ``splits`` gives the split of every clip by its name.
+        """Assign a split to every clip by name, also in ``corpus.json``.
 
         Raises:
             UserError, Failure: as `host.files.replacing`.
@@ -145,26 +142,22 @@ class Corpus:
         return self._manifest.model_copy(update={"clips": clips})
 
     def clips(self, split: Split | None = None) -> list[Clip]:
-        """Return the clips of a split, or all, in the order in which they lie."""
         return [clip for clip in self._clips if split in (None, clip.split)]
 
     def samples(self, clip: Clip) -> Samples:
-        """Return the sound of a clip: float32 [length], mono, a view of the file."""
+        """Return a clip's sound: float32 [length], mono, a view of the file."""
         return self._audio[clip.start : clip.start + clip.length]
 
     def pitch(self, clip: Clip) -> Samples:
-        """The MIDI notes of a clip: float32 [ceil(length / 1024)], NaN where it has no pitch, a view of the file."""
+        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""
         first = self._first_frame[clip.name]
         return self._pitch[first : first + frame_count(clip.length)]
 
     def seconds(self, split: Split | None = None) -> float:
-        """Duration of a split, or of all clips."""
         return sum(clip.length for clip in self.clips(split)) / self.rate
 
 
 class Writer:
-    """Appends clips to a corpus under construction; made by `writing`."""
-
     def __init__(self, folder: Path, rate: int) -> None:
         self.rate = rate
         self.clips: list[Clip] = []
@@ -198,10 +191,7 @@ class Writer:
         tempo_bpm: float | None = None,
         beats: int | None = None,
     ) -> None:
-        """Add a clip: mono samples [length] at the corpus's rate and its pitch track [ceil(length / 1024)].
-
-        Its split is given later, by `finish`; see `Clip` for the other values.
-        """
+        """Add a clip: mono samples [length] at the corpus's rate and its pitch track [ceil(length / 1024)]."""
         assert len(track) == frame_count(len(samples))
         start = self.clips[-1].start + self.clips[-1].length if self.clips else 0
         for first in range(0, len(samples), _PIECE):
@@ -225,25 +215,23 @@ class Writer:
         )
 
     def samples(self, clip: Clip) -> Samples:
-        """Return the sound of a clip that was appended: float32 [length]."""
+        """Return an appended clip's sound: float32 [length]."""
         self._audio.flush()
         offset = clip.start * _FLOAT.itemsize
         return np.fromfile(self._audio.name, _FLOAT, clip.length, offset=offset)
 
     def pitch(self, clip: Clip) -> Samples:
-        """Return the MIDI notes of a clip that was appended, as `Corpus.pitch`."""
+        """Return an appended clip's MIDI notes, as `Corpus.pitch`."""
         self._pitch.flush()
         return np.fromfile(self._pitch.name, _FLOAT, frame_count(clip.length), offset=self._place(clip))
 
     def retune(self, clip: Clip, semitones: float) -> None:
-        """Raise the notes of a clip that was appended."""
         track = self.pitch(clip) + np.float32(semitones)
         self._pitch.seek(self._place(clip))
         self._pitch.write(track.astype(_FLOAT).tobytes())
         self._pitch.seek(0, os.SEEK_END)
 
     def _place(self, clip: Clip) -> int:
-        """Return where a clip's notes begin in their file, in bytes."""
         return _FLOAT.itemsize * self._first_frame[clip.name]
 
     def finish(
@@ -255,10 +243,7 @@ class Writer:
         files: dict[str, str] | None = None,
         loops: LoopGrid | None = None,
     ) -> CorpusReport:
-        """Write ``corpus.json``; ``splits`` gives the split of every clip by its name, ``files`` where it is from.
-
-        ``loops`` is the grid of clips that are loops.
-        """
+        """Write ``corpus.json``, with the split of every clip and the SHA-256 of source files, both by name."""
         clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
         for clip in clips:
             self.report.count_split(clip.split, clip.length / self.rate)
@@ -278,7 +263,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Give a `Writer` whose corpus takes its place when the block ends well, and vanishes when it does not.
+    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error.
 
     Raises:
         UserError, Failure: as `host.files.building_folder`.

@@ -1,7 +1,6 @@
-"""Looks over sounds before any work: how many there are, and whether an instrument can come of them.
+"""Checks sounds before training: how many there are, and whether they suffice for an instrument.
 
-Headers of all files are read, and samples only until two sounds are found that differ: that takes a moment, where
-reading a corpus takes longer, and loading what trains a network longer still.
+It is fast, as it reads all headers but samples only until two sounds differ, and does not import torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,22 +14,22 @@ from .pitch import Samples, pitch_track, silence_level, single_note
 from .report import CorpusReport, duration, unusable
 from .sounds import Copies, SoundFile, Unreadable, some_sounds
 
-SHORTEST_SECONDS = 0.02  # of a whole recording: a click
-LISTENED_SECONDS = 60.0  # of a file: whether it is one note shows long before
-TEXTURE_SECONDS = 3.0  # one sound that is shorter has too few grains for a texture
-HIT_SECONDS = 2.0  # one sound that is no longer is a hit or a word, and no kit alone
+SHORTEST_SECONDS = 0.02  # of a whole recording: shorter is a click
+LISTENED_SECONDS = 60.0  # of a file: enough to detect a single note
+TEXTURE_SECONDS = 3.0  # a shorter single sound has too few grains for a texture
+HIT_SECONDS = 2.0  # a single sound up to this long is a hit or a word, and no kit
 
 
 def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
-    """Return a line on the sounds: their number, duration, rates and channels.
+    """Summarize the sounds in a line: their number, duration, rates and channels.
 
     Args:
-        sources: sound files, and folders that are searched through.
-        alone: one note, hit or word will do: grains can be made of it.
+        sources: sound files, and folders to search.
+        alone: accept a single note, hit or word, which suffices for grains.
 
     Raises:
-        UserError: a source does not exist or holds no sound, none can be read or all are silent or shorter than 0.02 s,
-            or all are one and the same note, hit or word and ``alone`` is not given.
+        UserError: a source does not exist or holds no sound, none is readable, all are silent or shorter than 0.02 s,
+            or all are the same note, hit or word without ``alone``.
     """
     found, report, headers = some_sounds(sources), CorpusReport(), {}
     for name, path in found.items():
@@ -40,7 +39,7 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
-        if 0 < sound.seconds < SHORTEST_SECONDS:  # some containers say 0 of all
+        if 0 < sound.seconds < SHORTEST_SECONDS:  # some containers state 0 for any length
             report.too_short.append(name)
         else:
             headers[name] = sound
@@ -53,7 +52,7 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
 
 
 def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
-    """Return the first two sounds that differ, with their names, their first minutes [samples] and their rates."""
+    """Return the first two different sounds: names, first minutes [samples], rates."""
     copies, kept = Copies(), []
     for name, path in sounds.items():
         try:
@@ -74,7 +73,6 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
 
 
 def _begun(sound: SoundFile) -> Samples:
-    """Return the first minute of a sound, or somewhat more, at its own rate."""
     blocks, length = [np.zeros(0, np.float32)], 0
     for block in sound.mono(sound.rate):
         blocks.append(block)
@@ -85,11 +83,6 @@ def _begun(sound: SoundFile) -> Samples:
 
 
 def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
-    """Refuse a sound that is alone where it is one note, hit or word.
-
-    Raises:
-        UserError: it is.
-    """
     seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
     alone = f"{name} is the only sound" + (" (copies count once)" if copies else "")
     if note is not None:

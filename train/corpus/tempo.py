@@ -1,4 +1,4 @@
-"""The tempo of loops: estimated from onsets, or read from a name. Also whether a sound has a beat at all."""
+"""Tempo estimation of loops, from onsets or from file names, and beat detection."""
 
 import re
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
 SLOWEST, FASTEST = 60.0, 200.0  # bpm
-USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: what is estimated lies around here, by so many octaves
-BARS = ((4, 1.0), (2, 0.8), (1, 0.6))  # how likely a number of beats is that these divide: most loops are whole bars
-LOOSE_SECONDS = 0.02  # by which players are off: onsets are blurred by it
+USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: centre of the prior on estimated tempos, and its deviation in octaves
+BARS = ((4, 1.0), (2, 0.8), (1, 0.6))  # likelihood of a number of beats divisible by these: most loops are whole bars
+LOOSE_SECONDS = 0.02  # timing deviation of players; onsets are blurred by it
 PEAKED = 4.0  # times the mean, the strongest onsets of drums: 7 to 13; of rain, sea and noise 2 to 2.7
 STEADY = 0.2  # correlation from beat to beat: drums .6 to .95, a played break .33, rain and notes up to .15
 ONSETS = 4  # of a sound that has a beat
-CLEAR = 0.75  # of the likeliest number of beats' likelihood, the next one's, or the tempo is in doubt
-FITTING = 0.06  # beats by which a loop's length is off the tempo in its name, or that is in doubt
+CLEAR = 0.75  # of the best likelihood; a second one above it puts the tempo in doubt
+FITTING = 0.06  # beats; a loop's length further off its named tempo puts that in doubt
 
-NEAR = 0.03  # of a named tempo, within which a loop may be played or cut: round numbers are 2 % off
-NEIGHBOURS = 2**0.45  # times slower and faster: no half or double tempo, so the name alone decides between these
+NEAR = 0.03  # tolerance around a named tempo: round numbers are 2 % off
+NEIGHBOURS = 2**0.45  # times slower and faster: excludes half and double tempo, which the name alone decides
 FITS = 0.9  # of the best neighbour's score: right tempos reach 1, three quarters and four thirds of them .9 at most
-LAGS = 8  # beats later, up to which onsets are compared: two bars
-OVERLAP = 0.6  # of a sound, beyond which too little of it is left to compare
+LAGS = 8  # beats, the longest lag to compare: two bars
+OVERLAP = 0.6  # of a sound: the largest lag that leaves enough to compare
 
 _LABELLED = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[ _-]*bpm(?![a-z])|(?<![a-z])bpm[ _-]*(\d{2,3}(?:\.\d+)?)(?!\d)")
 _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:bps)?\b| ?bits?\b)")
@@ -38,9 +38,9 @@ class Beat:
 
     Args:
         tempo_bpm: of the loop.
-        beats: how many it has, in whole numbers.
-        how: it was found: ``"from the name"`` or ``"estimated"``.
-        doubt: why it may be another, in words; empty if it is clear.
+        beats: their whole number.
+        how: ``"from the name"`` or ``"estimated"``.
+        doubt: why the tempo may be wrong; empty if it is clear.
     """
 
     tempo_bpm: float
@@ -50,16 +50,16 @@ class Beat:
 
 
 def labelled_tempo(name: str) -> float | None:
-    """Return the tempo that a file's name labels with bpm, 60 to 200; None where there is none, or two that differ."""
+    """Return the tempo that a file's name labels with bpm, 60 to 200; None for none, or two different ones."""
     labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
     found = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
     return found.pop() if len(found) == 1 else None
 
 
 def named_numbers(name: str) -> list[float]:
-    """Return the numbers in a file's name that may be its tempo, 60 to 200; of a name without one, its folder's.
+    """Return the numbers in a file's name, else in its folder's, that may be its tempo, 60 to 200.
 
-    Machines (808), rates (44100, 96k) and numbers with a leading zero are none.
+    Machines (808), rates (44100, 96k) and numbers with a leading zero do not count.
     """
     path = PurePath(name)
     for text in (_stem(name), path.parent.name.lower()):
@@ -74,19 +74,19 @@ def _stem(name: str) -> str:
 
 
 def beat_of(sound: Array, rate: int, name: str = "") -> Beat | None:
-    """Return the beat of a loop; None where there is none: noise, a tone, a single hit.
+    """Return the beat of a loop; None for noise, a tone or a single hit.
 
-    A tempo that the name labels with bpm counts. So does a number in it that fits the onsets: they repeat at that
-    tempo, or within 3 % of it, at least 0.9 times as well as at the best of the tempos around it. The tempo is then
-    that of whole beats where onsets repeat as well there.
+    A tempo labelled bpm in the name counts. So does a number that fits the onsets: at that tempo, or within 3 % of it,
+    they repeat at least 0.9 times as well as at the best tempo around it. It is then rounded to whole beats if onsets
+    repeat as well there.
 
-    Of other loops it is estimated: a loop is a whole number of beats, so its length leaves few tempos. The likeliest
-    counts: that whose onsets repeat best, near 110 bpm, of whole bars.
+    Otherwise the loop's length allows few tempos, as it is a whole number of beats. The likeliest has the best
+    repetition of onsets, is near 110 bpm, and makes whole bars.
 
     Args:
         sound: the whole loop, [samples].
         rate: in Hz.
-        name: of its file, with its folder's; a tempo in it counts where the sound has onsets at all.
+        name: of its file and folder.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
@@ -107,7 +107,6 @@ def _named(tempo: float, seconds: float) -> Beat:
 
 
 def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | None:
-    """Return the tempo that onsets have near one of some numbers; None where they repeat at none of them."""
     later = _later(strength)
     fits = {tempo: _score(later, _around(tempo, 1 + NEAR)).max() for tempo in numbers}
     fits = {
@@ -124,13 +123,12 @@ def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | 
 
 
 def _around(tempo: float, ratio: float) -> Double:
-    """Return tempos up to so many times slower and faster, each half a percent from the next."""
     steps = int(np.log(ratio) / np.log(1.005)) + 1
     return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
 
 
 def _score(later: Double, tempos_bpm: Double) -> Double:
-    """Return the mean correlation of onsets with those some beats later, of each tempo, [tempos]; -1 of too slow."""
+    """Mean correlation of onsets with those some beats later, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
     kept = lags < OVERLAP * len(later)
@@ -138,7 +136,7 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
-    """Return whether onsets of a sound repeat steadily, however long it is: its ends may have been cut."""
+    """Return whether a sound's onsets repeat steadily; its length need not be whole beats."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False
@@ -151,7 +149,6 @@ def _struck(strength: Double) -> bool:
 
 
 def _estimated(strength: Double, seconds: float) -> Beat | None:
-    """Return the likeliest beat of a loop by its onsets; None where no number of beats fits."""
     around = _repeating(strength)
     found = []
     for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
@@ -170,8 +167,8 @@ def _estimated(strength: Double, seconds: float) -> Beat | None:
 
 
 def _repeating(strength: Double) -> Double:
-    """Return the correlation of onset strength with itself later, by lag, going around: loops repeat."""
-    level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # the first onset, out of silence, is one of many
+    """Circular autocorrelation of onset strength, by lag: loops repeat."""
+    level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
     spectrum = np.fft.rfft(level - level.mean())
     hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
     blurred = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
@@ -180,13 +177,12 @@ def _repeating(strength: Double) -> Double:
 
 
 def _later(strength: Double) -> Double:
-    """Return the correlation of onset strength with itself later, by lag, of what both have: ends may be cut."""
+    """Autocorrelation of onset strength, by lag, over the shared part: ends may be cut."""
     around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
     return np.asarray(around[: len(strength)] / shared)
 
 
 def _correlation(around: Double, parts: int) -> float:
-    """Return the mean correlation of a loop's equal parts with all others of them."""
     lags = np.round(np.arange(1, parts) * len(around) / parts).astype(np.int64)
     return float(around[lags % len(around)].mean())

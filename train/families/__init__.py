@@ -1,4 +1,4 @@
-"""Families of networks, one folder each: recipe, network and batches. The list below is the only registry."""
+"""Network families, one folder each with recipe, network and batches; FOLDERS is the only registry."""
 
 FOLDERS = [
     ".chroma",

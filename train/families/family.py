@@ -1,4 +1,4 @@
-"""The descriptor of a family of networks: the functions that training calls for it."""
+"""Family descriptor: the functions that training calls for a family of networks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +14,19 @@ from ..recipes.base import Recipe
 
 @dataclass(frozen=True)
 class Family:
-    """A family of networks: what training asks of it.
+    """A family of networks.
 
     Args:
-        network: makes the network of a recipe, and of the networks that it ``reads``, by their names.
-        check: raises UserError for a corpus that cannot be trained on.
-        data: makes the data of a corpus and a recipe, with a folder for its files, and whether the corpus is tonal.
-        held: makes sounds for a preview: each decoded frame or grain of a batch, held, [samples]; or None.
-        complete: gives a recipe what it needs of the corpus, such as its labels; the same again if it has that.
-        follows: gives a recipe what it needs of those of the runs that it is built on, or raises UserError for others.
-        describe: says in a line what becomes of a corpus's clips, for who trains on them.
-        health: measures how a contest stands, at a sampling rate, as `health.health`; none where losses say it.
-        reads: names of the networks of other runs that this one is built on, as `trained_others` gives them.
+        network: makes the network of a recipe; receives the networks in ``reads`` as keyword arguments.
+        check: raises UserError for an unsuitable corpus.
+        data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
+            tonal.
+        held: makes preview sounds of a batch: each frame or grain held, [samples]; or None.
+        complete: fills a recipe with values of the corpus, such as labels; complete recipes stay unchanged.
+        follows: fills a recipe with values of the runs that it is built on, or raises UserError.
+        describe: summarises in a line how a corpus's clips are used.
+        health: measures the balance of adversarial training at a sampling rate; None where the losses suffice.
+        reads: names of other runs' networks that this one is built on.
     """
 
     network: Callable[..., Network]

@@ -1,4 +1,4 @@
-"""The families of networks by name, from the descriptors of their folders; and the networks of runs."""
+"""Registry of network families by name, and loading of trained networks."""
 
 import importlib
 from typing import Literal
@@ -17,16 +17,16 @@ FAMILIES: dict[str, Family] = {
 
 
 def trained_others(run: Run) -> dict[str, Network]:
-    """Return the networks that a run's own is built on, the best of each run, in evaluation mode and without gradients.
+    """Return the best networks of the runs that a run is built on, in evaluation mode, without gradients.
 
     Raises:
-        UserError: one of these runs is gone, or has no checkpoint.
+        UserError: a run is missing, or has no checkpoint.
     """
     return {name: trained(other, "best")[0].requires_grad_(False) for name, other in run.others().items()}
 
 
 def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
-    """Return the network of a run in evaluation mode, its checkpoint's name and its step.
+    """Return a run's network in evaluation mode, its checkpoint's name and its step.
 
     Raises:
         UserError: no checkpoint, or as `trained_others`.

@@ -1,1 +1,1 @@
-"""Measures of whole clips: how far one sounds from another, and how like the recordings a set of them is."""
+"""Measures of whole clips: distance between sounds, and similarity of a set of clips to recordings."""

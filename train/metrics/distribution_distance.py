@@ -1,4 +1,4 @@
-"""Measures how like two sets of things are, judged by vectors that describe them or by what they are taken for."""
+"""Distances between sets: Fréchet distance, inception score and mean pairwise distance."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,16 +7,16 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Vectors = Array | Double
 
-LEAST = 1e-12  # a probability: what is below adds nothing to an entropy
+LEAST = 1e-12  # a probability: lower ones add nothing to an entropy
 
 
 def frechet(first: Vectors, second: Vectors) -> float:
-    """Return the Fréchet distance of Gaussians fitted to two sets of vectors, squared, in dB² for levels in dB.
+    """Return the squared Fréchet distance of Gaussians fitted to two sets of vectors, in dB² for levels in dB.
 
     (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
-    root of the product of the covariances A and B is that of the root of A^½ B A^½, which is symmetric. Nothing is
-    inverted and eigenvalues below zero, which only rounding gives, count as zero: so there may be fewer vectors than
-    dimensions. The distance is then too large, as it is for all small samples, so compare sets of the same size.
+    root of the product of the covariances A and B equals that of the root of A^½ B A^½, which is symmetric. There is no
+    inversion, and negative eigenvalues from rounding count as zero, so there may be fewer vectors than dimensions.
+    Small samples overestimate the distance: compare sets of the same size.
 
     Args:
         first, second: [vectors, dimensions], two or more of both.
@@ -31,17 +31,16 @@ def frechet(first: Vectors, second: Vectors) -> float:
 
 
 def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
-    """Return the inception score of a set, a mean over parts of it, and its deviation over these.
+    """Return the inception score of a set, the mean over parts of it, and its deviation over them.
 
     (Salimans et al., "Improved Techniques for Training GANs", NIPS 2016, section 4.) It is exp of the mean divergence
-    of what each is taken for from what all are: 1 where a classifier tells nothing of any of them or the same of all,
-    and as many as there are labels where each is clearly of one and all labels are as many. Small parts score less, as
-    they happen not to have all labels alike: compare sets of the same size.
+    of each posterior from the marginal. It ranges from 1, where posteriors are equal, to the number of labels, where
+    each is certain and all labels are equally frequent. Small parts score less: compare sets of the same size.
 
     Args:
-        posteriors: probabilities of labels, [things, labels]; they are shuffled, the same way each time, as corpora lie
-            in order of their labels and each part wants all of these.
-        splits: parts; as many as there are things at the most.
+        posteriors: probabilities of labels, [things, labels]; shuffled with a fixed seed, as corpora are sorted by
+            label.
+        splits: number of parts, at most one for each row.
     """
     shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
     parts = np.array_split(shuffled, max(1, min(splits, len(posteriors))))
@@ -54,6 +53,6 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
 
 
 def pairwise(distances: Array) -> float:
-    """Return the mean distance of every two of a set, 0 of one alone, given the distances of each from each."""
+    """Return the mean of a distance matrix off its diagonal; 0 for a single item."""
     count = len(distances)
     return float((distances.sum() - np.trace(distances)) / max(count * (count - 1), 1))

@@ -1,4 +1,4 @@
-"""Tells whether moments of a sound are like recordings', by distances of spectra to the nearest that are known."""
+"""Compares moments of a sound with recordings, by distances of mel spectra to their nearest known frame."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,17 @@ from ...host.resynthesis.log_mel import FRAME, mel
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-LOWEST_DB = -80.0  # of full scale, where levels end: what is softer is masked by drums
+LOWEST_DB = -80.0  # of full scale, the floor: drums mask softer sound
 TOGETHER = 4096  # spectra in memory at once: 32 MB
 CELLS = 1 << 24  # distances in memory at once: 64 MB
-QUANTILE = 0.99  # of the distances between recordings: so far apart are their own rarest moments
+QUANTILE = 0.99  # of the distances between recordings: those of their own rarest moments
 
 
 def mel_frames(sound: Array, rate: int, hop: int) -> Array:
-    """Levels of mel bands in dB of full scale, -80 at least: [1 + samples // hop, 64].
+    """Return levels of mel bands in dB of full scale, -80 at least: [1 + samples // hop, 64].
 
-    Power of Hann windows of 1024 samples, whose middles lie ``hop`` samples apart from the first sample on; before and
-    after the sound is silence. A sine of full scale has 0 dB in its band, as near as bands are wide.
+    They are the power of Hann windows of 1024 samples, centred ``hop`` samples apart from the first sample on, padded
+    with silence. A full-scale sine has about 0 dB in its band.
 
     Args:
         sound: [samples].
@@ -41,7 +41,7 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 
 
 class KnownFrames:
-    """The frames of recordings, and how far the rarest of one recording lie from those of all others.
+    """The frames of recordings, and the distance of their rarest frames from other recordings.
 
     ``threshold_db`` is the 99th percentile of the distances from each frame to the nearest of another clip.
 
@@ -59,17 +59,17 @@ class KnownFrames:
         self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
 
     def distances_db(self, sound: Array) -> Array:
-        """Return how far each frame of a sound is from the nearest that is known: root mean squares over bands."""
+        """Return the distance of each frame of a sound to the nearest known one: RMS over bands."""
         return self._nearest(mel_frames(sound, self.rate, self.hop))
 
     def share_within(self, sound: Array) -> float:
-        """Return the share of a sound's frames that are no further from a known one than the threshold."""
+        """Return the share of a sound's frames within the threshold."""
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
     def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
-        """Return distances to the nearest known frame, not counting those of a frame's own clip where these are given.
+        """Return distances to the nearest known frame, excluding a frame's own clip if given.
 
-        Squares are multiplied out, around the middle of levels, where they are small and so exact.
+        Squares are expanded around the levels' middle, where they are small and so exact.
         """
         known = self._frames - np.float32(LOWEST_DB / 2)
         squares = np.square(known).sum(1)

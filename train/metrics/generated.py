@@ -1,4 +1,4 @@
-"""Clips that a network made, beside the recordings that it learned from and those that it never heard, in figures."""
+"""Compares clips made by a network with its training and test recordings: distances, diversity, classifier figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ Ints = npt.NDArray[np.int64]
 
 
 class Judged(NamedTuple):
-    """Outputs of a classifier for clips: probabilities of labels [clips, labels], and features [clips, features]."""
+    """A classifier's outputs for clips: probabilities of labels [clips, labels], and features [clips, features]."""
 
     posteriors: Array
     features: Array
 
 
-Judge = Callable[[Array, int], Judged]  # of clips [clips, samples] and their rate in Hz
+Judge = Callable[[Array, int], Judged]  # arguments: clips [clips, samples], and their rate in Hz
 
-DRAWINGS = 5  # of training clips: their mean distance is steady to a tenth
+DRAWINGS = 5  # of training clips: makes their mean distance accurate to a tenth
 
 
 @dataclass(frozen=True)
 class FrechetDistances:
-    """The Fréchet distances to the test clips.
+    """Fréchet distances to the test clips.
 
     Args:
-        made: of the clips that were made.
-        train: of as many training clips, drawn by chance, a mean over five drawings: what the same sounds have.
+        made: of the made clips.
+        train: of random training clips, in equal number, mean of five drawings: the distance between recordings.
     """
 
     made: float
@@ -40,18 +40,13 @@ class FrechetDistances:
 
     @property
     def ratio(self) -> float:
-        """Return how many times as far the clips that were made are: 1 is as near as recordings are."""
+        """Made over train: 1 is as near as recordings."""
         return self.made / max(self.train, 1e-12)
 
 
 @dataclass(frozen=True)
 class NearestClipDistances:
-    """Distances of clips from that clip of the training split that is nearest to each, in dB.
-
-    Args:
-        median: of the clips.
-        closest: the tenth part of them lies nearer than this: a few that are copied show here first.
-    """
+    """Distances of clips to their nearest training clip, in dB: their median, and their first decile, which shows few copies."""
 
     median: float
     closest: float
@@ -59,13 +54,13 @@ class NearestClipDistances:
 
 @dataclass(frozen=True)
 class ClassifierFigures:
-    """The figures that a classifier gives of clips that were made.
+    """A classifier's figures of made clips.
 
     Args:
-        score: inception score and its deviation over ten parts, of the clips made, of as many as there are test clips.
-        real_score: the same of the test clips, of as many as there are clips made.
-        likeness: on its penultimate features.
-        accuracy: share of the clips made that are taken for the label that was asked for; None if none was asked for.
+        score: inception score of the made clips, at most the number of test clips, and its deviation over ten parts.
+        real_score: the same of the test clips, at most the number of made clips.
+        likeness: on the classifier's penultimate features.
+        accuracy: share of the made clips classified as the requested label; None without requested labels.
     """
 
     score: tuple[float, float]
@@ -76,16 +71,16 @@ class ClassifierFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a set of clips that were made.
+    """The figures of a set of made clips.
 
     Args:
-        clips: how many they are.
+        clips: their number.
         likeness: on log-mel frames, in dB².
-        nearest: of the clips made.
-        test_nearest: of the test clips: who only learned, and copied nothing, comes no nearer than these.
-        diversity_db: the mean distance of every two clips made; 0 where all are the same.
+        nearest: of the made clips.
+        test_nearest: of the test clips, a bound for networks that copy nothing.
+        diversity_db: mean distance of all pairs of made clips; 0 where all are the same.
         test_diversity_db: the same of the test clips.
-        told: by a classifier; None without one.
+        told: a classifier's figures; None without one.
     """
 
     clips: int
@@ -98,14 +93,12 @@ class Figures:
 
 
 class Recordings:
-    """The training and the test clips of a corpus: what sets of clips that were made are compared with.
-
-    What is known of them is computed once, so that training can ask for figures again and again.
+    """The training and test clips of a corpus, as a reference for made clips, with measures cached between calls.
 
     Args:
-        train, test: [clips, samples], two or more of both, as long as the clips that are made.
+        train, test: [clips, samples], two or more of both, of the made clips' length.
         rate: of all, in Hz.
-        judge: a classifier, as `Classifier.judge`; None does without its figures.
+        judge: a classifier, as `Classifier.judge`; None for no classifier figures.
     """
 
     def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
@@ -116,11 +109,11 @@ class Recordings:
         self.test_diversity_db = pairwise(distances_db(self.test, self.test))
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
-        """Return the figures of clips that were made.
+        """Return the figures of made clips.
 
         Args:
             made: [clips, samples], two or more.
-            labels: the numbers of the labels that they were asked for with, [clips]; None if they were not.
+            labels: indices of their requested labels, [clips]; None without.
         """
         levels = log_mel(made, self.rate)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
@@ -148,19 +141,18 @@ class Recordings:
 
 
 def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
-    """Return how like a test's vectors are those of clips made, and drawings of the training's: [vectors, dimensions].
+    """Return distances of made and training vectors to test vectors, [vectors, dimensions] each.
 
-    Fewer than two vectors, as silence has, are taken for a spread of none around zero.
+    Sets of fewer than two vectors, as of silence, count as zeros.
     """
     made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
     return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
 def drawings(found: int, wanted: int) -> list[Ints]:
-    """Return which of ``found`` clips are drawn, the same at each call: five times ``wanted``, or once all there are.
+    """Return indices of random clips, the same at each call: five times ``wanted``, or all clips once.
 
-    By chance, since clips lie in order of their labels and speakers: evenly spaced ones are more alike to the test's
-    than any that are made independently could be.
+    Clips are sorted by label and speaker, so evenly spaced ones would be nearer to the test's than independent clips.
     """
     if wanted >= found:
         return [np.arange(found)]
@@ -169,7 +161,7 @@ def drawings(found: int, wanted: int) -> list[Ints]:
 
 
 def evenly(found: int, wanted: int) -> Ints:
-    """Return at most ``wanted`` places of ``found``, evenly spaced."""
+    """Return at most ``wanted`` evenly spaced indices below ``found``."""
     return np.linspace(0, found - 1, min(found, wanted)).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Measures what players call a loop by: how dense it is, how bright, and how much it swings."""
+"""Measures a loop's onset density, brightness and swing."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from .rhythm import onset_seconds
 Array = npt.NDArray[np.float32]
 
 TRANSFORM = 2048  # samples of a spectrum: bins of 20 Hz
-EARLY = 0.15  # of a step, by which an onset may come before the step that it is on
+EARLY = 0.15  # of a step, the most that an onset may precede its step
 LEAST = 1e-9
 
 
@@ -19,9 +19,9 @@ class LoopMeasures(NamedTuple):
 
     Args:
         density: onsets a beat.
-        brightness: middle of its spectra, weighted with amplitudes, in octaves over 1 Hz.
-        swing: how much later off-beat sixteenths come than others, in steps: 0 is straight, 1/3 triplets; NaN where
-            there are none.
+        brightness: spectral centroid by amplitude, in octaves over 1 Hz.
+        swing: delay of off-beat sixteenths against others, in steps: 0 is straight, 1/3 triplets; NaN if one has no
+            onsets.
     """
 
     density: float
@@ -30,10 +30,10 @@ class LoopMeasures(NamedTuple):
 
 
 def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> LoopMeasures:
-    """Return the measures of a loop [samples], which begins on a beat.
+    """Measure a loop [samples], at least a beat, that begins on a beat.
 
     Args:
-        sound: a beat of it at the least.
+        sound: [samples].
         rate: in Hz.
         step: samples of a step, a sixteenth.
         steps_per_beat: of the grid.

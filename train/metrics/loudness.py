@@ -1,4 +1,4 @@
-"""Measures the loudness of clips from moment to moment: when it has risen, and how far two courses lie apart."""
+"""Loudness envelopes of clips: attack times, and distances between envelopes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,14 +6,14 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 WINDOW_SECONDS = 0.01  # a half period at 50 Hz, so that a kick's own wave does not count as its loudness
-STEP_SECONDS = 0.001  # a third of what attacks may differ by
-ATTACK_DB = 3.0  # below the loudest: from there on a sound has risen
-RANGE_DB = 50.0  # under a clip's loudest moment: what is softer does not count
-SILENT_DB = -100.0  # under full scale: what is quieter is no sound
+STEP_SECONDS = 0.001  # a third of the tolerance of attacks
+ATTACK_DB = 3.0  # below the loudest: the end of the attack
+RANGE_DB = 50.0  # under a clip's loudest moment: softer sound does not count
+SILENT_DB = -100.0  # under full scale: silence
 
 
 def envelope_db(clips: Array, rate: int) -> Array:
-    """Root mean squares of 10 ms, whose middles lie a millisecond apart from the first sample on, in dB of full scale.
+    """Return the RMS of 10 ms windows, centred a millisecond apart from the first sample on, in dB of full scale.
 
     Args:
         clips: [clips, samples].
@@ -33,10 +33,7 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
-    """Return when each clip first comes within 3 dB of its loudest moment, in seconds from its beginning: [clips].
-
-    A silent clip has risen at once.
-    """
+    """Return the time of each clip's first moment within 3 dB of its loudest, in seconds: [clips]; 0 for silence."""
     levels = envelope_db(clips, rate)
     risen = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (risen * STEP_SECONDS).astype(np.float32)
@@ -44,10 +41,10 @@ def attack_seconds(clips: Array, rate: int) -> Array:
 
 
 def envelope_distance_db(asked: Array, given: Array, rate: int) -> Array:
-    """Return how far each clip's loudness is from that of the one in its place, from moment to moment, in dB: [clips].
+    """Return the RMS difference of the envelopes of corresponding clips, in dB: [clips].
 
-    The root mean square of differences of `envelope_db`, of moments at which one of the two lies less than 50 dB under
-    the loudest moment of the one asked for; what is softer counts as if it lay there. Gain is a difference.
+    It covers moments where either clip is less than 50 dB under the loudest moment of the asked one; softer levels
+    count as that floor. Gain counts as a difference.
 
     Args:
         asked, given: [clips, samples].

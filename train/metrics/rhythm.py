@@ -1,4 +1,4 @@
-"""Measures when sounds begin, whether they keep a beat, and whether two sounds move together."""
+"""Rhythm measures: onsets, onset F-measure, beat strength and envelope correlation."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +10,17 @@ Double = npt.NDArray[np.float64]
 ONSET_RATE = 200  # values of onset strength a second: onsets within 30 ms of each other are six apart
 WINDOW_SECONDS = 0.023  # of its spectra: shorter than sixteenths at 200 bpm, longer than a period of 50 Hz
 BANDS, LOWEST_HZ = 24, 40.0  # geometric: a hat counts as much as a kick
-RANGE_DB = 60.0  # under the loudest band of a sound: what rises below that does not count
+RANGE_DB = 60.0  # under the loudest band of a sound: rises below that do not count
 TOGETHER = 8192  # spectra in memory at once
-APART_SECONDS = 0.05  # of two onsets: a flam is one
-PROMINENT = 0.1  # of the strongest onset's strength, that others need
-TOLERANCE_SECONDS = 0.03  # between two onsets that count as the same
-LAG_SHARE = 0.03  # around the beat's lag, where its peak is looked for
+APART_SECONDS = 0.05  # between onsets: a flam is one
+PROMINENT = 0.1  # minimum prominence, of the strongest onset's strength
+TOLERANCE_SECONDS = 0.03  # between matching onsets
+LAG_SHARE = 0.03  # around the beat's lag, to search for its peak
 ENVELOPE_SECONDS = 0.01  # of loudness: a half period at 50 Hz
 
 
 def onset_strength(sound: Array, rate: int) -> Double:
-    """Return by how much levels of bands rise, a mean over bands in dB, 200 times a second from the first sample on.
+    """Return the mean rise of band levels in dB, 200 times a second from the first sample on.
 
     (Spectral flux of levels: Böck and Widmer, DAFx 2013, without its filter against vibrato.)
 
@@ -47,7 +47,7 @@ def onset_strength(sound: Array, rate: int) -> Double:
 
 
 def onset_seconds(sound: Array, rate: int) -> Double:
-    """Return when sounds begin in a sound, in seconds, ascending; nothing in silence."""
+    """Return the onsets of a sound in seconds, ascending; empty for silence."""
     strength = onset_strength(sound, rate)
     peaks, _ = signal.find_peaks(
         np.pad(strength, 1),  # a sound may begin at once
@@ -59,17 +59,14 @@ def onset_seconds(sound: Array, rate: int) -> Double:
 
 
 def onset_f_measure(first: Array, second: Array, rate: int) -> float:
-    """Return the F-measure of the onsets of two sounds: 1 where all lie within 30 ms of one of the other; one to one.
-
-    Two sounds without onsets agree.
-    """
+    """Return the F-measure of two sounds' onsets, matched as `f_measure`; 1 where neither has any."""
     return f_measure(onset_seconds(first, rate), onset_seconds(second, rate))
 
 
 def f_measure(first: Double, second: Double) -> float:
     """Return the F-measure of two ascending lists of times in seconds, matched greedily one to one within 30 ms.
 
-    Of intervals of one length, the earliest that are still free make as many pairs as any others.
+    As all intervals have one length, taking the earliest free one maximizes the pairs.
     """
     if not len(first) and not len(second):
         return 1.0
@@ -83,9 +80,9 @@ def f_measure(first: Double, second: Double) -> float:
 
 
 def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
-    """Return the correlation of onset strength with itself a beat later, at its peak within 3 % of the beat.
+    """Return the correlation of onset strength with itself a beat later, the maximum within 3 % of the beat.
 
-    1 where each beat is like the one before, 0 where none tells of the next, or the sound is shorter than two beats.
+    1 for equal beats, 0 for unrelated beats or a sound shorter than two beats.
     """
     strength = onset_strength(sound, rate)
     lag = beat_seconds * ONSET_RATE
@@ -96,20 +93,20 @@ def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
 
 
 def beat_kept(sound: Array, source: Array, rate: int, beat_seconds: float) -> float:
-    """Return how strong a sound's beat is beside its source's: 1 is as strong; 0 where the source has none."""
+    """Return a sound's beat strength relative to its source's; 0 where the source has none."""
     there = beat_strength(source, rate, beat_seconds)
     return max(0.0, beat_strength(sound, rate, beat_seconds)) / there if there > 0 else 0.0
 
 
 def envelope_correlation(first: Array, second: Array, rate: int) -> float:
-    """Return the correlation of the loudness of two sounds, amplitudes in steps of 10 ms, as long as both last."""
+    """Return the correlation of two sounds' RMS in steps of 10 ms, over the shorter one."""
     step, length = round(ENVELOPE_SECONDS * rate), min(len(first), len(second))
     parts = (part[: length - length % step].reshape(-1, step) for part in (first, second))
     return correlation(*(np.sqrt(np.square(part, dtype=np.float64).mean(1)) for part in parts))
 
 
 def correlation(first: Double, second: Double) -> float:
-    """Return Pearson's correlation; 0 where one does not vary."""
+    """Return Pearson's correlation; 0 where one is constant."""
     one, other = first - first.mean(), second - second.mean()
     power = float(np.sqrt((one @ one) * (other @ other)))
     return float(one @ other) / power if power > 1e-12 else 0.0

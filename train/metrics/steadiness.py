@@ -1,4 +1,4 @@
-"""Finds faults of sound that is made frame by frame without end: clicks, loudness that runs away, standing still."""
+"""Detects faults of endlessly generated frames: clicks, runaway loudness, and constant or repeated frames."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,22 @@ from .frames import mel_frames
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-CLICK_HZ = 10000.0  # from which on edges are heard as clicks; half of the highest frequency at low rates
+CLICK_HZ = 10000.0  # above: edges are audible as clicks; half of the highest frequency at low rates
 EDGE_SECONDS = 0.0005  # on each side of an edge
 SILENT_DB = -100.0  # of full scale
-CONSTANT_DB = 0.5  # deviation of a band's levels under which nothing happens, a median over bands
-STRETCH = 8  # frames that are looked at together: what repeats must do so more than once or twice
+CONSTANT_DB = 0.5  # deviation of a band's levels in a constant sound, a median over bands
+STRETCH = 8  # frames a stretch: a fault repeats more than once or twice
 REPEATED = 0.99  # correlation of a stretch with itself a frame later
-OTHERWISE = 0.9  # and at other lags no more than this, or it is a tone
+OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
 def edge_db(sound: Array, rate: int, frame_length: int) -> float:
-    """Return how much louder a sound is above 10 kHz around the edges of frames than inside them, in dB.
+    """Return the ratio of energy above 10 kHz near the edges of frames to that inside them, in dB.
 
-    Means of energy within half a millisecond of the edges, and of all others. 0 where neither has any.
+    Both are means; near is within half a millisecond. 0 where there is no such energy.
 
     Args:
-        sound: [samples], whose first sample is a frame's first.
+        sound: [samples], beginning with a frame's first sample.
         rate: in Hz.
         frame_length: from edge to edge, in samples; longer than two milliseconds.
     """
@@ -40,7 +40,7 @@ def edge_db(sound: Array, rate: int, frame_length: int) -> float:
 
 
 def loudness_db(sound: Array, frame_length: int) -> Double:
-    """Root mean squares of whole frames in dB of full scale, -100 at least: [samples // frame_length]."""
+    """Return the RMS of whole frames in dB of full scale, -100 at least: [samples // frame_length]."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
     levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
@@ -54,15 +54,15 @@ def loudness_range(clips: Sequence[Array], frame_length: int) -> tuple[float, fl
 
 
 def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db: float) -> float:
-    """Return the share of a sound's frames that are as loud as frames of a range may be."""
+    """Return the share of a sound's frames within a range of loudness."""
     levels = loudness_db(sound, frame_length)
     return float(np.mean((levels >= lowest_db) & (levels <= highest_db)))
 
 
 def constant_share(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the share of stretches of eight frames in which nothing varies from frame to frame.
+    """Return the share of stretches of eight frames without variation between frames.
 
-    Silence, a tone that is held, a frame that repeats: the powers of mel bands in whole frames hardly differ.
+    In silence, a held tone or a repeated frame, the powers of mel bands in whole frames hardly differ.
     """
     quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
     size = 4 * STRETCH
@@ -72,9 +72,10 @@ def constant_share(sound: Array, rate: int, frame_length: int) -> float:
 
 
 def repeating_share(sound: Array, frame_length: int) -> float:
-    """Return the share of stretches of eight frames that repeat one frame: alike a frame later, and at no other lag.
+    """Return the share of stretches of eight frames that repeat one frame.
 
-    Lags are eighths of a frame; a tone is alike at some of these or at none.
+    Such a stretch correlates with itself a frame later, and at no lag of an eighth of a frame; a tone does at some or
+    none.
     """
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)
@@ -87,7 +88,6 @@ def repeating_share(sound: Array, frame_length: int) -> float:
 
 
 def _alike(piece: Double, lag: int) -> float:
-    """Return the correlation of a stretch with itself later; 0 of silence."""
     one, other = piece[:-lag], piece[lag:]
     power = np.sqrt((one @ one) * (other @ other))
     return float(one @ other / power) if power > 1e-12 else 0.0

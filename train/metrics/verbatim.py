@@ -1,4 +1,4 @@
-"""Measures how long a stretch of a sound is a copy of a recording."""
+"""Measures the longest stretch of a sound that copies a recording."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,12 +13,12 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SAME = 0.95  # normalised correlation from which on a stretch is a copy
-PARTS = 16  # of a beat, in which stretches are measured
-BLOCK = 8  # parts by which alignments are found: half a beat, so that any copy of a beat holds a whole one
+SAME = 0.95  # normalised correlation of a copy, at least
+PARTS = 16  # of a beat, the unit of stretches
+BLOCK = 8  # parts of a block that aligns: half a beat, so that any copy of a beat holds a whole one
 LIKELY = 0.8  # correlation of such a block, which may be less than that of a longer stretch around it
-ALIGNMENTS = 4  # of a block in a clip that are looked at: a kick sounds alike on each of its beats
-RATE = 11025  # Hz at the least, for waveforms: copies are copies below 5 kHz too, and are found four times as fast
+ALIGNMENTS = 4  # of a block in a clip: a kick is alike on each of its beats
+RATE = 11025  # Hz at least, for waveforms: copies show below 5 kHz too, and the search is four times as fast
 HOPS = 2  # frames in a part, for levels
 
 
@@ -26,8 +26,8 @@ class Verbatim(NamedTuple):
     """The longest copies in a sound, in beats.
 
     Args:
-        waveform: of the wave itself.
-        levels: of levels in mel bands, around each band's mean in the clip: other phases, the same sound.
+        waveform: of the wave.
+        levels: of mel-band levels, relative to each band's mean in the clip: equal sound with other phases.
     """
 
     waveform: float
@@ -35,10 +35,10 @@ class Verbatim(NamedTuple):
 
 
 def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> Verbatim:
-    """Return the longest stretches of a sound that match one clip at one alignment, correlating by 0.95 or more.
+    """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95 or more.
 
-    Clips are loops: a stretch may go on over a clip's end at its beginning, and longer than it. A stretch begins and
-    ends with a sixteenth of a beat that matches by itself, so that nothing is carried along by a loud hit.
+    Clips are loops: a stretch may wrap around a clip's end, and be longer than the clip. Its first and last sixteenth
+    of a beat each match alone, so a loud hit does not extend it.
 
     Args:
         sound: [samples].
@@ -56,12 +56,10 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
 
 
 def _lowered(wave: Array, down: int) -> Double:
-    """Return a wave at a whole part of its rate."""
     return np.asarray(signal.resample_poly(wave.astype(np.float64), 1, down) if down > 1 else wave, np.float64)
 
 
 def _of_waveform(sound: Double, clip: Double, part: int) -> int:
-    """Return the longest copy in parts, of alignments at which half a beat is alike."""
     sound = sound[: len(sound) // part * part]
     found, longest = np.arange(len(sound)), 0
     for alignment in sorted(_alignments(sound, clip, BLOCK * part)):
@@ -72,10 +70,9 @@ def _of_waveform(sound: Double, clip: Double, part: int) -> int:
 
 
 def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
-    """Return how many samples later a repeated clip has what blocks of a sound have: those most alike, of each block.
+    """Return the best delays, in samples, of a sound's blocks in a repeated clip.
 
-    The correlation with all alignments at once is a product of spectra, of which a block is folded into the clip's
-    length: it is circular, as the clip is.
+    Folding a block into the clip's length makes the correlation circular, as the clip is.
     """
     length = len(clip)
     spectrum = fft.rfft(clip)
@@ -95,7 +92,6 @@ def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
 
 
 def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
-    """Return the longest copy of levels in parts, of all alignments in hops."""
     frames = len(clip) // hop
     there = mel_frames(np.concatenate([clip, clip]), rate, hop)[frames // 2 :][:frames]  # away from the ends' silence
     middle = there.mean(0)
@@ -112,10 +108,10 @@ def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
 
 
 def _longest(own: Double, its: Double, both: Double) -> int:
-    """Return the most parts in a row whose correlation is high, that begins and ends with one whose own is.
+    """Return the most adjoining parts with a high correlation overall and in the first and last part.
 
     Args:
-        own, its, both: sums of squares of one and of the other, and of their products, in each part.
+        own, its, both: sums of squares of both, and of their products, in each part.
     """
     alike = np.flatnonzero((both >= SAME * np.sqrt(own * its)) & (own > 1e-9) & (its > 1e-9))
     if not len(alike):

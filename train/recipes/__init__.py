@@ -1,1 +1,1 @@
-"""Recipes: small TOML files, each a difference from its base, and what they hold."""
+"""Recipes: TOML files of training settings, with inheritance from a base."""

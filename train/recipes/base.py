@@ -1,4 +1,4 @@
-"""The parts of a recipe that every family has."""
+"""Recipe sections shared by all families: training loop and frames."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class RecipeSection(BaseModel):
-    """A table: what it does not know is refused, and so are infinities and NaN."""
+    """A table; unknown keys, infinities and NaN raise a validation error."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -19,7 +19,7 @@ Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length
 
 
 class TrainingSettings(RecipeSection):
-    """The loop. Exactly one budget is set: epochs, steps or minutes."""
+    """Settings of the training loop, with exactly one budget: epochs, steps or minutes."""
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -40,7 +40,7 @@ class TrainingSettings(RecipeSection):
 
 
 class Frames(RecipeSection):
-    """The settings by which sounds become frames. Lengths in samples, rates in Hz."""
+    """Conversion of sounds to frames; lengths in samples, rates in Hz."""
 
     sample_rate: Annotated[int, Field(ge=8000, le=192000)]
     frame_length: Annotated[int, Field(ge=16, le=1 << 20)]
@@ -54,7 +54,7 @@ class Frames(RecipeSection):
 
 
 class Recipe(RecipeSection):
-    """Everything that decides a run, but the corpus."""
+    """All settings of a run except the corpus."""
 
     name: str
     description: str
@@ -63,5 +63,5 @@ class Recipe(RecipeSection):
     frames: Frames
 
     def to_toml(self) -> str:
-        """Return the effective recipe as TOML text, without a base."""
+        """Return the complete recipe as TOML, without a base."""
         return tomlkit.dumps(self.model_dump(exclude_none=True))

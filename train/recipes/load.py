@@ -1,4 +1,4 @@
-"""Recipes: what to train, as small TOML files that state their difference from a base."""
+"""Recipe loading: reads TOML files, merges bases and ``--set`` changes, and validates."""
 
 import importlib
 import tomllib
@@ -14,19 +14,18 @@ from .. import families
 from .base import Recipe
 
 FOLDERS_OF_RECIPES = [importlib.import_module(f"{folder}.recipe", families.__name__) for folder in families.FOLDERS]
-# The recipe classes by family.
+# Recipe classes by family.
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
     get_args(one.model_fields["family"].annotation)[0]: one for module in FOLDERS_OF_RECIPES for one in module.RECIPES
 }
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Names and files of the recipes that ship; bases are not for training."""
+    """Return the files of shipped recipes by name, without bases."""
     return {name: path for name, path in _files().items() if not name.startswith("base")}
 
 
 def _files() -> dict[str, Path]:
-    """Return the TOML files of all families by name, bases included."""
     folders = [Path(str(module.__file__)).parent for module in FOLDERS_OF_RECIPES]
     files = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
     return dict(sorted(files.items()))
@@ -36,7 +35,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe or a TOML file, with ``key=value`` changes (``training.epochs=5``).
 
     Raises:
-        UserError: no such recipe, not TOML, an unknown key (the nearest known one is named), a value out of range.
+        UserError: unknown recipe, invalid TOML, unknown key (with the nearest known one), or value out of range.
     """
     shipped = shipped_recipes()
     path = shipped.get(name, Path(name))
@@ -75,7 +74,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Return a base with a difference's values in place of its own, table by table; a budget replaces the base's."""
+    """Merge table by table; a budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         old = merged.get(key)

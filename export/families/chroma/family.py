@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the chroma family for export."""
 
 from ....train.batches.frames import is_tonal
 from ...first_preset import first_scale
@@ -14,7 +14,7 @@ FAMILIES = {
         "keys will choose the note, knobs the colour",
         first_scale,
         "scale.wav",
-        lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch on what has none
+        lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch
         played=True,
         unpitched="the recordings have no clear pitch: keys will choose the colour of the sound, not its note",
     ),

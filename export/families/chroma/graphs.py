@@ -1,4 +1,4 @@
-"""The two graphs of a chroma autoencoder, as the contract wants them."""
+"""ONNX encoder and decoder graphs of a chroma autoencoder."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ...knobs.arrange import arranged
 from ...measures.keys import trained_classes
 from ...measures.sample import decode, draw, encode
 
-DIVISOR = 1e-12  # a silent frame has no maximum to be divided by
+DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0
 
 
 class ChromaDecoder(nn.Module):
@@ -33,7 +33,7 @@ class ChromaDecoder(nn.Module):
 
 
 class ChromaEncoder(nn.Module):
-    """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]; the features are computed inside."""
+    """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]; computes its own features."""
 
     def __init__(self, network: ChromaAutoencoder, recipe: ChromaRecipe) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class ChromaEncoder(nn.Module):
         return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
 
 
-MIDDLE_OCTAVE = octave_of(60)  # where sounds without pitch are said to lie
+MIDDLE_OCTAVE = octave_of(60)  # the nominal octave of unpitched sounds
 
 
 def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of a chroma autoencoder, and codes of training frames drawn from all over the corpus, in its order.
+    """Return the graphs, and the codes of training frames sampled across the corpus in order.
 
-    Where keys choose the note, its latents are put in order, and named by what they move (`arranged`).
+    Where keys choose the note, `arranged` sorts and names the latents.
 
     Raises:
-        UserError: no training frame sounds.
+        UserError: no training frame is audible.
     """
     folded = recipe.frames.fold is not None and tonal
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))

@@ -1,4 +1,4 @@
-"""The page of a report on a run of the chroma family."""
+"""The HTML report page of a chroma run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,12 +44,12 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     heard: str | None = None,
 ) -> str:
-    """Return the page that shows these figures and pictures.
+    """Return the report page.
 
     Args:
-        instrument: the folder in which it lies beside a preset, if it does.
-        notes: captions of notes' sounds by file.
-        heard: the sound file of the instrument beside the page, if there is one.
+        instrument: preset folder of the page.
+        notes: captions of note sounds, by file.
+        heard: sound file of the instrument.
     """
     of, compared = shown(pictures), "notes" in found
     listen = listening(heard, found["sounds"])

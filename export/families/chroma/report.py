@@ -1,4 +1,4 @@
-"""A run becomes figures, pictures and a page about it, all measured anew on the split that training never saw."""
+"""Evaluates a chroma run on an unseen split: figures, pictures and page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,18 +32,15 @@ from .page import page
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames
 KEY_CODES = 512  # training codes decoded on every key: with twelve keys, shares to 0.2 %
-MESH_POINTS = 4096  # codes that the latents' span is sampled at; about, for a regular mesh
-HEARD_CODES = 32  # codes listened to on every key: with twelve keys, shares to 1 %
+MESH_POINTS = 4096  # codes sampled over the latents' spans; approximate for a regular mesh
+HEARD_CODES = 32  # codes analysed on every key: with twelve keys, shares to 1 %
 PICTURED_FRAMES = 8
-PICTURED_SECONDS = 8.0  # of a clip: more would be too narrow to read
+PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The run, its corpus and its samples: what all parts of an evaluation look at.
-
-    The latents of ``network`` are in the order that they have in a model that is exported: that of ``knobs``.
-    """
+    """The run, corpus and samples; latents of ``network`` are sorted as in the exported model."""
 
     run: Run
     recipe: ChromaRecipe
@@ -66,13 +63,13 @@ def report(
     instrument: Path | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Return the figures, pictures and page of a run of the chroma family, as `evaluate` wants them.
+    """Evaluate a chroma run.
 
     Args:
-        exported: gives the run's model with its first preset, whose notes are compared with recordings where keys
-            choose the note; None leaves that out.
-        instrument: the folder in which the report is to lie, beside a preset; None where it lies by itself.
-        heard: the sound file of the instrument beside the page, if there is one.
+        exported: returns the model with its first preset, to compare its notes with recordings where keys choose the
+            note; None skips this.
+        instrument: preset folder of the report; None without a preset.
+        heard: sound file of the instrument beside the page.
     """
     say(0.0, "cutting frames")
     work = _prepare(run, network)
@@ -153,7 +150,6 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
 
 
 def _checked(work: _Work) -> Figures | None:
-    """Return whether knobs do on the test frames what they are named for; None where they have no names."""
     if work.knobs is None:
         return None
     ends = work.knobs.ground.low, work.knobs.ground.high
@@ -183,12 +179,11 @@ def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[ReportSou
 
 
 def _moves(work: _Work) -> bool:
-    """Return whether the network learned to decode a sound on another key than it was encoded on."""
     return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
 
 
 def _means(work: _Work) -> Array:
-    """The mean training spectrum of each pitch class, with every frame on a second key where training moved it."""
+    """Mean training spectrum per pitch class; folded corpora also count every frame on a second key."""
     train = work.train
     if not _moves(work):
         return measures.mean_spectra(train.spectra, train.pitch_classes)
@@ -198,7 +193,6 @@ def _means(work: _Work) -> Array:
 
 
 def _spread(sample: Sample) -> list[int]:
-    """A frame of each of a few sounds, for a picture; notes of one recording are different sounds."""
     sounds: dict[tuple[str, int], list[int]] = {}
     for i, source in enumerate(sample.sources):
         note = round(source.note) if np.isfinite(source.note) else -1
@@ -220,7 +214,7 @@ def _short(name: str, longest: int = 30) -> str:
 
 
 def _typical(work: _Work, decoded: Array) -> Clip:
-    """Return the clip whose error is the median of the clips', so that it shows neither the best nor the worst."""
+    """Return the clip with the median error."""
     test = work.test
     errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
     middle = int(np.argsort(errors)[len(errors) // 2])
@@ -266,7 +260,7 @@ def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
 
 @torch.no_grad()
 def _divergence(work: _Work) -> Array | None:
-    """Return the mean divergence of training frames' codes from the standard normal prior, in nats: [latents]."""
+    """Mean divergence of training codes from the standard normal prior, in nats: [latents]."""
     one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
     mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:
@@ -276,10 +270,10 @@ def _divergence(work: _Work) -> Array | None:
 
 
 def _spectral_distance(work: _Work, latents: Figures) -> Figures:
-    """Fréchet distances of mel bands, each to the test frames: of random codes, also against training's own frames.
+    """Return Fréchet distances of mel bands to the test frames.
 
-    Random codes and training frames are as many and on the same pitch classes, or their ratio would compare keys: on
-    those of the test frames where recordings can be moved there, else on the training frames' own.
+    Training frames and random codes share number and pitch classes, since their ratio would otherwise compare keys. The
+    classes are those of the test frames where recordings can be shifted there, else of the training frames.
     """
     rate, test = work.recipe.frames.sample_rate, work.test
     low, high = _ends(latents)
@@ -309,7 +303,6 @@ def _ends(latents: Figures) -> tuple[list[float], list[float]]:
 
 
 def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
-    """Measure whether keys are obeyed, for the corpus and all over the latents; None where decoding has no key."""
     if not work.network.conditioned:
         return None, []
     settings = work.recipe.frames

@@ -1,9 +1,9 @@
-"""The study of chroma: the tables, figures and claims of Colonel & Keene (2020) on corpora that anyone can make.
+"""The chroma study: tables, figures and claims of Colonel & Keene (2020) on freely available corpora.
 
-DIR/runs/CORPUS-RECIPE-SEED/     a run, and beside its checkpoints:
-    figures.json, codes.npz      what was measured of it
-    model.onnx                   its exported file, where a mesh goes through it
-    mesh.json, mesh.npz          what the mesh gave
+DIR/runs/CORPUS-RECIPE-SEED/     a run, with its checkpoints and:
+    figures.json, codes.npz      its measurements
+    model.onnx                   the exported file, for the mesh
+    mesh.json, mesh.npz          results on the mesh
 DIR/report/                      index.html, report.json and pictures
 """
 
@@ -39,19 +39,19 @@ from .study_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions
 
 Figures = dict[str, Any]
 FORMAT = 1
-OPERATIONS = 1e11  # a second, about, of one core; the progress display corrects it
-MEASURING_SECONDS = 10.0  # about, of one run
+OPERATIONS = 1e11  # a second, roughly, of one core; the progress display corrects it
+MEASURING_SECONDS = 10.0  # rough time for one run
 
 
 def study(asked: ChromaStudyOptions, display: Display) -> bool:
-    """Train and measure what the tables compare, and write the report; what is finished is not made again.
+    """Train and measure the networks, and write the report; finished work is kept.
 
     Returns:
-        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+        Whether it finished; after Ctrl-C, call it again to resume.
 
     Raises:
         UserError: a corpus, a recipe or the folder cannot be used.
-        Failure: a run diverged, a file is not what was trained, or the disk is full.
+        Failure: a run diverged, a file differs from the trained network, or the disk is full.
     """
     tables = _tables(asked)
     jobs = _jobs(asked, tables)
@@ -75,7 +75,6 @@ def study(asked: ChromaStudyOptions, display: Display) -> bool:
 
 
 def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
-    """Return the rows of the tables asked for whose corpus is given."""
     found = {
         name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
     }
@@ -89,7 +88,6 @@ def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
 
 
 def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[str]:
-    """Return what is not made, and the corpus that it lacks, in lines."""
     lines = []
     for name in asked.tables:
         lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in asked.corpora)
@@ -101,7 +99,7 @@ def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) 
 
 
 def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
-    """Return all networks of one seed, then those of the next: a study that is stopped has whole tables."""
+    """One seed after another, so that a stopped study has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
         changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
@@ -114,10 +112,10 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return how many training frames a corpus has, about.
+    """Return the approximate number of training frames.
 
     Raises:
-        UserError: no corpus, another rate than the recipes', a part without clips, or no pitch.
+        UserError: no corpus, a sample rate other than the recipes', a split without clips, or no pitch.
     """
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
@@ -142,7 +140,6 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
 
 
 def _seconds(job: Job, frames: int, asked: ChromaStudyOptions) -> tuple[float, float, float]:
-    """Return about how long training, measuring and the mesh of a job take; 0 for what is finished."""
     training = job.recipe.training
     weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
     steps = training.steps or (training.epochs or 1) * frames / training.batch_size
@@ -161,7 +158,6 @@ def _mesh_is_due(job: Job, asked: ChromaStudyOptions) -> bool:
 
 
 def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions, course: StudyProgress) -> bool:
-    """Train, measure and mesh what is not yet; return whether training came to its end."""
     parts = _seconds(job, frames, asked)
     total = max(sum(parts), 1e-9)
     trained, measured = parts[0] / total, (parts[0] + parts[1]) / total
@@ -178,7 +174,6 @@ def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions,
 
 
 def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
-    """Send the mesh through the exported file, on each pitch class that the corpus's notes have."""
     figures = _read(job, "figures.json")
     assert figures is not None
     notes: list[int] = figures["notes"]
@@ -238,7 +233,6 @@ def _corpus(folder: Path) -> Figures:
 def _pictures(
     tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job], runs: Mapping[Named, Sequence[Figures]]
 ) -> list[Picture]:
-    """Figures 2 to 5, of the first seed."""
     first = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
     pictures = []
     for number, (table, corpus) in EMBEDDINGS.items():
@@ -274,7 +268,6 @@ def _panel(job: Job, figures: Figures) -> LatentPanel:
 
 
 def _read(job: Job, name: str) -> Figures | None:
-    """Return what was found of a run before."""
     file = job.folder / name
     if not file.exists():
         return None
@@ -288,7 +281,6 @@ def _dump(path: Path, found: Figures) -> None:
 
 
 def _within(progress: Callable[[float], None], part: int, parts: int, share: float) -> None:
-    """Tell of a share of one of several equal parts of the work."""
     progress((part + share) / parts)
 
 

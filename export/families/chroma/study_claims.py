@@ -1,7 +1,6 @@
-"""The claims of Colonel & Keene (2020) about their networks, each a sentence that figures of other corpora can deny.
+"""Claims of Colonel & Keene (2020), as orderings of figures that other corpora can refute.
 
-The values of the paper's tables are lost in the copy at hand, so claims are orderings: one figure is below another, of
-networks or of a stated threshold.
+The available copy of the paper lost its tables' values, so claims order figures of networks or stated thresholds.
 """
 
 import math
@@ -23,33 +22,31 @@ LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, a
 
 @dataclass(frozen=True)
 class Values:
-    """A figure of one network, or a threshold: a value a seed."""
+    """A figure of one network, or a threshold: one value per seed."""
 
     name: str
     values: Sequence[float]
 
     @property
     def mean(self) -> float:
-        """Return the mean over seeds."""
         return float(np.mean(self.values))
 
     @property
     def deviation(self) -> float | None:
-        """Return the sample deviation over seeds; None of a single one."""
+        """Sample deviation; None for one seed."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
     def figures(self) -> Figures:
-        """Return the values as report.json has them."""
         return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
 
 
-Pair = tuple[Values, Values]  # the first is said to be below the second
+Pair = tuple[Values, Values]  # the first is claimed to be below the second
 Named = tuple[str, str]  # corpus and recipe
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, where the paper has it, the figure that decides, and its pairs: networks, or thresholds."""
+    """A sentence, its place in the paper, the deciding figure, and pairs of networks or thresholds."""
 
     sentence: str
     place: str
@@ -58,10 +55,10 @@ class Claim:
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:
-    """Return the verdict on orderings: the worst of them.
+    """Return the worst verdict on several orderings.
 
-    One is within deviation where the means are no further apart than the deviation of a difference of two runs is over
-    seeds. With one seed there is no deviation, and it holds or does not.
+    "within deviation": the means differ by at most the root sum of squares of both deviations over seeds. One seed has
+    no deviation.
     """
     return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
 
@@ -76,10 +73,10 @@ def _judge(below: Values, above: Values) -> Verdict:
 
 
 def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
-    """Return each claim with its verdict and what was compared; and the sentences that these runs cannot decide.
+    """Return each claim's verdict and values, and the sentences that cannot be decided.
 
     Args:
-        runs: the figures of each network's seeds, by corpus and recipe.
+        runs: figures of each network's seeds, by corpus and recipe.
     """
     found: list[Figures] = []
     left_out = []
@@ -102,7 +99,6 @@ def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], li
 
 
 def _pairs(claim: Claim, runs: Mapping[Named, Sequence[Figures]]) -> list[Pair] | None:
-    """Return the pairs that a claim compares, None where a figure is missing."""
     of = FIGURES[claim.figure]
 
     def values(side: Named | float) -> Values:
@@ -124,8 +120,6 @@ def _of_posterior(of: Callable[[list[Figures]], float | None]) -> Callable[[Figu
 
 
 def _used(name: str, of: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
-    """Over the latents that did not collapse."""
-
     def figure(latents: list[Figures]) -> float | None:
         used = [latent[name] for latent in latents if not latent["collapsed"]]
         return of(used) if used else None
@@ -133,7 +127,7 @@ def _used(name: str, of: Callable[[list[float]], float]) -> Callable[[list[Figur
     return figure
 
 
-# By name: what is taken from the figures of a run, None where it was not measured.
+# By name: reads a figure from those of a run; None where it was not measured.
 FIGURES: dict[str, Callable[[Figures], float | None]] = {
     "test MSE": lambda run: run["mean_square"],
     "seconds of training": lambda run: run["seconds"],
@@ -154,7 +148,6 @@ def _each(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[Named
 
 
 def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
-    """Return what is said of the meshes of a corpus, the same of both."""
     two = (corpus, "chroma-2")
     return [
         Claim(

@@ -1,4 +1,4 @@
-"""The pictures of the study of chroma: Figures 2 to 5 of Colonel & Keene (2020)."""
+"""Pictures of the chroma study: Figures 2 to 5 of Colonel & Keene (2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ ROWS, COLUMNS = 2, 3
 
 @dataclass(frozen=True)
 class LatentPanel:
-    """Training codes of a network with two latents, in a row and a column."""
+    """Training codes of a two-latent network, at a row and a column."""
 
     row: int
     column: int
@@ -24,7 +24,7 @@ class LatentPanel:
 
 
 def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
-    """Figure 2 or 3: where training codes lie, coloured by the note that sounded."""
+    """Draw Figure 2 or 3: training codes by pitch class."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 6.0), layout="constrained")
@@ -48,6 +48,6 @@ def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Pict
 
 
 def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
-    """Figure 4 or 5: the strongest pitch class all over the latent square, for each class asked."""
+    """Draw Figure 4 or 5: the strongest pitch class over the latent square, per requested class."""
     heard = {asked: found.astype(np.int64) for asked, found in answers.items()}
     return replace(square(heard, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

@@ -1,4 +1,4 @@
-"""Measures a trained network for the study of chroma."""
+"""Measures a trained network for the chroma study."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,30 +27,30 @@ Answers = npt.NDArray[np.int8]
 Figures = dict[str, Any]
 
 EVERY = 1 << 40  # frames: more than any split has
-TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, and more points than a picture can show
-PLAYED = 0.02  # of the pitched frames: a pitch class heard less is a slip of the pitch tracker
+TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
+PLAYED = 0.02  # of the pitched frames: rarer pitch classes are errors of the pitch tracker
 CELLS = 32  # along each of two latents; training codes are many for each of the 1024
-EDGE = 0.1  # of each latent's way, from either end: 36 % of a square
-MOVED_CODES, MOVED_STEPS = 256, 17  # codes of which one latent is moved at a time, and places along its way
+EDGE = 0.1  # of each latent's range, from either end: 36 % of a square
+MOVED_CODES, MOVED_STEPS = 256, 17  # codes whose latents are moved one at a time, and positions over its range
 ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache while their chroma is found
 
 
 @dataclass(frozen=True)
 class TrainingCodes:
-    """Training codes [frames, latents] and the pitch class of the note that sounded in each, [frames]."""
+    """Training codes [frames, latents] and their notes' pitch classes, [frames]."""
 
     latents: Array
     notes: Ints
 
 
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
-    """Return the figures of a run, and its training codes, with the checkpoint that is best on the validation split.
+    """Return a run's figures and training codes, from the checkpoint that is best on the validation split.
 
-    ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is what training took.
-    ``notes`` are the pitch classes that the corpus's notes have; `filled`, `moved` and `posterior` say what these are.
+    ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is the training time;
+    ``notes`` are the corpus's pitch classes.
 
     Raises:
-        UserError: no training or no test frame sounds.
+        UserError: no training or no test frame is audible.
     """
     recipe = run.recipe
     assert isinstance(recipe, ChromaRecipe)
@@ -87,13 +87,11 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
 
 
 def _notes(sample: Sample) -> Ints:
-    """Return the pitch class that was played in each frame; the strongest where none is known."""
     played = np.array([source.note for source in sample.sources])
     return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
 
 
 def _played(sample: Sample) -> list[int]:
-    """Pitch classes of the notes of a corpus."""
     played = np.array([source.note for source in sample.sources])
     counts = np.bincount(np.round(played[np.isfinite(played)]).astype(np.int64) % 12, minlength=12)
     return [int(k) for k in np.flatnonzero(counts > PLAYED * counts.sum())]
@@ -104,7 +102,7 @@ def _bounds(latents: Array) -> tuple[Array, Array]:
 
 
 def filled(latents: Array) -> float:
-    """The share of the cells of a grid over the spans of two latents in which a code lies; codes are [frames, 2]."""
+    """Return the share of grid cells over the spans of two latents that contain a code [frames, 2]."""
     low, high = np.percentile(latents, measures.SPAN, axis=0)
     if np.any(high - low < measures.DEAD):
         return 0.0
@@ -116,11 +114,11 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Return the share of codes whose strongest pitch class changes as one latent goes through its span, [latents].
+    """Return the share of codes whose strongest pitch class changes as a latent sweeps its span, [latents].
 
     Args:
         latents: the codes, [frames, latents].
-        pitch_classes: those on which they are decoded, [frames].
+        pitch_classes: for decoding, [frames].
     """
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
@@ -141,10 +139,10 @@ def moved(
 
 @torch.no_grad()
 def posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
-    """Return figures of each latent of a variational network, over the sample's frames.
+    """Return figures of each latent of a variational network.
 
-    They are the divergence from the standard normal prior in nats, the root mean square of the means, the mean
-    variance, and whether the latent collapsed onto the prior.
+    Divergence from the standard normal prior in nats, root mean square of the means, mean variance, and whether the
+    latent collapsed onto the prior.
     """
     one_hot = torch.eye(12)[torch.from_numpy(sample.pitch_classes)]
     mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
@@ -163,15 +161,15 @@ def posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
 
 
 def mesh(side: int, latents: int) -> Array:
-    """The regular mesh over the unit cube, [side ** latents, latents], its faces included, the last latent fastest."""
+    """Return a regular mesh of the unit cube with its faces, [side ** latents, latents], the last latent fastest."""
     axis = np.linspace(0, 1, side, dtype=np.float32)
     return np.stack(np.meshgrid(*[axis] * latents, indexing="ij"), -1).reshape(-1, latents)
 
 
 def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
-    """The strongest pitch class of each point [points, latents] decoded on ``asked``, `SILENT` where there is none.
+    """Return the strongest pitch class of each point [points, latents] decoded on ``asked``, or `SILENT`.
 
-    Rows go through the model's file in batches; ``progress`` is told which share of them has.
+    ``progress`` receives the finished share.
     """
     card = model.card
     heard = np.empty(len(points), np.int8)
@@ -185,14 +183,14 @@ def strongest(model: Model, points: Array, asked: int, progress: Callable[[float
 
 
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
-    """Return how often the strongest pitch class is the asked one, by class and over all; None for what was not asked.
+    """Return the share of points with the requested pitch class, by class and overall; None for other classes.
 
     Args:
-        answers: what `strongest` gave for each asked class on all points of a `mesh`.
+        answers: from `strongest`, per requested class on all points of a `mesh`.
 
     Returns:
-        ``edge``, of two latents, is the share of all mismatches that lie within `EDGE` of the square's sides; None
-        where there are no mismatches.
+        ``edge``, for two latents, is the share of mismatches within `EDGE` of the square's sides; None without
+        mismatches.
     """
     wrong = {asked: heard != asked for asked, heard in answers.items()}
     found: Figures = {

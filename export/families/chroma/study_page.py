@@ -1,4 +1,4 @@
-"""The page of the study of chroma."""
+"""The HTML page of the chroma study."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -29,7 +29,7 @@ LABELS = {
     "chroma-8-vae-noskip": "beta-VAE, not conditioned",
     "chroma-8-vae": "beta-VAE, chroma",
 }
-# Minutes of training that the paper gives: the ratios of Table II are all 1.
+# Training minutes in the paper: the ratios of Table II are all 1.
 MINUTES: dict[str, dict[Named, float]] = {
     "1": {
         (OCTAVES, "chroma-8-lrelu-none"): 35,
@@ -54,12 +54,12 @@ SCALE = 1e4  # of errors in tables
 
 
 def page(found: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
-    """Return the page that shows these figures and pictures.
+    """Return the study's page.
 
     Args:
         found: as in report.json.
-        runs: the figures of each network's seeds, by corpus and recipe.
-        pictures: they lie beside the page.
+        runs: figures of each network's seeds, by corpus and recipe.
+        pictures: files beside the page.
     """
     of = shown(pictures)
     tables: dict[str, list[Named]] = {name: [(c, r) for c, r in rows] for name, rows in found["tables"].items()}
@@ -119,7 +119,6 @@ def _claims(found: Figures) -> str:
 
 
 def _side(side: Figures) -> str:
-    """Return a network or a threshold with its figure; names of thresholds are their figures."""
     value = f"{side['mean']:.3g}"
     if side["name"] == value:
         return value
@@ -128,7 +127,6 @@ def _side(side: Figures) -> str:
 
 
 def _errors(name: str, rows: Sequence[Named], runs: Runs) -> str:
-    """Return a table of errors and times."""
     first: dict[str, Named] = {}
     body = []
     for row in rows:
@@ -252,5 +250,5 @@ def _value(values: Values, digits: str) -> str:
 
 
 def signed(number: float) -> str:
-    """Write a number with two digits, with a minus sign; never −0.00."""
+    """Two digits and a minus sign; never −0.00."""
     return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "−")

@@ -1,4 +1,4 @@
-"""The plan of the study of chroma: its options, and the runs that it takes."""
+"""Options and runs of the chroma study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ....train.families.chroma.recipe import ChromaRecipe
 from .study_claims import OCTAVE, OCTAVES, VIOLIN, Named
 
 CORPORA = (OCTAVE, OCTAVES, VIOLIN)
-SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by their number: section V-A
+SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A
 LARGEST_MESH = 10_000_000  # points: 320 MB of codes
 
 
@@ -18,7 +18,7 @@ def _rows(corpora: Sequence[str], *recipes: str) -> tuple[Named, ...]:
     return tuple((corpus, recipe) for corpus in corpora for recipe in recipes)
 
 
-# By name: corpus and recipe of each row, the tuned recipe beside the paper's. The beta-VAE has no table in the paper.
+# By name: corpus and recipe of each row, with a tuned recipe beside the paper's. The paper has no beta-VAE table.
 TABLES: dict[str, tuple[Named, ...]] = {
     "1": _rows([OCTAVES], "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-8-lrelu", "tuned-8"),
     "2": _rows([OCTAVE], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
@@ -40,16 +40,16 @@ PANELS = {
 
 @dataclass(frozen=True)
 class ChromaStudyOptions:
-    """The settings that the study was asked for.
+    """Settings of the chroma study.
 
     Args:
-        corpora: folders by their part in the paper, of `CORPORA`.
+        corpora: folders by role, from `CORPORA`.
         folder: the study's own.
-        tables: of `TABLES`; all by default.
-        changes: ``key=value``, to all recipes.
-        seeds: how many times each network is trained, with seeds from 0.
-        epochs: of each network; 300, the paper's, by default.
-        sides: points of a mesh along each of two, three and eight latents.
+        tables: from `TABLES`; default all.
+        changes: ``key=value``, for all recipes.
+        seeds: trainings per network, with seeds from 0.
+        epochs: per network; default 300, the paper's.
+        sides: mesh points along each of two, three and eight latents.
     """
 
     corpora: Mapping[str, Path]
@@ -64,7 +64,7 @@ class ChromaStudyOptions:
 
 
 class Job(NamedTuple):
-    """A network to train and measure; ``meshed`` where table V has it."""
+    """A network to train and measure; ``meshed`` if it is in Table V."""
 
     corpus: str
     recipe: ChromaRecipe
@@ -73,15 +73,14 @@ class Job(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """Return the seed of its training."""
         return self.recipe.training.seed
 
 
 def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
-    """Folders by their part from ``"octave=DIR"`` and the like.
+    """Parse folders by role from ``"octave=DIR"`` and similar.
 
     Raises:
-        UserError: not of that form, an unknown part, or one named twice.
+        UserError: wrong syntax, an unknown role, or one named twice.
     """
     corpora: dict[str, Path] = {}
     for text in given:
@@ -97,7 +96,7 @@ def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
 
 
 def parse_tables(text: str) -> list[str]:
-    """Tables from ``"1,2"``.
+    """Parse tables from ``"1,2"``.
 
     Raises:
         UserError: one is unknown or named twice.
@@ -112,10 +111,10 @@ def parse_tables(text: str) -> list[str]:
 
 
 def parse_mesh(text: str) -> dict[int, int]:
-    """Points along each of two, three and eight latents from ``"350,50,5"``.
+    """Parse points along each of two, three and eight latents from ``"350,50,5"``.
 
     Raises:
-        UserError: not three whole numbers from 2 on, or a mesh of more points than memory holds.
+        UserError: not three integers of at least 2, or a mesh too large for memory.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != len(SIDES) or not all(part.isdecimal() and len(part) < 6 and int(part) >= 2 for part in parts):

@@ -1,1 +1,1 @@
-"""The classifier family: graphs, report and study."""
+"""The classifier family: report."""

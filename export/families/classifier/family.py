@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the classifier family for export."""
 
 from ..family import ExportFamily
 from .report import report

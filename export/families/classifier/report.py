@@ -1,4 +1,4 @@
-"""A run of the classifier family becomes figures and a page: how many clips it takes for what they are."""
+"""Evaluates a classifier run: accuracy, confusion matrix and page."""
 
 from collections.abc import Sequence
 from html import escape
@@ -25,10 +25,10 @@ FALLBACKS: tuple[Split, ...] = ("test", "val", "train")
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
-    """Return the figures and the page of a run of the classifier family, as `evaluate` wants them.
+    """Evaluate a classifier run.
 
     Raises:
-        UserError: no clip of the corpus has one of the labels that the network knows.
+        UserError: no clip of the corpus has one of the network's labels.
     """
     assert isinstance(run.recipe, ClassifierRecipe)
     corpus, words = run.corpus(), run.recipe.network.words
@@ -57,7 +57,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
 
 
 def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
-    """Return how many clips of each label are taken for each: [labels, labels], what they are by row."""
+    """Return the confusion matrix in clips, [labels, labels]: true labels by row."""
     audio = clips_of(corpus, clips, network.clip_length)
     taken = network.judge(audio, corpus.rate).posteriors.argmax(1)
     counts = np.zeros((len(network.words),) * 2, np.int64)
@@ -66,7 +66,6 @@ def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
 
 
 def _heard(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
-    """Return the first split with clips that have one of the labels, and these clips."""
     for split in FALLBACKS:
         if clips := labelled(corpus, split, words):
             return split, clips

@@ -1,1 +1,1 @@
-"""The clip family: graphs, report and study."""
+"""The clip family: ONNX graphs and report."""

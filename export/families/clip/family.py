@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the clip family for export."""
 
 from ....train.families.clip.batches import hit_changes
 from ...first_preset import first_kit

@@ -1,4 +1,4 @@
-"""The two graphs of an autoencoder of whole short sounds, as the contract wants them."""
+"""ONNX encoder and decoder graphs of a clip autoencoder (whole short sounds)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,17 @@ from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
 
 ROWS = 256  # clips encoded at a time
-MOMENT_SECONDS = 0.4  # of a clip, whose loudness counts: BS.1770's momentary loudness
-CLIP_LEVEL = 0.1  # the root mean square of that, as a host plays voices: -20 dB
+MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
+CLIP_LEVEL = 0.1  # its root mean square, the level of voices in a host: -20 dB
 LEAST = 1e-12  # power of a clip that is silent
-EXACT = 1 << 14  # numbers of a matrix: those of the map of codes, taken one way and back, keep single precision
+EXACT = 1 << 14  # elements of a matrix: smaller ones, as of the latents' mapping and its inverse, keep single precision
 
 
 class ClipDecoder(nn.Module):
-    """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips as loud as each other.
+    """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips equally loud.
 
-    The network learns clips whose loudest mel band is 1: of these a kick is 20 dB softer than a hat. Here the loudest
-    0.4 s of each clip, weighted as BS.1770 weights them, have one level: velocity alone makes hits soft.
+    The network learns clips whose loudest mel band is 1, so a kick is 20 dB softer than a hat. Here the loudest 0.4 s
+    of each clip, BS.1770-weighted, have one level: only velocity makes hits soft.
     """
 
     weights: Tensor
@@ -44,7 +44,7 @@ class ClipDecoder(nn.Module):
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
-        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
+        """Weighted root mean square of each clip's loudest moment, [voice, 1]."""
         seen = self.network.features
         hops = seen.spectra - 1
         power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
@@ -57,7 +57,7 @@ class ClipDecoder(nn.Module):
 
 
 def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the weights of power at frequencies in BS.1770's K-weighting, within 0.05 dB from 20 Hz to 20 kHz."""
+    """Return BS.1770's K-weighting of power at frequencies in Hz, within 0.05 dB from 20 Hz to 20 kHz."""
     high_pass = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
     shelf = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
     weights: npt.NDArray[np.float64] = high_pass * shelf
@@ -65,7 +65,7 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class ClipEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
+    """audio [batch, frame_length] → latent [batch, n]; computes its own features."""
 
     def __init__(self, network: ClipAutoencoder) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ClipEncoder(nn.Module):
 
 
 class Listener(ClipEncoder):
-    """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
+    """audio [batch, frame_length] → latent [batch, n] and the score of each label, [batch, words]."""
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         features = self.network.features(audio)[0]
@@ -85,10 +85,10 @@ class Listener(ClipEncoder):
 
 @torch.no_grad()
 def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of an autoencoder of clips, and codes of training clips drawn from all over the corpus, in order.
+    """Return the graphs, and the codes of training clips sampled across the corpus in order.
 
     Raises:
-        UserError: no training clip sounds.
+        UserError: no training clip is audible.
     """
     words = recipe.network.words
     found = hits(corpus, "train", words)

@@ -1,4 +1,4 @@
-"""The page of a report on a run that makes clips."""
+"""The HTML report page of a run that generates clips."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,6 @@ MEASURES = {
 
 
 def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
-    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
     of = shown(pictures)
     return report_page(
         found,

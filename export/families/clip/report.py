@@ -1,4 +1,4 @@
-"""A run whose network makes whole clips becomes figures, pictures and a page, measured on clips it never heard."""
+"""Evaluates a network that generates whole clips, on unheard clips where possible."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -29,22 +29,22 @@ from .page import page
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-MOST = 1024  # clips of a split that are looked at: medians to a part in a hundred
-SAMPLES = 1 << 25  # of them together, at the most: 134 MB
-SHOWN = 6  # clips to see and to hear
+MOST = 1024  # clips measured per split: medians to a part in a hundred
+SAMPLES = 1 << 25  # in total, at most: 134 MB
+SHOWN = 6  # clips drawn and played on the page
 ROWS = 64  # clips at a time
-HEALTH = ("estimate", "diversity", "frechet")  # what training logs of a contest beside its losses
+HEALTH = ("estimate", "diversity", "frechet")  # metrics that adversarial training logs beside its losses
 
 
 @dataclass(frozen=True)
 class SplitSample:
-    """Clips of a split, evenly spaced, as a network learns them.
+    """Evenly spaced clips of a split.
 
     Args:
-        split: where they are from.
+        split: their split.
         clips: [clips, samples].
-        names, labels: of their recordings: a name each, and the number of its label, [clips].
-        found: how many clips the split has.
+        names, labels: recording names, and label numbers, [clips].
+        found: clips in the split.
     """
 
     split: Split
@@ -56,18 +56,18 @@ class SplitSample:
 
 @dataclass(frozen=True)
 class ClipReporter:
-    """Answers what a report asks of a network that makes clips.
+    """Network-specific functions for a clip report.
 
     Args:
-        taken: gives the clips of a split of a corpus, `most` at the most.
-        words: labels that it is told, none for a network that is told none.
-        made: gives the clips of random codes, [clips, length], for numbers of labels, [clips], and a seed.
-        again: gives clips back, encoded and decoded, with the numbers of their labels; None without encoder.
+        taken: returns at most `most` clips of a split.
+        words: labels of a conditional network, else empty.
+        made: returns clips of random codes, [clips, length], for label numbers, [clips], and a seed.
+        again: encodes and decodes clips with label numbers; None without encoder.
         weighted: weights of the loss's terms.
-        parameters: how many weights it has.
-        of_samples: what comes back should be the recording sample by sample, and not only sound as it does.
-        sides: of a contest, as `ClipMaker.sides`.
-        drawn: how random codes are drawn, where that is not by the prior that the network was trained to.
+        parameters: number of weights.
+        of_samples: reconstructions should match sample by sample, not only by ear.
+        sides: loss terms per side of adversarial training, as `ClipMaker.sides`.
+        drawn: how random codes are drawn, if not from the training prior.
     """
 
     taken: Callable[[Corpus, Split], SplitSample]
@@ -82,7 +82,7 @@ class ClipReporter:
 
 
 def most(length: int) -> int:
-    """Return how many clips of ``length`` samples are looked at."""
+    """Maximum number of clips of ``length`` samples to measure."""
     return min(MOST, max(FEWEST, SAMPLES // length))
 
 
@@ -95,12 +95,12 @@ def report(
     judge: Judge | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Return the figures, pictures and page of a run of the clip family, as `evaluate` wants them."""
+    """Evaluate a clip run."""
     return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
 
 
 def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
-    """Return what makes the clips of an autoencoder of whole short sounds."""
+    """Return the functions of a clip autoencoder."""
     assert isinstance(recipe, HitRecipe)
     seen = network.features
     sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
@@ -137,14 +137,14 @@ def clip_report(
     judge: Judge | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Return the figures, pictures and page of a run that makes clips.
+    """Evaluate a run that generates clips.
 
     Args:
-        judge: a classifier of the labels, where there is one.
-        heard: the sound file of the instrument beside the page, if there is one.
+        judge: classifier of the labels.
+        heard: sound file of the instrument beside the page.
 
     Raises:
-        UserError: the corpus has no clip that sounds.
+        UserError: the corpus has no audible clip.
     """
     say(0.0, "reading clips")
     corpus = run.corpus()
@@ -188,7 +188,6 @@ def clip_report(
 
 
 def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figures:
-    """Return how near clips come back; of samples also their relative error, of all clips together."""
     found = reconstruction(asked, given, rate)
     if not of_samples:
         return found
@@ -197,7 +196,6 @@ def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figur
 
 
 def _logged(run: Run, made_by: ClipReporter) -> Figures:
-    """Return the losses that training logged, as weighted, and of a contest each side's, and its health."""
     found = losses(run, made_by.weighted)
     terms = found["terms"]
     health = {name: terms.pop(name) for name in HEALTH if name in terms}
@@ -210,9 +208,9 @@ def _logged(run: Run, made_by: ClipReporter) -> Figures:
 
 
 def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
-    """Return how near clips come back, each figure with its median and its ninth decile over clips.
+    """Return reconstruction errors, each with median and ninth decile over clips.
 
-    Levels are compared as loud as the recording: each clip given counts with the recording's energy.
+    Clips are first scaled to their recordings' energy.
 
     Args:
         asked, given: [clips, samples].
@@ -232,7 +230,6 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
 
 
 def _test(corpus: Corpus, made_by: ClipReporter) -> SplitSample:
-    """Return the clips to measure on: those that training never heard, if there are enough."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     for split in splits:
         part = made_by.taken(corpus, split)
@@ -246,7 +243,6 @@ def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
 
 
 def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[ReportSound]:
-    """Return what there is to hear, all as loud as each other."""
     rows: list[tuple[str, str, Array]] = []
     for number, name in enumerate(names):
         rows.append((f"recording-{number + 1}", f"Recording {name}", asked[number]))

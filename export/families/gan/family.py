@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the families gan, dcgan and halves for export."""
 
 from ..family import ExportFamily
 from .graphs import gan_graphs, halves_graphs

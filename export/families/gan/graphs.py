@@ -1,4 +1,4 @@
-"""The graphs of networks that make whole clips: generators, alone or inverted, and the halves of a DCGAN joined."""
+"""ONNX graphs of clip generators: GANs, inverted GANs, and the two halves of a DCGAN."""
 
 from dataclasses import replace
 
@@ -19,12 +19,12 @@ from ...describe import LANDMARKS, SEED, Array, EncodedFrames
 from ...graphs import Graphs
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior
-ENCODED = 1024  # clips of a corpus whose codes are described: of four seconds 260 MB, a batch of them at a time
+ENCODED = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time
 BATCH = 32
 
 
 class GanDecoder(nn.Module):
-    """latent [voice, n] → frame [voice, samples]; where there are labels, label [voice, labels] beside the latent."""
+    """latent [voice, n] (, label [voice, labels]) → frame [voice, samples]."""
 
     def __init__(self, network: ClipMaker | Halves) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class GanDecoder(nn.Module):
 
 
 class GanEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], of audio that has been brought to a peak of 1 if clips are."""
+    """audio [batch, frame_length] → latent [batch, n]; normalises audio to a peak of 1 if training did."""
 
     def __init__(self, network: Halves, normalised: bool) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class GanEncoder(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         if self.normalised:
-            audio = audio / audio.abs().amax(1, keepdim=True).clamp_min(1e-4)  # what is softer is no sound
+            audio = audio / audio.abs().amax(1, keepdim=True).clamp_min(1e-4)  # anything softer is silence
         return self.network.encode(audio)
 
 
 class Inverse(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; the spectrogram is computed inside."""
+    """audio [batch, frame_length] → latent [batch, n]; computes its own spectrogram."""
 
     def __init__(self, network: Inverter) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Inverse(nn.Module):
 
 
 class InverseListener(Inverse):
-    """audio [batch, frame_length] → latent [batch, n], and how much it is taken for each label, [batch, words]."""
+    """audio [batch, frame_length] → latent [batch, n] and the score of each label, [batch, words]."""
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         placed = self._placed(audio)
@@ -71,7 +71,7 @@ class InverseListener(Inverse):
 
 
 def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graph of a generator, and codes of its prior, each with the label in its turn where it has such."""
+    """Return a generator's graph, and codes of its prior, cycling through its labels."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(
         decoder=GanDecoder(network),
@@ -84,7 +84,7 @@ def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) 
 
 
 def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graph of the generator that was inverted, as it was then, and that of the network that inverts it."""
+    """Return the graphs of the inverted generator and the inverting network."""
     made = gan_graphs(network.generator, recipe, corpus, tonal)
     words = bool(recipe.network.words)
     encoder = (InverseListener if words else Inverse)(network)
@@ -93,7 +93,7 @@ def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal
 
 @torch.no_grad()
 def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The two graphs of a DCGAN's halves, and the codes of training clips from all over the corpus."""
+    """Return the graphs of a DCGAN's halves, and the codes of training clips across the corpus."""
     found = places(corpus, "train", recipe.frames, [])
     chosen = evenly(found, ENCODED)
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
@@ -122,9 +122,9 @@ def _card(recipe: Recipe) -> dict[str, object]:
 
 
 def spread(count: int, latents: int) -> Array:
-    """Return codes of the prior, [count, latents], always the same: of each latent one in each of ``count`` intervals.
+    """Return fixed codes of the prior, [count, latents]: per latent, one in each of ``count`` equal intervals.
 
-    (Latin hypercube sampling, McKay et al., 1979: so few codes have the prior's mean and deviation all the same.)
+    Latin hypercube sampling (McKay et al., 1979): a few codes already have the prior's mean and deviation.
     """
     rng = np.random.default_rng(SEED)
     places_of = np.argsort(rng.random((count, latents)), axis=0)
@@ -133,7 +133,7 @@ def spread(count: int, latents: int) -> Array:
 
 
 def names(count: int, words: list[str]) -> list[str]:
-    """Return what codes are called, so that one that is heard can be found again: ``code 17``, or ``snare no. 2``."""
+    """Return names of codes: ``code 17``, or ``snare no. 2``."""
     if not words:
         return [f"code {number + 1}" for number in range(count)]
     return [f"{words[number % len(words)]} no. {number // len(words) + 1}" for number in range(count)]

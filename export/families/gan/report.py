@@ -1,4 +1,4 @@
-"""Answers what a report asks of networks that make clips of samples: generators in a contest, and a DCGAN's halves."""
+"""Evaluates generators of sample clips: GANs, inverted GANs, halves of a DCGAN."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from ..clip.report import ClipReporter, SplitSample, clip_report, most
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-BATCH = 32  # clips that are encoded at a time
+BATCH = 32  # clips per encoding batch
 FITTED = (
     "This network has no prior: its random codes are drawn from a normal distribution fitted to the codes of training "
     "clips."
@@ -36,12 +36,12 @@ def report(
     say: Progress,
     judge: Judge | None = None,
 ) -> Report:
-    """Return the figures, pictures and page of a run that makes clips of samples, as `evaluate` wants them."""
+    """Evaluate a run that generates sample clips."""
     return clip_report(run, maker(network, run), checkpoint, step, say, judge)
 
 
 def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
-    """Return what makes the clips of a generator, alone or with the network that inverts it, or of the halves."""
+    """Return the report functions of a generator, an inverted generator, or the halves."""
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
     assert isinstance(settings, ClipFrames)
@@ -68,8 +68,6 @@ def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
 
 
 def _drawn(network: ClipMaker) -> Callable[[Ints, int], Array]:
-    """Return what makes clips of codes of the prior, of the labels that are asked for."""
-
     @torch.no_grad()
     def made(labels: Ints, seed: int) -> Array:
         codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
@@ -79,10 +77,9 @@ def _drawn(network: ClipMaker) -> Callable[[Ints, int], Array]:
 
 
 def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
-    """Return what makes clips of codes that have the mean and the covariance of those of training clips.
+    """Sample codes with the mean and covariance of training codes.
 
-    A sum of the codes' distances from their mean, each times a number drawn from the normal distribution, has their
-    covariance.
+    The sum of the training codes' deviations, each times a standard normal number, has their covariance.
     """
     codes: list[torch.Tensor] = []
 
@@ -99,8 +96,6 @@ def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int]
 
 
 def _again(network: Halves) -> Callable[[Array, Ints], Array]:
-    """Return what gives clips back: encoded, and decoded of their codes."""
-
     @torch.no_grad()
     def again(clips: Array, labels: Ints) -> Array:
         return network.decode(network.encode(torch.from_numpy(clips))).numpy()
@@ -109,8 +104,6 @@ def _again(network: Halves) -> Callable[[Array, Ints], Array]:
 
 
 def _placed(network: Inverter) -> Callable[[Array, Ints], Array]:
-    """Return what gives clips back: placed, and generated of their codes with the labels that they have."""
-
     @torch.no_grad()
     def again(clips: Array, labels: Ints) -> Array:
         pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)

@@ -1,8 +1,7 @@
-"""The study of clips from codes: the networks of two posts, their figures and sounds, beside a recipe for players.
+"""The study of clip generators: networks of two posts, with figures and sounds, beside `tuned-clip`.
 
-Alencar ("Audio Generation with GANs", 2019) shows what a generator makes after its first and its last epoch, the losses
-of both sides, and what an autoencoder of the two halves makes of a recording. Here WaveGAN is shown alike, and all are
-compared by the same figures, with `tuned-clip` among them.
+Alencar ("Audio Generation with GANs", 2019) presents a generator after its first and last epoch, the losses of both
+sides, and reconstructions by an autoencoder of the halves. The study presents WaveGAN alike, and compares all networks.
 """
 
 import json
@@ -39,18 +38,18 @@ Array = npt.NDArray[np.float32]
 
 RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
 COMPARED = ("dcgan", "halves", "gan", "clip")  # families
-ALONE = 0.5  # of what a clip takes by itself, where there is a batch of them: the progress display corrects it
-STAGES = 10  # after each of which losses are logged
-SHOWN = 4  # clips side by side, and one after another
+ALONE = 0.5  # a batch costs less per clip than a single clip, by this factor; the progress display corrects it
+STAGES = 10  # losses are logged after each
+SHOWN = 4  # clips in a picture and in a sound file
 GAP_SECONDS, PEAK = 0.25, 0.9
-FIRST = "first.ckpt"  # in a run: the checkpoint after the first epoch
+FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds into the study's folder.
+    """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds.
 
     Returns:
-        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+        Whether it finished; after Ctrl-C, call it again to resume.
 
     Raises:
         UserError: a recipe, the folder or the corpus cannot be used.
@@ -62,7 +61,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
         recipe = FAMILIES[recipe.family].complete(recipe, corpus)
         FAMILIES[recipe.family].check(corpus, recipe)
         network = FAMILIES[recipe.family].network(recipe)
-        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # none of these keeps files
+        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
         epochs[recipe.name] = epoch = _epoch(network, recipe, len(data))
         recipes.append(_counted(recipe, epoch))
         seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
@@ -89,19 +88,17 @@ def study(asked: StudyOptions, display: Display) -> bool:
 
 
 def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
-    """Return the changes by which `make` fits a recipe of its own to a corpus; other recipes stay as they are."""
     family = EXPORTED[recipe.family]
     return family.changes(corpus) if family.recipe == recipe.name else []
 
 
 def _epoch(network: Network, recipe: Recipe, found: int) -> int:
-    """Return the steps of an epoch of so many training clips, as the training loop counts them."""
+    """Steps of an epoch of ``found`` clips, as the training loop counts."""
     batches = network.batches_a_step
     return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
 
 
 def _counted(recipe: Recipe, epoch: int) -> Recipe:
-    """Return a recipe whose epochs are counted in steps, so that it can be trained in parts."""
     if recipe.training.epochs is None:
         return recipe
     return _budgeted(recipe, steps=recipe.training.epochs * epoch)
@@ -113,7 +110,6 @@ def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = 
 
 
 def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
-    """Return about how long a recipe is trained, by what a step of one clip takes."""
     if recipe.training.minutes is not None:
         return 60 * recipe.training.minutes
     assert recipe.training.steps is not None
@@ -127,9 +123,9 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
 
 
 def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
-    """Return what trains recipes in parts: each logs how it stands, and after the first epoch a checkpoint is kept.
+    """Train in parts, and keep the checkpoint of the first epoch.
 
-    A rate that falls over the budget knows no parts: such a recipe is trained as a whole.
+    Recipes whose learning rate falls over the budget are trained in one part.
     """
 
     def trained(
@@ -151,7 +147,7 @@ def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptio
 
 
 def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
-    """Return a recipe with the parts of its budget at which it stops: an epoch, and tenths; and what share each is."""
+    """Return the recipe at each stop, one epoch and each tenth, with its share of the budget."""
     steps, minutes = recipe.training.steps, recipe.training.minutes
     if steps is None:
         assert minutes is not None
@@ -162,7 +158,7 @@ def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
 
 
 def row(report: Figures) -> Figures:
-    """Return what is compared of a network, each figure beside that of recordings."""
+    """Return a network's figures, each beside that of recordings."""
     made, again, told = report["generated"], report["reconstruction"], report["generated"]["told"]
     found: Figures = {
         "split": report["split"],
@@ -188,7 +184,6 @@ def row(report: Figures) -> Figures:
 
 
 def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the sounds and the pictures of a run, captions by paths from the study's folder; some are made here."""
     within = f"runs/{name}/report"
     heard = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
     sounds = {f"{within}/{file}": f"{name}: {report['sounds'][file]}" for file in heard if report["reconstruction"]}
@@ -211,7 +206,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 
 @torch.no_grad()
 def _rows(run: Run, network: ClipMaker) -> dict[str, Array]:
-    """Return recordings, and the clips of always the same codes after the first and after the last epoch."""
+    """Return recordings, and clips of fixed codes after the first and last epoch."""
     made_by = maker(network, run)
     parts = (made_by.taken(run.corpus(), split) for split in ("test", "val", "train"))
     part = next(part for part in parts if len(part.clips))
@@ -226,7 +221,6 @@ def _rows(run: Run, network: ClipMaker) -> dict[str, Array]:
 
 
 def _write(path: Path, clips: Array, rate: int) -> None:
-    """Write clips one after another, each as loud as the others."""
     loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
     with sound_writer(path, rate, channels=1, overwrite=True) as file:
         file.write(np.pad(PEAK * clips / loudest, ((0, 0), (0, round(GAP_SECONDS * rate)))).reshape(1, -1))

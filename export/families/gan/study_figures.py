@@ -1,4 +1,4 @@
-"""Draws the pictures of the study of clips from codes."""
+"""Pictures of the study of clip generators."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float32]
 
 
 def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    """Return the waveforms and the spectrograms of clips [clips, samples], a row of them under each name."""
+    """Draw waveforms and spectrograms of clips [clips, samples], one row per name."""
     told = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
         replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {told}, in seconds."),
@@ -24,7 +24,7 @@ def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture
 
 
 def losses(name: str, logged: Mapping[str, Any], epoch: int) -> Picture:
-    """Return the losses of both sides of a contest over its epochs, of ``epoch`` steps each."""
+    """Draw both sides' losses over epochs of ``epoch`` steps."""
     epochs = np.array(logged["steps"]) / epoch
 
     def draw(theme: Theme) -> Figure:

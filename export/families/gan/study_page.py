@@ -1,4 +1,4 @@
-"""The page of the study of clips from codes."""
+"""The HTML page of the study of clip generators."""
 
 from html import escape
 
@@ -7,7 +7,6 @@ from ...reports.report import Figures
 
 
 def page(found: Figures, report: Figures) -> str:
-    """Return the page of a study: its figures, and those of a report, which say what they were measured on."""
     sections = {
         "Networks": _networks(found),
         "Sounds": players(found["sounds"]),

@@ -1,1 +1,1 @@
-"""The grain family: graphs, report and study."""
+"""The grain family: ONNX graphs, report and study."""

@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the grain family for export."""
 
 from ...first_preset import first_texture
 from ..family import ExportFamily

@@ -1,4 +1,4 @@
-"""The two graphs of an autoencoder of grains, as the contract wants them."""
+"""ONNX encoder and decoder graphs of a grain autoencoder."""
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from ....train.families.grain.recipe import GrainRecipe
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
 
-UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from the one before, goes round the other way
-HOPS = 4  # in a grain, where a sound is cut to be placed among the codes: training takes nearly every start there is
+UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
+HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position
 DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
 
 
@@ -29,7 +29,7 @@ class GrainDecoder(nn.Module):
 
 
 class GrainEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; the features are computed inside."""
+    """audio [batch, frame_length] → latent [batch, n]; computes its own features."""
 
     def __init__(self, network: GrainAutoencoder) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class GrainEncoder(nn.Module):
 
 @torch.no_grad()
 def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of an autoencoder of grains, and codes of training windows drawn from all over the corpus, in order.
+    """Return the graphs, and the codes of training windows sampled across the corpus in order.
 
     Raises:
-        UserError: no training window sounds.
+        UserError: no training window is audible.
     """
     found = windows(corpus, "train", recipe.frames)
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(found))[:CODES])

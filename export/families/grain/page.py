@@ -1,4 +1,4 @@
-"""The page of a report on a run of the grain family."""
+"""The HTML report page of a grain run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from ...reports.verdict import percent
 
 Figures = dict[str, Any]
 
-LEAST_DB = -40.0  # under which what is added is not told apart
+LEAST_DB = -40.0  # added power below this level is not distinguished
 MEASURES = {
     "sample_mean_square": ("Mean square error of samples", "The post’s measure."),
     "sample_error_db": (
@@ -36,7 +36,6 @@ PARTS = {
 
 
 def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
-    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
     of = shown(pictures)
     return report_page(
         found,
@@ -90,17 +89,15 @@ def _bands(found: Figures) -> str:
 
 
 def _band_name(band: Figures) -> str:
-    """Return a band as ``0.5 – 1``, in kHz."""
     return f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}"
 
 
 def signed(level: float) -> str:
-    """Return a level with its sign."""
+    """Format a level with its sign."""
     return f"{level:+.1f}".replace("-", "−")
 
 
 def _least(figure: dict[str, float]) -> str:
-    """Return a level that ends at −40 dB."""
     return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
 
 
@@ -153,7 +150,6 @@ def _codes(found: Figures) -> str:
 
 
 def _interval(figure: dict[str, float], digits: int) -> str:
-    """Return a figure with its interval: ``0.12 (0.08 to 0.21)``."""
     value, low, high = (f"{figure[name]:.{digits}f}".replace("-", "−") for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 

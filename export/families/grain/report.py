@@ -1,4 +1,4 @@
-"""A run of the grain family becomes figures, pictures and a page, measured on windows that training never saw."""
+"""Evaluates a grain run on unseen windows: figures, pictures and page."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +29,18 @@ from .page import page
 Array = npt.NDArray[np.float32]
 
 TRAINING_WINDOWS = 4096  # percentiles to a part in a hundred, covariances of 40 bands to a part in fifty
-TEST_WINDOWS = 2048  # deviations over clips want clips more than windows
-HELD_WINDOWS = 16384  # of which only codes are wanted, and means of these to a hundredth of a deviation
+TEST_WINDOWS = 2048  # deviations over clips need clips more than windows
+HELD_WINDOWS = 16384  # only for codes: their means to a hundredth of a deviation
 PICTURED_WINDOWS = 6
-PICTURED_SECONDS = 10.0  # as the post has them
-OVERLAP = 4  # grains at a time of what is heard
-FEWEST_WINDOWS = 2  # that have a covariance
+PICTURED_SECONDS = 10.0  # as in the post
+OVERLAP = 4  # overlapping grains in the sounds
+FEWEST_WINDOWS = 2  # for a covariance
 FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The run, its corpus and its samples: what all parts look at. ``codes`` are those of the training windows."""
+    """The run, corpus and samples; ``codes`` are those of training windows."""
 
     run: Run
     recipe: GrainRecipe
@@ -54,14 +54,14 @@ class _Work:
     rng: np.random.Generator
 
     def decoded(self, latents: Array) -> Array:
-        """Grains of codes, [grains, frame_length]."""
+        """Decode codes to grains, [grains, frame_length]."""
         return decode(self.network, latents, self.recipe, self.rng)
 
 
 def report(
     run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress, heard: str | None = None
 ) -> Report:
-    """Return the figures, pictures and page of a run of the grain family, as `evaluate` wants them."""
+    """Evaluate a grain run."""
     say(0.0, "cutting windows")
     work = _prepare(run, network)
     say(0.3, "decoding the test windows")
@@ -139,7 +139,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
 
 
 def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
-    """Distances and bands of test windows as they are decoded, and without the upper 85 % of the bins."""
+    """``filtered`` drops the upper 85 % of the bins."""
     test, rate = work.test, work.recipe.frames.sample_rate
     ways = {"unfiltered": given, "filtered": filtered(given)}
     follows = work.recipe.network.domain != "noise"
@@ -150,14 +150,13 @@ def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
 
 
 def _relative_error(work: _Work, given: Array) -> float:
-    """Squared error of log-mel levels against that of always answering training's mean: 1 has learned nothing."""
+    """Squared log-mel error relative to that of the training mean: 1 means nothing learned."""
     rate = work.recipe.frames.sample_rate
     train, asked, out = (textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, given))
     return float(np.square(asked - out).sum() / np.square(asked - train.mean(0)).sum())
 
 
 def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
-    """Fréchet distances on log-mel frames, each to the test windows; of random codes, also against training's own."""
     rate = work.recipe.frames.sample_rate
     wanted = textures.log_mel(work.test.samples, rate)
     sets = {"train": work.train.samples, "reconstruction": given, "filtered": filtered(given), "generated": generated}
@@ -168,7 +167,6 @@ def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
 
 
 def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
-    """Return how codes are distributed at the held-out ends of training clips, and on the split."""
     samples = {work.test.part: (test_codes, work.test)}
     if work.held_out is not None:
         samples = {"held_out": (encode(work.network, work.held_out.samples), work.held_out), **samples}
@@ -197,25 +195,24 @@ def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
 
 
 def _levels(samples: Array) -> Array:
-    """Root mean squares, [windows]."""
     levels: Array = np.sqrt(np.square(samples).mean(1))
     return levels
 
 
 def _kind(name: str) -> str:
-    """Return the word that a clip's name begins with; it stands for what sounds, where names follow a pattern."""
+    """Return a name's first word, the kind of sound where names follow a pattern."""
     letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
     return letters[0].lower() if letters else name
 
 
 def _smoothed(way: Array, places: int = 24) -> Array:
-    """Return a way [windows, latents] as means of its parts, so that a picture shows where it leads."""
+    """Average a path [windows, latents] in sections, so that a picture shows its direction."""
     return np.stack([part.mean(0) for part in np.array_split(way, min(places, len(way)))])
 
 
 @torch.no_grad()
 def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    """Return what unwrapping leaves: the share of neighbouring phases more than pi / 2 apart, in and out."""
+    """Share of neighbouring unwrapped phases over pi / 2 apart, in and out."""
     domain = work.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []
@@ -239,13 +236,12 @@ def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
 
 
 def _typical(work: _Work) -> int:
-    """The test window whose energy is the median, so that the picture shows neither the loudest nor the quietest."""
+    """Window of median energy."""
     energy = np.square(work.test.samples).sum(1)
     return int(np.argsort(energy)[len(energy) // 2])
 
 
 def _heard(work: _Work, generated: Array) -> list[ReportSound]:
-    """Return a stretch of the split, what the network makes of it, and grains of random codes."""
     frames = work.recipe.frames
     hop = frames.frame_length // OVERLAP
     sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)
@@ -304,13 +300,12 @@ def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:
 
 
 def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, rng: np.random.Generator) -> Array:
-    """Return a sound as what is decoded of its windows, one after another without overlap: [samples], whole windows."""
+    """Encode and decode a sound in whole windows without overlap: [samples]."""
     length = recipe.frames.frame_length
     return decode(network, encode(network, sequence(sound, length, length)), recipe, rng).ravel()
 
 
 def _spread(sample: GrainSample) -> list[int]:
-    """Return a window of each of a few clips, the middle one."""
     clips = np.unique(sample.clips)
     few = np.linspace(0, len(clips) - 1, min(PICTURED_WINDOWS, len(clips)))
     chosen = (np.flatnonzero(sample.clips == clips[int(i)]) for i in few)

@@ -1,8 +1,8 @@
-"""The study of grains: the Ambisynth post's networks and their cures, its figures and its two examples.
+"""The study of grains: the Ambisynth post's networks and improved ones, with its figures and two examples.
 
-"10 gruesome images of adversarial networks fighting to the death" shows what its networks give in Figures 2 and 4 to
-11 and in two sounds; here each stands beside that of the best network: of those trained toward a prior, the one whose
-random codes come nearest to the recordings.
+The post "10 gruesome images of adversarial networks fighting to the death" presents results in Figures 2 and 4 to 11
+and in two sounds. Each appears beside that of the best network: trained toward a prior, with random codes nearest to
+the recordings.
 """
 
 import json
@@ -40,15 +40,15 @@ RECIPES = (
     "grain-convolutional",
     "grain-noise",
 )
-OPERATIONS = 3e10  # a second, about, of one core; the progress display corrects it
-OVERLAP = 10  # grains at a time: the post's 90 %
+OPERATIONS = 3e10  # a second, roughly, of one core; the progress display corrects it
+OVERLAP = 10  # overlapping grains: the post's 90 %
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes, and write index.html, study.json and sounds into the study's folder.
+    """Train and evaluate the recipes, and write index.html, study.json and sounds.
 
     Returns:
-        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+        Whether it finished; after Ctrl-C, call it again to resume.
 
     Raises:
         UserError: a recipe, the folder or the corpus cannot be used.
@@ -82,7 +82,6 @@ def study(asked: StudyOptions, display: Display) -> bool:
 
 
 def _operations(recipe: Recipe) -> float:
-    """Multiplications and additions of all training."""
     assert isinstance(recipe, GrainRecipe)
     assert recipe.training.steps is not None
     network = FAMILIES["grain"].network(recipe).eval()
@@ -95,7 +94,6 @@ def _operations(recipe: Recipe) -> float:
 
 
 def _row(report: Figures) -> Figures:
-    """Return what is compared of a network."""
     plain, without = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
     above = report["bands"]["unfiltered"][-1]
     names = ("largest_mean", "smallest_std", "largest_std", "largest_correlation", "kolmogorov_smirnov", "energy")
@@ -120,11 +118,10 @@ def _row(report: Figures) -> Figures:
 
 
 def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
-    """Return the post's two examples of the same ten seconds; what each file holds, by its name.
+    """Write the post's two examples from ten seconds of split ``part``; return captions by file.
 
-    Example 1 puts windows one after another; Example 2 lets ten grains sound at a time under Blackman windows, the
-    post's without the upper 85 % of the bins, the best network's as they are. ``part`` is that of the corpus from which
-    they are taken.
+    Example 1 puts windows one after another. Example 2 overlaps ten grains under Blackman windows: the post's without
+    the upper 85 % of bins, the best network's unfiltered.
     """
     written = {"example-1-source.wav": "Example 1: the recording"}
     for name in dict.fromkeys((post, best)):

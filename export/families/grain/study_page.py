@@ -1,4 +1,4 @@
-"""The page of the study of grains."""
+"""The HTML page of the study of grains."""
 
 from html import escape
 from pathlib import Path
@@ -10,7 +10,7 @@ from .page import LEAST_DB, signed
 
 
 class Shown(NamedTuple):
-    """A figure of the post: its number, whose picture it is, the picture's name in a report, and what it shows."""
+    """A figure of the post: number, recipe, picture name in a report, and caption."""
 
     number: int
     recipe: str
@@ -32,7 +32,7 @@ FIGURES = (
 
 
 def page(found: Figures, report: Figures, folder: Path) -> str:
-    """Return the page of a study: its figures, those of the best network's report, and the folder with its runs."""
+    """Return the study's page; ``report`` is the best network's, ``folder`` holds the runs."""
     sections = {
         "Networks": _networks(found),
         "Codes": _codes(found),
@@ -129,7 +129,6 @@ def _least(level: float) -> str:
 
 
 def _figure(found: Figures, shown: Shown, folder: Path) -> str:
-    """Return the post's figure, and under it the best network's; nothing where the recipe is not in the study."""
     names = [network["name"] for network in found["networks"]]
     if shown.recipe not in names:
         return ""

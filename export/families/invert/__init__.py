@@ -1,1 +1,1 @@
-"""The invert family: its graphs and reports are those of generators."""
+"""The invert family: uses the graphs and reports of generators."""

@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the invert family for export."""
 
 from ..family import ExportFamily
 from ..gan.graphs import invert_graphs

@@ -1,1 +1,1 @@
-"""The loops family: graphs, report and study."""
+"""The loops family: ONNX graphs, report and steering."""

@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the loops family for export."""
 
 from ...first_preset import first_loop
 from ..family import ExportFamily

@@ -1,4 +1,4 @@
-"""The graphs of a network that plays on in the manner of loops: one step of it, and what it hears of a slice."""
+"""ONNX graphs of a loop network: one recurrent decoder step, and the encoder of a slice."""
 
 import copy
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from ..sequence.graphs import LEVELS, QUIETEST_DB
 from .steering import effects, steering
 from .turning import Turning, turning
 
-STRAYS = 0.02  # of steps: between two slices that are as likely, rounding decides
+STRAYS = 0.02  # of steps: between two almost equally likely slices, rounding decides
 
 
 class LoopDecoder(nn.Module):
     """latent, noise [voice, prototypes], previous [voice, components], place [voice, 1], h, c [voice, 1, size] → frame
-    [voice, width] and each state after it.
+    [voice, width] and each next state.
 
-    The memory is written out gate by gate, with the weights of torch's layer.
+    The LSTM is written out gate by gate, with the weights of torch's layer.
     """
 
     middle: Tensor
@@ -60,7 +60,7 @@ class LoopDecoder(nn.Module):
 
 
 class LoopEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], of which the mean is a loop's, and ``previous``, a code."""
+    """audio [batch, frame_length] → latent [batch, n], to average over a loop, and ``previous``, a code."""
 
     middle: Tensor
     back: Tensor
@@ -78,13 +78,13 @@ class LoopEncoder(nn.Module):
 
 @torch.no_grad()
 def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of a network of loops, and the steering codes of its training loops.
+    """Return the graphs, and the steering codes of the training loops.
 
-    Its weights are rounded to half precision first: where two slices are nearly as likely, a file that is rounded
-    afterwards would choose another one than torch does, and go another way.
+    Weights are first rounded to half precision: between two almost equally likely slices, a file rounded later could
+    choose another one than torch, and diverge.
 
     Raises:
-        UserError: the corpus has no training loop that sounds.
+        UserError: the corpus has no audible training loop.
     """
     found = loops(corpus, "train", recipe)
     if not found:
@@ -137,7 +137,7 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
 
 
 def rounded(network: LoopNetwork) -> LoopNetwork:
-    """Return the network with all its matrices rounded to half precision."""
+    """Return a copy with matrices rounded to half precision."""
     copied = copy.deepcopy(network)
     for values in (*copied.parameters(), *copied.buffers()):
         if values.ndim > 1:
@@ -146,7 +146,7 @@ def rounded(network: LoopNetwork) -> LoopNetwork:
 
 
 def level_range(slices: Sequence[Tensor]) -> tuple[float, float]:
-    """Return between which levels slices of loops lie, each [steps, samples], in dB of full scale (RMS)."""
+    """Return the level range of loop slices [steps, samples], in dB of full scale (RMS)."""
     power = torch.cat([loop.square().mean(1) for loop in slices])
     low, high = np.percentile(10 * power.clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy(), LEVELS)
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Lets a network of loops play on by itself, as hosts have it do."""
+"""Generates sound with a loop network, as hosts do."""
 
 import math
 
@@ -13,8 +13,8 @@ from ....train.slices import sound_of
 
 Array = npt.NDArray[np.float32]
 
-COARSE = 2  # turns of fitting phases where a sound is measured, not heard
-HEAT = 1.3  # of a first preset, and of what is measured: at 1 it plays beats of its loops again
+COARSE = 2  # iterations of phase fitting for sounds that are only measured
+HEAT = 1.3  # of a first preset and of measurements: at 1 it repeats beats of its loops
 
 
 def played(
@@ -26,16 +26,15 @@ def played(
     seed: int,
     loudest_db: float = math.inf,
 ) -> Array:
-    """Return the bars that follow the codes of slices [steps, components], of which there may be none, [samples].
+    """Return the bars that follow the codes of slices [steps, components], which may be empty: [samples].
 
     Args:
         network: on the CPU.
-        recipe: its own.
-        codes: of slices, from a bar's beginning on.
+        codes: from the start of a bar.
         steered: steering code, [latents].
-        bars: that follow.
-        seed: of the heat.
-        loudest_db: see `sound_of`.
+        bars: to generate.
+        seed: of the random choices.
+        loudest_db: as in `sound_of`.
     """
     generator = torch.Generator().manual_seed(seed)
     count = round(bars * recipe.frames.bar)
@@ -45,7 +44,7 @@ def played(
 
 @torch.no_grad()
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
-    """Return what is played from nothing with each of many steering codes, [codes, latents], to be measured."""
+    """Generate sounds to measure from an empty seed, per steering code, [codes, latents]."""
     nothing = torch.zeros(len(steered), 0, recipe.network.components)
     generator = torch.Generator().manual_seed(seed)
     made = network.continued(nothing, steered, bars * recipe.frames.bar, HEAT, generator)

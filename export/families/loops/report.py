@@ -1,4 +1,4 @@
-"""A run of a network of loops becomes figures and a page: how near it stays to loops, in time, and how much is new."""
+"""Evaluates a loop network: likeness to its loops, beat, copied passages and long-term stability."""
 
 from collections.abc import Callable
 
@@ -27,16 +27,16 @@ from .turning import turning
 
 Array = npt.NDArray[np.float32]
 
-SEED_BARS, BARS = 1, 8  # that are given, and that follow
-MOST = 8  # loops that are played on from
-MINUTES = 10.0  # of playing on without end
-HOP_SECONDS = 0.0232  # from frame to frame whose nearest is looked for
+SEED_BARS, BARS = 1, 8  # given as the seed, and generated
+MOST = 8  # loops that are continued
+MINUTES = 10.0  # of endless generation
+HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 
 
 def report(
     run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Progress, heard: str | None = None
 ) -> Report:
-    """Return the figures, pictures and page of a run of the loops family, as `evaluate` wants them."""
+    """Evaluate a loops run."""
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
     train, (split, test) = loops(corpus, "train", recipe), _test(corpus, recipe)
@@ -77,7 +77,6 @@ def report(
 
 
 def _test(corpus: Corpus, recipe: LoopRecipe) -> tuple[Split, list[Clip]]:
-    """Return a split and some loops of it: of those that were never heard, if there are any."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     split, found = next((split, found) for split in splits if (found := loops(corpus, split, recipe)))
     return split, [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
@@ -85,17 +84,13 @@ def _test(corpus: Corpus, recipe: LoopRecipe) -> tuple[Split, list[Clip]]:
 
 @torch.no_grad()
 def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int) -> Array:
-    """Return the bars that follow the first bars of a loop, which say how it is steered too, [samples]."""
+    """Continue a loop's first bars, which also set the steering code: [samples]."""
     cut = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
     codes = network.coded(network.features.raw(torch.from_numpy(cut)))
     return played(network, recipe, codes, network.heard(codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:
-    """Return what measures a sound that follows a source, beside training loops; some of it of the source too.
-
-    Of one loop alone no distances to others are known.
-    """
     rate, beat = recipe.frames.sample_rate, recipe.frames.hop_length * recipe.frames.steps_per_beat
     known = KnownFrames(sounds, rate, round(HOP_SECONDS * rate)) if len(sounds) > 1 else None
 
@@ -114,7 +109,7 @@ def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array]
 
 @torch.no_grad()
 def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Figures:
-    """Return what becomes of ten minutes from nothing, steered by the middle code, limited as hosts do by default."""
+    """Measure ten minutes from an empty seed at the middle code, with the hosts' default limiter."""
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     bars = MINUTES * 60 * rate / (step * recipe.frames.bar)
     nothing = torch.zeros(0, recipe.network.components)
@@ -131,7 +126,6 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
 
 
 def page(found: Figures, pictures: list[Picture], heard: str | None = None) -> str:
-    """Return the page that shows these figures and pictures, and plays the sound file ``heard`` beside it."""
     return report_page(
         found,
         listening(heard, found["sounds"]),

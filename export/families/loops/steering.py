@@ -1,4 +1,4 @@
-"""Measures what the knobs of a network of loops do: what it plays with each turned low and high."""
+"""Measures the knobs of a loop network: descriptors of its sound with each knob low and high."""
 
 import numpy as np
 import torch
@@ -10,15 +10,15 @@ from ...reports.report import SEED
 from .playing import played
 from .turning import Turning
 
-STEERED_BARS = 16  # that are measured at each end of a knob
+STEERED_BARS = 16  # measured at each end of a knob
 UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing": "steps late"}
 
 
 @torch.no_grad()
 def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[str, dict[str, float | None]]:
-    """Return what each named knob's measure is at the knob's low end, in the middle, and at its high end.
+    """Return each named knob's measure at its low end, middle and high end; others stay in the middle.
 
-    The other knobs are in the middle. What cannot be measured, such as swing where nothing is off the beat, is None.
+    Undefined measures are None, such as swing without off-beats.
     """
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     found: dict[str, dict[str, float | None]] = {}
@@ -38,7 +38,7 @@ def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[
 
 
 def effects(rows: dict[str, dict[str, float | None]]) -> dict[str, str]:
-    """Return in words what knobs move, by name, of what `steering` gives."""
+    """Describe each knob's effect from `steering`, by name."""
     return {name: f"{_number(row['low'])} to {_number(row['high'])} {UNITS[name]}" for name, row in rows.items()}
 
 

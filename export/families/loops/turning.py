@@ -1,4 +1,4 @@
-"""Turns the steering codes of loops, so that the first knobs are what players call loops by."""
+"""Rotates the steering space of loops: the first knobs move named measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from .playing import all_played
 Double = npt.NDArray[np.float64]
 
 NAMES = LoopMeasures._fields
-RIDGE = 3.0  # codes: so much is every direction held back, which few codes tell of
-DRAWN, DRAWN_BARS = 64, 4  # codes that are played with, and for how long: some seconds of work
-FAR = 2.0  # deviations, beyond which none is drawn
-TOLD = 0.3  # correlation from which on a direction is one
-MOST = 64  # loops that are measured, evenly spaced
+RIDGE = 3.0  # in codes: the ridge, which shrinks directions that few codes support
+DRAWN, DRAWN_BARS = 64, 4  # random codes to play, and their length in bars: some seconds of work
+FAR = 2.0  # deviations: limit of random codes
+TOLD = 0.3  # minimum correlation of a direction
+MOST = 64  # loops to measure, evenly spaced
 LEAST = 1e-6
 
 
 @dataclass(frozen=True)
 class Turning:
-    """A turn of the steering space: ``codes = middle + knobs @ ways``, and back by ``back``.
+    """A rotation of the steering space: ``codes = middle + knobs @ ways``, inverted by ``back``.
 
     Args:
-        middle: the mean code of training loops, [latents].
-        ways: [latents, latents]: row ``k`` is where knob ``k`` leads; knobs of training loops have deviation 1.
+        middle: mean code of training loops, [latents].
+        ways: [latents, latents]: row ``k`` is the direction of knob ``k``; knobs of training loops have deviation 1.
         back: its inverse.
-        names: of knobs, the first ones by what they move.
-        told: how the first knobs correlate with what they are named for, in what is played.
-        ends: of knobs, the least and the largest of training loops and of their variants, [2, latents].
+        names: of knobs, the first ones by measure.
+        told: correlation of the first knobs with their measures in generated sound.
+        ends: knob range over training loops and variants, [2, latents].
     """
 
     middle: Double
@@ -50,10 +50,10 @@ class Turning:
 
 @torch.no_grad()
 def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning:
-    """Return the turning of a network's steering codes.
+    """Return the rotation of a network's steering codes.
 
-    Directions are found by regression over what it plays by itself, from nothing, with codes that are drawn as those of
-    training loops and their variants lie: what a code says of a loop that was heard may change nothing that is played.
+    Regression over sound generated from an empty seed finds the directions, since codes of recorded loops may describe
+    features that the network ignores. Its codes are distributed as those of training loops and variants.
     """
     codes = heard(network, recipe, corpus)
     middle, root, _ = _spread(codes, vague(network))
@@ -65,7 +65,7 @@ def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning
 
 
 def heard(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
-    """Return the steering codes of training loops in all timings, of which each has another tilt, [loops, latents]."""
+    """Steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
     found, codes = loops(corpus, "train", recipe), []
     found = [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
     timings, step = lateness(recipe), recipe.frames.hop_length
@@ -81,16 +81,16 @@ def heard(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
 
 
 def vague(network: LoopNetwork) -> Double:
-    """Return the variances within which steering codes say the same, [latents]."""
+    """Variances without effect on a steering code's meaning, [latents]."""
     variances: Double = network.vague.exp().double().numpy()
     return variances
 
 
 def turned(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> Turning:
-    """Return the turning for codes of loops [loops, latents], and of others [codes, latents] with their measures.
+    """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
-    Codes are first led to deviations of 1 in all directions, as if each varied within ``variances`` [latents]; then
-    the space is turned, so that no knob moves along two directions.
+    Codes are whitened, as if each varied within ``variances`` [latents], then rotated, so that no knob moves along two
+    directions.
     """
     middle, root, out = _spread(codes, variances)
     white = (drawn - middle) @ out
@@ -112,7 +112,7 @@ def turned(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], varia
 
 
 def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
-    """Return the mean of codes, and the matrices from white codes to such as these and back."""
+    """Return the mean, and the matrices from white codes to codes and back."""
     middle = codes.mean(0)
     spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
     values, axes = np.linalg.eigh(spread)
@@ -120,7 +120,7 @@ def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
 
 
 def _direction(white: Double, measured: Double) -> Double | None:
-    """Return the direction of unit length along which a measure grows most, by ridge regression; None if none tells."""
+    """Unit direction of a measure's steepest rise, by ridge regression; None if unclear."""
     known = np.isfinite(measured)
     if known.sum() < 2 or measured[known].std() < LEAST:
         return None
@@ -134,7 +134,7 @@ def _direction(white: Double, measured: Double) -> Double | None:
 
 
 def _basis(ways: Double) -> Double:
-    """Return an orthonormal basis: the directions, as little turned as can be (Löwdin, 1950), and others."""
+    """Orthonormal basis: the directions, rotated as little as possible (Löwdin, 1950), and others."""
     count, n = ways.shape
     left, _, right = np.linalg.svd(ways, full_matrices=True)
     return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)

@@ -1,1 +1,1 @@
-"""The partials family: graphs, report and study."""
+"""The partials family: ONNX graphs and report."""

@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the partials family for export."""
 
 from ...first_preset import first_scale
 from ..family import ExportFamily

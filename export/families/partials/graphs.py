@@ -1,4 +1,4 @@
-"""The two graphs of a decoder of partials, as the contract wants them."""
+"""ONNX encoder and decoder graphs of a partials autoencoder."""
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class PartialsDecoder(nn.Module):
 
 
 class PartialsEncoder(nn.Module):
-    """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]; the features are computed inside."""
+    """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]; computes its own features."""
 
     def __init__(self, network: PartialsAutoencoder, recipe: PartialsRecipe) -> None:
         super().__init__()
@@ -47,10 +47,10 @@ class PartialsEncoder(nn.Module):
 
 
 def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of a decoder of partials, and codes of training frames drawn from all over the corpus, in its order.
+    """Return the graphs, and the codes of training frames sampled across the corpus in order.
 
     Raises:
-        UserError: no training frame sounds.
+        UserError: no training frame is audible.
     """
     frames = recipe.frames
     found = list(sources(corpus, "train", frames, tonal=True))

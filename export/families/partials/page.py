@@ -1,4 +1,4 @@
-"""The page of a report on a run of the partials family."""
+"""The HTML report page of a partials run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     heard: str | None = None,
 ) -> str:
-    """Return the page that shows these figures and pictures; arguments as of `chroma_page.page`."""
+    """Return the report page; arguments as in `chroma.page.page`."""
     of = shown(pictures)
     rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
     return report_page(

@@ -1,4 +1,4 @@
-"""A run of the partials family becomes figures, pictures and a page, measured anew on what training never saw."""
+"""Evaluates a partials run on unseen frames: figures, pictures and page."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +27,9 @@ from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Repor
 from ...reports.verdict import partials as verdict
 from .page import page
 
-CODES = 4096  # training frames whose codes are looked at
-NEAREST = 8  # of training frames one part in so many is near enough in pitch to stand beside a test frame
-QUIETEST_DB = -60.0  # under a frame's highest band: what is softer is covered by it, and no matter of likeness
+CODES = 4096  # training frames to encode
+NEAREST = 8  # the nearest 1 / NEAREST of training frames in pitch may stand beside a test frame
+QUIETEST_DB = -60.0  # below a frame's highest band: softer bands are masked by it
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,9 +45,9 @@ def report(
     heard: str | None = None,
     trial: HeldOutRun | None = None,
 ) -> Report:
-    """Return the figures, pictures and page of a run, as `evaluate` wants them; arguments as of `chroma.report`.
+    """Evaluate a partials run; arguments as in `chroma.report.report`.
 
-    ``trial`` plays what the run itself has heard.
+    ``trial`` plays the notes that the run itself was trained on.
     """
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, PartialsRecipe)
@@ -110,7 +110,6 @@ def _notes(corpus: Corpus, patch: Patch, trial: HeldOutRun | None, say: Progress
 
 
 def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, PartialsRows]:
-    """Return the frames of the first split that has any, of those that training sees least."""
     splits: tuple[Split, ...] = ("test", "val", "train")
     few = frames.model_copy(update={"rows": CODES})
     for split in splits[:-1]:
@@ -121,7 +120,6 @@ def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, PartialsRow
 
 
 def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:
-    """Return how far decoded frames are from what was encoded, in dB: in mel bands, of harmonics, and of noise."""
     decoded = network.decode(network.encode(levels, pitches), pitches)
     asked, given = (network.bands(frames, pitches) for frames in (magnitudes(levels), decoded))
     off = 20 * torch.log10(decoded.clamp_min(1e-6)) - levels.clamp_min(-120.0)
@@ -137,10 +135,10 @@ def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Te
 def _distance(
     network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
 ) -> Figures:
-    """Return Fréchet distances of levels in mel bands to those of the test frames, all at the same pitches.
+    """Return Fréchet distances of mel band levels to the test frames, all at the same pitches.
 
-    Training frames are as many as the test's, drawn of the eighth of them whose pitches are nearest to each, and
-    played faster or slower until they have that pitch, as a sampler would play them.
+    Each test frame has a training frame, drawn from the eighth nearest in pitch and resampled to its pitch, as in a
+    sampler.
     """
     rng, count = np.random.default_rng(SEED), len(test.pitches)
     near = max(1, len(train.pitches) // NEAREST)
@@ -165,7 +163,7 @@ def _distance(
 
 
 def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Floats:
-    """Return levels in mel bands in dB under each frame's highest, -60 at least, [frames, bands]."""
+    """Mel band levels in dB relative to each frame's highest, at least -60: [frames, bands]."""
     levels = network.bands(frames, pitches).numpy().astype(np.float64)
     levels -= levels.max(1, keepdims=True)
     found: Floats = np.maximum(levels, QUIETEST_DB)

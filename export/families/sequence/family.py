@@ -1,4 +1,4 @@
-"""Describes the family to export, reports and `make`."""
+"""Registers the sequence family for export."""
 
 from ..family import ExportFamily
 from .graphs import sequence_graphs

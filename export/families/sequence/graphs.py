@@ -1,4 +1,4 @@
-"""The graphs of a network that continues sound frame by frame: one step of it, and what it is fed of a sound."""
+"""ONNX graphs of a network that continues sound: one recurrent step, and the encoder of a seed."""
 
 from collections.abc import Iterator
 
@@ -16,15 +16,15 @@ from ....train.families.sequence.recipe import SequenceRecipe
 from ...describe import CODES, EncodedFrames
 from ...graphs import Graphs
 
-LEVELS = (0.1, 99.9)  # percentiles of frames' levels: between them lies what the host's limiter lets pass
-QUIETEST_DB = -120.0  # of full scale: as silence is counted
+LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
+QUIETEST_DB = -120.0  # of full scale: the level of silence
 
 
 class SequenceDecoder(nn.Module):
-    """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each state after it.
+    """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each next state.
 
-    The memory is written out gate by gate, with the weights of torch's layers: h holds what each gives, c what it
-    keeps. Noise is scaled by ``residual``, the deviation of what training could not predict at each position.
+    The LSTM is written out gate by gate, with the weights of torch's layers: h is the output of each, c its cell state.
+    ``residual`` scales the noise: the deviation of the training error at each position.
     """
 
     residual: Tensor
@@ -54,7 +54,7 @@ class SequenceDecoder(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], the mean code, as codes are learned, not heard; ``previous``."""
+    """audio [batch, frame_length] → latent [batch, n], the mean code, since codes are learned; and ``previous``."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
@@ -66,10 +66,10 @@ class SequenceEncoder(nn.Module):
 
 @torch.no_grad()
 def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """The graphs of a network that continues sound, and the codes of the recordings that it has learned.
+    """Return the graphs, and the codes of the training recordings.
 
     Raises:
-        UserError: the corpus is no longer the one that the network was trained on.
+        UserError: the corpus is not the one of the training.
     """
     found, settings = pieces(corpus, "train", recipe.frames), recipe.network
     if len(found) != settings.clips:
@@ -107,7 +107,7 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
 def measured(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: list[Piece]
 ) -> tuple[Tensor, tuple[float, float]]:
-    """Return the deviation of what is not predicted, [width], and the least and the largest level of frames, in dB."""
+    """Return the prediction error's deviation, [width], and the lowest and highest frame level in dB."""
     squares, count, levels = torch.zeros(network.standard.width), 0, []
     for sounds, counts, numbers in _some(corpus, recipe, found):
         frames = network.standard(sounds)
@@ -121,7 +121,7 @@ def measured(
 
 
 def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Give batches of sequences from all over the corpus, as `SequenceData` does, with about `CODES` frames."""
+    """Yield batches across the corpus, as `SequenceData`, of about `CODES` frames in total."""
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
     chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(np.int64))
     for first in range(0, len(chosen), BATCH):

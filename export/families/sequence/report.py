@@ -1,4 +1,4 @@
-"""A run that continues sound becomes figures, pictures and a page: how near it stays to what it has learned."""
+"""Evaluates a network that continues sound: prediction errors, and continuations of recordings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,15 +22,15 @@ from ...reports.verdict import sequence as verdict
 
 Array = npt.NDArray[np.float32]
 
-SHOWN = 4  # recordings that are continued
-SEEDS = (0, 1, 4, 16)  # frames that are given; none: only the code
-TAIL = 600  # frames after a recording's end, as long as the post's author waited for
-PART = 100  # frames of the tail that are compared: its first and its last
-MEASURED = 4096  # frames of a split whose error is measured
+SHOWN = 4  # recordings to continue
+SEEDS = (0, 1, 4, 16)  # frames given; 0: only the code
+TAIL = 600  # frames after a recording's end: the post's author waited that long
+PART = 100  # frames at each end of the tail, for comparison
+MEASURED = 4096  # frames of a split for the error
 
 
 def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say: Progress) -> Report:
-    """Return the figures, pictures and page of a run of the sequence family, as `evaluate` wants them."""
+    """Evaluate a sequence run."""
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, SequenceRecipe)
     train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
@@ -71,7 +71,7 @@ def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say:
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """Return at most so many of ``count`` numbers, evenly spaced."""
+    """At most ``most`` of ``count`` indices, evenly spaced."""
     return [int(number) for number in np.linspace(0, count - 1, min(most, count))]
 
 
@@ -79,26 +79,26 @@ def evenly(count: int, most: int) -> list[int]:
 def frames_after(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, piece: Piece, number: int, seed: int, tail: int
 ) -> torch.Tensor:
-    """Return standard frames, [frames, width], that follow from the first of a sequence, to its end, and a tail.
+    """Return standardised frames, [frames, width]: seed, continuation to the sequence's end, and tail.
 
     Args:
-        number: the sequence's own, whose code is given.
-        seed: how many frames are given, which are in what is returned.
-        tail: how many more follow after the sequence's end.
+        number: index of the sequence, for its code.
+        seed: given frames, included in the result.
+        tail: frames after the sequence's end.
     """
     frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
     return network.continued(frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
 
 
 def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
-    """Return the sound of a sequence, as long as its frames, [samples]."""
+    """Sound of a sequence's frames, [samples]."""
     return joined(cut(corpus, piece, recipe.frames), recipe.frames.hop_length)
 
 
 def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe) -> Figures:
-    """Return how near a continued sound is to its recording, and what becomes of it afterwards.
+    """Compare a continuation with its recording, and measure its tail.
 
-    ``edges_db`` is how much louder than inside of them it is where frames meet, less what the recording is.
+    ``edges_db`` is the level at frame borders relative to that inside frames, minus the recording's.
     """
     asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
     given, tail = sound[: len(asked)], sound[len(asked) :]
@@ -117,9 +117,9 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
 def mean_squares(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
 ) -> tuple[float, float]:
-    """Return the mean square error of next frames, told all before them, and of first ones, from all over a split.
+    """Return the mean square errors of next frames, given all before them, and of first frames.
 
-    Those that are not ``known`` have the mean code.
+    Sequences that are not ``known`` use the mean code.
     """
     most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
     chosen, errors, firsts = evenly(len(found), most), [], []
@@ -135,7 +135,7 @@ def mean_squares(
 
 
 def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:
-    """Return the waveforms of recordings, and below each what follows from its first frame, as long."""
+    """Draw recordings, and below each the continuation of its first frame."""
     asked = [recording(corpus, piece, recipe) for piece in chosen]
     length = max(map(len, asked))
     pairs = {
@@ -147,7 +147,6 @@ def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], re
 
 
 def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    """Return the page that shows these figures and pictures."""
     of = shown(pictures)
     return report_page(
         found,
@@ -158,7 +157,7 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
 
 
 def rows_of(rows: Sequence[Figures]) -> str:
-    """Return a table of what was continued."""
+    """Return a table of continuations."""
     cells = [
         [
             row["name"],
@@ -194,7 +193,6 @@ def _errors(found: Figures) -> str:
 def _sounds(
     corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe
 ) -> list[ReportSound]:
-    """Return each recording, and what follows from its first frame for twice as long."""
     rows, rate = [], recipe.frames.sample_rate
     for number, (piece, sound) in enumerate(zip(chosen, made, strict=True), 1):
         asked = recording(corpus, piece, recipe)

@@ -1,8 +1,8 @@
-"""The study of sound that is continued: the experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015).
+"""The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015).
 
-Its author trained on some 250 kicks of a drum machine until the mean square error fell below .15, and on one loop until
-.05; as real and imaginary parts and as samples; putting mean and deviation back or not. Here each is done on each
-corpus that is given, from seeds of one, four and sixteen frames.
+The post's author trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05.
+Frames were real and imaginary parts or samples, with mean and deviation restored or not. The study repeats each
+experiment on each corpus, from seeds of one, four and sixteen frames.
 """
 
 import json
@@ -34,14 +34,14 @@ from .study_figures import losses, waveforms
 from .study_page import page
 
 Array = npt.NDArray[np.float32]
-Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was put back, and seed
+Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was restored, and seed
 
 RECIPES = ("sequence-samples", "sequence-fft")
-SEEDS = (1, 4, 16)  # frames that are given
-TARGETS = (0.15, 0.05, 0.01)  # mean square errors: the post's of kicks, of its loop, and ours of both
-COURSE = "course.jsonl"  # in a run: losses over its seconds, as they are reported
-STEP_SECONDS = 1.0  # about, of a step: the progress display corrects it
-HEARD_SECONDS = 20.0  # of a sound that goes on, at the most
+SEEDS = (1, 4, 16)  # given frames
+TARGETS = (0.15, 0.05, 0.01)  # mean square errors: the post's for kicks and for its loop, and a lower one for both
+COURSE = "course.jsonl"  # in a run: reported losses over seconds
+STEP_SECONDS = 1.0  # rough time of a step: the progress display corrects it
+HEARD_SECONDS = 20.0  # maximum length of a continuation
 PEAK = 0.9
 
 
@@ -49,7 +49,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds.
 
     Returns:
-        Whether it came to its end; where Ctrl-C stopped it, the same call goes on.
+        Whether it finished; after Ctrl-C, call it again to resume.
 
     Raises:
         UserError: a recipe, the folder or a corpus cannot be used.
@@ -84,7 +84,6 @@ def study(asked: StudyOptions, display: Display) -> bool:
 
 
 def _plan(asked: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Recipe]]:
-    """Return what is asked for of one corpus, whose runs have a folder of their own, and the recipes, fitted to it."""
     own = replace(asked, corpus=corpus.folder, folder=asked.folder / corpus.name, more=())
     fit = f"frames.sample_rate={corpus.rate}"
     recipes = load_recipes(own, ("sequence",), RECIPES, lambda plain: [fit], by_steps=False)
@@ -92,7 +91,6 @@ def _plan(asked: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Recip
 
 
 def _seconds(recipe: Recipe) -> float:
-    """Return about how long a recipe is trained."""
     minutes, steps = recipe.training.minutes, recipe.training.steps
     return 60 * minutes if minutes is not None else STEP_SECONDS * (steps or 1)
 
@@ -100,7 +98,6 @@ def _seconds(recipe: Recipe) -> float:
 def _timed(
     recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
 ) -> bool:
-    """Train as `train`, and keep what losses were reported, each after so many seconds of training."""
     so_far = course_of(folder)
     before, began = so_far[-1]["seconds"] if so_far else 0.0, time.monotonic()
 
@@ -117,20 +114,19 @@ def _timed(
 
 
 def course_of(folder: Path) -> list[Figures]:
-    """Return the losses of a run over its seconds, as `_timed` keeps them; none of one that was not begun."""
+    """Load a run's losses over seconds; empty before training."""
     file = folder / COURSE
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def reached(course: Sequence[Figures]) -> list[list[float] | None]:
-    """Return the seconds and the steps after which a loss first was as small as each of `TARGETS`, None where never."""
+    """Return seconds and steps until the loss reached each of `TARGETS`; None where never."""
     return [
         next(([line["seconds"], line["step"]] for line in course if line["loss"] <= target), None) for target in TARGETS
     ]
 
 
 def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -> Figures:
-    """Continue recordings by each network; return its rows, and the names of pictures and sounds that were written."""
     networks, rows, asked, count = [], [], [], 0
     continued: Continued = {}
     for name, report in reports.items():
@@ -173,7 +169,6 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
 def _continue(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
 ) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures]]:
-    """Return the recordings that were continued, what came of each seed with scaling put back or not, and figures."""
     found = pieces(corpus, "train", recipe.frames)
     numbers = evenly(len(found), SHOWN)
     made: dict[tuple[bool, int], list[Array]] = {(back, seed): [] for back in (True, False) for seed in SEEDS}
@@ -190,7 +185,6 @@ def _continue(
 
 
 def _write(folder: Path, corpus: Corpus, asked: Array, continued: Continued) -> dict[str, str]:
-    """Write a recording, and all that follows from one frame of it; captions by file."""
     named: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", asked)]
     for (name, restored, seed), sounds in continued.items():
         if seed == SEEDS[0]:

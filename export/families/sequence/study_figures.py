@@ -1,4 +1,4 @@
-"""Draws the pictures of the study of sound that is continued: losses, and waveforms above each other as in the post."""
+"""Pictures of the sequence study: losses, and waveforms as in the post."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float32]
 
 
 def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -> Picture:
-    """Return the losses of networks over the seconds of their training, and the errors that were to be reached."""
+    """Draw losses over training seconds, with target errors."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
@@ -38,7 +38,7 @@ def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -
 def waveforms(
     corpus: str, asked: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
 ) -> list[Picture]:
-    """Return the waveforms of recordings above what follows from each seed, and of one far beyond its end."""
+    """Draw recordings above their continuations from each seed, and one far beyond its end."""
     length, drawn = max(map(len, asked)), []
     for seed in sorted({seed for _, _, seed in continued}):
         rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked])}

@@ -1,4 +1,4 @@
-"""The page of the study of sound that is continued."""
+"""The HTML page of the sequence study."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,7 +11,6 @@ from ...reports.report import Figures
 
 
 def page(found: Figures) -> str:
-    """Return the page of a study: for each corpus its errors, its continuations, pictures and sounds."""
     sections = {}
     for corpus in found["corpora"]:
         pictures = "".join(figure(name, caption) for name, caption in corpus["pictures"].items())
@@ -65,9 +64,9 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> str:
 
 
 def summed(rows: Sequence[Figures]) -> list[Figures]:
-    """Return the medians over recordings of what was continued, for each network, scaling and seed.
+    """Return medians over recordings for each network, scaling and seed.
 
-    ``worst`` is the name of the recording whose onsets agree least, and ``worst_onsets`` by how much they do.
+    ``worst`` is the name of the recording whose onsets agree least, and ``worst_onsets`` their agreement.
     """
 
     def which(row: Figures) -> tuple[str, bool, int]:

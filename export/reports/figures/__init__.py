@@ -1,1 +1,1 @@
-"""Pictures of what runs came to: of frames, of grains, of clips."""
+"""Matplotlib pictures of reports: frames, grains and clips."""

@@ -1,4 +1,4 @@
-"""Draws the pictures of a report on clips: waveforms and spectrograms of recordings and of what a network makes."""
+"""Pictures of reports on clips: waveforms, spectrograms and losses."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,18 +15,18 @@ from ..picture import WIDTH, Picture, Theme
 Array = npt.NDArray[np.float32]
 Drawing = Callable[[Theme], Figure]
 
-DEEPEST_DB = -80.0  # of what spectrograms show
-ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and of each a few periods, in which the shape of a wave is seen
-WAVE_COLUMNS = 600  # pairs of least and largest sample a waveform: more than its picture has
+DEEPEST_DB = -80.0  # lower end of spectrograms
+ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and seconds of each: a few periods reveal the shape of a wave
+WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more than its picture has columns
 
 
 def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
-    """Return the pictures of some clips: recordings, what comes back of them, and random codes.
+    """Draw recordings, reconstructions, and random codes.
 
     Args:
-        asked, again, made: [clips, samples], as many of each; ``again`` is None of a network without encoder.
+        asked, again, made: [clips, samples], equally many; ``again`` is None without an encoder.
         rate: in Hz.
-        zoomed: show what comes back sample by sample too.
+        zoomed: also draw reconstructions sample by sample.
     """
     rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
     drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
@@ -34,19 +34,19 @@ def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoome
 
 
 def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
-    """Return the waveforms of clips [clips, samples], a row of them under each name."""
+    """Draw waveforms of clips [clips, samples], one row per name."""
     caption = "Waveforms: recordings above, clips of the network below, in seconds."
     return Picture(name, caption, _waves(rows, rate))
 
 
 def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
-    """Return the levels of clips [clips, samples], a row of them under each name."""
+    """Draw mel spectrograms of clips [clips, samples], one row per name."""
     caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
     return Picture(name, caption, _spectrograms(rows, rate))
 
 
 def zoom(asked: Array, again: Array, rate: int) -> Picture:
-    """Return a few periods of clips [clips, samples] around each one's loudest sample, and of what came back."""
+    """Draw a few periods around each clip's loudest sample, [clips, samples]."""
     some, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
@@ -68,10 +68,10 @@ def zoom(asked: Array, again: Array, rate: int) -> Picture:
 
 
 def loss(logged: Mapping[str, Any], at: int) -> Picture:
-    """Return what was logged on validation clips: losses together, and each measure of health by itself.
+    """Draw losses on validation clips together, and each health metric separately.
 
     Args:
-        logged: ``steps``, ``terms``, of a contest ``sides`` in place of these, and ``health``; each by name over steps.
+        logged: ``steps``, ``terms`` or adversarial ``sides``, and ``health``; each by name over steps.
         at: the checkpoint's step.
     """
     panels = [logged["sides"] or logged["terms"], *({name: values} for name, values in logged["health"].items())]

@@ -1,4 +1,4 @@
-"""Draws the pictures of a report."""
+"""Pictures of reports on frames: spectra, keys, latents and losses."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -20,15 +20,15 @@ from ..verdict import percent
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-LOWEST_DB, LOWEST_HZ = -80.0, 40.0  # where spectra are cut off
+LOWEST_DB, LOWEST_HZ = -80.0, 40.0  # lower ends of spectra
 FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
-LOWEST_TERM = 1e-3  # of the total: terms of the loss under this are noise on the axis
-LARGEST_TABLE = 12  # latents up to which a correlation has room for its figure
+LOWEST_TERM = 1e-3  # of the total: smaller terms of the loss would clutter the axis
+LARGEST_TABLE = 12  # latents up to which a correlation matrix has room for its numbers
 
 
 def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
-    """Spectra [frames, bins] that went in and came out."""
+    """Draw spectra [frames, bins] before and after reconstruction."""
 
     def draw(theme: Theme) -> Figure:
         hz = np.linspace(0, sample_rate / 2, asked.shape[1])
@@ -61,7 +61,7 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
 def spectrogram(
     asked: Array, decoded: Array, times: npt.NDArray[np.float64], hop_seconds: float, title: str, sample_rate: int
 ) -> Picture:
-    """A clip [frames, bins] as it went in and as it came out; ``times`` are the frames' first moments in seconds."""
+    """Draw a clip [frames, bins] before and after; ``times`` are frame starts in seconds."""
     seconds = float(times[-1]) + hop_seconds
     moments = np.linspace(0, seconds, 480, endpoint=False)
     which = np.maximum(np.searchsorted(times, moments, side="right") - 1, 0)
@@ -99,7 +99,7 @@ def spectrogram(
 
 
 def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> Picture:
-    """Share of right pitch classes by asked class, over training codes and over the mesh."""
+    """Draw the share of correct pitch classes, over training codes and the mesh."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.5), layout="constrained")
@@ -131,7 +131,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
 
 
 def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Return the strongest pitch class at each point of a two-latent mesh, for each asked class (Figures 4 and 5)."""
+    """Draw the strongest pitch class on a two-latent mesh, per requested class (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
         rows = -(-len(answers) // 4)
@@ -141,7 +141,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
         for axes, (asked, heard) in zip(grid, answers.items(), strict=False):
             side = round(len(heard) ** 0.5)
             axes.imshow(
-                np.ma.masked_less(heard.reshape(side, side).T, 0),  # the first latent runs along x
+                np.ma.masked_less(heard.reshape(side, side).T, 0),  # puts the first latent on x
                 cmap=theme.pitch_classes(),
                 vmin=-0.5,
                 vmax=11.5,
@@ -174,10 +174,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
-    """Training codes [frames, latents] by pitch class: all pairs of up to three latents, else two components.
-
-    Its dots are told in a file beside it.
-    """
+    """Draw training codes [frames, latents] with `Dots`: pairs of up to three latents, else two principal components."""
     n = latents.shape[1]
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
@@ -211,7 +208,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
 
 
 def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Return how training codes [frames, latents] are spread over each latent, with the ends of the knobs."""
+    """Draw histograms of training codes [frames, latents], with the knob ends."""
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
@@ -240,7 +237,7 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
 
 def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
-    """Correlations of latents, [latents, latents]."""
+    """Draw correlations of latents, [latents, latents]."""
     n = len(matrix)
     width = min(5.0, 1.6 + 0.42 * n)
 
@@ -267,7 +264,7 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
 
 
 def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
-    """Return the terms of the validation loss, weighted as they are summed; ``at`` is the checkpoint's step."""
+    """Draw the validation loss's weighted terms; ``at`` is the checkpoint's step."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
@@ -293,21 +290,19 @@ def _db(magnitudes: Array) -> Array:
 
 
 def _literal(text: str) -> str:
-    """Names of sounds may hold what matplotlib takes for formulas."""
     return text.replace("$", r"\$")
 
 
 def _principal(latents: Array) -> Array:
-    """The two principal components of codes, each with its largest weight positive, so that no run mirrors them."""
+    """Two principal components, each with its largest weight positive: runs are not mirrored."""
     centred = latents - latents.mean(0)
-    _, axes = np.linalg.eigh(centred.T @ centred)  # in ascending order
+    _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
     two = axes[:, :-3:-1]
     components: Array = centred @ (two * np.sign(two[np.abs(two).argmax(0), [0, 1]]))
     return components
 
 
 def pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
-    """The colour of each pitch class, beside axes of a figure."""
     colours = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
     bar = figure.colorbar(colours, ax=grid, ticks=range(12), pad=0.01, aspect=30)
     bar.ax.set_yticklabels(PITCH_CLASSES)

@@ -1,4 +1,4 @@
-"""Draws the pictures of a report on grains: those of the Ambisynth post, for one's own run."""
+"""Pictures of reports on grains, after the Ambisynth post's figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,15 +16,15 @@ Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
-PHASED = ("adjudication", "adversarial")  # terms of the codes, as against those of the sound
-FEWEST = 9  # validations that can be shown in three parts
-WAVE_POINTS = 3000  # pairs of least and largest sample: more than a picture has columns
-DYNAMIC_DB = 80.0  # shown under the loudest
-ALL_LATENTS = 11  # histograms up to which each latent has its own
+PHASED = ("adjudication", "adversarial")  # terms of the codes, not of the sound
+FEWEST = 9  # validations for a plot in three parts
+WAVE_POINTS = 3000  # pairs of minimum and maximum sample: more than the picture has columns
+DYNAMIC_DB = 80.0  # range below the maximum
+ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Return the validation losses in three parts of the training (Figure 4); ``at`` is the checkpoint's step."""
+    """Draw validation losses in three parts of training (Figure 4); ``at`` is the checkpoint's step."""
     rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
     rows = [names for names in rows if names]
     ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])
@@ -36,7 +36,7 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
         for names, line in zip(rows, grid, strict=True):
             for axes, begin, end in zip(line, ends, ends[1:], strict=False):
                 for name in names:
-                    # Parts share a point, so that none of the way between them is left out.
+                    # parts share a point, so that the curve has no gap
                     shown = slice(max(begin - 1, 0), end)
                     label = name.replace("_", " ") if begin == 0 else None
                     axes.plot(steps[shown], terms[name][shown], ".-", color=colours[name], linewidth=1.2, label=label)
@@ -58,7 +58,7 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
 
 
 def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: str) -> Picture:
-    """Windows [windows, samples] as they went in and came out (Figures 2, 7 and 10)."""
+    """Draw windows [windows, samples] before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
         columns = min(2, len(asked))
@@ -81,7 +81,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
 
 
 def code_histograms(codes: Mapping[str, Array], normal: Normal) -> Picture:
-    """Return how codes [codes, latents] of each name are spread, against the normal distribution (Figure 5)."""
+    """Draw histograms of codes [codes, latents] by name, with the normal density (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
@@ -120,7 +120,7 @@ def code_histograms(codes: Mapping[str, Array], normal: Normal) -> Picture:
 
 
 def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
-    """Return a stretch of sound [samples] and what is decoded of its windows, one after another (Figure 8)."""
+    """Draw a sound [samples] and its reconstruction (Figure 8)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.0), layout="constrained")
@@ -145,7 +145,7 @@ def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
 
 
 def spectra(levels: Mapping[str, Double], hz: Floats, name: str, caption: str) -> Picture:
-    """Power spectra [bins], in dB against the loudest of the first (Figure 9)."""
+    """Draw power spectra [bins], in dB relative to the maximum of the first (Figure 9)."""
     top = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
 
     def draw(theme: Theme) -> Figure:
@@ -165,7 +165,7 @@ def spectra(levels: Mapping[str, Double], hz: Floats, name: str, caption: str) -
 
 
 def phases(asked: tuple[Array, Array], given: tuple[Array, Array], hz: Floats, waves: Sequence[Array]) -> Picture:
-    """Magnitudes and unwrapped phases [bins] of a window in and out, and both waveforms (Figure 11)."""
+    """Draw magnitudes and unwrapped phases [bins] of a window before and after, with waveforms (Figure 11)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 4.2), layout="constrained")
@@ -192,7 +192,7 @@ def phases(asked: tuple[Array, Array], given: tuple[Array, Array], hz: Floats, w
 
 
 def code_space(codes: Array, sounds: Sequence[str], path: Array) -> Picture:
-    """Codes [codes, latents] by the kind of their sound, and a path of codes through them (Figure 6, measured)."""
+    """Draw codes [codes, latents] by kind of sound, with a path (Figure 6, measured)."""
     centre = codes.mean(0)
     _, axes_of = np.linalg.eigh(np.atleast_2d(np.cov(codes.T)))
     two = axes_of[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])

@@ -1,4 +1,4 @@
-"""Clips decoded by a process of its own, into memory that both processes see."""
+"""Clip decoding in a separate process, into shared memory."""
 
 import contextlib
 import weakref
@@ -12,23 +12,23 @@ from .octaves import ResampledClip, Rooms
 from .store import Label, SingleClipDecoder
 
 Array = npt.NDArray[np.float32]
-MOST_BYTES = 1 << 28  # of clips that two processes share
+MOST_BYTES = 1 << 28  # of shared clip memory
 FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """Decodes in another process: until that is there, if it ends, and where its memory is full, in this one.
+    """Decodes clips in another process; falls back to this one until that is ready, or if memory is full.
 
-    It ends with its last holder.
+    The process exits with the last reference to this object.
     """
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
-        """Have the process start.
+        """Start the process.
 
         Args:
-            decoder: what decodes.
-            length: of a clip, in samples.
-            clips: how many are kept at a time, at most.
+            decoder: pickled for the process.
+            length: samples per clip.
+            clips: maximum number kept.
         """
         self._decoder, self._length = decoder, length
         size = ResampledClip.size(length)
@@ -39,7 +39,7 @@ class ClipDecodeWorker:
         self._server = ModelProcess("clips", decoder, _put, arena, size)
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip of a code, [n_latents], and of a label, with all its copies."""
+        """Return the clip of a code, [n_latents], with all copies."""
         if self._free:
             number = self._free.pop()
             clip = ResampledClip.there(self._rooms, number, self._length)
@@ -53,12 +53,11 @@ class ClipDecodeWorker:
 
 
 def _put(decoder: SingleClipDecoder, asked: tuple[int, Label, Array], arena: Arena, size: int) -> None:
-    """Decode a clip into its room."""
     number, label, code = asked
     decoder.clip(label, code).put(_rooms(arena, size)[number])
 
 
 def _rooms(arena: Arena, size: int) -> Array:
-    """Return shared memory as rooms for clips, [clips, size]."""
+    """View shared memory as rooms, [clips, size]."""
     rooms: Array = np.frombuffer(arena.buffer, np.float32)
     return rooms[: len(rooms) // size * size].reshape(-1, size)

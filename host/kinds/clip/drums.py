@@ -1,4 +1,4 @@
-"""The percussion keys of General MIDI level 1, by name."""
+"""General MIDI level 1 percussion: key numbers by drum name."""
 
 from ...errors import nearest
 
@@ -59,10 +59,10 @@ DRUMS = dict(
 
 
 def drum_key(name: str) -> int:
-    """Return the MIDI key of a drum, whose name may be in any case.
+    """Return the MIDI key of a drum; case is ignored.
 
     Raises:
-        ValueError: there is no such drum.
+        ValueError: unknown drum.
     """
     keys = {drum.casefold(): key for key, drum in DRUMS.items()}
     key = keys.get(" ".join(name.split()).casefold())

@@ -1,4 +1,4 @@
-"""Whole clips, struck by keys: the engine of models of kind ``clip``."""
+"""Engine for models of kind ``clip``: resamples decoded clips, one per note."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,28 @@ from .sound import ClipSound, sound_of
 from .store import NEWEST, Ahead, BlockingClipCache, Label, Name, SingleClipDecoder, Want, label_between
 
 Array = npt.NDArray[np.float32]
-Codes = Mapping[int, Array]  # of all voices, [voices, n_latents], by sample
+Codes = Mapping[int, Array]  # [voices, n_latents] by sample
 
-LOOK_SECONDS = 0.005  # between looks, live, at where the knobs lead
-MORPH_SECONDS = 0.05  # from one clip to the next of a sound that is held while its code moves
-SPREAD_SECONDS = 0.02  # over which held sounds begin with that, by their keys: not all in one block
-APART = 977  # samples by which a key begins after the next lower one, within that
-FADE_SECONDS = 0.005  # of an end that the clip itself does not have
-MOST_AT_ONCE = 2048  # samples of a voice: their taps stay in a processor's cache
-HEARD = 16  # clips that sound though newer ones of their key are kept
-KNOBS = -1  # the slot of clips that any key plays: those of the knobs' own code
+LOOK_SECONDS = 0.005  # interval of live code prediction
+MORPH_SECONDS = 0.05  # crossfade between clips of a gated sound whose code moves
+SPREAD_SECONDS = 0.02  # spread of the crossfades' starts by key, to distribute their load over blocks
+APART = 977  # samples between the starts of adjacent keys, modulo that spread
+FADE_SECONDS = 0.005  # fade-out of a segment that ends before the clip
+MOST_AT_ONCE = 2048  # samples of a voice: their taps fit the CPU cache
+HEARD = 16  # clips still playing after newer ones replaced them
+KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class Playing(NamedTuple):
-    """The settings of a preset that its clips are played by.
+    """The preset settings of a clip engine.
 
-    ``kit``: the clip of each key, empty where all keys play the knobs' own. ``rest``: the code at which the knobs
-    rest. ``gated``: a clip follows its code, and may be held. ``lowest``: the semitones by which it may be bent down;
-    ``glides``: its pitch may come from any other key's. ``morph_label``: the number of the label to which a morph
-    leads; None where it leads to the code of another sound with the same label.
+    Attributes:
+        kit: the clip per key; empty if all keys play the code of the latents.
+        rest: rest position of the latents.
+        gated: clips follow their code and may sustain.
+        lowest: downward bend range, in semitones.
+        glides: pitch may glide from any other key.
+        morph_label: label number at the morph's end; None if unchanged.
     """
 
     settings: ClipSettings
@@ -52,7 +55,7 @@ class Playing(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Asks for samples, and says what becomes of them: they are added to ``out``, [n], times a weight, [n]."""
+    """A read request; its samples are multiplied by ``weight``, [n], and added to ``out``, [n]."""
 
     request: Request | Stretch
     out: Array
@@ -61,22 +64,21 @@ class Ask(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """One voice's clip; ``at`` is the place in its part that the next sample has, in parts of a sample.
+    """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
 
-    The sound goes over to the clip that is ``coming`` from sample ``since`` on, and to the one that is ``next`` at its
-    next turn, ``turn`` samples after a moment of the grid. Before sample ``until`` it goes on as it went, if its bend
-    and its knobs allow.
+    It crossfades to ``coming`` from sample ``since`` on, and then to ``next``, ``turn`` samples after a grid point.
+    Before sample ``until`` its step is constant, if bend and code are.
     """
 
     slot: int
     label: int
-    shift: float  # semitones that are added to its pitch
+    shift: float  # semitones added to its pitch
     part: ClipSegment
     turn: int
     at: int = 0
-    step: int = 0  # of its last samples, and the bend, where both stood
+    step: int = 0  # of its last samples if constant, as is the bend
     bend: float = 0.0
-    until: int = 0  # the sample from which on it does not go on like that
+    until: int = 0  # first sample that needs a new step
     clip: ResampledClip | None = None
     name: Name | None = None
     coming: ResampledClip | None = None
@@ -86,26 +88,23 @@ class ClipStream(VoiceSound):
 
 
 class ClipEngine:
-    """Plays a part of a clip at each note, at the pitch of its key, bends followed from sample to sample.
+    """Plays a segment of a clip per note, resampled to the key's pitch with per-sample bends.
 
-    Offline a note has the clip of the code of its first sample, and waits for it. Live a thread decodes, always by the
-    newest code: that to which the knobs will have come when it is ready, as far as their motion is known, for the key
-    that was struck last before the others. A note plays the newest clip that is ready, or an older one if that is the
-    very one of its code.
+    Offline, a note waits for the clip of its code. Live, a thread decodes ahead, last struck key first, at the code
+    predicted for the time of completion. A note plays the newest ready clip, or an older one of exactly its code.
 
-    A sound that is not struck but held follows its code: at the moments of a grid that all voices share, so that they
-    share clips, `MORPH_SECONDS` apart, it finds the clip of the new code, and begins to go over to it, at the same
-    place in it, at once or up to `SPREAD_SECONDS` later.
+    Gated clips follow their code. On a grid of `MORPH_SECONDS`, common to all voices so that they share clips, the
+    engine looks up the new code's clip. The crossfade to the same position in it starts up to `SPREAD_SECONDS` later.
 
-    What moves otherwise is read at the note-on, and so it is known then when a sound will be over at the latest: before
-    it is decoded, and in processes that do not compute it.
+    Other parameters are read at note-on: the latest end of a note is known before its clip is decoded, and in processes
+    that do not compute it.
     """
 
     channels = 1
     lookback = 0
 
     def __init__(self, model: Model, sound: ClipSound, playing: Playing, live: bool) -> None:
-        """Make it ready offline; live, begin to decode the clips that keys play first."""
+        """Live, also start to decode the first clips of the keys."""
         card = model.card
         self._rate, self._whole, self._playing = card.sample_rate, card.frame_length, playing
         self._ramp = round(RAMP_SECONDS * self._rate)
@@ -114,26 +113,26 @@ class ClipEngine:
         self._label = Ramp(0.0 if label is None else card.labels.index(label), 1)
         if len(card.labels) > 1:
             self.targets[LABEL] = self._label
-        self._slots = list(playing.kit) or [KNOBS]  # the one that was struck last first
+        self._slots = list(playing.kit) or [KNOBS]  # last struck first
         self._rest = np.array(playing.rest, np.float32)
         low, high = (np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high"))
         hits = list(playing.kit.values()) or [Hit(None, None)]
-        self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of the codes of their own, by slot
+        self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_own`, by slot
         self._own = np.array([playing.rest if hit.code is None else hit.code for hit in hits], np.float32)
-        self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # those that have none
+        self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # rows of keys without a code
         self._low, self._high = np.minimum(low, self._own), np.maximum(high, self._own)
         self._fade = max(1, round(FADE_SECONDS * self._rate))
         self._grid = max(1, round(MORPH_SECONDS * self._rate))
         self._spread = max(1, round(SPREAD_SECONDS * self._rate))
         self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
-        self._coded = b"", self._own  # codes of all clips, and where the knobs are for them
+        self._coded = b"", self._own  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model, sound)
         self._waiting = None if live else BlockingClipCache(decoder, 4 * self._whole)
         self._ahead = (
             Ahead(ClipDecodeWorker(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
         )
-        # At the last look: knobs, labels and order.
+        # of the last look: latents, labels and slot order
         self._wanted: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
         if self._ahead is not None:
@@ -141,21 +140,18 @@ class ClipEngine:
 
     @property
     def ready(self) -> bool:
-        """See `Engine.ready`: live, each key has a clip."""
+        """Whether each key has a clip (live)."""
         return self._ahead is None or all(self._ahead.of(slot) for slot in self._slots)
 
     @property
     def idle(self) -> bool:
-        """Return whether no clip is being decoded."""
         return self._ahead is None or self._ahead.idle
 
     @property
     def age_ms(self) -> float | None:
-        """See `Engine.age_ms`."""
         return None if self._ahead is None else self._age_ms
 
     def begin(self, pitch: float, time: int, key: int) -> ClipStream:
-        """See `Engine.begin`."""
         playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
         part = ClipSegment.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
         shift = values["clip.pitch"] - UNMOVED
@@ -177,9 +173,8 @@ class ClipEngine:
         return stream
 
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """See `Engine.render`."""
         end = start + count
-        # A block in which a key is struck has enough to do: unless it is late, a look is left to the next one.
+        # A note-on makes its block expensive, so the look moves to the next block unless it is overdue.
         struck = any(stream.on >= start for stream in streams)
         if self._ahead is not None and end >= self._next_look + (self._look_samples if struck else 0):
             self._next_look = end + self._look_samples
@@ -211,17 +206,16 @@ class ClipEngine:
         return list(sounds)
 
     def prepare(self, streams: Sequence[ClipStream], motion: Motion, now: int) -> None:
-        """See `Engine.prepare`: clips are decoded ahead on another thread."""
+        """Do nothing: a thread decodes ahead."""
 
     def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
-        """Return whether all that a stream has in a block lies straight ahead, as what came before."""
         if end > stream.until or start <= stream.on or (stream.end is not None and end > stream.end):
             return False
         bend = motion.bend_of(voice, start, end - start)
         return bend.ndim == 0 and bend == stream.bend
 
     def _codes_at(self, motion: Motion, voices: int, start: int, end: int) -> Codes:
-        """Return where the knobs are for all voices at the moments at which held sounds look for a new clip."""
+        """Return the codes at the block's grid points, [voices, n_latents] by sample."""
         times = range(start + -start % self._grid, end, self._grid) if self._playing.gated and voices else ()
         if not times:
             return {}
@@ -240,7 +234,6 @@ class ClipEngine:
         out: Array,
         asks: list[Ask],
     ) -> None:
-        """Ask for a stream's samples from ``first`` to ``last``, piece by piece, each of a clip or two, for ``out``."""
         if first == stream.on:
             code = motion.latents([voice], np.array([first], np.int64))[0]
             stream.clip, stream.name = self._clip_for(stream, code, motion, first)
@@ -265,13 +258,11 @@ class ClipEngine:
             self._look_for(stream, codes[time][voice], motion, time)
 
     def _look_for(self, stream: ClipStream, code: Array, motion: Motion, time: int) -> None:
-        """Find the clip of a held sound's code at a sample, to which it goes over at its next turn."""
         clip, name = self._clip_for(stream, code, motion, time)
         if clip is not None:
             stream.next = clip, name
 
     def _go_over(self, stream: ClipStream, time: int) -> None:
-        """Let a held sound begin to go over to the clip of its code at a sample, where that is another."""
         if stream.coming is not None:
             stream.clip, stream.coming = stream.coming, None
         if stream.next is not None:
@@ -283,14 +274,7 @@ class ClipEngine:
     def _clip_for(
         self, stream: ClipStream, knobs: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
-        """Return the clip of a voice where the knobs are at a code, and its name; live the newest ready one, or none.
-
-        Args:
-            stream: of the voice.
-            knobs: the code, [n_latents].
-            motion: what else moves it.
-            time: when, in samples.
-        """
+        """Return a voice's clip at ``knobs``, [n_latents], and its name; live, the best ready clip or None."""
         code = self._codes(knobs)[self._rows[stream.slot]]
         label = self._led(stream.slot, stream.label, motion, time)
         name = label, code.tobytes()
@@ -298,7 +282,7 @@ class ClipEngine:
             return self._waiting.clip(label, code), name
         assert self._ahead is not None
         ready = self._ahead.of(stream.slot)
-        # That of the very code, or the newest of the label, or the newest of all.
+        # Prefer the exact code, then the newest clip of the label, then the newest clip.
         kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == label, kept.number), default=None)
         if kept is None:
             return None, None
@@ -307,7 +291,6 @@ class ClipEngine:
         return kept.clip, kept.name
 
     def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, out: Array, asks: list[Ask]) -> None:
-        """Ask for a stream's next samples, [n], for ``out``."""
         count = len(out)
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
         bend = motion.bend_of(voice, begin, count)
@@ -326,7 +309,7 @@ class ClipEngine:
             self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)
 
     def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[Ask]) -> None:
-        """Do as `_piece`, for so few samples that they are read at once; ``step`` is one for all, or [n]."""
+        """Append requests; ``step`` is one number or [n]."""
         part, at, inside = stream.part, stream.at, len(out)
         if isinstance(step, int):
             after = at + step * inside
@@ -351,7 +334,6 @@ class ClipEngine:
             asks.append(Ask(request, out[first : first + len(request.places)], weight))
 
     def _straight(self, stream: ClipStream, step: int, begin: int, count: int, at: int) -> Stretch | None:
-        """Return the request for samples from a place on that lie straight in the clip, or None where they do not."""
         straight = stream.part.straight(at, step, count)
         if straight is None:
             return None
@@ -359,14 +341,13 @@ class ClipEngine:
         return Stretch(stream.clip, *straight, count, stream.coming, self._share(stream, begin, count))
 
     def _share(self, stream: ClipStream, begin: int, count: int) -> Array | None:
-        """Return the share of what is coming in samples from ``begin`` on, [count]."""
+        """[count]."""
         if stream.coming is None:
             return None
         share: Array = self._shares[begin - stream.since : begin - stream.since + count]
         return share
 
     def _look(self, ahead: Ahead, motion: Motion, voice: int, now: int) -> None:
-        """Have the clips decoded to which the knobs lead, and remember which clips they say now."""
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
         ahead.saw(here.tobytes(), now)
@@ -377,13 +358,12 @@ class ClipEngine:
             ahead.ask(self._wants(there, labels, now + lead))
 
     def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[Want]:
-        """Return the clips of all keys where the knobs are at a code, in the order in which they are wanted."""
         codes, knobs = self._codes(base), base.tobytes()
         slots = zip(self._slots, labels, strict=True)
         return [Want(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
 
     def _codes(self, base: Array) -> Array:
-        """Return the codes of all clips, [slots, n_latents], where the knobs are at a code; only to be read."""
+        """Return read-only codes, [slots, n_latents]."""
         knobs = base.tobytes()
         if knobs != self._coded[0]:
             codes = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
@@ -392,12 +372,11 @@ class ClipEngine:
         return self._coded[1]
 
     def _label_of(self, slot: int, time: int) -> int:
-        """Return the number of the label of a key's clip at a sample."""
         label = None if slot == KNOBS else self._playing.kit[slot].label
         return round(self._label.value(time)) if label is None else label
 
     def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
-        """Return the label to which a morph has led a key's own at a sample; one that [[keys]] give stays."""
+        """Return a key's label after the morph; labels of [[keys]] do not morph."""
         end = self._playing.morph_label
         if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
             return label
@@ -405,7 +384,6 @@ class ClipEngine:
 
 
 def make_engine(model: Model, request: EngineRequest) -> ClipEngine:
-    """Return the engine of a model of clips, with the keys of [[key]] and the settings of [clip]."""
     own, play = request.own, request.play
     playing = Playing(
         own.clip or ClipSettings(),

@@ -1,4 +1,4 @@
-"""The kind ``clip``: whole sounds, each from a code, that keys strike."""
+"""The kind ``clip``: [clip] and [[keys]] settings, card rules, and key behavior of one-shot sounds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -13,20 +13,20 @@ from ...units import Range
 from ..kind import Keying, Kind, KindCard
 from .drums import drum_key
 
-UNMOVED = 60.0  # the pitch, in semitones, at which a clip sounds as recorded: middle C
-SPECTRA_A_TRANSFORM = 4  # at least: less overlap, and spectra do not add up to a sound
+UNMOVED = 60.0  # the pitch of a clip as recorded, in semitones: middle C
+SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add
 LABEL = "clip.label"
 
 
 class ClipSettings(SettingsSection):
-    """The [clip] table of a preset: how keys play clips. What knobs move is read when a note begins.
+    """The [clip] table: how keys play clips. Targets are read at note-on.
 
-    ``start`` and ``length`` say in parts of the clip what is played of it, as far as it goes; ``pitch`` in semitones;
-    ``reverse`` from its end to its beginning. ``trigger``: ``one-shot`` plays it to its end however long the key is
-    down, ``gated`` while it is. What ``loop`` goes back to is ``loop_start``, in parts of what is played; its end and
-    its beginning overlap by ``crossfade_seconds``, with equal power. ``label`` is one of a model that has them.
-
-    ``trigger`` is ``gated`` by default where a clip loops, or where one voice is for all keys; else ``one-shot``.
+    Attributes:
+        start, length: the segment to play, as fractions of the clip.
+        trigger: ``one-shot`` ignores key release, ``gated`` stops there. Default: ``gated`` for loops and modes with
+            one voice, else ``one-shot``.
+        loop_start: as a fraction of the segment.
+        crossfade_seconds: equal-power crossfade of the loop's end into its start.
     """
 
     start: Annotated[float, Field(ge=0, le=0.99), Knob("of the clip")] = 0.0
@@ -49,7 +49,6 @@ class ClipSettings(SettingsSection):
         return self
 
     def values(self) -> dict[str, float]:
-        """Return the rest positions of the targets in [clip] that every model has."""
         names = [name for name in CONTROLS if self.loop or name not in OF_LOOPS]
         return {name: float(getattr(self, name.removeprefix("clip."))) for name in names}
 
@@ -63,11 +62,12 @@ def _key_number(key: object) -> object:
 
 
 class KeySettings(SettingsSection):
-    """One of [[keys]]: a key of a kit, a number or the name of a General MIDI drum, and the clip that it plays.
+    """One of [[keys]]: a key of a kit, as a number or General MIDI drum name, and its clip.
 
-    The clip is that of a ``code``, one number a latent, or of a ``label``: of the model's landmarks, or of its own
-    labels, if it has such; then a ``code`` may say which of those it is. ``pitch_semitones`` moves it, and ``gain_db``
-    is its own gain. A key cuts what sounds of its ``choke`` group.
+    Attributes:
+        code: one number per latent.
+        label: a landmark, or a label of the model; only the latter can be combined with ``code``.
+        choke: a key cuts the playing notes of its group.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
@@ -85,7 +85,7 @@ class KeySettings(SettingsSection):
 
 
 class ClipSections(SettingsSection):
-    """The tables of a preset that are for clips."""
+    """The preset tables for clips."""
 
     clip: ClipSettings | None = None
     keys: list[KeySettings] = Field(default_factory=list)
@@ -101,14 +101,13 @@ class ClipSections(SettingsSection):
 
 
 class Hit(NamedTuple):
-    """A key's clip: its code, or that of the knobs; the number of its label, or the one that is turned to."""
+    """A key's clip. Where None, ``code`` is that of the latents and ``label`` that of target `LABEL`."""
 
     code: tuple[float, ...] | None
     label: int | None
 
 
 def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
-    """Return the clips of a preset's [[keys]], by key; these have no faults with the model of ``card``."""
     found = {}
     for entry in keys:
         code = entry.code
@@ -121,7 +120,7 @@ def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
 
 
 def strikes(own: ClipSections, play: Any) -> bool:
-    """Return whether clips sound to their ends; ``play`` is the preset's [play]."""
+    """Return whether clips are one-shots; ``play`` is the preset's [play]."""
     settings = own.clip or ClipSettings()
     if settings.trigger is not None:
         return settings.trigger == "one-shot"
@@ -129,7 +128,7 @@ def strikes(own: ClipSections, play: Any) -> bool:
 
 
 class ClipKind(Kind):
-    """Models that give whole clips: samples, or the magnitudes of many spectra."""
+    """Models that decode whole clips, as samples or as magnitudes of many spectra."""
 
     name = "clip"
     moved = "clip in pitch"
@@ -144,7 +143,6 @@ class ClipKind(Kind):
     takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
 
     def check(self, card: KindCard) -> None:
-        """See `Kind.check`."""
         super().check(card)
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'clip', whose keys move the pitch")
@@ -182,21 +180,17 @@ class ClipKind(Kind):
             )
 
     def own(self, sections: ClipSections) -> ClipSections:
-        """Return both of its tables."""
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
     def targets(self, own: ClipSections, card: KindCard) -> dict[str, Range]:
-        """See `Kind.targets`."""
         settings = own.clip or ClipSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
         return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
-        """See `Kind.choices`."""
         return {LABEL: card.labels} if len(card.labels) > 1 else {}
 
     def faults(self, own: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """See `Kind.faults`."""
         settings = own.clip or ClipSettings()
         if settings.label is not None and settings.label not in card.labels:
             known = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
@@ -222,27 +216,22 @@ class ClipKind(Kind):
                 yield Fault(("keys", place, inside), f"[[keys]] {place + 1}: {what}")
 
     def keying(self, own: ClipSections, play: Any) -> Keying:
-        """See `Kind.keying`."""
         chokes = {entry.key: entry.choke for entry in own.keys if entry.choke is not None}
         gains_db = {entry.key: entry.gain_db for entry in own.keys if entry.gain_db}
         return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
 
     def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        """See `Kind.pitches`."""
         return {entry.key: UNMOVED + entry.pitch_semitones for entry in own.keys} or tuned
 
     def label(self, own: ClipSections) -> str | None:
-        """See `Kind.label`."""
         return own.clip.label if own.clip else None
 
     def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
-        """See `Kind.tables`."""
         told = {} if label is None else {"label": label}
         kept = {"loop": True, "trigger": "gated"} if held else {}
         return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        """See `Kind.frames`."""
         seconds = card.frame_length / card.sample_rate
         made = "as samples"
         if card.transform_length is not None:
@@ -260,7 +249,6 @@ class ClipKind(Kind):
 
 
 def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
-    """The faults of one of [[keys]] with a model: the name in it, and what is wrong."""
     count, marks = len(card.latents), sorted({mark.label for mark in card.landmarks})
     if entry.code is not None and len(entry.code) != count:
         yield "code", f"code has {len(entry.code)} numbers, model {card.name!r} has {count} latents; give {count}"

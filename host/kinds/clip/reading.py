@@ -1,7 +1,7 @@
-"""Reads clips at any place between their samples, without what a higher pitch would fold back.
+"""Clip resampling: band-limited fractional-delay interpolation at variable pitch.
 
-Places and steps are whole numbers of parts of a sample, `ONE` a sample: their sums are exact, so that no division of a
-sound into blocks shows. A place that lies on a sample gives that very sample, as long as the pitch is not raised.
+Positions and steps are fixed-point integers, `ONE` a sample. Their sums are exact, so block boundaries are inaudible.
+A position on a sample returns that sample exactly, unless the pitch is raised.
 """
 
 import functools
@@ -18,17 +18,17 @@ Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 BITS = 32
-ONE = 1 << BITS  # parts of a sample
-DECAY = 8.0  # of Kaiser's window: what is folded back or mirrored is 80 dB down, beyond the edge of the band
-DEGREE = 7  # of the polynomials of a tap's weight over the way from sample to sample: they err by less, -100 dB
-AN_OCTAVE = 24  # low-passes in an octave of pitch
-BANDS = AN_OCTAVE + 1  # low-passes of a copy, from that for its own rate to that for twice the pitch
+ONE = 1 << BITS  # fixed-point units per sample
+DECAY = 8.0  # Kaiser window's beta: aliases and images are 80 dB down beyond the band edge
+DEGREE = 7  # of the polynomials of tap weights over the fractional position: error of -100 dB
+AN_OCTAVE = 24  # low-passes per octave of pitch
+BANDS = AN_OCTAVE + 1  # low-passes of a copy, from its own rate to twice the pitch
 
 
 class Request(NamedTuple):
-    """Asks for a clip's samples at ``places``, [n], which move there by ``step``, [n] or [1] for all.
+    """Reads a clip at ``places``, [n], with the resampling ratio ``step``, [n] or [1].
 
-    Where it goes over to a clip that is ``coming``, that one has the ``share``, [n], and this one the rest.
+    ``share``, [n], is the crossfade gain of ``coming``.
     """
 
     clip: ResampledClip
@@ -39,9 +39,9 @@ class Request(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Asks for a clip's samples at ``length`` places, of which the next is always ``step`` further.
+    """Reads a clip at ``length`` positions, ``step`` apart; negative steps read backwards.
 
-    ``step`` is below 0 where it is read backwards; ``coming`` and ``share`` as of `Request`.
+    ``coming`` and ``share`` as in `Request`.
     """
 
     clip: ResampledClip
@@ -53,9 +53,9 @@ class Stretch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """The places of a request that are read through one low-pass: ``places``, or ``length`` a ``step`` apart.
+    """A part of a request for one low-pass: ``places``, or ``length`` positions ``step`` apart.
 
-    ``there`` says which of the request's they are, [n]; None: all.
+    ``there`` masks the request's positions, [n]; None: all.
     """
 
     band: int
@@ -71,23 +71,21 @@ class _Row(NamedTuple):
 
 
 def steps(semitones: npt.ArrayLike) -> Places:
-    """Return the parts of a sample from one sample to the next at these transpositions, [1] for one number, or [n]."""
+    """Convert transpositions to fixed-point steps, [1] for one number, or [n]."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
     paces: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
     return paces
 
 
-@functools.lru_cache(maxsize=1024)  # keys come again and again
+@functools.lru_cache(maxsize=1024)  # keys recur
 def steady(semitones: float) -> int:
-    """Return `steps` of one number."""
     return int(steps(semitones)[0])
 
 
 def read(requests: Sequence[Request | Stretch]) -> list[Array]:
-    """Return what clips have at the places of each request, [n] each; only to be read.
+    """Return the samples of each request, [n] each, read-only.
 
-    All voices' are read at once, for most of what it costs is by the call. What one is given does not depend on what
-    else is read, to the bit.
+    All voices share a batch because the cost is mostly per call. Results are bit-identical in any batch.
     """
     found: list[Array] = []
     rows: list[_Row] = []
@@ -103,7 +101,7 @@ def read(requests: Sequence[Request | Stretch]) -> list[Array]:
             found.append(np.empty(len(request.places), np.float32))
             rows += _rows(number, request)
     if rows:
-        rows.sort()  # by band and number, which no two share
+        rows.sort()  # by band and number, whose pairs are unique
         for row, sound in zip(rows, _between(rows), strict=True):
             if row.there is not None:
                 found[row.number][row.there] = sound[: row.length]
@@ -116,7 +114,6 @@ _NOTHING: Array = np.zeros(0, np.float32)
 
 
 def _as_it_is(stretch: Stretch) -> Array:
-    """Return the samples of a stretch whose places are samples."""
     _, first, step, length, coming, share = stretch
     at = first >> BITS
     there = slice(at, at + length) if step > 0 else slice(at, at - length if at >= length else None, -1)
@@ -128,7 +125,6 @@ def _as_it_is(stretch: Stretch) -> Array:
 
 
 def _mixed(samples: Array, coming: Array, share: Array) -> Array:
-    """Return samples of which a share has gone over to what is coming."""
     mixed = coming - samples
     mixed *= share
     mixed += samples
@@ -136,7 +132,6 @@ def _mixed(samples: Array, coming: Array, share: Array) -> Array:
 
 
 def _rows(number: int, request: Request) -> Iterator[_Row]:
-    """Give the rows of a request: one of each low-pass through which a part of it is read."""
     clip, places, step, coming, share = request
     if len(step) == 1:
         yield _Row(_band(int(step[0])), number, clip, coming, share, len(places), places=places)
@@ -150,12 +145,11 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
 
 
 def _between(rows: Sequence[_Row]) -> Array:
-    """Return what clips have in each row through its low-pass, [rows, n]; beyond a row's length, anything.
+    """Return the interpolated samples of each row, [rows, n]; undefined beyond a row's length.
 
-    `WINDOW` samples give the terms of `BESIDE` successive samples: for each, the sums of taps times the powers of the
-    kernel's polynomials, whose value at the way to the next sample is what lies there. They are found for whole pieces
-    of the memory, of those in which places lie: products of equal sizes, each sample at its place in them, are equal to
-    the bit.
+    `WINDOW` samples yield the polynomial terms of `BESIDE` successive samples: sums of taps times the coefficients of
+    the kernel's polynomials. The polynomial at the fractional position is the sample. Terms are computed for whole
+    pieces of the memory: only matrix products of equal sizes are bit-identical.
     """
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
@@ -191,7 +185,7 @@ def _between(rows: Sequence[_Row]) -> Array:
 
 
 def _places(rows: Sequence[_Row]) -> Places:
-    """Return the places of all rows in their copies, [rows, n]; the last is repeated beyond a row's length."""
+    """Return the positions of all rows in their copies, [rows, n]; the last repeats beyond a row's length."""
     table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
     lengths, first, step, octave = table.T[:, :, np.newaxis]
     counts = np.arange(lengths.max())
@@ -209,13 +203,13 @@ def _places(rows: Sequence[_Row]) -> Places:
 def _terms(
     rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
 ) -> Array:
-    """Return the terms of the polynomials of all samples of pieces, [sides, samples, DEGREE + 1].
+    """Return the polynomial terms of all samples of pieces, [sides, samples, DEGREE + 1].
 
     Args:
-        rows: in the order of their bands.
-        sides: the copies of each row's clip, and of what is coming, [sides][rows].
-        pieces: by their numbers in the memory of the rows' clips.
-        ends: where each row's pieces begin, and the last one's end.
+        rows: sorted by band.
+        sides: copies of each row's clip and coming clip, [sides][rows].
+        pieces: piece numbers in the memory of the rows' clips.
+        ends: first piece of each row, and the last row's end.
         firsts: of ``sides``, [sides, rows].
     """
     windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, BESIDE)
@@ -243,7 +237,7 @@ def _terms(
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Return the polynomials' values at places, of their terms, [DEGREE + 1, sides, *places]; which are samples."""
+    """Evaluate the polynomials of terms, [DEGREE + 1, sides, *places], and mask integer positions."""
     way = (places & (ONE - 1)).astype(np.float32)
     exact = way == 0.0
     way *= np.float32(1.0 / ONE)
@@ -258,12 +252,11 @@ def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]
 
 @functools.lru_cache(maxsize=256)
 def _band(step: int) -> int:
-    """Return `_bands` of one step."""
     return int(_bands(np.array([step], np.int64))[0])
 
 
 def _bands(step: Places) -> Places:
-    """Return which copy is read at steps, times low-passes of an octave, and through which of these."""
+    """Return the copy number times `BANDS` plus the low-pass number, per step."""
     octaves = np.log2(step / ONE)
     copies = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
     lows = np.clip(np.ceil((octaves - copies) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
@@ -273,7 +266,7 @@ def _bands(step: Places) -> Places:
 
 @functools.cache
 def _kernels() -> Array:
-    """Return the kernels of all low-passes, [BANDS, WINDOW, BESIDE * (DEGREE + 1)], each for successive samples."""
+    """Return the kernels of all low-passes, [BANDS, WINDOW, BESIDE * (DEGREE + 1)], for successive samples."""
     kernels = np.zeros((BANDS, WINDOW, BESIDE, DEGREE + 1), np.float32)
     for low in range(BANDS):
         for later in range(BESIDE):
@@ -282,13 +275,13 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Return the polynomials of the taps' weights, [TAPS, DEGREE + 1], lowest power first.
+    """Return the polynomials of the tap weights, [TAPS, DEGREE + 1], lowest power first.
 
-    They are of a sinc under Kaiser's window, whose cutoff lies ``low`` / `AN_OCTAVE` octaves below half the rate. The
-    variable is the way from the middle tap to the next, less a half: -0.5 to 0.5.
+    They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate. The variable is the
+    fractional position minus one half, -0.5 to 0.5.
     """
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
-    ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # where polynomials that fit there fit evenly between
+    ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
     away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)
     shape = np.i0(DECAY * np.sqrt(np.maximum(0.0, 1.0 - (away / (TAPS / 2)) ** 2))) / np.i0(DECAY)
     weights = cutoff * np.sinc(cutoff * away) * shape

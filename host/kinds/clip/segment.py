@@ -1,4 +1,4 @@
-"""The part of a clip that a note plays: from where, how far, in which direction, and where it loops."""
+"""Clip segments: start, length, direction and loop of a note's playback."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ Array = npt.NDArray[np.float32]
 
 
 class ClipSegment(NamedTuple):
-    """A part of a clip, in samples of it; places in it count from where it begins to sound, in parts of a sample.
+    """A segment of a clip, in samples; fixed-point positions in it count from its first played sample.
 
-    ``period`` is 0 where it does not loop. Else it goes on at ``loop`` after every ``period`` samples from there,
-    while its last ``cross`` samples fade out over the first of the loop. ``fade`` is how long its end fades.
+    ``period`` is 0 without a loop. A loop returns to ``loop`` after each ``period`` samples; its last ``cross`` samples
+    fade out over its first ones. ``fade`` is the length of the final fade-out.
     """
 
     first: int
@@ -28,7 +28,7 @@ class ClipSegment(NamedTuple):
 
     @classmethod
     def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
-        """Return the part of a clip of ``whole`` samples that the targets' ``values`` say, by their names."""
+        """Return the segment of a clip of ``whole`` samples at target ``values``."""
         first = min(round(values["clip.start"] * whole), whole - 1)
         length = max(1, min(round(values["clip.length"] * whole), whole - first))
         backwards = values["clip.reverse"] >= 0.5
@@ -40,20 +40,20 @@ class ClipSegment(NamedTuple):
         return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
 
     def wrapped(self, place: int) -> int:
-        """Return the place of the first time around the loop, or the second, that sounds as a place does."""
+        """Return the equivalent position within the first two passes of the loop."""
         turn, since = self.period << BITS, place - (self.loop << BITS)
         return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
 
     def inside(self, place: int, step: int, count: int) -> int:
-        """Return how many of so many samples from a place on it has, where places lie a step apart: all in a loop."""
+        """Return how many of ``count`` positions, ``step`` apart, lie in the segment; in a loop, all."""
         if self.period:
             return count
         return max(0, min(count, -((place - (self.length << BITS)) // step)))
 
     def straight(self, place: int, step: int, count: int) -> tuple[int, int] | None:
-        """Return the first place in the clip and the step there of so many places, a step apart, from a place on.
+        """Return the clip position and step of ``count`` positions, ``step`` apart.
 
-        None where one of them is not to be heard as it is in the clip, or is not after the one before.
+        None if one is faded or crossfaded, or if the loop restarts among them.
         """
         last = place + step * (count - 1)
         if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
@@ -66,7 +66,7 @@ class ClipSegment(NamedTuple):
         return (self.first << BITS) + place, step
 
     def ahead(self, place: int, step: int) -> int:
-        """Return how many places, a step apart, are `straight` from a place on."""
+        """Return the number of `straight` positions from ``place`` on, ``step`` apart."""
         end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
         if self.period and place >= end + (self.cross << BITS):
             end += self.period << BITS
@@ -75,11 +75,14 @@ class ClipSegment(NamedTuple):
     def asks(
         self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
-        """Return requests whose sum is what sounds at places, [n]: each from which of these on, and times what, [n].
+        """Return requests whose weighted sum is the sound at ``places``, [n].
 
         Args:
-            clip, coming, share, step: as of `Request`.
-            places: rising; where it loops, from one that is `wrapped`.
+            clip, coming, share, step: as in `Request`.
+            places: rising; in a loop, from a `wrapped` position on.
+
+        Returns:
+            (request, index of its first place, weight [n]) each.
         """
         if not self.period:
             weight = None
@@ -111,7 +114,6 @@ class ClipSegment(NamedTuple):
         return [(head, 0, rise), (tail, first, fall[first:last])]
 
     def _of_clip(self, places: Places) -> Places:
-        """Return where places lie in the clip."""
         if self.backwards:
             return ((self.first + self.length - 1) << BITS) - places
         return (self.first << BITS) + places

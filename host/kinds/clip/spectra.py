@@ -1,14 +1,13 @@
-"""Makes sound of clips that are given as magnitudes and a loudness curve: finds phases that fit both.
+"""Clip synthesis from magnitudes and a loudness curve: phase retrieval that fits both.
 
-Phases begin as the logarithm of the magnitudes tells their slopes (for a Gaussian window exactly, else nearly: Prusa,
+Initial phase slopes come from the gradient of the log magnitude (exact for a Gaussian window, else approximate: Prusa,
 Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude", IEEE/ACM TASLP 25:5,
-2017, equations 5 and 6), integrated from bin to bin in the loudest spectrum and from there in time, which needs no
-order of bins. Then the sound is given the loudness curve and the spectra the magnitudes, in turns (Griffin and Lim,
-"Signal estimation from modified short-time Fourier transform", IEEE TASSP 32:2, 1984, with a second constraint), each
-of which goes on in the direction of the one before (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim algorithm",
-WASPAA 2013): so attacks stand where they stood in the recording, not where a window smears them. In the end only the
-loudness of ten milliseconds is set right, half a period of the lowest kicks: what is finer would tear a low note that
-does not fit to the bottom.
+2017, equations 5 and 6). They are integrated over bins in the loudest spectrum and from there over time, without
+sorting bins. Iterations alternate between the loudness curve and the magnitudes (Griffin and Lim, "Signal estimation
+from modified short-time Fourier transform", IEEE TASSP 32:2, 1984, with a second constraint) with momentum (Perraudin,
+Balazs and Soendergaard, "A fast Griffin-Lim algorithm", WASPAA 2013). Attacks therefore do not smear over a window. The
+final pass corrects only the loudness of ten milliseconds, half a period of the lowest kicks: a finer correction would
+distort low notes.
 """
 
 import numpy as np
@@ -20,29 +19,29 @@ from ..spectrum.causal_phase import GAUSSIAN
 Array = npt.NDArray[np.float32]
 Spectra = npt.NDArray[np.complex64]
 
-TURNS = 10  # of fitting: kicks and words then lie 1 to 2 dB from their recordings, and no nearer after twelve
-MOMENTUM = np.float32(0.9)  # of a turn in the next: without it, short kicks are 3 dB farther off after as many turns
-AUDIBLE = np.float32(3e-4)  # of the loudest magnitude, -70 dB: networks learn -80 dB for silence, and give about that
-FEWEST = 2  # spectra: between their middles lies the sound
-LEAST_COVER = np.float32(1e-3)  # of windows, squared, that overlap: at the ends they do not
-POOLED = 5  # parts of the loudness curve: some ten milliseconds
-DEEPEST = np.float32(1e-6)  # of the loudest magnitude: softer ones say nothing of phases
-QUIETEST = np.float32(1e-7)  # root mean square of a part: a softer one cannot be given a level
-MOST_GAIN = np.float32(4.0)  # 12 dB: what one turn changes a part's level by
+TURNS = 10  # iterations: kicks and words are then 1 to 2 dB from their recordings; twelve bring no gain
+MOMENTUM = np.float32(0.9)  # without it, short kicks are 3 dB farther off after the same iterations
+AUDIBLE = np.float32(3e-4)  # relative to the loudest magnitude, -70 dB: networks output about -80 dB for silence
+FEWEST = 2  # spectra: the sound lies between their middles
+LEAST_COVER = np.float32(1e-3)  # minimum sum of squared windows: they do not overlap at the ends
+POOLED = 5  # parts of the loudness curve: about ten milliseconds
+DEEPEST = np.float32(1e-6)  # relative to the loudest magnitude: softer ones carry no phase information
+QUIETEST = np.float32(1e-7)  # root mean square of a part that the gain can still correct
+MOST_GAIN = np.float32(4.0)  # 12 dB: per iteration
 
 
 class SpectraSound:
-    """Gives the sound of clips, one after another; the same bytes for the same frame, always."""
+    """Synthesizes clips deterministically: equal frames yield equal bytes."""
 
     def __init__(self, length: int, transform: int, hop: int, points: int, turns: int = TURNS) -> None:
-        """Make its tables.
+        """Allocate the tables.
 
         Args:
-            length: of a clip, in samples: a multiple of ``hop`` and of ``points``.
-            transform: of each spectrum, in samples; even, a multiple of ``hop``, four of these at least.
-            hop: from spectrum to spectrum, in samples.
-            points: of the loudness curve; 0 if there is none.
-            turns: of fitting phases, 1 or more; fewer where sounds are only measured in bands.
+            length: samples per clip, a multiple of ``hop`` and ``points``.
+            transform: FFT size, in samples; even, a multiple of ``hop``, at least four hops.
+            hop: in samples.
+            points: of the loudness curve; 0 for none.
+            turns: iterations, at least 1; fewer suffice for measurements in bands.
         """
         self._turns = turns
         self._transform, self._hop, self._length = transform, hop, length
@@ -53,16 +52,15 @@ class SpectraSound:
         self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
-        """Return the clips of frames, [clips, length].
+        """Return clips, [clips, length].
 
         Args:
-            frames: magnitudes of each spectrum and then the loudness curve, as a card of kind clip has them (see
-                `Card.frame_width`), [clips, frame_width].
+            frames: magnitudes of each spectrum, then the loudness curve (see `Card.frame_width`), [clips, frame_width].
         """
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
-        """Return the clip of a frame, [length]; what comes after its last spectrum that is heard is silence."""
+        """Return a clip, [length], silent after its last audible spectrum."""
         magnitudes, levels = self._heard(frame)
         sound = np.zeros(self._length, np.float32)
         made = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
@@ -70,11 +68,11 @@ class SpectraSound:
         return sound
 
     def held(self, frames: Array, phasors: Spectra) -> Array:
-        """Return the clips of frames whose phases are given instead of found, [clips, length]: smooth in the frames.
+        """Return clips with fixed phases, [clips, length]: a smooth function of the frames.
 
         Args:
-            frames: as for a call.
-            phasors: of all clips, [spectra, bins]; after the last of them is silence.
+            frames: [clips, frame_width].
+            phasors: of all clips, [spectra, bins]; silence follows the last.
         """
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
@@ -84,17 +82,16 @@ class SpectraSound:
         return sounds
 
     def phasors(self, frame: Array) -> Spectra:
-        """Return the phases that the spectra of a frame are given, of length 1, [spectra that are heard, bins]."""
+        """Return a frame's synthesis phasors, [audible spectra, bins]."""
         return self._fitted(*self._heard(frame))
 
     def own_phasors(self, sound: Array) -> Spectra:
-        """Return the phases of the spectra of a clip, [length] → [spectra, bins]."""
+        """Return the unit phasors of a clip, [length] → [spectra, bins]."""
         spectra = self._transformed(sound)
         phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors
 
     def _heard(self, frame: Array) -> tuple[Array, Array]:
-        """Return the magnitudes of a frame as far as they are heard, and the loudness curve up to there."""
         spectra = self._bins * self._count
         magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
         if self._trims:
@@ -104,7 +101,6 @@ class SpectraSound:
         return magnitudes, levels
 
     def _fitted(self, magnitudes: Array, levels: Array) -> Spectra:
-        """Return phasors that fit magnitudes and a loudness curve, as many as there are magnitudes."""
         fitted: Spectra = magnitudes * self._first_phases(magnitudes)
         before: Spectra | None = None
         for _ in range(self._turns):
@@ -115,7 +111,6 @@ class SpectraSound:
         return phasors
 
     def _first_phases(self, magnitudes: Array) -> Spectra:
-        """Return phasors whose slopes in time and frequency are those that go with the magnitudes."""
         level = np.log(np.maximum(magnitudes, max(magnitudes.max() * DEEPEST, np.float32(1e-20))))
         width = GAUSSIAN * self._transform * self._transform
         across = np.zeros_like(level)
@@ -130,11 +125,11 @@ class SpectraSound:
         steps = (step[1:] + step[:-1]) / 2
         phase[loudest + 1 :] = phase[loudest] + np.cumsum(steps[loudest:], 0)
         phase[:loudest] = phase[loudest] - np.cumsum(steps[:loudest][::-1], 0)[::-1]
-        phasors: Spectra = np.exp(1j * (phase + np.pi * (bins % 2))).astype(np.complex64)  # from a window's beginning
+        phasors: Spectra = np.exp(1j * (phase + np.pi * (bins % 2))).astype(np.complex64)  # phase at the window's start
         return phasors
 
     def _added(self, spectra: Spectra) -> Array:
-        """Return sounds of spectra, [..., spectra, bins], from the middle of the first to that of the last."""
+        """Overlap-add spectra, [..., spectra, bins], from the first's middle to the last's."""
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
         overlap, count = self._transform // self._hop, spectra.shape[-2]
         rows = np.zeros((*spectra.shape[:-2], count + overlap - 1, self._hop), np.float32)
@@ -153,9 +148,9 @@ class SpectraSound:
         return np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)
 
     def _levelled(self, sound: Array, levels: Array, pooled: int = 1) -> Array:
-        """Return a sound with the root mean squares of its parts as they should be, as far as `MOST_GAIN` goes.
+        """Scale the parts of a sound to their root mean squares, by at most `MOST_GAIN`.
 
-        Those of ``pooled`` parts together, where that is odd and more than 1: of the part and those around it.
+        ``pooled``, odd, averages both over that many parts.
         """
         if not self._points:
             return sound

@@ -1,4 +1,4 @@
-"""Clips that are decoded and kept: offline where they are asked for, live on a worker ahead of the notes."""
+"""Caches of decoded clips: decoded on request offline, ahead of the notes on a thread live."""
 
 import time
 from collections.abc import Sequence
@@ -16,32 +16,32 @@ from .sound import ClipSound
 
 Array = npt.NDArray[np.float32]
 
-MOST_BYTES = 1 << 26  # of clips that are kept beside those that sound: a minute and more of model's sound
-NEWEST = 4  # clips of each key that are kept live: those ahead of a knob, and those that it left
-SETTLING = 0.2  # of the mean duration of a decode that the newest makes up
-STEPS = 64  # from one label to another
+MOST_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
+NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it
+SETTLING = 0.2  # weight of the newest decode in the mean duration
+STEPS = 64  # between two labels
 
 
 class Between(NamedTuple):
-    """Two labels, by their numbers, and how far it is from the one to the other, in `STEPS`."""
+    """An interpolated label, in `STEPS` from ``one`` to ``other``."""
 
     one: int
     other: int
     steps: int
 
     def shares(self, labels: int) -> Array:
-        """Return how much there is of each of so many labels, [1, labels]."""
+        """Return the weight of each label, [1, labels]."""
         found = np.zeros((1, labels), np.float32)
         found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
         return found
 
 
-Label = int | Between  # the number of a label, 0 where there are none
-Name = tuple[Label, bytes]  # a label and a code: what a clip is decoded from
+Label = int | Between  # a label number, 0 if the model has none
+Name = tuple[Label, bytes]  # label and code, the decoder's inputs
 
 
 def label_between(one: int, other: int, share: float) -> Label:
-    """Return the label at a share, 0 to 1, of the way from one to another, which has at its ends the number of one."""
+    """Interpolate labels; ``share`` is 0 to 1, and returns a plain label number at both ends."""
     steps = round(share * STEPS)
     if one == other or steps == 0:
         return one
@@ -49,7 +49,7 @@ def label_between(one: int, other: int, share: float) -> Label:
 
 
 class Want(NamedTuple):
-    """A clip that is to be decoded: for which key, from what, and where the knobs are and at which sample for that."""
+    """A clip to decode for a key slot; ``knobs`` are the latents that select it, at sample ``said``."""
 
     slot: int
     label: Label
@@ -59,16 +59,12 @@ class Want(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """Return what tells it from other clips."""
         return self.label, self.code.tobytes()
 
 
 @dataclass(slots=True)
 class ReadyClip:
-    """A clip that is ready, what it was decoded from, and the last sample at which the knobs were there.
-
-    What was wanted later has a larger number.
-    """
+    """A decoded clip, its latents, and the last sample at which they were set; newer requests have larger numbers."""
 
     name: Name
     number: int
@@ -78,42 +74,32 @@ class ReadyClip:
 
 
 class Decodes(Protocol):
-    """Whatever decodes clips."""
-
-    def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip of a code, [n_latents], and of a label."""
-        ...
+    def clip(self, label: Label, code: Array) -> ResampledClip: ...
 
 
 class SingleClipDecoder:
-    """Decodes a model's clips, one at a time."""
-
     def __init__(self, model: Model, sound: ClipSound) -> None:
-        """Decode by ``model``, and make ``sound`` of that."""
         self._model, self._sound = model, sound
 
     @property
     def stamp(self) -> Stamp | None:
-        """Return the stamp of the model's file, when it was read."""
         return self._model.stamp
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip of a code, [n_latents], and of a label."""
+        """Decode a code, [n_latents], and a label."""
         shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         frames = self._model.decode(code[np.newaxis], shares)
         return ResampledClip(self._sound(frames)[0])
 
 
 class BlockingClipCache:
-    """Clips as they are asked for: whoever asks waits. The last ones are kept."""
+    """Decodes clips synchronously and keeps the last ones."""
 
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
-        """``clip_bytes``: of one."""
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip of a code and a label."""
         name = label, code.tobytes()
         clip = self._clips.pop(name, None)
         if clip is None:
@@ -125,29 +111,26 @@ class BlockingClipCache:
 
 
 class Ahead:
-    """Clips that a thread decodes ahead of the notes; nobody waits for it. It ends with its last holder."""
+    """Decodes clips ahead on a thread, which exits with the last reference."""
 
     def __init__(self, decoder: Decodes) -> None:
-        """Make it ready to decode."""
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
         self._asked: list[Name] = []
         self._last: Future[None] | None = None
 
     @property
     def seconds(self) -> float:
-        """Return how long a clip takes of late, from its turn until it is ready."""
+        """Running mean of the decoding time."""
         return self._work.seconds
 
     @property
     def idle(self) -> bool:
-        """Return whether all that was asked for last is ready."""
         return self._last is None or self._last.done()
 
     def ask(self, wants: Sequence[Want]) -> None:
-        """Have clips decoded, one of each key, in place of those that were asked for before and have not begun.
+        """Replace the pending requests by these clips, one per key.
 
-        They are decoded in this order, but of each key one, before any key's next: codes that go on moving leave no key
-        behind.
+        The thread decodes them in this order, but one per key before any key's next: moving codes starve no key.
         """
         names = [want.name for want in wants]
         if names != self._asked:
@@ -155,22 +138,22 @@ class Ahead:
             self._last = self._thread.submit(self._work.through, wants)
 
     def saw(self, knobs: bytes, now: int) -> None:
-        """Remember which clips the knobs say at a sample.
+        """Mark the clips of ``knobs`` as current at a sample.
 
         Raises:
-            TimbrelError: the decoder has failed.
+            TimbrelError: the decoder failed.
         """
         self._check()
-        for some in list(self._work.ready.values()):  # meanwhile the thread may add a key's first
+        for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
             for kept in some:
                 if kept.knobs == knobs:
                     kept.said = now
 
     def of(self, slot: int) -> Sequence[ReadyClip]:
-        """Return a key's clips that are ready, the newest last.
+        """Return a key's ready clips, the newest last.
 
         Raises:
-            TimbrelError: the decoder has failed.
+            TimbrelError: the decoder failed.
         """
         self._check()
         return self._work.ready.get(slot, ())
@@ -181,18 +164,17 @@ class Ahead:
 
 
 class _Work:
-    """The thread's side: what it is asked for, and what it has made. It knows nobody who asks."""
+    """The thread's side, without a reference to `Ahead`, so that the thread can exit."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._decoder = decoder
-        self._served: set[int] = set()  # keys that had a clip decoded since all others had
+        self._served: set[int] = set()  # keys already decoded in this round
         self.newest: Sequence[Want] = ()
         self.ready: dict[int, tuple[ReadyClip, ...]] = {}
         self.seconds, self._count = 0.0, 0
         self.problem: Exception | None = None
 
     def through(self, wants: Sequence[Want]) -> None:
-        """Decode what is wanted, until something else is."""
         try:
             for want in wants:
                 self._renew(want)
@@ -203,14 +185,13 @@ class _Work:
                 want = (fresh or left)[0]
                 self._make(want)
                 self._served.add(want.slot)
-        except Exception as error:  # told to whoever plays next
+        except Exception as error:  # the next call from the player raises it
             self.problem = error.with_traceback(None)
 
     def _is_ready(self, want: Want) -> bool:
         return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
 
     def _renew(self, want: Want) -> None:
-        """Count a clip that is wanted again as new, where it is still there."""
         for kept in self.ready.get(want.slot, ()):
             if kept.name == want.name:
                 self._count += 1

@@ -1,1 +1,1 @@
-"""Models of grains: settings, the granular engine and the sources of its grains."""
+"""Models of grains: settings, the granular engine and its grain sources."""

@@ -1,4 +1,4 @@
-"""Clouds of short sounds: the engine of models of kind ``grain``."""
+"""Granular engine for models of kind ``grain``."""
 
 import functools
 import math
@@ -21,35 +21,36 @@ from .source import Cut, source_of
 
 Array = npt.NDArray[np.float32]
 
-# A texture's voice on each side: of noise this loud, one sample in 200 passes the limiter's knee. Recordings of rain
-# and sea come near it; codes between and beyond them may decode to a hundred times its power.
+
+# Per channel of a texture: of noise this loud, one sample in 200 exceeds the limiter's knee. Recordings of rain and
+# sea come near it; codes between and beyond them may decode to a hundred times its power.
 LOUDEST_TEXTURE_DB = -12.0
-STEP = 128  # samples over which the density counts as constant: a ramp of 20 ms has four steps or more
-MOST_A_SECOND = CONTROLS["grain.density"].high  # grains of a voice, also where an overlap asks for more
-FILL = 8  # grains at most that begin before a note: a note-on must not hold up its block
-DRAWS = 64  # grains whose random numbers are drawn at a time
+STEP = 128  # samples of constant density: a ramp of 20 ms has at least four steps
+MOST_A_SECOND = CONTROLS["grain.density"].high  # grains of a voice, even if the overlap needs more
+FILL = 8  # maximum grains before a note: a note-on must not delay its block
+DRAWS = 64  # grains per draw of random numbers
 WHEN, SIDE, LEVEL, CODE, NOISE = range(5)  # columns of random numbers; noise has two
 COLUMNS = NOISE + 2
-ROOM = 8192  # samples of a voice's buffer, which grows where it must: short ones stay in a processor's cache
-EDGE = 0.05  # of the length of a window of shape 0, for each of its two edges
-SHAPES = 256  # steps from shape 0 to 1, so that windows can be cached
-FURTHEST = 72.0  # semitones of transposition at most, from all sources: of a frame of 64 samples, one is left
+ROOM = 8192  # initial samples of a voice's buffer: short ones fit the CPU cache
+EDGE = 0.05  # of the length, for each edge of a window of shape 0
+SHAPES = 256  # steps from shape 0 to 1, for the window cache
+FURTHEST = 72.0  # maximum total transposition in semitones: a frame of 64 samples becomes one
 
 
 class GrainClock:
-    """The number of grains that have begun since the start, as a real number: the density, integrated in steps.
+    """Counts grains since the start as a real number: the integrated density.
 
-    It is common to all voices: each begins a grain whenever the count has grown by 1.
+    All voices share it: each starts a grain whenever the count grows by 1.
     """
 
     def __init__(self, density: float) -> None:
-        """Begin with the ``density`` at sample 0, in grains a sample, > 0."""
+        """Start with ``density`` > 0 at sample 0, in grains per sample."""
         self._times, self._counts, self._densities = [0], [0.0], [density]
 
     def advance(self, end: int, density: Callable[[int], float]) -> None:
-        """Extend the count to all samples before ``end``; what lies before the last call is forgotten.
+        """Extend the count to ``end`` (exclusive) and discard times before the last call.
 
-        ``density(time)`` is in grains a sample, > 0.
+        ``density(time)`` > 0 is in grains per sample.
         """
         del self._times[:-1], self._counts[:-1], self._densities[:-1]
         while (time := self._times[-1] + STEP) < end:
@@ -58,33 +59,33 @@ class GrainClock:
             self._densities.append(density(time))
 
     def at(self, time: int) -> tuple[float, float]:
-        """Return the count at a sample, and the density there."""
+        """Return the count and density at a sample."""
         step = bisect_right(self._times, time) - 1
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
     def when(self, count: float) -> tuple[float, float]:
-        """Return the sample, with its fraction, at which the count is reached, and the density there."""
+        """Return the fractional sample where the count is reached, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
 
 class PlannedGrain(NamedTuple):
-    """A grain that is to come: the sample on which it begins, and its random numbers."""
+    """A future grain: its first sample and random numbers."""
 
     onset: int
     number: int
-    density: float  # of the grains around it, in grains a sample
+    density: float  # of the grains around it, in grains per sample
     chance: list[float]
 
 
 @dataclass(slots=True, kw_only=True)
 class GrainStream(VoiceSound):
-    """One voice's grains; ``pending`` is the sum so far of what sounds later, [2, samples] from ``origin`` on."""
+    """One voice's grains; ``pending`` is the sum of future samples, [2, samples] from ``origin`` on."""
 
     note: int
     origin: int
     pending: Array
-    next_count: float | None = None  # of `GrainClock`, at which its next grain begins; None before the first
+    next_count: float | None = None  # `GrainClock` count of its next grain; None before the first
     waiting: list[PlannedGrain] = field(default_factory=list)
     drawn: int = 0
     chances: list[list[float]] = field(default_factory=list)
@@ -94,20 +95,17 @@ Due = tuple[int, GrainStream, PlannedGrain]
 
 
 class GrainEngine:
-    """Decodes a frame for each grain, makes a sound of it, and places it on its sample.
+    """Decodes a frame per grain, synthesizes it and mixes it in at its sample.
 
-    A voice's grid of grains begins at its note-on and goes on by the density, whatever that is at each moment. From its
-    place in the grid a grain is late by a random part of the time to the next, up to ``jitter``: with a jitter of 1 the
-    texture has no spectral line at the rate of its grains. The first is never late. Where grains overlap, those sound
-    too that would have begun up to one length before the note, at most `FILL`, further apart and louder if there were
-    more: the first sample has the full overlap, and the envelope shapes the attack. Where grains do not overlap, none
-    begins before the note, and the first is heard from its beginning.
+    A voice's grid of grains starts at its note-on and follows the density. Each grain after the first has a random
+    delay, up to ``jitter`` times the interval to the next: a jitter of 1 leaves no spectral line at the grain rate.
+    Overlapping grains from up to one length before the note play too, at most `FILL`, else farther apart and louder:
+    the first sample has the full overlap, and the envelope shapes the attack.
 
-    What moves is read on the sample on which a grain begins; for those before the note, at the note-on. Random numbers
-    follow from the seed, the number of the note and that of the grain alone. All grains that begin in a block are
-    decoded in one run. Their level is such that a dense texture is as loud with any density, length and shape. A code
-    that no training sound has may decode to any power: grains are limited to the power of ``loudest``, or to that of
-    the model at its default code if that is more.
+    Targets are read at a grain's first sample, but not before the note-on. Random numbers depend on the seed and the
+    numbers of note and grain alone. A block's grains are decoded in one batch. The loudness of a dense texture does not
+    depend on density, length and shape. Codes unlike training may decode to any power, so grains are limited to the
+    power of ``loudest``, or of the model's default code if larger.
     """
 
     channels = 2
@@ -116,11 +114,13 @@ class GrainEngine:
     age_ms = None
 
     def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
-        """Make its tables.
+        """Allocate the tables.
 
         Args:
-            loudest: root mean square of a dense texture, at the model's own scale.
-            max_block: the longest block that `render` will be asked for.
+            model: of kind ``grain``.
+            settings: of the preset.
+            max_block: maximum of `render`, in samples.
+            loudest: root mean square of a dense texture, at the model's scale.
         """
         card = model.card
         self._model, self._max_block = model, max_block
@@ -143,21 +143,20 @@ class GrainEngine:
         at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
         self.highest_power = max(loudest**2, at_default)  # of a grain
         self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
-        self._decoded: dict[bytes, Array] = {}  # what was decoded last, by code
+        self._decoded: dict[bytes, Array] = {}  # last decoded frames by code
         self._no_chroma = np.zeros(0, np.intp)
         self._pace = GrainClock(self._density(0))
         self._voices_begun = 0
 
     def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
-        """See `Engine.begin`."""
         pending = np.zeros((2, ROOM), np.float32)
         self._voices_begun += 1
         return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """See `Engine.render`; blocks follow each other from sample 0 on.
+        """Return the sound of each stream, [channels, count]; blocks are consecutive from sample 0.
 
-        Levels: a dense texture of grains has the power of a frame.
+        Levels: a dense texture has the power of a frame.
         """
         assert count <= self._max_block
         end = start + count
@@ -177,17 +176,16 @@ class GrainEngine:
         return [self._read_block(stream, start, count) for stream in streams]
 
     def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
-        """See `Engine.prepare`: grains are made as they come."""
+        """Do nothing."""
 
     def _density(self, time: int) -> float:
-        """Return the density in grains a sample."""
+        """Return the density in grains per sample."""
         if "grain.density" in self.targets:
             return self.targets["grain.density"].value(time) / self._rate
         length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
         return min(1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length), MOST_A_SECOND / self._rate)
 
     def _schedule(self, stream: GrainStream, end: int) -> None:
-        """Schedule the grains whose places in the grid are before sample ``end``."""
         if stream.next_count is None:
             stream.next_count = self._schedule_onset(stream)
         while True:
@@ -198,7 +196,6 @@ class GrainEngine:
             stream.next_count += 1.0
 
     def _schedule_onset(self, stream: GrainStream) -> float:
-        """Schedule a grain on the note-on, and those before it; return the count at the next."""
         count, density = self._pace.at(stream.on)
         jitter = self._jitter.value(stream.on)
         length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
@@ -219,7 +216,6 @@ class GrainEngine:
         stream.waiting.append(PlannedGrain(onset, number, density, chance))
 
     def _add(self, due: list[Due], motion: Motion, start: int) -> None:
-        """Make all grains that are due and add them, those of a stream in order of time."""
         voices = [voice for voice, _, _ in due]
         times = [max(grain.onset, stream.on) for _, stream, grain in due]
         moments = np.array(times, np.int64)
@@ -256,7 +252,6 @@ class GrainEngine:
             self._place(stream, grain.onset, sound * window, gains, start)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
-        """Return codes with random offsets, clipped to the spans of the latents."""
         codes, latents = codes.copy(), codes.shape[1]
         room = len(self._code_noise) - latents
         for code, amount, chance in zip(codes, amounts, chances, strict=True):
@@ -270,7 +265,7 @@ class GrainEngine:
         return codes
 
     def _decode(self, codes: Array) -> Array:
-        """Return frames, [rows, frame_width]; each new code is decoded once."""
+        """Return frames, [rows, frame_width]."""
         names = [code.tobytes() for code in codes]
         new = {name: row for row, name in enumerate(names) if name not in self._decoded}
         if len(new) == len(names):
@@ -284,7 +279,6 @@ class GrainEngine:
         return np.stack([self._decoded[name] for name in names])
 
     def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
-        """Add a grain to both channels of a stream, from its note-on on; samples before ``start`` are not needed."""
         if onset < stream.on:
             sound, onset = sound[stream.on - onset :], stream.on
         self._make_room(stream, start, onset + len(sound))
@@ -303,7 +297,6 @@ class GrainEngine:
         return sound
 
     def _make_room(self, stream: GrainStream, now: int, end: int) -> None:
-        """Make the buffer reach to sample ``end``: pending sound moves to the front, of a longer one if need be."""
         if end - stream.origin <= stream.pending.shape[1]:
             return
         done = max(now, stream.origin) - stream.origin
@@ -313,7 +306,7 @@ class GrainEngine:
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    """Return a window and the sum of its squares; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
+    """Return a window and its energy; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
     turn = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
         taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
@@ -326,6 +319,6 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
-    """Return the engine of a model of grains, whose voices are limited near the loudness of the limiter's knee."""
+    """Return the engine of a grain model, limited near the limiter's knee."""
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
     return GrainEngine(model, request.own or GrainSettings(), MAX_BLOCK, loudest)

@@ -1,4 +1,4 @@
-"""The kind ``grain``: short sounds that are scattered into a texture."""
+"""The kind ``grain``: granular textures from short decoded sounds; its [grain] table."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -9,21 +9,23 @@ from ...settings import Fault, Knob, SettingsSection, controls_of
 from ...units import Range
 from ..kind import Keying, Kind, KindCard
 
-DENSITY = 100.0  # grains a second where a preset gives none: of 45 ms, about four sound at a time
-OVERLAP_THROUGH = 4  # grains that overlap in a sound sent through a model: at 75 % overlap, windows add up evenly
+DENSITY = 100.0  # default grains per second: about four grains of 45 ms overlap
+OVERLAP_THROUGH = 4  # overlap in resynthesis: windows sum to a constant at 75 %
 
 
 class GrainSettings(SettingsSection):
-    """The [grain] table of a preset: how grains make a texture. What moves is read when a grain begins.
+    """The [grain] table: granular textures. Targets are read at the start of each grain.
 
-    ``density`` in grains a second of a voice, or ``overlap`` of successive grains in parts of their length. ``length``
-    in seconds, None for the model's own. ``shape``: the window, from Tukey's with edges of 5 % (0) over Hann's (0.5) to
-    Blackman's (1). ``jitter``: how late a grain may be, in parts of the time to the next. ``pitch`` in semitones;
-    ``spread`` to both sides; ``level_jitter`` up and down in dB; ``code_jitter`` in deviations of each latent;
-    ``lowpass_hz`` is a cutoff, None for open.
-
-    ``keys``: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold``, as trigger until the key is
-    pressed again. The same ``seed`` gives the same performance the same bytes.
+    Attributes:
+        overlap: replaces ``density``.
+        length: None: the model's.
+        shape: window, from Tukey with edges of 5 % (0) over Hann (0.5) to Blackman (1).
+        jitter: maximum random delay.
+        level_jitter: ± dB.
+        code_jitter: in deviations of each latent.
+        lowpass_hz: None: open.
+        keys: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold`` latches until the next press.
+        seed: equal random seeds make equal performances identical to the byte.
     """
 
     density: Annotated[float, Field(ge=0.1, le=2000), Knob("grains a second")] | None = None
@@ -48,7 +50,7 @@ class GrainSettings(SettingsSection):
         return self
 
     def values(self, card: KindCard) -> dict[str, float]:
-        """Return the rest positions of all targets in [grain]; of ``density`` and ``overlap``, the preset's one."""
+        """Return the rest values of the [grain] targets, with either ``density`` or ``overlap``."""
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace = {"overlap": self.overlap}
@@ -73,7 +75,7 @@ LOWPASS = "grain.lowpass_hz"
 
 
 class GrainKind(Kind):
-    """Models that give whole grains: samples, or magnitudes with or without phases."""
+    """Models that decode whole grains: samples, or magnitudes with or without phases."""
 
     name = "grain"
     moved = "grains in pitch"
@@ -83,7 +85,6 @@ class GrainKind(Kind):
     enveloped = ("magnitude",)
 
     def check(self, card: KindCard) -> None:
-        """See `Kind.check`."""
         super().check(card)
         if card.domain == "real_imag":
             raise ValueError(
@@ -96,13 +97,11 @@ class GrainKind(Kind):
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def targets(self, own: GrainSettings | None, card: KindCard) -> dict[str, Range]:
-        """See `Kind.targets`."""
         settings = own or GrainSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
     def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """See `Kind.faults`."""
         settings = own or GrainSettings()
         if settings.keys == "hold" and play.mode != "poly":
             yield Fault(
@@ -119,11 +118,9 @@ class GrainKind(Kind):
             )
 
     def keying(self, own: GrainSettings | None, play: Any) -> Keying:
-        """See `Kind.keying`."""
         return Keying(holds=own is not None and own.keys == "hold")
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        """See `Kind.frames`."""
         milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
         made = {
             "samples": "as samples",
@@ -138,9 +135,7 @@ class GrainKind(Kind):
         ]
 
     def hop_through(self, card: KindCard) -> int:
-        """See `Kind.hop_through`."""
         return card.frame_length // OVERLAP_THROUGH
 
     def window_through(self, card: KindCard) -> str:
-        """See `Kind.window_through`."""
         return "hann"

@@ -1,1 +1,1 @@
-"""Models of partials: harmonics and bands of noise at the note's own pitch, played by the engine of spectra."""
+"""Models of partials: harmonics and noise bands at the note's pitch, played by the spectrum engine."""

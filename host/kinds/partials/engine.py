@@ -1,4 +1,4 @@
-"""The engine of models of partials: that of spectra, whose coherent voice plays partials as they are."""
+"""Engine for models of partials: the spectrum engine, whose coherent voicing plays partials directly."""
 
 from ..spectrum.engine import make_engine
 

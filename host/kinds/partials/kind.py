@@ -1,4 +1,4 @@
-"""The kind ``partials``: heights of harmonics and bands of noise at a note's own pitch, whose phases a voice finds."""
+"""The kind ``partials``: harmonics and noise bands at a note's pitch, without phases."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ..spectrum.kind import SpectrumKind
 
 
 class PartialsKind(SpectrumKind):
-    """Models that give partials and noise, one frame a hop; the [gesture] table of presets is that of ``spectrum``."""
+    """Models that decode partials and noise, one frame per hop; presets use the [gesture] table of ``spectrum``."""
 
     name = "partials"
     moved = "pitch"
@@ -17,7 +17,6 @@ class PartialsKind(SpectrumKind):
     domain = "partials"
 
     def check(self, card: KindCard) -> None:
-        """See `Kind.check`."""
         super().check(card)
         if card.partials is None:
             raise ValueError("kind 'partials' needs the layout of its frames; give partials")
@@ -25,7 +24,6 @@ class PartialsKind(SpectrumKind):
             raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
-        """See `Kind.frames`."""
         [_, frame, hop], layout = super().frames(card), card.partials
         told = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
         return [("kind", told), frame, hop]

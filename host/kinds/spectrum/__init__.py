@@ -1,1 +1,1 @@
-"""Models of spectra, one frame a hop: settings, the overlap-add engine, its phases and voices."""
+"""Models of spectra, one frame per hop: settings, the overlap-add engine, phases and voicings."""

@@ -1,11 +1,10 @@
-"""Finds phases that fit magnitudes, frame after frame, from the past alone.
+"""Causal phase retrieval: finds phases that fit magnitudes frame by frame, from past frames alone.
 
-The logarithm of a spectrum's magnitudes tells how its phases go on in time and from bin to bin (for a Gaussian window
-exactly, else nearly: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT
-magnitude", IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak is advanced in time; its basin, from valley to
-valley, is filled from the peak outward; then basins that change are fitted to what sounds already, as Griffin and Lim
-do with all frames (Zhu, Beauregard and Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE
-TASLP 15:5, 2007).
+The log magnitude determines the phase gradient over time and frequency (exactly for a Gaussian window, else
+approximately: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude",
+IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin, from valley to valley,
+outward. Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and
+Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
 """
 
 import math
@@ -21,15 +20,15 @@ Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
-FARTHEST = 2.0  # bins from a peak to its frequency at most: the half width of a Hann lobe
-FITS = 2  # iterations in which a frame is fitted to what sounds already
-RESTLESS = 0.8  # nepers a frame: where the level changes less, a partial goes on as it is, and fitting would harm it
-OWN_WEIGHT = np.float32(2)  # of the new frame against what sounds already: at its end nothing else sounds
-DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: softer ones count as this
+FARTHEST = 2.0  # maximum bins from a peak to its frequency: half the width of a Hann lobe
+FITS = 2  # iterations that fit a frame to the sound so far
+RESTLESS = 0.8  # nepers per frame: below this change a partial is steady, and fitting would harm it
+OWN_WEIGHT = np.float32(2)  # of the new frame against the sound so far, which does not reach its end
+DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: floor of all magnitudes
 
 
 class BasinState:
-    """The state of one voice: its last two frames, and the part of them that still sounds."""
+    """The last two frames of a voice, and their samples still to play."""
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
 
@@ -39,20 +38,21 @@ class BasinState:
         self.loudest = np.float32(0)
         self.level: Array | None = None  # logarithms, [bins]
         self.change: Array | None = None  # of the level in the last hop
-        self.frequency: Array | None = None  # in bins, from each bin to the frequency that it holds
+        self.frequency: Array | None = None  # in bins, from each bin to its frequency
 
 
 class BasinPhase:
-    """Gives phases to magnitude frames of a Hann window, causally, for any number of voices at a time."""
+    """Adds phases to Hann-window magnitude frames, causally, for any number of voices."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
-        """``frame_length`` is even, and at least twice ``hop_length``."""
+        """``frame_length`` is even, at least twice ``hop_length``."""
         self._frame, self._hop = frame_length, hop_length
         self._bins = frame_length // 2 + 1
         self._window = window("hann", frame_length)
         share = hop_length / frame_length
-        # The change of level is known for the middle of the last hop and wanted for its end: the shorter the hop, the
-        # farther may be extrapolated, and the nearer is the slope to that of a Gaussian. Tuned on bowed strings.
+
+        # The level change is known at the middle of the last hop and needed at its end. Shorter hops allow farther
+        # extrapolation, with a slope nearer to a Gaussian's. Tuned on bowed strings.
         self._extrapolation = np.float32(max(0.0, 0.7 - 3.2 * share))
         self._slope = -max(0.2, 0.312 - 0.9 * share) * frame_length / hop_length
         energy = np.square(self._window)
@@ -64,19 +64,17 @@ class BasinPhase:
         self._voices_begun = 0
 
     def begin(self) -> BasinState:
-        """Return the state of a new voice, whose first phases are its own."""
         self._voices_begun += 1
         noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
         return BasinState(np.pi * noise.astype(np.float64), self._frame)
 
     def apply(self, magnitudes: Array, states: list[BasinState], away: Floats | None = None) -> Spectrum:
-        """Give each row the phases of its voice's next frame.
+        """Add the phases of the next frame of each row's voice.
 
         Args:
             magnitudes: [rows, bins].
-            states: one a row; a voice that stands in several rows has them in order of time.
-            away: the distance in bins from each bin to the frequency that it holds, [rows, bins], where it is known
-                better than from magnitudes; NaN elsewhere.
+            states: one per row; rows of one voice are in time order.
+            away: known distances in bins from each bin to its frequency, [rows, bins]; else NaN.
 
         Returns:
             [rows, bins].
@@ -91,7 +89,7 @@ class BasinPhase:
         return spectra
 
     def _next_frames(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
-        """Return the next frame of each voice, [voices, bins]; no voice comes twice."""
+        """Return the next frame of each voice, [voices, bins]; voices are unique."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -135,29 +133,17 @@ class BasinPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """Return the basin of each bin and the bin of each basin's peak, counted through all rows.
-
-    Args:
-        magnitudes: [rows, bins].
-
-    Returns:
-        [rows * bins], and [basins].
-    """
+    """Return the basin of each bin, [rows * bins], and each basin's peak bin, [basins], counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
     peak[:, 1:] &= ~falls[:, :-1]
-    # Uphill from every bin lies its peak: the last one where the spectrum falls, the next one where it does not.
+    # A bin's peak lies uphill: the previous one where the spectrum falls, else the next.
     return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
 
 
 def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Return the phases of peaks, carried along a slope to all bins of their basins, [rows, bins].
-
-    Args:
-        phase: [rows, bins]; only that of the peaks counts.
-        slope: [rows, bins], radians a bin.
-    """
+    """Extend the phases of peaks along a slope over their basins, [rows, bins]; ``slope`` is in radians per bin."""
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
@@ -166,7 +152,7 @@ def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -
 
 
 def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Return the mean change of level in each bin's basin, weighted by energy, in nepers, [rows, bins]."""
+    """Return the energy-weighted mean level change of each bin's basin, in nepers, [rows, bins]."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

@@ -1,4 +1,4 @@
-"""The voice of models of partials, which in chord mode sounds several keys at once."""
+"""Voicing of models of partials, with chords of several keys."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 
 
 class ChordState(CoherentState):
-    """The state of one voice, its number, and the state of each key that it has sounded in a chord."""
+    """A voice's state and number, with one state per key of its chords."""
 
     __slots__ = ("keys", "number")
 
@@ -25,25 +25,23 @@ class ChordState(CoherentState):
 
 
 class ChordedVoicing(CoherentVoicing):
-    """Decodes each key of a chord by itself, and adds their frames; a chord is as loud as one of its keys alone."""
+    """Decodes each key of a chord separately and sums their frames; a chord is as loud as one of its keys."""
 
     def begin(self) -> ChordState:
-        """See `CoherentVoicing.begin`."""
         self._voices_begun += 1
         return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """See `CoherentVoicing.prepare`; ``chroma`` is a key, or which keys there are, [rows, 128]."""
+        """Do one step of `make`; ``chroma`` holds keys, [rows], or a mask of keys, [rows, 128]."""
         rows, keys = _apart(chroma)
         return bool(len(rows)) and super().prepare(latents[rows], keys)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """See `CoherentVoicing.keep`."""
         rows, keys = _apart(chroma)
         super().keep(latents[rows], keys)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
-        """See `CoherentVoicing.make`; rows of keys, [rows, 128], need states of `begin`."""
+        """``chroma`` as in `prepare`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             return super().make(latents, chroma, ratios, states)
         rows, keys = _apart(chroma)
@@ -52,7 +50,7 @@ class ChordedVoicing(CoherentVoicing):
             return sums
         counts = np.bincount(rows, minlength=len(chroma))
         voice = {id(state): number for number, state in enumerate(states)}
-        # A key's frames follow each other.
+        # Frames of one key must be adjacent and in time order.
         order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
         rows, keys = rows[order], keys[order]
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
@@ -64,13 +62,13 @@ class ChordedVoicing(CoherentVoicing):
     def _of_key(self, state: CoherentState, key: int) -> CoherentState:
         assert isinstance(state, ChordState)
         if key not in state.keys:
-            # By the voice's own number: whichever block a key joins in, it begins alike.
+            # Seeded by the voice's number: a key's phases do not depend on the block.
             state.keys[key] = CoherentState(*self._beginning(state.number * KEYS + key))
         return state.keys[key]
 
 
 def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
-    """Return rows and their keys, of one key a row, [rows], or of any, [rows, 128]."""
+    """Return (row, key) pairs of keys, [rows], or of a mask, [rows, 128]."""
     if chroma.ndim == 1:
         return np.arange(len(chroma)), chroma.astype(np.intp)
     rows, keys = np.nonzero(chroma)

@@ -1,11 +1,10 @@
-"""The voice whose partials have phases of their own: in tune, steady, with noise where there is noise.
+"""Coherent voicing: partials with continuous phases, plus shaped noise.
 
-A decoded frame is taken apart into partials and noise (`partials`), or is decoded so. A partial is then no longer what
-some bins hold, but a frequency, a strength and a phase: the frequency is the key's, exactly, and the phase goes on by
-it from frame to frame. Short frames are put together from the partials' lobes and from the noise, and overlapped
-(inverse-FFT synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992).
-As the window is that of the lobes themselves, what is added is a sinusoid again, whose strength and pitch may move with
-each frame.
+A decoded frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial has a frequency, a
+strength and a phase: the frequency is exactly the key's, and the phase advances by it from frame to frame. Short frames
+are built from the partials' lobes and the noise, and overlap-added (inverse-FFT synthesis: Rodet and Depalle, "Spectral
+envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). The lobes are those of the window, so the sum is again
+a sinusoid, whose strength and pitch may change per frame.
 """
 
 import math
@@ -29,23 +28,23 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
-FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: a bend or a knob is heard within 12 ms of its middle
+FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
-TOP_BINS = 8  # below half the rate, over which partials fade out: one that bends past it does not end abruptly
-FORMANT_DB = 30.0  # the most by which kept formants raise or lower a harmonic
-GOLDEN = 0.6180339887498949  # of a cycle between starting phases: multiples of the golden ratio are spread most evenly
-AROUND = np.array([-1, 0, 1])  # bins by which a free partial may have moved since the last frame
+TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
+FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
+GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
+AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
 
 
 class CoherentState:
-    """The state of one voice: the phases of its partials, its pitch, and its place in the noise.
+    """The state of one voice.
 
     Attributes:
-        turns: of the fundamental of each unison voice, in cycles, [unison].
-        first: the fundamental in the last frame, in bins, NaN if it had none; None before the first.
-        ratio: that of the pitch of the last frame to the decoded one; None before the first.
-        free: turns of what sounded last around each bin of the decoded frame, in cycles, [bins, unison].
-        noise: the number of the noise frame that comes next.
+        turns: phases of the fundamental of each unison voice, in cycles, [unison].
+        first: last fundamental, in bins; NaN if unpitched, None before the first frame.
+        ratio: last pitch ratio; None before the first frame.
+        free: phases of the last free partials around each decoded bin, in cycles, [bins, unison].
+        noise: index of the next noise frame.
     """
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
@@ -57,26 +56,25 @@ class CoherentState:
 
 
 class CoherentVoicing:
-    """Makes frames for the engine from partials and noise of what a model decodes.
+    """Synthesizes frames from decoded partials and noise.
 
     Attributes:
-        shape: of its frames.
         lobes: of partials between two bins, [`STEPS` + 1, 2 * taps + 1].
-        noise_frames: the transforms of a loop of white noise of variance 1, [frames, bins].
-        low_noise: those of its low bands, [frames, lows, bins]; None where noise has none.
-        amplitude, hiss: by which decoded heights and levels of noise are multiplied.
-        harmonic_phases: with which harmonics begin, in cycles, [`HIGHEST_HARMONIC`].
+        noise_frames: transforms of a loop of white noise of variance 1, [frames, bins].
+        low_noise: those of its low bands, [frames, lows, bins], or None.
+        amplitude, hiss: factors of decoded partials and noise levels.
+        harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC`].
     """
 
-    together = 32  # a small batch costs as many numpy calls as a large one; blocks without one have time to decode
+    together = 32  # small batches cost as many numpy calls as large ones; blocks without one can decode
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
     def __init__(self, model: Model, character: Character, shape: FrameShape | None = None) -> None:
-        """Make its tables; ``shape`` None means short frames, for real time.
+        """Allocate the tables; ``shape`` None: short frames, for real time.
 
         Raises:
-            UserError: the model's frames are not those of a Hann window.
+            UserError: the model's window is not a Hann window.
         """
         card = model.card
         if card.window != "hann":
@@ -88,7 +86,7 @@ class CoherentVoicing:
         self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
         self.frame_length = self.shape.length
         self.hop_length = self.frame_length // self.shape.overlap
-        self.delay = card.hop_length  # time to decode, a few rows at a time, what turned knobs ask for
+        self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self.channels = 2 if character.width > 0 else 1
         self._character = character
         self._model_bins = card.frame_length // 2 + 1
@@ -97,7 +95,7 @@ class CoherentVoicing:
         self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
         self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
         self._bins = self.noise_frames.shape[1]
-        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # that is heard
+        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
@@ -107,31 +105,27 @@ class CoherentVoicing:
         self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
         self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
-        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # where free partials begin
+        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
 
     def begin(self) -> CoherentState:
-        """Return the state of a new voice; phases differ, so that two on one pitch do not sum to one twice as loud."""
+        """Return the state of a new voice; initial phases differ, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
     def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
-        """Return with what the state of a voice of a number begins."""
         unison = len(self._detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
         return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Do one step towards what `make` will soon be asked for; return whether another is left."""
         return self._decoder.prepare(latents, chroma, self._parts.rows)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
         self._decoder.keep(latents, chroma)
 
     def let_go(self) -> None:
-        """Forget what is kept."""
         self._decoder.let_go()
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
@@ -139,12 +133,12 @@ class CoherentVoicing:
 
         Args:
             latents: [rows, n_latents].
-            chroma: pitch classes, [rows], or how much there is of each, [rows, 12]; keys of a model of partials.
-            ratios: [rows], of the frequency to sound to the one that the model was trained at: 2 is an octave above.
-            states: one a row; a voice that stands in several rows has them in order of time.
+            chroma: pitch classes, [rows], or weights of each, [rows, 12]; keys for a model of partials.
+            ratios: frequency ratios to the decoded pitch, [rows]: 2 is an octave up.
+            states: one per row; rows of one voice are in time order.
 
         Returns:
-            [rows, channels, frame_length], to be added up ``hop_length`` apart.
+            [rows, channels, frame_length], for overlap-add at ``hop_length``.
         """
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
         if self.hiss > 0:
@@ -155,11 +149,11 @@ class CoherentVoicing:
     def parts_of(
         self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """Return what `make` adds up, around the middle of each frame.
+        """Return the components of `make`, with phases relative to each frame's middle.
 
         Returns:
-            The partials' spectra and those of low noise, [rows, channels, bins]; those of noise of variance 1, [rows,
-            channels, bins]; and the level of the noise, [rows, bins].
+            Spectra of partials and low noise, [rows, channels, bins]; of noise of variance 1, [rows, channels, bins];
+            and the noise level, [rows, bins].
         """
         rows = self._decoder.rows(latents, chroma, self._parts.rows)
         first = self._parts.fundamentals(chroma) * self._scale * ratios
@@ -189,14 +183,14 @@ class CoherentVoicing:
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
     ) -> tuple[Floats, Floats]:
-        """Return phases in cycles: of fundamentals, [rows, unison], and of free partials, [rows, FREE, unison].
+        """Return phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison].
 
-        Between the middles of two frames a frequency is taken to move straight from that of one to that of the other.
+        Frequencies are linear between the middles of two frames.
         """
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
-        runs = []  # of rows that are one voice's, in order of time
+        runs = []  # rows of one voice, in time order
         starts = [row for row, state in enumerate(states) if row == 0 or state is not states[row - 1]]
         for start, end in zip(starts, [*starts[1:], len(states)], strict=True):
             state = states[start]
@@ -230,13 +224,14 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Return the spectra of sinusoids around the frames' middles, [count, channels, bins].
+        """Return the spectra of sinusoids, phases at the frames' middles, [count, channels, bins].
 
         Args:
-            row: [partials], the frame to which each belongs.
-            frequency: [partials], in bins.
-            turn: [partials, unison], phase in cycles.
-            strength: [partials], amplitude times ``frame_length``.
+            count: of frames.
+            row: frame index, [partials].
+            frequency: in bins, [partials].
+            turn: phase in cycles, [partials, unison].
+            strength: amplitude times ``frame_length``, [partials].
         """
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
@@ -258,14 +253,13 @@ class CoherentVoicing:
             for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
                 lobe = lobes * (value * gain)[:, np.newaxis]
                 part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
-        below = spectra[:, :, taps - 1 :: -1]  # what reaches below 0 belongs to the mirror image, and comes back
+        below = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
         spectra[:, :, taps + 1 : 2 * taps + 1] += below.conj()
         result = spectra[:, :, taps : taps + bins].copy()
         result[:, :, 0] *= 2
         return result
 
     def _next_noise(self, states: Sequence[CoherentState]) -> Indices:
-        """Return which frame of noise each voice's next one has, [rows]."""
         which = np.empty(len(states), np.intp)
         for row, state in enumerate(states):
             which[row] = state.noise
@@ -273,13 +267,13 @@ class CoherentVoicing:
         return which
 
     def _noise_at(self, which: Indices) -> Spectrum:
-        """Return white noise, [rows, channels, bins]."""
+        """[rows, channels, bins]."""
         if self.channels == 1:
             return self.noise_frames[which][:, np.newaxis]
         return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
 
     def _low(self, which: Indices, levels: Array) -> Spectrum:
-        """Return noise of low bands of these levels, [rows, lows], as [rows, channels, bins]."""
+        """Return noise of ``levels``, [rows, lows], as [rows, channels, bins]."""
         assert self.low_noise is not None
         levels = levels[:, :, np.newaxis]
         low: Spectrum = (self.low_noise[which] * levels).sum(1)
@@ -288,12 +282,12 @@ class CoherentVoicing:
         return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
 
     def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
-        """Return noise of left and right, [rows, 2, bins]; the wider the voice, the more right has of the other."""
+        """Return noise, [rows, 2, bins]; width lowers the correlation of left and right."""
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
-        """Return the level of the noise, [rows, bins]."""
+        """[rows, bins]."""
         level = residue * self.hiss
         if self.low_noise is not None:
             level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
@@ -307,20 +301,20 @@ class CoherentVoicing:
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:
-    """Return noise levels moved along the frequency axis, [rows, bins], with the same power."""
+    """Scale noise levels along the frequency axis, [rows, bins], at equal power."""
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
     from_bin += np.arange(count)[:, np.newaxis] * bins
-    moved: Array = level.take(from_bin, mode="clip")  # what lies beyond the last bin has gain 0
+    moved: Array = level.take(from_bin, mode="clip")  # bins beyond the last have gain 0
     moved *= gain
     return moved
 
 
 def _formants_kept(strengths: Array, ratios: Floats) -> Array:
-    """Return the harmonics of moved frames under the envelope from before the move, [rows, harmonics].
+    """Apply the envelope before a pitch shift to the harmonics after it, [rows, harmonics].
 
-    The envelope is the mean power of each harmonic and its neighbours: odd and even ones keep their difference.
+    Its mean power of neighboring harmonics preserves the difference of odd and even ones.
     """
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")

@@ -1,4 +1,4 @@
-"""Partials and noise of what a model decodes: spectra are taken apart, a model of partials gives them as they are."""
+"""Partials and noise of decoded frames, analyzed from spectra or read from a model of partials."""
 
 import itertools
 import math
@@ -12,10 +12,10 @@ from ...contract.partials import in_bins, orders, spread
 from ...units import INAUDIBLE_HZ
 from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
 
-FINE = 8  # places in a bin of noise at which bands are looked up
-# Of noise, below which bins are too coarse: 86 Hz at 44.1 kHz. What is 30 dB louder at 20 Hz would reach through them.
+FINE = 8  # band lookups per noise bin
+# Noise bins too coarse for low bands: 86 Hz at 44.1 kHz. Noise 30 dB louder at 20 Hz would leak through them.
 FEWEST_LOW_BINS, MOST_LOW_BINS = 2, 16
-OFFSET_HZ = 60.0  # below which a band ends that is left out where it begins below what is heard: it may be an offset
+OFFSET_HZ = 60.0  # an inaudible band that ends below this is skipped: it may be a DC offset
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -25,9 +25,9 @@ class Parts(Protocol):
     """Partials and noise of decoded frames.
 
     Attributes:
-        layout: of a row of them.
-        orders: the frequency of each partial in parts of the first one's, [harmonics], or by key, [128, harmonics].
-        low_edges: of the low bands of noise, in bins of noise, one more than there are of these.
+        layout: of a row.
+        orders: frequency ratios to the first partial, [harmonics], or by key, [128, harmonics].
+        low_edges: of the low noise bands, in noise bins; one more than bands.
     """
 
     layout: Layout
@@ -35,30 +35,25 @@ class Parts(Protocol):
     low_edges: tuple[float, ...]
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
-        """Return the fundamentals of decoded frames in bins of a frame of the model, [rows]; NaN where there is none.
+        """Return the fundamentals of decoded frames in bins of the model, [rows]; NaN if unpitched.
 
         Args:
-            condition: the pitch class or key of each, [rows], or how much there is of each pitch class, [rows, 12].
+            condition: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
         """
         ...
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        """Return the rows of frames, [rows, frame_width], which were decoded for a condition: [rows, layout.width]."""
+        """Return [rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
         ...
 
 
 class OfSpectra:
-    """Partials and noise of spectra, which are taken apart."""
+    """Analyzes decoded spectra."""
 
     low_edges: tuple[float, ...] = ()
 
     def __init__(self, card: Card, bins: int, scale: float) -> None:
-        """Make the tables.
-
-        Args:
-            bins: of noise.
-            scale: bins of noise a bin of the model's frames.
-        """
+        """Allocate the tables for ``bins`` of noise, ``scale`` per bin of the model."""
         self._fundamentals, harmonics = np.full(PITCH_CLASSES, np.nan), 0
         if card.chroma is not None:
             lowest = PITCH_CLASSES * (card.chroma.octave + 1)
@@ -68,28 +63,25 @@ class OfSpectra:
         self.orders = np.arange(1.0, harmonics + 1)
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
-        """See `Parts`."""
         if condition.ndim == 1:
             return self._fundamentals[condition]
         alone = np.count_nonzero(condition, axis=1) == 1
         return np.where(alone, self._fundamentals[condition.argmax(axis=1)], np.nan)
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        """See `Parts`."""
         return taken_apart(frames, self.fundamentals(condition), self.layout)
 
 
 class OfPartials:
-    """Partials and noise as a model of partials gives them.
+    """Reads partials and noise bands from a model of partials.
 
     Attributes:
-        spread: how much of each band's power each bin of noise takes, [bands, bins].
-        low_spread: and each of the low bands, [bands, lows].
-        heard: which bands are played, [bands].
+        spread: share of each band's power per noise bin, [bands, bins].
+        low_spread: the same per low band, [bands, lows].
+        heard: 1 for audible bands, else 0, [bands].
     """
 
     def __init__(self, card: Card, partials: PartialsLayout, bins: int, scale: float) -> None:
-        """Make the tables; arguments as of `OfSpectra`."""
         self._fundamentals = in_bins(np.arange(KEYS), card)
         a_bin = card.sample_rate / (card.frame_length * scale)  # Hz
         top = low_bins(partials.edges_hz[1], a_bin) * a_bin
@@ -99,28 +91,26 @@ class OfPartials:
         self.orders = orders(partials, np.arange(KEYS) if partials.stretch else np.zeros(1))
         if not partials.stretch:
             self.orders = self.orders[0]
-        # A bin of noise takes the mean power of as much of the spectrum as it is wide.
+        # A noise bin has the mean power over its width.
         places = (np.arange(bins)[:, np.newaxis] + (np.arange(FINE) + 0.5) / FINE - 0.5).ravel()
         self.spread = spread(partials, np.abs(places) * a_bin).reshape(partials.bands, bins, FINE).mean(2)
         within = (low + (high - low) * (np.arange(FINE) + 0.5) / FINE for low, high in itertools.pairwise(low_hz))
         self.low_spread = np.stack([spread(partials, hertz).mean(1) for hertz in within], axis=1)
         self.heard = np.ones(partials.bands, np.float32)
         if partials.edges_hz[0] < INAUDIBLE_HZ and partials.edges_hz[1] < OFFSET_HZ:
-            self.heard[0] = 0.0  # of a constant, which recordings and soundfonts may have, a hum would come
+            self.heard[0] = 0.0  # a DC offset of recordings or soundfonts would become hum
         self.spread *= self.heard[:, np.newaxis]
         self.low_spread *= self.heard[:, np.newaxis]
         self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
-        """See `Parts`."""
         return self._fundamentals[condition]
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        """See `Parts`."""
         count = self.layout.harmonics
         power = np.square(frames[:, count:])
         noise = np.sqrt(power @ self.spread)
-        # A product of matrices as narrow as this one rounds otherwise for one row than for many: its sums are written.
+        # Explicit sums: a matrix product this narrow rounds differently for one row than for many.
         low = np.zeros((len(frames), self.layout.lows), np.float32)
         for band in self._lowest:
             low += power[:, band, np.newaxis] * self.low_spread[band]
@@ -131,13 +121,12 @@ class OfPartials:
 
 
 def low_bins(edge: float, a_bin: float) -> int:
-    """Return how many bins of noise have loops in their place: all that reach below the lowest band's edge, in Hz."""
+    """Return the number of noise bins replaced by low-band loops: those that reach below ``edge``, in Hz."""
     count = max(FEWEST_LOW_BINS, math.ceil(edge / a_bin + 0.5))
     return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 
 
 def parts(card: Card, bins: int, scale: float) -> Parts:
-    """Return what gives the partials and the noise of a model's frames; arguments as of `OfSpectra`."""
     if card.partials is not None:
         return OfPartials(card, card.partials, bins, scale)
     return OfSpectra(card, bins, scale)

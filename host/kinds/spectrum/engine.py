@@ -1,4 +1,4 @@
-"""Overlap-add of decoded spectra: the engine of models of kinds ``spectrum`` and ``partials``."""
+"""Overlap-add engine for models of kinds ``spectrum`` and ``partials``."""
 
 import itertools
 import math
@@ -24,22 +24,23 @@ from .phase import NoiseVoicing
 
 Array = npt.NDArray[np.float32]
 
-# Samples that a stream's buffer has at first beyond a frame: how far it is played before it is moved up. In blocks as
-# live hosts ask for, that is seldom; room for the longest block would be 140 kB, found page by page at each note-on.
+
+# Initial samples of a stream's buffer beyond a frame. At live block sizes it seldom moves up; room for the longest
+# block would be 140 kB, allocated page by page at each note-on.
 ROOM = 8192
-SOONEST = 2 * AHEAD  # rows looked at together before they are due: many may be known already
-RESTED = 4  # hops for which knobs have stood before what notes to come begin with is prepared: some 0.1 s
+SOONEST = 2 * AHEAD  # rows checked at a time before they are due: many may be cached
+RESTED = 4  # hops of constant latents before future note-ons are prepared: about 0.1 s
 
 
 class Voicing(Protocol):
-    """Makes frames for the engine of what a model decodes.
+    """Converts decoded rows to frames for the engine.
 
     Attributes:
-        frame_length, hop_length: of the frames that it makes, in samples.
+        frame_length, hop_length: in samples.
         channels: of its sound.
-        delay: samples from where knobs are read to the first frame that they shape.
-        together, moments, parts: the number of voices in a group, which are due at one moment; the moments at which
-            successive groups are due; and the parts of a hop in which these are counted.
+        delay: samples from a latent's reading to the first frame that uses it.
+        together: voices per group, due at one moment.
+        moments: of successive groups, in units of a hop / ``parts``.
     """
 
     frame_length: int
@@ -55,16 +56,14 @@ class Voicing(Protocol):
         ...
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Do one step towards what `make` will soon be asked for; return whether another is left."""
+        """Do one step of the next `make`; return whether another remains."""
         ...
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
+        """Keep prepared rows until `let_go`."""
         ...
 
-    def let_go(self) -> None:
-        """Forget what is kept."""
-        ...
+    def let_go(self) -> None: ...
 
     def make(
         self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
@@ -75,23 +74,20 @@ class Voicing(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class SpectrumStream(VoiceSound):
-    """One voice's frames; ``pending`` is the sum so far of what sounds later, [channels, samples]."""
+    """A voice's frames; ``pending`` is the overlap-add sum of future samples, [channels, samples]."""
 
     next_frame: int
     origin: int
     pending: Array
     state: Any
-    prepared: int | None = None  # the sample of the codes for which it is decoded already
+    prepared: int | None = None  # the sample of its last decoded codes
 
 
-Due = tuple[int, SpectrumStream, int]  # a frame to make: the voice's number and stream, and the sample at its beginning
+Due = tuple[int, SpectrumStream, int]  # voice number, stream and first sample of a frame
 
 
 @dataclass(slots=True)
 class _Beginnings:
-    """The beginnings of notes that are prepared: ``of`` what, as was seen at which ``hop`` and how many before it; the
-    codes left, and rows that are prepared and not kept yet."""
-
     of: Hashable = None
     hop: int = -1
     rested: int = 0  # hops
@@ -100,25 +96,21 @@ class _Beginnings:
 
 
 class SpectrumEngine:
-    """Decodes, makes frames of what is decoded, and overlap-adds them.
+    """Decodes rows, converts them to frames and overlap-adds these.
 
-    A voice's frames begin a hop apart. On note-on, the frames that overlap it are made at once: the first sample has
-    the full overlap, and the envelope shapes the attack. Voices are due in groups, one batch each, and the groups are
-    spread over the hop; after short blocks it decodes ahead, so that the load of each stays near the mean. Knobs are
-    read once a hop of the model, at the same moment for all voices: voices that share them need at most twelve decoder
-    rows a hop.
+    A note-on computes all frames that overlap it: the first sample has the full overlap, and the envelope shapes the
+    attack. Voices are due in groups, one batch each, spread over the hop; after short blocks the engine decodes ahead
+    to level the load. Latents are read once per hop of the model, at the same time for all voices: with shared latents,
+    these need at most twelve decoder rows per hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
     def __init__(self, model: Model, max_block: int, character: Character = PLAIN) -> None:
-        """Make its tables.
-
-        Args:
-            max_block: the longest block that `render` will be asked for.
+        """Allocate the tables for blocks of at most ``max_block`` samples.
 
         Raises:
-            UserError: the model's frames cannot be given the phase that ``character`` asks for.
+            UserError: the model does not support the phase of ``character``.
         """
         card = model.card
         self._voicing = _voicing(model, character)
@@ -128,11 +120,11 @@ class SpectrumEngine:
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._keyed = card.partials is not None
         self._voices_begun = 0
-        self._spare = False  # after the last block there is time to prepare
-        self._was_due = False  # frames, in the last block
-        self._prepared_hop = -1  # the hop whose knobs are decoded for all pitch classes, but for those in `_classes`
+        self._spare = False  # time remains after the last block
+        self._was_due = False  # frames were due in the last block
+        self._prepared_hop = -1  # hop of the latents decoded for all pitch classes except `_classes`
         self._classes: list[int] = []
-        self._unfinished: tuple[Array, Indices | Array] | None = None  # rows of which more is to be prepared
+        self._unfinished: tuple[Array, Indices | Array] | None = None  # partly prepared rows
         self._beginnings = _Beginnings()
 
     ready = True
@@ -140,21 +132,18 @@ class SpectrumEngine:
 
     @property
     def channels(self) -> int:
-        """Return the number of channels: 1, or 2 where left and right differ."""
         return self._voicing.channels
 
     @property
     def lookback(self) -> int:
-        """Return how many samples before a block the knobs may still be read."""
         return self._knob_hop + self._delay
 
     def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
-        """See `Engine.begin`."""
         voicing = self._voicing
         place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts
         self._voices_begun += 1
-        silent = time - self._frame_length  # a frame that begins here has ended when the note begins
+        silent = time - self._frame_length  # a frame from here ends before the note
         first = silent + self._hop - (silent - moment) % self._hop
         pending = np.zeros((self.channels, self._frame_length + ROOM), np.float32)
         return SpectrumStream(
@@ -164,9 +153,9 @@ class SpectrumEngine:
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
 
-        What is returned is good until the next call.
+        The result is valid until the next call.
 
-        Levels: a spectrum whose largest magnitude is 1 gives the partials of a full-scale frame's transform / N.
+        Levels: a spectrum with maximum magnitude 1 yields the partials of a full-scale frame's transform / N.
         """
         assert count <= self._max_block
         due: list[Due] = []
@@ -178,7 +167,7 @@ class SpectrumEngine:
                 stream.next_frame += self._hop
         if due:
             self._add(due, motion)
-        # Where frames are due in every block there is no better time.
+        # If frames are due in every block, no later block has more time.
         crowded = 2 * count > self._hop or len(streams) > self._voicing.together or self._was_due
         self._spare = count < self._knob_hop and (not due or (self._delay > 0 and crowded))
         self._was_due = bool(due)
@@ -190,10 +179,10 @@ class SpectrumEngine:
         ]
 
     def prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
-        """Decode what will be due next, as far as its knobs are known; see `Engine.prepare`.
+        """Decode the rows due next, if their latents are known.
 
-        That is all pitch classes where the first voice's knobs are, in silence too: keys may be pressed soon, and a
-        note-on then finds its frames decoded. Voices with knobs of their own, or with chords, come after them.
+        First are all pitch classes at the first voice's latents, even in silence, so that a note-on finds its frames
+        decoded. Voices with their own latents, or chords, follow.
         """
         if not self._spare:
             return
@@ -206,7 +195,7 @@ class SpectrumEngine:
             self._prepared_hop = hop
             shared = not motion.own_codes and self._knobs_shared(streams, motion, hop)
             self._classes = self._all_classes(streams) if shared else []
-        elif motion.own_codes:  # since a moment ago: the first voice's knobs are no longer those of all
+        elif motion.own_codes:  # changed within the hop: voices no longer share the first one's latents
             self._classes = []
         if self._classes:
             classes, self._classes = self._classes[:AHEAD], self._classes[AHEAD:]
@@ -234,7 +223,6 @@ class SpectrumEngine:
             stream.prepared = read
 
     def _prepare_beginnings(self, motion: Motion, hop: int) -> None:
-        """Prepare and keep what notes to come begin with, if knobs have stood still for some hops."""
         mine = self._beginnings
         if mine.rows is not None:
             self._voicing.keep(*mine.rows)
@@ -255,18 +243,17 @@ class SpectrumEngine:
         self._advance(*mine.rows)
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
-        """Return every pitch class that the model knows, or keys that sound; those that are due first in front."""
         soon = [self._condition(stream.key) for stream in sorted(streams, key=lambda stream: stream.next_frame)]
         others = [] if self._keyed else range(1 if self._octave is None else 12)
         return list(dict.fromkeys([*soon, *others]))
 
     def _condition(self, pitch: float) -> int:
-        """Return what is decoded for a pitch: its key, its pitch class, or 0 where the model knows neither."""
+        """Return the key, the pitch class, or 0 if the model has neither."""
         key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
         return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
-        """Return whether the first two voices share their knobs, and so all others may."""
+        """Return whether the first two voices share latents; if so, all others may."""
         if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
@@ -277,19 +264,18 @@ class SpectrumEngine:
             self._unfinished = latents, chroma
 
     def _read_at(self, frames: Times) -> Times:
-        """Return the samples at which codes are read for frames that begin at samples ``frames``."""
+        """Return the samples where codes are read for frames at ``frames``."""
         latest = frames - self._delay
         read: Times = latest - latest % self._knob_hop
         return read
 
     def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
-        """Return the samples at which knobs are read: as codes, but not before the hop in which a note begins."""
+        """Return the samples where controls are read: not before the hop of the note-on."""
         onsets = np.array([stream.on for stream in streams], np.int64)
         knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
         return knobs
 
     def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
-        """Return a stream's block in which its note begins, or one before that."""
         at = start - stream.origin
         begun = min(stream.on - start, count)
         sound = np.zeros((self.channels, count), np.float32)
@@ -297,13 +283,13 @@ class SpectrumEngine:
         return sound
 
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
-        size = BATCH * max(1, self._knob_hop // self._hop)  # about as many frames as `BATCH` decoded rows make
+        size = BATCH * max(1, self._knob_hop // self._hop)  # frames of about `BATCH` decoded rows
         for batch in (due[first : first + size] for first in range(0, len(due), size)):
             voices, streams, times = zip(*batch, strict=True)
             begins = np.array(times, np.int64)
             onsets = np.array([stream.on for stream in streams], np.int64)
             read = self._read_at(begins)
-            bends = np.maximum(begins, onsets)  # a pitch is not read before its note: no bend may have gone there yet
+            bends = np.maximum(begins, onsets)  # not before the note-on: its bend may not have arrived
             chroma, away = self._places(streams, bends)
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
             states = [stream.state for stream in streams]
@@ -314,14 +300,11 @@ class SpectrumEngine:
     def _overlap_add(
         self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
     ) -> None:
-        """Add each row of frames, [rows, channels, frame_length], to its stream, from its time on.
-
-        Rows of one stream follow each other.
-        """
+        """Add frames, [rows, channels, frame_length]; those of a stream are successive."""
         done = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))
-            if count == 1:  # as for most voices of a short block
+            if count == 1:  # the usual case in short blocks
                 at = times[done] - streams[done].origin
                 sum_so_far = streams[done].pending[:, at : at + self._frame_length]
                 sum_so_far += frames[done]
@@ -332,8 +315,7 @@ class SpectrumEngine:
     def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
         """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
 
-        All last hops of the frames are added first, then all those before: each sample gets its frames in order of
-        time, as if they came one by one.
+        It adds the last hops of all frames first: each sample sums its frames in time order, as if added one by one.
         """
         at = time - stream.origin
         length = len(frames) * self._hop
@@ -345,11 +327,10 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """Return the chroma to decode, [rows] or [rows, 12], or keys, and the semitones by which spectra then move.
+        """Return the chroma to decode, [rows] or [rows, 12], or keys, and the shift in semitones.
 
-        Between two keys the nearer one is decoded: while a pitch glides, no spectrum moves by more than half a
-        semitone and octaves, as its timbre goes through that of each key on the way. The target's chroma from the
-        start would give the first half of a glide another key's formants, moved by the whole interval.
+        The nearest key is decoded: during a glide, no spectrum shifts by more than half a semitone and octaves. The
+        target's chroma from the start would shift another key's formants by the whole interval.
         """
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
@@ -369,15 +350,14 @@ class SpectrumEngine:
         return (keys % 12 if streams[0].chord is None else _classes(streams, times)), away
 
     def _make_room(self, stream: SpectrumStream, now: int, end: int) -> None:
-        """Make the buffer reach to sample ``end``."""
         if end - stream.origin > stream.pending.shape[1]:
-            done = max(0, min(now, stream.next_frame) - stream.origin)  # frames before a note-on are still to come
+            done = max(0, min(now, stream.next_frame) - stream.origin)  # frames before a note-on are still due
             stream.origin += done
             stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
 def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
-    """Return which pitch classes sound in chords, [rows, 12]."""
+    """Return the pitch classes of chords as 0 or 1, [rows, 12]."""
     sets = np.array(
         [
             0 if stream.chord is None else int(stream.chord.value(time))
@@ -396,7 +376,6 @@ def _voicing(model: Model, character: Character) -> Voicing:
 
 
 def make_engine(model: Model, request: EngineRequest) -> SpectrumEngine:
-    """Return the engine of a model of spectra or partials, with the voices and phases that [play] asks for."""
     play = request.play
     character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return SpectrumEngine(model, MAX_BLOCK, character)

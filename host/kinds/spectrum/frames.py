@@ -1,4 +1,4 @@
-"""Decodes frames, and computes each only when it is new."""
+"""Frame decoding with caches: each distinct row is decoded once."""
 
 import contextlib
 import functools
@@ -16,24 +16,24 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
-BATCH = 128  # rows in one run of the decoder: more gain nothing, and 128 rows of 2049 still fit a core's cache
-AHEAD = 8  # rows decoded at a time before they are due: two batches hold the twelve pitch classes of shared knobs
-SILENT = np.float32(1e-30)  # energy of a frame that holds nothing
+BATCH = 128  # rows per decoder run: more bring no gain, and 128 rows of 2049 fit a core's cache
+AHEAD = 8  # rows per step of decoding ahead: two batches hold the twelve pitch classes of shared latents
+SILENT = np.float32(1e-30)  # energy of an empty frame
 REMEMBERED = 2 * BATCH  # rows kept: 2 MB at 2049 bins, and more than 64 voices need at a time
-UNREADY = 4 * AHEAD  # of these, decoded frames that have not been made ready for synthesis: they wait for a block
+UNREADY = 4 * AHEAD  # decoded frames that await conversion for synthesis, in a later block
 
 
 class RowCache:
-    """A cache of the rows last computed, by key, first in, first out; what is kept stays until it is let go."""
+    """A first-in, first-out cache of rows by key; kept rows are never evicted."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._rows: dict[Hashable, Array] = {}
         self._kept: dict[Hashable, Array] = {}
         self._remembered = remembered
-        self.computed = 0  # rows so far
+        self.computed = 0  # rows so far, for `MovedSpectra`
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
-        """Return the positions of keys whose rows are not cached, of equal ones the first."""
+        """Return the positions of uncached keys, without duplicates."""
         first: dict[Hashable, int] = {}
         for position, key in enumerate(keys):
             if key not in self._rows and key not in self._kept:
@@ -41,18 +41,16 @@ class RowCache:
         return list(first.values())
 
     def keep(self, keys: Sequence[Hashable]) -> None:
-        """Keep the rows of keys until `let_go`, of those that are cached."""
         self._kept.update((key, self._rows.pop(key)) for key in keys if key in self._rows)
 
     def let_go(self) -> None:
-        """Forget what is kept."""
         self._kept.clear()
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
-        """Return the row of each key, [keys, width], not to be written to.
+        """Return the row of each key, [keys, width], read-only.
 
         Args:
-            compute: gives the rows for the positions in ``keys`` that it is passed, one for each new key.
+            compute: returns one row for each position of a new key.
         """
         with contextlib.suppress(KeyError):
             return _joined([self._rows[key] if key in self._rows else self._kept[key] for key in keys])
@@ -71,12 +69,12 @@ class RowCache:
 
 
 def _joined(rows: Sequence[Array]) -> Array:
-    """Return [rows, width], as `np.stack` does, which takes its time over each row."""
+    """Return [rows, width]; faster than `np.stack`."""
     return np.concatenate(rows).reshape(len(rows), -1)
 
 
 class Character(NamedTuple):
-    """The settings of a preset's [play] that say how frames become a voice."""
+    """The [play] settings of spectral synthesis."""
 
     phase: str = "coherent"
     noise: float = 1.0
@@ -93,19 +91,19 @@ Ready = Callable[[Array, Indices | Array], Array]
 
 
 class FrameDecoder:
-    """Decodes rows of a model and makes them ready for synthesis; equal rows are computed once."""
+    """Decodes rows of a model and converts them for synthesis, with a cache."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._decoded, self._prepared = RowCache(UNREADY), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
-        """Return each row's frame as ``ready`` makes it, [rows, width], not to be written to.
+        """Return the rows from ``ready``, [rows, width], read-only.
 
         Args:
             latents: [rows, n_latents], at most `BATCH` rows.
-            chroma: pitch classes, [rows], or how much there is of each, [rows, 12].
-            ready: turns frames, [rows, bins], and their chroma into what synthesis needs, [rows, width].
+            chroma: pitch classes, [rows], or weights of each, [rows, 12].
+            ready: converts frames, [rows, bins], and their chroma for synthesis, [rows, width].
         """
         keys = row_keys(latents, chroma)
 
@@ -118,7 +116,7 @@ class FrameDecoder:
         return self._prepared.rows(keys, make)
 
     def prepare(self, latents: Array, chroma: Indices | Array, ready: Ready) -> bool:
-        """Do one step towards `rows`: decode some, or make ready those; return whether another is left."""
+        """Do one step of `rows`; return whether another remains."""
         keys = row_keys(latents, chroma)
         missing = self._prepared.missing(keys)
         some = missing[:AHEAD]
@@ -131,11 +129,9 @@ class FrameDecoder:
         return len(missing) > len(some)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """Keep rows that are prepared until `let_go`."""
         self._prepared.keep(row_keys(latents, chroma))
 
     def let_go(self) -> None:
-        """Forget what is kept."""
         self._prepared.let_go()
 
     def _decode(self, latents: Array, chroma: Indices | Array, new: list[int]) -> Array:
@@ -143,22 +139,20 @@ class FrameDecoder:
 
 
 def row_keys(latents: Array, chroma: Indices | Array) -> list[Hashable]:
-    """Return a key for each row, [rows]; equal rows have equal keys."""
     pitches = chroma.tolist() if chroma.ndim == 1 else _bytes(chroma)
     return list(zip(_bytes(latents), pitches, strict=True))
 
 
 def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
-    """Return each row's bytes."""
     whole = np.dtype((np.void, rows.shape[1] * rows.itemsize))
     each: list[bytes] = np.ascontiguousarray(rows).view(whole)[:, 0].tolist()
     return each
 
 
 class MovedSpectra:
-    """Decodes magnitude frames of a model, and moves them along the frequency axis to the pitch of a key.
+    """Decodes magnitude frames and shifts them to a key's pitch.
 
-    Voices whose knobs stand still come in the same batches again and again: recent batches are cached as a whole.
+    Voices with constant latents repeat the same batches, so recent batches are cached whole.
     """
 
     def __init__(self, model: Model) -> None:
@@ -167,11 +161,11 @@ class MovedSpectra:
         self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
 
     def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
-        """Return magnitudes, [rows, bins], as complex numbers, to be multiplied by phases; they are read-only.
+        """Return magnitudes, [rows, bins], read-only, as complex numbers for multiplication by phases.
 
         Args:
             latents, chroma: as in `FrameDecoder.rows`.
-            ratios: [rows], of frequencies after the move to those before: 2 is an octave up.
+            ratios: frequency ratios of the shift, [rows]: 2 is an octave up.
         """
         batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
         known = self._batches.pop(batch, None)
@@ -180,7 +174,7 @@ class MovedSpectra:
             magnitudes = self._magnitudes(latents, chroma, ratios)
             known = magnitudes.astype(np.complex64)
             known.setflags(write=False)
-            if self._decoded.computed + self._moved.computed != computed:  # something moves: it will not come again
+            if self._decoded.computed + self._moved.computed != computed:  # latents move: the batch will not recur
                 return known
             while sum(map(len, self._batches.values())) + len(known) > REMEMBERED:
                 del self._batches[next(iter(self._batches))]
@@ -203,26 +197,23 @@ class MovedSpectra:
         return self._moved.rows(keys, lambda new: moved(decode(new), ratios[new]))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Decode some of what `spectra` will soon be asked for; return whether more is left."""
         missing = self._decoded.missing(row_keys(latents, chroma))
         if some := missing[:AHEAD]:
             self._magnitudes(latents[some], chroma[some], np.ones(len(some)))
         return len(missing) > len(some)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """Keep frames that are prepared until `let_go`."""
         self._decoded.keep(row_keys(latents, chroma))
 
     def let_go(self) -> None:
-        """Forget what is kept."""
         self._decoded.let_go()
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    """Return spectra moved along the frequency axis, each with the energy of the bins that stay in range.
+    """Shift spectra along the frequency axis; each keeps the energy of the bins that stay in range.
 
-    Each bin takes the sum of what lies between its edges before the move: going down, no lobe falls between two bins.
-    Lobes get wider or narrower; if the energy were not corrected, a note three octaves down would be 5 dB too soft.
+    Each bin sums the spectrum between its edges before the shift: a downward shift loses no lobe between bins. Lobes
+    change width; without the energy correction, a note three octaves down would be 5 dB too soft.
 
     Args:
         frames: magnitudes, [rows, bins].
@@ -257,16 +248,11 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
     return result
 
 
-@functools.lru_cache(maxsize=REMEMBERED)  # a bend passes through any number of ratios
+@functools.lru_cache(maxsize=REMEMBERED)  # bounded: a bend passes through many ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """Return the bins before a move that each bin after it covers.
-
-    Returns:
-        The bins that it covers, [taps, moved bins]; the share of each, [taps, moved bins]; the number of bins that
-        stay in range.
-    """
-    count = min(bins, math.ceil(bins * ratio) + 1)  # going down, nothing is above
-    taps = min(bins, math.floor(1 / ratio) + 2)  # going up, parts of two bins; going down, of as many as it takes
+    """Return the source bins, [taps, target bins], their weights, [taps, target bins], and the bins in range."""
+    count = min(bins, math.ceil(bins * ratio) + 1)  # down: upper bins are empty
+    taps = min(bins, math.floor(1 / ratio) + 2)  # up: parts of two bins; down: of more
     edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))
     low, high = edge[:-1], edge[1:]
     indices = np.minimum(low.astype(np.intp), bins - taps) + np.arange(taps)[:, np.newaxis]

@@ -1,9 +1,9 @@
-"""Finds the pitch of single frames from their spectra.
+"""Pitch detection in single frames, from their spectra.
 
 The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
 short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
-of Phonetic Sciences 17, Amsterdam 1993). The window makes it that of the frame's middle: it follows speech better than
-YIN, which weighs the whole frame alike. The peaks of the spectrum then correct it by cents.
+of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN, which
+weighs the whole frame equally. The peaks of the spectrum then refine it by cents.
 """
 
 import functools
@@ -21,17 +21,17 @@ Indices = npt.NDArray[np.intp]
 
 LOWEST_HZ = 40.0  # a flat E1, the double bass's lowest; three periods must fit into a frame
 HIGHEST_HZ = 4500.0  # a sharp C8, the piano's last key
-RUMBLE_HZ = 20.0  # below this nothing is heard that could have a pitch
-VOICED = 0.5  # of the energy must recur, as where noise is as strong as the tone (Boersma's 0.45, rounded)
-OCTAVE_COST = 0.02  # per octave: of two equal peaks the shorter period wins (Boersma's 0.01 slips more often here)
-HARMONICS = 8  # whose peaks count: those further up are weak, or no exact multiples any more
-REACH = 3  # bins on either side of a harmonic's place in which its peak is searched
-FARTHEST = 0.03  # of a harmonic's frequency, half a semitone: a peak further away belongs to another
+RUMBLE_HZ = 20.0  # inaudible below, so no pitch
+VOICED = 0.5  # minimum periodic energy: noise as strong as the tone (Boersma's 0.45, rounded)
+OCTAVE_COST = 0.02  # per octave: of equal peaks the shorter period wins (Boersma's 0.01 fails more often here)
+HARMONICS = 8  # whose peaks count: higher ones are weak or inharmonic
+REACH = 3  # search range of a harmonic's peak, in bins on either side
+FARTHEST = 0.03  # of a harmonic's frequency, half a semitone: peaks further away belong to others
 TINY = 1e-30  # keeps divisors above 0
 
 
 def fundamentals(magnitudes: Array, rate: int) -> Floats:
-    """Return the MIDI notes of frames, with fractions, [rows]; NaN where there is no pitch.
+    """Return fractional MIDI notes, [rows]; NaN if unpitched.
 
     Args:
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
@@ -42,14 +42,14 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
 
 @functools.cache
 def _window_autocorrelation(length: int) -> Floats:
-    """Return a Hann window's autocorrelation, [length], circular as that of the frames is."""
+    """Return a Hann window's autocorrelation, [length], circular like that of the frames."""
     recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 
 
 @functools.cache
 def _lowpass(bins: int) -> Floats:
-    """Return weights, [bins], that remove what is too fast for a parabola through three lags: a soft low-pass."""
+    """Return soft low-pass weights, [bins], for a parabola through three lags."""
     place = np.clip(np.linspace(-1.0, 3.0, bins), 0.0, 1.0)
     return np.square(np.cos(np.pi / 2 * place))
 
@@ -74,13 +74,13 @@ def _by_autocorrelation(magnitudes: Array, rate: int) -> Floats:
 
 
 def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
-    """Return notes corrected by the peaks of their harmonics, [rows], where peaks are near; NaN stays NaN.
+    """Refine notes by the peaks of their harmonics, [rows], if peaks are near; NaN stays NaN.
 
-    Of peaks at f(k) with energies w the fundamental is their least-squares fit, sum(w k f(k)) / sum(w k k); exact for
+    From peaks at f(k) with energies w, the fundamental is the least-squares fit, sum(w k f(k)) / sum(w k k); exact for
     steady sinusoids.
 
     Args:
-        notes: MIDI notes with fractions, [rows].
+        notes: fractional MIDI notes, [rows].
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
         rate: Hz.
     """
@@ -106,7 +106,7 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
 
 
 def _peaks(heard: Floats, wanted: Floats, near: Floats) -> Indices:
-    """Return the highest bin around each place, [rows, places]; ``near`` is how far it may be, in bins, [rows, 1]."""
+    """Return the highest bin within ``near`` bins, [rows, 1], of each position, [rows, places]."""
     around = np.rint(wanted)[:, :, np.newaxis] + np.arange(-REACH, REACH + 1)
     inside = np.abs(around - wanted[:, :, np.newaxis]) <= near[:, :, np.newaxis]
     bins = np.clip(around, 1, heard.shape[1] - 2).astype(np.intp)

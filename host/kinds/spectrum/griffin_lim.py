@@ -1,4 +1,4 @@
-"""Finds the most consistent phases for spectra by iterating between spectra and sound, offline."""
+"""Accelerated Griffin-Lim: iterative phase retrieval for offline rendering."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,14 +16,15 @@ Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
 ROUNDS = 24  # from coherent phases, 16 reach a spectral convergence of -33 dB (tests/bench/phase.py)
-OVERLAP = 8  # frames that sound at a time: of four, each would determine too little of the others' phases
+OVERLAP = 8  # overlapping frames: with four, each constrains the others' phases too little
 HANN = (0.5, 0.5)  # terms of the window, a sum of cosines
-LOBE_TAPS = 12  # bins on either side of a Hann lobe's centre: beyond them it is below -80 dB
+LOBE_TAPS = 12  # bins on either side of a Hann lobe's center: beyond them it is below -80 dB
 
-# Alpha, beta and gamma of the publication, found on violin notes: 24 rounds come deeper than 32 of fast Griffin-Lim
-# (0.99, 0.99, 1) from phases that are coherent already. With 1.3 and 1.4 for the last two it runs away.
+
+# Alpha, beta and gamma of the publication, tuned on violin notes: from coherent phases, 24 rounds converge further
+# than 32 of fast Griffin-Lim (0.99, 0.99, 1). With 1.3 and 1.4 for the last two it diverges.
 SEEN, KEPT, STEP = np.float32(0.95), np.float32(1.1), np.float32(1.25)
-LEAST_SHARE = 1e-4  # of the full overlap: a sample with less would be noise divided by almost nothing
+LEAST_SHARE = 1e-4  # of the full overlap: with less, division would amplify noise
 
 
 def refine(
@@ -34,26 +35,25 @@ def refine(
     rounds: int,
     past: Array | None = None,
 ) -> Spectrum:
-    """Return spectra of the given magnitudes whose phases are more consistent with each round.
+    """Iterate phases toward consistency at fixed magnitudes.
 
     The accelerated Griffin-Lim algorithm (Nenov, Nguyen, Balazs and Bot, arXiv 2306.12504, 2023), after the fast one
-    (Perraudin, Balazs and Soendergaard, WASPAA 2013): a round gives the spectra their magnitudes back, makes the sound
-    whose spectra are nearest to them (Griffin and Lim 1984, equation 6), and goes on in the direction of its last
-    steps. The publication adds and subtracts spectra of sounds; here the sounds are, which is the same and less work.
-    How deep it comes depends on the phases it begins with: see `tests/bench/phase.py`.
+    (Perraudin, Balazs and Soendergaard, WASPAA 2013): a round restores the magnitudes, synthesizes the nearest sound
+    (Griffin and Lim 1984, equation 6), and extrapolates along its last steps. It extrapolates sounds, where the
+    publication extrapolates their spectra: equivalent, and less work. The result depends on the initial phases: see
+    `tests/bench/phase.py`.
 
-    A long sound can be refined piece by piece: what the frames before a piece leave sounding is its ``past``, and
-    frames that are refined beyond a piece's end, then left to the next one, let its end know what follows.
+    Long sounds can be refined in pieces: ``past`` is the overlap of the frames before a piece. Frames refined beyond a
+    piece's end and then discarded provide context for its end.
 
     Args:
         magnitudes: [frames, bins], ``bins = frame_length // 2 + 1``; frame t begins at sample ``t * hop_length``.
-        start: [frames, bins]; only its phases matter.
-        window: [frame_length], periodic; of the analysis, and of the synthesis too.
+        start: initial phases, [frames, bins]; its magnitudes are ignored.
+        window: of analysis and synthesis, [frame_length], periodic.
         hop_length: samples, at most ``frame_length``.
-        rounds: 0 or more; 0 gives the phases of ``start``.
-        past: [frame_length - hop_length], the sum of the earlier frames' inverse transforms times ``window``, not
-            divided by anything, from the first sample of frame 0 on; zeros where silence sounded before. None: frame 0
-            is the first, and nothing is known about the sound before it.
+        rounds: 0 or more; 0 returns the phases of ``start``.
+        past: [frame_length - hop_length], the unnormalized sum of earlier frames' inverse transforms times ``window``,
+            from the first sample of frame 0 on; zeros after silence. None: the sound before frame 0 is unknown.
 
     Returns:
         [frames, bins].
@@ -86,13 +86,13 @@ def refine(
 
 
 def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
-    """Return spectra with other magnitudes and the same phases; a bin that is 0 has no phase and stays 0."""
+    """Replace magnitudes and keep phases; a bin of 0 has no phase and stays 0."""
     turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
     return turned
 
 
 def _overlap_add(frames: Array, hop_length: int) -> Array:
-    """Return the sum of frames, [frames, frame_length], each ``hop_length`` samples after the one before."""
+    """[frames, frame_length] to [samples]."""
     count, frame_length = frames.shape
     hops = np.zeros((count - 1 - -frame_length // hop_length, hop_length), np.float32)
     for row, begin in enumerate(range(0, frame_length, hop_length)):
@@ -102,7 +102,7 @@ def _overlap_add(frames: Array, hop_length: int) -> Array:
 
 
 class BestState:
-    """The state of a voice: that of its coherent voice, and the sum of earlier frames, [channels, samples]."""
+    """The coherent state of a voice, and the sum of earlier frames, [channels, samples]."""
 
     __slots__ = ("past", "voice")
 
@@ -111,10 +111,7 @@ class BestState:
 
 
 class BestVoicing:
-    """Makes frames for the engine: long frames of the coherent voice with refined phases; far too slow for real time.
-
-    The noise that it begins with fluctuates from frame to frame; each bin is to be as strong as it was decoded.
-    """
+    """Refines long frames of the coherent voicing, offline: it restores the magnitudes, which noise makes fluctuate."""
 
     delay = 0
     together = 4
@@ -122,7 +119,7 @@ class BestVoicing:
     parts = 2
 
     def __init__(self, model: Model, character: Character) -> None:
-        """Make its tables.
+        """Allocate the tables.
 
         Raises:
             UserError: as `CoherentVoicing`.
@@ -134,25 +131,21 @@ class BestVoicing:
         self._window = window("hann", length)
         energy = np.square(self._window).sum()
         self._overlap = np.float32(energy / self.hop_length)
-        self._tone_scale = np.float32(OVERLAP * HANN[0])  # from frames that are added up, to spectra of their sum
+        self._tone_scale = np.float32(OVERLAP * HANN[0])  # from overlap-added frames to spectra of their sum
         self._noise_scale = np.float32(np.sqrt(energy))
         self._middle = from_middle(length // 2 + 1)
 
     def begin(self) -> BestState:
-        """Return the state of a new voice."""
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
         return BestState(self._voice.begin(), past)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """See `CoherentVoicing.prepare`."""
         return self._voice.prepare(latents, chroma)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
-        """Keep what is prepared until `let_go`, whatever is made meanwhile."""
         self._voice.keep(latents, chroma)
 
     def let_go(self) -> None:
-        """Forget what is kept."""
         self._voice.let_go()
 
     def make(
@@ -162,10 +155,7 @@ class BestVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[BestState],
     ) -> Array:
-        """Return the next frame of each row's voice, [rows, channels, frame_length].
-
-        Frames of one voice are refined together.
-        """
+        """Return frames, [rows, channels, frame_length]; those of one voice are refined together."""
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]
         start: Spectrum = (whole * (self._tone_scale * self._middle)).astype(np.complex64, copy=False)

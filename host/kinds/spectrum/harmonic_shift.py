@@ -1,9 +1,9 @@
-"""Moves the harmonics of decoded frames to those of a sound.
+"""Harmonic shift: moves the harmonics of decoded frames to the pitch of a sound.
 
-A model sounds in one octave. In a frame that it decodes for a sound of another, each harmonic of the sound takes the
-strength of what was decoded where it lies: that is where the encoder heard it, so formants stay and harmonics alone
-move. Above the model's octave it takes all decoded harmonics around it, below it lies between two. Between two
-harmonics a frame is what was decoded between two.
+A model covers one octave. For a sound in another octave, each harmonic reads its strength from the decoded frame at its
+own frequency, where the encoder found it: formants stay and only harmonics move. Above the model's octave a harmonic
+sums all decoded harmonics around it; below, it interpolates between two. The spectrum between two harmonics comes from
+between two decoded ones.
 """
 
 import functools
@@ -20,16 +20,16 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
-FEWEST = 64  # samples of a frame that is moved down: of fewer nothing is heard but a level
-LOBE = 2  # bins on either side of its centre that a Hann lobe has
-STEPS = 512  # places between two bins at which the lobe is tabulated: exact to a thousandth of its height
+FEWEST = 64  # minimum samples of a lowered frame: fewer carry only a level
+LOBE = 2  # bins on either side of a Hann lobe's center
+STEPS = 512  # table entries of the lobe per bin: exact to a thousandth of its height
 
 
 class Relaid:
-    """Moves the harmonics of frames of a model with chroma."""
+    """Moves frames' harmonics, for models with chroma."""
 
     def __init__(self, card: Card) -> None:
-        """``card`` says in which octave the model sounds; its frames are those of a Hann window."""
+        """``card`` defines the model's octave; its window is a Hann window."""
         assert card.chroma is not None
         self._octave = card.chroma.octave
         self._rate = card.sample_rate
@@ -37,18 +37,16 @@ class Relaid:
         self._bins = np.arange(card.frame_length // 2 + 1)
 
     def apply(self, frames: Array, pitches: Floats, moved: Indices | None = None) -> tuple[Array, Floats]:
-        """Return frames, decoded for the keys nearest to some pitches, at these pitches.
+        """Shift frames, decoded for the keys nearest to ``pitches``, to these pitches.
 
         Args:
             frames: magnitudes, [rows, bins].
-            pitches: MIDI notes with fractions, [rows]; a frame of NaN stays as it is.
-            moved: octaves by which frames were moved down before they were encoded, [rows]: what was decoded lies as
-                much lower than where it is heard. None: none was.
+            pitches: fractional MIDI notes, [rows]; NaN: unchanged.
+            moved: octaves that frames were lowered before encoding, [rows]: their spectra are as much lower. None: 0.
 
         Returns:
-            The frames, [rows, bins]: one that was moved has a largest magnitude of 1; one that holds nothing where it
-            would be read stays as it is. And the distance in bins from each bin to the harmonic that it is part of,
-            [rows, bins], NaN where it is part of none.
+            The frames, [rows, bins], with a maximum of 1 if shifted, unchanged if empty at the read positions. And the
+            distance in bins from each bin to its harmonic, [rows, bins], NaN if it has none.
         """
         result: Array = frames.copy()
         down = np.zeros(len(frames), np.intp) if moved is None else moved
@@ -63,13 +61,13 @@ class Relaid:
         return result, places
 
     def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
-        """Return frames at other pitches, and each bin's distance from the nearest harmonic, [rows, bins] both.
+        """Return shifted frames, and each bin's distance from the nearest harmonic, [rows, bins] both.
 
         ``pitches`` and ``moved`` are [rows, 1].
         """
         keys = np.floor(pitches + 0.5)
         octaves = keys // 12 - 1 - self._octave
-        # A sound between two keys is decoded between them too, more or less: what is there counts.
+        # A sound between two keys decodes roughly between them, so the decoded peaks refine the pitch.
         heard = sharpened((keys - 12 * octaves)[:, 0], frames, self._rate)
         decoded = self._fundamental(heard[:, np.newaxis])
         octaves = octaves - moved
@@ -78,8 +76,8 @@ class Relaid:
         away = self._bins - nearest * sounding  # bins from the nearest harmonic
         order = nearest * np.exp2(octaves)
         below = np.maximum(np.floor(order), 1)
-        share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic is between two decoded ones
-        # A lobe has its own place below; beside it, and half-way to the next, is what was decoded there.
+        share = np.clip(order - below, 0.0, 1.0)  # an octave down, every other harmonic lies between two decoded ones
+        # The lobe is added below; the spectrum beside it, up to half-way to the next, is read here.
         beside = np.where(away < 0, -1, 1) * np.clip(np.abs(away), LOBE + 1, np.maximum(decoded / 2, LOBE + 1))
         rest = _magnitudes_at(frames, below * decoded + beside)
         if share.any():
@@ -90,16 +88,14 @@ class Relaid:
         return made, away
 
     def _fundamental(self, notes: Floats) -> Floats:
-        """Return the fundamentals of MIDI notes in bins."""
         bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
         return bins
 
 
 def octaves_above(pitches: Floats, card: Card) -> Indices:
-    """Return by how many octaves frames are moved down to be encoded, [rows].
+    """Return the octaves to lower each frame before encoding, [rows], for models that fold all sounds into one octave.
 
-    That is of models whose sounds were all moved into one octave: from where ``pitches`` lie, MIDI notes with
-    fractions; what has none (NaN), or lies lower, stays.
+    ``pitches`` are fractional MIDI notes; unpitched (NaN) and lower ones return 0.
     """
     assert card.chroma is not None
     most = max(0, int(np.log2(card.frame_length / FEWEST)))
@@ -109,10 +105,9 @@ def octaves_above(pitches: Floats, card: Card) -> Indices:
 
 
 def moved_down(frames: Array, octaves: Indices) -> Array:
-    """Return frames as the sound would have them if it were played so many octaves lower, [rows, frame_length].
+    """Transpose frames down by octaves, [rows, frame_length].
 
-    Each is the middle of the frame, as much shorter, interpolated by its spectrum; what wraps around lies where windows
-    are 0.
+    Each result is the middle of the frame, interpolated by its spectrum; wrap-around falls where windows are 0.
     """
     result: Array = frames.copy()
     length = frames.shape[1]
@@ -128,7 +123,7 @@ def moved_down(frames: Array, octaves: Indices) -> Array:
 def _powers(frames: Array, fundamentals: Floats) -> Floats:
     """Return the harmonics' powers as squared heights of Hann lobes, [rows, 1 + harmonics + 1]; 0 at both ends.
 
-    The level beside a harmonic is subtracted from it.
+    The level beside a harmonic is subtracted.
     """
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
@@ -142,7 +137,7 @@ def _powers(frames: Array, fundamentals: Floats) -> Floats:
 
 
 def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
-    """Return the strengths of harmonics, each of all decoded ones to which it is nearest: none is lost going up."""
+    """Sum the decoded harmonics nearest to each harmonic: an upward shift loses none."""
     sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
     ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
     starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)
@@ -152,7 +147,6 @@ def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
 
 
 def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
-    """Return the strength between decoded harmonic ``below`` and the next, at ``share`` of the way."""
     row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
     low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
     given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
@@ -161,7 +155,7 @@ def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
 
 @functools.cache
 def _lobes() -> Floats:
-    """Return a Hann window's main lobe, 1 in its centre, at `STEPS` places a bin; 0 at its ends."""
+    """Return a Hann window's main lobe, center 1, ends 0, with `STEPS` values per bin."""
     away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
     lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
     lobe[[0, -1]] = 0
@@ -169,14 +163,13 @@ def _lobes() -> Floats:
 
 
 def _lobe(away: Floats) -> Floats:
-    """Return the lobe at distances from its centre, in bins."""
     lobes = _lobes()
     shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape
 
 
 def _magnitudes_at(frames: Array, places: Floats) -> Floats:
-    """Return the magnitudes at places between bins, [rows, places]; 0 beyond the last bin."""
+    """Interpolate magnitudes at fractional bins, [rows, places]; 0 beyond the last."""
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
     row = np.arange(len(frames))[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""The kind ``spectrum``: frames of magnitudes, whose phases a voice finds; and the [gesture] table of its presets."""
+"""The kind ``spectrum``: magnitude frames without phases, and the [gesture] table of presets."""
 
 from typing import Annotated, ClassVar
 
@@ -10,14 +10,12 @@ from ..kind import Kind, KindCard
 
 
 class GestureSettings(SettingsSection):
-    """The [gesture] table: how far notes go along the ways of the recordings, of a model whose file has gestures.
+    """The [gesture] table: playback of the recorded gestures of a model. Read at note-on.
 
-    ``amount`` is that of both ways, codes and loudness; ``codes`` and ``loudness`` are parts of it for each. ``rate``
-    is how many times as fast as recorded. ``intonation`` is how far notes are off their keys: 0 in tune, 1 as recorded.
-    A note reads them when it begins.
-
-    ``instrument`` is the label of those recordings whose ways notes go, where there are several instruments; the one
-    whose codes lie nearest to the preset's by default.
+    Attributes:
+        codes, loudness: depth of each, multiplied by ``amount``.
+        intonation: 0 in tune, 1 as recorded.
+        instrument: label of the recordings; default: the one with codes nearest to the preset's.
     """
 
     amount: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
@@ -32,7 +30,7 @@ CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, r
 
 
 class SpectrumKind(Kind):
-    """Models that give magnitudes, one frame a hop."""
+    """Models that decode magnitudes, one frame per hop."""
 
     name = "spectrum"
     moved = "spectrum as a whole"
@@ -43,7 +41,6 @@ class SpectrumKind(Kind):
     domain = "magnitude"
 
     def check(self, card: KindCard) -> None:
-        """See `Kind.check`."""
         super().check(card)
         if card.domain != self.domain:
             raise ValueError(
@@ -51,5 +48,4 @@ class SpectrumKind(Kind):
             )
 
     def targets(self, own: GestureSettings | None, card: KindCard) -> dict[str, Range]:
-        """See `Kind.targets`."""
         return {name: (control.low, control.high) for name, control in self.controls.items()}

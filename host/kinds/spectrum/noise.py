@@ -1,4 +1,4 @@
-"""Frames of white noise and of its low bands, which follow each other without a seam."""
+"""Seamless loops of white noise and of its low bands, as frames for overlap-add."""
 
 import functools
 import itertools
@@ -17,19 +17,16 @@ LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
 
 @functools.lru_cache(maxsize=4)
 def white_frames(shape: FrameShape) -> Spectrum:
-    """Return the transforms of a loop of white noise of variance 1, [frames, bins], around each frame's middle."""
+    """Return the transforms of white noise of variance 1, [frames, bins], with phases at each frame's middle."""
     return _transforms(white_loop(shape), shape)
 
 
 @functools.lru_cache(maxsize=4)
 def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
-    """Return the same of bands of that noise, of which the transforms' first bins hold all: [frames, bands, bins].
+    """Return the transforms of low bands of that noise, cut to their nonzero bins: [frames, bands, bins].
 
-    With what `tapered` leaves of white noise from the last edge on, bands of the same level sum to white noise.
-
-    Args:
-        shape: of the frames.
-        edges: of the bands, in bins, one more than there are bands; the last reaches as far as something is missing.
+    With the white noise that `tapered` keeps above the last edge, bands of equal level sum to white noise. ``edges``
+    are in bins, one more than bands; the last band extends to the end of the taper.
     """
     loop, left = white_loop(shape), _left(round(edges[-1]))
     last = len(left) - 1
@@ -46,21 +43,21 @@ def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
 
 
 def _left(first: int) -> Array:
-    """Return the part of white noise from a bin on that `tapered` leaves in the first bins, up to one of 1."""
+    """Return the white noise that `tapered` keeps in the first bins, up to a gain of 1."""
     left: Array = tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
     until = int(np.argmax(left > 1 - 1e-6)) + 1
     return left[:until]
 
 
 def white_loop(shape: FrameShape) -> Array:
-    """Return white noise of variance 1, whole hops of it."""
+    """Return white noise of variance 1, a whole number of hops."""
     hop = shape.length // shape.overlap
     loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
     return loop
 
 
 def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
-    """Return the transforms of a loop's frames, [frames, bins], around each one's middle."""
+    """Return the transforms of a loop's frames, [frames, bins], with phases at their middles."""
     hop = shape.length // shape.overlap
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
     frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window_of(shape)
@@ -71,15 +68,15 @@ def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
 
 
 def tapered(level: Array) -> Array:
-    """Return noise levels, [rows, bins], whose filters are silent half a frame away: what they ring on does not wrap.
+    """Smooth noise levels, [rows, bins]: their filters decay within half a frame, so that ringing does not wrap.
 
-    Twice a mean of each bin and its neighbours by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
+    Each bin and its neighbors are averaged twice by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
     """
     for _ in range(2):
         quarter = level * np.float32(0.25)
         level = level * np.float32(0.5)
         level[:, 1:] += quarter[:, :-1]
-        level[:, 0] += quarter[:, 1]  # beyond either end it is its own mirror image
+        level[:, 0] += quarter[:, 1]  # mirrored beyond either end
         level[:, :-1] += quarter[:, 1:]
         level[:, -1] += quarter[:, -2]
     return level

@@ -1,8 +1,7 @@
-"""Takes spectra apart into partials, each with its frequency and amplitude, and the noise that is left.
+"""Partial analysis: splits magnitude spectra into partials (frequency and amplitude) and residual noise.
 
-A decoded frame says how strong each bin is. A partial is a peak that stands out of its surroundings as the lobe of the
-analysis window does; the rest is noise (sinusoids plus noise: Serra and Smith, "Spectral modeling synthesis",
-Computer Music Journal 14:4, 1990).
+A partial is a peak that stands out of its surroundings as the lobe of the analysis window does; the rest is noise
+(sinusoids plus noise: Serra and Smith, "Spectral modeling synthesis", Computer Music Journal 14:4, 1990).
 """
 
 import functools
@@ -19,35 +18,36 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
-HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, wherever its centre is
-# A lobe's energy over all bins in parts of its highest bin's, at most: between two bins, 1.5 / 0.85 ** 2.
+
+HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, for any center
+# Maximum ratio of a lobe's energy over all bins to that of its highest: between two bins, 1.5 / 0.85 ** 2.
 LOBE_ENERGY = np.float32(2.1)
 REACH = 2  # bins on either side of a peak that hold its energy
-CLEARED = 3  # bins on either side of a peak that are the partial's, and not noise
-SKIRT = (3, 4)  # bins on either side of a peak where a lobe has fallen by 30 dB or more, and noise has not
-QUIETEST = 1e-4  # of a frame's strongest bin: softer harmonics are left out
-QUIETEST_FREE = 5e-3  # of a frame's strongest bin: softer peaks that are no harmonics are artefacts of the decoder
-NOISE_DB, TONE_DB = 12.0, 20.0  # above the noise: below the first all is noise, above the second all is a partial
-SPREAD = 0.5  # bins by which a harmonic is wider than the one below it: vibrato and chorus spread them in proportion
-WIDEST = 1 / 3  # of the fundamental, on either side: between two harmonics there is noise
+CLEARED = 3  # bins on either side of a peak that belong to the partial, not to noise
+SKIRT = (3, 4)  # bins on either side of a peak where a lobe is at least 30 dB down, and noise is not
+QUIETEST = 1e-4  # of a frame's strongest bin: softer harmonics are skipped
+QUIETEST_FREE = 5e-3  # of a frame's strongest bin: softer inharmonic peaks are artifacts of the decoder
+NOISE_DB, TONE_DB = 12.0, 20.0  # above the noise: pure noise below the first, a pure partial above the second
+SPREAD = 0.5  # widening in bins per harmonic: vibrato and chorus spread them in proportion
+WIDEST = 1 / 3  # of the fundamental, on either side: noise remains between harmonics
 SKIRTS = 1 / 4  # of the fundamental, on either side, that a lobe's skirts may fill: noise is measured beyond them
-LOWEST = 2  # bins of a clearing below the fundamental, where rumble and breath are not alike
-MARGIN = max(*SKIRT, CLEARED)  # bins at either end of a frame that hold no free partial
+LOWEST = 2  # bins of a clearing below the fundamental, where rumble and breath differ
+MARGIN = max(*SKIRT, CLEARED)  # bins at either end of a frame without free partials
 TINY = 1e-20  # power, keeps logarithms and divisors above 0
-FREE = 64  # partials of a frame that are no harmonics, at most
-HIGHEST_HARMONIC = 400  # at most: only a fundamental below 55 Hz has more
+FREE = 64  # maximum inharmonic partials of a frame
+HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a frame that is taken apart, in one row: harmonics, free partials, noise.
+    """The row layout of an analyzed frame: harmonics, free partials, noise.
 
     Attributes:
-        harmonics: amplitudes of the harmonics 1 to this many.
-        noise: bins of the noise's spectrum.
-        noise_width: how many bins of a frame each of them is wide.
-        most_free: free partials, at most.
-        lows: bands of noise that lie below the first bins of that spectrum, which follow it.
+        harmonics: number of harmonic amplitudes.
+        noise: bins of the noise spectrum.
+        noise_width: frame bins per noise bin.
+        most_free: maximum number of free partials.
+        lows: noise bands below that spectrum's first bins, stored after it.
     """
 
     harmonics: int
@@ -58,39 +58,39 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Return how many numbers a row has."""
         return self.harmonics + 2 * self.most_free + self.noise + self.lows
 
     def harmonic(self, rows: Array) -> Array:
-        """Return the magnitudes at the centres of the harmonics' lobes, [rows, harmonics]."""
+        """Return the magnitudes at the lobe centers of harmonics, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Return the places of free partials, in bins, and their magnitudes, [rows, most_free]; unused ones are 0."""
+        """Return positions, in bins, and magnitudes of free partials, [rows, most_free]; unused ones are 0."""
         middle = self.harmonics + self.most_free
         return rows[:, self.harmonics : middle], rows[:, middle : middle + self.most_free]
 
     def residue(self, rows: Array) -> Array:
-        """Return the root mean square magnitude of the noise around each of its bins, [rows, noise]."""
+        """Return the root mean square magnitude around each noise bin, [rows, noise]."""
         first = self.harmonics + 2 * self.most_free
         return rows[:, first : first + self.noise]
 
     def low(self, rows: Array) -> Array:
-        """Return the root mean square magnitude of the noise in each of the low bands, [rows, lows]."""
+        """Return the root mean square magnitude of each low noise band, [rows, lows]."""
         return rows[:, self.width - self.lows :]
 
 
 def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
-    """Return the partials and the noise of magnitude frames.
+    """Split magnitude frames into partials and noise.
 
-    What lies around a harmonic of the fundamental and stands out of what lies between harmonics is that harmonic,
-    however wide it is: a decoder's lobes are means of many frames'. Between two harmonics the highest peak, if it is a
-    lobe, is a free partial, and the rest is noise. Without a fundamental all peaks that are lobes are free partials.
+    A harmonic is the energy around a multiple of the fundamental above the level between harmonics, at any width: a
+    decoder's lobes average those of many frames. The highest peak between two harmonics, if a lobe, is a free partial.
+    Without a fundamental, all lobe peaks are.
 
     Args:
-        frames: [rows, bins], magnitudes of a Hann window's transform.
-        fundamentals: [rows], in bins; NaN where there is none, and no partial is a harmonic.
-        stiffness: B of each row, [rows], by which strings stretch partials (`stretched`); None: no string is stiff.
+        frames: magnitudes of a Hann window's transform, [rows, bins].
+        fundamentals: in bins, [rows]; NaN if unpitched.
+        layout: of the result.
+        stiffness: B of strings, [rows] (`stretched`); None: 0.
 
     Returns:
         [rows, layout.width].
@@ -109,7 +109,7 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: 
 
 
 class _Between(NamedTuple):
-    """Places between points that rise: the points below and above each, from 0, and how far it is from the first."""
+    """Positions between rising points: indices of both points, and the fraction between."""
 
     low: Indices
     high: Indices
@@ -117,14 +117,13 @@ class _Between(NamedTuple):
 
     @classmethod
     def of(cls, places: Floats, points: Floats) -> "_Between":
-        """Return where places lie; what is beyond the first or the last point lies on it."""
         point = np.clip(np.searchsorted(points, places, side="right") - 1, 0, max(len(points) - 2, 0))
         after = np.minimum(point + 1, len(points) - 1)
         part = (places - points[point]) / np.maximum(points[after] - points[point], 1.0)
         return cls(point, after, np.clip(part, 0.0, 1.0).astype(np.float32))
 
     def value(self, values: Array) -> Array:
-        """Return what lies at the places on straight lines between values, [points]."""
+        """Interpolate values, [points], linearly."""
         low = values.take(self.low)
         rise = values.take(self.high)
         rise -= low
@@ -134,19 +133,18 @@ class _Between(NamedTuple):
 
 
 class _Comb(NamedTuple):
-    """The bins of a fundamental's harmonics, and of the clearings between them, which no lobe reaches.
+    """The bins of a fundamental's harmonics, and of the clearings between them that no lobe reaches.
 
     Attributes:
-        edges: first bins of the gap below the fundamental, of the fundamental, of the gap above it, of the second
-            harmonic and so on, [2 * harmonics + 1].
-        covered: bins of each of them, [2 * harmonics + 1].
-        bounds: first bins of the parts of a frame, [parts]: clearings below the fundamental, the fundamental with its
-            skirts, the clearing above it, the second harmonic with its skirts and so on, as far as the frame reaches.
-        clearings, harmonics: which parts are clearings, and which the harmonics that lie within the frame.
+        edges: first bins of gaps and harmonics in turn, from the gap below the fundamental, [2 * harmonics + 1].
+        covered: bins of each, [2 * harmonics + 1].
+        bounds: first bins of the parts of a frame, [parts]: clearings below the fundamental, then harmonics with their
+            skirts and clearings in turn.
+        clearings, harmonics: indices of the parts that are clearings, and in-range harmonics.
         sizes: bins of each part, [parts].
-        beside, below: where harmonics, [harmonics], and bins of the noise, [noise], lie between the clearings' middles.
-        owner: for each bin of the noise the nearest harmonic, from 0, [noise].
-        share: how much of the bin is that harmonic's part, [noise].
+        beside, below: harmonics, [harmonics], and noise bins, [noise], relative to the clearings' middles.
+        owner: nearest harmonic of each noise bin, from 0, [noise].
+        share: fraction of the bin in that harmonic's part, [noise].
     """
 
     edges: Indices
@@ -172,7 +170,7 @@ def _comb(first: float, stiff: float, layout: Layout, bins: int) -> _Comb:
     wide = np.maximum(wide, SKIRTS * first)
     parts = np.rint(np.stack([middle - wide, middle + wide + 1], axis=1)).astype(np.intp)
     end = 0
-    for part in parts:  # of one bin at least, and a clearing of one between two, however close harmonics are
+    for part in parts:  # at least one bin each, and one bin between, for close harmonics too
         part[0] = max(part[0], end + 1)
         part[1] = end = max(part[1], part[0] + 1)
     heard = parts[parts[:, 0] < bins]
@@ -195,7 +193,6 @@ def _comb(first: float, stiff: float, layout: Layout, bins: int) -> _Comb:
 
 
 def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Layout, result: Array) -> None:
-    """Take frames apart that all have a fundamental."""
     combs = [
         _comb(first, stiff, layout, frames.shape[1])
         for first, stiff in zip(fundamentals.tolist(), stiffness.tolist(), strict=True)
@@ -214,13 +211,13 @@ def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Lay
         levels.append(level)
     beside = np.exp(beside)
     own -= np.array([comb.covered[1::2] for comb in combs]) * beside
-    # A harmonic stands out where its lobe is; its skirts, which vibrato and attacks raise, are its own as well.
+    # The lobe detects a harmonic; its skirts, which vibrato and attacks raise, count toward its energy.
     tone = _tone_share(10 * np.log10((np.maximum(own, 0.0) / np.float32(HANN_ENERGY) + TINY) / (beside + TINY)))
     more = (whole - sizes * beside) / np.float32(HANN_ENERGY)
     strength = np.maximum(more, 0.0)
     tone *= strength > np.float32(QUIETEST**2) * np.square(frames.max(axis=1, keepdims=True))
     layout.harmonic(result)[:] = tone * np.sqrt(strength)
-    # What of a harmonic is noise stays where it is.
+    # The noise part of a harmonic stays in place.
     hiss = (more - np.square(tone) * strength) * (np.float32(HANN_ENERGY) / sizes)
     residue = layout.residue(result)
     for row, (comb, level) in enumerate(zip(combs, levels, strict=True)):
@@ -234,12 +231,12 @@ def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Lay
 
 
 def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result: Array) -> Array:
-    """Find free partials between harmonics, and return the power of the frames without their lobes, [rows, bins]."""
+    """Find free partials between harmonics; return the frames' power without their lobes, [rows, bins]."""
     power = np.square(frames)
     sums = np.array([np.add.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
     peaks = np.array([np.maximum.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
     covered = np.array([comb.covered[::2] for comb in combs])
-    # A lobe with as much noise beside it as it may have is no larger part of its gap's energy than this.
+    # A gap of one lobe and the most noise that it may have has at most this energy.
     alone = sums < peaks * (LOBE_ENERGY + covered * np.float32(10 ** (-NOISE_DB / 10)))
     found = np.nonzero((peaks > np.float32(QUIETEST_FREE**2) * power.max(axis=1, keepdims=True)) & alone)
     if not len(found[0]):
@@ -258,14 +255,15 @@ def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result:
 
 
 def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Floats]:
-    """Return the highest peak of each gap between two harmonics, where it is a lobe.
+    """Return rows and bins of the highest peak in each gap between harmonics, if a lobe, and the partial's share.
 
     Args:
-        row: [gaps], the frame of each.
-        start, end: [gaps], the first bin of each, and the one after its last.
+        frames: magnitudes.
+        row: frame of each gap, [gaps].
+        start, end: first bin, and the bin after the last, [gaps].
 
     Returns:
-        Rows and bins of the peaks, and how much of each is a partial: above 0, at most 1.
+        As `_peaks`.
     """
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
@@ -280,7 +278,6 @@ def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tup
 
 
 def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
-    """Take frames apart that have no fundamental."""
     rest = frames.copy()
     row, peak, tone = _peaks(frames)
     if len(row):
@@ -297,12 +294,12 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
 
 
 def _tone_share(above_db: Any) -> Any:
-    """Return how much of a peak this far above the noise is a partial: 0 to 1."""
+    """Return the partial's share of a peak: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Return rows and bins of the peaks, and how much of each is a partial: above 0, at most 1."""
+    """Return rows and bins of the peaks, and the partial's share of each: above 0, at most 1."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -318,9 +315,9 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """Return how much of each peak is a partial, [peaks], 0 to 1, by how far it stands out of its skirt.
+    """Return the partial's share of each peak, [peaks], 0 to 1, from its height above its skirt.
 
-    That is the mean power of either side, and of both the geometric mean: a neighbour's lobe on one side harms little.
+    The skirt is the geometric mean of both sides' powers: a neighbor's lobe does little harm.
     """
     below, above = (
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
@@ -331,10 +328,10 @@ def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Return the centres of lobes, in bins, and their heights there.
+    """Return the centers of lobes, in bins, and their heights.
 
-    The two highest bins of a Hann lobe, at ratio r, give its centre: (2 r - 1) / (r + 1) of a bin from the highest. The
-    energy of a bin that two lobes reach counts half for each.
+    The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
+    The energy of a bin in two lobes counts half for each.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here
@@ -347,7 +344,7 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
 
 
 def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
-    """Take the peaks' lobes out of ``rest``, [rows, bins], down to what is beside them."""
+    """Remove the peaks' lobes from ``rest``, [rows, bins], down to the level beside them."""
     floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
     left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
     there = row[:, np.newaxis], peak[:, np.newaxis] + np.arange(-CLEARED, CLEARED + 1)
@@ -355,7 +352,7 @@ def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone:
 
 
 def _noise_levels(rest: Array, layout: Layout) -> Array:
-    """Return the root mean square of the bins that each bin of the noise covers, [rows, noise]."""
+    """Return the root mean square of the bins in each noise bin, [rows, noise]."""
     bins = rest.shape[1]
     edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)
     edges = np.clip(edges, 0, bins - 1).astype(np.intp)

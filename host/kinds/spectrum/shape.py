@@ -1,4 +1,4 @@
-"""The shape of the frames that a voice puts together, and the lobe that a sinusoid has in their transforms."""
+"""Frame shapes of spectral synthesis, and the lobe of a sinusoid in their transforms."""
 
 import functools
 from typing import NamedTuple
@@ -8,18 +8,18 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # beyond its lobe nothing is above -92 dB (Harris 1978)
-STEPS = 1024  # places between two bins at which a lobe is tabulated
+BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # side lobes below -92 dB (Harris 1978)
+STEPS = 1024  # table entries of a lobe per bin
 
 
 class FrameShape(NamedTuple):
-    """The shape of the frames that are put together.
+    """The window and overlap of synthesis frames.
 
     Attributes:
-        length: samples, even.
-        overlap: how many frames sound at a time; ``length`` is a multiple of it.
+        length: samples, even; a multiple of ``overlap``.
+        overlap: frames per frame length.
         terms: of the window, a sum of cosines.
-        taps: bins on either side of its centre that a lobe of the window has.
+        taps: bins of the lobe on either side of its center.
     """
 
     length: int
@@ -28,11 +28,12 @@ class FrameShape(NamedTuple):
     taps: int
 
 
-@functools.lru_cache(maxsize=4)  # presets that are loaded while others sound share it
+@functools.lru_cache(maxsize=4)  # presets loaded while others play share it
 def lobes(shape: FrameShape) -> Array:
-    """Return a lobe of the window at every place between two bins, [STEPS + 1, 2 * taps + 1].
+    """Return the window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
 
-    It is the part above 0 Hz of a sinusoid's transform, for frames that add up to amplitude 1, per sample of a frame.
+    It is the positive-frequency transform of a sinusoid, for frames that overlap-add to amplitude 1, per sample of a
+    frame.
     """
     away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
     lobe = shape.terms[0] * np.sinc(away)
@@ -42,7 +43,7 @@ def lobes(shape: FrameShape) -> Array:
 
 
 def window_of(shape: FrameShape) -> Array:
-    """Return the window of frames, [length], whose transform is the lobe."""
+    """Return the synthesis window, [length]."""
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
     return window.astype(np.float32)

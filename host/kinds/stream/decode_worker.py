@@ -1,4 +1,4 @@
-"""Makes frames beside the sound: on a thread that nobody waits for, which asks a process of its own."""
+"""Stream decoding in a separate process, requested from a thread."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -7,22 +7,20 @@ from .frame_maker import FrameInputs, FrameMaker, Made
 
 
 class StreamDecodeWorker:
-    """Makes frames in the order in which they are asked for. It ends with its last holder.
+    """Makes frames in request order, on its thread while the process starts or after it exits.
 
-    Until its process is there, and where that has ended, they are made on its thread.
+    The process exits with the last reference to this object.
     """
 
     def __init__(self, maker: FrameMaker) -> None:
-        """Have the process start."""
         self._work, self._thread = _Work(maker), ThreadPoolExecutor(1, "streams")
 
     def ask(self, step: FrameInputs) -> "Future[Made]":
-        """Have a frame made."""
         return self._thread.submit(self._work.make, step)
 
 
 class _Work:
-    """The thread's side: it knows nobody who asks."""
+    """The thread's side, without a reference to `StreamDecodeWorker`."""
 
     def __init__(self, maker: FrameMaker) -> None:
         self._maker, self._server = maker, ModelProcess("streams", maker, FrameMaker.make)

@@ -1,4 +1,4 @@
-"""Streams: frames that follow from one another while a key is down, for models of kind ``stream``."""
+"""Engine for models of kind ``stream``: crossfades frames, each predicted from those before."""
 
 import functools
 import math
@@ -25,18 +25,15 @@ from .seeds import Seed, seeds_of
 
 Array = npt.NDArray[np.float32]
 
-LOOK_SECONDS = 0.01  # between looks, live, at which first frames the knobs ask for
-LATE_SECONDS = 0.003  # in which a frame comes in that was not ready in time
-KEPT = 8  # keys whose first frames are made ahead, live: those that were struck last
-PULL = 0.25  # of a step: how far one frame may be moved to be in time again
-FROM = 0.5  # of a switch, from which on it is on
+LOOK_SECONDS = 0.01  # interval of live requests for first frames
+LATE_SECONDS = 0.003  # fade-in of a late frame
+KEPT = 8  # last struck keys whose first frames are made ahead, live
+PULL = 0.25  # of a step: maximum correction of a frame's timing
+FROM = 0.5  # threshold of a switch
 
 
 class Plan(NamedTuple):
-    """A frame's place: its sound begins at a sample, comes in for ``fade`` samples, and lasts up to ``until``.
-
-    That moment may lie between two samples.
-    """
+    """A frame starts at sample ``begin``, fades in over ``fade`` samples and ends at ``until``, a fractional sample."""
 
     begin: int
     fade: int
@@ -44,26 +41,25 @@ class Plan(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Return the first sample that is not its own."""
         return math.ceil(self.until)
 
     @property
     def on(self) -> int:
-        """Return the sample at which its step of the music falls."""
+        """Sample of its musical step."""
         return self.begin + self.fade
 
 
 @dataclass(slots=True)
 class Frame:
-    """A frame that sounds or will: its place, and what was made or is being made."""
+    """A playing or future frame."""
 
     plan: Plan
     asked: "Future[Made] | Made"
     made: Made | None = None
-    late: int | None = None  # the sample from which on it is heard, where it was not ready in time
+    late: int | None = None  # first audible sample if it was late
 
     def ready(self) -> Made | None:
-        """Return what was made, or None as long as it is being made."""
+        """Return the result, or None while pending."""
         if self.made is None:
             if isinstance(self.asked, Made):
                 self.made = self.asked
@@ -74,12 +70,12 @@ class Frame:
 
 @dataclass(slots=True, kw_only=True)
 class StreamSound(VoiceSound):
-    """One voice's stream: the frame that sounds and the next; where its beats began; what it remembers."""
+    """One voice's stream: the current and next frame, its first beat, and its history."""
 
     note: int
     slot: int
     first_beat: float = 0.0
-    count: int = 0  # frames that were asked for
+    count: int = 0  # requested frames
     now: Frame | None = None
     next: Frame | None = None
     switches: tuple[bool, bool] = (False, False)  # reset and trim, at the last frame
@@ -87,14 +83,14 @@ class StreamSound(VoiceSound):
 
 
 class StreamEngine:
-    """Plays one frame after another, each predicted from those before, a frame ahead of the sound.
+    """Plays successive frames, each predicted one frame ahead.
 
-    A note's first two frames are asked for at its note-on, and each other one when the frame before it begins: with the
-    knobs as they are then. Frames are crossfaded where they overlap. Where the model's frames lie on a grid, and
-    the preset follows the tempo, each is stretched to its part of the beat without change of pitch.
+    A note-on requests the first two frames; each other frame is requested at the start of the one before, with the
+    parameters of that moment. Overlapping frames crossfade. If the model has a grid and the preset follows the tempo,
+    frames are time-stretched to the beat.
 
-    Offline a frame is made at once. Live another process makes it; first frames of the keys that were struck last are
-    ready before they are struck again. A frame that is not ready in time is silence until it is.
+    Offline, frames are made synchronously. Live, another process makes them, and the first frames of the last struck
+    keys ahead of time. A late frame is silent until ready.
     """
 
     channels = 1
@@ -103,20 +99,16 @@ class StreamEngine:
     def __init__(
         self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest: Sequence[float], live: bool
     ) -> None:
-        """Make it ready; live, begin to make the first frames of middle C.
+        """Initialize; live, start to make the first frame of middle C.
 
-        Args:
-            settings: of the preset.
-            seeds: as `seeds_of` gives them.
-            rest: the code at which the knobs rest.
-            live: whether it must not wait.
+        ``seeds`` come from `seeds_of`; ``rest`` is the latents' rest position.
         """
         card = model.card
         assert card.stream is not None
         self._rate, self._settings, self._seeds = card.sample_rate, settings, list(seeds)
         self._length, self._step, self._noise = card.frame_length, card.stream.step_length, card.stream.noise
         self._overlap = self._length - self._step
-        self._equal_power = card.domain == "magnitude"  # phases are found anew in each frame
+        self._equal_power = card.domain == "magnitude"  # each frame has new phases
         self._grid = card.stream.steps_per_beat if settings.follow_tempo and self._equal_power else None
         self._stretches = self._equal_power
         self._low, self._high = (
@@ -131,7 +123,7 @@ class StreamEngine:
         self._firsts = Firsts(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
-        self._struck = [UNMOVED]  # pitches, the last one first
+        self._struck = [UNMOVED]  # pitches, the last first
         self._age_ms = 0.0
         self._rest = np.array(rest, np.float32)
         if self._firsts is not None:
@@ -139,21 +131,18 @@ class StreamEngine:
 
     @property
     def ready(self) -> bool:
-        """See `Engine.ready`: live, the first frame of middle C has been made."""
+        """Whether the first frame of middle C exists (live)."""
         return self._firsts is None or self._firsts.any_ready
 
     @property
     def age_ms(self) -> float | None:
-        """See `Engine.age_ms`."""
         return None if self._firsts is None else self._age_ms
 
     @property
     def idle(self) -> bool:
-        """Return whether no first frame is being made."""
         return self._firsts is None or self._firsts.idle
 
     def begin(self, pitch: float, time: int, key: int) -> StreamSound:
-        """See `Engine.begin`."""
         self._notes += 1
         if pitch in self._struck:
             self._struck.remove(pitch)
@@ -162,7 +151,6 @@ class StreamEngine:
         return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
 
     def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
-        """See `Engine.render`."""
         end = start + count
         if self._firsts is not None and end >= self._next_look:
             self._next_look = end + self._look_samples
@@ -179,10 +167,9 @@ class StreamEngine:
         return sounds
 
     def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
-        """See `Engine.prepare`: frames are made ahead on another thread."""
+        """Do nothing: a thread makes frames ahead."""
 
     def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, out: Array) -> None:
-        """Add a stream's samples from ``first`` to ``last`` to ``out``."""
         if stream.now is None:
             self._start(voice, stream, motion, first)
         at = first
@@ -201,13 +188,12 @@ class StreamEngine:
             if stop == now.plan.end:
                 if stream.next is not None:
                     stream.now, stream.next = stream.next, None
-                else:  # live, and it is late by a whole frame: all that follows is as much later
+                else:  # live, a whole frame late: delay all later frames equally
                     now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.on)
                     now.late = None
             at = stop
 
     def _start(self, voice: int, stream: StreamSound, motion: Motion, time: int) -> None:
-        """Ask for a stream's first frame; live, take one that is ready, if there is any for its key."""
         stream.first_beat = motion.beat(time)
         pitch, code = self._pitch(stream, motion, voice, time), self._code(motion, voice, time)
         step = self._samples(motion, stream, time, time, pitch)
@@ -222,7 +208,6 @@ class StreamEngine:
         stream.now = Frame(Plan(time, 0, time + wanted.samples), asked)
 
     def _ask(self, voice: int, stream: StreamSound, motion: Motion, time: int, now: Frame) -> Frame:
-        """Ask for the frame after one, with the knobs as they are at a sample."""
         made = now.ready()
         assert made is not None
         on, pitch = now.plan.end, self._pitch(stream, motion, voice, time)
@@ -244,7 +229,7 @@ class StreamEngine:
         return Frame(Plan(on - fade, fade, until), asked)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
-        """Return what the first frame of a seed is made of; it has no noise, so that it can be made ahead."""
+        """Return a first frame, without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._stretches else self._overlap - fade * ratio
@@ -254,11 +239,10 @@ class StreamEngine:
         return FirstFrame(slot, pitch, samples, made_of)
 
     def _slot(self, key: int) -> int:
-        """Return the number of a key's seed."""
         return (key - round(UNMOVED)) % len(self._seeds)
 
     def _samples(self, motion: Motion, stream: StreamSound, time: int, on: int, pitch: float) -> float:
-        """Return how long the step that falls on sample ``on`` lasts, as far as is known at sample ``time``."""
+        """Return the step length at sample ``on``, as known at ``time``."""
         if self._grid is None:
             return self._own_samples(pitch)
         steps = motion.beat_samples(time) / self._grid
@@ -267,11 +251,10 @@ class StreamEngine:
         return max(1, round(steps * (1.0 - min(max(ahead, -PULL), PULL))))
 
     def _own_samples(self, pitch: float) -> float:
-        """Return how long a step lasts that follows no tempo: what is played higher is faster, if not stretched."""
+        """Return the step length: unstretched, a higher pitch is faster."""
         return self._step / (1.0 if self._stretches else self._ratio(pitch))
 
     def _fade(self, ratio: float) -> int:
-        """Return for how many samples a frame comes in."""
         return int(self._overlap / (1.0 if self._stretches else ratio))
 
     def _ratio(self, pitch: float) -> float:
@@ -287,7 +270,6 @@ class StreamEngine:
         return code
 
     def _coded(self, knobs: Array, slot: int) -> Array:
-        """Return the code of a seed where the knobs are at one."""
         code: Array = np.minimum(np.maximum(knobs + self._seeds[slot].offset, self._low), self._high)
         return code
 
@@ -302,7 +284,7 @@ class StreamEngine:
         return reset, trim
 
     def _history(self, stream: StreamSound, time: int) -> list[States] | None:
-        """Return what the memory is made anew of at a sample: nothing where it is reset; None where it goes on."""
+        """Return the frames that rebuild the memory: empty for a reset; None to continue."""
         was, stream.switches = stream.switches, self._switches(time)
         reset, trim = (now and not before for now, before in zip(stream.switches, was, strict=True))
         if reset:
@@ -311,12 +293,11 @@ class StreamEngine:
         return list(stream.history)[-self._settings.trim_frames :] if trim else None
 
     def _add(self, frame: Frame, after: Frame | None, begin: int, end: int, out: Array) -> None:
-        """Add a frame's samples from ``begin`` to ``end`` to ``out``; it goes where the one ``after`` it comes."""
         made, plan = frame.ready(), frame.plan
         if made is None:
             frame.late = end
             return
-        offset = len(made.sound) - (plan.end - plan.begin)  # of a first frame, what comes before its note-on
+        offset = len(made.sound) - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
         piece = made.sound[offset + begin - plan.begin : offset + end - plan.begin]
         if plan.fade and begin < plan.on:
             piece = piece * self._rising(np.arange(begin, end), plan.begin, plan.fade)
@@ -328,12 +309,11 @@ class StreamEngine:
         out[: len(piece)] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
-        """Return a fade that rises over so many samples from one on; with ``samples`` < 0, it falls to that one."""
+        """Return a fade-in from ``since``, or a fade-out to it if ``samples`` < 0."""
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._equal_power else share).astype(np.float32)
 
     def _look(self, firsts: Firsts, motion: Motion, voice: int, now: int) -> None:
-        """Have the first frames made that the knobs ask for, of the keys that were struck last."""
         code = self._code(motion, voice, now)
         step = None if self._grid is None else round(motion.beat_samples(now) / self._grid)
         firsts.want(
@@ -353,12 +333,10 @@ class StreamEngine:
 
 
 def _fed(state: States) -> States:
-    """Return what a step is fed: the frame before, and the place in the bar."""
     return {name: state[name] for name in (FED, PLACE) if name in state}
 
 
 def make_engine(model: Model, request: EngineRequest) -> StreamEngine:
-    """Return the engine of a model that predicts frame after frame, with the seeds that [stream] names."""
     settings = request.own or StreamSettings()
     seeds = seeds_of(model, settings, request.sound, request.rest)
     return StreamEngine(model, settings, seeds, request.rest, request.live)

@@ -1,4 +1,4 @@
-"""First frames of streams, made before their keys are struck."""
+"""First frames of streams, made before their note-ons."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -8,12 +8,10 @@ from typing import NamedTuple
 from .decode_worker import StreamDecodeWorker
 from .frame_maker import FrameInputs, Made
 
-MOST = 32  # first frames that are kept
+MOST = 32  # cached first frames
 
 
 class FirstFrame(NamedTuple):
-    """The first frame of a seed at a pitch, and what it is made of."""
-
     slot: int
     pitch: float
     samples: float  # from its step of the music to the next
@@ -21,7 +19,6 @@ class FirstFrame(NamedTuple):
 
     @property
     def name(self) -> tuple[int, float, int, bytes]:
-        """Return what tells it from others."""
         return self.slot, self.pitch, self.step.length, self.step.code.tobytes()
 
 
@@ -29,32 +26,30 @@ class FirstFrame(NamedTuple):
 class _Kept:
     first: FirstFrame
     made: "Future[Made]"
-    said: int  # the last sample at which the knobs asked for it
+    said: int  # the last sample at which it was current
 
 
 class Firsts:
-    """Has first frames made, one at a time, so that frames that are due are not kept waiting."""
+    """Requests first frames one at a time, to not delay frames already due."""
 
     def __init__(self, aside: StreamDecodeWorker) -> None:
         self.aside = aside
         self._kept: dict[tuple[int, float, int, bytes], _Kept] = {}
         self._asked: object = ()
-        self._wanted: list[_Kept] = []  # of what is asked for, from the first on
+        self._wanted: list[_Kept] = []  # already requested of the list
 
     @property
     def any_ready(self) -> bool:
-        """Return whether one has been made."""
         return any(kept.made.done() for kept in self._kept.values())
 
     @property
     def idle(self) -> bool:
-        """Return whether none is being made."""
         return all(kept.made.done() for kept in self._kept.values())
 
     def want(self, asked: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
-        """Have the first one of these made that has not been; the knobs ask for them at sample ``time``.
+        """Request the next missing first frame, and mark the requested ones as current at sample ``time``.
 
-        What is ``asked`` for is the same where it equals what was asked before: then none is looked at that is there.
+        ``asked`` identifies ``firsts``: a new value restarts the list.
         """
         if asked != self._asked:
             self._asked, self._wanted = asked, []
@@ -67,9 +62,9 @@ class Firsts:
             self._wanted.append(self._kept[first.name])
 
     def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[Made], int]":
-        """Return a first frame for a note: the one asked for, or what its key had last; and how old that is, samples.
+        """Return a note's first frame, or the newest ready one of its key, and its age in samples.
 
-        One that was never made for its key is being made, and late.
+        A key without one gets a late frame.
         """
         if first.name not in self._kept:
             others = [kept for name, kept in self._kept.items() if name[:2] == first.name[:2] and kept.made.done()]

@@ -1,4 +1,4 @@
-"""Makes a stream's frames, one after another: a step of the decoder, and the sound of what it gives."""
+"""Stream frames: one decoder step and its synthesis."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,17 +17,20 @@ from .kind import FED, PLACE
 
 Array = npt.NDArray[np.float32]
 
-FINEST = 1e-9  # of a ratio of lengths: nearer to 1, nothing is stretched
+FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 
 
 class FrameInputs(NamedTuple):
-    """Everything that a frame is made of.
+    """The inputs of a frame.
 
-    ``state``: what the frame before left. ``code``: [n_latents]. ``noise``: normal numbers times the heat, [noise], or
-    None for none. ``keeps``: the memory stays as it is. ``history``: the frames before as the decoder took them and
-    their places in the bar, if the memory is made anew of them; empty: of none; None: it goes on. ``first``: the place
-    in the frame of the sound's first sample, in samples. ``length``: of the sound in samples. ``ratio``: by which its
-    pitch is raised.
+    Attributes:
+        code: [n_latents].
+        noise: normal numbers times the heat, [noise].
+        keeps: freeze the memory.
+        history: decoder inputs and bar positions that rebuild the memory; empty: clear it; None: continue.
+        first: start of the sound in the frame, in samples.
+        length: of the sound, in samples.
+        ratio: pitch ratio.
     """
 
     state: States
@@ -41,17 +44,14 @@ class FrameInputs(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A frame's sound, [length], and the state that it leaves."""
+    """A frame's sound, [length], and the next state."""
 
     sound: Array
     state: States
 
 
 class FrameMaker:
-    """Makes frames of one model as a preset asks for them."""
-
     def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
-        """``restore`` and ``limit`` are as [stream] has them."""
         card = model.card
         assert card.stream is not None
         self._model, self._card, self._restores = model, card, restore
@@ -63,14 +63,13 @@ class FrameMaker:
 
     @property
     def stamp(self) -> Stamp | None:
-        """Return the stamp of the model's file, when it was read."""
         return self._model.stamp
 
     def make(self, step: FrameInputs) -> Made:
         """Return the next frame of a stream.
 
         Raises:
-            UserError: the decoder cannot be run.
+            UserError: the decoder fails.
         """
         code, none = step.code[np.newaxis], np.zeros(1, np.intp)
         state = step.state if step.history is None else self._anew(step, code)
@@ -90,21 +89,20 @@ class FrameMaker:
         return Made(sound, after)
 
     def _anew(self, step: FrameInputs, code: Array) -> States:
-        """Return the state whose memory is of the frames of a history alone; the bar goes on."""
+        """Rebuild the memory; the bar position continues."""
         assert step.history is not None
         state = self._model.at_rest(1)
-        for given in step.history[:-1]:  # the last one is what the step itself takes
+        for given in step.history[:-1]:  # the step itself reads the last one
             _, state = self._model.step(code, np.zeros(1, np.intp), state | given)
         kept = (FED, PLACE) if step.history else (PLACE,)
         return state | {name: step.state[name] for name in kept if name in step.state}
 
     def _gain(self, sound: Array) -> float:
-        """Return by what a sound is multiplied, so that its energy is not beyond that of the training frames."""
         level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
         return self._loudest / level if level > self._loudest else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
-        """Return the sound of a frame, [length]: spectra are stretched to it, samples are read as far as it goes."""
+        """Return the sound of a frame, [length]: spectra are stretched, samples resampled."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._of_spectra(frame, round(length * step.ratio))
@@ -115,7 +113,6 @@ class FrameMaker:
         return _read(frame, step.first, step.ratio, length)
 
     def _of_spectra(self, frame: Array, length: int) -> Array:
-        """Return the sound of the magnitudes of many spectra, and of a loudness curve, stretched to a length."""
         card = self._card
         transform, hop, points = card.transform_length, card.hop_length, card.envelope_points
         assert transform is not None
@@ -136,7 +133,7 @@ class FrameMaker:
 
 
 def _scaling(card: Card) -> tuple[Array, Array]:
-    """Return the mean and the deviation that frames are given back, [frame_width] or numbers."""
+    """Return the mean and deviation of training frames, [frame_width] or [1]."""
     if card.scaling is None:
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     given = (card.scaling.mean, card.scaling.deviation)
@@ -145,7 +142,6 @@ def _scaling(card: Card) -> tuple[Array, Array]:
 
 
 def _rows(rows: Array, places: npt.NDArray[np.floating[Any]]) -> Array:
-    """Return rows at places between them, straight lines from one to the next; beyond the ends, the ends."""
     places = np.clip(places, 0, len(rows) - 1)
     first = np.minimum(places.astype(np.intp), max(0, len(rows) - 2))
     if np.all(np.abs(places - np.round(places)) < FINEST):
@@ -157,7 +153,7 @@ def _rows(rows: Array, places: npt.NDArray[np.floating[Any]]) -> Array:
 
 
 def _read(sound: Array, first: float, ratio: float, length: int) -> Array:
-    """Return a sound from a place in it on, [length], so much faster; what is too high for that is left out."""
+    """Resample a sound from ``first`` on, [length], band-limited."""
     if ratio == 1.0 and first == int(first) and first + length <= len(sound):
         whole: Array = sound[int(first) : int(first) + length]
         return whole

@@ -1,4 +1,4 @@
-"""The kind ``stream``: frames that follow from one another, for as long as a note is held."""
+"""The kind ``stream``: recurrent models that predict frames while a note is held; its [stream] table."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -9,24 +9,24 @@ from ...settings import Fault, Knob, SettingsSection, controls_of
 from ...units import Range
 from ..kind import Kind, KindCard
 
-FED = "previous"  # the state that is the frame before, as the decoder takes it
-PLACE = "place"  # the state that is the place in the bar, from 0 to 1
-MOST_SEED = 512  # frames of a seed: what came before is forgotten, and a note must not wait for minutes
-MOST_TRIMMED = 64  # frames that a memory is made of anew at the most
+FED = "previous"  # state: the previous frame, as decoder input
+PLACE = "place"  # state: the position in the bar, 0 to 1
+MOST_SEED = 512  # frames of a seed: earlier ones are forgotten, and a note must not wait for minutes
+MOST_TRIMMED = 64  # maximum frames that rebuild a memory
 
 
 class StreamSettings(SettingsSection):
     """The [stream] table of a preset: how frames follow from a seed.
 
-    A note begins with what is heard in ``seed_sound``, a file beside the preset, or in the way of ``seed_landmark``,
-    one of the model's; without them from silence. ``keys``: ``transpose`` moves the pitch, from middle C; ``seed``
-    begins each key with another landmark, middle C with the first. ``restore_scaling``: give frames the mean and the
-    deviation back that were taken off in training. ``limit`` holds their energy within that of training.
-    ``follow_tempo``: a model whose frames lie on a grid plays in time.
-
-    ``heat`` is noise on what is predicted, in parts of what training found. Whatever is ``freeze`` 0.5 or more, the
-    memory stands; where ``reset`` rises to 0.5, it is emptied, and where ``trim`` does, made anew of the last
-    ``trim_frames``. The same random ``seed`` gives the same performance the same bytes.
+    Attributes:
+        seed_sound: file beside the preset that a note continues. Default, without ``seed_landmark``: silence.
+        keys: ``transpose`` from middle C; ``seed`` assigns a landmark to each key, the first to middle C.
+        restore_scaling: restore the mean and deviation that training removed from frames.
+        limit: limit frames to the energy of training.
+        follow_tempo: play models with a grid in time.
+        heat: noise on predictions, relative to training.
+        trim: rebuilds the memory from the last ``trim_frames`` when it rises to 0.5; ``reset`` clears it.
+        seed: equal random seeds make equal performances identical to the byte.
     """
 
     seed_sound: str | None = None
@@ -51,7 +51,6 @@ class StreamSettings(SettingsSection):
         return self
 
     def values(self) -> dict[str, float]:
-        """Return the rest positions of the targets in [stream]."""
         return {name: float(getattr(self, name.removeprefix("stream."))) for name in CONTROLS}
 
 
@@ -59,7 +58,7 @@ CONTROLS = controls_of(StreamSettings, "stream")
 
 
 class StreamKind(Kind):
-    """Models that predict one frame after another, and carry a state."""
+    """Models that predict frames one by one, with a state."""
 
     name = "stream"
     moved = "sound in pitch"
@@ -77,7 +76,6 @@ class StreamKind(Kind):
     finds_no_code = "it goes on from a sound, and no code of it alone gives that again; give it as stream.seed_sound"
 
     def check(self, card: Any) -> None:
-        """See `Kind.check`."""
         super().check(card)
         if card.stream is None:
             raise ValueError("stream must be given with kind 'stream': how its frames follow one another")
@@ -95,11 +93,9 @@ class StreamKind(Kind):
             )
 
     def targets(self, own: StreamSettings | None, card: KindCard) -> dict[str, Range]:
-        """See `Kind.targets`."""
         return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
     def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """See `Kind.faults`."""
         labels = [mark.label for mark in card.landmarks]
         if own is not None and own.seed_landmark is not None and own.seed_landmark not in labels:
             yield Fault(
@@ -109,22 +105,18 @@ class StreamKind(Kind):
             )
 
     def sound(self, own: StreamSettings | None) -> str | None:
-        """See `Kind.sound`."""
         return None if own is None else own.seed_sound
 
     def sound_samples(self, card: Any) -> int:
-        """See `Kind.sound_samples`."""
         return int(MOST_SEED * card.stream.step_length)
 
     def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
-        """See `Kind.ahead_seconds`: a step."""
         stream = card.stream
         if stream.steps_per_beat and (own or StreamSettings()).follow_tempo:
             return float(60 / (tempo_bpm * stream.steps_per_beat))
         return float(stream.step_length / card.sample_rate)
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
-        """See `Kind.frames`."""
         rate, stream = card.sample_rate, card.stream
         step_ms = 1000 * stream.step_length / rate
         made = [

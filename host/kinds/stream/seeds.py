@@ -1,4 +1,4 @@
-"""The states from which streams begin: at rest, after a sound that was heard, or with the code of a landmark."""
+"""Stream seeds: initial states from rest, a sound, or a landmark."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,23 +15,19 @@ Array = npt.NDArray[np.float32]
 
 
 class Seed(NamedTuple):
-    """A beginning: the state before its first frame, and what is added to the knobs' code, [n_latents]."""
+    """The state before the first frame, and an offset to the code, [n_latents]."""
 
     state: States
     offset: Array
 
 
 def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest: Sequence[float]) -> list[Seed]:
-    """Return the seeds of a preset: one, or one for each landmark where keys choose them.
+    """Return a preset's seeds: one, or one per landmark if keys select them.
 
-    Args:
-        model: with an encoder beside it where there is a sound.
-        settings: of the preset.
-        sound: that of ``seed_sound``, at the model's rate, [samples], or None.
-        rest: the code at which the knobs rest.
+    ``sound`` is ``seed_sound`` at the model's rate, [samples]; ``rest`` is the latents' rest position.
 
     Raises:
-        UserError: the sound is silent or shorter than a frame, or the model has no encoder of its own.
+        UserError: the sound is silent or shorter than a frame, or the model has no encoder.
     """
     base, marks = np.array(rest, np.float32), model.card.landmarks
     at_rest = model.at_rest(1)
@@ -46,7 +42,6 @@ def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest: 
 
 
 def _heard(model: Model, name: str, sound: Array, base: Array) -> Seed:
-    """Return the seed of a sound: the decoder is fed its frames, one after another, and keeps its memory of them."""
     card = model.card
     assert card.stream is not None
     step, length = card.stream.step_length, card.frame_length

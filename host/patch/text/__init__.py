@@ -1,1 +1,1 @@
-"""The text of presets: statements, knobs and values, edited in place."""
+"""Edits the TOML text of presets in place."""

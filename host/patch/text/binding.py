@@ -1,4 +1,4 @@
-"""Binds knobs to targets in a preset's text: comments and layout stay."""
+"""MIDI learn in a preset's text: binds a CC to a target in its [[cc]] tables or knobs, with comments preserved."""
 
 import re
 import tomllib
@@ -11,18 +11,17 @@ from tomlkit.items import Array
 from ...units import Range
 from .statements import Statement, statements
 
-OF_A_KNOB = ("number", "bits", "nrpn", "channel")  # what a map says of the knob itself
+OF_A_KNOB = ("number", "bits", "nrpn", "channel")  # a map's keys for its controller
 CC_HEADER = re.compile(r"""\s*\[\[\s*(cc|"cc"|'cc')\s*\]\]\s*(#.*)?""")
 
 
 def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[str]]:
-    """Return a preset's text with CC ``number`` bound to ``target``, and what else that moves.
+    """Return a preset's text with CC ``number`` bound to ``target``, and the other targets that the CC moves.
 
-    A target that has a knob already gets the new one in its place and keeps its range and curve; else it spans all of
-    ``span``.
+    An existing map of the target keeps its range and curve; a new map covers ``span``.
 
     Raises:
-        ValueError: it cannot be edited without changing more of it.
+        ValueError: the text cannot be edited without other changes.
     """
     edited = _edit(text, number, target, span)
     entries = _checked(tomllib.loads(text), edited, number, target)
@@ -32,7 +31,6 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
 
 
 def _edit(text: str, number: int, target: str, span: Range) -> str:
-    """The preset's text with the binding: a line changed in the target's own map, or a map added behind the last."""
     fresh = {"number": number, "target": target, "low": float(span[0]), "high": float(span[1])}
     document = tomlkit.parse(text)
     place = _knob_of(document, target)
@@ -70,12 +68,12 @@ def _edit(text: str, number: int, target: str, span: Range) -> str:
 
 
 def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    """Return whether it is a knob's map to the target; pressure may move the same besides."""
+    """Return whether a map is a controller's map to the target, not a pressure map."""
     return entry.get("target") == target and "pressure" not in entry
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield where each ``[[cc]]`` begins and ends, with the comments right below it that no other header claims."""
+    """Yield the line span of each ``[[cc]]``, with the comments directly below that belong to no other header."""
     for start, line in enumerate(lines):
         if not CC_HEADER.fullmatch(line):
             continue
@@ -91,7 +89,6 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
 
 
 def _with_knob(text: str, place: int, number: int) -> str:
-    """Return the text with another number in its list of ``knobs``, and all else as it was."""
     lines = text.split("\n")
     for part in statements(text):
         if isinstance(part, Statement) and not part.text.startswith("[") and "knobs" in part.fields:
@@ -104,20 +101,18 @@ def _with_knob(text: str, place: int, number: int) -> str:
 
 
 def _knob_of(fields: Mapping[str, Any], target: str) -> int | None:
-    """Return the place of a latent in a preset's ``knobs``, if it has one there."""
     places = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
     return places.index(target) if target in places else None
 
 
 def _turn_over(entry: MutableMapping[str, Any], number: int) -> None:
-    """Give a map to another knob."""
     for key in OF_A_KNOB[1:]:
         entry.pop(key, None)
     entry["number"] = number
 
 
 def _checked(before: dict[str, Any], edited: str, number: int, target: str) -> list[dict[str, Any]] | None:
-    """Return the maps of the edited text, if the binding is all that has changed."""
+    """Return the maps of the edited text if only the binding changed, else None."""
     after = tomllib.loads(edited)
     place = _knob_of(before, target)
     if place is not None:

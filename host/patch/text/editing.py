@@ -1,6 +1,6 @@
-"""Edits a preset's text: values, knobs, a path and effects. Comments and layout stay, and nothing else changes.
+"""Edits a preset's TOML text: values, maps, paths and effects, with comments and layout preserved.
 
-Every edit is compared with the same change of what the text says; where more would change, it is refused.
+Each edit is compared with the same change of the parsed fields, and rejected if it changes more.
 """
 
 import copy
@@ -14,16 +14,16 @@ from ...errors import UserError
 from .statements import BrokenLine, Where, header, statements
 
 Fields = dict[str, Any]
-GONE = object()  # the value of what is taken out
+GONE = object()  # marks a removed value
 
 
 def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
-    """Return the text with values set, each by the keys that lead to it: ``("envelope", "sustain")``.
+    """Return the text with values set, each by its key path such as ``("envelope", "sustain")``.
 
-    ``codes`` are the numbers of ``latent.values`` where it has none.
+    ``codes``: initial numbers of ``latent.values`` if the text has none.
 
     Raises:
-        UserError: one cannot be set without changing more.
+        UserError: a value cannot be set without other changes.
     """
     latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
     if latents and "values" not in tomllib.loads(text).get("latent", {}):
@@ -34,10 +34,10 @@ def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[
 
 
 def with_value(text: str, where: Where, value: Any) -> str:
-    """Return the text with one value set, by the keys that lead to it; entries of lists are counted from 0.
+    """Return the text with one value set, by its key path; list entries count from 0.
 
     Raises:
-        UserError: it cannot be set without changing more.
+        UserError: it cannot be set without other changes.
     """
 
     def change(fields: Fields) -> None:
@@ -50,15 +50,15 @@ def with_value(text: str, where: Where, value: Any) -> str:
 
 
 def words_in(text: str) -> set[str]:
-    """Return the words that are values in the text, but for its description: names of models and files among them."""
+    """Return all string values of the text except its description, including names of models and files."""
     return {word for _, word in _words(tomllib.loads(text))}
 
 
 def with_words(text: str, words: Mapping[str, str]) -> str:
-    """Return the text with other words for some of `words_in` it, wherever they are.
+    """Return the text with some of its `words_in` replaced, wherever they occur.
 
     Raises:
-        UserError: one cannot be set without changing more.
+        UserError: a value cannot be set without other changes.
     """
     for where, word in _words(tomllib.loads(text)):
         if word in words:
@@ -67,10 +67,10 @@ def with_words(text: str, words: Mapping[str, str]) -> str:
 
 
 def without_maps(text: str, target: str) -> str:
-    """Return the text without the knobs of a target; pressure may move it still.
+    """Return the text without the controllers of a target; pressure maps remain.
 
     Raises:
-        UserError: they cannot be taken out without changing more.
+        UserError: they cannot be removed without other changes.
     """
     fields = tomllib.loads(text)
     place = target.removeprefix("latent.")
@@ -78,7 +78,7 @@ def without_maps(text: str, target: str) -> str:
     if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
         at = int(place)
         text = with_value(text, ("knobs",), knobs[:at])
-        for number, knob in enumerate(knobs[at + 1 :], at + 1):  # a list of knobs has no gap
+        for number, knob in enumerate(knobs[at + 1 :], at + 1):  # a list of knobs cannot have gaps
             text = _appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
 
     def of_a_knob(place: int, entry: Fields) -> bool:
@@ -88,17 +88,17 @@ def without_maps(text: str, target: str) -> str:
 
 
 def with_path(text: str, motion: Fields | None) -> str:
-    """Return the text with this [[motion]] in the place of the path or walk of all latents; None takes that away.
+    """Return the text with ``motion`` replacing the path or walk of all latents; None removes it.
 
     Raises:
-        UserError: it cannot be edited without changing more.
+        UserError: it cannot be edited without other changes.
     """
     text = _without(text, "motion", lambda place, entry: "target" not in entry)
     return text if motion is None else _appended(text, "motion", motion)
 
 
 def with_effect(text: str, plugin: str) -> str:
-    """Return the text with one more effect behind the others.
+    """Return the text with an effect appended.
 
     Raises:
         UserError: as above.
@@ -107,7 +107,7 @@ def with_effect(text: str, plugin: str) -> str:
 
 
 def passing_effect(text: str, index: int, on: bool) -> str:
-    """Return the text with an effect that works, or that sound passes by.
+    """Return the text with an effect switched on or bypassed.
 
     Raises:
         UserError: as above.
@@ -116,10 +116,10 @@ def passing_effect(text: str, index: int, on: bool) -> str:
 
 
 def without_effect(text: str, index: int) -> str:
-    """Return the text without an effect and without the maps that move it.
+    """Return the text without an effect and its maps.
 
     Raises:
-        UserError: as above, or a macro moves nothing else.
+        UserError: as above, or a macro has no other targets.
     """
     own = f"effects.{index}."
     for number, macro in enumerate(tomllib.loads(text).get("macro", [])):
@@ -135,7 +135,7 @@ def without_effect(text: str, index: int) -> str:
 
 
 def with_effect_moved(text: str, index: int, to: int) -> str:
-    """Return the text with an effect at another place in the row; maps go with it.
+    """Return the text with an effect moved to another position; its maps follow.
 
     Raises:
         UserError: as above.
@@ -147,7 +147,7 @@ def with_effect_moved(text: str, index: int, to: int) -> str:
 
 
 def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
-    """Yield the words that are values, each behind the keys that lead to it."""
+    """Yield string values with their key paths."""
     for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
         if isinstance(value, str) and (*where, key) != ("description",):
             yield (*where, key), value
@@ -156,8 +156,6 @@ def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
 
 
 def _without_entry(text: str, where: Where) -> str:
-    """Return the text without an entry of a list."""
-
     def change(fields: Fields) -> None:
         inner: Any = fields
         for key in where[:-1]:
@@ -168,7 +166,7 @@ def _without_entry(text: str, where: Where) -> str:
 
 
 def _renumbered(text: str, places: Mapping[int, int]) -> str:
-    """Return the text with effects called by other numbers in maps and macros."""
+    """Return the text with effects renumbered in maps and macros."""
 
     def renamed(target: str) -> str:
         section, _, rest = target.partition(".")
@@ -193,7 +191,6 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
 
 
 def _without(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
-    """Return the text without some of the tables of a name."""
     entries = tomllib.loads(text).get(name, [])
     gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
     if not gone:
@@ -223,7 +220,6 @@ def _without(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str
 
 
 def _appended(text: str, name: str, fresh: Fields) -> str:
-    """Return the text with one more table of a name, behind those that it has."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -245,7 +241,7 @@ def _appended(text: str, name: str, fresh: Fields) -> str:
 
 
 def _ordered(text: str, name: str, order: Sequence[int]) -> str:
-    """Return the text with its tables of a name in another order: ``order[n]`` is where the new number n was."""
+    """Return the text with its tables of a name reordered: ``order[n]`` is the old index of table n."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -267,13 +263,13 @@ def _ordered(text: str, name: str, order: Sequence[int]) -> str:
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
-    """Return the lines of each ``[[name]]`` with its own tables, and the comments below that no other header claims.
+    """Return the line span of each ``[[name]]`` with its subtables and trailing comments.
 
-    None where they are written as one list.
+    None if they are written as one list.
     """
     lines = text.split("\n")
     counts: dict[Where, int] = {}
-    heads: list[tuple[int, Where, bool]] = []  # line, path, and whether a table of the list begins
+    heads: list[tuple[int, Where, bool]] = []  # line, path, and whether it starts a table of the list
     for part in statements(text):
         if isinstance(part, BrokenLine):
             continue
@@ -291,7 +287,7 @@ def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
 
 
 def _end(lines: Sequence[str], start: int, most: int) -> int:
-    """Return the end of a table that begins at a line: its last key, and comments right below that stand apart."""
+    """Return the end of a table: after its last key and the comments directly below it."""
     end = start + 1
     for line in range(start + 1, most):
         if lines[line].strip() and not lines[line].lstrip().startswith("#"):
@@ -303,12 +299,12 @@ def _end(lines: Sequence[str], start: int, most: int) -> int:
 
 
 def _set(text: str, where: Where, value: Any) -> str:
-    """Return the text with a value set: in its own line, in a line of its table, or in a table of its own."""
+    """Return the text with a value set: in its own line, in a line of its table, or in a new table."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     table: Where = ()
-    last: int | None = None  # the line behind the last key of the table that the value belongs to
-    inside: tuple[slice, Where] | None = None  # a statement that holds what the value belongs to
+    last: int | None = None  # the line after the last key of the value's table
+    inside: tuple[slice, Where] | None = None  # a statement that contains the value's parent
     for part in statements(text):
         if isinstance(part, BrokenLine):
             continue
@@ -336,7 +332,7 @@ def _set(text: str, where: Where, value: Any) -> str:
 
 
 def _holds(fields: Any, where: Where) -> bool:
-    """Return whether keys lead to something."""
+    """Return whether a key path exists."""
     for key in where:
         if isinstance(key, int):
             if not isinstance(fields, list) or key >= len(fields):
@@ -348,7 +344,7 @@ def _holds(fields: Any, where: Where) -> bool:
 
 
 def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
-    """Return all lines, with a value set in the statement of some."""
+    """Return all lines, with a value set in the statement at ``span``."""
     part = tomlkit.parse("\n".join(lines[span]) + "\n")
     inner: Any = part
     for key in where[:-1]:
@@ -362,10 +358,10 @@ def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
 
 
 def _checked(edited: str, change: Callable[[Fields], None], text: str, what: str) -> str:
-    """Return the edited text, if it says what the text says after the change.
+    """Return the edited text if it parses to the changed fields.
 
     Raises:
-        UserError: it says more, or less.
+        UserError: it does not.
     """
     fields = tomllib.loads(text)
     change(fields)

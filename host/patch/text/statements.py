@@ -1,6 +1,6 @@
-"""TOML is taken apart into its statements, each of which is TOML by itself: what stands where, and what cannot be read.
+"""Splits TOML text into statements, with the line number of each key and of each syntax error.
 
-Light to import: no table of a preset is known here.
+Imports little: knows no preset tables.
 """
 
 import re
@@ -12,9 +12,9 @@ from ...errors import printable
 
 Where = tuple[str | int, ...]
 
-MOST_LINES = 400  # of a statement that is taken apart: a long path has a code a line
-LONGEST = 60  # characters of a value that a message repeats
-UNFINISHED = "(at end of document)"  # what tomllib says of a statement that goes on in the next line
+MOST_LINES = 400  # of a statement: a long path has a code a line
+LONGEST = 60  # characters of a value in a message
+UNFINISHED = "(at end of document)"  # tomllib's message for a statement that continues in the next line
 KEY = re.compile(r"\s*([\w.\-]+)\s*=\s*(.*?)\s*(?:#.*)?")
 WORD = re.compile(r"[^\W\d][\w .#/\-]*")
 SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
@@ -22,7 +22,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class BrokenLine(NamedTuple):
-    """A line that is no TOML, and the key that it seems to give."""
+    """A line that is not TOML, its apparent key, and the error."""
 
     number: int
     key: str
@@ -30,7 +30,7 @@ class BrokenLine(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A header or a key with its value: its first line, counted from 1, and what it holds."""
+    """A table header, or a key with its value: first line, counted from 1, text, and parsed fields."""
 
     number: int
     text: str
@@ -38,7 +38,7 @@ class Statement(NamedTuple):
 
 
 def statements(text: str) -> Iterator[Statement | BrokenLine]:
-    """Take TOML apart: its headers and keys with their values, each TOML by itself, and the lines that are none."""
+    """Yield the headers and key-value pairs of a TOML text, each valid TOML by itself, and its broken lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     start = 0
     while start < len(lines):
@@ -61,13 +61,13 @@ def statements(text: str) -> Iterator[Statement | BrokenLine]:
 
 
 def _broken(number: int, line: str, trouble: str) -> BrokenLine:
-    """Return a line that cannot be read, with a hint where it is one of the usual slips."""
+    """Return a broken line, with a hint for common mistakes."""
     given = KEY.fullmatch(line)
     what = re.sub(r" \(at .*\)", "", trouble)
     if given is None:
         shown = printable(line.strip())[:LONGEST]
         hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
-        # What follows a header that cannot be read belongs to no table that is known.
+        # Keys after a broken header belong to no known table.
         return BrokenLine(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
     key, value = given.groups()
     if value.casefold() in SWITCHES:
@@ -82,7 +82,7 @@ def _broken(number: int, line: str, trouble: str) -> BrokenLine:
 
 
 def lines_of(text: str) -> dict[Where, int]:
-    """Return the line of each table, key and entry of a list, counted from 1."""
+    """Return the line of each table, key and list entry, counted from 1."""
     lines: dict[Where, int] = {}
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -100,7 +100,7 @@ def lines_of(text: str) -> dict[Where, int]:
 
 
 def header(part: Statement, counts: dict[Where, int]) -> Where:
-    """Return the path of a table: of an array's, with the number of the one that begins or goes on here."""
+    """Return the path of a table; in arrays of tables with the index of the current one."""
     keys: list[str] = []
     inner: Any = part.fields
     while inner:
@@ -121,7 +121,7 @@ def header(part: Statement, counts: dict[Where, int]) -> Where:
 
 
 def _keys(value: Any) -> Iterator[Where]:
-    """The paths of all that a value holds."""
+    """Yield the paths of all keys in a value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in inside:
         yield (key,)

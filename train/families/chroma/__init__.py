@@ -1,1 +1,1 @@
-"""The chroma family: the chroma-conditioned autoencoder of Colonel & Keene (2020) and its variants for playing."""
+"""Chroma family: chroma-conditioned autoencoders of Colonel & Keene (2020), and playable variants."""

@@ -1,4 +1,4 @@
-"""Batches for the chroma family."""
+"""Batches for the chroma family: spectra with pitch classes, paired across keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from ...batches.frames import FrameStore, build, is_tonal, sources
 from ...corpus.store import Corpus
 from .recipe import ChromaRecipe
 
-LOW = 0.05  # of what has a pitch is lower than the corpus's lowest notes
-OCTAVES = 3, 5  # in which notes are moved where the recipe leaves the octave to the corpus
-VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, and a steady figure
+LOW = 0.05  # quantile of pitches that counts as the corpus's lowest note
+OCTAVES = 3, 5  # range of octaves chosen from the corpus
+VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, with little variance
 
 
 @dataclass
@@ -31,21 +31,16 @@ class ChromaData:
         return len(self.train)
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return (frames, chroma, targets, target chroma) of training frames.
-
-        Targets are on another key where there are views, one drawn for each frame.
-        """
+        """Return (frames, chroma, targets, target chroma); targets are in another key if there are several views."""
         return _pairs(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
         store = self.val if len(self.val) else self.train
         chosen = np.linspace(0, len(store) - 1, min(limit, len(store))).astype(np.int64)
         rng = np.random.default_rng(0)
         return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return (frames, chroma) of at most ``limit`` training frames, evenly spaced, the same at every call."""
         chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
         frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
         return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
@@ -65,7 +60,7 @@ def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Gene
 
 
 def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
-    """Cut the frames of a corpus; ``folder`` takes what memory does not hold."""
+    """Cut the frames of a corpus, mapped from a file in ``folder`` if large."""
     seed, frames = recipe.training.seed, recipe.frames
     train = build(corpus, "train", frames, folder, seed)
     rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
@@ -74,10 +69,9 @@ def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool)
 
 
 def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
-    """Return the recipe with the octave that ``octave = "lowest"`` means: that of the corpus's lowest notes, 3 to 5.
+    """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.
 
-    Of what has a pitch one twentieth lies lower. Harmonics of octaves below 3 stand too near to each other for noise to
-    be heard between them.
+    In lower octaves, harmonics are too close for noise between them to be audible.
     """
     if recipe.frames.octave != "lowest":
         return recipe
@@ -89,7 +83,7 @@ def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
 
 
 def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:
-    """Refuse a corpus without a frame to train on."""
+    """Raise UserError for a corpus without an audible training frame."""
     fold = recipe.frames.octave is not None and is_tonal(corpus)
     if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")

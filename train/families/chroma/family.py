@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptor of the chroma family."""
 
 from ...preview import held_spectra
 from ..family import Family

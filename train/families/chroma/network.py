@@ -1,4 +1,4 @@
-"""The chroma-conditioned autoencoder of Colonel & Keene (2020), section III, and what a player adds to it."""
+"""Chroma-conditioned autoencoder of Colonel & Keene (2020), section III, with extensions for playing."""
 
 import itertools
 import math
@@ -15,13 +15,13 @@ from ...network import Autoencoder
 from .recipe import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
-PROJECTIONS = 32  # random directions of the uniformity term; more change nothing at eight latents
-ASKED = 4  # frames for each code from anywhere that is decoded: it costs as much as a frame, and keys are soon obeyed
-BANDS = 64  # mel bands in which levels are seen and compared, as where notes are measured beside recordings
-GROUP = 4  # bins: harmonics of middle C lie six groups apart, and noise in a group stands at its mean within 3 dB
-SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
-HIGHEST = 1.0  # nepers over full scale: no frame is louder, and a code from anywhere cannot overflow
-MOST = 4096  # training frames of which means are taken
+PROJECTIONS = 32  # random directions of the uniformity term; more have no effect at eight latents
+ASKED = 4  # frames per random code of the consistency term: a code costs as much as a frame, and keys are learned fast
+BANDS = 64  # mel bands of encoder and loss, as in note measurements
+GROUP = 4  # bins: harmonics of middle C lie six groups apart, and a group's noise level is accurate to 3 dB
+SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked
+HIGHEST = 1.0  # nepers re full scale: no frame is louder, and arbitrary codes cannot overflow
+MOST = 4096  # training frames for means
 
 
 class ChromaAutoencoder(Autoencoder):
@@ -51,7 +51,7 @@ class ChromaAutoencoder(Autoencoder):
         pitch_classes = torch.from_numpy(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length).copy())
         self.register_buffer("pitch_classes", pitch_classes, persistent=False)
         for layer in self.modules():
-            if isinstance(layer, nn.Linear):  # Keras's default, so the publication's; torch's own kills this network
+            if isinstance(layer, nn.Linear):  # Keras's default, as in the publication; this network dies with torch's
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
         if self.in_levels:
@@ -61,12 +61,12 @@ class ChromaAutoencoder(Autoencoder):
 
     @property
     def in_levels(self) -> bool:
-        """Return whether the network sees levels and gives logarithms."""
+        """Whether inputs are levels, outputs logarithms."""
         return self.settings.domain == "level"
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
-        """Begin, in levels, from each pitch class's mean frame; and see levels by how they vary."""
+        """In the level domain, start from pitch classes' mean frames, and standardise levels."""
         if not self.in_levels:
             return
         rng = np.random.default_rng(0)
@@ -79,15 +79,15 @@ class ChromaAutoencoder(Autoencoder):
 
     @property
     def conditioned(self) -> bool:
-        """Return whether decoding needs a chroma."""
+        """Whether decoding needs a chroma."""
         return self.settings.skip
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Latents of frames and their chroma; of a variational network, the means."""
+        """Return latents; for a variational network, the means."""
         return self.distribution(*inputs)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
-        """Frames of latents: magnitudes >= 0."""
+        """Return magnitudes >= 0."""
         value: Tensor = self.output(self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents))
         if self.in_levels:
             mean = chroma @ self.means if self.conditioned else self.means.mean(0)
@@ -98,12 +98,12 @@ class ChromaAutoencoder(Autoencoder):
     def reconstruction(
         self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Terms of the loss, each a mean over the batch, by the names of the recipe's weights.
+        """Return the loss terms, each a batch mean.
 
         Args:
-            frames, chroma: what is encoded.
-            targets, target_chroma: the same sound on another key, or the same frames: what decoding must give.
-            generator: on the CPU; all that is random here comes from it.
+            frames, chroma: encoder input.
+            targets, target_chroma: the same sound in another key, or the same frames.
+            generator: on the CPU; the only source of randomness.
         """
         mean, log_variance = self.distribution(frames, chroma)
         latents = mean
@@ -129,7 +129,7 @@ class ChromaAutoencoder(Autoencoder):
         return terms
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Latents of frames, and of a variational network the logarithms of their variances."""
+        """Return latents, and log variances for a variational network."""
         value = self._seen(frames)
         if self.settings.augmentation == "difference":
             value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
@@ -150,7 +150,7 @@ class ChromaAutoencoder(Autoencoder):
         return frames.sqrt() if self.settings.domain == "root" else frames
 
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Minus the log of the energy share in the asked pitch class, for codes from anywhere in the cube."""
+        """Minus the log energy share of the requested pitch class, for random codes."""
         weight = self.output.weight
         codes = torch.rand(batch, self.settings.latents, generator=generator).to(weight)
         chroma = F.one_hot(torch.randint(12, (batch,), generator=generator), 12).to(weight)
@@ -159,10 +159,7 @@ class ChromaAutoencoder(Autoencoder):
         return -share.clamp_min(1e-6).log().mean()
 
     def _uniformity(self, latents: Tensor, generator: torch.Generator) -> Tensor:
-        """Sliced Wasserstein distance to the uniform cube: every knob then has sound along all of its way.
-
-        Each direction compares the sorted codes with sorted points of the cube.
-        """
+        """Sliced Wasserstein distance to the uniform cube: keeps every knob's full range in use."""
         directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
         directions = F.normalize(directions, dim=0).to(latents)
         cube = torch.rand(latents.shape, generator=generator).to(latents)
@@ -170,10 +167,7 @@ class ChromaAutoencoder(Autoencoder):
 
 
 class Levels(nn.Module):
-    """Takes levels of magnitude spectra, [batch, bins], in dB.
-
-    What is called takes those of mel bands, [batch, 64], triangles of height 1: the share of the frame's power in each.
-    """
+    """Mel band levels of magnitude spectra [batch, bins] in dB re frame power: [batch, 64], triangles of height 1."""
 
     mel: Tensor
 
@@ -182,7 +176,7 @@ class Levels(nn.Module):
 
         super().__init__()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of short frames, bands that lie between bins: they stay at the softest
+            warnings.simplefilter("ignore")  # short frames leave bands without bins: these stay at the minimum
             weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
         self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(weights, np.float32)), persistent=False)
 
@@ -191,17 +185,16 @@ class Levels(nn.Module):
         return _decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
 
     def groups(self, frames: Tensor) -> Tensor:
-        """Return levels of the mean power of bins that follow each other, four each, from the lowest on."""
+        """Return levels of the mean power of each four bins."""
         return _decibels(F.avg_pool1d((frames * frames)[:, None], GROUP)[:, 0])
 
 
 def _decibels(power: Tensor) -> Tensor:
-    """Return levels in dB, the softest at least. Powers are first brought up to it: exporters drop so small addends."""
+    """Return levels in dB, in a form whose small addend exporters keep."""
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
 def _apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Root mean square of the differences of each frame, the mean over frames."""
     return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
 
 

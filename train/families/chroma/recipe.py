@@ -1,4 +1,4 @@
-"""The settings of recipes of the chroma family: the chroma-conditioned autoencoder of Colonel & Keene 2020."""
+"""Recipe settings of the chroma family: the chroma-conditioned autoencoder of Colonel & Keene (2020)."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
-OCTAVES = range(1, 8)  # that notes may be moved into
+OCTAVES = range(1, 8)  # allowed targets of moved notes
 
 
 def _an_octave(value: object) -> object:
@@ -16,18 +16,18 @@ def _an_octave(value: object) -> object:
 
 
 class ChromaFrames(Frames):
-    """Spectra: frames of a power of two, and where notes are moved."""
+    """Magnitude spectra; ``frame_length`` is a power of two."""
 
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
-    # All notes are moved into this octave, or into that of the corpus's lowest ones; None leaves them.
+    # Target octave of all notes; "lowest": the octave of the corpus's lowest notes; None: notes stay.
     octave: Annotated[int | Literal["lowest"] | None, BeforeValidator(_an_octave)] = None
-    views: Annotated[int, Field(ge=1, le=12)]  # pitch classes that each frame is moved to, when octave is set
-    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames × views kept on disk at the most
+    views: Annotated[int, Field(ge=1, le=12)]  # pitch classes for each frame, when octave is set
+    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # largest number of frames × views
 
     @property
     def fold(self) -> int | None:
-        """Return the octave that notes are moved into, of a recipe that has been completed; None leaves them."""
+        """Return the octave to move notes into, or None; requires a completed recipe."""
         assert self.octave != "lowest"
         return self.octave
 
@@ -41,7 +41,7 @@ class ChromaFrames(Frames):
 
 
 class ChromaNetwork(RecipeSection):
-    """The dense autoencoder of Colonel & Keene 2020, section III."""
+    """The dense autoencoder of Colonel & Keene (2020), section III."""
 
     latents: Latents
     hidden: Annotated[Widths, Field(min_length=1)]
@@ -49,12 +49,12 @@ class ChromaNetwork(RecipeSection):
     augmentation: Literal["none", "difference", "chroma"]
     skip: bool
     variational: bool
-    # root: the network sees and gives square roots of magnitudes; level: it sees levels in mel bands, gives logarithms.
+    # root: square roots of magnitudes in and out; level: mel band levels in, logarithms out.
     domain: Literal["magnitude", "root", "level"]
 
 
 class ChromaLoss(RecipeSection):
-    """Weights of the terms; 0 leaves a term out."""
+    """Weights of the loss terms; 0 omits a term."""
 
     mean_square: Weight = 0.0
     squares: Weight = 0.0
@@ -82,4 +82,4 @@ class ChromaRecipe(Recipe):
     loss: ChromaLoss
 
 
-RECIPES = (ChromaRecipe,)  # by their `family`
+RECIPES = (ChromaRecipe,)  # selected by `family`

@@ -1,1 +1,1 @@
-"""The classifier family: networks that recognise labelled clips."""
+"""Classifier family: networks that recognise labelled clips."""

@@ -1,4 +1,4 @@
-"""Batches of labelled clips: whole recordings of one length, with the numbers of their labels."""
+"""Batches of labelled clips of one length, with label indices."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,17 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 BATCH = 64  # validation clips at a time
-FEWEST = 2  # labels: of one, there is nothing to tell
+FEWEST = 2  # labels
 
 
 @dataclass
 class LabelledData:
-    """Batches of the classifier family: (audio [batch, clip_length], numbers of labels [batch]).
+    """Batches of (audio [batch, clip_length], label indices [batch]).
 
     Attributes:
-        words: the labels, by their numbers.
-        length: samples of each clip: silence follows what is shorter, and what is longer is cut.
-        later: samples by which a training clip begins later at the most, by chance.
+        words: the labels by index.
+        length: samples of each clip, cut or zero-padded.
+        later: largest random delay of a training clip, in samples.
     """
 
     corpus: Corpus
@@ -40,18 +40,16 @@ class LabelledData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """See `Data.batch`: clips that begin later by chance. Gain is left, as the network does not see it."""
+        """Return clips with random delays; the network ignores gain."""
         clips = [self.train[i] for i in frames]
         starts = rng.integers(0, self.later + 1, len(frames))
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """See `Data.validation`: clips as they are."""
         chosen = _evenly(self.val, limit)
         return [self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """See `Data.spread`."""
         return self._as_they_are(_evenly(self.train, limit))
 
     def _as_they_are(self, clips: list[Clip]) -> tuple[Tensor, ...]:
@@ -62,10 +60,7 @@ class LabelledData:
 
 
 def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
-    """The labelled clips of a corpus; where it has none for validation, those of training stand in for them.
-
-    Nothing is kept in ``folder``, and pitch does not matter.
-    """
+    """Return the labelled clips of a corpus; training clips replace missing validation clips."""
     frames, words = recipe.frames, recipe.network.words
     train, val = (labelled(corpus, split, words) for split in ("train", "val"))
     later = round(frames.later_seconds * frames.sample_rate)
@@ -73,19 +68,12 @@ def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal:
 
 
 def labelled(corpus: Corpus, split: Split, words: list[str]) -> list[Clip]:
-    """Return the clips of a split that have one of these labels."""
+    """Return the clips of a split with one of these labels."""
     return [clip for clip in corpus.clips(split) if clip.label in words]
 
 
 def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None = None) -> Array:
-    """Return the samples of clips, [clips, length]: silence follows what is shorter, and what is longer is cut.
-
-    Args:
-        corpus: whose clips these are.
-        clips: some of them.
-        length: in samples.
-        starts: silence before each, in samples, [clips]; none by default.
-    """
+    """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
     found = np.zeros((len(clips), length), np.float32)
     for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
         samples = corpus.samples(clip)[: max(0, length - start)]
@@ -94,7 +82,7 @@ def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None
 
 
 def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
-    """Refuse a corpus that has fewer than two labels to tell apart."""
+    """Raise UserError for a corpus with fewer than two labels."""
     words = words_of(corpus)
     if len(words) < FEWEST:
         found = ", ".join(map(repr, words)) or "none"
@@ -105,12 +93,12 @@ def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
 
 
 def words_of(corpus: Corpus) -> list[str]:
-    """Return the labels that the training clips have, each once, in order."""
+    """Return the sorted labels of the training clips."""
     return sorted({clip.label for clip in corpus.clips("train")} - {""})
 
 
 def named(recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
-    """Return a recipe with the labels of the corpus, unless it has some."""
+    """Fill in the corpus's labels, unless the recipe has some."""
     if recipe.network.words:
         return recipe
     return recipe.model_copy(update={"network": recipe.network.model_copy(update={"words": words_of(corpus)})})

@@ -1,8 +1,7 @@
-"""A classifier of labelled clips: ResNet-18 over log-mel spectrograms.
+"""Classifier of labelled clips: ResNet-18 over log-mel spectrograms.
 
-He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016): table 1, with the shortcuts of
-option B; the first layer sees one channel. Batch normalisation before each ReLU, weights begin as their section 3.4
-has them (He et al., ICCV 2015).
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, option B shortcuts, one
+input channel. Batch normalisation precedes ReLU; weights start as in section 3.4 (He et al., ICCV 2015).
 """
 
 import librosa
@@ -21,17 +20,17 @@ Array = npt.NDArray[np.float32]
 
 BLOCKS = 2  # of each stage
 STAGES = 4  # each with twice the channels and half the resolution of the one before
-SOFTEST_DB = -80.0  # under a clip's loudest cell: below lies the noise of 16 bits
-CENTRE_DB, SPREAD_DB = -40.0, 20.0  # levels of recordings lie around these, so that the network sees numbers around 1
-SILENT = 1e-10  # power of a cell: of a silent clip all lie there
+SOFTEST_DB = -80.0  # below a clip's loudest cell: the noise floor of 16 bits
+CENTRE_DB, SPREAD_DB = -40.0, 20.0  # typical levels of recordings: scales inputs to about 1
+SILENT = 1e-10  # power of a cell in a silent clip
 TOGETHER = 64  # clips judged at a time
 
 
 class Spectrogram(nn.Module):
-    """Levels of mel bands under a clip's loudest cell, centred and scaled: the same at any gain.
+    """Standardised mel band levels relative to a clip's maximum.
 
     Args:
-        rate: of samples, in Hz.
+        rate: in Hz.
         frame_length, hop_length: of the Hann windows, in samples.
         bands: mel bands, up to half the rate.
     """
@@ -47,10 +46,10 @@ class Spectrogram(nn.Module):
         self.register_buffer("window", torch.hann_window(frame_length), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Return the spectrograms of clips, [batch, samples] → [batch, 1, bands, frames]."""
+        """[batch, samples] → [batch, 1, bands, frames]."""
         padded = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
         pieces = padded.unfold(1, self.frame_length, self.hop_length) * self.window
-        parts = torch.view_as_real(torch.fft.rfft(pieces))  # torch's own short-time transform goes into no ONNX file
+        parts = torch.view_as_real(torch.fft.rfft(pieces))  # torch.stft cannot be exported to ONNX
         power = self.mel @ (parts * parts).sum(-1).transpose(1, 2)
         loudest = power.amax((1, 2), keepdim=True).clamp_min(SILENT)
         levels = 10 * (power / loudest).clamp_min(10 ** (SOFTEST_DB / 10)).log10()
@@ -58,9 +57,9 @@ class Spectrogram(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions of 3 × 3 around which their input goes: a basic block, [batch, before, …] → [batch, after, …].
+    """Residual basic block of two 3 × 3 convolutions, [batch, before, …] → [batch, after, …].
 
-    With a ``stride`` of 2 the picture is halved.
+    A ``stride`` of 2 halves the resolution.
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -71,15 +70,13 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if same else _convolution(before, after, 1, stride)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return what the block makes of pictures."""
         return F.relu(self.second(F.relu(self.first(pictures))) + self.shortcut(pictures))
 
 
 class Classifier(Network):
-    """Tells which of some labels a clip has.
+    """Predicts labels of clips.
 
-    Shapes: audio [batch, clip_length] samples; labels [batch], numbers of the recipe's words; scores [batch, labels],
-    whose softmax are probabilities.
+    Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits.
     """
 
     turns = (Objective("classification"),)
@@ -95,10 +92,10 @@ class Classifier(Network):
         begin(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
-        """Return what the network sees in clips: after each of its eight residual blocks, then the penultimate layer.
+        """Return activations after each of the eight blocks, then the penultimate layer.
 
-        [batch, channels, bands, frames] each, and [batch, features] last, the means over the last block's pictures.
-        Keyes et al. ("Latent Vector Recovery of Audio GANs", 2020, section 3.2) compare sounds by such activations.
+        [batch, channels, bands, frames] each, and [batch, features], the last block's means. Keyes et al. ("Latent
+        Vector Recovery of Audio GANs", 2020, section 3.2) compare sounds by such activations.
         """
         pictures = self.stem(self.spectrogram(audio))
         found = []
@@ -108,22 +105,22 @@ class Classifier(Network):
         return [*found, pictures.mean((2, 3))]
 
     def classification(self, audio: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the cross entropy of what clips are taken for and what they are, and how many are right."""
+        """Return the cross entropy and the accuracy."""
         scores = self.scores(self.features(audio)[-1])
         right = (scores.argmax(1) == labels).float().mean()
         return {"cross_entropy": F.cross_entropy(scores, labels), "accuracy": right.detach()}
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Return the cross entropy; the share of clips that are right is only told."""
+        """Return the cross entropy; accuracy is informative only."""
         return terms["cross_entropy"]
 
     @torch.no_grad()
     def judge(self, clips: Array, rate: int) -> Judged:
-        """Return what clips are taken for, and their penultimate features; of a network in evaluation mode.
+        """Return label probabilities and penultimate features; requires evaluation mode.
 
         Args:
-            clips: [clips, samples]; cut to the length of the network's, or followed by silence.
-            rate: of the clips, in Hz; they are resampled to the network's.
+            clips: [clips, samples], cut or zero-padded.
+            rate: in Hz; clips are resampled.
         """
         device = next(self.parameters()).device
         posteriors, features = [], []
@@ -135,7 +132,7 @@ class Classifier(Network):
         return Judged(np.concatenate(posteriors), np.concatenate(features))
 
     def heard(self, clips: Array, rate: int) -> Array:
-        """Return clips at the network's rate and of its length, [clips, clip_length]."""
+        """Return clips at the network's rate and length, [clips, clip_length]."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
         kept = clips[:, : self.clip_length]
@@ -144,7 +141,7 @@ class Classifier(Network):
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
-    """Return a ResNet-18's first layers, its blocks, and how many channels the last of them has."""
+    """Return first layers, blocks, and the channels of the last block."""
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
     blocks, channels = [], width
     for stage in range(STAGES):
@@ -156,13 +153,12 @@ def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
 
 
 def begin(network: nn.Module) -> None:
-    """Draw the first weights of all convolutions."""
+    """Initialise all convolutions."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _convolution(before: int, after: int, size: int, stride: int) -> nn.Module:
-    """Return a convolution that keeps a picture's size, divided by ``stride``, and normalises by batch."""
     convolution = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after))

@@ -1,4 +1,4 @@
-"""The settings of recipes of the classifier family: networks that tell labelled clips apart."""
+"""Recipe settings of the classifier family: networks that recognise labelled clips."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,11 +8,11 @@ from ...recipes.base import Frames, Recipe, RecipeSection, Weight
 
 
 class LabelledFrames(Frames):
-    """Clips of one length, and the spectrograms in which they are seen: windows of ``frame_length`` samples."""
+    """Clips of one length; ``frame_length`` is the spectrogram's window in samples."""
 
-    clip_length: Annotated[int, Field(ge=256, le=1 << 20)]  # samples: silence follows what is shorter
+    clip_length: Annotated[int, Field(ge=256, le=1 << 20)]  # samples: shorter clips are zero-padded
     bands: Annotated[int, Field(ge=8, le=512)]  # mel bands of a spectrogram
-    later_seconds: Annotated[float, Field(ge=0, le=10)] = 0.0  # by which a training clip begins later at the most
+    later_seconds: Annotated[float, Field(ge=0, le=10)] = 0.0  # largest random delay of a training clip
 
     @model_validator(mode="after")
     def _hold_a_window(self) -> Self:
@@ -24,8 +24,8 @@ class LabelledFrames(Frames):
 class ResNet(RecipeSection):
     """ResNet-18 (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1).
 
-    ``width`` is how many channels the first of its four stages has, of which each has twice those before: 64 there.
-    ``words`` are the labels that it tells apart: the corpus's own, filled in when a run begins.
+    ``width`` is the channels of the first of four stages, 64 in the paper; each stage doubles them. The corpus provides
+    ``words``, the labels, when a run begins.
     """
 
     width: Annotated[int, Field(ge=1, le=256)]
@@ -33,13 +33,13 @@ class ResNet(RecipeSection):
 
 
 class ClassifierLoss(RecipeSection):
-    """Weights of the terms: there is one."""
+    """Weight of the only loss term."""
 
     cross_entropy: Weight = 1.0
 
 
 class ClassifierRecipe(Recipe):
-    """Networks that tell labels from clips."""
+    """Networks that recognise labelled clips."""
 
     family: Literal["classifier"]
     frames: LabelledFrames
@@ -47,4 +47,4 @@ class ClassifierRecipe(Recipe):
     loss: ClassifierLoss = ClassifierLoss()
 
 
-RECIPES = (ClassifierRecipe,)  # by their `family`
+RECIPES = (ClassifierRecipe,)  # selected by `family`

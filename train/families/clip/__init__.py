@@ -1,1 +1,1 @@
-"""The clip family: autoencoders of whole short sounds, made for playing."""
+"""Clip family: playable autoencoders of whole short sounds."""

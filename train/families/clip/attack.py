@@ -1,9 +1,7 @@
-"""The moment at which a clip's loudness has risen, as a number of its own: told so, attacks stand where they stood.
+"""Attack time of a clip as an explicit feature, which keeps attacks in place in decoded clips.
 
-Most of a course of loudness is told by some numbers that leave each moment a decibel or two off. Where a vowel's
-loudness climbs by half a decibel in a millisecond, that moves the moment at which it comes within 3 dB of its loudest
-by some milliseconds. So that moment is encoded and decoded beside, and loudness is raised to 3 dB there, and held below
-before it.
+Decoded loudness is off by a decibel or two. Where a vowel rises by half a decibel per millisecond, the point 3 dB below
+the maximum shifts by milliseconds. That point is encoded separately, and loudness is corrected to cross 3 dB there.
 """
 
 import math
@@ -14,27 +12,26 @@ from torch.nn import functional as F
 
 from .losses import POOLED
 
-RISEN = 3 / 20 * math.log(10)  # nepers under the loudest moment, as `metrics.loudness` has it
-FLAT, AROUND = POOLED // 2, 10.0  # parts: as far as ten milliseconds reach, all are corrected alike; 20 ms on, none
-MOST = 2 / 20 * math.log(10)  # nepers: more would be a click of its own
-UNDER = 0.05  # nepers, .4 dB: loudness is held so far under that before it rises, and raised beyond as it does
+RISEN = 3 / 20 * math.log(10)  # nepers below the maximum, as in `metrics.loudness`
+FLAT, AROUND = POOLED // 2, 10.0  # parts: full correction over 10 ms, fading to none 20 ms further
+MOST = 2 / 20 * math.log(10)  # nepers: larger corrections click
+UNDER = 0.05  # nepers, .4 dB: margin below the threshold before the rise, and above it at the rise
 LEAST = 1e-12  # power
-DOUBTED = 0.5 / 20 * math.log(10)  # nepers around 3 dB in which a part has risen in part
-SURE = 1 - 1e-6  # of a part that has risen: its logarithm is taken
+DOUBTED = 0.5 / 20 * math.log(10)  # nepers, width of the soft threshold around 3 dB
+SURE = 1 - 1e-6  # keeps log(1 - share) finite
 
 
 def loudness(levels: Tensor) -> Tensor:
-    """Return loudness of ten milliseconds around each part, in nepers, of levels of parts: [clips, points] both."""
+    """Return the loudness of 10 ms around each part, in nepers: [clips, points] both."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return 0.5 * torch.log(power.clamp_min(LEAST))
 
 
 def risen(levels: Tensor) -> Tensor:
-    """Return the number of the part at which each clip first lies within 3 dB of its loudest, [clips, 1].
+    """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
-    It moves with the levels without a jump: each part is taken for the first by how far it has come through half a
-    decibel around that, and by how little the parts before it had. Where loudness stops just short of it and goes on
-    later, the moment lies between.
+    Differentiable, by a soft threshold half a decibel wide. If loudness pauses just below it, the result lies between
+    the pause and the final rise.
     """
     loud = loudness(levels)
     there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)
@@ -43,10 +40,9 @@ def risen(levels: Tensor) -> Tensor:
 
 
 def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
-    """Return levels of parts, [clips, points], as they are when they have risen at a part, [clips, 1], and not before.
+    """Return levels [clips, points] corrected to rise at a part, [clips, 1], and not earlier.
 
-    There they are raised to 3 dB under the loudest, by 2 dB at the most, and less with each part around; before it they
-    are lowered to that where they lie above.
+    Levels at the part are raised to 3 dB below the maximum, by at most 2 dB; earlier levels are lowered to it.
     """
     time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
     loud = loudness(levels)

@@ -1,4 +1,4 @@
-"""Batches for the clip family: recordings from their beginnings on, varied where they are few."""
+"""Batches for the clip family: beginnings of recordings, with augmentation of small corpora."""
 
 import math
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ from .recipe import UNIT, HitFrames, HitRecipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale: a recording whose largest sample is smaller is no sound
-FEWEST = 2  # clips: of one alone, no knob can be learned
-SLOWEST = 0.2  # nepers a second: less is not heard
-DEAD = 60 / 20 * math.log(10)  # nepers under its loudest, where a clip has died away
-SLOWER = 0.5  # of those, by which a lengthened clip falls less at the most
-NEARLY_ALL = 0.95  # of clips, that have died away within the length of the model's
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: what is longer is no hit, and takes long to learn
-FADED = 1.04  # of that: the last part of a clip is faded out
+SILENT = 10 ** (-80 / 20)  # of full scale: recordings with a smaller peak count as silence
+FEWEST = 2  # clips: one alone has no variation to learn
+SLOWEST = 0.2  # nepers a second: inaudible below
+DEAD = 60 / 20 * math.log(10)  # nepers below the peak: a clip has decayed
+SLOWER = 0.5  # largest fraction of DEAD by which a lengthened clip decays less
+NEARLY_ALL = 0.95  # of clips decay within the model's length
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: longer sounds are not hits and train slowly
+FADED = 1.04  # times that length: makes room for the fade-out
 BATCH = 64  # clips at a time
-MOST_VALIDATED = 1024  # clips that are looked at in validation
-VARIED = 17  # beside the seed, of the chances by which clips are varied
+MOST_VALIDATED = 1024  # validation clips
+VARIED = 17  # second seed of the random variation
 
 
 @dataclass(frozen=True)
 class Hits:
-    """The clips of a split that sound: where they lie in the corpus, and the numbers of their labels, [clips]."""
+    """The audible clips of a split, and their label indices, [clips]."""
 
     clips: list[Clip]
     labels: Ints
 
     def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
-        """Return their first ``length`` samples, [chosen, length]; silence follows what is shorter."""
+        """Return samples [chosen, length], zero-padded."""
         taken = np.zeros((len(chosen), length), np.float32)
         for row, index in zip(taken, chosen, strict=True):
             samples = corpus.samples(self.clips[index])[:length]
@@ -49,14 +49,12 @@ class Hits:
 
 
 class HitData:
-    """Batches of clips: (features, levels in mel bands, the numbers of their labels [batch]).
+    """Batches of (features, mel band levels, label indices [batch]); shapes as in `ClipFeatures`.
 
-    All of them are taken once, in half precision, and those of few clips several times, each varied by chance: steps
-    then cost what the network costs. See `ClipFeatures` for shapes.
+    Features are computed once, in half precision; few clips are repeated with random variation.
     """
 
     def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
-        """Take the features of clips; ``train`` has one at least."""
         self._corpus, self._settings = corpus, recipe.frames
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
@@ -65,27 +63,23 @@ class HitData:
         self._val = self._taken(val, _evenly(val, MOST_VALIDATED))
 
     def __len__(self) -> int:
-        """Training frames; each few clips are taken several times."""
+        """Training frames, repetitions included."""
         return len(self._train[0])
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """See `Data.batch`."""
         chosen = torch.from_numpy(frames)
         return tuple(part[chosen] for part in self._train)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """See `Data.validation`."""
         chosen = _some(len(self._val[0]), limit)
         parts = (torch.from_numpy(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
         return [tuple(part[rows] for part in self._val) for rows in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """See `Data.spread`."""
         return self.batch(_some(len(self), limit), np.random.default_rng(0))
 
     @torch.no_grad()
     def _taken(self, part: Hits, chosen: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
-        """Return features, levels in mel bands and labels of clips, varied by ``rng``."""
         features, mel = [], []
         for first in range(0, len(chosen), BATCH):
             clips = part.take(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)
@@ -98,31 +92,28 @@ class HitData:
 
 
 def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> HitData:
-    """The clips of a corpus; where it has none for validation, those of training stand in for them.
-
-    Nothing is kept in ``folder``, and pitch does not matter.
-    """
+    """Return the clips of a corpus; training clips replace missing validation clips."""
     train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
     return HitData(corpus, recipe, train, val if val.clips else train)
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
-    """Return the clips of a split that sound; with ``words``, those that have one for a label."""
+    """Return the audible clips of a split; with ``words``, only clips with one of these labels."""
     numbers = {word: number for number, word in enumerate(words)}
     clips = [clip for clip in corpus.clips(split) if sounds(corpus, clip) and (not words or clip.label in numbers)]
     return Hits(clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64))
 
 
 def sounds(corpus: Corpus, clip: Clip) -> bool:
-    """Return whether a clip sounds."""
+    """Return whether a clip's peak exceeds `SILENT`."""
     samples = corpus.samples(clip)
     return bool(max(samples.max(), -samples.min()) > SILENT)
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
-    """Return clips of which most are moved in pitch and damped or lengthened, each by chance, [clips, length].
+    """Return clips with random pitch shifts and damping or lengthening, [clips, length].
 
-    What is lengthened dies away more slowly: it falls by up to `SLOWER` less until it is 60 dB down, then as it did.
+    Lengthened clips decay by up to `SLOWER` less until the -60 dB point, then unchanged.
     """
     count, length = clips.shape
     moved = rng.random(count) < 0.7
@@ -140,15 +131,14 @@ def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array
 
 
 def _dead_at(clip: npt.NDArray[np.float64]) -> int:
-    """Return the sample from which on a clip is 60 dB under its loudest, one at least."""
     loud = np.flatnonzero(np.abs(clip) > np.abs(clip).max() * np.exp(-DEAD))
     return max(1, int(loud[-1]) if len(loud) else 1)
 
 
 def hit_changes(corpus: Corpus) -> list[str]:
-    """Return what a recipe needs to fit a corpus, as ``key=value``: its rate, a length, and labels if it has them.
+    """Return recipe changes that fit a corpus, as ``key=value``: rate, length, and labels if several.
 
-    Nearly all clips have died away within the length; what is longer is cut, with a fade.
+    Nearly all clips decay within the length.
     """
     rate = corpus.rate
     seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
@@ -164,12 +154,11 @@ def _evenly(of: Hits, limit: int) -> Ints:
 
 
 def _some(count: int, limit: int) -> Ints:
-    """Return at most ``limit`` of so many places, evenly spaced."""
     return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
-    """Refuse a corpus with fewer than two training clips that sound, or with too few labels where they are wanted."""
+    """Raise UserError for fewer than two audible training clips, or for too few labels."""
     check_words(corpus, recipe)
     found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
     if found < FEWEST:
@@ -180,7 +169,7 @@ def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
 
 
 def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
-    """Return in a line what becomes of a corpus's training clips: cut, varied, left out."""
+    """Return a one-line summary of the training clips."""
     frames = recipe.frames
     sounding, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
     seconds = frames.frame_length / frames.sample_rate

@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptor of the clip family."""
 
 from ...batches.clips import told_words
 from ...preview import held_hits

@@ -1,4 +1,4 @@
-"""The features by which an autoencoder sees a clip: levels of its spectra in bands, and its loudness in short parts."""
+"""Clip features for autoencoders: band levels of spectra, and loudness in short parts."""
 
 import math
 
@@ -7,22 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WINDOW_SECONDS = 0.05  # of spectra: the harmonics of voices stand apart, and two periods of a kick at 50 Hz fit in
-OVERLAP = 4  # hops in a window
-PART_SECONDS = 0.002  # of loudness: attacks may be off by 3 ms
-BAND_SHARE, BAND_HZ = 0.03, 100.0  # bands lie this share of (frequency + BAND_HZ) apart, and a bin at least
-RANGE = 80 / 20 * math.log(10)  # nepers under a clip's loudest: what is softer counts as if it lay there
-MEL_BANDS = 64  # as in the measure of how far clips lie apart
-HIGHEST = 6.0  # nepers over a clip's loudest mel band: no sound has such features, and of more powers overflow
+WINDOW_SECONDS = 0.05  # of spectra: resolves the harmonics of voices, and holds two periods of a kick at 50 Hz
+OVERLAP = 4  # hops per window
+PART_SECONDS = 0.002  # of loudness: attacks need an accuracy of 3 ms
+BAND_SHARE, BAND_HZ = 0.03, 100.0  # band spacing: this share of (frequency + BAND_HZ), at least a bin
+RANGE = 80 / 20 * math.log(10)  # nepers below a clip's maximum: softer levels are clamped
+MEL_BANDS = 64  # as in the distance measure of clips
+HIGHEST = 6.0  # nepers above a clip's loudest mel band: no sound reaches it, and higher powers overflow
 LEAST = 1e-12  # power of silence
-LEAST_MEL = 1e-9  # power of a mel band, where the loudest is 1
+LEAST_MEL = 1e-9  # power of a mel band, relative to the loudest
 
 
 class ClipFeatures(nn.Module):
-    """Takes features of clips.
+    """Log band levels and loudness of clips.
 
-    ``spectra`` spectra of ``transform`` samples, ``hop`` apart, the first around the first sample; ``points`` parts of
-    ``part`` samples.
+    ``spectra`` spectra of ``transform`` samples, ``hop`` apart, the first centred on the first sample; ``points`` parts
+    of ``part`` samples.
     """
 
     into: Tensor
@@ -46,10 +46,10 @@ class ClipFeatures(nn.Module):
         self.width = self.spectra * self.bands + self.points
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of clips, [clips, width], and their levels in mel bands in dB, [clips, spectra, bands].
+        """Return features of clips, [clips, width], and mel band levels in dB, [clips, spectra, bands].
 
-        Features are logarithms of amplitudes: of spectra in bands, [spectra × bands], and after them of parts. Each
-        clip counts as being so loud that its loudest mel band has power 1: velocity is what makes hits soft.
+        Log amplitudes of bands, [spectra × bands], then of parts, normalised to power 1 in each clip's loudest mel
+        band.
         """
         power, mel, parts = self.powers(clips * self.fade)
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
@@ -59,7 +59,7 @@ class ClipFeatures(nn.Module):
         return features, 10 * torch.log10((mel / loudest).clamp_min(LEAST_MEL))
 
     def powers(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return powers of clips: in bands [clips, spectra, bands], in mel bands, and of parts [clips, points]."""
+        """Return powers in bands [clips, spectra, bands], in mel bands, and of parts [clips, points]."""
         padded = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
         pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
         numbers = torch.view_as_real(torch.fft.rfft(pieces * self.window))
@@ -67,24 +67,24 @@ class ClipFeatures(nn.Module):
         return power @ self.into.T, power @ self.mel, clips.view(-1, self.points, self.part).square().mean(2)
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two parts of features: bands [clips, spectra, bands] and levels [clips, points], in nepers."""
+        """Split features into bands [clips, spectra, bands] and levels [clips, points], in nepers."""
         first = self.spectra * self.bands
         return features[:, :first].view(-1, self.spectra, self.bands), features[:, first:]
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
-        """Return levels in mel bands in dB, [clips, spectra, mel bands], of bands in nepers."""
+        """Convert bands in nepers to mel band levels in dB, [clips, spectra, mel bands]."""
         power = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
         return 10 * torch.log10(power + LEAST_MEL)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Return frames as a card of kind clip has them: magnitudes of bins, in nepers straight lines between bands."""
+        """Return frames for a card of kind clip: magnitudes, log-linear between bands, then levels."""
         bands, levels = self.parts(features)
         frames = torch.cat([(bands @ self.out_of).flatten(1), levels], 1)
         return torch.exp(frames.clamp_max(HIGHEST))
 
 
 def logarithm(power: Tensor) -> Tensor:
-    """Return nepers of power. What is exported would lose the addition of so small a number, but not this bound."""
+    """Return the nepers of power, clamped: exporters would lose a small addend."""
     return 0.5 * torch.log(power.clamp_min(LEAST))
 
 
@@ -93,7 +93,6 @@ def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
-    """Return what is constant: bins into bands and out of them, mel bands, the window, and a fade at a clip's end."""
     from librosa.filters import mel
 
     hertz = np.arange(transform // 2 + 1) * rate / transform

@@ -1,12 +1,11 @@
-"""An invertible map between codes, which are normally distributed, and the latents that an autoencoder uses.
+"""Normalizing flow between normally distributed codes and the latents of an autoencoder.
 
-An autoencoder places what it needs, wherever that lies best; a model that is played wants codes of which any that is
-drawn from a normal distribution sounds like the corpus. So the latents' own distribution is learned, as the second
-stage of Dai and Wipf ("Diagnosing and Enhancing VAE Models", ICLR 2019) does, by a map that can be taken both ways:
-each label's mean and covariance, and after them affine coupling layers (Dinh, Sohl-Dickstein and
-Bengio, "Density estimation using Real NVP", ICLR 2017), trained by maximum likelihood. Codes are turned so that the
-first changes a clip most: the axes of its mean squared slopes (Constantine, Dow and Wang, "Active subspace methods",
-SIAM Journal on Scientific Computing 36:4, 2014).
+A playable model needs every normally distributed code to sound like the corpus. The flow therefore learns the
+distribution of latents, as the second stage of Dai and Wipf ("Diagnosing and Enhancing VAE Models", ICLR 2019). It
+combines each label's mean and covariance with affine coupling layers (Dinh, Sohl-Dickstein and Bengio, "Density
+estimation using Real NVP", ICLR 2017), trained by maximum likelihood. A rotation sorts codes by effect: the axes of
+mean squared gradients (Constantine, Dow and Wang, "Active subspace methods", SIAM Journal on Scientific Computing 36:4,
+2014).
 """
 
 import math
@@ -16,23 +15,25 @@ import torch
 from torch import Tensor, nn
 
 COUPLINGS = 4
-HIDDEN = 96  # of a coupling: thousands of clips fit in, hundreds are not learned by heart
+HIDDEN = 96  # of a coupling: enough for thousands of clips, without overfitting hundreds
 LEAK = 0.1
-STEEPEST = 1.5  # nepers by which a coupling stretches at the most: so the map can be taken back in half precision
-SLOWNESS = 0.01  # share of a step in running means: some hundred steps
-LEAST = 1e-4  # variance: what varies less is not stretched to a normal's
-SHARED = 0.1  # of a label's covariance: that of all labels, as some have few clips
-REACH = 3.0  # deviations beyond the distance at which most normal codes lie, √n: one in ten thousand lies farther
-PROBES = 32  # codes at which slopes are looked at
-PROBE = 0.5  # deviations: slopes as a knob feels them
+STEEPEST = 1.5  # nepers, largest scale of a coupling: keeps the map invertible in half precision
+SLOWNESS = 0.01  # weight of a step in running means, over about a hundred steps
+LEAST = 1e-4  # variance: smaller ones are not scaled up to 1
+SHARED = 0.1  # share of all labels' covariance in each label's, as some have few clips
+REACH = 3.0  # deviations beyond √n, the distance of most normal codes: one in ten thousand lies farther
+PROBES = 32  # codes at which gradients are measured
+PROBE = 0.5  # deviations: step of the finite differences, the scale of a knob
 
 
 class Flow(nn.Module):
-    """Takes latents to codes and back. Shapes: latents, codes [batch, n]; told [batch, words], how much of each label.
+    """Maps latents to codes and back.
+
+    Shapes: latents, codes [batch, n]; told [batch, words], weights of labels.
 
     Args:
         n: latents.
-        words: labels; 1 where there are none, and ``told`` is then 1.
+        words: labels; 1 without labels, with ``told`` all ones.
     """
 
     middles: Tensor
@@ -57,7 +58,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def note(self, latents: Tensor, labels: Tensor) -> None:
-        """Take latents of clips with these labels, [batch], into each label's running mean and covariance around it."""
+        """Update each label's running mean and covariance; labels are indices, [batch]."""
         share = max(SLOWNESS, 1 / (1 + int(self.steps)))
         self.steps += 1
         for label in set(labels.tolist()):
@@ -73,7 +74,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def turn(self, decoded: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Turn codes so that the first moves what ``decoded`` gives of latents and labels most, the last least."""
+        """Rotate codes: the first changes ``decoded(latents, told)`` most, the last least."""
         generator, (words, n) = torch.Generator().manual_seed(0), self.middles.shape
         codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
         told = torch.eye(words).to(codes)[torch.arange(PROBES) % words]
@@ -85,17 +86,16 @@ class Flow(nn.Module):
         self.axes.copy_(axes * largest.sign())
 
     def surprise(self, latents: Tensor, told: Tensor) -> Tensor:
-        """Return the mean negative logarithm of the density of latents, in nats, but for what no coupling changes."""
+        """Return the mean negative log density in nats, up to a constant."""
         normal, volume = self._normal(latents, told)
         surprise: Tensor = (0.5 * normal.square().sum(1) - volume).mean()
         return surprise
 
     def codes(self, latents: Tensor, told: Tensor) -> Tensor:
-        """Return the codes of latents."""
         return self._normal(latents, told)[0] @ self.axes
 
     def latents(self, codes: Tensor, told: Tensor) -> Tensor:
-        """Return the latents of codes; what lies farther out than all that was learned is drawn in."""
+        """Return the latents of codes, which are limited to radius ``reach``."""
         far = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
         near = codes * (self.reach / far).clamp_max(1)
         return self._placed(near @ self.axes.T, told)
@@ -115,16 +115,16 @@ class Flow(nn.Module):
 
 
 def _by(matrices: Tensor, values: Tensor, told: Tensor) -> Tensor:
-    """Return values, [batch, n], taken through the matrix of each one's label, [words, n, n]."""
+    """Multiply values, [batch, n], by their labels' matrices, [words, n, n]."""
     chosen = (told @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
     return (chosen @ values[:, :, None])[:, :, 0]
 
 
 class Coupling(nn.Module):
-    """Moves and stretches one half of the numbers by what the other half and the label say (Dinh et al., eq. 7 and 8).
+    """Affine coupling that shifts and scales half of the values (Dinh et al., eq. 7 and 8).
 
     Args:
-        order: a permutation of the numbers' places: the first half of it stays.
+        order: a permutation of the indices; the first half stays unchanged.
         words: labels.
     """
 
@@ -146,14 +146,14 @@ class Coupling(nn.Module):
         )
 
     def forward(self, values: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return values with one half moved and stretched, and the logarithm of the volume that this gives, [batch]."""
+        """Return transformed values and the log determinant, [batch]."""
         kept = values[:, self.stays]
         stretch, shift = self._change(kept, told)
         moved = (values[:, self.moves] - shift) * torch.exp(-stretch)
         return torch.cat([kept, moved], 1)[:, self.places], -stretch.sum(1)
 
     def back(self, values: Tensor, told: Tensor) -> Tensor:
-        """Return what `forward` makes these values of."""
+        """Invert `forward`."""
         kept = values[:, self.stays]
         stretch, shift = self._change(kept, told)
         return torch.cat([kept, values[:, self.moves] * torch.exp(stretch) + shift], 1)[:, self.places]

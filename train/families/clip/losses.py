@@ -1,4 +1,4 @@
-"""The losses of an autoencoder of clips: how far decoded clips are from those asked for, in dB."""
+"""Losses of clip autoencoders in dB: level, envelope and spectral distribution distances."""
 
 import math
 
@@ -8,19 +8,19 @@ from torch.nn import functional as F
 
 from .features import RANGE, logarithm
 
-POOLED = 5  # parts: ten milliseconds
-LOUD_DB, SOFT = 40.0, 0.1  # under a clip's loudest: what lies deeper weighs a tenth
-ENVELOPE_DB = 50.0  # under a clip's loudest: as far as its course of loudness is heard
-DECIBELS = 20 / math.log(10)  # of a neper
+POOLED = 5  # parts, ten milliseconds
+LOUD_DB, SOFT = 40.0, 0.1  # below a clip's maximum: deeper levels weigh a tenth
+ENVELOPE_DB = 50.0  # below a clip's maximum: range of the audible loudness curve
+DECIBELS = 20 / math.log(10)  # per neper
 LEAK = 0.1
-LEAST = 1e-4  # dB²: of roots of eigenvalues, whose slopes have no end at 0
-FEWEST = 2  # spectra that have a spread
-PROJECTIONS = 64  # random directions in which spectra are compared
-MOST_SPECTRA = 1024  # of which a comparison takes a sample
+LEAST = 1e-4  # dB²: bounds the gradients of eigenvalue roots near 0
+FEWEST = 2  # spectra needed for a covariance
+PROJECTIONS = 64  # random directions of the sliced distance
+MOST_SPECTRA = 1024  # sample size of a comparison
 
 
 def apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Root mean square of differences of levels in dB of each clip, the mean over clips; what is soft weighs less."""
+    """Return each clip's RMS level difference in dB, the mean over clips; soft levels weigh less."""
     given, asked = given.flatten(1), asked.flatten(1)
     top = asked.amax(1, keepdim=True)
     floor = top - RANGE * DECIBELS
@@ -31,9 +31,9 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return how far courses of loudness in dB [clips, moments] lie apart, as in `metrics.loudness`, the mean of clips.
+    """Return the distance of loudness curves in dB [clips, moments], as in `metrics.loudness`, the mean over clips.
 
-    Moments count at which one of the two is heard; what falls out of hearing counts as if it lay at its edge.
+    Moments audible in either curve count, clamped to the threshold.
     """
     floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
     heard = torch.maximum(given, asked) > floor
@@ -43,26 +43,26 @@ def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def pooled(levels: Tensor) -> Tensor:
-    """Return levels of `POOLED` parts together, in dB, of levels in nepers: what is heard from moment to moment."""
+    """Return levels of `POOLED` parts together, in dB, from nepers."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
     return DECIBELS * logarithm(power)
 
 
 def sounding(mel: Tensor) -> Tensor:
-    """Return those spectra of clips in which a band sounds, 40 dB down at least: [clips, spectra, bands] → [_, bands].
+    """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
 
-    The loudest band of a recording lies at 0 dB; a decoded clip is not measured by its own loudest, or one cell that is
-    too loud would make it sharp.
+    Levels are relative to the recording's maximum: normalising decoded clips by their own would let one loud cell
+    distort the sharpness.
     """
     spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
     return spectra[spectra.amax(1) > -LOUD_DB]
 
 
 def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
-    """Return how far the levels of clips are from those of others in their spread, in dB: [clips, spectra, bands] both.
+    """Return the distance of two sets of clips in the distribution of their levels, in dB.
 
-    It is the sliced Wasserstein distance (Kolouri et al., "Sliced Wasserstein Auto-Encoders", ICLR 2019) of spectra
-    that sound, each clip as loud as any.
+    Sliced Wasserstein distance (Kolouri et al., "Sliced Wasserstein Auto-Encoders", ICLR 2019) of audible spectra,
+    relative to each clip's maximum. Both are [clips, spectra, bands].
     """
     heard = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (given, asked)]
     count = min(*map(len, heard), MOST_SPECTRA)
@@ -73,11 +73,10 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class Spread(nn.Module):
-    """The mean and the covariance of recordings' spectra, and how far from them those of other clips are.
+    """Mean and covariance of recordings' spectra, and the Fréchet distance from them.
 
-    As a loss, after Mathiasen and Hvilshøj ("Backpropagating through Fréchet Inception Distance", 2020): what is
-    decoded is drawn to the mean of all that its code leaves open, and so is duller than any recording; this makes it as
-    sharp.
+    As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents the dull
+    mean that a decoder otherwise learns.
     """
 
     middle: Tensor
@@ -91,7 +90,7 @@ class Spread(nn.Module):
         self.register_buffer("total", torch.zeros(()))
 
     def take(self, spectra: Tensor) -> None:
-        """Take the recordings' spectra, [spectra, bands], two or more."""
+        """Measure recordings' spectra, [spectra, bands], at least two."""
         covariance = torch.cov(spectra.double().T)
         values, axes = torch.linalg.eigh(covariance)
         self.middle.copy_(spectra.mean(0))
@@ -99,7 +98,7 @@ class Spread(nn.Module):
         self.total.copy_(covariance.trace())
 
     def distance(self, spectra: Tensor) -> Tensor:
-        """Return the root of the Fréchet distance of spectra from the recordings', in dB; of fewer than two, 0."""
+        """Return the root of the Fréchet distance, in dB; 0 for fewer than two spectra."""
         if len(spectra) < FEWEST:
             return spectra.new_zeros(())
         middle = spectra.mean(0)

@@ -1,11 +1,9 @@
-"""An autoencoder of whole short sounds: a hit or a word becomes some numbers, and comes back.
+"""Autoencoder of whole short sounds, such as drum hits or words, on log spectra and loudness.
 
-What is encoded and decoded are logarithms: of the levels of a clip's spectra in bands, and of its loudness in short
-parts, which keeps attacks where windows smear them. The outer layers begin as principal components of the training
-clips, so that minutes are enough; what lies between bends them into latents, each with a deviation of its own within
-which it says the same (Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014). A `Flow` makes latents of
-codes that are normally distributed, of each label's clips too where there are labels: so the code says what the label
-does not.
+Loudness in short parts keeps attacks that the spectra's windows smear. The outer layers start as principal components,
+so minutes of training sound suffice. Inner layers map them to latents with individual variances (Kingma and Welling,
+"Auto-Encoding Variational Bayes", ICLR 2014). A `Flow`, conditioned on labels if any, maps latents to normally
+distributed codes of the variation within a label.
 """
 
 import math
@@ -24,22 +22,21 @@ from .flow import Flow
 from .losses import DECIBELS, LEAK, Spread, apart, envelope_apart, pooled, sounding, unlike
 from .recipe import HitRecipe
 
-MOST = 4096  # clips of which principal components are taken
-LOUDNESS = 3.0  # times as much as its share in the features: a tenth of them, it is a third of what is heard
-EXACT, DEAF = -12.0, 2.0  # logarithms of the least and the largest variance of a latent
-SURE = -3.0  # where they begin
-AROUND = 9  # bands: two harmonics of a low voice lie in
-RESTORED = 1.5  # times the contrast that was learned: spectra that do not quite fit together add up to a duller sound
-DEEPEST = -6.0  # nepers, -52 dB: softer bands have no contrast
-TURNED = 100  # steps after which codes are turned again
-TOLD = 0.25  # times the root of how many features there are: an attack is one number, and told as if it were many
+MOST = 4096  # clips for the principal components
+LOUDNESS = 3.0  # weight: a tenth of the features carries about a third of the perceived sound
+EXACT, DEAF = -12.0, 2.0  # smallest and largest log variance of a latent
+SURE = -3.0  # initial log variance
+AROUND = 9  # bands: two harmonics of a low voice fit in
+RESTORED = 1.5  # times the learned contrast: inconsistent spectra overlap-add to a duller sound
+DEEPEST = -6.0  # nepers, -52 dB: softer bands get no contrast
+TURNED = 100  # steps between rotations of the codes
+TOLD = 0.25  # times the root of the number of features: raises the weight of the single attack feature
 
 
 class ClipAutoencoder(Autoencoder):
-    """Encoder and decoder of clips, by their features.
+    """Encoder and decoder of clips' features.
 
-    Shapes: labels [batch, words], how much there is of each; codes [batch, latents];
-    features [batch, spectra × bands + points].
+    Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points].
     """
 
     middle: Tensor
@@ -49,9 +46,9 @@ class ClipAutoencoder(Autoencoder):
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        width = self.features.width + 1  # the last is when a clip has risen
+        width = self.features.width + 1  # the last is the attack part
         self.register_buffer("middle", torch.zeros(width))
-        self.spread = math.sqrt(width) / 4  # so that a step of Adam, which moves all weights alike, moves no code far
+        self.spread = math.sqrt(width) / 4  # Adam moves all weights alike: this keeps codes from moving far
         n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
         self.inner = nn.Linear(width, self.settings.components)
         self.outer = nn.Linear(self.settings.components, width)
@@ -67,10 +64,9 @@ class ClipAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
-        """Make the outer layers the principal components of training clips, each scaled alike; look at their spectra.
+        """Set the outer layers to principal components, and measure the recordings' spectra.
 
-        Loudness counts `LOUDNESS` times: it is told by few features, and would be lost among those of spectra. So would
-        attacks, which are one.
+        `LOUDNESS` and `TOLD` raise the weights of loudness and attack, which have few features.
         """
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
         features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
@@ -95,7 +91,7 @@ class ClipAutoencoder(Autoencoder):
         self.outer.bias.copy_(middle)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the codes of features, [batch, latents], as clips of the label that each is taken for most."""
+        """Return codes, [batch, latents], under each clip's likeliest label."""
         components = self._components(inputs[0])
         latents = self.encoder(components)[:, : self.settings.latents]
         if self.listener is None:
@@ -104,13 +100,13 @@ class ClipAutoencoder(Autoencoder):
         return self.flow.codes(latents, (heard == heard.amax(1, keepdim=True)).to(latents))
 
     def heard(self, features: Tensor) -> Tensor:
-        """Return how much clips are taken for each label by their features, [batch, words], 1 together."""
+        """Return label probabilities, [batch, words]."""
         assert self.listener is not None
         taken: Tensor = torch.softmax(self.listener(self._components(features)), 1)
         return taken
 
     def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return frames as a card of kind clip has them: [batch, spectra × bins + points], not below 0."""
+        """Return frames for a card of kind clip, [batch, spectra × bins + points], >= 0."""
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
@@ -121,12 +117,12 @@ class ClipAutoencoder(Autoencoder):
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return how far decoded clips are from those encoded, and what their latents tell more than is needed.
+        """Return the loss terms.
 
         Args:
-            features, mel: of clips, as `ClipFeatures` gives them, also in half precision.
-            labels: the numbers of their labels, [batch].
-            generator: on the CPU; all that is random here comes from it.
+            features, mel: from `ClipFeatures`; half precision allowed.
+            labels: label indices, [batch].
+            generator: on the CPU; the only source of randomness.
         """
         features, mel = features.to(self.middle), mel.to(self.middle)
         labels = labels if self.settings.words else torch.zeros_like(labels)
@@ -161,32 +157,31 @@ class ClipAutoencoder(Autoencoder):
         return terms
 
     def moved(self) -> None:
-        """Take the latents of a step into the map of codes, and now and then turn it by how the decoder now is."""
+        """Update the flow; rotate its codes every `TURNED` steps."""
         if self._seen is not None:
             self.flow.note(*self._seen)
         if int(self.flow.steps) % TURNED == 1:
             self.flow.turn(self._bent)
 
     def _with_attack(self, features: Tensor) -> Tensor:
-        """Return features and, after them, when their clips have risen, in deviations."""
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
 
     def _attacks(self, features: Tensor) -> Tensor:
-        """Return the numbers of the parts at which the clips of features have risen, [batch, 1]; without slopes."""
+        """Return attack parts, [batch, 1], without gradients."""
         return risen(self.features.parts(features.detach())[1])
 
     def _features(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return decoded features, and the numbers of the parts at which their clips are made to rise, [batch, 1]."""
+        """Return decoded features and attack parts, [batch, 1]."""
         given = self.outer(self._bent(latents, told))
         features, attacks = given[:, :-1], given[:, -1:] * self.attack[1] + self.attack[0]
         bands, levels = self.features.parts(features)
         return torch.cat([bands.flatten(1), made_to_rise(levels, attacks)], 1), attacks
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
-        """Return features with more contrast between neighbouring bands: so many times as much as was learned.
+        """Raise the contrast between neighbouring bands by ``times`` the learned amount.
 
-        What is decoded is a mean of all that its code leaves open, in which harmonics are blurred: so it is made as
-        sharp as recordings are (as Toda and Tokuda do with speech, IEICE Transactions E90-D:5, 2007).
+        Decoded means blur harmonics; this restores sharpness, as Toda and Tokuda do for speech (IEICE Transactions
+        E90-D:5, 2007).
         """
         bands, levels = self.features.parts(features)
         heard = bands.clamp_min(DEEPEST)
@@ -201,7 +196,6 @@ class ClipAutoencoder(Autoencoder):
         return components
 
     def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
-        """Return how far clips are from being taken for the labels asked for, by a listener that stays as it is."""
         as_it_is = {name: value.detach() for name, value in self.named_parameters()}
         whole = (self._with_attack(features) - self.middle) / self.spread
         inner = F.linear(whole, as_it_is["inner.weight"], as_it_is["inner.bias"])
@@ -217,12 +211,12 @@ class ClipAutoencoder(Autoencoder):
 
 
 def _one(like: Tensor) -> Tensor:
-    """Return what is told where there are no labels: all of the one there is, [batch, 1]."""
+    """Return the label input without labels, [batch, 1]."""
     return torch.ones_like(like[:, :1])
 
 
 class Bent(nn.Module):
-    """A straight line and what bends it: one linear layer, and beside it two hidden ones."""
+    """A linear layer plus a parallel network of two hidden layers."""
 
     def __init__(self, inside: int, hidden: int, outside: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The settings of recipes of the clip family: autoencoders of whole short sounds, made for playing."""
+"""Recipe settings of the clip family: playable autoencoders of whole short sounds."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,14 +6,14 @@ from pydantic import Field, model_validator
 
 from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
 
-UNIT = 2048  # samples of which a length is a multiple: hops and parts of loudness divide it at any rate of a corpus
+UNIT = 2048  # lengths are multiples of this many samples: hops and loudness parts divide it at any sample rate
 
 
 class HitFrames(Frames):
-    """Whole clips of ``frame_length`` samples: a recording's beginning, silence after what is shorter.
+    """Whole clips of ``frame_length`` samples from a recording's beginning, zero-padded.
 
-    Fewer training clips than ``enough`` are varied at each turn: moved by up to ``semitones``, and damped by up to
-    ``damping`` nepers a second.
+    Fewer than ``enough`` training clips vary at random: pitch by up to ``semitones``, damping by up to ``damping``
+    nepers a second.
     """
 
     semitones: Annotated[float, Field(ge=0, le=24)]
@@ -28,20 +28,20 @@ class HitFrames(Frames):
 
 
 class HitNetwork(RecipeSection):
-    """An autoencoder whose outer layers begin as the principal components of the clips' spectra and loudness.
+    """An autoencoder whose outer layers start as principal components.
 
-    ``words`` are those of the labels that the network knows: the corpus's own, filled in when a run begins.
+    The corpus provides ``words``, the labels, when a run begins.
     """
 
     latents: Latents
     components: Annotated[int, Field(ge=4, le=1024)]
     hidden: Annotated[int, Field(ge=16, le=8192)]
-    labels: bool  # whether the decoder is told each clip's label
+    labels: bool  # conditions the decoder on each clip's label
     words: list[str] = Field(default=[], max_length=1024)
 
 
 class HitLoss(RecipeSection):
-    """Weights of the terms: in dB but for attack, in ms, distribution, in nats, and label and obedience, entropies."""
+    """Weights of the terms: in dB; attack in ms, distribution in nats, label and obedience entropies."""
 
     mel: Weight
     spectrum: Weight
@@ -64,4 +64,4 @@ class HitRecipe(Recipe):
     loss: HitLoss
 
 
-RECIPES = (HitRecipe,)  # by their `family`
+RECIPES = (HitRecipe,)  # selected by `family`

@@ -1,1 +1,1 @@
-"""The families gan, dcgan and halves: generators of whole clips, WaveGAN and the DCGAN of one dimension."""
+"""Families gan, dcgan and halves: WaveGAN and one-dimensional DCGAN generators of whole clips."""

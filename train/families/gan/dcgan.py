@@ -1,11 +1,10 @@
-"""The DCGAN of one dimension: whole clips from a code, and the autoencoder made of its two halves.
+"""One-dimensional DCGAN that generates whole clips from codes, and an autoencoder of its two halves.
 
-Alencar's post ("Audio Generation with GANs", 2019) has 500 numbers for a code and 64000 samples for a clip, four
-convolutions a side with ReLU, batch normalisation and dropout between each, dense layers with LeakyReLU at the ends,
-and a discriminator that answers 0 for false and 1 for real. It leaves open, and chosen here are: kernels of 25 samples
-and strides of 4, as WaveGAN has them (64000 are 250 times 4 to the 4th); 16 to 128 channels; a dropout of 0.3; a tanh
-where samples leave the generator; a dense layer of 500 under the discriminator's last, so that its trunk is an
-encoder; Adam at 2e-4 with a beta of 0.5 and a leak of 0.2, as the DCGAN of images has (Radford et al., ICLR 2016).
+Alencar's post ("Audio Generation with GANs", 2019) specifies codes of 500 numbers and clips of 64000 samples. Each side
+has four convolutions with ReLU, batch normalisation and dropout, and dense layers with LeakyReLU at the ends; the
+discriminator outputs 0 for fake, 1 for real. Chosen here: kernels of 25 and strides of 4, as in WaveGAN (64000 = 250 ×
+4⁴); 16 to 128 channels; dropout 0.3; tanh output; a dense layer of 500 before the discriminator's last, so its trunk is
+an encoder; Adam at 2e-4 with beta 0.5 and leak 0.2, as in the image DCGAN (Radford et al., ICLR 2016).
 """
 
 import contextlib
@@ -28,7 +27,7 @@ BETAS = (0.5, 0.999)  # of both Adams
 
 
 class DCGAN(ClipMaker):
-    """A generator of clips, and a discriminator that tells them from real ones.
+    """A generator of clips and a discriminator.
 
     Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1.
     """
@@ -49,16 +48,15 @@ class DCGAN(ClipMaker):
         begin(self)
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `ClipMaker.decode`."""
         clips: Tensor = self.generator(latents)
         return clips
 
     def judge(self, clips: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the probability that clips are real, [batch]: 0 for false, 1 for real."""
+        """Return the probability that clips are real, [batch]."""
         return torch.sigmoid(self._judged(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the discriminator has to learn: the cross entropy of its answers, 1 for real and 0 for made."""
+        """Return the discriminator's cross entropies."""
         codes = self.draw(len(clips), generator).to(clips)
         with dropping_by(generator, clips.device):
             with torch.no_grad():
@@ -66,7 +64,7 @@ class DCGAN(ClipMaker):
             return {"real": F.softplus(-self._judged(clips)).mean(), "made": F.softplus(self._judged(made)).mean()}
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the generator has to learn from the discriminator, which stays as it is: to be answered 1."""
+        """Return the generator's loss against the frozen discriminator."""
         as_it_is = {
             name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
         }
@@ -75,7 +73,7 @@ class DCGAN(ClipMaker):
             return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
 
     def _judged(self, clips: Tensor) -> Tensor:
-        """Return how real clips are, as the logarithm of the odds, [batch]."""
+        """Return log odds, [batch]."""
         judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
         return judged
 
@@ -91,7 +89,7 @@ class _Judge(nn.Module):
 
 
 class Halves(Autoencoder):
-    """The DCGAN's two halves, joined: clips go through the discriminator's trunk to a code, and are generated of it."""
+    """Autoencoder of the DCGAN's halves: the discriminator's trunk encodes, the generator decodes."""
 
     turns = (Objective("reconstruction"),)
 
@@ -103,24 +101,23 @@ class Halves(Autoencoder):
         begin(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the codes of clips, [batch, latents]."""
+        """Return codes, [batch, latents]."""
         codes: Tensor = self.trunk(inputs[0])
         return codes
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the clips of codes, [batch, frame_length]; there are no labels."""
+        """Return clips [batch, frame_length]; ``label`` is unused."""
         clips: Tensor = self.generator(latents)
         return clips
 
     def reconstruction(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return how far clips and what is decoded of their codes lie apart."""
         with dropping_by(generator, clips.device):
             return {"mean_square": (self.decode(self.encode(clips)) - clips).square().mean()}
 
 
 @contextlib.contextmanager
 def dropping_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let what drops out follow from a turn's own chance: a run that goes on is then one that never stopped."""
+    """Seed dropout from the generator: resumed runs then match uninterrupted ones."""
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
@@ -142,7 +139,7 @@ def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
 
 
 def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
-    """Clips [batch, length] → numbers [batch, latents]."""
+    """Clips [batch, length] → codes [batch, latents]."""
     widths = [1, *settings.channels]
     short = length // STRIDE ** len(settings.channels)
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
@@ -152,17 +149,15 @@ def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
 
 
 def _between(width: int, settings: DCGANNetwork) -> list[nn.Module]:
-    """Return what lies between two convolutions."""
     return [nn.BatchNorm1d(width), nn.Dropout(settings.dropout)]
 
 
 def _without_last(layers: Sequence[nn.Module], count: int) -> Sequence[nn.Module]:
-    """Return layers without those that follow the last convolution: there is none for them to lie before."""
     return layers[:-count]
 
 
 def begin(network: nn.Module) -> None:
-    """Draw weights as the DCGAN of images does not: by Glorot, with which activations keep their size in any depth."""
+    """Initialise by Glorot: unlike the image DCGAN's method, it keeps the scale of activations at any depth."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
             nn.init.xavier_uniform_(layer.weight)

@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptors of gan, dcgan and halves."""
 
 from ...batches.clips import check_clips, clip_data, describe, told_words
 from ...gan_health import health

@@ -1,4 +1,4 @@
-"""The settings of recipes of generators of clips: the WaveGAN, the DCGAN of one dimension, and its two halves."""
+"""Recipe settings of clip generators: WaveGAN, one-dimensional DCGAN, and an autoencoder of its halves."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,35 +6,34 @@ from pydantic import Field, model_validator
 
 from ...recipes.base import Frames, Recipe, RecipeSection, Weight, Widths
 
-Codes = Annotated[int, Field(ge=1, le=4096)]  # numbers of a code: as many as a model's card can hold
-LENGTHS = {  # strides of the layers: the paper's three, and half its shortest for speech at 8 kHz
+Codes = Annotated[int, Field(ge=1, le=4096)]  # size of a code: the largest that a model's card allows
+LENGTHS = {  # strides of the layers: the paper's three lengths, and half the shortest for speech at 8 kHz
     8192: (4, 4, 4, 4, 2),
     16384: (4, 4, 4, 4, 4),
     32768: (4, 4, 4, 4, 4, 2),
     65536: (4, 4, 4, 4, 4, 4),
 }
 STRIDE = 4  # of each of the DCGAN's layers
-FIRST = 16  # samples that a WaveGAN's first layer gives: its strides make the clip of them
+FIRST = 16  # samples after a WaveGAN's first layer, which its strides extend to the clip
 
 
 class ClipFrames(Frames):
-    """Clips: ``frame_length`` samples each. A longer recording gives one for every ``hop_length``, begun by chance."""
+    """Clips of ``frame_length`` samples; longer recordings yield one per ``hop_length``, with random starts."""
 
-    normalised: bool  # each clip is brought to a peak of 1
+    normalised: bool  # scales each clip to a peak of 1
 
 
 class WaveGANNetwork(RecipeSection):
-    """The WaveGAN of Donahue, McAuley and Puckette ("Adversarial Audio Synthesis", ICLR 2019, appendix D).
+    """WaveGAN (Donahue, McAuley and Puckette, "Adversarial Audio Synthesis", ICLR 2019, appendix D).
 
-    ``words`` are those of the labels that the networks know: they are the corpus's own, and filled in when a run
-    begins.
+    The corpus provides ``words``, the labels, when a run begins.
     """
 
     latents: Codes
-    model_size: Annotated[int, Field(ge=1, le=256)]  # d: all widths are multiples of it
-    phase_shuffle: Annotated[int, Field(ge=0, le=16)]  # samples by which the critic's layers are moved at the most
-    average: Annotated[float, Field(ge=0, lt=1)]  # what is kept a step of the generator's mean weights; 0 has none
-    labels: bool  # whether the networks are told each clip's label
+    model_size: Annotated[int, Field(ge=1, le=256)]  # d in the paper: all widths are multiples
+    phase_shuffle: Annotated[int, Field(ge=0, le=16)]  # largest shift of the critic's layers, in samples
+    average: Annotated[float, Field(ge=0, lt=1)]  # decay per step of the generator's mean weights; 0 disables them
+    labels: bool  # conditions the networks on each clip's label
     words: list[str] = Field(default=[], max_length=1024)
 
 
@@ -63,10 +62,10 @@ class WaveGANRecipe(Recipe):
 
 
 class DCGANNetwork(RecipeSection):
-    """The DCGAN of Alencar's post ("Audio Generation with GANs", 2019), and what that leaves open."""
+    """The DCGAN of Alencar's post ("Audio Generation with GANs", 2019)."""
 
     latents: Codes
-    channels: Annotated[Widths, Field(min_length=1)]  # of the discriminator, first to last; the generator's mirrored
+    channels: Annotated[Widths, Field(min_length=1)]  # of the discriminator, first to last; the generator mirrors them
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -75,7 +74,7 @@ class DCGANLoss(RecipeSection):
 
 
 class DCGANRecipe(Recipe):
-    """DCGANs of one dimension."""
+    """One-dimensional DCGANs."""
 
     family: Literal["dcgan"]
     frames: ClipFrames
@@ -94,7 +93,7 @@ class DCGANRecipe(Recipe):
 
 
 class HalvesRecipe(DCGANRecipe):
-    """Autoencoders made of a DCGAN's two halves."""
+    """Autoencoders of a DCGAN's two halves."""
 
     family: Literal["halves"]  # type: ignore[assignment]
 
@@ -103,4 +102,4 @@ RECIPES = (
     WaveGANRecipe,
     DCGANRecipe,
     HalvesRecipe,
-)  # by their `family`
+)  # selected by `family`

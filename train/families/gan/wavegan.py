@@ -1,9 +1,8 @@
-"""WaveGAN: whole clips from a code, in a contest with a Wasserstein critic.
+"""WaveGAN: generates whole clips from codes, trained against a Wasserstein critic.
 
-Layers, strides and settings are those of Donahue, McAuley and Puckette, "Adversarial Audio Synthesis" (ICLR 2019,
-appendix D) and of the code that they published, which has the one layer more of longer clips. The label is not theirs:
-the generator has an embedding of it beside the code, and the critic judges by a projection (Miyato and Koyama, "cGANs
-with projection discriminator", ICLR 2018).
+After Donahue, McAuley and Puckette, "Adversarial Audio Synthesis" (ICLR 2019, appendix D) and their code, which adds a
+layer for longer clips. Labels are an addition: an embedding in the generator, a projection in the critic (Miyato and
+Koyama, "cGANs with projection discriminator", ICLR 2018).
 """
 
 import copy
@@ -22,16 +21,16 @@ from .strided import Lengthening, Shortening
 
 KERNEL = 25  # samples of every layer
 LEAK = 0.2  # of the critic's LeakyReLU
-CRITIC_BATCHES = 5  # on each of which the critic learns before the generator does once
+CRITIC_BATCHES = 5  # critic steps, each on its own batch, per generator step
 BETAS = (0.5, 0.9)  # of both Adams
-LABEL_WIDTH = 16  # numbers of a label's embedding; not in the paper
-RECENT = 10  # a mean of weights that has seen few steps is of about the last tenth of them
+LABEL_WIDTH = 16  # size of a label's embedding; not in the paper
+RECENT = 10  # early on, the mean of weights covers about the last tenth of the steps
 
 
 class WaveGAN(ClipMaker):
-    """A generator of clips, a critic of them, and where the recipe wants one the mean of the generator's weights.
+    """Generator, critic, and optionally a running mean of the generator's weights.
 
-    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1; labels [batch], their numbers.
+    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1; label indices [batch].
     """
 
     turns = (
@@ -53,7 +52,7 @@ class WaveGAN(ClipMaker):
         self.critic = Critic(self.settings, length)
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.xavier_uniform_(layer.weight)  # as TensorFlow does, in which the paper's code is written
+                nn.init.xavier_uniform_(layer.weight)  # TensorFlow's default, as in the paper's code
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         self.averaged: Generator | None = None
@@ -63,20 +62,17 @@ class WaveGAN(ClipMaker):
             self.register_buffer("moves", torch.zeros(()))
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `ClipMaker.decode`; the clips are those of the mean weights where there are any."""
+        """Return clips of the averaged generator, if any."""
         clips: Tensor = (self.generator if self.averaged is None else self.averaged)(latents, label)
         return clips
 
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
-        """See `ClipMaker.judge`: the critic's estimate, without bounds, whose differences alone mean something."""
+        """Return unbounded scores; only differences are meaningful."""
         judged: Tensor = self.critic(clips, label, torch.Generator())
         return judged
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the critic has to learn: how far real clips lie from made ones, with slopes of 1 between them.
-
-        ``distance`` is the critic's estimate, negated, of how far apart the two are (Wasserstein's distance).
-        """
+        """Return the critic's loss: the negated estimate of the Wasserstein distance, and the gradient penalty."""
         label = self.rows(labels)
         with torch.no_grad():
             made = self._generate(clips, label, generator)
@@ -88,7 +84,7 @@ class WaveGAN(ClipMaker):
         return {"distance": distance, "penalty": penalty(slope)}
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the generator has to learn from the critic, which stays as it is: to pass for real."""
+        """Return the generator's loss against the frozen critic."""
         label = self.rows(labels)
         as_it_is = {name: value.detach() for name, value in self.critic.named_parameters()}
         made = self._generate(clips, label, generator)
@@ -97,7 +93,6 @@ class WaveGAN(ClipMaker):
 
     @torch.no_grad()
     def moved(self) -> None:
-        """Take the generator's weights into their mean."""
         if self.averaged is None:
             return
         share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
@@ -106,7 +101,7 @@ class WaveGAN(ClipMaker):
             mean.lerp_(now, share)
 
     def _generate(self, like: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Return as many new clips: of the mean weights where they are judged, of the moving ones in training."""
+        """Use averaged weights in evaluation, current ones in training."""
         codes = self.draw(len(like), generator).to(like)
         if not self.training:
             return self.decode(codes, label)
@@ -115,13 +110,13 @@ class WaveGAN(ClipMaker):
 
 
 def penalty(slope: Tensor) -> Tensor:
-    """Return how far slopes are from 1 long: the mean square over [batch, samples] (Gulrajani et al., 2017)."""
+    """Return the mean square deviation of gradient norms from 1, [batch, samples] (Gulrajani et al., 2017)."""
     away: Tensor = slope.norm(dim=1) - 1
     return away.square().mean()
 
 
 class Generator(nn.Module):
-    """Latents [batch, latents] and a label's rows → clips [batch, frame_length] in ±1."""
+    """Latents [batch, latents] and label rows → clips [batch, frame_length] in ±1."""
 
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
@@ -143,7 +138,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Clips [batch, frame_length] and a label's rows → how real they are, [batch], without bounds."""
+    """Clips [batch, frame_length] and label rows → unbounded scores, [batch]."""
 
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
@@ -161,22 +156,22 @@ class Critic(nn.Module):
     def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
         value = clips[:, None]
         for place, layer in enumerate(self.layers):
-            if place and self.training:  # what is learned from is moved, what is judged is not
+            if place and self.training:  # shuffled in training only
                 value = phase_shuffled(value, self.moved, generator)
             value = F.leaky_relu(layer(value), LEAK)
         value = value.flatten(1)
         judged: Tensor = self.judge(value)[:, 0]
         if self.projection is not None:
             assert label is not None
-            # Scaled as attention is: the sum of so many products begins no larger than what the judge gives.
+            # Scaled like attention: the sum of products then starts no larger than the judge's score.
             judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
         return judged
 
 
 def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Move [batch, channels, samples] by a chance number of samples, from -most to most.
+    """Shift [batch, channels, samples] by a random number of samples in ±most, padding by reflection.
 
-    What moves in from outside is the sound mirrored at its end. As in the paper's code the whole batch is moved alike.
+    One shift for the batch, as in the paper's code.
     """
     by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
     if not by:

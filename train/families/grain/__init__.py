@@ -1,1 +1,1 @@
-"""The grain family: autoencoders of sound grains, after the Ambisynth post."""
+"""Grain family: autoencoders of sound grains, after the Ambisynth post."""

@@ -1,4 +1,4 @@
-"""Batches for the grain family: windows of samples, cut from the corpus as they are asked for."""
+"""Batches for the grain family: windows of samples, cut from the corpus on demand."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,17 @@ from .recipe import GrainFrames, GrainRecipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale, root mean square: what is quieter is no sound
-FEWEST = 50  # windows side by side: of fewer, nothing general can be learned
-PLACE = 4  # an aligned window has its largest sample at this part of it
+SILENT = 10 ** (-80 / 20)  # of full scale, root mean square: silence below
+FEWEST = 50  # windows side by side: a network cannot generalise from fewer
+PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The places of windows: clips, each window's first sample in its clip, and the sign that it is multiplied by.
+    """Positions of windows in ``clips``.
 
-    ``clip`` numbers the clips of the split, as do ``starts`` and ``signs`` one a window: [windows].
+    Per window, [windows]: ``clip`` indexes ``clips``, ``starts`` is the first sample, ``signs`` the sign to multiply
+    by.
     """
 
     clips: list[Clip]
@@ -36,7 +37,7 @@ class Windows:
         return len(self.starts)
 
     def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
-        """Samples of some of the windows, [chosen, length]."""
+        """Return samples, [chosen, length]."""
         taken = np.empty((len(chosen), length), np.float32)
         for row, index in zip(taken, chosen, strict=True):
             start = self.starts[index]
@@ -49,8 +50,8 @@ class GrainData:
     """Batches for the grain family.
 
     Attributes:
-        upright: the sign of windows says something.
-        softer_db: each training window is softer by as much at the most, evenly distributed in dB.
+        upright: keeps the sign of training windows, which is random otherwise.
+        softer_db: largest random attenuation of a training window, uniform in dB.
     """
 
     corpus: Corpus
@@ -64,10 +65,7 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return (windows,) of training frames: [frames, frame_length].
-
-        Each is as it is or upside down, which sounds the same, and as loud as it is or softer.
-        """
+        """Return (windows,), [frames, frame_length], with random sign and attenuation."""
         taken = self.train.take(self.corpus, frames, self.length)
         if not self.upright:
             taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
@@ -76,21 +74,16 @@ class GrainData:
         return (torch.from_numpy(taken),)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Batches of at most ``limit`` validation windows, evenly spaced, the same at every call."""
         chosen = evenly(self.val, limit)
         parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
         return [(torch.from_numpy(self.val.take(self.corpus, part, self.length)),) for part in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return (windows,) of at most ``limit`` training frames, evenly spaced, the same at every call."""
         return (torch.from_numpy(self.train.take(self.corpus, evenly(self.train, limit), self.length)),)
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
-    """The windows of a corpus; those of the validation clips, or where there are none the held-out ends of training's.
-
-    Nothing is kept in ``folder``, and pitch does not matter.
-    """
+    """Return the windows of a corpus; held-out ends of training clips replace missing validation clips."""
     settings = recipe.frames
     train = windows(corpus, "train", settings)
     val = windows(corpus, "val", settings)
@@ -102,10 +95,7 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
-    """Windows of a split that sound.
-
-    Of training clips, those that lie before the part that is held out, or with ``held_out`` those inside it.
-    """
+    """Return a split's audible windows: before each training clip's held-out end, or with ``held_out`` inside it."""
     clips = corpus.clips(split)
     length, hop = settings.frame_length, settings.hop_length
     found: list[tuple[int, Ints, Array]] = []
@@ -129,10 +119,7 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 
 
 def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
-    """Windows moved so that their largest sample lies at a quarter of them, and its sign.
-
-    A window that is moved may meet a larger sample, and is moved on.
-    """
+    """Move windows to put their largest sample at a quarter; repeat if they meet a larger one."""
     levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:
         peaks = np.array([start + int(levels[start].argmax()) for start in starts])
@@ -143,12 +130,11 @@ def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) ->
 
 
 def evenly(of: Windows, limit: int) -> Ints:
-    """Return at most ``limit`` places in windows, evenly spaced."""
     return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
 
 
 def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:
-    """Refuse a corpus whose clips are too short or too few for the windows, or silent."""
+    """Raise UserError for a corpus with clips shorter than a window, too few windows, or silence."""
     length = recipe.frames.frame_length
     clips = corpus.clips("train")
     shortest = min(clips, key=lambda clip: clip.length)

@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptor of the grain family."""
 
 from ...preview import held_grains
 from ..family import Family

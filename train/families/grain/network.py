@@ -1,7 +1,7 @@
-"""Autoencoders of sound grains: those of the Ambisynth post, and what cures their noise.
+"""Grain autoencoders: dense, convolutional or noise-filter models of sound windows, optionally adversarial.
 
-The post ("10 gruesome images of adversarial networks fighting to the death") names layers, windows and the codes'
-distribution; its activations, rates and batches it leaves open.
+Layers, windows and prior follow the Ambisynth post ("10 gruesome images of adversarial networks fighting to the
+death"), which leaves activations, rates and batches open.
 """
 
 import itertools
@@ -19,21 +19,21 @@ from ...network import Autoencoder, Objective
 from .recipe import GrainRecipe
 
 LEAK = 0.1
-LEVEL = 0.1  # of full scale: what recordings have on average, so that networks see numbers around 1
+LEVEL = 0.1  # of full scale: average level of recordings; scales network inputs to about 1
 QUIETEST = 1e-10  # power of a sample, -100 dB: below the noise of 16 bits
-POWER_CENTRE, POWER_SPREAD = -8.0, 4.0  # logarithms of a sample's power in a band: recordings lie around these
-KNEE_HZ = 250.0  # bands are equally wide below, and in equal intervals above
-PARTS = 16  # of a grain: its envelope is measured in windows of two of them
-MEMORY = 0.003  # share of a batch in what a whitening layer remembers, in the long run
-RECENT = 10  # before, it remembers about the last tenth of the batches that there were
+POWER_CENTRE, POWER_SPREAD = -8.0, 4.0  # log power of a sample in a band: typical values of recordings
+KNEE_HZ = 250.0  # bands are spaced linearly below, logarithmically above
+PARTS = 16  # per grain: its envelope is measured in windows of two parts
+MEMORY = 0.003  # long-term weight of a batch in the running statistics of whitening
+RECENT = 10  # early on, the running statistics cover about the last tenth of all batches
 STRIDE = 4  # of each convolution
 
 
 class GrainAutoencoder(Autoencoder):
-    """Encoder, decoder and, when adversarial, an adjudicator of codes.
+    """Encoder, decoder and, if adversarial, an adjudicator of codes.
 
-    Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames as the contract has them, [batch,
-    frame_length] samples, or 2 × bins (magnitudes, phases), or bins + envelope points.
+    Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames of the contract: [batch,
+    frame_length] samples, 2 × bins (magnitudes, phases), or bins + envelope points.
     """
 
     def __init__(self, recipe: GrainRecipe) -> None:
@@ -65,15 +65,13 @@ class GrainAutoencoder(Autoencoder):
                 nn.init.zeros_(layer.bias)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Latents of windows."""
         return self._code(inputs[0]) * self.settings.deviation
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Frames of latents."""
         return self.domain.frame(self.decoder(latents / self.settings.deviation))
 
     def reconstruction(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return how far windows and what is decoded of their codes lie apart."""
+        """Return the reconstruction errors of windows."""
         decoded = self.decoder(self._code(windows))
         terms = self.domain.compare(windows, decoded)
         if self.weights.log_spectrum:
@@ -82,7 +80,7 @@ class GrainAutoencoder(Autoencoder):
         return terms
 
     def adjudication(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the adjudicator has to learn: which codes are drawn from the prior, and which are a window's."""
+        """Return the adjudicator's loss: it separates codes of the prior from codes of windows."""
         with torch.no_grad():
             codes = self._code(windows)
         prior = torch.randn(codes.shape, generator=generator).to(codes)
@@ -90,24 +88,21 @@ class GrainAutoencoder(Autoencoder):
         return {"adjudication": wrong}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what the encoder has to learn from the adjudicator, which stays as it is: to pass for the prior."""
+        """Return the encoder's loss against the frozen adjudicator."""
         as_it_is = {name: value.detach() for name, value in self.adjudicator.named_parameters()}
         judged: Tensor = functional_call(self.adjudicator, as_it_is, (self._code(windows),))
         return {"adversarial": F.softplus(-judged).mean()}
 
     def _code(self, windows: Tensor) -> Tensor:
-        """Codes as the networks have them: of deviation 1."""
         code: Tensor = self.code(self.encoder(self.domain.features(windows)))
         return code
 
 
 class Whitening(nn.Module):
-    """Gives codes mean 0 and covariance 1: those of the batch while it trains, those it remembers afterwards.
+    """Whitens codes to mean 0 and covariance 1: batch statistics in training, running ones afterwards.
 
-    As in decorrelated batch normalisation (Huang et al., CVPR 2018), with the Cholesky factor in place of the root, and
-    a rotation after it. The factor takes from each latent what those before it have, and what is left in the last is
-    what an encoder knows of its training windows only: turned, all latents have their share of that. What is left to an
-    adjudicator is the shape of the distribution.
+    Decorrelated batch normalisation (Huang et al., CVPR 2018), with a Cholesky factor for the matrix root. The factor
+    leaves mostly details of the training windows in the last latents; the final rotation spreads them over all.
     """
 
     def __init__(self, latents: int) -> None:
@@ -140,24 +135,21 @@ class Whitening(nn.Module):
 
 
 class Domain(nn.Module, ABC):
-    """The form that a grain has for a network.
-
-    ``seen`` numbers go into the encoder, ``decoded`` come out of the decoder.
-    """
+    """Representation of a grain, with ``seen`` encoder inputs and ``decoded`` decoder outputs."""
 
     seen: int
     decoded: int
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
-        """Return what the encoder sees: [batch, seen]."""
+        """Return the encoder's input, [batch, seen]."""
 
     @abstractmethod
     def frame(self, decoded: Tensor) -> Tensor:
         """Return the contract's frame of [batch, decoded]."""
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        """Terms of the loss."""
+        """Return the terms of the loss."""
         return {"mean_square": (decoded - self.features(windows)).square().mean()}
 
 
@@ -178,8 +170,8 @@ class SampleDomain(Domain):
 class MagnitudePhase(Domain):
     """Scaled magnitudes and unwrapped phases of a window's transform.
 
-    The post wants neighbouring phases no more than pi / 2 apart, by adding multiples of 2 pi; these can only bring them
-    within pi, so the multiple that leaves the least difference is taken, and of noise every second one is above pi / 2.
+    The post wants phase steps of at most pi / 2, but multiples of 2 pi only guarantee pi: phases are unwrapped to the
+    smallest step.
     """
 
     def __init__(self, length: int) -> None:
@@ -187,14 +179,14 @@ class MagnitudePhase(Domain):
         self.length, self.bins = length, length // 2 + 1
         self.seen = self.decoded = 2 * self.bins
         self.magnitude_scale = LEVEL * math.sqrt(length)
-        self.phase_scale = math.pi * math.sqrt(self.bins)  # of a walk of so many steps
+        self.phase_scale = math.pi * math.sqrt(self.bins)  # deviation of a random walk over the bins
 
     def features(self, windows: Tensor) -> Tensor:
-        # In double precision: less exact phases unwrap to other multiples.
+        # Double precision: rounding errors would unwrap phases to other multiples.
         parts = torch.view_as_real(torch.fft.rfft(windows.double())).float()
         magnitude = (parts.square().sum(-1) + QUIETEST).sqrt()
         real, across = parts.unbind(-1)
-        across = torch.cat([across[:, :1].abs(), across[:, 1:-1], across[:, -1:].abs()], 1)  # -0 would turn them round
+        across = torch.cat([across[:, :1].abs(), across[:, 1:-1], across[:, -1:].abs()], 1)  # -0 would flip the phase
         phase = torch.atan2(across, real)
         steps = phase[:, 1:] - phase[:, :-1]
         steps = steps - 2 * math.pi * torch.round(steps / (2 * math.pi))
@@ -207,11 +199,11 @@ class MagnitudePhase(Domain):
 
 
 class NoiseDomain(Domain):
-    """A filter for noise: a smooth power spectrum × an envelope over the grain.
+    """Noise filter: a smooth power spectrum × an envelope over the grain.
 
-    A window is taken for Gaussian noise: its transform at bin k has an exponentially distributed power of mean S(k), so
-    the negative log likelihood of a decoded S is the mean of P / S + log S (Itakura and Saito, 1968). The same is asked
-    of short windows inside the grain, whose power has the mean S(k) E(t).
+    Windows count as Gaussian noise: power P(k) is exponentially distributed with mean S(k). The negative log likelihood
+    of a decoded S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows inside the grain have mean
+    power S(k) E(t).
     """
 
     def __init__(self, sample_rate: int, length: int, bands: int, points: int) -> None:
@@ -234,10 +226,10 @@ class NoiseDomain(Domain):
         self._keep("to_frame", _hats(places, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
         hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
         bins = _hats(places, hz)
-        self._keep("to_bins", bins)  # as all below, of transforms of a padded length
+        self._keep("to_bins", bins)  # from here on for transforms of padded length
         self._keep("to_short", _hats(places, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
         shares = bins.sum(1)
-        between = _hats(hz, places).T  # of bands so narrow that no bin lies in them
+        between = _hats(hz, places).T  # for bands too narrow to contain a bin
         self._keep("from_bins", np.where(shares[:, None] > 0, bins / np.maximum(shares, 1e-9)[:, None], between).T)
         self._keep("over_time", _hats(np.arange(points), np.array(centres)))  # [points, short windows]
 
@@ -249,7 +241,7 @@ class NoiseDomain(Domain):
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
-        """See `Domain.frame`. Takes no logarithm of a row: runtimes round it in two ways, by its place in a batch."""
+        """Return the frame without row-wise logarithms, which runtimes round differently by batch position."""
         power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
         envelope = self._envelope(decoded).exp()
         return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
@@ -262,11 +254,10 @@ class NoiseDomain(Domain):
         return {"likelihood": whole + _itakura_saito(self._short_powers(windows), short)}
 
     def _levels(self, decoded: Tensor) -> Tensor:
-        """Log powers of the bands."""
         return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE
 
     def _envelope(self, decoded: Tensor) -> Tensor:
-        """Log powers over the grain, but for one that is the same everywhere: that leads to a mean power of 1."""
+        """Log powers, before normalisation to a mean power of 1."""
         return POWER_SPREAD * decoded[:, self.bands :]
 
     def _short_powers(self, windows: Tensor) -> Tensor:
@@ -274,9 +265,9 @@ class NoiseDomain(Domain):
         return self._powers(short, self.short_window)
 
     def _powers(self, windows: Tensor, window: Tensor) -> Tensor:
-        """Periodograms: white noise of power 1 has a mean of 1 in each bin.
+        """Return periodograms; white noise of power 1 has mean 1.
 
-        They are padded to a power of two: for other lengths onnxruntime's transform is off by -60 dB where it is quiet.
+        Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins.
         """
         parts = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
         return parts.square().sum(-1) / window.square().sum()
@@ -286,18 +277,17 @@ class NoiseDomain(Domain):
 
 
 def _log(power: Tensor) -> Tensor:
-    """Return the logarithm of a power + `QUIETEST`; exporters take so small a sum for nothing."""
+    """Return log(power + `QUIETEST`), in a form that exporters keep."""
     return torch.log1p(power / QUIETEST) + math.log(QUIETEST)
 
 
 def _itakura_saito(power: Tensor, log_mean: Tensor) -> Tensor:
-    """Mean over all but bin 0, which the window smears, of P / S + log S."""
+    """Return the mean of P / S + log S without bin 0, which the window smears."""
     mean = log_mean.exp() + QUIETEST
     return (power / mean + mean.log())[..., 1:].mean()
 
 
 def _log_spectra(windows: Tensor, decoded: Tensor, length: int) -> Tensor:
-    """Mean absolute difference of log powers, in windows of ``length`` half overlapping."""
     shape = torch.hann_window(length).to(windows)
     logs = [
         (torch.view_as_real(torch.fft.rfft(x.unfold(1, length, length // 2) * shape)).square().sum(-1) + 1e-6).log()
@@ -307,7 +297,6 @@ def _log_spectra(windows: Tensor, decoded: Tensor, length: int) -> Tensor:
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:
-    """Return the inverse of its Cholesky factor: what makes codes of this covariance white."""
     eye = torch.eye(len(covariance)).to(covariance)
     factor: Tensor = torch.linalg.cholesky(covariance + 1e-6 * eye)
     inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
@@ -315,22 +304,19 @@ def _inverse_factor(covariance: Tensor) -> Tensor:
 
 
 def _padded(length: int) -> int:
-    """Return the power of two that is not below."""
     return 1 << (length - 1).bit_length()
 
 
 def _band_places(sample_rate: int, bands: int) -> np.ndarray:
-    """Return where bands lie, in Hz: even below `KNEE_HZ`, in even intervals far above; first and last at the ends."""
     return KNEE_HZ * np.expm1(np.linspace(0, math.log1p(sample_rate / 2 / KNEE_HZ), bands))
 
 
 def _hats(places: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Weights of straight lines between ``places``, [places, at]."""
+    """Return linear interpolation weights, [places, at]."""
     return np.stack([np.interp(at, places, row) for row in np.eye(len(places))])
 
 
 def _dense(widths: list[int]) -> nn.Sequential:
-    """Linear layers with LeakyReLU between them."""
     layers: list[nn.Module] = []
     for inside, outside in itertools.pairwise(widths):
         layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
@@ -356,8 +342,6 @@ def _transposed(length: int, channels: list[int], latents: int) -> nn.Sequential
 
 
 class _Fit(nn.Module):
-    """Cuts or pads the end of sounds."""
-
     def __init__(self, length: int, wanted: int) -> None:
         super().__init__()
         self.missing = wanted - length

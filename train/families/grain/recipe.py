@@ -1,4 +1,4 @@
-"""The settings of recipes of the grain family: the autoencoders of the Ambisynth post, and what cures them."""
+"""Recipe settings of the grain family: the autoencoders of the Ambisynth post and their improvements."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,9 +10,9 @@ from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widt
 class GrainFrames(Frames):
     """Windows of samples."""
 
-    align: bool  # each window is moved to where its largest sample, made positive, lies at a quarter of it
-    held_out: Annotated[float, Field(ge=0, le=0.5)]  # part of each training clip, its last, that is not trained on
-    softer_db: Annotated[float, Field(ge=0, le=60)] = 0.0  # by how much a training window may be softer, by chance
+    align: bool  # moves each window to place its largest sample, made positive, at a quarter
+    held_out: Annotated[float, Field(ge=0, le=0.5)]  # end of each training clip not trained on, as a fraction
+    softer_db: Annotated[float, Field(ge=0, le=60)] = 0.0  # largest random attenuation of a training window
 
     @model_validator(mode="after")
     def _even(self) -> Self:
@@ -22,21 +22,21 @@ class GrainFrames(Frames):
 
 
 class GrainNetwork(RecipeSection):
-    """The autoencoders of the Ambisynth post, and what cures them.
+    """The autoencoders of the Ambisynth post and their improvements.
 
-    ``domain`` is what is decoded: samples; the spectrum's magnitudes and unwrapped phases; or a filter for noise, as
-    logarithms of ``bands`` levels, and ``envelope_points`` levels over the grain.
+    ``domain`` is the decoder's output: samples; magnitudes and unwrapped phases; or a noise filter of ``bands`` log
+    levels and ``envelope_points`` log levels over the grain.
     """
 
     latents: Latents
-    hidden: Annotated[Widths, Field(min_length=1)]  # of the encoder, first to last; the decoder's are mirrored
+    hidden: Annotated[Widths, Field(min_length=1)]  # of the encoder, first to last; the decoder mirrors them
     body: Literal["dense", "convolutional"]
     domain: Literal["samples", "magnitude_phase", "noise"]
     bands: Annotated[int, Field(ge=8, le=512)] | None = None
     envelope_points: Annotated[int, Field(ge=2, le=256)] | None = None
-    adjudicator: Widths  # hidden layers of what judges codes; none: not adversarial
-    deviation: Annotated[float, Field(gt=0, le=100)]  # of the normal distribution that codes are trained toward
-    whitened: bool  # codes are centred and decorrelated by a layer that keeps their mean and covariance
+    adjudicator: Widths  # hidden layers of the judge of codes; none: not adversarial
+    deviation: Annotated[float, Field(gt=0, le=100)]  # of the normal prior of codes
+    whitened: bool  # a layer with running mean and covariance centres and decorrelates codes
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -49,7 +49,7 @@ class GrainNetwork(RecipeSection):
 
 
 class GrainLoss(RecipeSection):
-    """Weights of the terms; 0 leaves a term out."""
+    """Weights of the loss terms; 0 omits a term."""
 
     mean_square: Weight = 0.0
     log_spectrum: Weight = 0.0
@@ -79,4 +79,4 @@ class GrainRecipe(Recipe):
         return self
 
 
-RECIPES = (GrainRecipe,)  # by their `family`
+RECIPES = (GrainRecipe,)  # selected by `family`

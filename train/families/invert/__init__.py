@@ -1,1 +1,1 @@
-"""The invert family: networks that find the code of a clip for a trained generator."""
+"""Invert family: networks that predict the code of a clip for a trained generator."""

@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptor of the invert family."""
 
 from ...batches.clips import check_clips, clip_data, describe
 from ...preview import held_inversions

@@ -1,9 +1,8 @@
-"""A network that inverts a generator: a clip's spectrogram becomes the code of which it would have been made.
+"""GAN inversion: predicts the code of a clip for a trained generator, from its spectrogram.
 
-Keyes, Bayat, Khazaie and Mohsenzadeh, "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with the
-number of latents for its classes, and no activation after the last layer. It learns codes from clips that are generated
-as it goes on, and from these and recordings to be decoded into what a classifier sees alike. Where the generator is
-told labels, which are not in the publication, it learns to tell them too.
+Keyes, Bayat, Khazaie and Mohsenzadeh, "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a
+linear output per latent. Training minimises code errors of generated clips, and a classifier's perceptual distance
+between clips or recordings and their reconstructions. Label prediction is an addition.
 """
 
 from collections.abc import Mapping
@@ -23,9 +22,9 @@ from .recipe import InvertRecipe
 
 
 class Inverter(Network):
-    """Finds codes for a generator, which stays as it is, as does the classifier that compares clips.
+    """Predicts codes for a frozen generator; a frozen classifier compares clips.
 
-    Shapes: clips [batch, frame_length], samples; latents [batch, latents]; labels [batch], their numbers.
+    Shapes: clips [batch, frame_length], samples; latents [batch, latents]; label indices [batch].
     """
 
     turns = (Objective("recordings"), Objective("generation"))
@@ -39,33 +38,30 @@ class Inverter(Network):
 
     @property
     def adversarial(self) -> bool:
-        """Return that turns go the same way: the first tells how near recordings come."""
+        """False: its objectives agree."""
         return False
 
     def encode(self, clips: Tensor) -> Tensor:
-        """Return the codes of clips, [batch, latents]."""
+        """Return codes, [batch, latents]."""
         return self.placed(clips)[0]
 
     def placed(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the codes of clips, and scores of their labels, [batch, words]; the softmax of these are shares."""
+        """Return codes and label logits, [batch, words]."""
         found: Tensor = self.network(clips)
         return found[:, : self.generator.latents], found[:, self.generator.latents :]
 
     def again(self, clips: Tensor, labels: Tensor) -> Tensor:
-        """Return clips generated of the codes of clips with these labels, [batch, frame_length]."""
+        """Return reconstructions, [batch, frame_length]."""
         return self.generator.decode(self.encode(clips), self.generator.rows(labels))
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return how far recordings and what is generated of their codes lie apart for the classifier."""
+        """Return the perceptual error of reconstructed recordings."""
         codes, scores = self.placed(clips)
         again = self.generator.decode(codes, self.generator.rows(labels))
         return {"recorded": self._apart(clips, again)} | self._told(scores, labels)
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return how far codes found of generated clips are from their own, and the clips of both from each other.
-
-        As many clips are generated as there are recordings, of random codes and with their labels.
-        """
+        """Return code and perceptual errors on generated clips, one per recording, with its label."""
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
             made = self.generator.decode(codes, rows)
@@ -77,36 +73,34 @@ class Inverter(Network):
         return {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
 
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
-        """Return the mean square of the differences of activations after each of the classifier's blocks, their mean.
+        """Return the mean square difference of activations, the mean over blocks.
 
-        (Section 3.2.1 has their difference, and leaves open which; squares are what Bayat et al., "Inverse mapping of
-        face GANs", 2020, take.)
+        (Section 3.2.1 leaves the norm open; Bayat et al., "Inverse mapping of face GANs", 2020, use squares.)
         """
         with torch.no_grad():
             wanted = self.seen(asked)
         return torch.stack([F.mse_loss(a, b) for a, b in zip(self.seen(given), wanted, strict=True)]).mean()
 
     def seen(self, clips: Tensor) -> list[Tensor]:
-        """Return the activations after each of the classifier's blocks for clips, [batch, channels, bands, frames]."""
         return seen(self.classifier, clips, self.rate)
 
 
 def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
-    """Return a classifier's activations after each of its blocks for clips at a rate, so that slopes go through."""
+    """Return activations after each block, [batch, channels, bands, frames], differentiable."""
     return classifier.features(brought(classifier, clips, rate))[:-1]
 
 
 def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
-    """Return clips at a classifier's rate and of its length, so that slopes go through."""
+    """Resample and fit clips to a classifier's input, differentiable."""
     if rate != classifier.rate:
         samples = round(clips.shape[1] * classifier.rate / rate)
         spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]
         clips = torch.fft.irfft(spectra, samples) * (samples / clips.shape[1])
-    return F.pad(clips, (0, classifier.clip_length - clips.shape[1]))  # which also cuts
+    return F.pad(clips, (0, classifier.clip_length - clips.shape[1]))  # negative padding cuts
 
 
 class Placing(nn.Module):
-    """Clips [batch, frame_length] → a code, and scores of labels after it, [batch, latents + words]; at any gain."""
+    """Clips [batch, frame_length] → a code and label logits, [batch, latents + words]."""
 
     def __init__(self, recipe: InvertRecipe, latents: int) -> None:
         super().__init__()
@@ -125,10 +119,10 @@ class Placing(nn.Module):
 
 
 def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecipe:
-    """Return a recipe with the frames and the labels of the generator that it is built on, by the others' recipes.
+    """Return the recipe with its generator's frames and labels.
 
     Raises:
-        UserError: they are none of a generator of clips and of a classifier.
+        UserError: the other recipes are not an adversarial clip generator and a classifier.
     """
     made, judged = others["generator"], others["judge"]
     if not isinstance(made, WaveGANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):

@@ -1,4 +1,4 @@
-"""The settings of recipes of the invert family: networks that find the codes of clips for a generator that is there."""
+"""Recipe settings of the invert family: networks that predict codes of clips for a generator."""
 
 from typing import Annotated, Literal
 
@@ -9,11 +9,10 @@ from ..gan.recipe import ClipFrames
 
 
 class InvertNetwork(RecipeSection):
-    """ResNet-18 over the levels of mel bands, whose last layer gives a code.
+    """ResNet-18 over mel band levels, with a code as output.
 
-    ``width`` is how many channels the first of its four stages has: 64 in the publication. ``transform_length`` and
-    ``transform_hop`` are of the spectrogram, in samples. ``words`` are the generator's labels, filled in when a run
-    begins; the network tells them too.
+    ``width`` is the channels of the first of four stages, 64 in the publication; ``transform_length`` and
+    ``transform_hop`` are in samples. ``words`` are the generator's labels, filled in when a run begins.
     """
 
     width: Annotated[int, Field(ge=1, le=256)]
@@ -24,7 +23,7 @@ class InvertNetwork(RecipeSection):
 
 
 class InvertLoss(RecipeSection):
-    """Weights of the terms: perceptual of recordings and of generated clips, of generated codes, and of labels."""
+    """Weights of the terms: perceptual on recordings and generated clips, codes, and labels."""
 
     recorded: Weight = 1.0
     generated: Weight = 1.0

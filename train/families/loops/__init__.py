@@ -1,1 +1,1 @@
-"""The loops family: networks that continue in the manner of loops, slice by slice."""
+"""Loops family: networks that continue loops slice by slice."""

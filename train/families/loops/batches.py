@@ -1,4 +1,4 @@
-"""Batches for the loops family: loops from a bar on, slice by slice, round and round."""
+"""Batches for the loops family: sequences of slices from each bar on, wrapping around the loop."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,18 @@ from .variants import LATE, THIN, TILTS_DB, retimed
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-BATCH = 32  # loops that are looked at together in validation
+BATCH = 32  # validation loops at a time
 MOST_VALIDATED = 128
-ROWS = 256  # slices whose features are taken at once
+ROWS = 256  # slices per feature computation
 BUILD = "build it with: timbrel corpus build SOUNDS --loops"
 
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a split's loops: features [variants, slices, width] in half precision, one loop after another.
+    """Features of a split's slices, [variants, slices, width] in half precision, loop after loop.
 
-    Loop ``l`` has those from ``firsts[l]`` to before ``firsts[l + 1]``; a sequence begins at each of ``starts``, in
-    the loop with the number in ``loops``. ``density`` are their onsets a beat, [variants, loops].
+    Loop ``l`` has slices ``firsts[l]`` to ``firsts[l + 1] - 1``. Sequences begin at ``starts``, in the loops indexed by
+    ``loops``. ``density`` is in onsets a beat, [variants, loops].
     """
 
     raw: Tensor
@@ -42,44 +42,37 @@ class Slices:
     density: npt.NDArray[np.float64]
 
     def take(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
-        """Return the features of sequences, [chosen, steps, width]; at its end a loop begins again."""
+        """Return features [chosen, steps, width], wrapping at the loop's end."""
         first, end = (self.firsts[self.loops[chosen] + more][:, None] for more in (0, 1))
         places = first + (self.starts[chosen][:, None] - first + np.arange(steps)) % (end - first)
         return self.raw[torch.from_numpy(variants[:, None]), torch.from_numpy(places)]
 
 
 class LoopData:
-    """Batches of sequences in variants: what is to follow, what its code is heard in, what is fed, and numbers.
+    """Batches of (told, heard, fed, tilts, late, density), as in `LoopNetwork.reconstruction`.
 
-    The first three are features of slices, [batch, steps, width], in half precision (see `SliceFeatures.raw`). What is
-    to follow is straight, and is said to be late by so many steps, [batch]; NaN where it has no off-beats. Tilts are in
-    dB an octave, [batch, 2]: of what follows, and of what is fed in place of what was before. The last is how dense it
-    is, in onsets a beat, [batch].
+    Features are in half precision.
     """
 
     def __init__(self, train: Slices, val: Slices, steps: int) -> None:
         self._train, self._val, self._steps = train, val, steps
 
     def __len__(self) -> int:
-        """Return how many sequences there are: one from each bar of a loop on."""
+        """Training sequences: one per bar."""
         return len(self._train.starts)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """See `Data.batch`."""
         return self._of(self._train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """See `Data.validation`."""
         chosen, rng = _some(len(self._val.starts), min(limit, MOST_VALIDATED)), np.random.default_rng(0)
         chosen = np.repeat(chosen, len(self._val.raw))
         return [self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """See `Data.spread`."""
         return self.batch(_some(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
 
     def _of(self, slices: Slices, chosen: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return sequences that begin at chosen places, each in a variant, and what is fed."""
         count = len(chosen)
         variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
         late = np.array(LATE)[variants[0]]
@@ -91,23 +84,20 @@ class LoopData:
 
 
 def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
-    """The loops of a corpus; where it has none for validation, those of training stand in for them.
-
-    Nothing is kept in ``folder``, and pitch does not matter.
-    """
+    """Return the loops of a corpus; training loops replace missing validation loops."""
     train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
     parts = [taken(corpus, found, recipe) for found in (train, val or train)]
     return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
 
 
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> list[Clip]:
-    """Return the loops of a split that sound and are a beat long."""
+    """Return the audible loops of a split, at least one beat long."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
     return [clip for clip in corpus.clips(split) if clip.length >= beat and sounds(corpus, clip)]
 
 
 def sliced(samples: Array, recipe: LoopRecipe) -> Array:
-    """Return the slices of a loop, [steps, frame_length]: before its beginning lies its end."""
+    """Return the slices of a loop, [steps, frame_length]; the first overlaps the loop's end."""
     length, step = recipe.frames.frame_length, recipe.frames.hop_length
     count, before = len(samples) // step, length - step
     rounded = samples[: count * step]
@@ -117,7 +107,7 @@ def sliced(samples: Array, recipe: LoopRecipe) -> Array:
 
 @torch.no_grad()
 def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
-    """Return the slices of loops in variants, as `lateness` has them."""
+    """Return the slices of loops in all variants."""
     frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
     raw, firsts, numbers = list[Tensor](), [0], list[int]()
     starts, density = list[int](), list[list[float]]()
@@ -138,17 +128,16 @@ def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
 
 
 def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
-    """Return how late off-beats come in variants of loops; beats of odd steps have none."""
+    """Return the off-beat delays of variants, in steps; odd ``steps_per_beat`` have no off-beats."""
     return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
 
 
 def _some(count: int, limit: int) -> Ints:
-    """Return at most ``limit`` of so many places, evenly spaced."""
     return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
-    """Refuse a corpus that is not of loops on a grid, or none of whose training loops sounds."""
+    """Raise UserError for a corpus without a grid, or without an audible training loop."""
     if corpus.loops is None:
         raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
     if not loops(corpus, "train", on_grid(recipe, corpus)):
@@ -156,7 +145,7 @@ def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
 
 
 def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
-    """Return a recipe with the grid of a corpus of loops, and no more prototypes than that has slices to learn."""
+    """Return the recipe with the corpus's grid, and at most one prototype per training slice."""
     grid = corpus.loops
     assert grid is not None
     hop = ClipFeatures(corpus.rate, 1 << 16).hop
@@ -176,7 +165,7 @@ def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
 
 
 def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
-    """Return in a line what becomes of a corpus's training loops: cut, left out."""
+    """Return a one-line summary of the training loops."""
     used, clips = loops(corpus, "train", recipe), corpus.clips("train")
     step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
     tempo = 60 * recipe.frames.sample_rate / (step * beat)

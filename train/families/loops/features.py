@@ -1,4 +1,4 @@
-"""The features by which a network sees a slice of a loop: levels as in a clip, but those that it has in the loop."""
+"""Features of loop slices: band and loudness levels relative to the loudest training slice."""
 
 import math
 from typing import Any
@@ -11,16 +11,16 @@ from torch.nn import functional as F
 
 from ..clip.features import HIGHEST, LEAST, RANGE, ClipFeatures, logarithm
 
-OCTAVES = (-4.0, 3.5)  # around the pivot of tilts: beyond them no level is tilted further
+OCTAVES = (-4.0, 3.5)  # around the pivot of tilts: gains are constant beyond
 PIVOT_HZ = 1000.0
-NEPERS = math.log(10) / 20  # in a decibel
-FALL = 40 * NEPERS  # in a step: so much does a slice fall that goes on because the next one comes late
+NEPERS = math.log(10) / 20  # per decibel
+FALL = 40 * NEPERS  # per step: decay of a slice that continues because the next one is late
 
 
 class SliceFeatures(ClipFeatures):
-    """Takes features of slices: logarithms of amplitudes, which count from the loudest of all that were learned.
+    """Log amplitudes of slices, relative to the loudest training slice.
 
-    ``loudest`` are the largest of bands and of parts, in nepers: what lies 80 dB under them is silence.
+    ``loudest`` are the maxima of bands and of parts, in nepers; 80 dB below is silence.
     """
 
     loudest: Tensor
@@ -31,22 +31,22 @@ class SliceFeatures(ClipFeatures):
         """Make the tables for slices of ``length`` samples, a multiple of a hop, at ``sample_rate`` Hz."""
         super().__init__(sample_rate, length)
         self.register_buffer("loudest", torch.zeros(2))
-        self.fade.fill_(1.0)  # a slice goes on in the next
+        self.fade.fill_(1.0)  # a slice continues in the next
         hertz = self.into.argmax(1).numpy() * sample_rate / self.transform
         self.register_buffer("slope", torch.from_numpy(octaves(hertz)).float(), persistent=False)
         self.register_buffer("bins", self.out_of.sum(1), persistent=False)
 
     def raw(self, slices: Tensor) -> Tensor:
-        """Return the features of slices [slices, length] in nepers of full scale, [slices, width]."""
+        """Return features of slices [slices, length], in nepers re full scale, [slices, width]."""
         power, _, parts = self.powers(slices)
         return torch.cat([logarithm(power).flatten(1), logarithm(parts)], 1)
 
     def learn(self, raw: Tensor) -> None:
-        """Take the loudest of features of slices."""
+        """Store the largest levels of slices."""
         self.loudest.copy_(torch.stack([part.amax() for part in self.parts(raw)]))
 
     def bounded(self, raw: Tensor) -> Tensor:
-        """Return features that lie no deeper than silence, [..., width]."""
+        """Clamp features [..., width] to silence."""
         return torch.maximum(raw, self.silence())
 
     def silence(self) -> Tensor:
@@ -55,12 +55,7 @@ class SliceFeatures(ClipFeatures):
         return torch.cat([bands.expand(self.spectra * self.bands), levels.expand(self.points)])
 
     def tilted(self, raw: Tensor, db_per_octave: Tensor) -> Tensor:
-        """Return the features of sequences [batch, steps, width] with their spectra tilted, each as loud as it was.
-
-        Args:
-            raw: as `raw` gives them.
-            db_per_octave: of each sequence, [batch].
-        """
+        """Tilt spectra of sequences [batch, steps, width] at unchanged loudness; ``db_per_octave`` is [batch]."""
         bands, levels = self.parts(raw.flatten(0, 1))
         gains = (db_per_octave * NEPERS)[:, None] * self.slope
         more = bands + gains.repeat_interleave(raw.shape[1], 0)[:, None]
@@ -73,15 +68,15 @@ class SliceFeatures(ClipFeatures):
         return made + louder[:, None, None]
 
     def rises(self, features: Tensor) -> Tensor:
-        """Return by how much bands of slices rise within them, a mean over bands in nepers, [slices]."""
+        """Return the total level increase within each slice, the mean over bands in nepers, [slices]."""
         bands, _ = self.parts(self.bounded(features))
         rises: Tensor = bands.diff(dim=1).clamp_min(0).sum(1).mean(1)
         return rises
 
     def delayed(self, features: Tensor, before: Tensor, steps: Tensor) -> Tensor:
-        """Return features of slices [slices, width] that come late by a share of a step, [slices, 1].
+        """Delay features [slices, width] by a fraction of a step, [slices, 1].
 
-        Until then those ``before`` them go on, falling, each of which begins a step earlier.
+        Until then the slices ``before`` them continue with a decay.
         """
         a_step = self.length // self.hop - 1
         (bands, levels), (bands_before, levels_before) = self.parts(features), self.parts(before)
@@ -95,7 +90,7 @@ class SliceFeatures(ClipFeatures):
         )
 
     def frames(self, features: Tensor) -> Tensor:
-        """Return frames as a card of domain magnitude has them; of silence zeros."""
+        """Return frames for a card of domain magnitude; silence is zero."""
         bands, levels = self.parts(features)
         silent, quiet = (self.loudest - RANGE).unbind()
         nepers = [(bands @ self.out_of).flatten(1), levels]
@@ -106,16 +101,13 @@ class SliceFeatures(ClipFeatures):
 
 
 def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Return how far frequencies lie from the pivot of tilts, in octaves, as far as they are tilted."""
+    """Return the clamped distance from the tilt's pivot, in octaves."""
     found: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
     return found
 
 
 def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
-    """Return rows [slices, count, n] that come later by a share of a step of so many rows, [slices, 1].
-
-    ``before`` are the rows of the slice before, which goes on beyond its end as it was there, falling.
-    """
+    """Delay rows [slices, count, n] by a fraction, [slices, 1], of a step of ``step`` rows."""
     count = rows.shape[1]
     places = torch.arange(count, device=rows.device)
     own = (1 - (places[:, None] - (steps * step)[..., None] - places).abs()).clamp_min(0)
@@ -125,6 +117,5 @@ def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
 
 
 def _over(nepers: Tensor, floor: Tensor, top: Tensor) -> Tensor:
-    """Return amplitudes whose powers are those of levels, less that of silence."""
     power = torch.exp(2 * torch.minimum(nepers, top + HIGHEST)) - torch.exp(2 * floor)
     return power.clamp_min(0).sqrt()

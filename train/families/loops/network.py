@@ -1,11 +1,10 @@
-"""A network that plays on in the manner of loops: slice by slice, in time, without end.
+"""Loop continuation network: an LSTM that chooses and adapts learned loop slices, step by step.
 
-A slice of a loop is a step of its grid, given by the first principal components of its spectra and of its loudness,
-which is its code. A memory (Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9:8, 1997) is told
-the slice before, the place in the bar and a small code that steers it. What follows is not predicted as a mean, which
-of a kick and of silence would be neither: the memory says how likely each of some hundred slices is that were learned,
-as a codebook has them (van den Oord et al., "Neural Discrete Representation Learning", NeurIPS 2017); one is chosen,
-and bent to what it follows. So whatever is played lies near what was heard, after ten minutes too.
+A slice is one grid step; its code holds the first principal components of its spectra and loudness. The LSTM
+(Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9:8, 1997) reads the previous slice, the place
+in the bar and a steering code. It predicts a distribution over a codebook of slices (van den Oord et al., "Neural
+Discrete Representation Learning", NeurIPS 2017), as a mean would blur a kick with silence. The output stays close to
+learned sounds, even after ten minutes.
 """
 
 import math
@@ -20,26 +19,25 @@ from ...network import SHARED, Adam, Autoencoder
 from .features import SliceFeatures
 from .recipe import LoopRecipe
 
-MOST = 1 << 13  # slices of which principal components and prototypes are taken
-LOUDNESS = 3.0  # times as much as its share in the features, as of clips
+MOST = 1 << 13  # slices for the principal components and prototypes
+LOUDNESS = 3.0  # weight of loudness relative to its share of the features, as for clips
 LARGEST_NORM = 1.0  # of gradients
-SOFT = 2.0  # variance of a code within which prototypes are as good as another: between two, both are right
-HEARD = 64  # hidden numbers of what a steering code is found by
-BENT = 256  # and of what bends a slice
-# What, added to logarithms, draws by chance (Gumbel, 1954), of a normal number: -log(-log of its share) within .06 from
-# -3 to 4, but for a constant; it rises everywhere.
+SOFT = 2.0  # variance of a code within which prototypes are equally good targets
+HEARD = 64  # hidden units of the steering encoder
+BENT = 256  # hidden units of the slice bender
+# Polynomial that maps normal noise to Gumbel noise for sampling from log-odds (Gumbel, 1954): -log(-log(CDF)), within
+# .06 from -3 to 4 up to a constant, and monotone.
 GUMBEL = (1.15869, 0.2193, 0.02814)
-TURNS = 25  # of k-means
-FAVOUR = 1.5  # nats, for a slice that is a deviation more of a hit than others, in loops a deviation denser
-LATEST = 0.4  # of a step: what comes later is no late off-beat
-DEVIATION = 0.12  # of how late off-beats come in training, in steps: so large an error counts 1
+TURNS = 25  # k-means iterations
+FAVOUR = 1.5  # nats, per deviation of hit strength and per deviation of loop density
+LATEST = 0.4  # of a step: later onsets are not late off-beats
+DEVIATION = 0.12  # of off-beat delays in training, in steps: an error of this size counts 1
 
 
 class LoopNetwork(Autoencoder):
-    """Memory, codebook and steering of loops.
+    """LSTM, codebook and steering of loops.
 
-    Shapes: raw features [batch, steps, width] as `SliceFeatures.raw` gives them; codes of slices [.., components];
-    steering codes [batch, latents].
+    Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents].
     """
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
@@ -64,8 +62,8 @@ class LoopNetwork(Autoencoder):
         self.register_buffer("spread", torch.ones(()))  # mean square distance of a slice from its prototype
         self.register_buffer("prototypes", torch.zeros(self.settings.prototypes, n))
         latents = self.settings.latents
-        self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of densities, onsets a beat
-        self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # how much of a hit each one is
+        self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of density, onsets a beat
+        self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # hit strength of each prototype
         told = n + 2 * (self.bar // 2) + latents
         self.memory = nn.LSTM(told, size, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)
@@ -74,16 +72,16 @@ class LoopNetwork(Autoencoder):
         self.steering = nn.Sequential(nn.Linear(n, HEARD), nn.LeakyReLU(0.1), nn.Linear(HEARD, latents))
         self.timing = nn.Linear(latents, 1)
         self.density = nn.Linear(latents, 1)
-        self.vague = nn.Parameter(torch.full((latents,), -2.0))  # logarithms of variances of those codes
+        self.vague = nn.Parameter(torch.full((latents,), -2.0))  # log variances of the steering codes
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
-        """Take principal components of training slices, and the slices to choose from: the middles of clusters."""
+        """Compute principal components and the codebook from training slices."""
         numbers = np.random.default_rng(0).permutation(len(data))[: MOST // self.bar]
         told, heard, _, tilts, _, density = (
             part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))
         )
-        bars = told[:, : self.bar]  # each once: sequences begin with them
+        bars = told[:, : self.bar]  # each bar once: every sequence begins with one
         raw = bars.flatten(0, 1)
         self.features.learn(raw)
         self.usual.copy_(torch.stack([density.mean(), density.std(correction=0).clamp_min(1e-3)]))
@@ -98,31 +96,31 @@ class LoopNetwork(Autoencoder):
         self.axes.zero_()
         self.axes[:found] = torch.svd_lowrank(apart, q=found, niter=4)[2].T
         self.scale.copy_((apart @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
-        codes = self.coded(raw)  # what is chosen is not tilted: that is how it is bent
+        codes = self.coded(raw)  # prototypes stay untilted: the bender applies tilts
         self.prototypes.copy_(medoids(codes, self.settings.prototypes))
         rises = self.features.rises(self.decoded(self.prototypes))
         self.hits.copy_((rises - rises.mean()) / rises.std().clamp_min(1e-6))
         self.spread.copy_((codes - self.prototypes[self.chosen(codes)]).square().mean().clamp_min(1e-4))
 
     def coded(self, raw: Tensor) -> Tensor:
-        """Return the codes of slices."""
+        """Return the codes of raw slices."""
         return ((self.features.bounded(raw) - self.middle) * self.counts) @ self.axes.T / self.scale
 
     def decoded(self, codes: Tensor) -> Tensor:
-        """Return the features of codes [slices, components], [slices, width]."""
+        """Return the features [slices, width] of codes [slices, components]."""
         return codes * self.scale @ self.axes / self.counts + self.middle
 
     def chosen(self, codes: Tensor) -> Tensor:
-        """Return the number of the prototype that is nearest to each code."""
+        """Return the index of the prototype nearest to each code."""
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def heard(self, codes: Tensor) -> Tensor:
-        """Return what each slice says of the steering code, [.., latents]; that of a loop is the mean of its slices."""
+        """Return steering codes estimated from single slices, [.., latents]."""
         found: Tensor = self.steering(codes)
         return found
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the steering codes of loops, by their raw features."""
+        """Return the steering codes of raw features: means over slices."""
         return self.heard(self.coded(inputs[0].to(self.middle))).mean(1)
 
     def reconstruction(
@@ -135,18 +133,18 @@ class LoopNetwork(Autoencoder):
         density: Tensor,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Return how unlikely what follows is held, how far bent slices are from it, and what steering tells.
+        """Return the loss terms.
 
-        The first and the last are nats a step; the bend is 1 where slices are left as they were chosen, and timing and
-        density are 1 where codes do not tell of them.
+        Choice and distribution are in nats a step. Bend is 1 for unchanged slices, timing and density are 1 for
+        uninformative codes.
 
         Args:
-            told: raw features of sequences, which are straight.
-            heard: those that tell the steering code.
-            fed: those that the memory hears in place of what was before.
-            tilts: of what is told and heard, and of what is fed, in dB an octave, [batch, 2].
-            late: how late off-beats are that are heard, in steps, [batch]; NaN where there are none.
-            density: of what is told, in onsets a beat, [batch].
+            told: raw features of target sequences, with straight timing.
+            heard: raw features for the steering code.
+            fed: raw features of previous slices.
+            tilts: of told and heard, and of fed, in dB an octave, [batch, 2].
+            late: off-beat delay of heard, in steps, [batch]; NaN without off-beats.
+            density: of told, in onsets a beat, [batch].
             generator: on the CPU.
         """
         told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
@@ -178,22 +176,22 @@ class LoopNetwork(Autoencoder):
     def remembered(
         self, fed: Tensor, place: Tensor, steered: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return what the memory gives for slices that were before, [batch, steps, size], and its state after them.
+        """Return the LSTM's outputs, [batch, steps, size], and its final state.
 
         Args:
-            fed: codes of the slices before, zeros before a beginning.
-            place: in the bar of each slice that is to follow, [batch, steps], from 0 to 1.
+            fed: codes of the previous slices; zeros before the first.
+            place: position in the bar, [batch, steps], from 0 to 1.
             steered: steering codes.
-            state: as the memory was, two of [1, batch, size]; at rest if None.
+            state: two of [1, batch, size]; zeros if None.
         """
         told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
         given, state = self.memory(torch.cat(told, 2), state)
         return given, state
 
     def bent(self, after: Tensor, target: Tensor, steered: Tensor) -> Tensor:
-        """Return the codes of chosen slices, as what the memory gives bends them, and steering codes [batch, latents].
+        """Adapt chosen slices to the LSTM's output and steering codes [batch, latents].
 
-        Of ``after`` and ``target``, the first axis is the batch, and there may be one of steps.
+        ``after`` and ``target`` are [batch, ..] or [batch, steps, ..].
         """
         slices = self.prototypes[target]
         if after.ndim > steered.ndim:
@@ -202,15 +200,14 @@ class LoopNetwork(Autoencoder):
         return moved
 
     def late(self, steered: Tensor) -> Tensor:
-        """Return how late off-beats come by steering codes, in steps, [.., 1]."""
+        """Return the off-beat delay in steps, [.., 1]."""
         said: Tensor = self.timing(steered)
         return said.clamp(0.0, LATEST)
 
     def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
-        """Return the numbers of slices that are chosen; noise [.., prototypes] of deviation 1 draws by chance.
+        """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
-        Steering codes [batch, latents] of dense loops favour hits, and others what goes on: noise would drown what the
-        memory makes of them.
+        Steering codes [batch, latents] of dense loops favour hits, which the noise would otherwise mask.
         """
         first, second, third = GUMBEL
         dense = FAVOUR * self.density(steered)
@@ -227,10 +224,10 @@ class LoopNetwork(Autoencoder):
         """Return the codes of ``count`` slices that follow a seed, [batch, count, components].
 
         Args:
-            seed: codes of its slices, [batch, steps, components], the first at a bar's beginning; there may be none.
+            seed: [batch, steps, components], from the start of a bar; steps may be 0.
             steered: steering codes.
-            count: how many slices are to follow.
-            heat: 0 chooses what is likeliest, always; 1 as often as it was learned.
+            count: slices to generate.
+            heat: 0 chooses the likeliest slices, 1 samples with learned probabilities.
             generator: on the CPU.
         """
         fed, state, found = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
@@ -243,17 +240,13 @@ class LoopNetwork(Autoencoder):
         return torch.cat(found, 1)
 
     def _mistimed(self, steered: Tensor, late: Tensor) -> Tensor:
-        """Return how wrong codes are about how late off-beats come, a mean over those that have some."""
         known = ~late.isnan()
         errors = (self.timing(steered)[:, 0] - late.nan_to_num()) * known / DEVIATION
         wrong: Tensor = errors.square().sum() / known.sum().clamp_min(1)
         return wrong
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is fed, of which some are the network's own choices, and some nothing.
-
-        (Duckworth et al., "Parallel scheduled sampling", 2019.)
-        """
+        """Scheduled sampling (Duckworth et al., "Parallel scheduled sampling", 2019), with some inputs zeroed."""
         chance = torch.rand(*fed.shape[:2], 1, generator=generator).to(fed)
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
@@ -264,7 +257,7 @@ class LoopNetwork(Autoencoder):
 
 
 def medoids(codes: Tensor, count: int) -> Tensor:
-    """Return the codes that lie nearest to the middles of ``count`` clusters of codes.
+    """Return the codes nearest to the centres of ``count`` clusters.
 
     (Arthur and Vassilvitskii, "k-means++", SODA 2007; Lloyd, IEEE Transactions on Information Theory 28:2, 1982.)
     """
@@ -283,6 +276,6 @@ def medoids(codes: Tensor, count: int) -> Tensor:
 
 
 def harmonics(place: Tensor, count: int) -> Tensor:
-    """Return cosines and sines of ``count`` multiples of places, [.., 2 * count]: any pattern of as many steps."""
+    """Return cosines and sines of ``count`` multiples of places, [.., 2 * count]."""
     angles = 2 * math.pi * place[..., None] * torch.arange(1, count + 1, device=place.device)
     return torch.cat([angles.cos(), angles.sin()], -1)

@@ -1,4 +1,4 @@
-"""The settings of recipes of the loops family: networks that play on in the manner of loops, slice by slice."""
+"""Recipe settings of the loops family: networks that continue loops slice by slice."""
 
 from typing import Annotated, Literal
 
@@ -8,9 +8,9 @@ from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
 
 
 class LoopFrames(Frames):
-    """Slices of loops: one for each step of the corpus's grid, ``hop_length`` samples, and an overlap before it.
+    """Slices: ``hop_length`` samples per grid step, after an overlap.
 
-    Rate, lengths and grid are the corpus's own, filled in when a run begins.
+    The corpus provides rate, lengths and grid when a run begins.
     """
 
     steps_per_beat: Annotated[int, Field(ge=1, le=64)]
@@ -18,16 +18,16 @@ class LoopFrames(Frames):
 
     @property
     def bar(self) -> int:
-        """Return how many steps a bar has."""
+        """Steps per bar."""
         return self.steps_per_beat * self.beats_per_bar
 
 
 class LoopNetworkSettings(RecipeSection):
-    """A memory that chooses among slices that were learned, and bends what it has chosen.
+    """An LSTM that chooses among learned slices and adapts them.
 
-    A slice's code are its first ``components``; ``prototypes`` are those to choose from, ``latents`` steer. Each
-    training sequence has ``bars``. The memory is fed its own choices in a share ``own`` of steps, and nothing in a
-    share ``forgotten``.
+    Sizes: ``components`` of a slice's code, ``prototypes`` of the codebook, ``latents`` of the steering code, ``bars``
+    of a training sequence. Previous slices are replaced by own choices in a share ``own`` of steps, by zeros in a share
+    ``forgotten``.
     """
 
     latents: Latents
@@ -41,8 +41,10 @@ class LoopNetworkSettings(RecipeSection):
 
 
 class LoopLoss(RecipeSection):
-    """Weights of the terms: of the choice and of the steering codes in nats a step, of the bend in parts of what it can
-    take away, of timing and density in parts of what is not known without a code."""
+    """Weights of the loss terms.
+
+    Choice and distribution are in nats a step, the others relative to a network without adaptation or codes.
+    """
 
     choice: Weight
     bend: Weight
@@ -52,7 +54,7 @@ class LoopLoss(RecipeSection):
 
 
 class LoopRecipe(Recipe):
-    """Networks that play on in the manner of loops."""
+    """Networks that continue loops."""
 
     family: Literal["loops"]
     frames: LoopFrames
@@ -60,4 +62,4 @@ class LoopRecipe(Recipe):
     loss: LoopLoss
 
 
-RECIPES = (LoopRecipe,)  # by their `family`
+RECIPES = (LoopRecipe,)  # selected by `family`

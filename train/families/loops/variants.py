@@ -1,4 +1,4 @@
-"""Variants of loops, which steering codes learn to tell apart: off-beats that come late, or not at all."""
+"""Loop variants for training steering codes: off-beats delayed or removed, spectra tilted."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,21 +9,21 @@ from .network import LATEST
 
 Array = npt.NDArray[np.float32]
 
-THIN = 1.0  # of a step: off-beats come so late that they are left out
-THINNER = 3.0  # and so are off-beat eighths
-LATE = (0.0, 0.15, 0.3, THIN, THINNER)  # how late off-beats come in each variant, in steps
-NEAR = 0.05  # of a step: a loop whose off-beats come as late as they should, but for this, stays as it is
-ATTACK_SECONDS = 0.004  # by which a hit may begin before its place
-FADE_SECONDS = 0.003  # of what is cut off
-LEAST = 1e-12  # power: nothing is divided by less
-FALL = 1e-2  # by which what goes on for a step falls
-TILTS_DB = (-3.0, 2.0)  # an octave, between which sequences are tilted: drums have most of their spectrum on high
+THIN = 1.0  # of a step: a full step's delay removes the off-beats
+THINNER = 3.0  # removes the off-beat eighths too
+LATE = (0.0, 0.15, 0.3, THIN, THINNER)  # off-beat delay of each variant, in steps
+NEAR = 0.05  # of a step: loops within this tolerance of the wanted delay stay unchanged
+ATTACK_SECONDS = 0.004  # a hit may begin this much before its grid position
+FADE_SECONDS = 0.003  # fade-out at a cut
+LEAST = 1e-12  # smallest divisor of powers
+FALL = 1e-2  # decay of an extension over one step
+TILTS_DB = (-3.0, 2.0)  # an octave, range of tilts: drums have most of their energy at high frequencies
 
 
 def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
-    """Return a loop [samples] whose off-beat steps come late by a share of a step.
+    """Delay a loop's off-beat steps by a fraction of a step, [samples].
 
-    What was between a beat and its off-beat is cut short, or goes on as its own echo, played backwards, that falls.
+    Beats and off-beats are cut, or extended by their own decaying, time-reversed echo.
     """
     if late == THINNER:
         return retimed(retimed(sound, rate, step, THIN), rate, 2 * step, THIN)
@@ -42,7 +42,6 @@ def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
 
 
 def _lasting(part: Array, length: int, step: int, fade: int) -> Array:
-    """Return a part of a loop, cut or gone on with to a length; its end fades, where it is not as long."""
     if length == len(part):
         return part
     more = length - len(part)
@@ -53,14 +52,13 @@ def _lasting(part: Array, length: int, step: int, fade: int) -> Array:
 
 
 def _echo(part: Array, count: int, step: int) -> Array:
-    """Return what goes on after a part: the part backwards, and forwards again, falling."""
     there_and_back = np.concatenate([part[::-1], part])
     falling = FALL ** (np.arange(count) / step)
     return np.asarray(np.resize(there_and_back, count) * falling, np.float32)
 
 
 def tilted(sound: Array, rate: int, db_per_octave: float) -> Array:
-    """Return a loop [samples] whose spectrum is tilted, as loud as it was."""
+    """Tilt a loop's spectrum at unchanged power, [samples]."""
     gains = 10 ** (octaves(np.fft.rfftfreq(len(sound), 1 / rate)) * db_per_octave / 20)
     made = np.fft.irfft(np.fft.rfft(sound) * gains, len(sound))
     power = [float(np.mean(np.square(part, dtype=np.float64))) for part in (sound, made)]

@@ -1,4 +1,4 @@
-"""Batches for the partials family: frames at their own pitch, as levels of harmonics and of noise between them."""
+"""Batches for the partials family: frames at their own pitch, as harmonic and noise levels."""
 
 import itertools
 import math
@@ -24,17 +24,17 @@ from .recipe import PartialsFrames, PartialsRecipe
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-SOFTEST_DB = -120.0  # of a level, under the frame's power
-CENTS = 100  # to which pitches are rounded: a partial's lobe is wider than what that moves it
-SHIFT = 3.0  # semitones by which each side of a pair may be shifted, up or down
+SOFTEST_DB = -120.0  # of a level, relative to frame power
+CENTS = 100  # per semitone, pitch resolution: well below the width of a partial's lobe
+SHIFT = 3.0  # semitones, largest shift of each side of a pair, up or down
 SHIFTED = 0.5  # of all pairs
 VALIDATION_FRAMES = 4096
-TOGETHER = 256  # frames that are taken apart at a time
-LISTENED = 300  # frames of which it is asked whether their partials are harmonics
+TOGETHER = 256  # frames analysed at a time
+LISTENED = 300  # frames analysed for inharmonic partials
 
 
 class PartialsRows(NamedTuple):
-    """Frames as rows: levels in dB of harmonics and of bands of noise, [frames, harmonics + bands], and MIDI notes."""
+    """Levels in dB of harmonics and noise bands, [frames, harmonics + bands], and MIDI notes."""
 
     levels: Array
     pitches: Array
@@ -53,7 +53,7 @@ class PartialsData:
         return len(self.train.pitches)
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return levels and pitches of what is encoded, [rows, width] and [rows], and those that it must decode to."""
+        """Return levels [rows, width] and pitches [rows] to encode, then those to decode."""
         levels, pitches = (part[frames] for part in self.train)
         shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED)
         found = []
@@ -62,7 +62,6 @@ class PartialsData:
         return tuple(map(torch.from_numpy, found))
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
         row = self.val if len(self.val.pitches) else self.train
         chosen = np.linspace(0, len(row.pitches) - 1, min(limit, len(row.pitches))).astype(np.int64)
         parts = (chosen[at : at + 512] for at in range(0, len(chosen), 512))
@@ -70,17 +69,16 @@ class PartialsData:
         return [(levels, pitches, levels, pitches) for levels, pitches in pairs]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return (levels, pitches) of at most ``limit`` training frames, evenly spaced, the same at every call."""
         chosen = np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
         return tuple(torch.from_numpy(part[chosen]) for part in self.train)
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
-    """Return rows as their recordings would have them, played faster or slower: noise goes along, [rows, width].
+    """Return rows as if recordings were played faster or slower, noise included, [rows, width].
 
     Args:
         levels: [rows, width].
-        semitones: [rows], up where positive.
+        semitones: [rows], positive is up.
         frames: the layout of rows.
     """
     count, edges = frames.harmonics, frames.edges_hz
@@ -96,14 +94,13 @@ def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
 
 
 def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
-    """Take the frames of a corpus apart."""
     frames = recipe.frames
     few = frames.model_copy(update={"rows": VALIDATION_FRAMES})
     return PartialsData(frames, rows(corpus, "train", frames), rows(corpus, "val", few))
 
 
 def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
-    """Return the frames of a split that sound and have a pitch; of too many, every n-th."""
+    """Return the audible, pitched frames of a split; beyond ``frames.rows``, every n-th."""
     found = list(sources(corpus, split, frames, tonal=True))
     found = found[:: max(1, -(-len(found) // frames.rows))]
     levels = np.zeros((len(found), frames.harmonics + frames.bands), np.float32)
@@ -115,21 +112,20 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
 
 
 def pieces(corpus: Corpus, found: list[FrameOrigin], frames: PartialsFrames) -> Array:
-    """Return the samples of frames, [frames, frame_length]."""
+    """Return samples, [frames, frame_length]."""
     return np.stack([corpus.samples(one.clip)[one.start : one.start + frames.frame_length] for one in found])
 
 
 def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
-    """Return frames of sound, [frames, frame_length], as levels in dB under each frame's power.
+    """Return levels of sound, [frames, frame_length], in dB re frame power.
 
-    Harmonics are heights of their lobes. Noise is the mean power of a bin between them, in each band; what sounds there
-    and is no harmonic counts as noise.
+    Harmonics are lobe heights; noise is the mean bin power between them, inharmonic partials included.
 
     Args:
         pitches: MIDI notes, [frames].
 
     Returns:
-        [frames, harmonics + bands], -120 at least.
+        [frames, harmonics + bands], at least -120.
     """
     apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
@@ -143,9 +139,9 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
 
 
 def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
-    """Return how much of the power of training frames' partials lies in none of their harmonics, 0 to 1.
+    """Return the power share of inharmonic partials, 0 to 1; 0 without pitch.
 
-    That is next to nothing of strings and winds, and a tenth or more of bells; 0 where nothing has a pitch.
+    It is near 0 for strings and winds, a tenth or more for bells.
     """
     frames = in_span(recipe, corpus).frames
     found = list(sources(corpus, "train", frames, tonal=True))
@@ -159,15 +155,15 @@ def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
 
 
 def first_heard(frames: PartialsFrames) -> int:
-    """Return the first bin of a frame's spectrum that can be heard, at 20 Hz or above."""
+    """Return the first bin at or above 20 Hz."""
     return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
 
 
 def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
-    """Return partials and noise of frames of sound, each of energy 1 from 20 Hz on, and the layout of their rows."""
+    """Return partials and noise, normalised to energy 1 above 20 Hz, and their layout."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    first = first_heard(frames)  # below it may be an offset
+    first = first_heard(frames)  # an offset may lie below
     spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
     spectra[:, :first] = spectra[:, first, np.newaxis]
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
@@ -177,7 +173,7 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
 
 
 def _means(frames: PartialsFrames) -> Floats:
-    """Return weights by which bins are averaged in bands, [bins, bands]; a narrow band takes the nearest bin."""
+    """Return weights of bins, [bins, bands]; a narrow band uses the nearest bin."""
     bins = frames.frame_length // 2 + 1
     hertz = np.arange(bins) * frames.sample_rate / frames.frame_length
     weights = np.zeros((bins, frames.bands))
@@ -191,7 +187,7 @@ def _means(frames: PartialsFrames) -> Floats:
 
 
 def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
-    """Return the recipe with the lowest and the highest note of a corpus, and its stiffness, where it says none."""
+    """Fill in note range and stiffness from the corpus."""
     frames = recipe.frames
     found: dict[str, object] = {}
     if frames.low is None or frames.high is None:
@@ -207,7 +203,7 @@ def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
 
 
 def check_partials(corpus: Corpus, recipe: PartialsRecipe) -> None:
-    """Refuse a corpus without a pitch, or without a frame to train on."""
+    """Raise UserError for a corpus without a pitch or an audible training frame."""
     if not is_tonal(corpus):
         raise UserError(
             f"corpus {corpus.folder} has no clear pitch, and {recipe.name} makes notes of partials; "

@@ -1,4 +1,4 @@
-"""Decodes a code and a pitch to the heights of harmonics and the noise between them, at the note's own pitch."""
+"""Partials autoencoder: decodes a code and a pitch to harmonic amplitudes and noise bands."""
 
 import itertools
 import math
@@ -15,22 +15,22 @@ from ...data import Data
 from ...network import Autoencoder
 from .recipe import PartialsFrames, PartialsRecipe
 
-BANDS = 64  # mel bands in which levels are seen and compared, as where notes are measured beside recordings
-SOFTEST = 1e-8  # of a frame's power, -80 dB: what is softer cannot be heard beside the rest
+BANDS = 64  # mel bands of encoder and loss, as in note measurements
+SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked
 LEAK = 0.1  # slope of LeakyReLU below zero
-APART = 2.0  # semitones between the middles of pitch features, triangles that are twice as wide
-STEPS = 2  # places between two bins at which the bands of a lobe are tabulated
+APART = 2.0  # semitones between pitch features, triangles twice as wide
+STEPS = 2  # table entries per bin for the bands of a lobe
 PROJECTIONS = 32  # random directions of the uniformity term
-HIGHEST = 1.0  # nepers over a frame's power: a code from anywhere cannot overflow
-MOST = 8192  # training frames of which means are taken
+HIGHEST = 1.0  # nepers above a frame's power: prevents overflow for arbitrary codes
+MOST = 8192  # training frames for means
 NEPER_DB = 20 / math.log(10)
 
 
 class PartialsAutoencoder(Autoencoder):
     """Dense encoder of mel bands, dense decoder to partials.
 
-    Shapes: rows [batch, harmonics + bands], levels in dB under a frame's power; pitches [batch], MIDI notes; latents
-    [batch, latents]; decoded frames [batch, harmonics + bands], magnitudes as the card's `Partials` has them.
+    Shapes: rows [batch, harmonics + bands], dB re frame power; pitches [batch], MIDI notes; latents [batch, latents];
+    decoded frames [batch, harmonics + bands], magnitudes as in the card's `Partials`.
     """
 
     middle: Tensor
@@ -58,7 +58,7 @@ class PartialsAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def begin(self, data: Data) -> None:
-        """Begin from the mean row, and see levels by how they vary."""
+        """Initialise from the mean row, and standardise levels."""
         rows, pitches = (part.to(self.means) for part in data.spread(MOST))
         levels = self.bands(magnitudes(rows), pitches)
         self.middle.copy_(levels.mean(0))
@@ -66,33 +66,32 @@ class PartialsAutoencoder(Autoencoder):
         self.means.copy_(rows.mean(0) / NEPER_DB)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Latents of rows and their pitches."""
         rows, pitches = inputs
         return self.placed(self.bands(magnitudes(rows), pitches), pitches)
 
     def placed(self, levels: Tensor, pitches: Tensor) -> Tensor:
-        """Latents of levels in mel bands, [batch, 64], and pitches."""
+        """Return the latents of mel band levels, [batch, 64]."""
         seen = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
         return torch.sigmoid(self.bottleneck(self.encoder(seen)))
 
     def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        """Frames of latents at pitches: magnitudes >= 0."""
+        """Return magnitudes >= 0."""
         return self.nepers(latents, pitches).exp()
 
     def nepers(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        """Frames of latents at pitches, natural logarithms of their magnitudes."""
+        """Return log magnitudes."""
         value: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
         return (value + self.means).clamp_max(HIGHEST)
 
     def reconstruction(
         self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Terms of the loss, each a mean over the batch, by the names of the recipe's weights.
+        """Return the loss terms, each a batch mean.
 
         Args:
-            rows, pitches: what is encoded.
-            targets, target_pitches: the same sound, shifted otherwise: what decoding must give.
-            generator: on the CPU; all that is random here comes from it.
+            rows, pitches: encoder input.
+            targets, target_pitches: the same sound with another shift.
+            generator: on the CPU; the only source of randomness.
         """
         latents = self.encode(rows, pitches)
         given = self.nepers(latents, target_pitches)
@@ -115,10 +114,7 @@ class PartialsAutoencoder(Autoencoder):
 
 
 class PitchFeatures(nn.Module):
-    """Tells pitches, [batch], apart: how near each is to points two semitones apart, [batch, points].
-
-    Below the lowest and above the highest it is that point's.
-    """
+    """Triangular pitch features, [batch] → [batch, points], clamped to the range."""
 
     middles: Tensor
 
@@ -133,9 +129,9 @@ class PitchFeatures(nn.Module):
 
 
 class Bands(nn.Module):
-    """Takes levels of frames of partials in mel bands, [batch, 64], in dB: the share of a frame's power in each.
+    """Mel band levels of partials frames, [batch, 64], in dB re frame power, as triangles of height 1.
 
-    Triangles of height 1, as where notes are measured. A harmonic's power lies where its lobe's does.
+    A harmonic's power is spread over its lobe.
     """
 
     mel: Tensor
@@ -172,7 +168,7 @@ class Bands(nn.Module):
         return _decibels(self.shares(frames, pitches))
 
     def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
-        """Return the share of a frame's power in each band, [batch, 64]."""
+        """Return each band's share of frame power, [batch, 64]."""
         power = frames[:, : self.harmonics].square() * self.inside(pitches)
         at = (self.places(pitches) * STEPS).round().clamp_max(len(self.lobes) - 1).long()
         noise = frames[:, self.harmonics :].square() @ self.spread
@@ -181,7 +177,7 @@ class Bands(nn.Module):
         return shares / whole[:, None].clamp_min(1e-20)
 
     def centroid(self, frames: Tensor, pitches: Tensor) -> Tensor:
-        """Return the spectral centroid by magnitude in Hz, [batch]; the bins of a lobe sum to twice its height."""
+        """Return the magnitude-weighted spectral centroid in Hz, [batch]; a lobe's bins sum to twice its height."""
         heights = 2 * frames[:, : self.harmonics] * self.inside(pitches)
         noise = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
         hertz = torch.arange(noise.shape[1]) / self.a_hertz
@@ -189,7 +185,7 @@ class Bands(nn.Module):
         return ((heights * self.places(pitches) / self.a_hertz).sum(1) + noise @ hertz) / whole.clamp_min(1e-20)
 
     def places(self, pitches: Tensor) -> Tensor:
-        """Return where harmonics lie, in bins, [batch, harmonics]."""
+        """Return the bin positions of harmonics, [batch, harmonics]."""
         first = (440 * torch.exp2((pitches - 69) / 12) * self.a_hertz)[:, None]
         if self.stretch is None:
             return first * self.numbers
@@ -201,28 +197,25 @@ class Bands(nn.Module):
         return self.places(pitches) < self.top
 
     def of_power(self, power: Tensor) -> Tensor:
-        """Return the same of power spectra, [batch, bins]."""
-        power = power[:, self.first :]  # what lies below is not heard, and an offset may be the most of it
+        """Return the levels of power spectra, [batch, bins]."""
+        power = power[:, self.first :]  # inaudible below, and possibly dominated by an offset
         return _decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
 
 
 def magnitudes(rows: Tensor) -> Tensor:
-    """Return rows of levels in dB as magnitudes."""
     return torch.exp(rows / NEPER_DB)
 
 
 def _decibels(shares: Tensor) -> Tensor:
-    """Return levels in dB, the softest at least."""
     return 10 * torch.log10(shares / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
 def _apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Root mean square of the differences of each frame, the mean over frames."""
     return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
 
 
 def _uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Sliced Wasserstein distance to the uniform cube: every knob then has sound along all of its way."""
+    """Sliced Wasserstein distance to the uniform cube: keeps every knob's full range in use."""
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)
     cube = torch.rand(latents.shape, generator=generator).to(latents)

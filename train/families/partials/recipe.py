@@ -1,4 +1,4 @@
-"""The settings of recipes of the partials family: notes as partials and bands of noise at their own pitch."""
+"""Recipe settings of the partials family: notes as harmonics and noise bands."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,24 +9,22 @@ from ....host.contract.card import PartialsLayout
 from ....host.units import INAUDIBLE_HZ
 from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
-LOWEST_BAND_HZ = 43.0  # the upper edge of the lowest band of noise: below it bands would be narrower than bins
+LOWEST_BAND_HZ = 43.0  # upper edge of the lowest noise band: lower bands would be narrower than bins
 Key = Annotated[float, Field(ge=0, le=127.5)]
 
 
 class PartialsFrames(Frames):
-    """Frames at the notes' own pitch, a power of two long."""
+    """Frames at the notes' own pitch; ``frame_length`` is a power of two."""
 
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
     harmonics: Annotated[int, Field(ge=1, le=400)]
-    bands: Annotated[
-        int, Field(ge=2, le=256)
-    ]  # of noise: one from 20 to 43 Hz, the others as wide as each other in octaves
-    low: Key | None = None  # the lowest and the highest MIDI note; the corpus's own where the recipe says none
+    bands: Annotated[int, Field(ge=2, le=256)]  # of noise: one from 20 to 43 Hz, the others equally wide in octaves
+    low: Key | None = None  # lowest and highest MIDI note; None uses the corpus's range
     high: Key | None = None
-    # How stiff strings are, as cards have it; false: not at all; true: the corpus's own, measured when training begins.
+    # String inharmonicity as in cards; false: none; true: measured from the corpus when training begins.
     stretch: tuple[float, float] | bool = True
-    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # frames that are kept, at the most
+    rows: Annotated[int, Field(ge=1000, le=50_000_000)]  # largest number of frames
 
     @field_validator("stretch", mode="before")
     @classmethod
@@ -44,26 +42,26 @@ class PartialsFrames(Frames):
 
     @property
     def edges_hz(self) -> list[float]:
-        """Return the edges of the bands of noise, [bands + 1]: below the lowest nothing is heard."""
+        """Edges of the noise bands, [bands + 1], from 20 Hz."""
         return [INAUDIBLE_HZ, *np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, self.bands).tolist()]
 
     @property
     def layout(self) -> PartialsLayout:
-        """Return the layout of frames, as cards have it, of a recipe that has been completed."""
+        """The card's layout; requires a completed recipe."""
         low, high = self.span
         stretch = None if isinstance(self.stretch, bool) else self.stretch
         return PartialsLayout(harmonics=self.harmonics, edges_hz=self.edges_hz, low=low, high=high, stretch=stretch)
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the lowest and the highest note of a recipe that has been completed."""
+        """Lowest and highest note; requires a completed recipe."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
 
 
 class PartialsNetwork(RecipeSection):
-    """A dense encoder of levels in mel bands, and a dense decoder to partials and noise; both know the pitch."""
+    """A dense encoder of mel band levels and a dense decoder, both conditioned on pitch."""
 
     latents: Latents
     encoder: Annotated[Widths, Field(min_length=1)]
@@ -71,7 +69,7 @@ class PartialsNetwork(RecipeSection):
 
 
 class PartialsLoss(RecipeSection):
-    """Weights of the terms, which are in dB but for the last; 0 leaves a term out."""
+    """Weights of the terms, all in dB except uniformity; 0 omits a term."""
 
     bands: Weight = 0.0
     harmonics: Weight = 0.0
@@ -94,4 +92,4 @@ class PartialsRecipe(Recipe):
     loss: PartialsLoss
 
 
-RECIPES = (PartialsRecipe,)  # by their `family`
+RECIPES = (PartialsRecipe,)  # selected by `family`

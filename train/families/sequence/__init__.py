@@ -1,1 +1,1 @@
-"""The sequence family: recurrent networks that predict sound frame by frame, after GRUV."""
+"""Sequence family: recurrent networks that continue sound frame by frame."""

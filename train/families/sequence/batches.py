@@ -1,4 +1,4 @@
-"""Batches of sequences: recordings from beginning to end, as frames that follow one another."""
+"""Batches for the sequence family: whole recordings as sequences of frames."""
 
 import math
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from .recipe import SequenceFrames, SequenceRecipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-FEWEST = 2  # frames: of one alone, nothing follows
-BATCH = 16  # sequences that are looked at together in validation
+FEWEST = 2  # frames: a single one has no successor
+BATCH = 16  # validation sequences at a time
 
 
 class Piece(NamedTuple):
-    """A sequence: the recording that it is from, its first sample there, and how many frames it has."""
+    """A sequence: its recording, first sample, number of frames and name."""
 
     clip: Clip
     start: int
@@ -34,10 +34,7 @@ class Piece(NamedTuple):
 
 
 def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece]:
-    """Return the sequences of a split's recordings that sound and have two frames; the first frame begins each.
-
-    A recording of more frames than ``settings.longest`` gives several; what is left at its end must have two frames.
-    """
+    """Return a split's audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
     found = []
     for clip in corpus.clips(split):
         if not sounds(corpus, clip):
@@ -55,10 +52,9 @@ def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece
 
 
 def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
-    """Return the frames of a sequence, [frames, frame_length].
+    """Return frames, [frames, frame_length].
 
-    Frame ``k`` has the samples from ``k * hop_length - overlap`` to ``(k + 1) * hop_length`` of it; before the
-    recording's beginning and after its end there is silence.
+    Frame ``k`` covers the samples ``k * hop_length - overlap`` to ``(k + 1) * hop_length``, zero-padded.
     """
     length, hop = settings.frame_length, settings.hop_length
     overlap = length - hop
@@ -70,9 +66,9 @@ def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
 
 
 def joined(frames: Array, hop: int) -> Array:
-    """Return the sound of frames [frames, frame_length], [frames * hop]: the inverse of `cut`.
+    """Overlap-add frames [frames, frame_length] to sound [frames * hop]: the inverse of `cut`.
 
-    Where frames overlap, one goes over into the next in a straight line; before the first there is silence.
+    Crossfades are linear; silence precedes the first frame.
     """
     length = frames.shape[1]
     overlap = length - hop
@@ -90,10 +86,9 @@ def joined(frames: Array, hop: int) -> Array:
 
 @dataclass
 class SequenceData:
-    """Batches of sequences: (frames [batch, frames, frame_length], how many count [batch], their numbers [batch]).
+    """Batches of sequences: (frames [batch, frames, frame_length], frame counts [batch], indices [batch]).
 
-    Shorter sequences are padded, and what is padded does not count. Validation is on sequences of training, as many as
-    it takes: these networks are to give back what they have heard, and of what they never heard there is no code.
+    Counts exclude padding. Validation uses training sequences, as other sounds have no code.
     """
 
     corpus: Corpus
@@ -104,17 +99,14 @@ class SequenceData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """See `Data.batch`."""
         return self._taken(frames)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """See `Data.validation`."""
         most = max(1, limit // max(piece.frames for piece in self.train))
         chosen = np.linspace(0, len(self.train) - 1, min(most, len(self.train))).astype(np.int64)
         return [self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """See `Data.spread`."""
         return self.validation(limit)[0]
 
     def _taken(self, chosen: Ints) -> tuple[Tensor, ...]:
@@ -134,12 +126,11 @@ def padded(corpus: Corpus, chosen: Sequence[Piece], settings: SequenceFrames) ->
 
 
 def sequence_data(corpus: Corpus, recipe: SequenceRecipe, folder: Path, tonal: bool) -> SequenceData:
-    """The sequences of a corpus; nothing is kept in ``folder``, and pitch does not matter."""
     return SequenceData(corpus, recipe.frames, pieces(corpus, "train", recipe.frames))
 
 
 def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
-    """Refuse a corpus none of whose training clips sounds and has two frames."""
+    """Raise UserError for a corpus without an audible training clip of two frames."""
     if not pieces(corpus, "train", recipe.frames):
         seconds = (recipe.frames.hop_length + 1) / recipe.frames.sample_rate
         raise UserError(
@@ -149,13 +140,13 @@ def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
 
 
 def told_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
-    """Return a recipe that knows how many sequences have codes."""
+    """Fill in the number of training sequences."""
     network = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
     return recipe.model_copy(update={"network": network})
 
 
 def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
-    """Return in a line what becomes of a corpus's training clips: padded, cut, left out."""
+    """Return a one-line summary of the training clips."""
     settings, clips = recipe.frames, corpus.clips("train")
     found = pieces(corpus, "train", settings)
     sounding = [clip for clip in clips if sounds(corpus, clip)]

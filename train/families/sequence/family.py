@@ -1,4 +1,4 @@
-"""Describes the family to training."""
+"""Family descriptor of the sequence family."""
 
 from ...preview import held_sequences
 from ..family import Family

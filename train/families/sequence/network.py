@@ -1,10 +1,9 @@
-"""Recurrent networks that continue sound frame by frame.
+"""Recurrent networks that continue sound frame by frame, with a learned code for each sequence.
 
-"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks layers of long short-term memory between dense layers
-that are the same at every frame, after GRUV (Nayebi and Vitelli, "GRUV: Algorithmic Music Generation using Recurrent
-Neural Networks", 2015): the frame before goes in, the next one comes out, and mean and deviation of each position in
-the frame, over all of the corpus, were taken off. GRUV's are dense layers without a bend, and the mean square error. A
-small code for each sequence is not theirs: it is fed to every step, and learned with the weights.
+"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between dense layers shared by all frames. It
+follows GRUV (Nayebi and Vitelli, "GRUV: Algorithmic Music Generation using Recurrent Neural Networks", 2015), with
+linear dense layers and mean square error. Each frame, standardised by position, predicts the next. The code, an input
+of every step, is an addition.
 """
 
 import numpy as np
@@ -16,14 +15,14 @@ from ...data import Data
 from ...network import SHARED, Adam, Network
 from .recipe import SequenceFrames, SequenceRecipe
 
-LARGEST_NORM = 1.0  # of gradients: single steps through a long memory are a hundred times the usual
-LEAST = 1e-3  # of the deviation of all positions: one that varies less is left as small as it is, not blown up
-HEARD = 3.0  # times as strong as usual a code comes in: two numbers among two thousand would not be heard at first
-UNKNOWN = -1  # the number of a sequence that has no code: it is taken for the mean of all
+LARGEST_NORM = 1.0  # of gradients: single steps through a long memory reach a hundred times the usual norm
+LEAST = 1e-3  # of the deviation of all positions: avoids amplifying nearly constant ones
+HEARD = 3.0  # initial gain of codes: two inputs among two thousand would have no effect at first
+UNKNOWN = -1  # index of a sequence without a code: uses the mean code
 
 
 class Standard(nn.Module):
-    """Frames as the network takes them, their mean and deviation at each position taken off; and back."""
+    """Standardises frames position by position."""
 
     mean: Tensor
     deviation: Tensor
@@ -36,17 +35,17 @@ class Standard(nn.Module):
         self.register_buffer("deviation", torch.ones(self.width))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return standard frames, [..., width], of frames of samples, [..., frame_length]."""
+        """Return standard frames, [..., width], of samples, [..., frame_length]."""
         return (self.seen(frames) - self.mean) / self.deviation
 
     def seen(self, frames: Tensor) -> Tensor:
-        """Return samples, or real parts and after them imaginary parts, before anything is taken off."""
+        """Return samples, or real then imaginary parts."""
         if not self.transformed:
             return frames
         return torch.view_as_real(torch.fft.rfft(frames)).transpose(-1, -2).flatten(-2)
 
     def back(self, frames: Tensor, *, restored: bool = True) -> Tensor:
-        """Return the samples of standard frames; where they are not ``restored`` one deviation serves all positions."""
+        """Return samples; unless ``restored``, one deviation serves all positions."""
         given = frames * self.deviation + self.mean if restored else frames * self.deviation.square().mean().sqrt()
         if not self.transformed:
             return given
@@ -56,7 +55,7 @@ class Standard(nn.Module):
 
     @torch.no_grad()
     def measure(self, data: Data) -> None:
-        """Take mean and deviation over all frames of training that count."""
+        """Measure mean and deviation over unpadded training frames."""
         sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
         for number in range(len(data)):
             frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
@@ -70,7 +69,7 @@ class Standard(nn.Module):
 
 
 class RecurrentNetwork(Network):
-    """A dense layer, a memory of some layers, a dense layer; and a code for each sequence.
+    """A dense layer, an LSTM, a dense layer, and a code for each sequence.
 
     Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length].
     """
@@ -92,26 +91,24 @@ class RecurrentNetwork(Network):
         self.register_buffer("steps", torch.zeros(()))
 
     def begin(self, data: Data) -> None:
-        """Measure what is taken off frames."""
         self.standard.measure(data)
 
     def moved(self) -> None:
-        """Count a step."""
         self.steps += 1
 
     def codes(self, numbers: Tensor) -> Tensor:
-        """Return the codes of sequences, [batch, latents], by their numbers [batch]; their mean is 0, and `UNKNOWN`'s.
+        """Return codes [batch, latents] of sequence indices [batch].
 
-        That is why a code of zeros can stand for a sound that was not learned.
+        Their mean is 0, the code of `UNKNOWN`, so zeros can represent an unlearned sound.
         """
         return F.pad(self.table - self.table.mean(0), (0, 0, 0, 1))[numbers]
 
     def reconstruction(
         self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the error of each next frame, told all before it, that of the first, and how large codes are.
+        """Return the errors of next and first frames, and the mean square of codes.
 
-        Before the first there is nothing but the code: it is learned long after the others, and GRUV does not try.
+        First frames depend on the code alone: they are learned much later, and GRUV omits them.
         """
         frames, codes = self.standard(sounds), self.codes(numbers)
         fed = delayed(frames)
@@ -127,9 +124,9 @@ class RecurrentNetwork(Network):
     def predict(
         self, fed: Tensor, codes: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the frame that follows each of those fed, and the memory after the last, which begins empty.
+        """Return the next frames and the final LSTM state, initially zero.
 
-        The memory goes on over all frames; gradients go back through ``reach`` of them.
+        Gradients go back ``reach`` frames, the state further.
         """
         told = self.into(torch.cat([fed, codes[:, None].expand(-1, fed.shape[1], -1)], 2))
         given = []
@@ -142,12 +139,12 @@ class RecurrentNetwork(Network):
 
     @torch.no_grad()
     def continued(self, seed: Tensor, codes: Tensor, count: int) -> Tensor:
-        """Return ``count`` frames: those of a seed [batch, frames, width], none at the least, and what follows them."""
+        """Return ``count`` frames: a seed [batch, frames, width], possibly empty, and its continuation."""
         predicted, (h, c) = self.predict(F.pad(seed, (0, 0, 1, 0)), codes)
         frames, layers = [*seed.unbind(1), predicted[:, -1]], list(zip(h, c, strict=True))
         while len(frames) < count:
             value = self.into(torch.cat([frames[-1], codes], 1))
-            # Cell by cell: torch's whole layers lay out their weights anew at every call.
+            # Cell by cell: torch's LSTM lays out its weights again at every call.
             for layer, weights in enumerate(self.memory.all_weights):
                 layers[layer] = torch.lstm_cell(value, layers[layer], *weights)
                 value = layers[layer][0]
@@ -155,11 +152,11 @@ class RecurrentNetwork(Network):
         return torch.stack(frames[:count], 1)
 
     def _disturbed(self, fed: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
-        """Return frames to be fed of which some are the network's own, and all are noisy, as the recipe wants it.
+        """Scheduled sampling, with noise.
 
-        Own frames are predicted with true ones before them, all at once (Duckworth et al., "Parallel scheduled
-        sampling", 2019; Bengio et al., "Scheduled sampling for sequence prediction with recurrent neural networks",
-        NeurIPS 2015). Before the first there is rest, always.
+        Predictions use true previous frames, in parallel (Duckworth et al., "Parallel scheduled sampling", 2019; Bengio
+        et al., "Scheduled sampling for sequence prediction with recurrent neural networks", NeurIPS 2015). The first
+        input stays zero.
         """
         settings = self.settings
         share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
@@ -175,11 +172,11 @@ class RecurrentNetwork(Network):
 
 
 def following(errors: Tensor, counts: Tensor) -> Tensor:
-    """Return which frames of padded sequences follow from one: all that count but each first; [batch, frames]."""
+    """Mask unpadded frames after the first, [batch, frames]."""
     places = torch.arange(errors.shape[1], device=errors.device)
     return (places > 0) & (places < counts.to(errors.device)[:, None])
 
 
 def delayed(frames: Tensor) -> Tensor:
-    """Return what was there a frame before, [batch, frames, width]: rest at first."""
+    """Delay frames by one, [batch, frames, width], zero first."""
     return F.pad(frames, (0, 0, 1, 0))[:, :-1]

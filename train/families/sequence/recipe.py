@@ -1,4 +1,4 @@
-"""The settings of recipes of the sequence family: recurrent networks that continue sound frame by frame."""
+"""Recipe settings of the sequence family: recurrent networks that continue sound frame by frame."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,15 +6,14 @@ from pydantic import Field, model_validator
 
 from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
 
-MOST_FRAMES = 1 << 14  # of a sequence: six minutes of the post's
+MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 
 
 class SequenceFrames(Frames):
-    """Frames of ``frame_length`` samples, ``hop_length`` apart: by the rest they overlap, and are crossfaded there.
+    """Frames of ``frame_length`` samples, ``hop_length`` apart, crossfaded where they overlap.
 
-    They are given as samples, or as the real and the imaginary parts of their Fourier transforms. A recording of more
-    than ``longest`` frames is cut into sequences of as many; after its end come ``silence`` frames of silence, which
-    are learned too.
+    They hold samples, or real and imaginary parts of Fourier transforms. Recordings above ``longest`` frames are split;
+    ``silence`` silent frames follow each recording and are learned too.
     """
 
     domain: Literal["samples", "real_imag"]
@@ -31,12 +30,11 @@ class SequenceFrames(Frames):
 
 
 class SequenceNetwork(RecipeSection):
-    """Layers of long short-term memory between two dense layers, which are the same at every frame.
+    """LSTM layers between two dense layers shared by all frames.
 
-    Gradients go back ``reach`` frames, the memory goes on. The network is fed a growing share of its own predictions,
-    which reaches ``own_share`` after ``own_steps`` steps, and ``noise`` is the deviation of what is added to standard
-    frames that it is fed. ``clips`` is how many sequences have codes: the corpus's own, and filled in when a run
-    begins.
+    Gradients go back ``reach`` frames. The share of own predictions in the input grows to ``own_share`` over
+    ``own_steps`` steps; ``noise`` is the deviation of noise on standard frames. The corpus provides ``clips``, the
+    number of sequences with codes, when a run begins.
     """
 
     latents: Latents
@@ -66,4 +64,4 @@ class SequenceRecipe(Recipe):
     loss: SequenceLoss
 
 
-RECIPES = (SequenceRecipe,)  # by their `family`
+RECIPES = (SequenceRecipe,)  # selected by `family`
