@@ -1,4 +1,4 @@
-"""The same phrase through each way to find phases, to see and to hear: writes docs/internals/ab/index.html, pictures, sounds.
+"""The same phrase through each way to find phases: writes docs/internals/ab/index.html with pictures and sounds.
 
     python tests/bench/ab.py
 
@@ -316,7 +316,7 @@ def main() -> None:
         for row in phrase.rows:
             print(f"  {row.title:<42}{row.said}")
     sizes = [file.stat().st_size for file in FOLDER.iterdir()]
-    print(f"\ndocs/internals/ab: {len(sizes)} files, {sum(sizes) / 1000:.0f} kB, the largest {max(sizes) / 1000:.0f} kB")
+    print(f"\n{FOLDER.name}: {len(sizes)} files, {sum(sizes) / 1000:.0f} kB, the largest {max(sizes) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
