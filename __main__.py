@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command, print its errors, and return the exit status."""
+    """Run the command, print errors, and return the exit status."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # pydantic's search for plugins reads every package
     atexit.register(gc.freeze)  # a final collection would take as long as a short note; exit frees all memory
     arguments = sys.argv[1:] or ["--help"]
@@ -98,8 +98,8 @@ def _run() -> int:
 def _printed(status: int) -> int:
     """Flush the output; return the exit status, at least 1 if that fails.
 
-    A reader that closes its pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null
-    device, or the interpreter would try again at exit, and complain.
+    A closed pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null device: the interpreter
+    would flush again at exit, and complain.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -231,18 +231,13 @@ def recover(
 
 
 def _method(asked: MethodChoice | None, model: "Model") -> "Finding":
-    """Return the requested method, else the best installed one that the model supports.
-
-    Raises:
-        UserError: a search needs torch, which is missing, or an encoder that the model lacks.
-    """
     from ..host.contract.encoder import encoder_path
     from ..host.resynthesis.recover import NETWORK
     from ..host.resynthesis.recover import RecoveryMethod as Finding
     from ..host.resynthesis.refinement import can_refine, refined
 
     encodes = encoder_path(model.path).exists()
-    if encodes and asked in (None, MethodChoice.hybrid) and can_refine(model.card):  # which needs no torch
+    if encodes and asked in (None, MethodChoice.hybrid) and can_refine(model.card):  # it needs no torch
         return Finding("hybrid", refined, refines=True)
     searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
     if asked is MethodChoice.network or (asked is None and not searches):
@@ -364,11 +359,6 @@ def _one(corpora: list[str], study: str) -> Path:
 
 
 def _subject(generator: Path | None, model: str | None, classifier: Path | None) -> "Path | Model":
-    """Return the run or model to invert.
-
-    Raises:
-        UserError: neither or both are given, or no classifier.
-    """
     if classifier is not None:
         if generator is not None and model is None:
             return generator

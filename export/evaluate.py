@@ -45,11 +45,11 @@ def evaluate(
 
     Args:
         run: unchanged except for its report, which is replaced.
-        checkpoint: which one; the last if the run has no best (its latents never varied).
+        checkpoint: the last is read if there is no best (its latents never varied).
         classifier: a classifier's run, to judge clips made by labels.
         exported: returns the run as an instrument, to play notes; None exports it temporarily.
-        instrument: folder, as the user typed it, of an instrument that will contain the report. Its page then explains
-            how to play both, and plays its family's ``heard`` file, expected beside it.
+        instrument: folder of the instrument that will contain the report, as typed. The page explains how to play both,
+            and plays its family's ``heard`` file from there.
         progress: called with the completed share, 0 to 1, and a description.
 
     Returns:
@@ -84,20 +84,16 @@ def evaluate(
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
-    """Compare an instrument's notes with held-out ones of a corpus, and write a report atomically.
+    """Compare an instrument's notes with held-out ones of a corpus, and write a report atomically to ``output``.
 
-    Args:
-        patch: of a model whose keys select the note.
-        corpus: its test and validation splits should not be training data of the instrument.
-        output: the report's folder, empty or new.
-        progress: as `evaluate`.
+    The model's keys select the note, and the corpus's test and validation splits should not be its training data.
 
     Returns:
         The figures, as in report.json.
 
     Raises:
         UserError: the model's keys select no note, its rate is not the corpus's, no held-out clip is a single note, or
-        the output is not writable.
+            the output is not writable.
         Failure: the disk is full.
     """
     say, card = progress or (lambda share, what: None), patch.model.card
@@ -149,11 +145,6 @@ def _save(folder: Path, report: Report) -> None:
 
 
 def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
-    """Return the judge as a keyword argument; empty without a classifier.
-
-    Raises:
-        UserError: the run makes no clips, or the other run is no classifier, or not of these labels.
-    """
     if classifier is None:
         return {}
     if not FAMILIES[run.recipe.family].judged:

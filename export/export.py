@@ -41,7 +41,7 @@ Array = npt.NDArray[np.float32]
 BATCHES = (1, 2, 7, 64)  # batch sizes of the parity test: one, few, an odd number, many
 # Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
-STEPPED = 1e-4  # of a stateful model, also in single precision: rounding differences are fed back 16 times
+STEPPED = 1e-4  # at least, of a stateful model: rounding differences are fed back 16 times
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of values at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
@@ -68,8 +68,7 @@ def export(
     """Write ``path`` and the network's encoder, if any; both appear, or neither.
 
     Raises:
-        UserError: no checkpoint, the corpus is missing, the output is not writable, or the run's network makes no
-        sound.
+        UserError: no checkpoint, the corpus is missing, the output is not writable, or the network makes no sound.
         Failure: onnxruntime's results differ from torch's, or the model's latents do not vary.
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):

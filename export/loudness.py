@@ -14,13 +14,10 @@ PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain
 
 
 def loudness(model: Model) -> float:
-    """Return the loudness in LUFS for a model's card: that of its notes at full velocity.
+    """Return the loudness in LUFS for a model's card: that of its first preset's demo at full velocity, with gestures.
 
-    It is the loudness of the demo of its first preset, with gestures, kit and knobs, corrected for the demo's velocity.
     If a key at full velocity would then peak above -1 dBFS, the excess is added; keys of a kit have individual gains
-    instead.
-
-    ``model``'s card must state `PLAIN_LUFS`.
+    instead. ``model``'s card must state `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
     softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)

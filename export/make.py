@@ -123,7 +123,7 @@ def _exported(run: Run, output: Path, display: Display) -> Patch:
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
-    """Move the report to ``output``, and return its figures.
+    """Move the report to ``output``.
 
     Raises:
         Failure: the run has collapsed.
@@ -161,7 +161,6 @@ def _begin(
 
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
-    """Return the corpus in ``output``; build it if it is missing."""
     if (output / PRESET).exists():
         raise UserError(
             f"{output} holds an instrument already; give another name, delete it first, or train it further with "
@@ -186,7 +185,7 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
 
 
 def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> CorpusReport:
-    """Build the corpus; if all sounds are too short for notes, with a lower minimum for clicks and hats."""
+    """If all sounds are too short for notes, accept clicks and hats."""
     read = functools.partial(
         build, sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update
     )
@@ -199,11 +198,6 @@ def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, 
 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
-    """Refuse to resume with other sounds.
-
-    Raises:
-        UserError: names or bytes differ from the corpus's files.
-    """
     given, begun = digests(find_sounds(sounds)), corpus.files
     missing, new = sorted(set(begun) - set(given)), sorted(set(given) - set(begun))
     changed = sorted(name for name in set(given) & set(begun) if given[name] != begun[name])
@@ -219,7 +213,6 @@ def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
 
 
 def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
-    """Return the requested or begun family, or for auto the one that suits the sounds."""
     if (begun := _begun(output)) is not None:
         return _family_of(Run.open(begun), output, family)
     tonal = is_tonal(corpus)
@@ -234,7 +227,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 
 
 def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
-    """Return the family that suits a corpus, the reason, and a description of mixed kinds."""
+    """Return the family, the reason, and a description of mixed kinds."""
     looped = are_loops(corpus)
     if looped.loops:
         return LOOPS, looped.why, ""
@@ -254,7 +247,7 @@ def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 def _as_wanted(
     corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
-    """Rebuild the corpus for families of whole clips or loops, at the sounds' own rate."""
+    """Rebuild the corpus at the sounds' own rate for families of whole clips or loops."""
     if not row.whole and not row.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
@@ -275,12 +268,11 @@ def _as_wanted(
 
 
 def _begun(output: Path) -> Path | None:
-    """Return the latest run's folder: after a trial, that of the run that follows it."""
     return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Start or resume the run; return its trial if that was interrupted or its latents do not vary."""
+    """Return the trial if it was interrupted or its latents do not vary."""
     row = FAMILIES[family]
     held = held_keys(corpus) if row.tried else []
     tried = (output / "trial").exists() or (bool(held) and not (output / "run").exists())
@@ -305,7 +297,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
 def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
-    """Resume a finished instrument's run, first for the rest of an interrupted resumption."""
+    """First finish the rest of an interrupted resumption."""
     check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists():
         raise UserError(

@@ -1,7 +1,7 @@
-"""Makes a model's reference: a few inputs with the file's outputs, including every output's maximum.
+"""Makes a model's reference: a few inputs with the file's outputs, including every output's largest magnitude.
 
-``python -m timbrel.export.parity MODEL.onnx …`` adds to older files the reference that `timbrel export` writes now, and
-the names of knobs or reasons for their lack.
+``python -m timbrel.export.parity MODEL.onnx …`` updates older files: their reference, and names of knobs or the reasons
+for their lack.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Parameter ramps: values that glide in time without steps, and controller curves."""
+"""Parameter ramps: values that glide in time without steps; controller curves."""
 
 import functools
 from bisect import bisect_right
@@ -32,8 +32,7 @@ _start = attrgetter("start")
 class Ramp:
     """A value that glides to its target.
 
-    Each ``move`` keeps the past, so that a block can be computed after all its events are known, and does not depend on
-    block sizes.
+    Moves keep the past: blocks are computed after all their events are known, with the same numbers for any block size.
     """
 
     def __init__(self, value: float, ramp_samples: int) -> None:
@@ -45,7 +44,7 @@ class Ramp:
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
-        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own. Times never decrease."""
+        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
         last = self._segments[-1]
         if value == last.last:
             return
@@ -57,14 +56,14 @@ class Ramp:
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Return the value at a sample, bit-identical to `at`; not before the last ``forget``."""
+        """Return the value at a sample, bit-identical to `at`."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return values at sample times, [times] in any order, none before the last ``forget``."""
+        """Return values at times, [times] in any order, none before the last ``forget``."""
         if len(times) <= FEW:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
@@ -74,7 +73,7 @@ class Ramp:
         return _glide(times, *(column[which] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
-        """Return values of samples ``start`` to ``start + count``: a scalar if constant, else [count]."""
+        """Return values from ``start`` on, [count], or a scalar if constant."""
         only = self._segments[0]
         if len(self._segments) == 1 and start >= only.start + only.length:
             return np.float32(only.last)
@@ -87,7 +86,6 @@ class Ramp:
 
 
 def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
-    """Return values at times, of one segment or of one per time."""
     done = np.clip((time - start) / length, 0.0, 1.0)
     values: npt.NDArray[np.float64] = np.where(done < 1.0, first + (last - first) * done, last)
     return values
@@ -97,13 +95,13 @@ def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDA
 def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
     """Map a controller value, 0 to ``top``, to ``low + (high - low) * (value / top) ** curve``.
 
-    Both ends are exact, and rounding never leaves the range: effects refuse values outside theirs.
+    Ends are exact, and rounding never leaves the range: effects refuse values outside it.
     """
     return between(value / top, low, high, curve)
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
-    """Move ``value`` by ``steps`` 127ths of the controller's travel, clamped; negative steps move down."""
+    """Move a controller by ``steps`` 127ths of its travel, clamped; negative is down."""
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
@@ -111,7 +109,7 @@ def nudge(value: float, steps: int, low: float, high: float, curve: float) -> fl
 
 
 def between(place: float, low: float, high: float, curve: float) -> float:
-    """Map a controller position, 0 to 1, as `knob`."""
+    """As `knob`, for a position from 0 to 1."""
     turned = float(place**curve)
     reached = low * (1.0 - turned) + high * turned
     return min(max(reached, min(low, high)), max(low, high))

@@ -11,7 +11,7 @@ GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of t
 
 
 def processors_worked() -> Callable[[], float]:
-    """Return a function that totals the busy seconds of this process's CPU cores, without time stolen by a VM host."""
+    """Return a function that totals busy seconds of our CPU cores, without time stolen by a VM host."""
     allowed = _allowed()
 
     def worked() -> float:
@@ -22,10 +22,7 @@ def processors_worked() -> Callable[[], float]:
 
 
 def free_processors() -> int:
-    """Return the number of this process's CPU cores that are idle, at least one.
-
-    It sleeps for `GLANCE_SECONDS`, so that its own work does not count.
-    """
+    """Return the number of idle CPU cores of this process, at least one; sleeps for `GLANCE_SECONDS`."""
     worked = processors_worked()
     began, before = time.perf_counter(), worked()
     time.sleep(GLANCE_SECONDS)
@@ -34,7 +31,6 @@ def free_processors() -> int:
 
 
 def _allowed() -> list[int]:
-    """Return the CPU cores that this process may use."""
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         return list(process.cpu_affinity())

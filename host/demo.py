@@ -21,13 +21,10 @@ LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Render a shipped tune and its picture to ``folder``, named after the tune, replacing both.
+    """Render a shipped tune and its picture to ``folder``, replacing both; return the files.
 
     Args:
         name: of `shipped_tunes`; the files of `DEMO` are called ``demo``.
-
-    Returns:
-        The two files.
     """
     tune = shipped_tunes()[name]
     performance = read_performance(tune, RATE)
@@ -50,7 +47,7 @@ def demo(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
-    """Return each channel's latent targets, one row per `LATENT_BLOCK` samples."""
+    """Return latent targets by channel, one row per `LATENT_BLOCK` samples."""
     rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
     for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
         for channel, row in rows.items():

@@ -1,4 +1,4 @@
-"""Signal processing shared by all packages: windows, STFT, reproducible noise, chroma, overlap-add and limiter."""
+"""Shared signal processing: windows, STFT, reproducible noise, chroma, overlap-add, limiter."""
 
 import functools
 from typing import Any
@@ -45,7 +45,7 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
 
 
 def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Hash each counter to a random number, reproducible on all platforms (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Hash counters to reproducible random numbers (Steele, Lea and Flood, OOPSLA 2014)."""
     value = counters * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
@@ -53,14 +53,14 @@ def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def white_noise(count: int) -> Array:
-    """Uniform noise on [-1, 1), [count], reproducible: independent of library versions."""
+    """Uniform noise on [-1, 1), [count], independent of library versions."""
     value = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
     return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)
 def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
-    """Complex Gaussian noise, E|z|^2 = 1, [count]; shorter ones are prefixes of longer ones (Box and Muller 1958)."""
+    """Complex Gaussian noise, E|z|^2 = 1, [count]; longer ones start with shorter ones (Box and Muller 1958)."""
     first, then = _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
     noise: npt.NDArray[np.complex64] = (np.sqrt(-np.log1p(-first)) * np.exp(2j * np.pi * then)).astype(np.complex64)
     noise.setflags(write=False)
@@ -68,9 +68,9 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
-    """Random numbers on [0, 1), [count, columns]: the rows from ``first`` on of a seed and a note.
+    """Random numbers on [0, 1), [count, columns], of a seed and a note, from row ``first`` on.
 
-    Each row depends on its index only, not on ``first`` or ``count``.
+    A row depends on its index only.
     """
     key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
     places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
@@ -78,7 +78,7 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
 
 
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
-    """Normal random numbers, [count], of a seed, a note and a frame (Box and Muller 1958)."""
+    """Normal random numbers, [count], of a seed, note and frame (Box and Muller 1958)."""
     pairs = -(-count // 2)
     first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
     radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then
@@ -86,13 +86,12 @@ def normals(seed: int, note: int, frame: int, count: int) -> Array:
 
 
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    """Map random bits to [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 @functools.cache
 def from_middle(bins: int) -> Array:
-    """Alternating signs, [bins], that move a spectrum's time origin between the frame's middle and its first sample."""
+    """Signs, [bins], that move a spectrum's time origin from the frame's middle to its start, or back."""
     signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
     signs.setflags(write=False)
     return signs
@@ -100,9 +99,9 @@ def from_middle(bins: int) -> Array:
 
 @functools.cache
 def chroma_bins(sample_rate: int, frame_length: int) -> Array:
-    """Return the pitch class of each bin, [bins, 12]: one-hot rows for bins from A0 to C8, zero rows for others.
+    """Return each bin's pitch class, one-hot from A0 to C8, else zero: [bins, 12].
 
-    Colonel & Keene 2020, section III-B: energy is summed over bands around the 88 notes from A0 to C8.
+    Colonel & Keene 2020, section III-B: sums energy over bands around 88 notes.
     """
     hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
     half_semitone = 2.0 ** (1 / 24)
@@ -115,19 +114,16 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
 
 
 def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
-    """Return the energy of each pitch class.
+    """Return pitch class energies, [..., 12], C first; the publication's one-hot chroma marks the largest.
 
     Args:
         magnitudes: [..., frame_length // 2 + 1].
-
-    Returns:
-        [..., 12], C first. The publication's one-hot chroma marks its largest element.
     """
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
 
 
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
-    """Overlap-add pieces, [n, length], at ``hop`` samples: [(n - 1) * hop + length]."""
+    """Overlap-add [n, length] at ``hop`` samples: [(n - 1) * hop + length]."""
     count, length = pieces.shape
     total = np.zeros((count - 1) * hop + length, np.float32)
     for number, piece in enumerate(pieces):
@@ -136,12 +132,12 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 
 
 def medoid(rows: npt.NDArray[np.float64]) -> int:
-    """Return the index of the row, [n, length], nearest to the rows' median."""
+    """Return the index of the row nearest to the median of rows, [n, length]."""
     return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
 
 
 def limit(audio: Array) -> Array:
-    """Limit audio to ±1 without memory: exact up to -3 dB, a smooth knee above, NaN becomes silence."""
+    """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
     level = np.abs(audio)
     if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
         audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
@@ -154,17 +150,16 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """Return the share of samples that `limit` has bent, 0 to 1, from its output."""
+    """Return the share of samples, 0 to 1, that `limit` has bent in its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))
 
 
 def moved_up(pending: Array, done: int, length: int) -> Array:
-    """Return an overlap-add buffer without its first ``done`` samples, padded with silence.
+    """Return a buffer without its first ``done`` samples, zero-padded.
 
     Args:
         pending: [channels, samples]; reused if long enough.
-        done: samples to drop.
-        length: minimum length; a buffer that is too short grows to twice this, so that it grows rarely.
+        length: minimum; shorter buffers grow to twice this, so that they grow rarely.
     """
     ahead = pending[:, done:].copy()
     if length > pending.shape[1]:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
-    """Base of errors for users; one line per mistake."""
+    """An error for users; one line per mistake."""
 
     exit_status = 1
 
@@ -27,18 +27,18 @@ class UserError(TimbrelError):
 
 
 class Failure(TimbrelError):
-    """An operation failed through no fault of the user's."""
+    """An operation failed without the user's fault."""
 
     exit_status = 1
 
 
 def printable(text: str) -> str:
-    """Replace control and other unprintable characters by spaces."""
+    """Replace unprintable characters, such as terminal controls, by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words if none is similar."""
+    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

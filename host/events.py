@@ -1,7 +1,6 @@
-"""Performance events: notes, controllers, clock and parameter changes, each with its sample time.
+"""Performance events: notes, controllers, clock and parameter changes.
 
-``time`` is in output samples from the start of the performance; ``channel`` is 0 to 15. Racks and instruments process
-events in order of time.
+``time`` is in output samples from the start; ``channel`` is 0 to 15. Racks process events in order of time.
 """
 
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ class ProgramChange:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Base of clock and tempo events, which have no channel."""
+    """A clock or tempo event, without channel."""
 
     time: int
 
@@ -103,10 +102,10 @@ class Tempo(Timing):
 
 @dataclass(frozen=True, slots=True)
 class ParameterChange:
-    """Sets a target directly, past all maps: from a panel or a plugin's automation.
+    """Sets a target, past all maps: from a panel or a plugin's automation.
 
-    ``channel`` is the preset's own, also in an MPE zone. ``target`` is named as in presets; ``value`` is in its unit,
-    and clamped to its range. Unknown targets are ignored.
+    ``channel`` is the preset's own, also in an MPE zone. ``target`` is named as in presets; ``value``, in its
+    unit, is clamped. Unknown targets are ignored.
     """
 
     time: int
@@ -117,10 +116,9 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class ParameterTouch:
-    """The user touches a target, or releases it (``down`` is false); no motion moves it meanwhile.
+    """The user touches a target, or releases it (``down`` is false).
 
-    ``channel`` and ``target`` as in `ParameterChange`. A touched target stays until it is changed; a released one
-    returns to its motion in half a second.
+    No motion moves a touched target; a released one returns to its motion in half a second.
     """
 
     time: int
@@ -131,10 +129,7 @@ class ParameterTouch:
 
 @dataclass(frozen=True, slots=True)
 class DataEntry:
-    """Data entry for a registered (RPN) or device-specific (NRPN) parameter.
-
-    ``parameter`` is its number; ``value``, 0-127, is unused where ``part`` is a step.
-    """
+    """Data entry for an RPN (registered) or NRPN; ``value``, 0-127, is unused for steps."""
 
     time: int
     channel: int
@@ -146,7 +141,7 @@ class DataEntry:
 
 @dataclass(frozen=True, slots=True)
 class AllOff:
-    """Release all keys of a channel; ``cut`` ends all its sound at once, despite pedals."""
+    """Release a channel's keys; ``cut`` ends all sound, despite pedals."""
 
     time: int
     channel: int
@@ -165,7 +160,7 @@ class ControllersReset:
 class ZoneSize:
     """Resize an MPE zone: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
 
-    Racks send it to the zone's instruments after RPN 6.
+    Racks send it after RPN 6.
     """
 
     time: int
@@ -175,7 +170,7 @@ class ZoneSize:
 
 @dataclass(frozen=True, slots=True)
 class StealVoice:
-    """Steal the least audible voice: the host is short of processing time."""
+    """Steal the least audible voice, for lack of processing time."""
 
     time: int
     channel: int

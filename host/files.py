@@ -1,4 +1,4 @@
-"""Atomic file output: files and folders appear complete or not at all, and are replaced only on request."""
+"""Atomic output: files and folders appear complete or not at all, and are replaced only on request."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from .interrupts import held
 
 
 class Stamp(NamedTuple):
-    """Metadata of a file that changes when it is written or replaced."""
+    """File metadata that changes when it is written or replaced."""
 
     changed_ns: int
     size: int
@@ -23,7 +23,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return a file's current stamp; None if it cannot be read."""
+    """Return a file's stamp; None if it is unreadable."""
     try:
         now = path.stat()
     except OSError:
@@ -32,7 +32,7 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def check_regular(path: Path, most: int) -> None:
-    """Check that a file is no device, pipe or socket, and has at most ``most`` bytes, before it is opened.
+    """Check that a file is regular and has at most ``most`` bytes, before opening it.
 
     Missing files and folders pass: opening them raises the reason.
 
@@ -50,10 +50,10 @@ def check_regular(path: Path, most: int) -> None:
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
-    """Check an output file before any work is done for it.
+    """Check an output file before any work is done.
 
     Raises:
-        UserError: its folder does not exist or cannot be written, it is a folder, or it exists without ``overwrite``.
+        UserError: it is a folder, exists without ``overwrite``, or its folder is missing or read-only.
     """
     folder = path.parent
     if not folder.is_dir():
@@ -67,10 +67,10 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Check that a folder is new or empty, and can be created.
+    """Check that a folder is empty, or can be created.
 
     Raises:
-        UserError: it exists and is not empty, it is a file, or its parent does not exist or cannot be written.
+        UserError: it is a file or not empty, or its parent is missing or read-only.
     """
     if path.is_file():
         raise UserError(f"cannot make folder {path}: a file has that name; give another name")
@@ -85,11 +85,11 @@ def check_new_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (same suffix), which replaces it only if the block succeeds.
+    """Yield a temporary file beside ``path`` (same suffix), moved there only if the block succeeds.
 
     Raises:
         UserError: as `check_output`.
-        Failure: the disk is full, or the file cannot be written for another reason.
+        Failure: the file cannot be written.
     """
     check_output(path, overwrite)
     with _saying(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
@@ -100,11 +100,11 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``, renamed to it only if the block succeeds.
+    """Yield a temporary folder beside ``path``, moved there only if the block succeeds.
 
     Raises:
         UserError: as `check_new_folder`.
-        Failure: the disk is full, or the folder cannot be written for another reason.
+        Failure: the folder cannot be written.
     """
     check_new_folder(path)
     with _saying(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
@@ -117,11 +117,11 @@ def building_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which replaces ``path`` only if the block succeeds.
+    """Yield a temporary folder that replaces ``path`` only if the block succeeds.
 
     Raises:
-        UserError: its parent cannot be written.
-        Failure: the disk is full, or it cannot be written for another reason.
+        UserError: its parent is read-only.
+        Failure: it cannot be written.
     """
     try:
         with _temporary(path, _new_folder, _remove_folder) as temporary, _saying(path, "what was there is kept"):
@@ -142,7 +142,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_at_once(path: Path) -> None:
-    """Remove a folder, or a link to one; its name is free at once, even if a signal interrupts the deletion.
+    """Remove a folder, or a link to one; its name is free at once, even if a signal interrupts.
 
     Raises:
         Failure: it cannot be removed.
@@ -156,7 +156,7 @@ def remove_at_once(path: Path) -> None:
 
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
-    """Make a file or folder, and remove it after the block; signals wait while it is made."""
+    """Signals wait while the file is made, so that it is always removed."""
     made: Path | None = None
     try:
         with held():
@@ -187,7 +187,6 @@ def _remove_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _saying(path: Path, kept: str) -> Iterator[None]:
-    """Raise OSError as a failure to write ``path``, with the state of the old file."""
     try:
         yield
     except OSError as error:
@@ -196,7 +195,7 @@ def _saying(path: Path, kept: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Silence the standard error of C libraries; one thread at a time."""
+    """Silence C libraries' standard error; one thread at a time."""
     with _HUSH:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
@@ -212,7 +211,7 @@ _HUSH = threading.Lock()  # two threads would each restore the other's redirecti
 
 
 def _share_like_new(path: Path) -> None:
-    """Apply the umask's permissions: mkstemp creates files for the owner only."""
+    """Apply the umask, as mkstemp creates private files."""
     path.chmod(0o666 & ~_umask())
 
 

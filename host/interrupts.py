@@ -1,7 +1,4 @@
-"""Signal handling: SIGINT, SIGTERM and SIGHUP end a command with KeyboardInterrupt, so that it cleans up.
-
-Open resources are closed, and partial output is removed.
-"""
+"""Signal handling: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that commands clean up."""
 
 import contextlib
 import signal
@@ -17,7 +14,7 @@ AGAIN_SECONDS = 1.0  # a closing terminal sends two signals at once: the second 
 
 @dataclass
 class _Asked:
-    """State of the pending signal; only the main thread receives signals."""
+    """The pending signal; only the main thread receives signals."""
 
     number: int | None = None
     at: float = -AGAIN_SECONDS
@@ -30,9 +27,9 @@ _asked = _Asked()
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the block for each signal. Signals that nohup ignores stay ignored, except SIGINT.
+    """Raise KeyboardInterrupt in the block for each signal; those that nohup ignores stay ignored.
 
-    Shells start background jobs with SIGINT ignored, but a SIGINT sent to them must still save their work.
+    Except SIGINT: shells start background jobs ignoring it, but they must save their work.
     """
     _asked.number, _asked.at, _asked.waits = None, -AGAIN_SECONDS, False
     heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
@@ -46,7 +43,7 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Defer signals to the end of the block, which must be brief: C code would lose the exception."""
+    """Defer signals in a brief block, where C code would lose the exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -61,12 +58,12 @@ def held() -> Iterator[None]:
 
 
 def note(number: int) -> None:
-    """Record a signal that another handler received, for the exit status."""
+    """Record a signal that another handler received."""
     _asked.number = number
 
 
 def exit_status(status: int) -> int:
-    """Return ``status``, or 128 plus the number of the signal that ended the command (130, 143 or 129)."""
+    """Return ``status``, or 128 plus the signal's number (130, 143 or 129)."""
     return status if status == 0 or _asked.number is None else 128 + _asked.number
 
 

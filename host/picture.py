@@ -53,8 +53,8 @@ def draw_performance(
         latents: [frames, n_latents], evenly spaced over the sound.
 
     Raises:
-        UserError: matplotlib is missing, the path does not end in .png, or as `host.files.check_output`.
-        Failure: the disk is full, or the file cannot be written for another reason.
+        UserError: as `check_picture` and `host.files.check_output`.
+        Failure: the file cannot be written.
     """
     check_picture(path)
     from matplotlib import rc_context
@@ -88,7 +88,7 @@ def draw_performance(
 
 
 def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
-    """Draw a PNG of spectrograms side by side, titled by the keys of ``sounds``, [n] each at ``rate`` Hz.
+    """Draw spectrograms side by side: titles and sounds, [n] each at ``rate`` Hz.
 
     Raises:
         UserError, Failure: as `draw_performance`.
@@ -108,7 +108,7 @@ def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwr
 
 
 def check_picture(path: Path) -> None:
-    """Check that a picture can be drawn, before any work is done for it.
+    """Check for matplotlib and the suffix before any work is done.
 
     Raises:
         UserError: matplotlib is missing, or the path does not end in .png.
@@ -122,7 +122,7 @@ def check_picture(path: Path) -> None:
 
 
 def style() -> Any:
-    """Return matplotlib settings that ignore the user's own."""
+    """Return matplotlib settings independent of the user's."""
     from matplotlib import rcParamsDefault
 
     ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # it opens windows
@@ -147,7 +147,6 @@ def style() -> Any:
 
 
 def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
-    """Draw the peaks of both channels, and the RMS level."""
     starts = np.unique(np.linspace(0, audio.shape[1], COLUMNS, endpoint=False).astype(int))
     if audio.shape[1]:
         high = np.maximum.reduceat(audio.max(axis=0), starts)
@@ -164,7 +163,7 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 
 
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
-    """Return mean power in dB below the maximum, [ROWS, columns]: bands from 30 Hz to Nyquist, evenly spaced in pitch.
+    """Return power in dB of its maximum, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch.
 
     At most COLUMNS Hann windows of 90 ms; clamped to -80 dB.
     """
@@ -208,7 +207,7 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
-    """Return the (start, end, key, velocity) of every note, in samples; unreleased notes end at ``length``."""
+    """Return (start, end, key, velocity) of every note, in samples; unreleased notes end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:

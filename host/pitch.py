@@ -1,4 +1,4 @@
-"""Pitch detection of single notes by subharmonic summation; works on noise-phase sound, which is not periodic."""
+"""Pitch detection by subharmonic summation; works on noise-phase sound, which is not periodic."""
 
 import functools
 
@@ -17,7 +17,7 @@ STEPS = 10  # a semitone
 
 
 def sounding_note(sound: Array, sample_rate: int) -> float:
-    """Return the MIDI note of a sound with one note, to a tenth of a semitone; NaN for silence.
+    """Return the MIDI note of a single-note sound, to a tenth of a semitone; NaN for silence.
 
     Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
     between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.
@@ -40,7 +40,7 @@ def sounding_note(sound: Array, sample_rate: int) -> float:
 
 @functools.cache
 def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return bins of the harmonics and of the gaps, [notes, HARMONICS], and the harmonics' weights."""
+    """Return bins of harmonics and gaps, [notes, HARMONICS], and weights."""
     notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
     bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
     order = np.arange(1.0, HARMONICS + 1)
@@ -48,5 +48,4 @@ def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
 
 
 def _at(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Interpolate the level at fractional bins; 0 above Nyquist."""
     return np.interp(bins, np.arange(len(level)), level, right=0.0)

@@ -1,7 +1,7 @@
-"""Plugin trust: native plugins in presets run only with the user's consent, stored by path and digest.
+"""Plugin trust: a preset's native plugins run only with the user's consent, stored by path and digest.
 
-A VST3 runs with the user's permissions, and any preset may name one, even one beside it. Consent applies to all
-presets; a replaced plugin needs it again. `timbrel.host.audio.effects` loads no other plugins.
+Any preset may name a VST3, which runs with the user's permissions. Consent covers all presets, but no replaced plugin.
+`timbrel.host.audio.effects` loads no other.
 """
 
 import functools
@@ -24,19 +24,18 @@ MOST_BYTES = 1 << 32
 
 
 def may_run(plugin: Path) -> bool:
-    """Return whether the user has approved this code at this path."""
     kept = _remembered().get(str(plugin.resolve()))
     return kept is not None and kept == digest(plugin)
 
 
 def may_run_by_name(name: str) -> Path | None:
-    """Return an approved plugin of this file name at any path, or None."""
+    """Return an approved plugin of this name, anywhere, or None."""
     known = (Path(path) for path in sorted(_remembered()))
     return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
 
 
 def let_run(plugin: Path) -> None:
-    """Store the user's approval of a plugin.
+    """Store a plugin's approval.
 
     Raises:
         UserError: it cannot be stored, or as `digest`.
@@ -55,14 +54,14 @@ def let_run(plugin: Path) -> None:
 
 
 def ask_for(presets: Iterable[str], trust: bool) -> None:
-    """Ask the user about each unapproved plugin in presets.
+    """Ask the user about unapproved plugins of presets.
 
     Args:
-        presets: as named in a command; other files have no plugins.
+        presets: as in commands; others have no plugins.
         trust: answer yes.
 
     Raises:
-        UserError: there is no terminal to ask in, the answer is no, or as `let_run`.
+        UserError: no terminal, the answer is no, or as `let_run`.
     """
     for name in presets:
         file = preset_file(name) or Path(name)
@@ -80,7 +79,7 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
 
 
 def plugins_of(preset: Path) -> list[Path]:
-    """Return the existing plugin files that a preset names."""
+    """Return a preset's existing plugin files."""
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
@@ -95,10 +94,10 @@ def plugins_of(preset: Path) -> list[Path]:
 
 
 def digest(plugin: Path) -> str:
-    """Return a plugin's SHA-256: of its files' names and bytes, and of its links to folders.
+    """Return the SHA-256 of a plugin's file names, bytes and folder links.
 
     Raises:
-        UserError: it cannot be read, links outside itself, or exceeds the size limits.
+        UserError: it is unreadable, too large, or links outside itself.
     """
     root = plugin.resolve()
     try:
@@ -115,7 +114,7 @@ def digest(plugin: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
-    """Cached by the files' sizes and times."""
+    """Cached by sizes and times."""
     whole = hashlib.sha256()
     for part, *_ in parts:
         whole.update(os.fsencode(part.relative_to(root)) + b"\0")
@@ -128,7 +127,6 @@ def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def _parts(bundle: Path) -> Iterator[Path]:
-    """Yield a bundle's files and links to folders, in order of name."""
     for folder, names, files in os.walk(bundle):
         at = Path(folder)
         names.sort()

@@ -1,4 +1,4 @@
-"""Progress display for commands: a bar on terminals, occasional lines in logs; warns of slow rendering."""
+"""Command progress: a bar on terminals, occasional lines in logs; warns of slow rendering."""
 
 import contextlib
 import logging
@@ -55,7 +55,7 @@ def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Logging handler that forwards the package's messages to the user."""
+    """Forwards the package's log messages to the user."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Notices(logging.Handler):
 
 
 class Display:
-    """Progress display on standard error for one command; notices become warnings."""
+    """A command's progress on standard error; notices become warnings."""
 
     def __init__(self) -> None:
         self._notices = Notices(lambda line: self.say(f"warning: {line}"))
@@ -102,7 +102,6 @@ class Display:
             self._bar.stop()
 
     def stage(self, name: str) -> None:
-        """Start the next stage."""
         self._stage, self._began = name, time.monotonic()
         self._spoke = self._began
         if self._bar is not None:
@@ -111,7 +110,7 @@ class Display:
             self._task = self._bar.add_task(name, total=1.0, note="")
 
     def update(self, done: float, note: str = "", seconds_left: float | None = None) -> None:
-        """Show progress; ``done`` is 0 to 1. The remaining time is estimated unless given."""
+        """Show ``done``, 0 to 1, and the remaining time, estimated by default."""
         now = time.monotonic()
         if seconds_left is None and done > 0.02:
             seconds_left = (now - self._began) * (1 - done) / done
@@ -123,7 +122,6 @@ class Display:
             self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
 
     def say(self, message: str) -> None:
-        """Print a permanent line."""
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
         else:

@@ -1,4 +1,4 @@
-"""Offline rendering: writes a performance to sound files, mix and stems, with program changes and normalisation."""
+"""Offline rendering of a performance to sound files: mix, stems, program changes, normalisation."""
 
 import contextlib
 import functools
@@ -38,12 +38,12 @@ PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (
 def remarks(
     performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
 ) -> list[str]:
-    """Return a line for each part of a file that is not played as meant: General MIDI drums, and program changes.
+    """Return advice on a file's parts that are not played as meant: General MIDI drums, program changes.
 
     Args:
-        preset: the name of the preset for all channels without their own.
-        given: channels (0 to 15) with a preset of the user's choice, which need no advice.
-        kit: the preset is a kit, and plays drums as meant.
+        preset: the name of the default preset.
+        given: channels (0 to 15) that need no advice: the user chose their presets.
+        kit: the preset is a drum kit.
         followed: program changes select presets.
     """
     lines = []
@@ -71,12 +71,12 @@ def programmed(
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Return the initial patches by channel, and the successors that program changes select.
 
-    A change affects its own channel from its sample on; held notes ring out with the old preset.
+    Changes apply to their own channel; held notes ring out.
 
     Args:
         patches: those before any program change.
-        programs: the presets to select from; program 1 is the first.
-        say: receives warnings of the presets, and about programs beyond the last.
+        programs: the presets; program 1 is the first.
+        say: receives presets' warnings, and programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -111,7 +111,7 @@ def programmed(
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
-    """Return whether a performance is long enough for several processes to save time."""
+    """Return whether several processes would save time."""
     return performance.length >= WORTH_SHARING_SECONDS * sample_rate
 
 
@@ -132,21 +132,21 @@ def render(
     progress: Callable[[float], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Render a performance to a file, and optionally its channels to files beside it.
+    """Render a performance to a file, and optionally its channels beside it.
 
     Args:
         patches: by MIDI channel.
         performance: events in samples at ``sample_rate``.
         path: ``.wav``, ``.flac`` or ``.ogg``.
-        tail_seconds: the longest tail after the performance; it ends earlier in silence.
+        tail_seconds: the longest tail; it ends earlier in silence.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
-        normalise: scale all files by one gain that brings the loudest one's true peak to `PEAK_DB`.
-        as_float: write 32-bit float, bit-exact; ``.wav`` only.
-        processes: number of processes for the voices; the sound does not depend on it.
-        omni: the first patch plays channels without their own, as in live playing of one preset.
-        successors: later patches, in order of time; they are rendered by one process.
+        normalise: bring the loudest file's true peak to `PEAK_DB`, by one gain for all.
+        as_float: write bit-exact 32-bit float; ``.wav`` only.
+        processes: share the voices; the sound does not depend on them.
+        omni: the first patch plays channels without their own.
+        successors: later patches, in order of time, rendered by one process.
         progress: receives the completed fraction, 0 to 1.
-        say: receives a warning if the limiter worked hard, and where most.
+        say: receives a warning if the limiter works hard, with the worst place.
 
     Returns:
         The files written: all, or none.
@@ -193,7 +193,7 @@ def _too_loud(path: Path, part: float, seconds: float) -> str:
 def blocks(
     rack: Rack | Succession, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
-    """Yield the sound of a performance in blocks without the rack's latency: (samples done, mix, channels).
+    """Yield (samples done, mix, channels) of a performance, without the rack's latency.
 
     The tail lasts until no voice sounds and no echo can follow, at most ``tail_seconds``; trailing silence is dropped.
     """
@@ -222,5 +222,5 @@ def blocks(
 
 
 def _light(sound: Array) -> Array:
-    """Return the samples; zeros as a broadcast scalar, which saves memory for minutes of silence."""
+    """Return silence as a broadcast zero: minutes of it may be held."""
     return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)

@@ -1,4 +1,4 @@
-"""Base class of preset tables, and the annotations that make their numbers controllable."""
+"""Base class of preset tables, and annotations for controllable numbers."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Misplaced(ValueError):
-    """A preset setting that conflicts with another, and its location."""
+    """A setting that conflicts with another, and its location."""
 
     def __init__(self, where: tuple[str | int, ...], what: str) -> None:
         super().__init__(what)
@@ -23,16 +23,16 @@ class SettingsSection(BaseModel):
 
 
 class Fault(NamedTuple):
-    """A fault in a preset: message and key path; list entries count from 0."""
+    """A preset's fault: message and key path, entries counted from 0."""
 
     where: tuple[str | int, ...]
     what: str
 
 
 class Knob(NamedTuple):
-    """Annotation of a controllable number: its unit, and its target name.
+    """Annotation of a controllable number.
 
-    ``highest`` is its maximum where the field has none.
+    ``highest`` is the maximum where the field has none.
     """
 
     unit: str
@@ -50,12 +50,11 @@ class Control(NamedTuple):
     field: str
 
     def within(self, value: float) -> float:
-        """Clamp to the range."""
         return min(max(value, self.low), self.high)
 
 
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
-    """Return a table's controllable numbers by target: the fields annotated with `Knob`.
+    """Return a table's numbers annotated with `Knob`, by target.
 
     Args:
         section: prefix of target names.
@@ -73,7 +72,7 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Yield a field's annotations, including those of optional types."""
+    """Includes annotations within optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

@@ -18,10 +18,7 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """The progress of a run.
-
-    Batches and random numbers depend only on the recipe's seed and ``step``, so a run resumes exactly from here.
-    """
+    """The progress of a run; batches and random numbers depend only on the recipe's seed and ``step``."""
 
     step: int = 0
     seconds: float = 0.0

@@ -200,11 +200,6 @@ def train(
 
 
 def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:
-    """Return the runs that a recipe builds on, by name.
-
-    Raises:
-        UserError: a run is missing, or not read by the recipe; or some are given for a resumed run, which has its own.
-    """
     found = {name: path for name, path in given.items() if path is not None}
     if resume:
         for name, path in found.items():

@@ -10,8 +10,7 @@ from torch import Tensor
 class Data(Protocol):
     """Frames of a corpus as batches."""
 
-    def __len__(self) -> int:
-        ...
+    def __len__(self) -> int: ...
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return the inputs of the network's objectives for these training frames."""

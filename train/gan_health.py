@@ -19,12 +19,12 @@ REMEDY = "go back to a checkpoint in RUN/kept, or train again with another train
 
 
 def health(network: ClipMaker, data: Data, sample_rate: int) -> dict[str, float]:
-    """Measure a network in evaluation mode on validation clips and an equal number of clips made from fixed codes.
+    """Measure a network in evaluation mode on validation clips and as many clips made from fixed codes.
 
     Returns:
-        ``estimate``: the judge's mean output for real clips less that for made ones; a Wasserstein critic's estimate of
-        their distance. ``diversity``: mean distance of made clips on levels of mel bands, relative to real ones.
-        ``frechet``: squared Fréchet distance between non-silent made and real frames, in dB².
+        ``estimate``: mean output of the judge for real less made clips; a Wasserstein critic's estimate of their
+        distance. ``diversity``: mean distance of made clips on levels of mel bands, relative to real ones. ``frechet``:
+        squared Fréchet distance between non-silent made and real frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -61,7 +61,6 @@ def collapsed(diversity: float) -> bool:
 
 
 def in_words(found: dict[str, float]) -> str:
-    """Describe the result of `health`, with a remedy for a collapsed run."""
     line = (
         f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
         f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"

@@ -36,8 +36,8 @@ def start(
 
     Args:
         others: folders of the trained runs that this run's network builds on, by their names in its family.
-        trial: folder of a run of the same recipe without the test split. This run starts from its best weights and
-            trains on all clips.
+        trial: run of the same recipe without the test split; this run starts from its best weights and trains on all
+            clips.
 
     Raises:
         UserError: the corpus, the folder, one of the others or the accelerator is unusable.
@@ -75,7 +75,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
 
     Raises:
         UserError: not a run, its corpus or one of the other runs is missing, the recipe differs, or the accelerator is
-        unusable.
+            unusable.
         Failure: the loss is not finite.
     """
     run = Run.open(folder)
@@ -155,7 +155,7 @@ def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outco
 
 
 def _leave_peers() -> None:
-    """Exit together with the other processes: a peer that disappears aborts those that wait for it."""
-    with contextlib.suppress(RuntimeError):  # a peer failed alone: no one waits
+    """Exit together: a peer that disappears aborts those that wait for it."""
+    with contextlib.suppress(RuntimeError):  # a peer that failed alone has no one to wait for
         torch.distributed.barrier(async_op=True).wait(PARTING)
         torch.distributed.destroy_process_group()

@@ -241,9 +241,9 @@ class _Loop:
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
     def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
-        """Return the completed share of the budget, and whether to stop, equal in all processes.
+        """Return the completed share of the budget, and whether to stop, equal in all processes despite their clocks.
 
-        Their clocks differ. All processes raise if one loss is not finite; otherwise the others would wait forever.
+        All raise if one loss is not finite, as the others would wait forever.
         """
         if self.fabric.world_size == 1:
             return self._part_done(), self.stop.asked
@@ -359,7 +359,6 @@ class _Loop:
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Set evaluation mode, and restore training mode only for modules that had it."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     yield

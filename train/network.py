@@ -20,9 +20,9 @@ class Objective:
     """A part of a training step that minimises a loss of its own.
 
     Args:
-        name: method of the network that returns the loss's terms from a batch and a random generator.
-        optimiser: name of the optimiser that moves the weights.
-        batches: number of its own batches, each moving the weights once; 0 for the step's shared batch.
+        name: method that returns the loss's terms from a batch and a random generator.
+        optimiser: name of its optimiser.
+        batches: number of its own batches, each a move of the weights; 0 for the step's shared batch.
         differentiates: its terms contain gradients, such as a gradient penalty, in validation too.
     """
 
@@ -37,10 +37,10 @@ class Adam:
     """The settings of an Adam optimiser.
 
     Args:
-        modules: attributes of the network that it trains; none for the whole network.
+        modules: trained attributes of the network; none for all of it.
         learning_rate: initial rate of the schedule; None for the recipe's.
         betas: decay of the running means of gradients and squared gradients.
-        largest_norm: maximum norm for clipping the gradient of all its weights; None for no clipping.
+        largest_norm: maximum norm of the gradient of all its weights; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -66,10 +66,9 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A trainable network with a method for each of its objectives.
+    """A trainable network with a method for each of its objectives, which a step runs in the order of ``turns``.
 
-    A step runs ``turns`` in order; each moves weights with one of the ``optimisers``. The first one's loss measures the
-    network.
+    The first objective's loss measures the network.
     """
 
     turns: tuple[Objective, ...] = (Objective("reconstruction"),)
@@ -97,7 +96,7 @@ class Network(nn.Module):
         return True
 
     def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
-        """Return the terms of an objective's loss; all calls pass here, as Fabric and its processes require."""
+        """Return the terms of an objective's loss; Fabric wraps this method."""
         terms: dict[str, Tensor] = getattr(self, turn)(*arguments)
         return terms
 

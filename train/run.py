@@ -112,7 +112,7 @@ class Run:
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":
-        """Return the run without the test split, which measures this one's playing of unseen notes.
+        """Return the run without the test split, which measures the playing of unseen notes.
 
         Raises:
             UserError: it is no longer there, or as `open`.

@@ -1,7 +1,7 @@
 """Adapts the number of torch's threads to the CPU cores that other processes leave idle.
 
-Torch's threads share each operation and wait for each other many times a step, so one delayed thread slows all. The
-load of other processes is the system's CPU time minus this process's own, which needs no trial.
+Torch's threads wait for each other many times a step, so one delayed thread slows all. The load of other processes is
+the system's CPU time minus this process's own.
 """
 
 import math
@@ -36,11 +36,11 @@ class Threads:
         """Start from torch's current number of threads.
 
         Args:
-            device: of the computation; threads matter on the CPU alone.
+            device: threads matter on the CPU alone.
             clock: in seconds.
-            everybody: total CPU seconds of all processes on the cores that this process may use; None for the system's.
+            everybody: CPU seconds of all processes on the cores that this process may use; None for the system's.
             own: CPU seconds of this process.
-            use: called with the number of threads for the next steps.
+            use: receives the number of threads.
         """
         self._clock, self._own, self._use = clock, own, use
         self._everybody = everybody or processors_worked()

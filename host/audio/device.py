@@ -1,6 +1,6 @@
-"""Audio devices by PortAudio: a ring buffer in C connects the render thread to the device's callback.
+"""Audio devices by PortAudio: a C ring buffer between the render thread and the callback.
 
-PortAudio is loaded on the first call, never on import.
+PortAudio is loaded on the first call, not on import.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; lo
 
 @dataclass(frozen=True)
 class SoundCard:
-    """A PortAudio output or input; ``index`` and names are PortAudio's, ``rate`` is its default in Hz."""
+    """A PortAudio device; ``rate`` is its default in Hz."""
 
     index: int
     name: str
@@ -43,7 +43,7 @@ class SoundCard:
 class Sink(Protocol):
     """An audio output: a sound card, or a clock.
 
-    The renderer keeps it ``depth`` blocks ahead; it has room for `SPARE_BLOCKS` more.
+    It is kept ``depth`` blocks ahead, with room for `SPARE_BLOCKS` more.
     """
 
     rate: int
@@ -54,30 +54,26 @@ class Sink(Protocol):
 
     @property
     def latency_seconds(self) -> float:
-        """Seconds from the ring's end to the loudspeaker, as the driver reports."""
+        """Latency after the ring, as the driver reports."""
         ...
 
     @property
     def taken(self) -> int:
-        """Samples played of those written; negative during the initial silence."""
+        """Samples played; negative during the initial silence."""
         ...
 
     @property
-    def alive(self) -> bool:
-        """False once the device is gone."""
-        ...
+    def alive(self) -> bool: ...
 
     def start(self) -> None:
-        """Start playing; the ring first plays its depth in silence."""
+        """Start with ``depth`` blocks of silence."""
         ...
 
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
         ...
 
-    def close(self) -> None:
-        """Release the device."""
-        ...
+    def close(self) -> None: ...
 
 
 @functools.cache
@@ -102,12 +98,10 @@ def _portaudio() -> Any:
 
 
 def cards() -> list[SoundCard]:
-    """Return the audio outputs."""
     return _known("output")
 
 
 def inputs() -> list[SoundCard]:
-    """Return the audio inputs."""
     return _known("input")
 
 
@@ -131,7 +125,7 @@ def _known(way: str) -> list[SoundCard]:
 
 
 def find_card(name: str | None) -> SoundCard:
-    """Find a sound card by its name or a unique part of it; None is the default.
+    """Find a sound card by a unique part of its name; None is the default.
 
     Raises:
         UserError: none or several match.
@@ -145,7 +139,7 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """Find an input by its name or a unique part of it; ``default`` is the default.
+    """Find an input by a unique part of its name, or ``default``.
 
     Raises:
         UserError: none or several match.
@@ -185,14 +179,11 @@ def check_block(block: int) -> None:
 class Ear:
     """A card's input, in blocks of the sink's size.
 
-    The card's callback fills a ring in C, no deeper than the sink's own: after an underrun, `listen` drops the surplus,
-    so that latency does not grow.
+    The callback fills a ring in C. After an underrun, `listen` drops the surplus, so that latency does not grow.
     """
 
     def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
-        """Args:
-        ring: empty, with elements of ``channels`` floats.
-        """
+        """Wrap an empty ring, with elements of ``channels`` floats."""
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
         self._action: Any = None
         self._late = 0  # successive late blocks
@@ -200,12 +191,11 @@ class Ear:
 
     @property
     def latency_seconds(self) -> float:
-        """Seconds from the microphone to the ring, as the driver reports."""
+        """Latency before the ring, as the driver reports."""
         return float(self._stream.latency[0])
 
     @property
     def ready(self) -> bool:
-        """Whether the next block is complete."""
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
@@ -213,7 +203,7 @@ class Ear:
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
-        """Read the next block into `heard`; requires `ready`."""
+        """Read the next block into `heard`; only when `ready`."""
         block = self._sink.block
         surplus = int(self._ring.read_available) + self._sink.ahead - self._sink.depth * block
         self._late = self._late + 1 if surplus > 0 else 0
@@ -227,19 +217,19 @@ class Ear:
 
 
 class CardSink:
-    """A card's stream. Its callback, in C, only copies from the ring, independently of the interpreter."""
+    """A card's stream; its C callback only copies from the ring, independently of the interpreter."""
 
     def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
-        """Open the card, with an input if there is a source.
+        """Open the card, and ``source`` as an input.
 
         Args:
             rate: Hz.
             block: samples per callback.
-            depth: blocks that the ring is kept ahead of the card.
-            source: an input of the same host API; read through ``ear``.
+            depth: blocks that the ring is kept ahead.
+            source: an input of the same host API, read through ``ear``.
 
         Raises:
-            UserError: the card is busy, does not support the rate, or cannot be opened with the input.
+            UserError: the card is busy, or does not support the rate or the input.
         """
         portaudio = _portaudio()
         import rtmixer
@@ -317,7 +307,7 @@ class CardSink:
 
 
 class NullSink:
-    """A sink without a device: a clock consumes the blocks."""
+    """A clock in place of a sound card."""
 
     latency_seconds = 0.0
     alive = True

@@ -1,4 +1,4 @@
-"""Audio effects, VST3/AU plugins, resampling and time stretching by pedalboard, which is imported on first use."""
+"""Audio effects, plugins, resampling and time stretching by pedalboard, which is imported on first use."""
 
 import json
 import math
@@ -26,9 +26,9 @@ SETTLING_SECONDS = 1.0  # for a plugin's buffers to fill; MP3Compressor needs 0.
 
 
 class Effect(BaseModel):
-    """An effect of a preset: ``plugin`` is a name in `RANGES` or the path of a VST3; further keys are its parameters.
+    """An effect of a preset: ``plugin`` is a name in `RANGES` or a VST3's path; extra keys are parameters.
 
-    Sound bypasses it unless it is ``on``.
+    Sound bypasses it unless ``on``.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -47,7 +47,7 @@ class EffectChain:
         folder: Path,
         files: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
-        """Load the effects; paths are relative to ``folder``, except ``files`` of a `Draft`.
+        """Load the effects; paths are relative to ``folder``, except a `Draft`'s ``files``.
 
         Raises:
             UserError: naming the effect and its first fault.
@@ -63,19 +63,16 @@ class EffectChain:
 
     @property
     def latency_samples(self) -> int:
-        """Total latency: each buffering effect adds its own and one `QUANTUM`."""
+        """Latency of the buffering effects, plus a `QUANTUM` for each."""
         return sum(stage.latency_samples for stage in self._heard)
 
     @property
     def pause_seconds(self) -> float:
-        """The longest silence before an echo; infinite for plugin files.
-
-        Past delay settings count: their echoes may still be due.
-        """
+        """The longest silence before an echo, at any setting so far; infinite for plugin files."""
         return sum(stage.pause_seconds for stage in self._heard)
 
     def process(self, audio: Array) -> Array:
-        """Process a block, [2, n] in and out; n may be 0."""
+        """Process [2, n]; n may be 0."""
         for stage in self._heard if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
@@ -86,18 +83,18 @@ class EffectChain:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """Return the automatable parameters, ``effects.N.parameter``, and their ranges."""
+        """Return automatable parameters, ``effects.N.parameter``, with their ranges."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def values(self) -> dict[str, float]:
-        """Return the current value of each of `targets`, in the effect's own precision."""
+        """Return the values of `targets`, as the effects round them."""
         return {target: float(getattr(stage.plugins[0], name)) for target, (stage, name) in self._knobs.items()}
 
     def set(self, target: str, value: float) -> None:
         """Set a parameter from the next block on.
 
         Raises:
-            UserError: the target is unknown, or the value is out of range.
+            UserError: the target is unknown, or the value out of range.
         """
         if target not in self._knobs:
             raise UserError(f"effect parameter {target!r} does not exist{nearest(target, self._knobs)}")
@@ -107,10 +104,9 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """A running effect: one plugin, or one instance per channel if it is mono.
+    """One effect, as one plugin or one mono instance per channel.
 
-    Some plugins buffer their first samples and return blocks of unequal length. They process whole quanta, and missing
-    first samples become silence.
+    Plugins that buffer return blocks of unequal length: they process whole quanta, after padding with silence.
     """
 
     plugins: Sequence[Any]
@@ -159,7 +155,6 @@ class _Stage:
         return ready[:, : audio.shape[1]]
 
     def _quantum(self, audio: Array) -> Array:
-        """Process one quantum, padded in front with silence."""
         given = np.concatenate([self._given, self._run(audio)], axis=1)
         self._lacked += max(0, QUANTUM - given.shape[1])
         given = _late(given, QUANTUM)
@@ -167,7 +162,6 @@ class _Stage:
         return given[:, :QUANTUM]
 
     def _run(self, audio: Array) -> Array:
-        """Run the plugins; buffering ones return fewer samples."""
         channels = np.split(audio, len(self._chains))
         given = [
             chain.process(channel, self.rate, buffer_size=QUANTUM, reset=False)
@@ -178,10 +172,10 @@ class _Stage:
 
 
 class Resampler:
-    """Resamples blocks of any size by a windowed sinc of 32 zero crossings.
+    """Streaming resampler, a windowed sinc of 32 zero crossings.
 
-    Output and input start together, except for ``late``, at most half an output sample. ``latency`` is the number of
-    input samples needed beyond each sample.
+    Output and input start together, but for ``late``, at most half an output sample. ``latency`` is the look-ahead in
+    input samples.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
@@ -197,14 +191,14 @@ class Resampler:
         self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
 
     def process(self, audio: Array) -> Array:
-        """Resample a block, [channels, n]; the output length varies."""
+        """Resample [channels, n]; the output length varies."""
         given: Array = self._resampler.process(audio)
         self._taken += audio.shape[1]
         self._given += given.shape[1]
         return given
 
     def flush(self) -> Array:
-        """Return the remaining samples: the total length is then exact to the nearest sample."""
+        """Return the rest, which makes the total length exact."""
         left = round(self._taken * self._ratio) - self._given
         beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
         return self.process(beyond)[:, :left]
@@ -215,18 +209,17 @@ def _silence(count: int) -> Array:
 
 
 def _late(audio: Array, count: int) -> Array:
-    """Pad in front with silence to at least ``count`` samples."""
     lacking = count - audio.shape[1]
     return audio if lacking <= 0 else np.concatenate([_silence(lacking), audio], axis=1)
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """Clamp cutoffs below half the rate, where first-order filters become unstable."""
+    """Clamp cutoffs: first-order filters become unstable at Nyquist."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
 def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
-    """Yield the faults of one of pedalboard's effects as key and message; plugin files have none."""
+    """Yield the faults of a built-in effect: key, message."""
     name = effect.plugin
     if name.endswith(PLUGINS):
         return
@@ -285,7 +278,7 @@ def _load_named(
 
 
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
-    """Return an impulse response, [channels, n], and its rate in Hz; reading stops at the longest allowed."""
+    """Return an impulse response, [channels, n], and its rate in Hz; too long files are refused while reading."""
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     with sound_reader(path, data) as reader:
@@ -302,7 +295,7 @@ def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
 
 
 def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
-    """Return the delay time, or the length of a convolution's response, which may contain gaps."""
+    """Return the echo delay, or a convolution's length, as it may contain gaps."""
     response = arguments.get("impulse_response_filename")
     return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
@@ -322,7 +315,6 @@ def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _
 
 
 def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
-    """Load a plugin file as stereo, or once per channel."""
     complaints = []
     for instances in (1, 2):
         plugins = [_load_instance(where, path, given) for _ in range(instances)]
@@ -385,9 +377,9 @@ def _one_line(error: Exception) -> str:
 
 
 def stretched(sound: Array, rate: int, factor: float) -> Array:
-    """Time-stretch a mono sound to 1 / ``factor`` of its length at its own pitch: [samples / factor].
+    """Time-stretch a mono sound at constant pitch, to [samples / factor].
 
-    Rubber Band with short windows: hits stay within 2 ms; long windows shift them by up to 8 ms.
+    Rubber Band with short windows keeps hits within 2 ms; long windows, 8 ms.
     """
     from pedalboard import time_stretch
 

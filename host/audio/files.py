@@ -1,4 +1,4 @@
-"""Reads and writes sound files by libsndfile: WAV, FLAC and Ogg Vorbis out, every format of `open_sound` in."""
+"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads every format of `open_sound`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
-    """Writes a sound file block by block; created by `sound_writer`."""
+    """Streams to a sound file; created by `sound_writer`."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
@@ -39,11 +39,11 @@ class SoundWriter:
         self._longest = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
 
     def write(self, block: Array) -> None:
-        """Append samples, [channels, n]; clipped to [-1, 1], except in 32-bit float.
+        """Append [channels, n], clipped to [-1, 1] except in float files.
 
         Raises:
             Failure: a sample is not finite, or the disk is full.
-            UserError: a WAV file would grow beyond 4 GiB.
+            UserError: a WAV file would exceed 4 GiB.
         """
         assert block.ndim == 2
         assert block.shape[0] == self._file.channels
@@ -65,10 +65,10 @@ class SoundWriter:
                     self._flush()
 
     def finish(self) -> None:
-        """Flush and close the file; finish all of a set of files before the first is moved into place.
+        """Flush and close: of several files, finish all before any is moved into place.
 
         Raises:
-            Failure: the disk is full, or the file cannot be written for another reason.
+            Failure: the file cannot be written.
         """
         if not self._file.closed:
             with self._naming_the_file():
@@ -84,7 +84,6 @@ class SoundWriter:
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
-        """Raise failures in the block as failures of this file."""
         reason: Exception | None = None
         try:
             yield
@@ -100,17 +99,17 @@ class SoundWriter:
 def sound_writer(
     path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
 ) -> Iterator[SoundWriter]:
-    """Open a sound file for writing; its suffix selects 24-bit WAV or FLAC, or Ogg Vorbis.
+    """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
 
-    The file appears only if the block succeeds. Block sizes do not change the bytes of WAV and FLAC, nor the sound of
+    It appears only if the block succeeds. Results are reproducible for any block sizes: bytes in WAV and FLAC, sound in
     Ogg.
 
     Args:
-        as_float: write a WAV of 32-bit float, with unclipped samples.
+        as_float: write a 32-bit float WAV, unclipped.
 
     Raises:
         UserError: another suffix, one without float, a rate outside 8 to 192 kHz, or as `host.files.check_output`.
-        Failure: the disk is full, or the file cannot be written for another reason.
+        Failure: the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
         suffix = f"its suffix {path.suffix!r}" if path.suffix else "a name without suffix"
@@ -142,9 +141,9 @@ def sound_writer(
 
 
 class SoundReader:
-    """Reads a sound file block by block; created by `sound_reader`.
+    """Streams from a sound file; created by `sound_reader`.
 
-    ``sample_rate`` is in Hz; ``length``, in samples per channel, is the header's.
+    ``sample_rate`` is in Hz, ``length`` in samples per channel, by the header.
     """
 
     def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
@@ -154,10 +153,10 @@ class SoundReader:
         self._file = file
 
     def __iter__(self) -> Iterator[Array]:
-        """Yield blocks, [channels, n]; the header's length is not trusted with an allocation.
+        """Yield [channels, n]; a broken header's length must not be allocated.
 
         Raises:
-            UserError: the file is cut off, empty, or holds samples that are not finite.
+            UserError: the file is cut off, empty, or has samples that are not finite.
         """
         empty = True
         while len(block := self._read()):
@@ -197,10 +196,10 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
-    """Read a sound file, or its ``data``: samples [channels, n] and their rate in Hz.
+    """Return samples, [channels, n], and the rate in Hz, of a file or its ``data``.
 
     Raises:
-        UserError: the file is missing, no sound, cut off, empty, or holds samples that are not finite.
+        UserError: the file is missing, no sound, cut off, empty, or has samples that are not finite.
     """
     with sound_reader(path, data) as reader:
         return np.concatenate(list(reader), axis=1), reader.sample_rate
@@ -208,7 +207,6 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
 
 @contextlib.contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Raise errors of reading as UserError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -224,10 +222,7 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 class _Sink:
-    """A file for libsndfile, which keeps the OSError that libsndfile's C code loses.
-
-    C code would lose KeyboardInterrupt, too: callers use `held`.
-    """
+    """Keeps the OSError that libsndfile's C code loses; `held` guards KeyboardInterrupt."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

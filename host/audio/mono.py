@@ -24,7 +24,7 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
     """Open a sound file, or its ``data``, as `sound_reader`.
 
     Raises:
-        UserError: also for a rate below `LOWEST_RATE`.
+        UserError: also below `LOWEST_RATE`.
     """
     with sound_reader(sound, data) as reader:
         if reader.sample_rate < LOWEST_RATE:
@@ -33,7 +33,7 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """Yield the mean of all channels, resampled to ``rate``, in blocks, [n]."""
+    """Yield the channels' mean at ``rate``, [n] a block."""
     resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
     for block in reader:
         mix = block.mean(axis=0, keepdims=True)
@@ -43,10 +43,10 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return at most the last ``most`` samples of a sound, or of its ``data``, at ``rate``, [n], in constant memory.
+    """Return at most the last ``most`` samples of a sound, or its ``data``, [n], in constant memory.
 
     Raises:
-        UserError: the sound cannot be read, or is no regular file of at most `LARGEST_SOUND`.
+        UserError: the sound is unreadable, or no regular file of at most `LARGEST_SOUND`.
     """
     if data is None:
         check_regular(sound, LARGEST_SOUND)

@@ -1,6 +1,6 @@
-"""Opens sound files: by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV, where it is installed.
+"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV if installed.
 
-PyAV reads the open file only: FFmpeg may open no other file or address, and only the containers below.
+FFmpeg may open no other file or address, and only the containers below.
 """
 
 import io
@@ -28,7 +28,7 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
     """Open a sound file, or its ``data``.
 
     Raises:
-        soundfile.SoundFileError: it cannot be read; the message says why, and how to convert it.
+        soundfile.SoundFileError: it cannot be read; the message says how to convert it.
         OSError, TypeError: it cannot be opened; it holds raw samples.
     """
     try:
@@ -40,15 +40,15 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
 
 
 class PhoneFile:
-    """The first audio stream of a phone recording, with the part of `soundfile.SoundFile` that readers use.
+    """A container's first audio stream, with the interface of `soundfile.SoundFile` that readers use.
 
-    ``frames`` is the container's count, 0 if unknown.
+    ``frames`` is 0 if unknown.
     """
 
     subtype = "FLOAT"  # samples are decoded, and may lie above full scale
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
-        """Open a container; `close` closes ``file``, too.
+        """Open a container, which owns ``file``.
 
         Raises:
             soundfile.SoundFileError: PyAV is not installed, or the file is no sound.
@@ -83,7 +83,7 @@ class PhoneFile:
         self.frames = round(float(stream.duration * stream.time_base) * self.samplerate) if stream.duration else 0
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> Array:
-        """Return the next samples, [at most ``frames``, channels]; none at the end.
+        """Return [at most ``frames``, channels]; none at the end.
 
         Raises:
             soundfile.SoundFileError: the file is broken.
@@ -102,7 +102,6 @@ class PhoneFile:
         return np.ascontiguousarray(taken.T)
 
     def close(self) -> None:
-        """Close the container and its file."""
         self._container.close()
         self._file.close()
 
@@ -115,7 +114,7 @@ class PhoneFile:
         self.close()
 
     def _decoded(self, stream: Any, converter: Any) -> Iterator[Array]:
-        """Yield samples, [channels, n], at the first frame's rate."""
+        """Yield [channels, n] at the first frame's rate."""
         for frame in self._container.decode(stream):
             if not hasattr(self, "samplerate"):
                 self.samplerate: int = frame.sample_rate

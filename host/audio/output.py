@@ -1,4 +1,4 @@
-"""Output stage: converts sound from the model's rate to the output's, and applies effects, in blocks of any size."""
+"""Output stage: converts the model's rate to the output's, and applies effects, in blocks of any size."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -19,16 +19,13 @@ ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
 class Output:
-    """Pulls sound at one rate and returns it at another, through effects.
+    """Pulls sound at one rate, returns it at another, through effects.
 
-    Effects work in quanta counted from sample 0, so that parameters change at the same samples for any block size.
-    Quanta and rate conversion cause a constant delay, `latency_samples`.
+    Effects run in quanta from sample 0: parameters change at the same samples for any block size. `latency_samples` is
+    constant.
     """
 
     def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
-        """Args:
-        effects: working at ``rate``.
-        """
         self._source_rate, self._rate = source_rate, rate
         self._effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
@@ -41,7 +38,6 @@ class Output:
 
     @property
     def latency_samples(self) -> int:
-        """Latency in output samples."""
         held = 0
         if self._resampler is not None:
             held += self._conversion_delay()
@@ -55,17 +51,14 @@ class Output:
         return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
-        """Schedule an event of the next block or later, in output samples; return it in source samples."""
+        """Schedule an event, in output samples, of the next block or later; return it in source samples."""
         time = self.source_time(event.time)
         event = event if time == event.time else replace(event, time=time)
         self._events.append(event)
         return event
 
     def source_time(self, time: int) -> int:
-        """Return the source sample for an event at output sample ``time``.
-
-        No later source sample has been pulled once all output before ``time`` is read.
-        """
+        """Convert an output time to a source sample, which no output before ``time`` pulls."""
         if self._effects:
             time += QUANTUM
         if self._resampler is not None:
@@ -77,10 +70,10 @@ class Output:
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source) -> Array:
-        """Return the next ``count`` output samples, [2, count].
+        """Return the next output samples, [2, count].
 
         Args:
-            synthesize: ``synthesize(events, count)`` returns the next source samples, [2, count].
+            synthesize: ``synthesize(events, count)`` returns source samples, [2, count].
         """
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
@@ -91,7 +84,7 @@ class Output:
         return block
 
     def _conversion_delay(self) -> int:
-        """Return the source samples that the resampler reads ahead, with `ROUNDING`, in output samples."""
+        """Return the resampler's look-ahead in output samples."""
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
@@ -114,7 +107,6 @@ class Output:
         return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
-        """Apply the effects to whole quanta; parameters change at quantum starts."""
         if not self._effects:
             return audio
         start, end = self._through, self._through + audio.shape[1]

@@ -1,4 +1,4 @@
-"""Peak normalisation: buffers sound in a temporary file until its true peak is known."""
+"""Peak normalisation: buffers sound on disk until its true peak is known."""
 
 import tempfile
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class KeptSound:
             self._look(sound)
 
     def true_peak(self) -> float:
-        """Return the largest oversampled magnitude; call after all writes."""
+        """Return the largest oversampled magnitude, after all writes."""
         self._look(self._above.flush())
         return self._peak
 

@@ -1,4 +1,4 @@
-"""Reports slow plugin loading, and the standard error output of plugins' native code, with the plugin's name."""
+"""Logs slow plugin loading, and native code's standard error output, with the plugin's name."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ _one_at_a_time = threading.Lock()
 
 @contextlib.contextmanager
 def overheard(name: str) -> Iterator[None]:
-    """Load a plugin in the block: logs while loading is slow, and then the first line of its standard error.
+    """Load a plugin in the block: logs while loading is slow, then the first line of its standard error.
 
     Args:
         name: of the plugin, for messages.
@@ -49,7 +49,7 @@ def _tell(name: str, loaded: threading.Event, ear: "_Ear") -> None:
 
 
 class _Ear:
-    """Captures native code's standard error: counts the lines, and keeps the first."""
+    """Captures native standard error: the first line, and a count."""
 
     def __init__(self) -> None:
         self._start, self._end = b"", b"\n"
@@ -57,18 +57,17 @@ class _Ear:
 
     @property
     def lines(self) -> int:
-        """Lines so far, with an unfinished one."""
+        """Including an unfinished line."""
         return self._ends + (self._end != b"\n")
 
     @property
     def said(self) -> str:
-        """The first line, and the count of others."""
         first = " ".join(self._start.decode(errors="replace").split("\n")[0].split())
         return repr(first) if self.lines == 1 else f"{first!r} and {self.lines - 1} more lines"
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Redirect native code's standard error to a pipe; Python's own stays."""
+        """Redirect native standard error to a pipe; Python's own stays."""
         heard, written = os.pipe()
         reader = threading.Thread(target=self._read, args=(heard,), name="ear", daemon=True)
         reader.start()
@@ -86,7 +85,6 @@ class _Ear:
             reader.join(LEFT_SECONDS)
 
     def _read(self, pipe: int) -> None:
-        """Read until all writers have closed the pipe."""
         with os.fdopen(pipe, "rb", buffering=0) as pieces:
             while piece := pieces.read(65_536):
                 self._start = (self._start + piece)[:SHOWN_BYTES]
@@ -94,7 +92,7 @@ class _Ear:
 
 
 def _shared() -> bool:
-    """Return whether sys.stderr is native code's stderr, not a replacement."""
+    """Return False if Python's standard error was replaced."""
     try:
         return sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):

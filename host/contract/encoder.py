@@ -1,4 +1,4 @@
-"""Encoder files: encode frames of sound to the latents of the model beside them."""
+"""Encoder files: encode frames of sound to the latents of their model."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
-SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale; quieter frames share one code
+SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale; quieter frames have no own code
 
 
 def encoder_path(path: Path) -> Path:
-    """Return the path of a decoder's encoder: ``model.encoder.onnx`` beside ``model.onnx``."""
+    """Return ``model.encoder.onnx`` for ``model.onnx``."""
     return path.with_name(f"{path.stem}.encoder.onnx")
 
 
@@ -45,13 +45,13 @@ class Encoder:
     def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
         """Return the latents of frames, [frames, n_latents].
 
-        An encoder with a chroma input receives the strongest pitch class of each frame, as in training (Colonel & Keene
-        2020, section III-B).
+        A chroma input receives each frame's strongest pitch class, as in training (Colonel & Keene 2020, section
+        III-B).
 
         Args:
             frames: samples at the model's rate, [frames, frame_length], not windowed.
-            told: these pitch classes, [frames]; None computes them. For models of partials MIDI notes, required,
-                fractions allowed.
+            told: these pitch classes, [frames]; None computes them. Models of partials require MIDI notes, fractions
+                allowed.
 
         Raises:
             UserError: the graph cannot run, or returns another shape.
@@ -64,17 +64,15 @@ class Encoder:
     ) -> tuple[Array, Array | None]:
         """Return the latents of frames, [frames, n_latents], and label probabilities, [frames, labels].
 
-        Probabilities sum to 1 a frame; they are None for an encoder without labels. Arguments and errors as in
-        `encode`.
+        Probabilities are None without labels. Otherwise as `encode`.
         """
         found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
-        """Return the latents of a stream's frames, [frames, n_latents], and the decoder's state ``previous``.
+        """Return the latents of a stream's frames, [frames, n_latents], and states ``previous``, [frames, *shape].
 
-        The state follows each frame, [frames, *shape]. The code of a clip is the mean over its frames. Errors as in
-        `encode`.
+        Each state is the decoder's after that frame. A clip's code is the mean of its frames. Otherwise as `encode`.
         """
         found = self._run(frames, None)
         return found["latent"], found[FED]
@@ -99,7 +97,7 @@ class Encoder:
         return strongest
 
     def _check(self) -> tuple[bool, dict[str, list[int]]]:
-        """Return whether the graph has a chroma input, and the shapes of the outputs, by name."""
+        """Return whether there is a chroma input, and the output shapes by name."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")

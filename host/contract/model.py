@@ -38,7 +38,7 @@ class ParityResult(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """False for NaN."""
+        """Within the tolerance; False for NaN."""
         return self.difference <= self.tolerance
 
 

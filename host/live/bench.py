@@ -1,6 +1,6 @@
 """`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
 
-Renders with the live loop at its pace into a null sink: short periodic bursts run slower than one long burst.
+Renders with the live loop at its pace into a null sink: one long burst does not predict the speed of periodic ones.
 """
 
 import math

@@ -13,11 +13,9 @@ TYPED_VELOCITY = 100  # of typed notes, which have no velocity
 class Screen(Protocol):
     """A display of the live status, with keyboard input."""
 
-    def show(self, report: LiveStatus) -> None:
-        ...
+    def show(self, report: LiveStatus) -> None: ...
 
-    def say(self, line: str) -> None:
-        ...
+    def say(self, line: str) -> None: ...
 
     def tell_preset(self, lines: list[str]) -> None:
         """Show a preset's lines in place of the previous ones."""

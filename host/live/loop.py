@@ -44,19 +44,16 @@ PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a t
 class EventSource(Protocol):
     """A source of timed events: MIDI inputs or a keyboard."""
 
-    def poll(self) -> list[Timed]:
-        ...
+    def poll(self) -> list[Timed]: ...
 
 
 class Hearing(Protocol):
     """Audio input, one block at a time."""
 
     @property
-    def ready(self) -> bool:
-        ...
+    def ready(self) -> bool: ...
 
-    def listen(self) -> None:
-        ...
+    def listen(self) -> None: ...
 
 
 @dataclass

@@ -39,7 +39,7 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
 
 
 def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return the same of frames, [frames, frame_width]."""
+    """Return levels and brightness of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))

@@ -1,4 +1,4 @@
-"""Known MIDI controllers: the CC numbers of their knobs and faders, and default maps to latents."""
+"""MIDI controllers: CC numbers of knobs and faders, and default maps to latents."""
 
 import tomllib
 from pathlib import Path
@@ -34,15 +34,14 @@ class Controller(BaseModel):
 
 
 def shipped_controllers() -> dict[str, Path]:
-    """Return the files of shipped controllers, by name."""
     return {path.stem: path for path in sorted(CONTROLLERS.glob("*.toml"))}
 
 
 def read_controller(name: str) -> Controller:
-    """Read a shipped controller, or a user's ``.toml`` file with the same keys.
+    """Read a shipped controller, or a user's ``.toml`` file.
 
     Raises:
-        UserError: unknown name, or the file cannot be used.
+        UserError: unknown name, or an invalid file.
     """
     shipped = shipped_controllers()
     path = shipped.get(name, Path(name))
@@ -59,9 +58,9 @@ def read_controller(name: str) -> Controller:
 
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
-    """Return maps of knobs, then faders, to latents 0, 1 and so on, each over its latent's full range.
+    """Map knobs, then faders, to latents 0, 1 and so on, each over its full range.
 
-    Skips numbers with a fixed MIDI meaning. Maps accept any channel, so that templates on other channels work.
+    Skips CCs reserved by MIDI. Maps accept any channel, for templates on other channels.
     """
     free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
     return [

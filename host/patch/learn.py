@@ -1,4 +1,4 @@
-"""`timbrel learn`: MIDI learn that binds moved controllers to targets and writes them to the preset file."""
+"""`timbrel learn`: MIDI learn that writes bindings of moved controllers to a preset file."""
 
 import contextlib
 import os
@@ -25,25 +25,23 @@ Moment = tuple[float, Event | None]  # seconds, and the event received then; Non
 def learn(
     preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
 ) -> list[str]:
-    """Bind moved controllers to one target, or to all latents in turn, and save each binding at once.
+    """Bind moved controllers to a target, or to all latents in turn; save each binding at once.
 
-    Shipped presets and models are not changed: a copy, NAME.toml in ``folder``, is written. A target's existing map
-    keeps its range and curve; a new map covers the target's full range. Comments and layout are preserved. In turn, no
-    controller is bound to two latents.
+    Shipped presets and models are copied to NAME.toml in ``folder``. An existing map keeps range and curve; a new one
+    covers the target's range. Comments and layout are preserved. In turn, no controller is bound twice.
 
     Args:
-        preset: a preset or a model, as in `open_patch`.
-        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for ``latent.0``,
-            ``latent.1`` and so on.
-        moments: timed events in order, with a moment without an event about every 0.1 s, which detects the end of a
-            move. Iteration starts after all checks.
-        say: receives instructions and results, a line at a time.
+        preset: a preset or model, as in `open_patch`.
+        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for all latents.
+        moments: timed events in order, and about every 0.1 s one without an event, to detect rest. Read after all
+            checks.
+        say: receives instructions and results, a line each.
 
     Returns:
-        A line for each binding; fewer than requested if the moments end or on Ctrl-C.
+        A line for each binding; fewer if the moments end or on Ctrl-C.
 
     Raises:
-        UserError: the preset or the target cannot be used, or the copy would replace a file.
+        UserError: the preset or target cannot be used, or the copy would replace a file.
         Failure: the file cannot be written.
     """
     patch = open_patch(preset)
@@ -72,14 +70,13 @@ def learn(
 
 
 def _ranges(patch: Patch) -> dict[str, Range]:
-    """Return the range of each target."""
     card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
     check(patch.preset, card, effects)
     return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
 
 
 def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
-    """Return the controller moved last, once it rests; None if none moved before the moments end."""
+    """Return the controller that moved last, once it rests; None without moves."""
     for seconds, event in moments:
         number = knob.hear(seconds, event)
         if number is not None:
@@ -89,13 +86,13 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """A preset file to edit; ``copy`` is its initial text if it does not exist yet."""
+    """A preset file to edit; ``copy``: initial text of a new file."""
 
     path: Path
     copy: str | None
 
     def bind(self, number: int, target: str, span: Range) -> list[str]:
-        """Write the binding, and return the controller's other targets."""
+        """Write the binding; return the controller's other targets."""
         if self.copy is None:
             read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else self.path.read_bytes().decode()

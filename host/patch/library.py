@@ -1,4 +1,4 @@
-"""Opens shipped presets and models, preset files and bare models as patches."""
+"""Opens presets, shipped or from files, and bare models as patches."""
 
 import hashlib
 import json
@@ -34,14 +34,12 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its opened and checked model and the contents of its other files: ready to play.
+    """A preset with its opened and checked model and other files: ready to play.
 
-    All files are read once, so that nothing is read while it plays. ``folder``: base of its relative paths. ``files``:
-    the files read, with their stamps. ``text``: the preset's, None for a model. ``kept``: files of a `Draft`.
-    ``tuning``: pitch of each playable MIDI key, as in `tuned_keys` or set by the kind of model. ``morph``: None without
-    one.
-    ``process_end``: the target code for processed audio, or None. ``sound``: the end of the sound that notes continue,
-    at the model's rate, or None.
+    Files are read once, none while playing. ``folder``: base of relative paths. ``files``: read files and their stamps.
+    ``text``: None for a model. ``kept``: files of a `Draft`. ``tuning``: pitch of each playable MIDI key, from
+    `tuned_keys` or the kind of model. ``morph``, ``process_end`` (target code of processed audio) and ``sound`` (end of
+    the sound that notes continue, at the model's rate) are None if unused.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -81,7 +79,7 @@ class Patch:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _hear(self, name: str, samples: int) -> None:
-        """Read the end of the sound that notes continue; longer than ``samples`` raises a warning."""
+        """Read the end of the sound that notes continue; warn if it exceeds ``samples``."""
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
@@ -96,10 +94,8 @@ class Patch:
 def open_patch(name: str | Draft) -> Patch:
     """Open a shipped preset or model, a ``.toml`` preset, a folder with one, a ``.onnx`` model, or a draft.
 
-    A draft's own file is not watched, because it has none.
-
     Raises:
-        UserError: the name is unknown, or the patch cannot be used.
+        UserError: unknown name, or it cannot be used.
     """
     if isinstance(name, Draft):
         return replace(_open_preset(name.folder / f"{name.name}.toml", name.text, name.files), name=name.name)
@@ -119,7 +115,7 @@ def open_patch(name: str | Draft) -> Patch:
 
 
 def find_model(name: str) -> Path:
-    """Return the file of a shipped model or of a preset's model, or the path as given.
+    """Return the file of a shipped model or a preset's model, or the path as given.
 
     Raises:
         UserError: the preset cannot be used, or its model does not exist.
@@ -131,7 +127,7 @@ def find_model(name: str) -> Path:
 
 
 def notes_of(name: str) -> list[str]:
-    """Return a line for each [[note]] table of a preset; empty for models.
+    """Describe each [[note]] table of a preset; empty for models.
 
     Raises:
         UserError: the preset cannot be used.
@@ -141,7 +137,7 @@ def notes_of(name: str) -> list[str]:
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """Return maps of CC 70 to 79 to the first ten latents, each over its full range."""
+    """Map CC 70 to 79 to the first ten latents, over their full range."""
     return [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:10])
@@ -161,7 +157,7 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 
 def macro_knobs(card: Card) -> list[CCMap]:
-    """Return maps of CC 16 to 19 to `default_macros`, over their full range."""
+    """Map CC 16 to 19 to `default_macros`, over their full range."""
     count = min(len(default_macros(card)), MACRO_KNOBS)
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 
@@ -198,7 +194,6 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
 
 
 def _default_patch(path: Path) -> Patch:
-    """Open a bare model with its default code and default controllers."""
     model = open_model(path.resolve())
     card = model.card
     cc = [*default_knobs(card), *macro_knobs(card)]

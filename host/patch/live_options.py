@@ -1,4 +1,4 @@
-"""Command-line options applied to presets in live playing, and their notes in MIDI recordings."""
+"""Live options applied to presets, and session notes in MIDI recordings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ from .preset import CCMap
 
 
 class LiveOptions(BaseModel):
-    """Options of a live session: maximum voices, and a controller for the latents.
+    """Maximum voices, and a controller for the latents.
 
-    ``presets``: names of presets with their own channel (1 to 16).
+    ``presets``: names by channel (1 to 16).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,7 +28,6 @@ class LiveOptions(BaseModel):
     presets: dict[Annotated[int, Field(ge=1, le=16)], str] = {}
 
     def fit(self, patch: Patch) -> Patch:
-        """Return the patch with these options."""
         preset = patch.preset
         if self.voices is not None:
             preset = preset.model_copy(update={"play": preset.play.model_copy(update={"voices": self.voices})})
@@ -38,9 +37,9 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    """Return a controller's maps to latents, with the range and curve of the preset's own maps.
+    """Return a controller's maps to latents, with range and curve of the preset's own maps.
 
-    CC numbers mapped by the preset stay unchanged.
+    CC numbers mapped by the preset are not changed.
     """
     own = [entry for entry in patch.preset.cc if entry.number is not None]
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
@@ -53,9 +52,9 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
 
 
 class LoadedPreset(BaseModel):
-    """A preset loaded during a session, for a channel (1 to 16) or all others, with its text.
+    """A preset loaded in a session, for a channel (1 to 16) or all others.
 
-    Without a text, ``name`` is that of a model.
+    Without ``text``, ``name`` is a model's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,14 +66,14 @@ class LoadedPreset(BaseModel):
 
     @classmethod
     def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "LoadedPreset":
-        """Return the record of a patch loaded as ``asked`` for a slot: a channel (0 to 15), or all others."""
+        """Record a patch loaded as ``asked`` for a slot: a channel (0 to 15), or all others."""
         name = asked if patch.text is None and isinstance(asked, str) else patch.name
         channel = None if slot is None else slot + 1
         return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
 
     @property
     def slot(self) -> int | None:
-        """Return its channel, 0 to 15; None for all others."""
+        """Its channel, 0 to 15, or None."""
         return None if self.channel is None else self.channel - 1
 
     def open(self) -> Patch:
@@ -87,9 +86,9 @@ class LoadedPreset(BaseModel):
 
 
 class Swap(BaseModel):
-    """Presets swapped in together, after their rack was primed with ``primed`` samples of silence.
+    """Presets swapped in together, after ``primed`` samples of silence in their rack.
 
-    ``block``: block size of the session.
+    ``block``: the session's block size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,7 +99,7 @@ class Swap(BaseModel):
 
 
 class Opening(BaseModel):
-    """A preset at the start of a session, for a channel (1 to 16) or all others: its name and `Patch.digest`."""
+    """A session's initial preset, for a channel (1 to 16) or all others, with `Patch.digest`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,7 +109,7 @@ class Opening(BaseModel):
 
 
 class RecordingNotes(BaseModel):
-    """A note in a recording: options and presets at its start, or a later swap."""
+    """A note in a recording: initial options and presets, or a later swap."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -119,14 +118,13 @@ class RecordingNotes(BaseModel):
     swap: Swap | None = None
 
     def text(self) -> str:
-        """Return the note as JSON for the file."""
         return self.model_dump_json(exclude_defaults=True)
 
 
 class Notes(NamedTuple):
-    """The notes of a recording: options, swaps with their samples, and presets at its start.
+    """A recording's options, swaps with their samples, and initial presets.
 
-    Older recordings have no presets of the start.
+    Older recordings have no initial presets.
     """
 
     fitting: LiveOptions
@@ -139,7 +137,7 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
 
     Args:
         notes: texts of `RecordingNotes` with their samples, as in `host.midi.file.Performance`.
-        file: the recording, for messages.
+        file: for messages.
 
     Raises:
         UserError: invalid notes.
@@ -159,11 +157,11 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
 
 
 def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
-    """Return a line for each preset that changed since a recording.
+    """Return a line for each preset changed since a recording.
 
     Args:
         notes: of the recording.
-        default: the fitted preset of all other channels.
+        default: fitted preset of all other channels.
         others: fitted presets by channel, 0 to 15.
     """
     lines = []
@@ -182,11 +180,11 @@ def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str
 
 
 def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
-    """Return a line if the channels' presets differ from those of a recording.
+    """Return a line if the channels' presets differ from a recording's.
 
     Args:
-        fitting: options from `read_notes`.
-        given: names of presets with their own channel (1 to 16).
+        fitting: of the recording.
+        given: names by channel (1 to 16).
     """
     if fitting.presets == dict(given):
         return []

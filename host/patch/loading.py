@@ -1,6 +1,6 @@
-"""Reads a preset file and reports all its errors at once, each with its line.
+"""Reads preset files and reports all errors at once, with their lines.
 
-Neither `tomllib` nor `tomlkit` reports the line of a key, or errors after the first one. So a faulty file is split into
+`tomllib` and `tomlkit` report neither the lines of keys nor errors after the first, so a faulty file is split into
 `statements`.
 """
 
@@ -27,10 +27,10 @@ SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 
 
 def read_preset(path: Path, text: str | None = None) -> Preset:
-    """Read a preset file, or ``text`` that is not saved yet.
+    """Read a preset file, or its unsaved ``text``.
 
     Raises:
-        UserError: missing, not TOML, of a newer format, or with wrong keys or values: a line for each.
+        UserError: missing, not TOML, a newer format, or wrong keys or values: a line for each.
     """
     text = preset_text(path) if text is None else text
     found: list[Fault] = []
@@ -56,7 +56,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    """Return an error line for each fault, with its line number, in file order."""
+    """Format faults with line numbers, in file order."""
     lines = lines_of(preset_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
@@ -64,7 +64,7 @@ def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> 
 
 
 def preset_text(path: Path) -> str:
-    """Return the text of a preset file.
+    """Read a preset file.
 
     Raises:
         UserError: missing, not a regular file, too large, or not UTF-8.
@@ -83,7 +83,7 @@ def preset_text(path: Path) -> str:
 
 
 def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
-    """Return the text without its broken and duplicate lines, its fields, and these lines."""
+    """Return the text without broken and duplicate lines, its fields, and these lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     broken = [part for part in statements(text) if isinstance(part, BrokenLine)]
     for part in broken:
@@ -117,7 +117,7 @@ def _line(lines: Mapping[Where, int], where: Where) -> int | None:
 
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
-    """Yield pydantic's errors as faults; of a misspelt key and the key missing for it, only the former."""
+    """Yield pydantic's errors; a misspelt key hides the error of the key missing for it."""
     details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # more errors mean another kind of file
     unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
@@ -133,7 +133,6 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
-    """Return one fault as a line: key, value, allowed range, and next step."""
     kind, given, name = detail["type"], detail.get("input"), _named(where)
     what = str(detail["msg"]).removeprefix("Value error, ")
     if kind == "missing":
@@ -154,7 +153,6 @@ def _said(where: Where, detail: Mapping[str, Any], known: Iterable[str]) -> str:
 
 
 def _hint(where: Where, detail: Mapping[str, Any]) -> str:
-    """Return a hint for common mistakes in a value."""
     given = detail.get("input")
     if isinstance(given, str) and DECIMAL_COMMA.fullmatch(given.strip()):
         return f"; decimals have a point, and no quotes: {given.strip().replace(',', '.')}"
@@ -169,7 +167,7 @@ def _hint(where: Where, detail: Mapping[str, Any]) -> str:
 
 
 def _named(where: Where) -> str:
-    """Return a key for display, tables and entries counted from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    """Format a key, counting from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
     name = ""
     for place, part in enumerate(where):
         if isinstance(part, int):

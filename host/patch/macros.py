@@ -1,4 +1,4 @@
-"""The [[macro]] tables of a preset: controls that each move several targets around their own values."""
+"""The [[macro]] tables of a preset: controls that each offset several targets."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,9 +14,9 @@ MOST_TARGETS = 64  # of one macro
 
 
 class MacroTarget(SettingsSection):
-    """A target of a macro and its offset range. The offset is ``low + (high - low) * p ** curve``, p 0 to 1.
+    """A target of a macro, with the offset ``low + (high - low) * p ** curve``, p 0 to 1.
 
-    The macro adds this offset minus its value at the macro's rest position.
+    The macro adds it minus its value at rest.
     """
 
     target: str
@@ -25,13 +25,13 @@ class MacroTarget(SettingsSection):
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
 
     def added(self, position: float, rest: float) -> float:
-        """Return the offset at a macro position, 0 to 1, relative to that at ``rest``."""
+        """Return the offset at a position, 0 to 1, relative to ``rest``."""
         here, there = (between(place, self.low, self.high, self.curve) for place in (position, rest))
         return here - there
 
 
 class MacroSettings(SettingsSection):
-    """A [[macro]] table: a control ``macro.0``, ``macro.1`` and so on, with the rest position ``value``, 0 to 1."""
+    """A [[macro]] table: the control ``macro.N``, at rest at ``value``, 0 to 1."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     value: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -55,5 +55,4 @@ Macros = Annotated[list[MacroSettings], Field(max_length=MOST_MACROS), AfterVali
 
 
 def macro_targets(macros: Sequence[MacroSettings]) -> list[str]:
-    """Return the target names of macros, in order."""
     return [f"macro.{number}" for number in range(len(macros))]

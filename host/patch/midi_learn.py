@@ -34,7 +34,7 @@ MEANINGS = {
 
 @dataclass
 class _Turn:
-    """A controller's move: its range, and the time of its last change; ``stands`` is its value without flicker."""
+    """A controller's range and last change; ``stands``: its value without flicker."""
 
     low: int
     high: int
@@ -55,15 +55,12 @@ class MovedKnob:
     """Detects the controller that moved last and now rests."""
 
     def __init__(self, taken: Mapping[int, str], say: Callable[[str], None]) -> None:
-        """Args:
-        taken: controllers to reject, with their targets.
-        say: receives the reason of each rejection.
-        """
+        """``taken``: rejected controllers and their targets; ``say`` receives reasons."""
         self._taken, self._say = taken, say
         self._turns: dict[int, _Turn] = {}  # ordered by last event
 
     def hear(self, seconds: float, event: Event | None) -> int | None:
-        """Process an event, or None if only time passed; return the controller once found."""
+        """Process an event, or None as time passes; return the controller once found."""
         if _rested(self._turns, seconds):
             number = self.choice()
             if number is not None:
@@ -76,7 +73,7 @@ class MovedKnob:
         return None
 
     def choice(self) -> int | None:
-        """Return the controller with the widest travel of the last moves, the latest of equals."""
+        """Return the widest of the last moves, the latest of equals."""
         wide = {number: turn for number, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
         end = max((turn.seconds for turn in wide.values()), default=0.0)
         together = {number: turn for number, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}

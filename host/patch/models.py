@@ -28,7 +28,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 
 def open_model(path: Path, data: bytes | None = None) -> Model:
-    """Return the model of a file from a cache, reopened if the file changed; ``data`` without a file is not cached."""
+    """Open a model through a cache, again if its file changed; ``data`` is not cached."""
     if data is not None:
         return Model(path, data)
     model = _models.pop(path, None)

@@ -13,7 +13,7 @@ TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
 
 
 class MorphSettings(SettingsSection):
-    """The [morph] table: the code at ``morph`` = 1: ``values``, or those of the preset ``to``."""
+    """The [morph] table: the code at ``morph`` 1, from ``values`` or the preset ``to``."""
 
     to: str | None = None
     values: list[float] | None = None
@@ -27,9 +27,9 @@ class MorphSettings(SettingsSection):
 
 
 class Morph(NamedTuple):
-    """A morph on a model: target code, one number a latent, interpolation shape, and label.
+    """A morph on a model: target code, one number a latent, shape, and label.
 
-    ``label`` None keeps the label.
+    ``label`` None keeps the current label.
     """
 
     end: Sequence[float]
@@ -38,9 +38,9 @@ class Morph(NamedTuple):
 
 
 class WalkSettings(SettingsSection):
-    """A random walk with ``speed`` a second, at most ``bound`` from the training codes.
+    """A random walk, ``speed`` a second, within ``bound`` of the training codes.
 
-    Both in standard deviations of each latent over the training set, from the card; training codes are its landmarks.
+    Both in the latents' standard deviations from the card; training codes are its landmarks.
     """
 
     speed: Annotated[float, Field(gt=0, le=10)]
@@ -67,13 +67,12 @@ _OF_MOTION = {  # allowed keys of each kind of motion
 
 
 class MotionSettings(SettingsSection):
-    """A [[motion]] table: moves ``target``, a latent or ``morph``, around its value; or all latents.
+    """A [[motion]] table: moves ``target``, a latent or ``morph``, around its value, or all latents.
 
-    All latents move by a path or a walk. A ``path`` is a list of codes; its ``legs`` are straight lines or great
-    circles. It is closed, or reaches each code at one
-    of ``times``, in seconds, and stops at the last. With ``loop`` one more time returns it to the first code, and it
-    repeats. Times count from the ``start`` of playing, or of each note. A cycle lasts 1 / ``rate_hz`` seconds, or
-    ``beats`` quarter notes of the MIDI clock or of the preset's tempo.
+    All latents move by a walk or a ``path`` of codes, with straight lines or great circles as ``legs``. A path is
+    closed, or reaches each code at one of ``times``, in seconds, and stops; with ``loop`` one more time closes it, and
+    it repeats. Times count from the ``start`` of playing, or of each note. A cycle lasts 1 / ``rate_hz`` seconds, or
+    ``beats`` quarter notes of MIDI clock or tempo.
     """
 
     target: str | None = None
@@ -93,7 +92,7 @@ class MotionSettings(SettingsSection):
 
     @property
     def offsets(self) -> tuple[float, float]:
-        """Return the offsets at the shape's minimum and maximum."""
+        """Return the offsets at the shape's extremes."""
         if self.depth is not None:
             return -self.depth, self.depth
         return self.low or 0.0, self.high or 0.0

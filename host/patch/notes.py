@@ -1,4 +1,4 @@
-"""The [[note]] tables of a preset: per-note modulation of targets by velocity or key."""
+"""The [[note]] tables of a preset: per-note offsets by velocity or key."""
 
 import itertools
 from typing import Annotated, Literal
@@ -11,10 +11,10 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's rang
 
 
 class NoteSettings(SettingsSection):
-    """A [[note]] table: an offset to a note's own ``target``, a latent or a parameter read at its start.
+    """A [[note]] table: an offset to a note's own latent, or to a parameter read at its start.
 
-    The offset is ``low`` at velocity 1, or up to ``key_low``; ``high`` at velocity 127, or from ``key_high``; between
-    them ``low + (high - low) * position ** curve``, position 0 to 1.
+    ``low`` at velocity 1 or up to ``key_low``; ``high`` at velocity 127 or from ``key_high``; between them ``low +
+    (high - low) * position ** curve``, position 0 to 1.
     """
 
     source: Literal["velocity", "key"]
@@ -34,14 +34,13 @@ class NoteSettings(SettingsSection):
         return self
 
     def added(self, velocity: int, key: int) -> float:
-        """Return the offset of a note, by velocity, 1 to 127, or MIDI key."""
+        """Return the offset for velocity 1 to 127 or MIDI key."""
         first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
         value = velocity if self.source == "velocity" else key
         part: float = min(max((value - first) / (last - first), 0.0), 1.0) ** self.curve
         return self.low * (1.0 - part) + self.high * part
 
     def text(self) -> str:
-        """Return a description."""
         ends = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
         return f"{self.source}{ends} adds {self.low:g} to {self.high:g} to {self.target}"
 
@@ -50,7 +49,7 @@ def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
     """Reject two tables with the same source and target.
 
     Raises:
-        Misplaced: there are two.
+        Misplaced: at the second.
     """
     for (_, entry), (place, other) in itertools.combinations(enumerate(notes), 2):
         if (entry.source, entry.target) == (other.source, other.target):

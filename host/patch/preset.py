@@ -1,4 +1,4 @@
-"""The preset file: model, latent values, controllers, motions and play settings, as TOML tables."""
+"""The preset file: TOML tables of model, latents, controllers, motions and play settings."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 
 
 class LatentSettings(SettingsSection):
-    """The [latent] table: rest values, one a latent; None for the model's defaults."""
+    """The [latent] table: rest values, one a latent; None: the model's defaults."""
 
     values: list[float] | None = None
 
@@ -34,12 +34,11 @@ class LatentSettings(SettingsSection):
 class PlaySettings(SettingsSection):
     """The [play] table: how keys become voices.
 
-    Poly: each key is a voice, at most ``voices``. Mono: the last key plays; with ``legato``, overlapping keys do not
-    restart the envelope, and the pitch glides between keys in ``glide_seconds``. Chord: one voice plays the pitch
-    classes of all keys. The shipped models were trained on single notes: of two keys both are audible, each softer than
-    alone; of three mostly one or two.
+    Poly: each key is a voice, at most ``voices``. Mono: the last key plays; overlapping keys with ``legato`` do not
+    restart the envelope, and pitch glides in ``glide_seconds``. Chord: one voice plays the pitch classes of all keys.
+    Shipped models are trained on single notes: two keys both sound, softer than alone; of three mostly one or two.
 
-    The level of a note is ``(velocity / 127) ** (2 * velocity_curve)``: 0 makes all equal, 1 is the MIDI default.
+    Level: ``(velocity / 127) ** (2 * velocity_curve)``; 0 makes all equal, 1 is the MIDI default.
     """
 
     mode: Literal["poly", "mono", "chord"] = "poly"
@@ -58,20 +57,20 @@ class PlaySettings(SettingsSection):
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
 
     def values(self) -> dict[str, float]:
-        """Return the rest values of all targets in [play]."""
+        """Return rest values by target."""
         return {"gain": self.gain_db, "pan": self.pan}
 
 
 class ProcessSettings(SettingsSection):
-    """The [process] table: transforms the codes of audio input, and mixes the output.
+    """The [process] table: transforms the codes of audio input and mixes the output.
 
-    Codes are smoothed with the time constant ``smooth_seconds`` and held while ``freeze`` is 0.5 or more. Their
-    distance from a centre is multiplied by ``scale`` and ``scales`` (one a latent), then ``shift`` (one a latent) is
-    added. The centre is the preset's code, or the mean of the training codes if it has none. Last, codes move by
-    ``amount`` of the distance toward the code of ``to``: a landmark's label, or a preset.
+    Codes are smoothed in ``smooth_seconds``, a time constant, and held while ``freeze`` is 0.5 or more. Their distance
+    from a centre is scaled by ``scale`` and ``scales``, then ``shift`` is added; ``scales`` and ``shift`` have one
+    number a latent. The centre is the preset's code, else the mean training code. Last, codes move by ``amount`` of the
+    way to the code of ``to``: a landmark's label, or a preset.
 
-    ``phase``: that of the input (``original``), or estimated from the new magnitudes (``own``). ``wet``: share of the
-    processed signal in the output.
+    ``phase``: of the input (``original``), or estimated from the new magnitudes (``own``). ``wet``: processed share of
+    the output.
     """
 
     wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
@@ -85,7 +84,7 @@ class ProcessSettings(SettingsSection):
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
-        """Return the rest values of all targets in [process]."""
+        """Return rest values by target."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
@@ -93,9 +92,9 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(SettingsSection):
-    """The [mpe] table: targets of each note's pressure and slide in an MPE zone: ``latent.N``, ``gain`` or none.
+    """The [mpe] table: targets of a note's pressure and slide: ``latent.N``, ``gain`` or none.
 
-    Controllers start a zone by a message; ``enabled`` starts with a lower zone of all channels.
+    Controllers start a zone by message; ``enabled`` starts with a lower zone of all channels.
     """
 
     enabled: bool = False
@@ -104,7 +103,7 @@ class MpeSettings(SettingsSection):
 
 
 class EnvelopeSettings(SettingsSection):
-    """The ADSR envelope of each voice: times in seconds, sustain relative to full level."""
+    """The ADSR of each voice: seconds, sustain relative to full level."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
@@ -112,7 +111,7 @@ class EnvelopeSettings(SettingsSection):
     release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
 
     def values(self) -> dict[str, float]:
-        """Return the rest values of all targets in [envelope]."""
+        """Return rest values by target."""
         return {f"envelope.{name}": value for name, value in self}
 
 
@@ -121,7 +120,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
 class TuningSettings(SettingsSection):
-    """The pitch of each key: equal temperament at ``a4_hz``, or a Scala ``scale`` (.scl) and ``keymap`` (.kbm).
+    """Pitches of keys: equal temperament at ``a4_hz``, or Scala ``scale`` (.scl) and ``keymap`` (.kbm).
 
     Paths are relative to the preset. A keymap sets its own reference frequency.
     """
@@ -148,12 +147,10 @@ def _not_reserved(number: int) -> int:
 class CCMap(SettingsSection):
     """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
-    An omitted end is the target's own (`validation.fitted`).
-
-    The source is one of ``number`` (a CC; with 14 bits the LSB is CC ``number + 32``), ``nrpn`` and ``pressure`` (of
-    the channel, or the hardest pressed key), on ``channel`` 1 to 16, or on any channel of the preset. ``takeover``
-    applies where controller and target differ: the target jumps to the controller; waits until the controller passes it
-    (pickup); or both cover the rest of their ranges together (scale).
+    Omitted ends are the target's own (`validation.fitted`). The source is ``number`` (a CC; at 14 bits the LSB is CC
+    ``number + 32``), ``nrpn`` or ``pressure`` (of the channel, or the hardest pressed key), on ``channel`` 1 to 16 or
+    any channel of the preset. ``takeover``, if controller and target differ: the target jumps; waits until the
+    controller passes it (pickup); or both cover their remaining ranges together (scale).
     """
 
     number: Annotated[int, Field(ge=0, le=127)] | None = None
@@ -169,14 +166,13 @@ class CCMap(SettingsSection):
 
     @property
     def source(self) -> str:
-        """Return the source as text."""
         if self.number is not None:
             return f"CC {self.number}"
         return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Return low and high of a map fitted to a model."""
+        """Low and high, once fitted."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
@@ -204,9 +200,9 @@ class CCMap(SettingsSection):
 
 
 class Preset(Sections):
-    """A preset file in TOML. ``model`` is a shipped name, or a path relative to the file.
+    """A preset in TOML. ``model``: a shipped name, or a path relative to the file.
 
-    ``knobs`` are the controllers of latents 0, 1 and so on, each over its latent's full range.
+    ``knobs``: CCs of latents 0, 1 and so on, each over its full range.
     """
 
     format: Literal[1]
@@ -263,10 +259,10 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return the rest values of a model's latents, one a latent.
+        """Return the rest values, one a latent.
 
         Raises:
-            UserError: the number of values differs from the number of latents.
+            UserError: not one value a latent.
         """
         values = self.latent.values
         if values is None:
@@ -284,7 +280,7 @@ class Preset(Sections):
         return {entry.target for macro in self.macro for entry in macro.targets}
 
     def effect_values(self) -> dict[str, float]:
-        """Return the numbers set in the preset's effects, by target ``effects.N.parameter``."""
+        """Return numbers set in effects, by target ``effects.N.parameter``."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -293,9 +289,9 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the preset as TOML text, without unset fields.
+        """Return the preset as TOML without unset fields.
 
-        ``heading`` becomes the first comment; ``names`` of targets become comments beside them in maps and macros.
+        ``heading`` becomes the first comment; ``names`` of targets become comments in maps and macros.
         """
         import tomlkit  # slow import, needed only to write a preset
 
@@ -314,7 +310,7 @@ class Preset(Sections):
 
 
 def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
-    """Return one of several tables as TOML: inner tables one a line, targets with their names as comments."""
+    """Return a table as TOML: inner tables one a line, targets with names as comments."""
     import tomlkit
 
     table = tomlkit.table()

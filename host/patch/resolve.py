@@ -1,4 +1,4 @@
-"""Resolves the target codes of morph and process: numbers, landmarks' labels, or other presets' rest codes."""
+"""Resolves target codes of morph and process: numbers, landmark labels or other presets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +20,10 @@ NO_FILES: Files = MappingProxyType({})
 
 
 def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> Morph | None:
-    """Return the [morph] of a preset in ``folder`` on the model of ``card``; None without one.
+    """Return the [morph] of a preset in ``folder`` on a model; None without.
 
     Raises:
-        UserError: its preset cannot be used, or the code has another number of latents.
+        UserError: its preset cannot be used, or the number of latents differs.
     """
     if settings is None:
         return None
@@ -34,9 +34,9 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
-    """Return the code of ``process.to`` of a preset in ``folder``, for the model of ``card``; None without one.
+    """Return the code of ``process.to`` of a preset in ``folder`` on a model; None without.
 
-    For a label of landmarks it is the medoid of their codes, for a preset its rest code.
+    A label's code is the medoid of its landmarks, a preset's its rest code.
 
     Raises:
         UserError: no such label or preset, or the preset does not match the model.
@@ -54,18 +54,18 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Return the rest code of a shipped preset, or of a file in ``folder``, for the model of ``card``.
+    """Return the rest code of a shipped preset, or of a file in ``folder``.
 
-    ``key``: the setting that names the preset, for messages.
+    ``key``: the setting that names it, for messages.
 
     Raises:
-        UserError: the preset cannot be used, or its code has another number of latents.
+        UserError: the preset cannot be used, or the number of latents differs.
     """
     return _rest_of(name, card, folder, key, NO_FILES)[0]
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
-    """Return the rest code of a preset, and its label if the model of ``card`` has it.
+    """Return a preset's rest code, and its label if the model has it.
 
     A preset in ``files`` must contain its code.
     """

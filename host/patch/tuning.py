@@ -1,8 +1,8 @@
-"""Tuning: the pitch of each MIDI key, from equal temperament or Scala scales (.scl) and keyboard maps (.kbm).
+"""Tuning: pitches of MIDI keys in equal temperament or by Scala scales (.scl) and keyboard maps (.kbm).
 
 Formats by Manuel Op de Coul: "Scala scale file format" and "Keyboard mappings" in Scala's help
-(huygens-fokker.org/scala). A scale repeats at its last note, which need not be an octave. A keyboard map repeats after
-its size in keys, transposed by the degree called formal octave.
+(huygens-fokker.org/scala). A scale repeats at its last note, not necessarily an octave. A map repeats after its size in
+keys, transposed by the degree called formal octave.
 """
 
 import math
@@ -33,16 +33,16 @@ HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 def tuned_keys(
     settings: TuningSettings, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})
 ) -> dict[int, float]:
-    """Return the pitch of each playable MIDI key, in fractional equal-tempered semitones, where 69 is 440 Hz.
+    """Return the pitch of each playable MIDI key, in fractional equal-tempered semitones, 69 is 440 Hz.
 
-    Omits unmapped keys, and keys below 1 Hz or above 30 kHz.
+    Omits unmapped keys, and those below 1 Hz or above 30 kHz.
 
     Args:
-        folder: base of the paths of scale and keyboard map.
+        folder: base of relative paths.
         files: of a `Draft`.
 
     Raises:
-        UserError: a file cannot be read or parsed (with file and line), or no key is playable.
+        UserError: a file cannot be read or parsed (with its line), or no key is playable.
     """
     concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above 440 Hz
     if settings.scale is None:
@@ -62,7 +62,7 @@ def tuned_keys(
 
 
 class Scale(NamedTuple):
-    """Notes above degree 0, in semitones; the scale repeats at the last."""
+    """Notes above degree 0, in semitones; repeats at the last."""
 
     notes: Sequence[float]
 
@@ -73,12 +73,11 @@ class Scale(NamedTuple):
 
 
 class Keymap(NamedTuple):
-    """A keyboard map: the scale degree of each key, and the frequency of a reference key.
+    """A keyboard map: scale degrees of keys, and the frequency of a reference key.
 
-    ``degrees``: of the keys from ``middle`` up, repeated every ``size`` keys; keys with None or beyond the list are
-    silent.
-    ``octave``: the degree of the transposition at each repeat, 0 for the scale's last. ``size`` 0: every key is the
-    next degree. Only keys ``first`` to ``last`` play.
+    ``degrees``: of keys from ``middle`` up, repeated every ``size`` keys; None and missing ones are silent. ``octave``:
+    degree of the repeat's transposition, 0 for the scale's last. ``size`` 0: each key is the next degree. Keys
+    ``first`` to ``last`` play.
     """
 
     path: Path
@@ -108,7 +107,7 @@ class Keymap(NamedTuple):
         return {key: at + (pitch - start) for key, pitch in pitches.items() if pitch is not None}
 
     def _pitch(self, key: int, scale: Scale) -> float | None:
-        """Return semitones above degree 0 of the middle key."""
+        """Return semitones above the middle key's degree 0."""
         if self.size == 0:
             return scale.pitch(key - self.middle)
         repeats, place = divmod(key - self.middle, self.size)
@@ -117,10 +116,10 @@ class Keymap(NamedTuple):
 
 
 def read_scale(path: Path, data: bytes | None = None) -> Scale:
-    """Read a Scala scale, .scl, from a file or from ``data``.
+    """Read a Scala scale, .scl, from a file or ``data``.
 
     Raises:
-        UserError: the file cannot be read, or a line is invalid.
+        UserError: unreadable, or an invalid line.
     """
     lines = _Lines(path, "scale", data)
     lines.next("a description", blank=True)
@@ -129,10 +128,10 @@ def read_scale(path: Path, data: bytes | None = None) -> Scale:
 
 
 def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
-    """Read a Scala keyboard map, .kbm, from a file or from ``data``.
+    """Read a Scala keyboard map, .kbm, from a file or ``data``.
 
     Raises:
-        UserError: the file cannot be read, or a line is invalid.
+        UserError: unreadable, or an invalid line.
     """
     lines, most = _Lines(path, "keymap", data), 10**9 - 1
     size = lines.whole("the size of the map", 0, most)
@@ -154,13 +153,10 @@ def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
 
 
 class _Lines:
-    """Reads the first word of each line of a Scala file, skipping comments and remarks."""
+    """Reads the first word of a Scala file's lines, without comments."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
-        """Args:
-        key: of the preset, for messages.
-        data: the file's bytes, if no file exists.
-        """
+        """``key``: of the preset, for messages; ``data``: bytes in place of a file."""
         data = self._read(path, key) if data is None else data
         if len(data) > LONGEST_FILE:
             raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
@@ -171,7 +167,7 @@ class _Lines:
 
     @staticmethod
     def _read(path: Path, key: str) -> bytes:
-        """Return a file's bytes, at most one more than allowed."""
+        """Read at most one byte more than allowed."""
         if not path.is_file():
             raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
         try:
@@ -185,7 +181,7 @@ class _Lines:
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """Return the next line's first word, skipping empty lines; with ``blank`` an empty line returns ""."""
+        """Return the next line's first word, skipping empty lines unless ``blank``."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
@@ -205,7 +201,7 @@ class _Lines:
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """Return a note of a scale in semitones: cents if it has a point, else a ratio or an integer."""
+    """Return a note in semitones: cents if it has a point, else a ratio or integer."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

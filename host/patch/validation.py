@@ -1,4 +1,4 @@
-"""Checks a preset against its model: faults, values outside the training range, and default ends of maps."""
+"""Checks presets against their model: faults, values outside training, and ends of maps."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,10 +23,10 @@ ANY_RATE = 48_000  # Hz for querying the effects' ranges, which do not depend on
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    """Yield every fault of a preset for its model.
+    """Yield a preset's faults for its model.
 
     Args:
-        effects: ranges of the effects' targets; None if not known yet.
+        effects: ranges of effects' targets; None if unknown.
     """
     yield from _value_faults(preset, card)
     yield from _kind_faults(preset, card)
@@ -44,7 +44,7 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
 
 
 def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
-    """Yield a fault if [gesture] names an instrument without gestures in the model's file."""
+    """Yield a fault if [gesture] names an instrument missing in the model's gestures."""
     name = None if preset.gesture is None else preset.gesture.instrument
     if name is None or model.gestures is None:
         return
@@ -58,7 +58,7 @@ def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
-    """Reject a preset that does not match its model.
+    """Reject a preset with faults.
 
     Raises:
         UserError: a line for each of the `faults`.
@@ -68,7 +68,7 @@ def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> No
 
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Yield latent values and map ends outside the range of the training codes; these are warnings."""
+    """Yield values and map ends of latents outside the training range, as warnings."""
     names = [f"latent.{index}" for index in range(len(card.latents))]
     for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
@@ -86,10 +86,10 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Return the preset with ``knobs`` as maps, and with the targets' ranges as omitted ends of maps.
+    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in.
 
     Args:
-        folder: folder of the preset's plugins; a plugin is loaded only for a map to it that omits an end.
+        folder: of the preset's plugins; one is loaded only for a map with an omitted end.
         files: of a `Draft`.
 
     Raises:
@@ -105,7 +105,7 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
-    """Return the range of each target of the controls, except those of effects."""
+    """Return the range of each target except effects'."""
     known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
@@ -117,23 +117,23 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
 
 
 def named(preset: Preset, card: Card) -> dict[str, str]:
-    """Return the names of named latents and macros, by target."""
+    """Return names of latents and macros, by target."""
     names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
     names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
     return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
 
 
 def titled(target: str, preset: Preset, card: Card) -> str:
-    """Return a target with its name, if any, such as ``latent.0 (brightness)``."""
+    """Return a target with its name, such as ``latent.0 (brightness)``."""
     name = named(preset, card).get(target)
     return target if name is None else f"{target} ({name})"
 
 
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
-    """Return the range of each target; for latents extended to the preset's values and map ends.
+    """Return each target's range; latents' include the preset's values and map ends.
 
     Args:
-        effects: ranges of the effects' targets.
+        effects: ranges of effects' targets.
     """
     known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
     ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
@@ -146,7 +146,7 @@ def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str,
 
 
 def known_effects(preset: Preset) -> dict[str, Range | None]:
-    """Return the ranges of the effects' targets before any plugin is loaded: None for those of plugins."""
+    """Return ranges of effects' targets before plugins are loaded; None for plugins'."""
     known: dict[str, Range | None] = {}
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
@@ -264,7 +264,7 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:
-    """Return a hint if the value is probably in milliseconds, else ""."""
+    """Hint at milliseconds, or return ""."""
     if not name.endswith("_seconds") or not most < value <= 1000 * most:
         return ""
     return f", in seconds; {value:g} ms are {value / 1000:g}"

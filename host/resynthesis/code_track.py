@@ -159,7 +159,7 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: 
 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
-    """Return the samples between two times in seconds, at the model's rate."""
+    """Return the samples between two times in seconds, at the model's rate; fewer at the sound's end."""
     first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
     found = [np.zeros(0, np.float32)]
     with opened(sound) as reader:

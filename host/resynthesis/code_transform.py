@@ -16,15 +16,17 @@ from .codes import Times, hop_of
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
 WET = "process.wet"
-HELD = 0.5  # position of the freeze knob from which the code is frozen
+HELD = 0.5  # position of the freeze knob that starts the freeze
 
 
 class CodeTransform:
     """A `Bend` by [process] settings and controllers; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
-        """Raises:
-        UserError: the preset's [process] does not fit its model.
+        """Start with the preset's values.
+
+        Raises:
+            UserError: the preset's [process] does not fit its model.
         """
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate

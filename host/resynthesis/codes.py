@@ -80,7 +80,7 @@ class FrameAnalysis(NamedTuple):
     strongest: Indices  # [rows]: pitch classes
     codes: Array  # [rows, n_latents], bent
     pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where no pitch was detected or needed
-    down: Indices  # [rows]: octaves by which frames were transposed down before encoding
+    down: Indices  # [rows]: octaves of downward transposition before encoding
     told: Doubles  # [rows]: gap-free pitches, as the encoder of a partials model received them
 
 
@@ -130,14 +130,16 @@ class Through:
     """
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
-        """Args:
+        """Open the encoder.
+
+        Args:
             phase: of spectra, ``original`` or ``own``.
             start: time of the first input sample; earlier ones are silence.
             note: MIDI note of a sound that was transposed to a training note, and is not shifted back. None: pitches
                 are detected, and harmonics shifted to those that ``bend`` returns.
 
         Raises:
-            UserError: the model has no encoder, or does not support this or ``phase``.
+            UserError: the model has no encoder, or its kind or frames do not support this or ``phase``.
         """
         card = model.card
         if card.kind not in FRAMES:

@@ -31,8 +31,10 @@ class Insert:
     age_ms = None
 
     def __init__(self, patch: Patch, sample_rate: int, ear: Listening) -> None:
-        """Raises:
-        UserError: as `Processor`; the message names the preset.
+        """Create the processor.
+
+        Raises:
+            UserError: as `Processor`; the message names the preset.
         """
         try:
             self._processor = Processor(patch, sample_rate)

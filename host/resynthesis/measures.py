@@ -52,7 +52,7 @@ def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False
 def spectrogram(sound: Array, rate: int) -> Doubles:
     """Return the magnitudes, [frames, bins], of a sound, [n].
 
-    Hann windows of about 32 ms, a quarter apart, the first centred on the first sample.
+    Hann windows of about 32 ms, a quarter apart, the first centred on the first sample, zero-padded.
     """
     length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
     padded = np.pad(sound, length // 2)

@@ -33,7 +33,7 @@ Doubles = npt.NDArray[np.float64]
 RATE = 44_100  # Hz, of the output
 MIDDLE_C = 60
 VELOCITY = 100
-AT_ENDS = 0.1  # of the time, for which the codes rest at each end
+AT_ENDS = 0.1  # of the time: the codes rest so long at each end
 LISTENED_SECONDS = 10.0  # of a sound, to detect its note
 POINTS = 200  # of the path, for the picture and its length
 

@@ -17,9 +17,7 @@ class Laid:
     """Builds spectra of energy 1, and gap-free pitches for the encoder, of a partials model."""
 
     def __init__(self, card: Card) -> None:
-        """Args:
-        card: of a partials model.
-        """
+        """Start at the middle of the pitch range; ``card`` is of a partials model."""
         assert card.partials is not None
         self._card, self._layout = card, card.partials
         self._last = middle_of(card)

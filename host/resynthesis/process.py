@@ -70,7 +70,7 @@ def process(
             s of their tail.
         sample_rate: of the output, Hz; the input's by default.
         events: returns events in samples at the rate it receives.
-        freeze_seconds: time from which the code is frozen.
+        freeze_seconds: start of the freeze.
         progress: receives the completed fraction, 0 to 1.
 
     Raises:

@@ -40,10 +40,12 @@ class _Dials:
         rate: int,
         delays: tuple[int, int],
     ) -> None:
-        """Args:
-        effects: effect parameters' values, by target.
-        rate: of the output, Hz.
-        delays: from input to dry/wet mix, in output samples, and from input to effects, in model samples.
+        """Start with the preset's values.
+
+        Args:
+            effects: effect parameters' values, by target.
+            rate: of the output, Hz.
+            delays: from input to dry/wet mix, in output samples, and from input to effects, in model samples.
         """
         self._codes, self._wet, self._output, self._effects = codes, wet, output, dict(effects)
         self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
@@ -76,9 +78,11 @@ class Processor:
     """
 
     def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
-        """Args:
+        """Open the model and the effects.
+
+        Args:
             sample_rate: of input and output, Hz.
-            freeze_seconds: time from which the code is frozen; None: never.
+            freeze_seconds: start of the freeze; None: never.
 
         Raises:
             UserError: the model has no encoder or cannot process sound, or the preset does not fit it.

@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
-FIRST_KEY, LAST_KEY = 36, 127  # of a kit: General MIDI drums start at 36 (C2)
+FIRST_KEY, LAST_KEY = 36, 127  # of a kit: 36 is General MIDI's bass drum 1
 SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # suffixes read from a folder
 FRAMES, AROUND = 64, 4  # frames that a search compares: evenly spread over a sound, and around a path point
 
@@ -152,8 +152,10 @@ def _one(
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
-    """Raises:
-    UserError: a required encoder is missing, or belongs to another model.
+    """Return the encoder, or None if the method needs none.
+
+    Raises:
+        UserError: a required encoder is missing, or belongs to another model.
     """
     if method.search is not None and not method.refines and not encoder_path(model.path).exists():
         if path:

@@ -58,7 +58,7 @@ def build(
 
     Raises:
         UserError: a value is out of range, a source or the split file is missing, no sound is usable, or the
-        destination is not empty.
+            destination is not empty.
         Failure: the disk is full.
     """
     _check_rate(rate)

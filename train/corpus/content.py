@@ -127,7 +127,7 @@ def are_loops(corpus: Corpus) -> Looped:
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
-    """Return the time by which this share of the training clips has died away."""
+    """Return the quantile ``share`` of the times until training clips have died away."""
     lengths = []
     for clip in corpus.clips("train"):
         level = _loudness(corpus.samples(clip), corpus.rate)

@@ -58,7 +58,7 @@ def render_loops(
 
     Raises:
         UserError: a value is out of range, the soundfont is unusable or lacks a kit, FluidSynth is missing, or the
-        destination is not empty.
+            destination is not empty.
         Failure: FluidSynth fails, or the disk is full.
     """
     if not RATES[0] <= rate <= RATES[1]:
@@ -112,13 +112,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix the hits of a loop; they ring over its end into its beginning.
-
-    Args:
-        hits, kit: of the loop.
-        steps, step_length: steps of the loop, and samples of one.
-        rate: in Hz.
-    """
+    """Mix the hits of a loop; they ring over its end into its beginning. ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)

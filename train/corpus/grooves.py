@@ -23,8 +23,6 @@ class DrumPattern:
     """Two bars of drums.
 
     Args:
-        name: of the groove.
-        tempo_bpm: its intended tempo.
         kits: General MIDI's, counted from 0, for the plain and the full version.
         rows: the signs of all steps, by key.
         more: additional rows of the full version.

@@ -42,13 +42,7 @@ def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
     """Append loops on one grid, and report sounds without a beat; return None if no sound has one.
 
-    Each file is read twice: the first pass finds the tempos, whose median sets the grid.
-
-    Args:
-        writer: of the corpus.
-        sounds: files by the names of clips.
-        names: of groups and labels.
-        progress: as `build`.
+    Each file is read twice: the first pass finds the tempos, whose median sets the grid. ``progress`` as `build`.
     """
     beats: dict[str, Beat] = {}
     copies = Copies()

@@ -26,13 +26,11 @@ MOVED = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
-    """Reads the groups and labels of clips from names.
+    """Reads the groups and labels of clips from names; if an expression has groups, its first group is the match.
 
     Args:
         group: a regular expression; clips with the same match belong together. None separates all clips.
         label: ``"folder"``, or a regular expression on the file's name; None labels nothing.
-
-    If an expression has groups, the first group is the match.
 
     Raises:
         UserError: a regular expression is invalid.

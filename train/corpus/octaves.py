@@ -1,8 +1,8 @@
 """Corrects octave errors where measured pitch and file names disagree, by partials that only the lower note has.
 
-Names number octaves differently, or contain key numbers; the convention that agrees with most files of a folder counts.
-Where a name then disagrees, either may be wrong: half a period repeats as well as a whole one where odd partials are
-faint, and people type the names.
+Names number octaves differently, or contain key numbers; the convention that agrees with most files counts. In other
+files either may be wrong: half a period repeats as well as a whole one where odd partials are faint, and people type
+the names.
 """
 
 import re

@@ -1,10 +1,8 @@
 """Pitch tracking of clips, with a voicing decision for each frame.
 
-YIN finds the fundamental (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music",
-J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5). The depth of its dip decides whether a frame is pitched.
-
-`librosa.yin` does not return that depth and assigns a pitch to rain too; `librosa.pyin` decides voicing but takes many
-times as long. Both need the whole clip in memory.
+YIN finds the fundamental (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", J.
+Acoust. Soc. Am. 111(4), 2002, steps 2 to 5). The depth of its dip decides whether a frame is pitched: `librosa.yin`
+does not return it, and `librosa.pyin` is many times slower. Both need the whole clip in memory.
 """
 
 from typing import Protocol

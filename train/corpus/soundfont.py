@@ -61,19 +61,18 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
-    Labels are the program's name and the key, or a hit's `DRUM_CLASSES`. Hits that differ only in level from an earlier
-    hit of their key are left out.
+    Labels are the program's name and the key, or a hit's `DRUM_CLASSES`. Hits that differ from an earlier hit of their
+    key only in level are left out.
 
     Args:
         soundfont: an .sf2 or .sf3 file.
-        programs: General MIDI programs, 0 to 127, of the soundfont's bank 0; with ``kits`` drum kits, of its bank 128.
+        programs: General MIDI programs of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
         notes, velocities: MIDI's, 0 to 127 and 1 to 127; for kits, notes 35 to 81, General MIDI's drums.
         seconds: length of a clip, 0.1 to 60; its key is held throughout, and the last 20 ms fade out.
         rate: Hz, 8000 to 96000.
-        split: fractions of train/val/test by program, or by note with one program; for kits by hit, all velocities
-            together.
-        seed: of the split.
-        destination, name, licence, progress: as `build`.
+        split: fractions of train/val/test by program, or by note with one program; for kits by hit, with all its
+            velocities.
+        destination, seed, name, licence, progress: as `build`.
 
     Raises:
         UserError: a value is out of range, the soundfont is unusable, FluidSynth is missing, all clips are silent, or
@@ -175,7 +174,7 @@ def _appending_hits() -> Append:
 
 
 def _known_by(samples: Samples, rate: int) -> Samples:
-    """Return a fingerprint of energy 1: magnitudes, as FluidSynth begins notes in blocks of 64 samples, at any offset."""
+    """Return magnitudes with energy 1: FluidSynth begins notes at any offset in blocks of 64 samples."""
     count = round(_KNOWN_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]

@@ -32,17 +32,14 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """Assign clips to the splits, whole groups at a time.
+    """Assign clips to the splits, whole groups at a time, and return the split of each by name.
 
     The first of the shuffled groups goes to train, and each further one to the split furthest below its share.
 
     Args:
-        groups: the group of each clip, by the clip's name.
-        fractions: shares of the clips for train, val and test.
-        seed: of the shuffle; the order of ``groups`` does not matter.
-
-    Returns:
-        The split of each clip, by name.
+        groups: the group of each clip, by name, in any order.
+        fractions: shares of train, val and test.
+        seed: of the shuffle.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)

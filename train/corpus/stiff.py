@@ -44,12 +44,9 @@ class Stiff(NamedTuple):
 
 
 def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
-    """Return the pitch and stiffness of a single note; None with fewer than three clear partials.
+    """Return the pitch and stiffness of a single note, mono [n]; None with fewer than three clear partials.
 
-    Args:
-        samples: mono [n].
-        rate: Hz.
-        note: the measured MIDI note, to half a semitone.
+    ``note`` is its measured MIDI note, to half a semitone.
     """
     part = steady(samples, rate)
     if part is None:

@@ -1,7 +1,7 @@
 """Stores and opens a corpus on disk: one folder with two memory-mapped arrays and a JSON manifest.
 
-``audio.f32`` holds all clips end to end, mono; ``pitch.f32`` one MIDI note for every 1024 samples of each clip (see
-`pitch`). Both are little-endian float32. ``corpus.json`` is the index of the clips.
+Both arrays are little-endian float32: ``audio.f32`` holds all clips end to end, mono; ``pitch.f32`` one MIDI note for
+every 1024 samples of each clip. ``corpus.json`` is the index.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Checks sounds before training: how many there are, and whether they suffice for an instrument.
 
-It is fast, as it reads all headers but samples only until two sounds differ, and does not import torch.
+It reads samples only until two sounds differ, and does not import torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,10 @@ HIT_SECONDS = 2.0  # a single sound up to this long is a hit or a word, and no k
 
 
 def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
-    """Summarize the sounds in a line: their number, duration, rates and channels.
+    """Summarize the number, duration, rates and channels of sounds in a line.
 
-    Args:
-        sources: sound files, and folders to search.
-        alone: accept a single note, hit or word, which suffices for grains.
+    ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word, which suffices for
+    grains.
 
     Raises:
         UserError: a source does not exist or holds no sound, none is readable, all are silent or shorter than 0.02 s,

@@ -37,8 +37,7 @@ class Beat:
     """The beat of a loop.
 
     Args:
-        tempo_bpm: of the loop.
-        beats: their whole number.
+        tempo_bpm, beats: its tempo and whole number of beats.
         how: ``"from the name"`` or ``"estimated"``.
         doubt: why the tempo may be wrong; empty if it is clear.
     """
@@ -74,19 +73,14 @@ def _stem(name: str) -> str:
 
 
 def beat_of(sound: Array, rate: int, name: str = "") -> Beat | None:
-    """Return the beat of a loop; None for noise, a tone or a single hit.
+    """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
-    A tempo labelled bpm in the name counts. So does a number that fits the onsets: at that tempo, or within 3 % of it,
-    they repeat at least 0.9 times as well as at the best tempo around it. It is then rounded to whole beats if onsets
-    repeat as well there.
+    A tempo labelled bpm in the file's or folder's ``name`` counts. So does a number that fits the onsets: at that
+    tempo, or within 3 % of it, they repeat at least 0.9 times as well as at the best tempo around it. It is then
+    rounded to whole beats if onsets repeat as well there.
 
-    Otherwise the loop's length allows few tempos, as it is a whole number of beats. The likeliest has the best
-    repetition of onsets, is near 110 bpm, and makes whole bars.
-
-    Args:
-        sound: the whole loop, [samples].
-        rate: in Hz.
-        name: of its file and folder.
+    Otherwise the length allows few tempos, as a loop is a whole number of beats. The likeliest has the best repetition
+    of onsets, is near 110 bpm, and makes whole bars.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:

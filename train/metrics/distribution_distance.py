@@ -14,8 +14,8 @@ def frechet(first: Vectors, second: Vectors) -> float:
     """Return the squared Fréchet distance of Gaussians fitted to two sets of vectors, in dB² for levels in dB.
 
     (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
-    root of the product of the covariances A and B equals that of the root of A^½ B A^½, which is symmetric. There is no
-    inversion, and negative eigenvalues from rounding count as zero, so there may be fewer vectors than dimensions.
+    root of the product of the covariances A and B equals that of the root of A^½ B A^½, which is symmetric. Negative
+    eigenvalues, from rounding, count as zero, and nothing is inverted, so there may be fewer vectors than dimensions.
     Small samples overestimate the distance: compare sets of the same size.
 
     Args:
@@ -34,12 +34,11 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
     """Return the inception score of a set, the mean over parts of it, and its deviation over them.
 
     (Salimans et al., "Improved Techniques for Training GANs", NIPS 2016, section 4.) It is exp of the mean divergence
-    of each posterior from the marginal. It ranges from 1, where posteriors are equal, to the number of labels, where
-    each is certain and all labels are equally frequent. Small parts score less: compare sets of the same size.
+    of each posterior from the marginal: 1 for equal posteriors, the number of labels for certain ones, spread evenly.
+    Small parts score less: compare sets of the same size.
 
     Args:
-        posteriors: probabilities of labels, [things, labels]; shuffled with a fixed seed, as corpora are sorted by
-            label.
+        posteriors: [things, labels]; shuffled with a fixed seed, as corpora are sorted by label.
         splits: number of parts, at most one for each row.
     """
     shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))

@@ -18,15 +18,10 @@ QUANTILE = 0.99  # of the distances between recordings: those of their own rares
 
 
 def mel_frames(sound: Array, rate: int, hop: int) -> Array:
-    """Return levels of mel bands in dB of full scale, -80 at least: [1 + samples // hop, 64].
+    """Return levels of mel bands of a sound [samples] in dB of full scale, -80 at least: [1 + samples // hop, 64].
 
     They are the power of Hann windows of 1024 samples, centred ``hop`` samples apart from the first sample on, padded
     with silence. A full-scale sine has about 0 dB in its band.
-
-    Args:
-        sound: [samples].
-        rate: in Hz.
-        hop: in samples.
     """
     shape = window("hann", FRAME)
     padded = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
@@ -41,14 +36,9 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 
 
 class KnownFrames:
-    """The frames of recordings, and the distance of their rarest frames from other recordings.
+    """The mel frames of two or more clips [samples] at ``rate`` Hz, ``hop`` samples apart, and a threshold of distance.
 
     ``threshold_db`` is the 99th percentile of the distances from each frame to the nearest of another clip.
-
-    Args:
-        clips: two or more, [samples] each.
-        rate: of all, in Hz.
-        hop: from frame to frame, in samples.
     """
 
     def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:

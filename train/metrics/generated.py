@@ -40,13 +40,13 @@ class FrechetDistances:
 
     @property
     def ratio(self) -> float:
-        """Made over train: 1 is as near as recordings."""
+        """Made over train: 1 for recordings."""
         return self.made / max(self.train, 1e-12)
 
 
 @dataclass(frozen=True)
 class NearestClipDistances:
-    """Distances of clips to their nearest training clip, in dB: their median, and their first decile, which shows few copies."""
+    """Distances of clips to their nearest training clip, in dB: median, and first decile, where a few copies show."""
 
     median: float
     closest: float
@@ -74,12 +74,9 @@ class Figures:
     """The figures of a set of made clips.
 
     Args:
-        clips: their number.
         likeness: on log-mel frames, in dB².
-        nearest: of the made clips.
-        test_nearest: of the test clips, a bound for networks that copy nothing.
-        diversity_db: mean distance of all pairs of made clips; 0 where all are the same.
-        test_diversity_db: the same of the test clips.
+        nearest, test_nearest: of the made and the test clips; the latter bound networks that copy nothing.
+        diversity_db, test_diversity_db: mean distance of all pairs of made and of test clips; 0 where all are the same.
         told: a classifier's figures; None without one.
     """
 
@@ -93,12 +90,12 @@ class Figures:
 
 
 class Recordings:
-    """The training and test clips of a corpus, as a reference for made clips, with measures cached between calls.
+    """The training and test clips of a corpus as a reference for made clips.
 
     Args:
         train, test: [clips, samples], two or more of both, of the made clips' length.
         rate: of all, in Hz.
-        judge: a classifier, as `Classifier.judge`; None for no classifier figures.
+        judge: as `Classifier.judge`; None for no classifier figures.
     """
 
     def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
@@ -109,11 +106,9 @@ class Recordings:
         self.test_diversity_db = pairwise(distances_db(self.test, self.test))
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
-        """Return the figures of made clips.
+        """Return the figures of made clips [clips, samples], two or more.
 
-        Args:
-            made: [clips, samples], two or more.
-            labels: indices of their requested labels, [clips]; None without.
+        ``labels`` are the indices of their requested labels, [clips]; None without.
         """
         levels = log_mel(made, self.rate)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
@@ -152,7 +147,7 @@ def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> Frechet
 def drawings(found: int, wanted: int) -> list[Ints]:
     """Return indices of random clips, the same at each call: five times ``wanted``, or all clips once.
 
-    Clips are sorted by label and speaker, so evenly spaced ones would be nearer to the test's than independent clips.
+    Evenly spaced clips, sorted by label and speaker, would be nearer to the test's than independent ones.
     """
     if wanted >= found:
         return [np.arange(found)]
@@ -161,7 +156,6 @@ def drawings(found: int, wanted: int) -> list[Ints]:
 
 
 def evenly(found: int, wanted: int) -> Ints:
-    """Return at most ``wanted`` evenly spaced indices below ``found``."""
     return np.linspace(0, found - 1, min(found, wanted)).astype(np.int64)
 
 

@@ -30,14 +30,7 @@ class LoopMeasures(NamedTuple):
 
 
 def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> LoopMeasures:
-    """Measure a loop [samples], at least a beat, that begins on a beat.
-
-    Args:
-        sound: [samples].
-        rate: in Hz.
-        step: samples of a step, a sixteenth.
-        steps_per_beat: of the grid.
-    """
+    """Measure a loop [samples] of at least a beat that begins on a beat; ``step`` is a sixteenth in samples."""
     places = onset_seconds(sound, rate) * rate / step
     steps = np.floor(places + EARLY)
     off, on = ((places - steps)[steps % 2 == odd] for odd in (1, 0))

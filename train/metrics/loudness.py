@@ -13,14 +13,9 @@ SILENT_DB = -100.0  # under full scale: silence
 
 
 def envelope_db(clips: Array, rate: int) -> Array:
-    """Return the RMS of 10 ms windows, centred a millisecond apart from the first sample on, in dB of full scale.
+    """Return the RMS of 10 ms windows of clips [clips, samples], a millisecond apart: [clips, moments].
 
-    Args:
-        clips: [clips, samples].
-        rate: in Hz.
-
-    Returns:
-        [clips, moments], -100 dB at least.
+    In dB of full scale, -100 at least; the first window is centred on the first sample.
     """
     width = max(1, round(WINDOW_SECONDS * rate))
     squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (width // 2 + 1, width)))
@@ -41,14 +36,10 @@ def attack_seconds(clips: Array, rate: int) -> Array:
 
 
 def envelope_distance_db(asked: Array, given: Array, rate: int) -> Array:
-    """Return the RMS difference of the envelopes of corresponding clips, in dB: [clips].
+    """Return the RMS difference of the envelopes of corresponding clips [clips, samples], in dB: [clips].
 
     It covers moments where either clip is less than 50 dB under the loudest moment of the asked one; softer levels
     count as that floor. Gain counts as a difference.
-
-    Args:
-        asked, given: [clips, samples].
-        rate: in Hz.
     """
     first, second = envelope_db(asked, rate), envelope_db(given, rate)
     floor = np.maximum(first.max(1, keepdims=True) - RANGE_DB, SILENT_DB)

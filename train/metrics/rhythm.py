@@ -20,13 +20,9 @@ ENVELOPE_SECONDS = 0.01  # of loudness: a half period at 50 Hz
 
 
 def onset_strength(sound: Array, rate: int) -> Double:
-    """Return the mean rise of band levels in dB, 200 times a second from the first sample on.
+    """Return the mean rise of band levels of a sound [samples] in dB, 200 times a second from the first sample on.
 
     (Spectral flux of levels: Böck and Widmer, DAFx 2013, without its filter against vibrato.)
-
-    Args:
-        sound: [samples].
-        rate: in Hz.
     """
     width = 2 ** round(np.log2(rate * WINDOW_SECONDS))
     middles = np.round(np.arange(0, max(len(sound), 1), rate / ONSET_RATE)).astype(np.int64)
@@ -64,9 +60,9 @@ def onset_f_measure(first: Array, second: Array, rate: int) -> float:
 
 
 def f_measure(first: Double, second: Double) -> float:
-    """Return the F-measure of two ascending lists of times in seconds, matched greedily one to one within 30 ms.
+    """Return the F-measure of two ascending lists of times in seconds, matched one to one within 30 ms.
 
-    As all intervals have one length, taking the earliest free one maximizes the pairs.
+    Greedy matching is optimal, as all intervals have one length.
     """
     if not len(first) and not len(second):
         return 1.0

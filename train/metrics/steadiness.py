@@ -21,14 +21,10 @@ OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
 def edge_db(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the ratio of energy above 10 kHz near the edges of frames to that inside them, in dB.
+    """Return the mean energy above 10 kHz near the edges of frames relative to that inside, in dB; 0 without any.
 
-    Both are means; near is within half a millisecond. 0 where there is no such energy.
-
-    Args:
-        sound: [samples], beginning with a frame's first sample.
-        rate: in Hz.
-        frame_length: from edge to edge, in samples; longer than two milliseconds.
+    Near is within half a millisecond. ``sound`` [samples] begins with a frame, of ``frame_length`` samples, longer than
+    two milliseconds.
     """
     cut = min(CLICK_HZ, rate / 4)
     high = signal.sosfiltfilt(signal.butter(6, cut, "highpass", fs=rate, output="sos"), sound.astype(np.float64))
@@ -74,8 +70,7 @@ def constant_share(sound: Array, rate: int, frame_length: int) -> float:
 def repeating_share(sound: Array, frame_length: int) -> float:
     """Return the share of stretches of eight frames that repeat one frame.
 
-    Such a stretch correlates with itself a frame later, and at no lag of an eighth of a frame; a tone does at some or
-    none.
+    Such a stretch correlates with itself a frame later, and at no lag of an eighth of a frame, as a tone may.
     """
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)

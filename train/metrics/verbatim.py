@@ -37,14 +37,9 @@ class Verbatim(NamedTuple):
 def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> Verbatim:
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95 or more.
 
-    Clips are loops: a stretch may wrap around a clip's end, and be longer than the clip. Its first and last sixteenth
-    of a beat each match alone, so a loud hit does not extend it.
-
-    Args:
-        sound: [samples].
-        clips: [samples] each, half a beat or longer.
-        rate: of all, in Hz.
-        beat_length: in samples.
+    ``sound`` and ``clips`` are [samples]; the clips are loops of half a beat or longer. A stretch may wrap around a
+    clip's end, and be longer than the clip. Its first and last sixteenth of a beat each match alone, so a loud hit does
+    not extend it. ``beat_length`` is in samples.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))

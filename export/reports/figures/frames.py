@@ -174,7 +174,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
-    """Draw training codes [frames, latents] with `Dots`: pairs of up to three latents, else two principal components."""
+    """Draw training codes [frames, latents] with `Dots`: pairs of at most 3 latents, else two principal components."""
     n = latents.shape[1]
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"

@@ -1,4 +1,4 @@
-"""MIDI learn in a preset's text: binds a CC to a target in its [[cc]] tables or knobs, with comments preserved."""
+"""MIDI learn in a preset's text: binds a CC to a target, with comments preserved."""
 
 import re
 import tomllib
@@ -16,12 +16,12 @@ CC_HEADER = re.compile(r"""\s*\[\[\s*(cc|"cc"|'cc')\s*\]\]\s*(#.*)?""")
 
 
 def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[str]]:
-    """Return a preset's text with CC ``number`` bound to ``target``, and the other targets that the CC moves.
+    """Bind CC ``number`` to ``target``; return the text and the CC's other targets.
 
-    An existing map of the target keeps its range and curve; a new map covers ``span``.
+    An existing map keeps range and curve; a new one covers ``span``.
 
     Raises:
-        ValueError: the text cannot be edited without other changes.
+        ValueError: impossible without other changes.
     """
     edited = _edit(text, number, target, span)
     entries = _checked(tomllib.loads(text), edited, number, target)
@@ -68,12 +68,12 @@ def _edit(text: str, number: int, target: str, span: Range) -> str:
 
 
 def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    """Return whether a map is a controller's map to the target, not a pressure map."""
+    """Return whether a map, not by pressure, moves the target."""
     return entry.get("target") == target and "pressure" not in entry
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield the line span of each ``[[cc]]``, with the comments directly below that belong to no other header."""
+    """Yield the lines of each ``[[cc]]`` with the comments directly below."""
     for start, line in enumerate(lines):
         if not CC_HEADER.fullmatch(line):
             continue
@@ -112,7 +112,7 @@ def _turn_over(entry: MutableMapping[str, Any], number: int) -> None:
 
 
 def _checked(before: dict[str, Any], edited: str, number: int, target: str) -> list[dict[str, Any]] | None:
-    """Return the maps of the edited text if only the binding changed, else None."""
+    """Return the edited maps if only the binding changed, else None."""
     after = tomllib.loads(edited)
     place = _knob_of(before, target)
     if place is not None:

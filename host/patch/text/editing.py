@@ -1,6 +1,6 @@
-"""Edits a preset's TOML text: values, maps, paths and effects, with comments and layout preserved.
+"""Edits a preset's TOML text, with comments and layout preserved.
 
-Each edit is compared with the same change of the parsed fields, and rejected if it changes more.
+Each edit must equal the same change of the parsed fields.
 """
 
 import copy
@@ -18,12 +18,12 @@ GONE = object()  # marks a removed value
 
 
 def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
-    """Return the text with values set, each by its key path such as ``("envelope", "sustain")``.
+    """Set values by key path, such as ``("envelope", "sustain")``.
 
-    ``codes``: initial numbers of ``latent.values`` if the text has none.
+    ``codes``: initial ``latent.values`` if the text has none.
 
     Raises:
-        UserError: a value cannot be set without other changes.
+        UserError: impossible without other changes.
     """
     latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
     if latents and "values" not in tomllib.loads(text).get("latent", {}):
@@ -34,10 +34,10 @@ def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[
 
 
 def with_value(text: str, where: Where, value: Any) -> str:
-    """Return the text with one value set, by its key path; list entries count from 0.
+    """Set a value by its key path; list entries count from 0.
 
     Raises:
-        UserError: it cannot be set without other changes.
+        UserError: impossible without other changes.
     """
 
     def change(fields: Fields) -> None:
@@ -50,15 +50,15 @@ def with_value(text: str, where: Where, value: Any) -> str:
 
 
 def words_in(text: str) -> set[str]:
-    """Return all string values of the text except its description, including names of models and files."""
+    """Return all string values except the description."""
     return {word for _, word in _words(tomllib.loads(text))}
 
 
 def with_words(text: str, words: Mapping[str, str]) -> str:
-    """Return the text with some of its `words_in` replaced, wherever they occur.
+    """Replace some of `words_in` everywhere.
 
     Raises:
-        UserError: a value cannot be set without other changes.
+        UserError: impossible without other changes.
     """
     for where, word in _words(tomllib.loads(text)):
         if word in words:
@@ -67,10 +67,10 @@ def with_words(text: str, words: Mapping[str, str]) -> str:
 
 
 def without_maps(text: str, target: str) -> str:
-    """Return the text without the controllers of a target; pressure maps remain.
+    """Remove the controllers of a target, except pressure.
 
     Raises:
-        UserError: they cannot be removed without other changes.
+        UserError: impossible without other changes.
     """
     fields = tomllib.loads(text)
     place = target.removeprefix("latent.")
@@ -88,17 +88,17 @@ def without_maps(text: str, target: str) -> str:
 
 
 def with_path(text: str, motion: Fields | None) -> str:
-    """Return the text with ``motion`` replacing the path or walk of all latents; None removes it.
+    """Replace the path or walk of all latents by ``motion``; None removes it.
 
     Raises:
-        UserError: it cannot be edited without other changes.
+        UserError: impossible without other changes.
     """
     text = _without(text, "motion", lambda place, entry: "target" not in entry)
     return text if motion is None else _appended(text, "motion", motion)
 
 
 def with_effect(text: str, plugin: str) -> str:
-    """Return the text with an effect appended.
+    """Append an effect.
 
     Raises:
         UserError: as above.
@@ -107,7 +107,7 @@ def with_effect(text: str, plugin: str) -> str:
 
 
 def passing_effect(text: str, index: int, on: bool) -> str:
-    """Return the text with an effect switched on or bypassed.
+    """Switch an effect on, or bypass it.
 
     Raises:
         UserError: as above.
@@ -116,7 +116,7 @@ def passing_effect(text: str, index: int, on: bool) -> str:
 
 
 def without_effect(text: str, index: int) -> str:
-    """Return the text without an effect and its maps.
+    """Remove an effect and its maps.
 
     Raises:
         UserError: as above, or a macro has no other targets.
@@ -135,7 +135,7 @@ def without_effect(text: str, index: int) -> str:
 
 
 def with_effect_moved(text: str, index: int, to: int) -> str:
-    """Return the text with an effect moved to another position; its maps follow.
+    """Move an effect to another position; its maps follow.
 
     Raises:
         UserError: as above.
@@ -147,7 +147,6 @@ def with_effect_moved(text: str, index: int, to: int) -> str:
 
 
 def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
-    """Yield string values with their key paths."""
     for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
         if isinstance(value, str) and (*where, key) != ("description",):
             yield (*where, key), value
@@ -166,8 +165,6 @@ def _without_entry(text: str, where: Where) -> str:
 
 
 def _renumbered(text: str, places: Mapping[int, int]) -> str:
-    """Return the text with effects renumbered in maps and macros."""
-
     def renamed(target: str) -> str:
         section, _, rest = target.partition(".")
         number, _, parameter = rest.partition(".")
@@ -241,7 +238,7 @@ def _appended(text: str, name: str, fresh: Fields) -> str:
 
 
 def _ordered(text: str, name: str, order: Sequence[int]) -> str:
-    """Return the text with its tables of a name reordered: ``order[n]`` is the old index of table n."""
+    """Reorder the tables of a name: ``order[n]`` is the old index of table n."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -263,10 +260,7 @@ def _ordered(text: str, name: str, order: Sequence[int]) -> str:
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
-    """Return the line span of each ``[[name]]`` with its subtables and trailing comments.
-
-    None if they are written as one list.
-    """
+    """Return the lines of each ``[[name]]`` with subtables and trailing comments; None if written as one list."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     heads: list[tuple[int, Where, bool]] = []  # line, path, and whether it starts a table of the list
@@ -287,7 +281,7 @@ def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
 
 
 def _end(lines: Sequence[str], start: int, most: int) -> int:
-    """Return the end of a table: after its last key and the comments directly below it."""
+    """Return a table's end: after its last key and the comments directly below."""
     end = start + 1
     for line in range(start + 1, most):
         if lines[line].strip() and not lines[line].lstrip().startswith("#"):
@@ -299,7 +293,7 @@ def _end(lines: Sequence[str], start: int, most: int) -> int:
 
 
 def _set(text: str, where: Where, value: Any) -> str:
-    """Return the text with a value set: in its own line, in a line of its table, or in a new table."""
+    """Set a value in its own line, in its table, or in a new table."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -332,7 +326,6 @@ def _set(text: str, where: Where, value: Any) -> str:
 
 
 def _holds(fields: Any, where: Where) -> bool:
-    """Return whether a key path exists."""
     for key in where:
         if isinstance(key, int):
             if not isinstance(fields, list) or key >= len(fields):
@@ -344,7 +337,6 @@ def _holds(fields: Any, where: Where) -> bool:
 
 
 def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
-    """Return all lines, with a value set in the statement at ``span``."""
     part = tomlkit.parse("\n".join(lines[span]) + "\n")
     inner: Any = part
     for key in where[:-1]:
@@ -361,7 +353,7 @@ def _checked(edited: str, change: Callable[[Fields], None], text: str, what: str
     """Return the edited text if it parses to the changed fields.
 
     Raises:
-        UserError: it does not.
+        UserError: otherwise.
     """
     fields = tomllib.loads(text)
     change(fields)

@@ -1,7 +1,4 @@
-"""Splits TOML text into statements, with the line number of each key and of each syntax error.
-
-Imports little: knows no preset tables.
-"""
+"""Splits TOML text into statements with line numbers, and finds its broken lines. Light import."""
 
 import re
 import tomllib
@@ -30,7 +27,7 @@ class BrokenLine(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A table header, or a key with its value: first line, counted from 1, text, and parsed fields."""
+    """A header or key with value: first line, from 1, text, and fields."""
 
     number: int
     text: str
@@ -38,7 +35,7 @@ class Statement(NamedTuple):
 
 
 def statements(text: str) -> Iterator[Statement | BrokenLine]:
-    """Yield the headers and key-value pairs of a TOML text, each valid TOML by itself, and its broken lines."""
+    """Yield a TOML text's headers and key-value pairs, each valid alone, and broken lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     start = 0
     while start < len(lines):
@@ -82,7 +79,7 @@ def _broken(number: int, line: str, trouble: str) -> BrokenLine:
 
 
 def lines_of(text: str) -> dict[Where, int]:
-    """Return the line of each table, key and list entry, counted from 1."""
+    """Return the line of each table, key and list entry, from 1."""
     lines: dict[Where, int] = {}
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -100,7 +97,7 @@ def lines_of(text: str) -> dict[Where, int]:
 
 
 def header(part: Statement, counts: dict[Where, int]) -> Where:
-    """Return the path of a table; in arrays of tables with the index of the current one."""
+    """Return a table's path; in arrays with the current index."""
     keys: list[str] = []
     inner: Any = part.fields
     while inner:
@@ -121,7 +118,6 @@ def header(part: Statement, counts: dict[Where, int]) -> Where:
 
 
 def _keys(value: Any) -> Iterator[Where]:
-    """Yield the paths of all keys in a value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in inside:
         yield (key,)
