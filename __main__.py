@@ -98,8 +98,8 @@ def _run() -> int:
 def _printed(status: int) -> int:
     """Flush the output; return the exit status, at least 1 if that fails.
 
-    A closed pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null device: the interpreter
-    would flush again at exit, and complain.
+    A closed pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null device: the
+    interpreter would flush again at exit, and complain.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -153,6 +153,11 @@ def test_a_clip_has_died_away_when_it_lies_sixty_decibels_under_its_loudest(tmp_
         assert dying_seconds(corpus, share) == pytest.approx(np.quantile(seconds, share), abs=0.011)
 
 
+def test_a_sound_that_ends_within_a_step_is_not_dying(tmp_path):
+    noise = np.random.default_rng(0).standard_normal(44100 + 5).astype(np.float32) * 0.1
+    assert listened(corpus_of(tmp_path, [noise, noise[::-1]])).dying == 0.0
+
+
 def test_a_silent_clip_is_no_trouble(tmp_path):
     heard = listened(corpus_of(tmp_path / "c", [np.zeros(5000), *map(noisy, range(4))], rate=RATE))
     assert heard.onsets == 1
