@@ -69,7 +69,7 @@ def _run() -> int:
     except TimbrelError as error:
         lines = list(error.args)
         if len(lines) > MOST_LINES:
-            lines[MOST_LINES - 1 :] = [f"{len(lines) - MOST_LINES + 1} mistakes more; mend these first"]
+            lines[MOST_LINES - 1 :] = [f"{len(lines) - MOST_LINES + 1} more errors; fix these first"]
         for line in lines[:-1]:
             _complain(line, error.exit_status, debug=False)
         status = _complain(str(lines[-1]), error.exit_status, debug)

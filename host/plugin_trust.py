@@ -73,7 +73,7 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
                     f"preset {file} runs {plugin}, native code that has not run here before; if you know where it is "
                     "from, give --trust, or run this in a terminal, which asks"
                 )
-            if not trust and not _says_yes(f"preset {file} runs {plugin}, which may do whatever you may. Let it?"):
+            if not trust and not _says_yes(f"preset {file} runs {plugin}, which runs with your permissions. Allow it?"):
                 raise UserError(f"{plugin} may not run; take it out of preset {file}")
             let_run(plugin)
 

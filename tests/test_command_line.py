@@ -530,4 +530,4 @@ def test_of_many_mistakes_the_first_are_told(timbrel, tmp_path, mistakes, lines)
     preset.write_text('format = 1\nmodel = "gm-chroma-8"\n' + maps)
     said = timbrel("render", preset, DEMO, "-o", tmp_path / "new.wav").err.splitlines()
     assert len(said) == lines
-    assert (said[-1] == f"timbrel: {mistakes - 19} mistakes more; mend these first") == (mistakes > 20)
+    assert (said[-1] == f"timbrel: {mistakes - 19} more errors; fix these first") == (mistakes > 20)

@@ -264,7 +264,7 @@ def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
-        why = [*lines, f"{fault}{last}; what was played before goes on"]
+        why = [*lines, f"{fault}{last}; the preset before plays on"]
         stage.send("preset", why)
         if stage.setup.panel:
             stage.send("refused", (dict(wanted), why))

@@ -1,1 +1,1 @@
-"""The only code that touches MIDI files and ports."""
+"""MIDI files and ports."""

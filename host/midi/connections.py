@@ -1,4 +1,4 @@
-"""Finds which ports are connected to which, where the MIDI system tells it: JACK does."""
+"""MIDI port connections: finds an input's senders, where the system reports them (JACK)."""
 
 from typing import Any, Protocol
 
@@ -6,31 +6,29 @@ from ..errors import UserError
 
 
 class Wires(Protocol):
-    """The connections between MIDI ports, as far as they are known."""
+    """Connections between MIDI ports."""
 
     def ports(self, client: str) -> set[str]:
-        """Names of the inputs of clients whose names begin so."""
+        """Return inputs of clients with this prefix."""
         ...
 
     def into(self, port: str | None) -> set[str] | None:
-        """Names of the ports that send to an input; None if that cannot be known."""
+        """Return an input's senders; None if unknown."""
         ...
 
 
 class Unknown:
-    """Connections of a system that does not tell them."""
+    """Connections of a system without reports."""
 
     def ports(self, client: str) -> set[str]:
-        """Return no ports."""
         return set()
 
     def into(self, port: str | None) -> set[str] | None:
-        """Return None: it is not known."""
         return None
 
 
 class JackWires:
-    """JACK's, asked by a client of its own that takes no part in the graph."""
+    """JACK's connections, by a client outside the graph."""
 
     def __init__(self, name: str) -> None:
         """``name`` is the client's.
@@ -51,11 +49,10 @@ class JackWires:
             raise _silent(error) from None
 
     def ports(self, client: str) -> set[str]:
-        """See `Wires.ports`."""
         return {port.name for port in self._client.get_ports(f"^{client}", is_midi=True, is_input=True)}
 
     def into(self, port: str | None) -> set[str] | None:
-        """See `Wires.into`; empty for an input that is no longer there."""
+        """Return the senders; empty if the input vanished."""
         if port is None:
             return None
         try:

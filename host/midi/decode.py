@@ -1,7 +1,6 @@
-"""The bytes that a MIDI port gives, as events.
+"""MIDI byte stream decoder: converts a port's bytes to events.
 
-They are decoded here, not by mido's parser: mido drops messages without a status of their own (running status), and
-any that the MIDI clock interrupts, and takes about five times as long a message.
+mido's parser drops messages with running status or interrupted by MIDI clock, and is five times slower.
 """
 
 from typing import Literal
@@ -30,22 +29,21 @@ RESET_CONTROLLERS, ALL_NOTES_OFF = 121, 123
 
 
 class MidiDecoder:
-    """Takes the bytes of one port in pieces of any size, and never fails (MIDI 1.0 Detailed Specification).
+    """Decodes one port's bytes in chunks of any size, and never fails (MIDI 1.0 Detailed Specification).
 
-    System exclusive and system common messages end running status, and so their data are passed over like any other
-    data without a status: nothing is ever kept but one byte. Active sensing is ignored: ports tell when they vanish.
+    System exclusive and common messages end running status, so their data are skipped. Active sensing is ignored: ports
+    report disconnection.
     """
 
     def __init__(self) -> None:
-        self._status = 0  # running status; 0 where data mean nothing
+        self._status = 0  # running status; 0: none
         self._length = 0  # data bytes of its messages
         self._first: int | None = None  # the first of two data bytes
 
     def feed(self, data: bytes, time: int) -> list[Event]:
-        """Return the events that are complete with the last byte of ``data``, all at sample ``time``.
+        """Return events completed by ``data``, all at sample ``time``.
 
-        A system reset (FF) becomes what lets everything go: on each channel all controllers are reset, so that no
-        pedal holds, and all notes are off.
+        A system reset (FF) resets controllers and releases all notes, on each channel.
         """
         events: list[Event] = []
         for byte in data:
@@ -71,7 +69,7 @@ class MidiDecoder:
 
 
 def channel_event(time: int, status: int, first: int, second: int) -> Event:
-    """Return the event of one channel message: ``status`` 0x80 to 0xEF, data 0 to 127 (``second`` where it has two)."""
+    """Return the event of a channel message: ``status`` 0x80 to 0xEF, data 0 to 127 (one or two)."""
     channel = status & 0x0F
     match status >> 4:
         case 0x9 if second > 0:
@@ -91,6 +89,6 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
 
 
 def let_go(time: int) -> list[Event]:
-    """Return what silences all that a port has started: reset controllers and all notes off, on every channel."""
+    """Return events that reset controllers and release all notes, on all channels."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]

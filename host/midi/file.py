@@ -1,4 +1,4 @@
-"""A MIDI file as events in samples of the output."""
+"""MIDI file reader: converts a Standard MIDI File to events in output samples."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
@@ -13,20 +13,19 @@ from . import private_events
 from .decode import CLOCK, channel_event
 from .smf import OWN, MidiTrack, SmfError, parse
 
-LONGEST_SECONDS = 36_000  # ten hours: longer is a broken delta time, not music
-DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's own default
-# SMPTE frames a second, by the name that a header gives them
+LONGEST_SECONDS = 36_000  # ten hours: a longer file has a broken delta time
+DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's default
+# SMPTE frames a second, by the header's value
 FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 30: Fraction(30)}
 
 
 class Performance(NamedTuple):
-    """The events that a MIDI file asks for, in samples from its start.
+    """The events of a MIDI file, in samples from its start.
 
-    ``events`` are in order of time; at one sample the note-off of a sounding key precedes that key's next note-on,
-    except in what timbrel recorded, which keeps the order in which it was played.
-    ``length`` is the end of the longest track, ``channels`` those that notes use, ``warnings`` one line each.
-    ``recorded`` says that timbrel wrote it while it was played live, when one preset hears all channels that have no
-    other; ``notes`` are what it wrote beside, as `host.patch.fitting` reads them.
+    ``events`` are in order of time; at one sample a held key's note-off precedes its next note-on, except in timbrel's
+    recordings, which keep the played order. ``length``: end of the longest track; ``channels``: those with notes;
+    ``warnings``: one line each. ``recorded``: by timbrel, live, where one preset receives all channels without their
+    own; ``notes``: its annotations, for `host.patch.live_options`.
     """
 
     events: list[Event]
@@ -37,7 +36,7 @@ class Performance(NamedTuple):
     notes: Sequence[tuple[int, str]] = ()
 
     def without(self, channels: Collection[int]) -> "Performance":
-        """Return the same with all that some channels (0 to 15) ask for left out; it lasts as long."""
+        """Return a copy without some channels (0 to 15), of equal length."""
         left = [channel for channel in self.channels if channel not in channels]
         silent = (
             ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
@@ -49,12 +48,12 @@ class Performance(NamedTuple):
 def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
-    Times are summed in whole ticks and rounded to samples once, so nothing drifts. Channel messages become events, and
-    so does the MIDI clock where a file holds it (F7 escapes), and so do tempos, taken from all tracks, of files that
-    timbrel has not recorded: in those, they only count samples. System exclusive and other meta events are passed over.
+    Times are rounded to samples once, so they never drift. Channel messages and MIDI clock (F7 escapes) become events;
+    so do all tracks' tempos, except in timbrel's recordings, where tempo only scales ticks. System exclusive and other
+    meta events are skipped.
 
     Raises:
-        UserError: the file is missing, empty, cut off, broken, no MIDI file, or longer than ten hours.
+        UserError: the file is missing, empty, truncated, broken, no MIDI file, or longer than ten hours.
     """
     data = _read_midi_bytes(path)
     try:
@@ -67,14 +66,13 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Counts time in units of ``unit_seconds``: microseconds over ticks a quarter note, or whole SMPTE ticks."""
+    """Time in units of ``unit_seconds``: microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool
 
     @classmethod
     def of(cls, division: int) -> "_Clock":
-        """Return the clock that a header's division field asks for."""
         if not division & 0x8000:
             if division == 0:
                 raise SmfError("0 ticks a quarter note in its header; at least 1 is needed")
@@ -88,8 +86,6 @@ class _Clock(NamedTuple):
 
 
 class _TempoMap:
-    """Turns ticks into units of the clock, exactly: whole numbers all the way."""
-
     def __init__(self, tracks: Sequence[MidiTrack], clock: _Clock) -> None:
         changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
         self.changes = sorted(changes, key=lambda change: change[0])  # ticks, microseconds a quarter note
@@ -102,13 +98,11 @@ class _TempoMap:
             self._tempos.append(tempo)
 
     def units(self, tick: int) -> int:
-        """Units from the start to ``tick``."""
         at = bisect_right(self._ticks, tick) - 1
         return self._units[at] + (tick - self._ticks[at]) * self._tempos[at]
 
 
 def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rate: int) -> Performance:
-    """Play sequences of simultaneous tracks one after another."""
     samples_a_unit = clock.unit_seconds * sample_rate
     events: list[Event] = []
     notes: list[tuple[int, str]] = []
@@ -157,7 +151,6 @@ def _round(value: Fraction) -> int:
 
 
 def _event(time: int, status: int, data: bytes) -> Event:
-    """Return the event of one message of a track."""
     if status in CLOCK:
         return Clock(time, CLOCK[status])
     if status == OWN:
@@ -166,9 +159,9 @@ def _event(time: int, status: int, data: bytes) -> Event:
 
 
 def _settle(events: Sequence[Event]) -> list[Event]:
-    """Put the note-off of a sounding key before that key's new note-on at the same sample.
+    """Move a held key's note-off before its new note-on at the same sample.
 
-    A note-off whose key was silent stays behind its note-on: that is a note of no length.
+    A silent key's note-off stays after its note-on: a note of zero length.
     """
     settled: list[Event] = []
     down: set[tuple[int, int]] = set()
@@ -196,7 +189,7 @@ def _settle(events: Sequence[Event]) -> list[Event]:
 
 
 def _left_down(events: Iterable[Event]) -> list[tuple[int, int]]:
-    """Return the (channel, key) that are still down after the events, in the order in which they were struck."""
+    """Return held (channel, key) pairs, oldest first."""
     down: dict[tuple[int, int], None] = {}
     for event in events:
         if isinstance(event, NoteOn):
@@ -214,7 +207,7 @@ def _read_midi_bytes(path: Path) -> bytes:
             start = file.read(4)
             if not start:
                 raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
-            if start != b"MThd":  # looked at before the rest, which may be gigabytes
+            if start != b"MThd":  # checked before the rest, which may be gigabytes
                 raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
             return start + file.read()
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
-"""MIDI inputs, by RtMidi: found by any part of their name, several at once, and found again when plugged in again.
+"""MIDI input ports by RtMidi: matched by part of their name, several at once, reopened after replugging.
 
-RtMidi queues what comes in on a thread of its own, in C++; `Inputs.poll` empties the queues and never waits.
+RtMidi queues messages on its own thread; `Inputs.poll` never waits.
 """
 
 import ctypes
@@ -21,18 +21,18 @@ from .decode import MidiDecoder
 
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"
-QUEUE = 8192  # messages; a sweep of eight knobs is 400 a second
+QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
-PATIENCE_LOOKS = 5  # JACK connects with its next cycle, which a busy machine puts off
-FORGET_SECONDS = 60.0  # how slowly the estimate of a port's clock follows a drift
+PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
+FORGET_SECONDS = 60.0  # time constant of the clock offset's drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
-SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library that uses it only fails
-THROUGH = "midi through"  # ALSA's loop: it would bring back what others play
+SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library fails
+THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 
 @dataclass(frozen=True)
 class Timed:
-    """An event and when it came in, in seconds of `time.perf_counter`."""
+    """An event and its arrival in seconds of `time.perf_counter`."""
 
     seconds: float
     event: Event
@@ -40,16 +40,14 @@ class Timed:
 
 @dataclass(eq=False)
 class _Port:
-    """An open input, its decoder, and its clock against ours."""
-
     name: str
     source: Any
-    place: str | None = None  # the input's own name, where connections are known
-    guests: frozenset[str] = frozenset()  # who else was connected to it, by hand, at the last look
-    patience: int = PATIENCE_LOOKS  # that may still find it without its sender; none once it was connected
+    place: str | None = None  # the input's own name, if connections are known
+    guests: frozenset[str] = frozenset()  # senders connected manually, at the last scan
+    patience: int = PATIENCE_LOOKS  # scans left to wait for its sender; 0 once connected
     decoder: MidiDecoder = field(default_factory=MidiDecoder)
-    clock: float = 0.0  # seconds by RtMidi's stamps, which count from the message before
-    offset: float | None = None  # the least seen between our clock and the stamps: what came without waiting
+    clock: float = 0.0  # seconds: sum of RtMidi's intervals between messages
+    offset: float | None = None  # least difference of our clock to `clock`: of messages without delay
     seen: float = 0.0
     holds: Holds = field(default_factory=Holds)
 
@@ -71,36 +69,33 @@ class _Port:
         return arrived
 
     def released(self, others: Sequence["_Port"]) -> list[Timed]:
-        """Return what lets go of all that a port that has gone still holds, but for what other ports hold as well."""
+        """Return releases of a removed port's holds, except those of other ports."""
         now = time.perf_counter()
         events = self.holds.let_go(port.holds for port in others if port is not self)
         return [Timed(now, event) for event in events]
 
 
 class Inputs:
-    """The MIDI inputs that are listened to.
-
-    `poll` belongs to the thread that renders, `rescan` to any other, once a second or so.
-    """
+    """The open MIDI inputs: `poll` in the rendering thread, `rescan` in another, once a second."""
 
     def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
         """Open ports.
 
         Args:
-            names: parts of port names, or ``virtual``; none means all ports there are or will be, and a virtual one.
-            api: one of `APIS`; None takes the first that works here.
+            names: parts of port names, or ``virtual``; none: all ports, present and future, and a virtual one.
+            api: one of `APIS`; None selects the first available.
 
         Raises:
-            UserError: no such API or port, or no right to it.
+            UserError: no such API or port, or no permission.
         """
         self._rtmidi = _load()
         self._api = _choose(self._rtmidi, api)
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
-        self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the one that hears its sender instead
-        self._closing: list[_Port] = []  # kept until the thread that renders has let go
-        self._idle: list[Any] = []  # inputs to be opened again: making one keeps all threads waiting for 25 ms
-        self._refused: dict[str, str] = {}  # ports that another program keeps for itself, and what was said of them
+        self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
+        self._closing: list[_Port] = []  # until the rendering thread has released them
+        self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
+        self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
         self._finder = _client(self._rtmidi, self._api, "list")
         self._wires: Wires = JackWires(f"{CLIENT}-wires") if self.whole_blocks else Unknown()
         if VIRTUAL in self._names or not self._names:
@@ -112,29 +107,29 @@ class Inputs:
         self.rescan()
         if self._names and self._refused:
             raise UserError(next(iter(self._refused.values())))
-        self._refused.clear()  # the next look says it
+        self._refused.clear()  # the next scan reports them
 
     @property
     def whole_blocks(self) -> bool:
-        """Return whether events are stamped with the beginning of a block of the card, and no finer."""
+        """Whether timestamps resolve only blocks of the sound card."""
         return bool(self._api == self._rtmidi.API_UNIX_JACK)
 
     @property
     def open(self) -> list[str]:
-        """Names of the ports that are listened to, those that are connected by hand behind the others."""
+        """Names of open ports, then manually connected senders."""
         return [*(port.name for port in self._ports), *sorted(self._guests())]
 
     def present(self) -> list[str]:
-        """Names of the ports that others offer."""
+        """Return names of other programs' ports."""
         return [name for name in self._finder.get_ports() if _foreign(name)]
 
     def poll(self) -> list[Timed]:
-        """Return what came in since the last call, in order of time for each port."""
+        """Return new events, in order of time per port."""
         arrived: list[Timed] = []
         while self._gone:
             port, heir = self._gone.popleft()
             if heir is None:
-                if port in self._ports:  # whoever was connected by hand has left, and what it sent is still to be heard
+                if port in self._ports:  # a manual sender disconnected; read its last messages first
                     arrived += port.poll()
                 arrived += port.released(self._ports)
             else:
@@ -144,10 +139,10 @@ class Inputs:
         return arrived
 
     def rescan(self) -> list[str]:
-        """Open ports that have come and close those that have gone; a line for each.
+        """Open new ports and close removed ones; return a message for each.
 
-        A port that was away between two looks has gone, for it is no longer connected. One that is connected by hand
-        to another input of ours is heard there alone.
+        A port that vanished between scans counts as removed, since its connection is lost. A sender connected manually
+        to another of our inputs is read only there.
         """
         listed = self._finder.get_ports()
         self._close()
@@ -178,17 +173,17 @@ class Inputs:
         return said
 
     def _close(self) -> None:
-        """Close inputs that the thread that renders has let go."""
+        """Close inputs that rendering no longer uses."""
         held = [port for port, _ in tuple(self._gone)]
         for port in [port for port in self._closing if port not in held]:
             self._closing.remove(port)
             port.source.close_port()
             while port.source.get_message() is not None:
-                pass  # that came in meanwhile
+                pass  # discard late messages
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
-        """Look who is connected by hand; when one leaves, what its input still holds is released."""
+        """Update manual connections; queue releases of disconnected senders."""
         said: list[str] = []
         for port in self._ports:
             guests = frozenset(self._wires.into(port.place) or ()) - {port.name}
@@ -203,7 +198,6 @@ class Inputs:
         return {name for port in self._ports for name in port.guests}
 
     def _drop(self, port: _Port, heir: _Port | None) -> str:
-        """Listen to a port no more, and say so."""
         self._ports = tuple(other for other in self._ports if other is not port)
         self._gone.append((port, heir))
         self._closing.append(port)
@@ -212,7 +206,6 @@ class Inputs:
         return f"MIDI port {port.name!r} is connected by hand as well; it is heard there alone"
 
     def _open(self, name: str, index: int) -> None:
-        """Listen to a port, the finder's ``index``-th."""
         before = self._wires.ports(CLIENT)
         if not self._idle:
             self._idle.append(_client(self._rtmidi, self._api, "in"))
@@ -220,7 +213,6 @@ class Inputs:
         self._add(name, self._idle.pop(), before)
 
     def _add(self, name: str, source: Any, before: set[str]) -> None:
-        """Take an input that was opened; ``before`` are those that there were."""
         new = sorted(self._wires.ports(CLIENT) - before)
         self._ports += (_Port(name, source, new[0] if new else None),)
 
@@ -242,10 +234,10 @@ class Inputs:
 
 
 def port_names(api: str | None = None) -> list[str]:
-    """MIDI ports that can be listened to now.
+    """Return available MIDI ports.
 
     Raises:
-        UserError: no MIDI system is here.
+        UserError: no MIDI system.
     """
     rtmidi = _load()
     client = _client(rtmidi, _choose(rtmidi, api), "list")
@@ -254,7 +246,7 @@ def port_names(api: str | None = None) -> list[str]:
 
 def _load() -> Any:
     if sys.platform == "linux" and (jack := ctypes.util.find_library("jack")):
-        ctypes.CDLL(jack, mode=ctypes.RTLD_GLOBAL)  # rtmidi's wheel brings a libjack that cannot reach JACK 2
+        ctypes.CDLL(jack, mode=ctypes.RTLD_GLOBAL)  # the libjack in rtmidi's wheel cannot reach JACK 2
     try:
         import rtmidi
     except ImportError:

@@ -1,7 +1,6 @@
-"""The events that MIDI has no message for, as bytes of our own in a MIDI file: what a panel does to targets.
+"""Private events in MIDI files: parameter changes and touches as bytes.
 
-A byte says the kind of the event, one its channel (0 to 15); values are big-endian doubles, so that they come back to
-the bit; the target's name ends it, as UTF-8.
+One byte of kind, one of channel (0 to 15); values as big-endian doubles, exact; then the target's name in UTF-8.
 """
 
 import struct
@@ -15,7 +14,7 @@ _HOLD = struct.Struct(">BB?")
 
 
 def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
-    """Return what a file holds of an event, but for its time."""
+    """Return an event's bytes, without its time."""
     if isinstance(event, ParameterChange):
         head = _TURN.pack(TURN, event.channel, event.value)
     else:
@@ -24,10 +23,10 @@ def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
-    """Return the event at a sample that `to_bytes` gave.
+    """Return the event of `to_bytes` at a sample.
 
     Raises:
-        Broken: these are no such bytes.
+        SmfError: invalid bytes.
     """
     try:
         kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)

@@ -1,4 +1,4 @@
-"""The numbers by which MIDI asks for presets."""
+"""MIDI bank select and program change: numbers presets."""
 
 from ..events import ControlChange, Event
 
@@ -7,13 +7,13 @@ PROGRAMS = 128  # in a bank
 
 
 class Programs:
-    """Counts programs on by 128 a bank, as bank selects have chosen it, on the channels that share a preset."""
+    """Program numbers with 128 per bank, on channels that share a preset."""
 
     def __init__(self) -> None:
         self._bank = 0
 
     def hear(self, event: Event) -> None:
-        """Take a bank select; nothing else is one. The coarse half puts the fine one at 0."""
+        """Apply a bank select; the coarse half resets the fine one to 0."""
         match event:
             case ControlChange(number=number, value=value) if number == BANK_COARSE:
                 self._bank = value * 128
@@ -21,5 +21,5 @@ class Programs:
                 self._bank = self._bank // 128 * 128 + value
 
     def number(self, program: int) -> int:
-        """Return what a program change to 0-127 asks for now, counted from 0 through all banks."""
+        """Return the number of program 0-127, counted over all banks."""
         return self._bank * PROGRAMS + program

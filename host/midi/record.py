@@ -1,6 +1,6 @@
-"""A performance as it is played, into a Standard MIDI File.
+"""MIDI recorder: writes live events to a Standard MIDI File.
 
-The bytes are written here, not by mido: mido writes a file as a whole when all is over, and a kill would lose it all.
+mido writes files only as a whole: a kill would lose all.
 """
 
 import contextlib
@@ -37,34 +37,32 @@ from .smf import OURS
 
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: 28 bits, an hour and a half at 48 kHz
 MOST_TICKS = 0x7FFF  # a quarter note
-RELEASE_VELOCITY = 64  # what a note-off says where nothing is known of it
-NOTHING = b"\xff\x01\x00"  # an empty text, to wait in for longer than a delta time can
+RELEASE_VELOCITY = 64  # of note-offs: events do not store it
+NOTHING = b"\xff\x01\x00"  # an empty text, to extend delta times
 TRACK_END = b"\xff\x2f\x00"
-TRACK_AT = 22  # bytes before the first event: the header and the head of the track
+TRACK_AT = 22  # bytes of the file header and the track header
 CLOCK_BYTES = {message: byte for byte, message in CLOCK.items()}
 
 
 class _Note(NamedTuple):
-    """A note on its way into the file."""
-
     time: int
     text: str
 
 
 class Recorder:
-    """Events on their way into a file of type 0, whose ticks are samples wherever the format allows.
+    """Writes events to a file of type 0, with one tick per sample where possible.
 
-    `read_performance` at the same rate gives the same events at the same samples in the same order, and the same
-    length. The file takes its name when the ``with`` block is left, even by Ctrl-C or an error; by an error before
-    anything was played it does not. Until then a temporary file beside it is whole after every `spill`.
+    `read_performance` at the same rate returns equal events, samples, order and length. The ``with`` block's exit
+    renames the file, also after Ctrl-C or an error, but not after an error without events. Until then a temporary file
+    beside it is complete after every `spill`.
     """
 
     def __init__(self, path: Path, sample_rate: int, overwrite: bool = False, note: str = "") -> None:
-        """Begin a file for events at ``sample_rate`` in Hz, 4000 or more, with a note to whoever renders it.
+        """Start a file for events at ``sample_rate`` in Hz, 4000 or more; ``note`` is an annotation.
 
         Raises:
             UserError: as `host.files.check_output`.
-            Failure: the file cannot be written.
+            Failure: cannot write the file.
         """
         self._path = path
         division, tempo = _grid(sample_rate)
@@ -72,7 +70,7 @@ class Recorder:
         self._waiting: deque[Event | _Note] = deque()
         self._length = 0  # samples
         self._tick = 0  # of the last event written
-        self._end = TRACK_AT  # bytes of the file that will not change
+        self._end = TRACK_AT  # bytes of the file in final form
         self._anything = self._failed = False
         head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note.encode())
         self._open = contextlib.ExitStack()
@@ -88,20 +86,20 @@ class Recorder:
             raise
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take events in order of time; from any one thread, without waiting for the disk."""
+        """Queue events in order of time, from one thread, without disk access."""
         self._waiting.extend(events)
 
     def note(self, time: int, text: str) -> None:
-        """Take a note of what happened at a sample, not before the events that were taken; as `add`."""
+        """Queue an annotation at a sample, not before queued events."""
         self._waiting.append(_Note(time, text))
 
     def spill(self, length: int) -> None:
-        """Write what came in so far, of a performance that is ``length`` samples long by now.
+        """Write queued events; the performance is ``length`` samples long so far.
 
-        To be called about once a second by a thread that makes no sound, which keeps memory small and a kill cheap.
+        Call about once a second in a non-audio thread, to limit memory and losses.
 
         Raises:
-            Failure: the disk is full, or the file is gone. Recording ends; what was written before stays playable.
+            Failure: disk full, or file missing. Recording stops; the earlier part stays playable.
         """
         written, tick = bytearray(), self._tick
         self._length = max(self._length, length)
@@ -138,12 +136,12 @@ class Recorder:
             self._open.close()
 
     def _ticks(self, samples: int) -> int:
-        """Return the nearest tick; there is one within half a sample, so that reading comes back to the sample."""
+        """Return the nearest tick, within half a sample, so that reading restores it."""
         above, below = self._scale
         return (2 * samples * above + below) // (2 * below)
 
     def _write(self, events: bytes, tick: int) -> None:
-        """Append events, the last at ``tick``, and the end of the track."""
+        """Append events, the last at ``tick``, and the track's end."""
         track_end = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
         with self._temporary.open("r+b") as file:
             file.seek(self._end)
@@ -156,7 +154,7 @@ class Recorder:
 
 
 def _grid(sample_rate: int) -> tuple[int, int]:
-    """Return ticks and microseconds a quarter note: a tick is a sample, or less where no tempo makes it one."""
+    """Return ticks and microseconds a quarter note: a tick is a sample, or less."""
     for tempo in (500_000, 250_000, 125_000, 1_000_000):
         division, rest = divmod(tempo * sample_rate, 1_000_000)
         if rest == 0 and division <= MOST_TICKS:
@@ -165,7 +163,7 @@ def _grid(sample_rate: int) -> tuple[int, int]:
 
 
 def _delta(ticks: int) -> bytes:
-    """The delta time before an event, seven bits a byte; what is longer than one can say waits in empty texts."""
+    """Return a delta time, seven bits a byte; empty texts extend it."""
     waits = b""
     while ticks > LONGEST_DELTA:
         waits += b"\xff\xff\xff\x7f" + NOTHING
@@ -174,7 +172,6 @@ def _delta(ticks: int) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """Return a number of variable length."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F | 0x80)
@@ -182,7 +179,6 @@ def _number(value: int) -> bytes:
 
 
 def _meta(kind: int, data: bytes) -> bytes:
-    """Return a meta event, after its delta time."""
     return bytes([0xFF, kind]) + _number(len(data)) + data
 
 
@@ -191,7 +187,6 @@ def _ours(data: bytes) -> bytes:
 
 
 def _message(event: "Event | _Note") -> bytes:
-    """Return what a track holds of an event, after its delta time."""
     match event:
         case _Note(_, text):
             return _ours(text.encode())
@@ -213,5 +208,5 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
-        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | StealVoice():  # which no port sends
+        case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | StealVoice():  # internal events
             raise ValueError(f"a MIDI file has no {event}")

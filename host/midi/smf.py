@@ -1,8 +1,7 @@
-"""The bytes of a Standard MIDI File as tracks of messages, before any time is counted.
+"""Standard MIDI File parser: bytes to tracks of messages, with times in ticks.
 
-The format is that of "Standard MIDI Files 1.0" (MIDI Manufacturers Association, RP-001). It is read here, not by mido:
-mido refuses files that others play (F7 escapes, chunks of other kinds, odd key signatures), takes SMPTE time for a
-negative number of ticks, and a count of 32768 tracks or more for none at all.
+Format: "Standard MIDI Files 1.0" (MIDI Manufacturers Association, RP-001). mido rejects files that others play (F7
+escapes, unknown chunks, odd key signatures), reads SMPTE time as negative ticks, and 32768 or more tracks as none.
 """
 
 from collections.abc import Iterator
@@ -11,24 +10,23 @@ from struct import unpack
 
 from .decode import CLOCK, MESSAGE_LENGTHS
 
-# A sequencer-specific meta event (7D: for non-commercial use) by which the recorder says that events at one tick are
-# in the order in which they were played. A note may follow, a text for whoever renders it, or an event that MIDI has no
-# message for: its kind, below every character of a text, and its data.
+# The recorder's sequencer-specific meta event (7D: for non-commercial use): events at one tick are in played order. A
+# text annotation may follow, or a private event: its kind, below the codes of text characters, and its data.
 OURS = b"\x7f\x7dtimbrel"
-OWN_EVENTS = 8  # kinds of such events, from 0 on
-OWN = 0xFF  # the status of such an event in a `MidiTrack`
+OWN_EVENTS = 8  # number of kinds of private events, from 0
+OWN = 0xFF  # status of a private event in a `MidiTrack`
 
 
 class SmfError(Exception):
-    """Says what is wrong with the bytes; the caller adds the file's name."""
+    """A format error; the caller adds the file's name."""
 
 
 @dataclass
 class MidiTrack:
     """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
 
-    A message is a channel message, a status of the MIDI clock without data, or `OWN` with the data of an event of
-    ours. ``in_order`` is said by `OURS`, which ``notes`` (tick, text) follow.
+    Messages are channel messages, MIDI clock statuses without data, or `OWN` with a private event's data. `OURS` sets
+    ``in_order``; ``notes`` (tick, text) follow it.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -39,10 +37,10 @@ class MidiTrack:
 
 
 def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
-    """Return the type, the division and the tracks of a whole file, which begins with ``MThd``.
+    """Return type, division and tracks of a whole file, starting with ``MThd``.
 
     Raises:
-        Broken: it is cut off, or holds bytes that no MIDI file may hold.
+        SmfError: truncated, or invalid bytes.
     """
     chunks = _chunks(data)
     _, header = next(chunks)
@@ -56,13 +54,13 @@ def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
         name, body = next(chunks, (b"", b""))
         if not name:
             raise SmfError(f"it holds {len(tracks)} of its {declared} tracks: it was cut off")
-        if name == b"MTrk":  # other chunks are to be passed over, says the format
+        if name == b"MTrk":  # the format requires to skip other chunks
             tracks.append(_parse_track(body, len(tracks) + 1))
     return kind, division, tracks
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The (name, body) of each chunk in turn."""
+    """Yield (name, body) of each chunk."""
     at = 0
     while at < len(data):
         if at + 8 > len(data):
@@ -76,13 +74,13 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parse_track(body: bytes, number: int) -> MidiTrack:
-    """Parse track ``number`` (from 1) until its end mark, or else until its bytes end."""
+    """Parse track ``number`` (from 1) up to its end mark or last byte."""
     track = MidiTrack()
     try:
         for track.end, status, data in _raw_events(body):
             if status < 0xF0:
                 track.messages.append((track.end, status, data))
-            elif status == 0xF7:  # any bytes: of those that may stand anywhere, the clock's are kept
+            elif status == 0xF7:  # arbitrary bytes; of realtime messages, the clock's are kept
                 track.messages += [(track.end, byte, b"") for byte in data if byte in CLOCK]
             elif status == 0xFF and data.startswith(OURS):
                 track.in_order = True
@@ -105,7 +103,7 @@ def _parse_track(body: bytes, number: int) -> MidiTrack:
 
 
 def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """The (tick, status, data) of each event; a meta event's data begin with its type."""
+    """Yield (tick, status, data) of events; meta data start with the type."""
     at, tick, running = 0, 0, 0
     while at < len(body):
         delta, at = _variable_length(body, at)
@@ -113,7 +111,7 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
         status = body[at]
         if status >= 0x80:
             at += 1
-        elif running:  # kept across meta and system exclusive events, which more files rely on than break by
+        elif running:  # kept across meta and system exclusive events: more files rely on it than break
             status = running
         else:
             raise SmfError(f"0x{status:02x} at byte {at}, where a status must be")
@@ -136,7 +134,7 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _variable_length(body: bytes, at: int) -> tuple[int, int]:
-    """Return a number of up to four bytes, seven bits each, and the place after it."""
+    """Return a number of up to four bytes, seven bits each, and the next position."""
     value = 0
     for place in range(at, at + 4):
         value = value << 7 | body[place] & 0x7F

@@ -206,7 +206,7 @@ class PanelServer:
             try:
                 word = read_message(text)
             except ValueError as error:
-                self._log(f"a page said what is no word: {error}")
+                self._log(f"a page sent an invalid message: {error}")
                 await websocket.close(CLOSE_BAD)
                 return
             if isinstance(word, HelloMessage):

@@ -1,1 +1,1 @@
-"""The machine that plays: events in, voices, sums and gains out, at any rate and through effects."""
+"""Playing: event processing, voices, synthesis and mixing, from events to blocks of sound."""

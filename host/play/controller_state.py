@@ -1,8 +1,6 @@
-"""Reads controllers' messages, and keeps what they have set.
+"""MIDI controller state: decodes RPN, NRPN and channel mode messages, and keeps the last value of each controller.
 
-To some controllers MIDI gives a meaning of their own: they select a parameter and enter its value, let all keys go,
-reset the others. Only this file knows their numbers. And MIDI has no message that asks a controller for its position:
-the last messages are kept here, as far as they still hold.
+MIDI cannot query a controller's position, so the last messages are kept.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,30 +26,30 @@ from ..events import (
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
-SLIDE = 74  # the controller of a finger's place along its key
+SLIDE = 74  # controller of the finger's position along its key
 BEND_RANGE, CONFIGURATION = 0, 6  # numbers of registered parameters (RPN)
-SOUND_OFF, RESET = 120, 121  # the controllers that end all sound, and that reset others (MIDI RP-015)
-ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # that let all keys go, as changes of mode do (MIDI 1.0, 4.2)
-# Values to which a reset puts controllers, by number: all others stay as they are (MIDI RP-015).
+SOUND_OFF, RESET = 120, 121  # all sound off, reset all controllers (MIDI RP-015)
+ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # mode changes also release all keys (MIDI 1.0, 4.2)
+# Controller values after a reset, by number: others keep their values (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
-PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold: down while a foot is on them
-COARSE, FINE = 6, 38  # data entry: controllers that give the selected parameter its value, in two halves
+PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold
+COARSE, FINE = 6, 38  # data entry, in two halves
 ENTRY: Mapping[int, Part] = {COARSE: "coarse", FINE: "fine", 96: "up", 97: "down"}
-SELECTION = (98, 99, 100, 101)  # controllers that select the parameter: NRPN fine and coarse, RPN fine and coarse
-NOTHING = (True, NULL_PARAMETER)  # the selection where no parameter is selected
+SELECTION = (98, 99, 100, 101)  # NRPN fine and coarse, RPN fine and coarse
+NOTHING = (True, NULL_PARAMETER)  # no parameter selected
 _PLAYED = (1, 2, 4, 5, 7, 10, 11)  # wheel, breath, foot, glide, volume, pan, expression
-# Controllers of a player's hands and feet, as opposed to a preset's knobs; with fine halves, glide's switch and pedals.
+# Performance controllers, as opposed to a preset's knobs; with fine halves, the glide switch and pedals.
 PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65, RESET})
 
 
 class ControllerReader:
-    """Turns controllers' messages into events that say what they mean."""
+    """Converts control changes into events: RPN, NRPN, resets, all off."""
 
     def __init__(self) -> None:
-        self._selected: dict[int, tuple[bool, int]] = {}  # by channel: whether the parameter is registered, and which
+        self._selected: dict[int, tuple[bool, int]] = {}  # by channel: registered or not, number
 
     def read(self, event: Event) -> Event | None:
-        """Return what an event means; None if it only selects a parameter, or enters a value where none is selected."""
+        """Return the event's meaning; None for parameter selection, or data entry without one."""
         if not isinstance(event, ControlChange):
             return event
         time, channel, number, value = event.time, event.channel, event.number, event.value
@@ -69,11 +67,11 @@ class ControllerReader:
         return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
     def selected(self) -> list[Event]:
-        """Return messages that select on each channel the parameter that is selected there."""
+        """Return messages that restore selected parameters."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
-        """Take one half of a parameter's number; the other half stays as it was until its own message comes."""
+        """Set half of a parameter number; the other half stays."""
         registered, parameter = self._selected.get(channel, NOTHING)
         if registered != (number >= 100):
             parameter = NULL_PARAMETER
@@ -83,20 +81,19 @@ class ControllerReader:
 
 
 def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
-    """Return messages that select a parameter."""
     coarse, fine = (101, 100) if registered else (99, 98)
     return [ControlChange(0, channel, coarse, parameter >> 7), ControlChange(0, channel, fine, parameter & 127)]
 
 
 def bend_range(before: float, entry: DataEntry) -> float:
-    """Return the range of bends in semitones, after data entry: cents begin at 0 with each new number of semitones."""
+    """Return the bend range in semitones after data entry: new semitones reset cents to 0."""
     if entry.part == "coarse":
         return float(entry.value)
     return int(before) + min(entry.value, 99) / 100 if entry.part == "fine" else before
 
 
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
-    """Return both zones' sizes, by master, once one gets a new size: the other makes room for it (MPE 1.0, 2.1.1)."""
+    """Return zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
     members = min(members, MOST_MEMBERS)
     other = UPPER if master == LOWER else LOWER
     left = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
@@ -104,7 +101,7 @@ def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, in
 
 
 def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
-    """Return the master of the zone that a channel is in."""
+    """Return the master of a channel's zone; None outside."""
     for master, size in sizes.items():
         if size and abs(channel - master) <= size:
             return master
@@ -112,7 +109,7 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
 
 
 class _Subject(NamedTuple):
-    """The subject of a message; a channel that is a zone's member is another subject than outside of zones."""
+    """Key of a stored message; zone members are separate from channels outside zones."""
 
     channel: int
     member: bool
@@ -121,10 +118,10 @@ class _Subject(NamedTuple):
 
 
 class ControllerState:
-    """The shortest performance that leaves a fresh rack where all that was heard so far left the one that plays.
+    """The minimal event sequence that sets a fresh rack to the present controller state.
 
-    The last message on each subject holds, in the order of the messages: a zone that begins resets what came before it,
-    and so does a reset. Steps of parameters and the clock are not kept: they count from where a rack is.
+    Keeps the last message per subject in order of arrival, since zones and resets override earlier messages. Increments
+    and clock are not kept: they are relative.
     """
 
     def __init__(self) -> None:
@@ -134,7 +131,6 @@ class ControllerState:
         self._keys: dict[tuple[int, int], NoteOn] = {}
 
     def hear(self, event: Event) -> None:
-        """Take a message of a controller."""
         match self._reader.read(event):
             case NoteOn(_, channel, key) as note:
                 self._keys.pop((channel, key), None)
@@ -145,7 +141,7 @@ class ControllerState:
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "bend"), event)
             case ChannelPressure(_, channel, value):
                 subject = _Subject(channel, self._is_member(channel), "pressure")
-                pressed = self._messages.get(subject, [])[:1] if value == 0 else []  # without it, 0 would move nothing
+                pressed = self._messages.get(subject, [])[:1] if value == 0 else []  # 0 alone has no effect
                 self._keep(event.time, subject, *pressed, event)
             case ParameterChange(_, channel, target):
                 self._keep(event.time, _Subject(channel, False, "turn", target), event)
@@ -163,13 +159,13 @@ class ControllerState:
 
     @property
     def keys(self) -> list[NoteOn]:
-        """Return the keys that are down, the newest last."""
+        """Held keys, newest last."""
         return list(self._keys.values())
 
     def forget_knobs(self, channels: Collection[int]) -> None:
-        """Forget the knobs of channels (0 to 15) that get other presets.
+        """Forget the knobs of channels (0 to 15) whose preset changes.
 
-        What stays are the controllers of `PLAYED`, bends, pressures, bend ranges, zones, and what fingers in zones do.
+        Keeps `PLAYED` controllers, bends, pressures, bend ranges, zones, and members' expression.
         """
         self._messages = {
             subject: events
@@ -180,10 +176,10 @@ class ControllerState:
         }
 
     def everything(self, stood: Sequence[ParameterChange] = (), since: int = 0) -> list[Event]:
-        """Return the events that a fresh rack must hear, all at sample 0.
+        """Return the events for a fresh rack, all at sample 0.
 
         Args:
-            stood: the values of targets, by messages from before sample ``since``; later ones had not acted yet.
+            stood: target values from messages before sample ``since``.
         """
         said = [event for events in self._messages.values() for event in events]
         before = [event for event in said if event.time < since and not isinstance(event, ParameterChange)]
@@ -204,7 +200,7 @@ class ControllerState:
             halves = {
                 data.number: data for data in self._messages.get(subject, [])[2:] if isinstance(data, ControlChange)
             }
-            if entry.part == "coarse" and FINE in halves:  # a fine half was heard, and begins at 0 with each coarse one
+            if entry.part == "coarse" and FINE in halves:  # a coarse half resets the fine half to 0
                 halves[FINE] = ControlChange(0, channel, FINE, 0)
             number = COARSE if entry.part == "coarse" else FINE
             halves[number] = ControlChange(0, channel, number, entry.value)
@@ -213,7 +209,7 @@ class ControllerState:
 
     def _configure(self, time: int, master: int, members: int) -> None:
         before, self._sizes = self._sizes, resized(self._sizes, master, members)
-        for zone, size in self._sizes.items():  # the other, if it gives channels, before the one that takes them
+        for zone, size in self._sizes.items():  # a shrunk zone before the one that grows
             if zone == master or size != before[zone]:
                 for subject in list(self._messages):
                     if subject.member and zone_of(before, subject.channel) == zone:
@@ -222,16 +218,12 @@ class ControllerState:
                 self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
 
     def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
-        """Keep messages as the last ones on a subject."""
         self._messages.pop(subject, None)
         self._messages[subject] = [replace(event, time=time) for event in events]
 
 
 def hands_off() -> list[Event]:
-    """Return the events, at sample 0, that let go of all keys, pedals, bends and pressures; knobs stay.
-
-    Who knows which targets were held lets these go, too.
-    """
+    """Return events at sample 0 that release keys, pedals, bends and pressures, but no knobs or targets."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]
@@ -240,13 +232,12 @@ def hands_off() -> list[Event]:
 
 
 class Holds:
-    """The keys, pedals, bends, pressures and targets that one controller holds, each with what releases it."""
+    """Release events of the keys, pedals, bends, pressures and targets that one controller holds."""
 
     def __init__(self) -> None:
         self._releases: dict[tuple[object, ...], Event] = {}
 
     def hear(self, event: Event) -> None:
-        """Take a message of the controller."""
         match event:
             case NoteOn(_, channel, key) | NoteOff(_, channel, key):
                 self._hold(isinstance(event, NoteOn), NoteOff(0, channel, key), key)
@@ -269,11 +260,10 @@ class Holds:
                     }
 
     def join(self, other: "Holds") -> None:
-        """Hold what another holds, too."""
         self._releases |= other._releases
 
     def let_go(self, others: Iterable["Holds"]) -> list[Event]:
-        """Return the events that release all but what others hold too: keys first, so that pedals then end notes."""
+        """Return releases of holds not in ``others``: keys first, so that pedals then end notes."""
         kept = set().union(*(other._releases for other in others))
         events = [rest for which, rest in self._releases.items() if which not in kept]
         self._releases.clear()

@@ -1,4 +1,4 @@
-"""The ADSR envelope as a function of time alone, so that it can be computed for any block."""
+"""ADSR envelope as a function of time, computable for any block."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-SHORTEST_SECONDS = 0.001  # shorter edges would click
-STEAL_SECONDS = 0.005  # a stolen voice fades this fast: 5 ms is too short to hear, long enough not to click
+SHORTEST_SECONDS = 0.001  # shorter ramps click
+STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough not to click
 
 
 @dataclass(slots=True)
 class Envelope:
-    """Attack (straight), decay and release (cubic, which sounds like an exponential and ends at exactly 0).
+    """Attack (linear), decay and release (cubic, similar to an exponential, but exactly 0 at the end).
 
     All times in samples: ``on`` is the note-on, ``off`` the release, None while held. ``decay`` and ``release`` are
-    lengths >= 1, and so is ``attack``, or it is 0: full level at once; ``sustain`` is a level 0-1. A release that
-    ``closes`` only ends what falls by itself: it hardly falls until its end (the fourth root of what is left).
+    lengths >= 1; ``attack`` is >= 1, or 0 for full level at once; ``sustain`` is a level 0-1. With ``closes``, for
+    sounds that decay by themselves, the release hardly falls until its end (the fourth root of the remaining part).
     """
 
     on: int
@@ -30,14 +30,14 @@ class Envelope:
 
     @property
     def end(self) -> int | None:
-        """Return the first sample from which the envelope is 0 for good, or None while held."""
+        """The first sample of final silence; None while held."""
         if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
             return self.on + self.attack + self.decay
         return None if self.off is None else self.off + self.release
 
     def block(self, start: int, count: int) -> np.float32 | Array:
-        """Return levels at samples ``start`` to ``start + count``: one number where all are the same, else [count]."""
-        settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # a decay to full level is none
+        """Return levels at samples ``start`` to ``start + count``: a scalar if constant, else [count]."""
+        settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # no decay at full sustain
         if start >= settled and (self.off is None or self.off >= start + count):
             return np.float32(self.sustain)
         if self.off is None:
@@ -52,13 +52,12 @@ class Envelope:
         return level
 
     def level(self, time: int) -> float:
-        """Return the level at one sample."""
         return float(np.max(self.block(time, 1)))
 
     def _held(self, start: int, count: int) -> Array:
-        """Return the levels of a note that is held, [count]; each part is computed only where it lies."""
+        """Return levels of a held note, [count]."""
         top, settled = self.on + self.attack, self.on + self.attack + self.decay
-        if top <= start and start + count <= settled:  # as most blocks of a note that decays
+        if top <= start and start + count <= settled:  # the usual case in a decay
             left = (settled - np.arange(start, start + count)) / self.decay
             return (self.sustain + (1.0 - self.sustain) * (left * left * left)).astype(np.float32)
         level = np.full(count, self.sustain, np.float32)

@@ -1,7 +1,6 @@
-"""Applies events to one preset: what a player's hands and feet do is written into functions of time.
+"""Event processor: applies MIDI and parameter events to the voices and controls of one preset.
 
-Nothing sounds here: `Synthesis` computes what the voices and their motion say once all events of a block are written.
-No preset goes further than this: each part gets its own tables of it, and nothing else.
+Events write functions of time; `Synthesis` renders after all events of a block.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,15 +44,15 @@ from .mpe import PitchWheel, fingers_of
 from .parameters import Parameters
 from .voices import Makers, Voice, no_gesture
 
-ZONE_BEND = 50.0  # semitones of a finger's bend and its zone's, as zones begin (MPE 1.0, 2.3.1)
+ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 
-LONGEST_GLIDE_SECONDS = 5.0  # at the upper end of CC 5
-GLIDE_CURVE = 3.0  # exponent of CC 5: half of its way is for glides of up to 0.6 s, which are played most
-FORGETTING_SAMPLES = 1024  # between two times that voices drop what has passed
+LONGEST_GLIDE_SECONDS = 5.0  # at CC 5 = 127
+GLIDE_CURVE = 3.0  # exponent of CC 5: half of its range is for glides of up to 0.6 s, the most common
+FORGETTING_SAMPLES = 1024  # interval between cleanups of voices
 
 
 class EventProcessor:
-    """The voices of one preset with all that moves them, and what each event does to these."""
+    """The voices and parameters of one preset, changed by events."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class EventProcessor:
         rests: Mapping[str, float],
         move_effect: Callable[[int, str, float], None],
     ) -> None:
-        """Begin with the preset's values; arguments are as `engine_and_hands` has them.
+        """Arguments as in `engine_and_hands`.
 
         Raises:
             UserError: the preset does not fit the model.
@@ -85,8 +84,8 @@ class EventProcessor:
             targets |= self._gesturing.targets
         self._dials = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
         self.motion = self._dials.motion
-        # Whoever is given something to call must not lead back here: what has no cycle ends with its last holder, and
-        # no collector runs while live sound is made.
+        # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
+        # not form reference cycles.
         fingers = (self._fingers.touch, self._fingers.zone)
         gesture = no_gesture if self._gesturing is None else self._gesturing.begin
         self._own_values = OwnValues(preset.note, card) if preset.note else None
@@ -109,19 +108,18 @@ class EventProcessor:
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
-        self._wheel = PitchWheel(self._bend_range, self.motion.bend)  # of channels outside MPE's zones
+        self._wheel = PitchWheel(self._bend_range, self.motion.bend)  # of channels outside MPE zones
         self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
         self._always_gliding = self._gliding
         self._set_glide()
         self._next_forgetting = 0  # sample
-        self._expected_sheds = 0  # voices that will be stolen once their sample comes
+        self._expected_sheds = 0  # scheduled `StealVoice` events
 
     def latent_values(self) -> list[float]:
-        """Return where each latent's knob is heading."""
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        """Return the motion of voices, each with what its note adds, its own gesture and that of its own finger."""
+        """Return the motion of voices with note values, gestures and MPE."""
         motion: Motion = self.motion
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
@@ -136,10 +134,7 @@ class EventProcessor:
         return self._fingers.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Return the cost of the voice that `StealVoice` would take: whether it is held, and since when, seconds < 0.
-
-        None if there is none to steal.
-        """
+        """Return whether the voice to steal is held, and since when, in seconds < 0; None without a voice."""
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
@@ -147,21 +142,20 @@ class EventProcessor:
         return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
 
     def expect_shedding(self) -> None:
-        """Count a voice as stolen, by a `StealVoice` that is scheduled."""
+        """Count a scheduled `StealVoice` as done."""
         self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         self.motion.forget(time)
         self._fingers.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
-        if time >= self._next_forgetting:  # a voice keeps little, and there may be many
+        if time >= self._next_forgetting:  # voices hold little data, and may be many
             self._next_forgetting = time + FORGETTING_SAMPLES
             self.voices.forget(time)
 
     def hear(self, event: Event) -> None:
-        """Apply an event; events come in order of time."""
+        """Apply an event; times must not decrease."""
         match event:
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
@@ -196,7 +190,7 @@ class EventProcessor:
                     self._hear_unmapped(event, self._fingers.zone(event.channel))
 
     def _hear_unmapped(self, event: Event, zone: int | None) -> None:
-        """Apply what an event means in MIDI that no map takes; ``zone`` is that of its master channel, or None."""
+        """Apply the standard MIDI meaning; ``zone`` is the zone's master."""
         match event:
             case PitchBend(time, _, value):
                 self._wheel_of(zone).turn(time, value)
@@ -229,7 +223,7 @@ class EventProcessor:
                 self.voices.sostenuto(time, value >= 64, zone)
 
     def _reset(self, time: int, zone: int | None) -> None:
-        """Reset bends, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
+        """Reset bend, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
         self._wheel_of(zone).turn(time, 0)
         if zone is not None:
             self._fingers.rest(time, zone, self.voices.touches)
@@ -240,7 +234,7 @@ class EventProcessor:
         self._set_glide()
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
-        """Begin or end an MPE zone: all notes off and controllers reset, where it was and where it is."""
+        """Start or end an MPE zone; release notes and reset controllers, old and new."""
         if self._fingers.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)
@@ -250,7 +244,6 @@ class EventProcessor:
         self._wheel.reset(time, self._bend_range)
 
     def _wheel_of(self, zone: int | None) -> PitchWheel:
-        """Return the pitch wheel of a zone's master, or of all channels outside of zones."""
         return self._wheel if zone is None else self._fingers.wheel(zone)
 
     def _set_glide(self) -> None:
@@ -259,10 +252,10 @@ class EventProcessor:
 
 
 def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
-    """Return the gestures of a patch's notes; None where its model has none.
+    """Return the gestures of a patch; None if its model has none.
 
     Args:
-        lead: by how many samples codes are read before they are heard.
+        lead: samples from a code read to its sound.
     """
     preset, model = patch.preset, patch.model
     if model.gestures is None:
@@ -275,7 +268,7 @@ def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
 
 
 def _no_effect(time: int, target: str, value: float) -> None:
-    """Do nothing: there are no effects."""
+    """Do nothing."""
 
 
 def engine_and_hands(
@@ -285,12 +278,12 @@ def engine_and_hands(
     move_effect: Callable[[int, str, float], None] = _no_effect,
     live: bool = False,
 ) -> tuple[Engine[Any], EventProcessor]:
-    """Return the two of which a `Synthesis` of the patch is made.
+    """Return the engine and event processor of a patch, for a `Synthesis`.
 
     Args:
-        effects: the ranges of what can be turned in them, by target.
-        rests: where these targets stand as long as neither the preset nor a knob says it.
-        move_effect: called with the sample, the target and the value when a knob moves an effect.
+        effects: ranges of effect parameters, by target.
+        rests: default values of these.
+        move_effect: called with sample, target and value when an effect parameter moves.
         live: see `EngineRequest`.
 
     Raises:

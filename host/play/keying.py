@@ -1,4 +1,4 @@
-"""Assigns voices to keys: each key has its own, or one voice is for all of them."""
+"""Voice assignment: polyphonic, latched, one-shot, mono, legato and chord modes."""
 
 import math
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two 
 
 
 class Poly(Voices):
-    """A voice for each key; when all are in use, the one released longest ago is stolen, else the oldest."""
+    """One voice per key."""
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
-        """Begin.
+        """Start without voices.
 
         Args:
-            limit: how many voices sound at a time, those that fade for another not counted.
-            chokes: the group of each key that has one: it cuts what sounds of its group.
+            limit: most voices, without stolen ones, which fade.
+            chokes: choke groups by key: a new note cuts its group.
         """
         super().__init__(sample_rate, makers)
         self._limit, self._chokes = limit, chokes
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """A key goes down: a voice begins, and one of the same key is released."""
+        """Start a voice; release an earlier one of the key, and steal one at the limit."""
         note = (channel, key)
         self._down.add(note)
         group = self._chokes.get(key)
@@ -40,7 +40,6 @@ class Poly(Voices):
         self._sound(time, note, gain)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """A key comes up: its voice is released, or waits for a pedal."""
         note = (channel, key)
         self._down.discard(note)
         for voice in self._voices:
@@ -56,13 +55,12 @@ class Poly(Voices):
 
 
 class Latch(Poly):
-    """A voice for each key, which sounds on when its key comes up; pressed again, the key counts as released.
+    """One voice per key, held until a second press.
 
-    Pedals hold what is let go, and all notes off (CC 123) lets go of every key.
+    Pedals hold released notes; all notes off (CC 123) releases all.
     """
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """A key goes down: its voice is released, on whatever channel it was begun, or one begins if none is held."""
         held = next((voice.note for voice in self._sounding(time) if voice.key == key and voice.down), None)
         if held is None:
             super().note_on(time, key, gain, channel)
@@ -70,17 +68,13 @@ class Latch(Poly):
             super().note_off(time, key, held[0])
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """A key comes up: nothing changes."""
+        """Do nothing."""
 
 
 class Struck(Poly):
-    """A voice for each key, which sounds to its own end: that its key comes up changes nothing.
-
-    All notes off (CC 123) lets go of every key.
-    """
+    """One voice per key, which plays to its end; all notes off (CC 123) releases all."""
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """A key comes up: what it has struck sounds on."""
         self._down.discard((channel, key))
 
 
@@ -93,25 +87,23 @@ class _Held:
 class Solo(Voices):
     """One voice for all keys.
 
-    Mono: the last key pressed sounds, and when it comes up the one before it that is still held. Each strikes anew,
-    or, ``legato``, a key that is pressed while another is down leads the same voice on: its envelope goes on, its
-    level ramps to the new velocity. ``glide_samples`` long its pitch slides, in even semitones, from where it was.
+    Mono: the last key pressed plays; after its release, the previous held key. With ``legato``, overlapping keys
+    continue the voice: its envelope continues, its level ramps to the new velocity. During ``glide_samples`` the pitch
+    glides linearly in semitones.
 
-    Chord: the voice has the pitch classes nearest to all keys that are held, in the octave of the lowest, and the
-    velocity of the last; always legato.
+    Chord: the pitch classes nearest to all held keys, in the octave of the lowest, at the last velocity; always legato.
     """
 
     def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
-        """Begin; with ``chord`` the voice has the pitch classes of all keys, and is ``legato`` whatever that says."""
+        """``chord`` implies ``legato``."""
         super().__init__(sample_rate, makers)
         self._legato, self._chord = legato or chord, chord
-        self._held: list[_Held] = []  # by a key or a pedal, the last pressed last
-        self._last_note: Note | None = None  # what sounded last
-        self._last_pitch: Ramp | None = None  # of the last voice: where a glide begins
+        self._held: list[_Held] = []  # by a key or a pedal, in order of presses
+        self._last_note: Note | None = None  # last played
+        self._last_pitch: Ramp | None = None  # of the last voice: the start of a glide
         self.glide_samples = 0
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """A key goes down: it sounds."""
         note = (channel, key)
         slurred = self._legato and bool(self._down - {note})
         self._down.add(note)
@@ -119,12 +111,10 @@ class Solo(Voices):
         self._play(time, slurred)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """A key comes up: the voice goes to the keys that are still held, or is released."""
         self._down.discard((channel, key))
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """Let all sound fade in 5 ms; no key is held that could sound again."""
         self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
         super().silence(time, zone)
 
@@ -144,7 +134,6 @@ class Solo(Voices):
             self._play(time, self._legato)
 
     def _play(self, time: int, slurred: bool) -> None:
-        """Sound the last of the held keys, by the voice that sounds where that is possible."""
         last = self._held[-1]
         self._last_note = last.note
         going = [v for v in self._sounding(time) if v.envelope.off is None] if slurred else []
@@ -161,7 +150,6 @@ class Solo(Voices):
         self._lead(voice, time)
 
     def _lead(self, voice: Voice, time: int) -> None:
-        """Lead a voice to pitch, level and touch of the held keys."""
         last, pitch = self._held[-1], voice.stream.pitch
         assert pitch is not None
         voice.note = last.note
@@ -170,7 +158,7 @@ class Solo(Voices):
             voice.touch.follow(time, touch)
         pitches = [self._tuning[held.note[1]] for held in self._held]
         if voice.stream.chord is not None:
-            classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models know no others
+            classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
             voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
             pitch.jump(time, min(pitches))
         elif self.glide_samples > 0:
@@ -181,7 +169,6 @@ class Solo(Voices):
 
 
 def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> Poly | Solo:
-    """Return the voices that keys play as [play] and the kind of model say."""
     if play.mode != "poly":
         return Solo(play.legato, play.mode == "chord", sample_rate, makers)
     way = Latch if keying.holds else Struck if keying.strikes else Poly

@@ -1,4 +1,4 @@
-"""Maps controllers to targets: which controller turns which target, how far, and from when on."""
+"""Controller mapping: maps CC, NRPN and pressure messages to parameters, with takeover modes and macros."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,15 +26,15 @@ CHANNELS = range(16)
 
 @dataclass(slots=True, eq=False)
 class _Binding:
-    """One map on one channel, and the value of its target at which the controller stood last."""
+    """One map on one channel, and the target value of the controller's last position."""
 
     entry: CCMap
     stood: float | None = None
 
     def turned(self, value: int, top: int, present: float) -> float | None:
-        """Return what the target becomes when the controller says ``value`` of ``top``, or None where it stays.
+        """Return the target's new value for controller ``value`` of ``top``; None if it stays.
 
-        While the target is where the controller last put it, it follows. Else something else moved it, or nothing yet.
+        While the target is at the controller's last value it follows; otherwise the takeover mode decides.
         """
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
@@ -51,7 +51,7 @@ class _Binding:
 
 
 def _scaled(before: float, now: float, present: float, end: float) -> float:
-    """Return ``present`` moved by the same part of its way to ``end`` as the controller: both arrive together."""
+    """Move ``present`` toward ``end`` in the controller's proportion: both arrive together."""
     if now == end:
         return end
     value = present + (end - present) * (now - before) / (end - before)
@@ -60,7 +60,7 @@ def _scaled(before: float, now: float, present: float, end: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Knob:
-    """A controller of one channel. Until a fine half is heard, the coarse one spans the whole way by itself."""
+    """A controller of one channel; without a fine half, the coarse half spans the range."""
 
     bindings: list[_Binding] = field(default_factory=list)
     coarse: int = 0
@@ -69,7 +69,7 @@ class _Knob:
 
 
 class Mapper:
-    """The maps of one preset, by what they listen to; channels are 0 to 15, times in samples."""
+    """The maps of one preset, by source; channels are 0 to 15, times in samples."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Mapper:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """``reach`` says how far targets may be turned past all maps.
+        """``reach``: ranges of targets over all maps.
 
-        ``present(target)`` is where a target is heading, ``move(time, target, value)`` sends it elsewhere.
+        ``present(target)`` returns a target's destination value, ``move(time, target, value)`` sets it.
         """
         self._reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
@@ -88,28 +88,24 @@ class Mapper:
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
-        self._pressed_keys: dict[int, dict[int, int]] = {}  # pressures of the keys that are down, by channel and key
-        self._knob_targets: set[str] = set()  # targets of knobs; those of pressures come to rest by themselves
+        self._pressed_keys: dict[int, dict[int, int]] = {}  # pressures of held keys, by channel and key
+        self._knob_targets: set[str] = set()  # targets of knobs; pressures return to rest by themselves
         self._moved_targets: set[str] = set()
-        self._careful: list[_Binding] = []  # those that do not jump
+        self._careful: list[_Binding] = []  # those with another takeover than jump
         for entry in entries:
             self._knob_targets |= {entry.target} if entry.pressure is None else set()
             for channel in CHANNELS if entry.channel is None else (entry.channel - 1,):
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Return where targets are heading that knobs or a `ParameterChange` moved."""
+        """Return values of targets moved by knobs or a `ParameterChange`."""
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def values(self) -> dict[str, float]:
-        """Return where the own knobs of all targets are heading, and macros."""
         return {target: self._present(target) for target in self._reach}
 
     def waiting(self) -> dict[tuple[str, str], float]:
-        """Return the values at which controllers stand that have yet to meet their targets, by target and source.
-
-        What has not been heard is left out: nobody knows where it stands.
-        """
+        """Return known controller positions that have yet to pick up their targets, by target and source."""
         return {
             (binding.entry.target, binding.entry.source): binding.stood
             for binding in self._careful
@@ -118,11 +114,9 @@ class Mapper:
 
     @property
     def reach(self) -> Mapping[str, Range]:
-        """Return what can be turned, and how far."""
         return self._reach
 
     def at(self, target: str) -> float:
-        """Return where a target's own knob is heading, or a macro."""
         return self._present(target)
 
     def _listen(self, channel: int, entry: CCMap) -> None:
@@ -142,19 +136,19 @@ class Mapper:
             self._careful.append(source.bindings[-1])
 
     def hear(self, event: Event) -> bool:
-        """Take an event; return whether the preset maps it: then it has no other meaning."""
+        """Apply an event; return whether the preset maps it, overriding its standard meaning."""
         match event:
             case ParameterChange(time, _, target, value) if target in self._reach:
                 low, high = self._reach[target]
                 self._knob_targets.add(target)
-                self._send(time, target, min(max(low, value), high))  # in this order NaN becomes low
+                self._send(time, target, min(max(low, value), high))  # this order maps NaN to low
             case ControlChange():
                 return self._control(event)
             case DataEntry():
                 return self._enter(event)
             case ChannelPressure(time, channel, value):
                 self._press_channel(time, channel, value)
-            case KeyPressure(time, channel, key, value):  # the hardest pressed of those that are down counts
+            case KeyPressure(time, channel, key, value):  # the highest pressure of held keys counts
                 if key in (held := self._pressed_keys.get(channel, {})):
                     self._press(time, channel, held | {key: value})
             case NoteOn(_, channel, key) if channel in self._pressed_keys:
@@ -190,7 +184,7 @@ class Mapper:
         return True
 
     def _reset(self, time: int, channel: int) -> None:
-        """Put what was moved and has a rest position there: pressures, wheel, expression (MIDI RP-015)."""
+        """Reset pressures, wheel and expression (MIDI RP-015)."""
         self._press_channel(time, channel, 0)
         self._press(time, channel, dict.fromkeys(self._pressed_keys.get(channel, {}), 0))
         for number, rest in RESTS.items():
@@ -200,11 +194,10 @@ class Mapper:
 
     def _press_channel(self, time: int, channel: int, value: int) -> None:
         source = self._pressures.get(channel)
-        if source is not None and (source.heard or value):  # a first 0 says that nothing is pressed
+        if source is not None and (source.heard or value):  # an initial 0 must not move the target
             self._turn_coarse(time, source, value)
 
     def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
-        """Take the keys of a channel that are down, with the pressure of each."""
         if channel not in self._pressed_keys:
             return
         self._pressed_keys[channel] = held
@@ -215,7 +208,7 @@ class Mapper:
     def _turn_coarse(self, time: int, source: _Knob, value: int) -> None:
         source.coarse = value
         if source.fine is not None:
-            source.fine = 0  # a coarse half begins at fine 0 (MIDI 1.0)
+            source.fine = 0  # a coarse half resets the fine half to 0 (MIDI 1.0)
         self._turn(time, source)
 
     def _turn_fine(self, time: int, source: _Knob, value: int) -> None:
@@ -233,7 +226,7 @@ class Mapper:
                 self._send(time, binding.entry.target, to)
 
     def _step(self, time: int, source: _Knob, steps: int) -> None:
-        """Move targets by steps from where they are: an endless knob has no position of its own."""
+        """Step targets from their present values: endless encoders have no position."""
         for binding in source.bindings:
             entry = binding.entry
             to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)
@@ -246,7 +239,7 @@ class Mapper:
 
 
 class Macros:
-    """The macros of one preset, between its maps and its dials: what a target's own knob says, and what macros add."""
+    """Macros of one preset: add offsets to knob values, between maps and parameters."""
 
     def __init__(
         self,
@@ -255,12 +248,12 @@ class Macros:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """Begin at rest, where nothing is added.
+        """Start at rest, with no offsets.
 
         Args:
             macros: the preset's.
-            reach: how far targets may be turned, with all that is added; what is not in it does not move.
-            present, move: of the dials, as `Mapper` has them.
+            reach: ranges of movable targets including offsets.
+            present, move: of the parameters, as in `Mapper`.
         """
         self._reach, self._present, self._move = reach, present, move
         self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
@@ -272,17 +265,17 @@ class Macros:
             for entry in macro.targets:
                 if entry.target in reach:
                     self._adding.setdefault(entry.target, []).append((name, entry))
-        self._own = {target: present(target) for target in self._adding}  # where targets' own knobs stand
+        self._own = {target: present(target) for target in self._adding}  # knob values of targets
 
     def present(self, target: str) -> float:
-        """Return where a macro stands, or the knob of a target: where it is heading without what macros add."""
+        """Return a macro's position, or a target's knob value without offsets."""
         for known in (self._positions, self._own):
             if target in known:
                 return known[target]
         return self._present(target)
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Turn a macro, or the knob of a target."""
+        """Set a macro, or a target's knob."""
         if target in self._positions:
             self._positions[target] = value
             for moved in self._moved[target]:

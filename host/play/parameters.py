@@ -1,7 +1,4 @@
-"""The dials of one preset: all that a player moves, by name or by its usual controller, as functions of time.
-
-They know no voices and no maps, so that what turns a dial is independent of what reads it.
-"""
+"""Parameters of one preset: knob targets, volume, pan, expression and envelope settings over time."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,11 +16,11 @@ Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
 EFFECTS = "effects."
-DEFAULT_VOLUME = 100  # CC 7 until a controller sends it (MIDI 1.0, General MIDI level 1)
+DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
 
 
 class CommonMotion:
-    """The values that move all notes alike, as functions of time: latents, bend and gains."""
+    """A `Motion` common to all notes: latents, bend and gains."""
 
     own_codes = False
 
@@ -34,42 +31,35 @@ class CommonMotion:
         self.left, self.right = (Ramp(gain, ramp) for gain in gains)
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return the code, [rows, n_latents]: the same for all voices."""
         return self.codes.at(times)
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: notes to come read the one code of all."""
+        """Return None: notes share one code."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return the bend in semitones, [rows]."""
         return self.bend.at(times)
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """Return the bend in semitones over a block: one number where it stands, else [count]."""
         return self.bend.block(start, count)
 
     def morph(self, time: int) -> float:
-        """Return how far a preset's morph is at one sample, 0 to 1; 0 if it has none."""
         return self.codes.morph(time)
 
     def beat(self, time: int) -> float:
-        """Return the quarter notes since the start, at one sample."""
         return self.codes.beat(time)
 
     def beat_samples(self, time: int) -> float:
-        """Return how long a quarter note is, in samples, as far as is known at one."""
         return self.codes.beat_samples(time)
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         self.codes.forget(time)
         for ramp in (self.bend, self.left, self.right):
             ramp.forget(time)
 
 
 class Parameters:
-    """The dials of one preset, at the model's rate."""
+    """The parameters of one preset, at the model's rate."""
 
     def __init__(
         self,
@@ -80,14 +70,14 @@ class Parameters:
         sample_rate: int,
         sharpest_seconds: float | None = None,
     ) -> None:
-        """Begin with the preset's values.
+        """Start with the preset's values.
 
         Args:
-            rests: where targets rest by name, all those of [play], [envelope] and effects.
+            rests: initial values by target, all those of [play], [envelope] and effects.
             codes: the preset's latents.
-            engine: the ramps of what can be turned in the engine, by target.
-            move_effect: called with the sample, the target and the value when an effect is turned.
-            sharpest_seconds: the shortest attack, and that of a preset that says none; None: as of other sounds.
+            engine: ramps of the engine's targets.
+            move_effect: called with sample, target and value.
+            sharpest_seconds: shortest attack; None: `SHORTEST_SECONDS`.
         """
         self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
         self._values = dict(rests)
@@ -96,7 +86,7 @@ class Parameters:
         self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
     def present(self, target: str) -> float:
-        """Return where a target is heading; 0 for one that is not here."""
+        """Return a target's destination value; 0 if unknown."""
         for ramps in (self.motion.codes.targets, self._engine):
             if target in ramps:
                 return ramps[target].target
@@ -106,7 +96,6 @@ class Parameters:
         return target in self._values or target in self._engine or target in self.motion.codes.targets
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Send a target to a value."""
         if target in self.motion.codes.targets:
             self.motion.codes.turn(time, target, value)
         elif target in self._engine:
@@ -115,26 +104,26 @@ class Parameters:
             self._values[target] = value
             if target in ("gain", "pan"):
                 self._set_gain(time)
-            elif target.startswith(EFFECTS):  # others are of models that have what this one has not
+            elif target.startswith(EFFECTS):  # others belong to other kinds of models
                 self._move_effect(time, target, value)
 
     def volume(self, time: int, value: int) -> None:
-        """Set the volume, CC 7, from a sample on: ``value`` 0-127."""
+        """Set the volume, CC 7, 0-127."""
         self._volume = value
         self._set_gain(time)
 
     def pan(self, time: int, value: int) -> None:
-        """Set the pan, CC 10, from a sample on: ``value`` 0-127; it adds to the preset's own pan."""
+        """Set the pan, CC 10, 0-127; it adds to the preset's pan."""
         self._balance = max(-1.0, (value - 64) / 63)
         self._set_gain(time)
 
     def expression(self, time: int, value: int) -> None:
-        """Set the expression, CC 11, from a sample on: ``value`` 0-127."""
+        """Set the expression, CC 11, 0-127."""
         self._expression = value
         self._set_gain(time)
 
     def shape(self, time: int, added: Mapping[str, float]) -> Envelope:
-        """Return the envelope of a note that begins at a sample, and adds to the dials what is ``added``, by target."""
+        """Return the envelope of a new note; ``added`` holds its offsets by target."""
 
         def samples(name: str, shortest: float = SHORTEST_SECONDS) -> int:
             return round(max(shortest, self._with(added, name)) * self._rate)
@@ -148,11 +137,10 @@ class Parameters:
         )
 
     def release_samples(self, added: Mapping[str, float]) -> int:
-        """Return the length of the release of a note that ends now, in samples; ``added`` as `shape` has it."""
+        """Return the release length in samples; ``added`` as in `shape`."""
         return round(max(SHORTEST_SECONDS, self._with(added, "envelope.release_seconds")) * self._rate)
 
     def _with(self, added: Mapping[str, float], name: str) -> float:
-        """Return where a dial of the envelope is for a note that adds to some."""
         value = self._values[name]
         return PLAY_CONTROLS[name].within(value + added[name]) if name in added else value
 
@@ -162,7 +150,7 @@ class Parameters:
         self.motion.right.move(time, right)
 
     def _gains(self) -> tuple[float, float]:
-        """Return the gains of left and right: equal power; volume and expression squared (General MIDI: 40 log10)."""
+        """Return left and right gains: equal power; volume, expression squared (General MIDI: 40 log10)."""
         level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2

@@ -1,4 +1,4 @@
-"""The racks that play: one at a time, or several while earlier ones ring on."""
+"""Player: renders the current rack, and earlier ones that ring after preset changes."""
 
 import bisect
 import itertools
@@ -16,38 +16,36 @@ from .controller_state import ControllerState
 from .mapping import Mapper
 
 Array = npt.NDArray[np.float32]
-# New notes that begin in a short block: each costs four transforms at once, and 128 keys can be pressed together. Eight
-# in each block of 128 samples took all of its time on a slow processor, four leave a quarter; ten fingers need three.
+# Most new notes in a short block: each costs four transforms at once, and 128 keys may come together. Eight in a block
+# of 128 samples used all of its time on a slow processor, four leave a quarter; ten fingers need three blocks.
 NEW_NOTES = 4
-NOTE_SECONDS = 64 / 48000  # of a longer block for each new note that may begin in it
-LEAVING = 3  # racks of earlier presets that may ring on: each costs processor time
-FADE_SECONDS = 0.02  # over which a rack that must end fades out without a click
-RING_SECONDS = 5.0  # for which the effects of an earlier preset may ring on after its last voice
-LOOK_SAMPLES = 4096  # offline, between looks whether an earlier preset still sounds: they must not depend on blocks
+NOTE_SECONDS = 64 / 48000  # of a longer block for each new note
+LEAVING = 3  # most earlier racks that ring: each costs processor time
+FADE_SECONDS = 0.02  # fade-out of an earlier rack, without a click
+RING_SECONDS = 5.0  # time for effects of an earlier preset to ring after its last voice
+LOOK_SAMPLES = 4096  # offline interval of silence checks on earlier racks, independent of blocks
 Told = Callable[[int, int], None] | None
 
 
 class Machine(Protocol):
-    """A machine that is driven block by block: a `Rack`, or an `Insert` that sound goes through."""
+    """A block-based renderer: a `Rack`, or an `Insert` for input sound."""
 
     @property
     def listens(self) -> bool:
-        """Return whether it sounds without keys, from the sound that it hears."""
+        """Whether it plays from input sound."""
         ...
 
     @property
-    def ready(self) -> bool:
-        """Return whether it can sound, as `Engine.ready`."""
-        ...
+    def ready(self) -> bool: ...
 
     @property
     def age_ms(self) -> float | None:
-        """Return how far the last note's sound was behind its knobs, as `Engine.age_ms`."""
+        """As `Engine.age_ms`."""
         ...
 
     @property
     def played(self) -> int:
-        """Return the samples that it has given, from which its time counts."""
+        """Samples rendered so far."""
         ...
 
     @property
@@ -72,107 +70,97 @@ class Machine(Protocol):
 
 @dataclass
 class _Seat:
-    """A rack and the sample at which it began: it counts from 0."""
-
     rack: Machine
     since: int
-    opening: Sequence[Event] = ()  # events that it must hear before all others
+    opening: Sequence[Event] = ()  # events to apply before all others
     silent: int = 0  # samples since its last voice ended
-    fade: int | None = None  # the sample from which it fades
+    fade: int | None = None  # first sample of its fade
 
 
 class Player:
-    """Racks in turn, driven block by block.
+    """Racks in turn, rendered block by block.
 
-    Every event takes effect on its sample, whatever the blocks. A rack that is swapped in takes the keys that are
-    pressed from then on; the one before keeps the keys that are held, until they are released and have rung out.
+    Events take effect on their sample, at any block size. A new rack plays new keys; the previous one keeps held keys
+    and rings out.
     """
 
     def __init__(self, rack: Machine, sample_rate: int, before: Sequence[Event] = (), patient: bool = False) -> None:
-        """Let a rack take new notes.
+        """Start with one rack.
 
         Args:
             before: the `standing` of another player.
-            patient: it is driven offline, where all notes begin in time and all racks ring on. While it is `ringing`,
-                a block must end at each multiple of `LOOK_SAMPLES`; then any blocks give the same samples.
+            patient: offline: all notes begin on time, and all racks ring out. While `ringing`, blocks must end at
+                multiples of `LOOK_SAMPLES`; then block sizes do not change samples.
         """
         self._rate, self._patient = sample_rate, patient
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._note_samples = NOTE_SECONDS * sample_rate
         self._seats: list[_Seat] = []
         self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
-        self._unready: tuple[Machine, Collection[int], Told] | None = None  # taken from `_next`, and not ready yet
+        self._unready: tuple[Machine, Collection[int], Told] | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
         self._desk = ControllerState()
-        self.now = 0  # samples given
-        self.shed = 0  # voices that were stolen for lack of time
+        self.now = 0  # samples rendered
+        self.shed = 0  # voices stolen after underruns
         self.parts: dict[int, Array] = {}
         self._open(rack, before)
 
     @property
     def rack(self) -> Machine:
-        """Return the rack that takes new notes."""
         return self._seats[-1].rack
 
     @property
     def sounding(self) -> int:
-        """Return the number of voices that sound."""
         return sum(seat.rack.sounding for seat in self._seats)
 
     @property
     def ringing(self) -> bool:
-        """Return whether racks ring on beside the one that takes new notes."""
+        """Whether earlier racks ring."""
         return len(self._seats) > 1
 
     @property
     def held(self) -> list[int]:
-        """Return the keys that are down, 0-127, in order."""
+        """Held keys, 0-127, sorted."""
         return sorted({note.key for note in self._desk.keys})
 
     def schedule(self, event: Event) -> None:
-        """Take an event, its time in samples; what is late already takes effect with the next sample."""
+        """Queue an event, its time in samples; late ones take effect at the next sample."""
         if event.time < self.now:
             event = replace(event, time=self.now)
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
 
     @property
     def standing(self) -> list[Event]:
-        """Return the events that set another player as controllers left this one; ask for them between two blocks."""
+        """Events for another player's controller state; read between blocks."""
         return self._standing_events(())
 
     def swap(self, rack: Machine, channels: Collection[int] = range(16), told: Told = None) -> None:
-        """Let another rack, at the same rate, take new notes from the next block on, once it is ready.
-
-        Any thread may call this.
+        """Change to another rack of the same rate, once it is ready. Thread-safe.
 
         Args:
-            rack: it may have played some silence.
-            channels: 0 to 15, on which its presets are others than before.
-            told: called with the sample at which it begins, and how many it had played.
+            rack: may have rendered some silence.
+            channels: 0 to 15, those with a new preset.
+            told: called with the rack's first sample, and its samples rendered before.
         """
         self._next.append((rack, channels, told))
 
     def give_up_a_voice(self) -> None:
-        """Steal the voice that is missed least: there was no time to compute all of them."""
+        """Steal a voice after an underrun."""
         for seat in self._seats:
             if seat.rack.shed(self.now - seat.since):
                 self.shed += 1
                 return
 
     def put_off(self) -> None:
-        """Let new notes wait for the block after the next, if the next is short: the last has taken more than its time.
+        """Delay new notes past a short next block, after a block that took too long.
 
-        Together they cost less than one by one. Not in two blocks in succession: where all of them take too long, notes
-        begin nonetheless.
+        Notes cost less together. Never in two successive blocks, so that notes begin even under constant overload.
         """
         self._strained = True
 
     def block(self, count: int) -> tuple[Array, list[Event]]:
-        """Return the next ``count`` samples, [2, count], limited; and the events that took effect in them.
-
-        ``parts`` are then the same by channel, before the limiter.
-        """
+        """Return the next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
@@ -181,7 +169,7 @@ class Player:
         opening, last.opening = last.opening, ()
         mix, parts = last.rack.process([*opening, *_counted_from(due, last.since)], count)
         self.parts = parts
-        if len(self._seats) > 1:  # the limiter works on the sum, as on one rack
+        if len(self._seats) > 1:  # one limiter for the sum, as for one rack
             ringing = [self._ring_on(seat, due, count) for seat in self._seats[:-1]]
             mix = limit(sum(map(_sum, ringing), _sum(parts)))
             for channel, part in (each for seat in ringing for each in seat.items()):
@@ -191,17 +179,13 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Prepare a part of the next block, once the last one has been handed over; it changes no sample.
-
-        Where new notes wait for that block, it will need its time for them.
-        """
+        """Prepare the next block while idle, unless new notes wait, which need its time."""
         if self._queue and self._queue[0].time < self.now:
             return
         for seat in self._seats:
             seat.rack.prepare()
 
     def _due(self, end: int) -> list[Event]:
-        """Return the events before sample ``end``; of more new notes than there is time for, the later ones wait."""
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
         cut = count if self._patient else next(itertools.islice(notes, self._most_notes(end - self.now), None), count)
@@ -210,7 +194,6 @@ class Player:
         return due
 
     def _most_notes(self, samples: int) -> int:
-        """Return how many notes may begin in a block."""
         self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * self._note_samples
         self._strained = False
         return 0 if self._put_off else max(NEW_NOTES, int(samples / self._note_samples))
@@ -224,30 +207,27 @@ class Player:
         if told is not None:
             told(self.now, rack.played)
         self._desk.forget_knobs(channels)
-        held = self._desk.keys if rack.listens else []  # what sounds for a key stays with the rack that began it
+        held = self._desk.keys if rack.listens else []  # a rack keeps the notes that it started
         self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         if not self._patient:
-            for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # those whose voices have ended first
+            for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # silent ones first
                 seat.fade = self.now
         for seat in self._seats[:-1]:
-            if seat.rack.listens and seat.fade is None:  # until the new one is heard, which fades in
+            if seat.rack.listens and seat.fade is None:  # the new one fades in after its latency
                 seat.fade = self.now + self.rack.latency_samples
 
     def _open(self, rack: Machine, opening: Sequence[Event]) -> None:
-        """Let a rack take new notes; ``opening`` are the events that set it as controllers stand.
-
-        It may have been primed: then it has played some silence, and its time goes on from there.
-        """
+        """Start a rack with the events ``opening``; a primed rack's time continues after its silence."""
         began = rack.played
         self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))
         for event in opening:
             self._desk.hear(replace(event, time=self.now))
 
     def _standing_events(self, others: Collection[int]) -> list[Event]:
-        """Return the events that set a fresh rack as this one; on the channels ``others`` it has other presets.
+        """Return events for a fresh rack; ``others`` are channels with new presets.
 
-        The positions of knobs do not have the newest events yet, which act one latency later.
+        Knob values lag the newest events by the latency.
         """
         stood = [
             ParameterChange(0, place, target, value)
@@ -258,7 +238,7 @@ class Player:
         return self._desk.everything(stood, self.now - self.rack.latency_samples)
 
     def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> dict[int, Array]:
-        """Return the next block of a rack that takes no more notes, before the limiter, [2, count] by channel."""
+        """Return an earlier rack's next block, before the limiter, [2, count] by channel."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
         parts = seat.rack.process(_counted_from(kept, seat.since), count)[1]
         passed = count

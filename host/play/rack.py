@@ -1,4 +1,4 @@
-"""Several instruments side by side, one a MIDI channel or MPE zone, mixed and limited."""
+"""Rack: instruments in parallel, one per MIDI channel or MPE zone, mixed and limited."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Rack:
-    """The patches that play together: events of any channel in, the mix out."""
+    """Instruments by channel, with one limited mix."""
 
     listens = False
 
@@ -36,20 +36,20 @@ class Rack:
         omni: bool = False,
         live: bool = False,
     ) -> None:
-        """Make its instruments ready.
+        """Create the instruments.
 
         Args:
             patches: by MIDI channel 0-15.
-            processes: the number of processes that share the voices, 1 to `PARTS`; with 2 or more, the rack is for
-                offline use, and must be closed. They do not change the sound, and leave where other work wants the
-                processors.
-            omni: the first patch hears channels that have none; else these are heard only if an MPE zone has them.
-            live: the rack is played in real time: an engine sounds the newest that is ready, and waits for nothing.
+            processes: number of processes that share the voices, 1 to `PARTS`, with the same sound. With 2 or more, for
+                offline use; close the rack. They exit when other programs need the processors.
+            omni: the first patch receives channels without one; else only MPE zones do.
+            live: engines play the newest ready frames and never wait.
 
         Raises:
-            UserError: a preset, which is named, does not fit its model or its effects, or leaves no channel to others.
+            UserError: a preset, named in the message, does not fit its model or effects, or leaves no channel to
+                others.
         """
-        self._omni_channel = next(iter(patches)) if omni else None  # the instrument that hears channels without one
+        self._omni_channel = next(iter(patches)) if omni else None  # its instrument receives channels without one
         self._zones = Zones(
             {channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._omni_channel
         )
@@ -57,7 +57,7 @@ class Rack:
         self._crew: Crew | None = None
         try:
             if processes > 1:
-                from . import worker  # imported late: neither live playing nor short performances need it
+                from . import worker  # imported late: live playing and short files do not need it
 
                 self._crew = worker.Crew(patches, sample_rate, processes)
             self._instruments = {
@@ -71,55 +71,45 @@ class Rack:
 
     @property
     def latency_samples(self) -> int:
-        """Return the output samples between an event and its sound, the same for all channels."""
+        """Output samples from event to sound, equal for all channels."""
         return self._latency
 
     @property
     def played(self) -> int:
-        """Return the number of samples given so far."""
         return self._samples_given
 
     @property
     def pause_seconds(self) -> float:
-        """Return how long effects may be silent before they sound again, as `EffectChain.pause_seconds`."""
+        """As `EffectChain.pause_seconds`."""
         return max((instrument.pause_seconds for instrument in self._instruments.values()), default=0.0)
 
     @property
     def ready(self) -> bool:
-        """Return whether all of it can sound, as `Engine.ready`."""
         return all(instrument.ready for instrument in self._instruments.values())
 
     @property
     def age_ms(self) -> float | None:
-        """Return how far the sounds of the last notes were behind their knobs, of all the most, as `Engine.age_ms`."""
         return max((age for i in self._instruments.values() if (age := i.age_ms) is not None), default=None)
 
     @property
     def sounding(self) -> int:
-        """Return the number of voices that sound."""
         return sum(instrument.sounding for instrument in self._instruments.values())
 
     @property
     def knobs(self) -> dict[int, Mapper]:
-        """Return the maps of each channel's instrument."""
         return {channel: instrument.knobs for channel, instrument in self._instruments.items()}
 
     def latent_values(self, channel: int) -> list[float]:
-        """Return where the knobs of a channel's instrument are heading."""
         return self._instruments[channel].latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """Return where the latents of a channel's instrument are after the last block, with all that moves them."""
+        """Return a channel's latents after the last block."""
         return self._instruments[channel].current_latents()
 
     def shed(self, time: int) -> bool:
-        """Steal one voice at output sample ``time``: that released longest ago, else the oldest; it fades in 5 ms.
+        """Steal the earliest released voice, else the oldest, at output sample ``time``; it fades in 5 ms.
 
-        Args:
-            time: not before the block that is processed next.
-
-        Returns:
-            Whether there was one.
+        ``time`` must not precede the next block. Returns whether there was a voice.
         """
         spare = {channel: cost for channel, i in self._instruments.items() if (cost := i.spare()) is not None}
         if not spare:
@@ -129,15 +119,11 @@ class Rack:
         return True
 
     def close(self) -> None:
-        """End the processes that shared the work."""
         if self._crew:
             self._crew.close()
 
     def hear(self, events: Sequence[Event], until: int) -> None:
-        """Take events, in order of time, in output samples; before sample ``until`` none will follow.
-
-        Processes that share the voices work ahead as far as that.
-        """
+        """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
@@ -150,7 +136,7 @@ class Rack:
             instrument.hear(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Hear the events of the next ``count`` samples, and make these.
+        """Apply the events of the next ``count`` samples, and render these.
 
         Returns:
             The limited mix [2, count], and each channel before the limiter.
@@ -159,7 +145,6 @@ class Rack:
             return self._process(events, count)
 
     def prepare(self) -> None:
-        """Do a step of what the next samples will need; see `Engine.prepare`."""
         for instrument in self._instruments.values():
             instrument.prepare()
 
@@ -175,7 +160,7 @@ class Rack:
 
 
 def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
-    """Return patches by channel for a rack with ``omni``: the default is first, on a channel that has no other."""
+    """Return patches by channel for an ``omni`` rack: the default first, on a free channel."""
     free = [channel for channel in range(16) if channel not in others]
     return dict.fromkeys(free[:1], default) | dict(others)
 

@@ -1,4 +1,4 @@
-"""Racks that follow each other offline at the samples at which they did live: a recording with what was loaded."""
+"""Offline preset changes: replays a recording's racks from the samples of their live changes."""
 
 import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,15 +15,15 @@ from .player import Player
 from .rack import Rack, as_played
 
 Array = npt.NDArray[np.float32]
-READY_SECONDS = 0.005  # between looks whether a rack can sound
-PART = 16384  # samples of silence that a rack is given at once
+READY_SECONDS = 0.005  # poll interval for `Rack.ready`
+PART = 16384  # samples of silence per call
 
 
 class Successor(NamedTuple):
-    """Presets that take the place of others: ``patches`` by channel, of which those of ``channels`` are other ones.
+    """A preset change at sample ``time``: ``patches`` by channel, new ones on ``channels``.
 
-    They take new notes from sample ``time`` on, when they had played ``primed`` samples of silence. What rang on was
-    played in blocks of ``block`` samples, at whose beginnings it faded.
+    The rack had rendered ``primed`` samples of silence. Earlier racks rang in blocks of ``block`` samples and faded at
+    block starts.
     """
 
     time: int
@@ -39,13 +39,13 @@ def successors(
     notes: Notes,
     say: Callable[[str], None],
 ) -> list[Successor]:
-    """Return what took the place of presets while they were played.
+    """Return the preset changes of a recording.
 
     Args:
-        default: that which all channels heard that had no other.
+        default: the patch of channels without their own.
         others: by channel, 0 to 15.
         notes: of the recording.
-        say: told of what cannot be opened here; then what played before goes on.
+        say: receives messages about presets that cannot be opened; the previous one continues.
     """
     found = []
     for time, swap in notes.swaps:
@@ -63,10 +63,9 @@ def successors(
 
 
 class Succession:
-    """A rack and its successors, in the place of a `Rack` that is rendered."""
+    """A rack and its successors in order of time, as one `Rack`; ``live`` for live recordings."""
 
     def __init__(self, rack: Rack, successors: Sequence[Successor], sample_rate: int, live: bool) -> None:
-        """Begin with a rack; ``successors`` are in order of time, and took over while they were played if ``live``."""
         self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
         self._rate, self._live = sample_rate, live
         self._block = 1
@@ -74,24 +73,20 @@ class Succession:
 
     @property
     def played(self) -> int:
-        """See `Rack.played`."""
         return self._player.now
 
     @property
     def sounding(self) -> int:
-        """See `Rack.sounding`."""
         return self._player.sounding
 
     def close(self) -> None:
-        """See `Rack.close`: no process shares the work."""
+        """Do nothing."""
 
     def hear(self, events: Sequence[Event], until: int) -> None:
-        """See `Rack.hear`."""
         for event in events:
             self._player.schedule(event)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """See `Rack.process`."""
         self.hear(events, self.played + count)
         end = self.played + count
         mixes: list[Array] = []

@@ -1,9 +1,7 @@
-"""The sounding half of an instrument, all at the model's rate: events in; voices, sums and gains out.
+"""Synthesis at the model's rate: renders voices, their sum and gains from events.
 
-It knows no device and no clock. Events take effect on their sample, because everything that moves is a function of
-time: a block first lets all its events write into those functions, then computes them. So the division into blocks
-changes nothing, and live playing and rendering share every sample. Voices are added up in parts, and the parts to the
-mix: whoever computes a part, the sums are the same to the bit.
+A block applies its events to functions of time, then renders, so samples do not depend on block sizes. Voices are
+summed in parts, and parts in the mix, so they do not depend on the number of processes.
 """
 
 from bisect import bisect_left
@@ -22,33 +20,33 @@ Array = npt.NDArray[np.float32]
 
 
 def share(number: int, processes: int) -> range:
-    """Return the parts that process ``number`` of ``processes`` computes."""
+    """Return the voice parts of one process."""
     return range(number, PARTS, processes)
 
 
 class Elsewhere(Protocol):
-    """Another process that plays the same events and computes other parts."""
+    """Another process, which renders other parts from the same events."""
 
     @property
     def end(self) -> int | None:
-        """Return the sample from which on it computes nothing any more; None while that is open."""
+        """First sample not rendered; None while open."""
         ...
 
     def hear(self, events: Sequence[Event], until: int) -> None:
-        """Have it compute all samples before ``until``; these are their last events, in order of time."""
+        """Send the last events before sample ``until``, in order of time, and request its samples."""
         ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
-        """Wait for its parts of samples that it was to compute, [sides, count], 1 or 2 sides as the engine has."""
+        """Wait for requested samples by part, [sides, count]; sides: 1 or 2, as the engine."""
         ...
 
     def hand_over(self) -> tuple[Collection[int], list[VoiceSound]]:
-        """Wait for its parts' numbers, and their voices' streams as they are at its end, in the order of the voices."""
+        """Wait for its parts and their voice streams at its end, in order of voices."""
         ...
 
 
 class Synthesis:
-    """The voices of one preset, before its effects."""
+    """The voices of one preset, before effects."""
 
     def __init__(
         self,
@@ -58,12 +56,12 @@ class Synthesis:
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """Make it ready to sound.
+        """Prepare to play.
 
         Args:
-            engine, hands: of the preset, as `engine_and_hands` makes them together.
-            parts: of the voices, those that are computed here.
-            elsewhere: the processes that compute the others.
+            engine, hands: from `engine_and_hands`.
+            parts: voice parts to render here.
+            elsewhere: processes that render the others.
         """
         self._engine, self._hands = engine, hands
         self._parts, self._elsewhere = set(parts), list(elsewhere)
@@ -72,28 +70,24 @@ class Synthesis:
 
     @property
     def ready(self) -> bool:
-        """See `Engine.ready`."""
         return self._engine.ready
 
     @property
     def age_ms(self) -> float | None:
-        """See `Engine.age_ms`."""
         return self._engine.age_ms
 
     def current_latents(self) -> list[float]:
-        """Return the code of the sample that is computed next, without what fingers do to single notes."""
+        """Return the code at the next sample, without MPE."""
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
 
     def spare(self) -> tuple[bool, float] | None:
-        """See `EventProcessor.spare`, at the sample that is computed next."""
         return self._hands.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Return the next ``count`` samples, [2, count].
 
         Args:
-            events: those that fall into this block, in order of time, in samples from the very beginning; whoever
-                computes other parts has heard them.
+            events: those of the block, in order of time, in samples from the start; also sent to other processes.
         """
         start = self._now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
@@ -110,12 +104,11 @@ class Synthesis:
         return stereo
 
     def prepare(self) -> None:
-        """See `Engine.prepare`: for its own parts, after the samples that `process` gave last."""
+        """As `Engine.prepare`, for parts rendered here."""
         voices = self._own_voices()
         self._engine.prepare([voice.stream for voice in voices], self._hands.motion_of(voices), self._now)
 
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
-        """Do as `process`, where another process leaves its parts to this one within the block."""
         end = min(other.end for other in self._elsewhere if other.end is not None)
         before = end - self._now
         due = bisect_left(events, end, key=lambda event: event.time)
@@ -129,13 +122,12 @@ class Synthesis:
         return np.concatenate([*first, self.process(events[due:], count - before)], axis=1)
 
     def streams(self) -> list[VoiceSound]:
-        """Return the streams of its own parts' voices, as they are at the next sample."""
         return [voice.stream for voice in self._own_voices()]
 
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
-        """Return the next samples of each of its own parts that sounds, before volume and pan, [channels, count].
+        """Return the next samples by part rendered here, before volume and pan, [channels, count].
 
-        Arguments are those of `process`; call `forget` afterwards.
+        Arguments as in `process`; call `forget` afterwards.
         """
         start = self._now
         for event in events:
@@ -163,5 +155,5 @@ class Synthesis:
         return [voice for voice in self._voices if voice.part in self._parts]
 
     def forget(self) -> None:
-        """Drop what only matters before the next sample."""
+        """Drop data before the next sample."""
         self._hands.forget(self._now - self._engine.lookback)

@@ -1,4 +1,4 @@
-"""The voices that sound: keys, pedals, polyphony and stealing, and the one voice that several keys share."""
+"""Voice allocation: keys, pedals, polyphony, release and voice stealing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -17,16 +17,15 @@ from .mpe import NoteExpression
 
 Array = npt.NDArray[np.float32]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
-PARTS = 4  # in which voices are added up: so many processes can share them
+PARTS = 4  # summing parts of voices: the most processes that can share them
 
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × an envelope × velocity, and whether a key holds it.
+    """An engine's stream × envelope × velocity.
 
-    ``part`` is that in which it is added up. ``touch`` is what the finger does to this note alone, where the controller
-    tells (MPE); ``gesture`` the way that it goes by itself, where the model has gestures; ``own`` what its velocity and
-    its key add, from its beginning on.
+    ``part`` is its summing part, ``touch`` its MPE expression, ``gesture`` its trajectory, ``own`` its offsets from
+    velocity and key.
     """
 
     note: Note
@@ -42,11 +41,10 @@ class Voice:
 
     @property
     def key(self) -> int:
-        """Return the MIDI key that it sounds."""
         return self.note[1]
 
     def end(self, steal: int) -> int | None:
-        """Return the first sample from which nothing sounds any more, or None while that is open."""
+        """Return the first silent sample; None while open."""
         end = self.envelope.end
         if self.stream.over is not None and (end is None or end > self.stream.over):
             end = self.stream.over
@@ -56,7 +54,7 @@ class Voice:
         return stolen if end is None else min(stolen, end)
 
     def level(self, start: int, count: int, steal: int) -> np.float32 | Array:
-        """Return envelope × velocity (× the fade of a stolen voice) over a block: one number, or [count]."""
+        """Return envelope × velocity × fade over a block: a scalar, or [count]."""
         level = self.envelope.block(start, count) * self.gain.block(start, count)
         if self.touch is not None:
             level = level * self.touch.level.block(start, count)
@@ -69,7 +67,6 @@ class Voice:
         return faded
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         self.gain.forget(time)
         if self.touch is not None:
             self.touch.forget(time)
@@ -82,18 +79,17 @@ class Voice:
 
 
 def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None:
-    """Give a note no way of its own."""
+    """Return None."""
 
 
 class Makers(NamedTuple):
-    """The functions that make voices, and what they read.
+    """The factories of voices.
 
-    ``begin(pitch, time, key)`` makes a stream, ``shape(time, added)`` an envelope, ``release(added)`` gives release
-    samples, ``touch(channel)`` what a finger on a channel does, None where notes have nothing of their own, and
-    ``gesture(time, note, pitch, added)`` the way of a note of a pitch that begins, None where none has any; ``added``
-    is what the note adds to targets, as its ``own(note)`` says. ``zone(channel)`` is the MPE zone that a channel is in,
-    None outside: pedals and what ends all notes are for one zone, or for all channels outside. ``tuning`` has the pitch
-    of each key that may go down, in equal-tempered semitones where 69 is 440 Hz.
+    ``begin(pitch, time, key)`` returns a stream, ``shape(time, added)`` an envelope, ``release(added)`` release
+    samples, ``touch(channel)`` MPE expression or None, ``gesture(time, note, pitch, added)`` a trajectory or None;
+    ``added`` holds offsets from ``own(note)``. ``zone(channel)`` returns the MPE zone or None: pedals and all notes off
+    apply to one zone, or to channels outside. ``tuning`` holds pitches of playable keys, in equal-tempered semitones
+    where 69 is 440 Hz.
     """
 
     begin: Callable[[float, int, int], VoiceSound]
@@ -107,13 +103,13 @@ class Makers(NamedTuple):
 
 
 class Voices(ABC):
-    """The voices of one instrument; every method takes the sample at which something happens, in order of time.
+    """The voices of one instrument; each ``time`` is a sample, and never decreases.
 
-    A voice that is stolen fades out in 5 ms while its successor sounds.
+    A stolen voice fades out in 5 ms.
     """
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
-        """Begin without a voice; ``sample_rate`` is the model's, in Hz."""
+        """``sample_rate`` is the model's, in Hz."""
         self._begin, self._shape, self._release = makers.begin, makers.shape, makers.release
         self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own
@@ -121,8 +117,8 @@ class Voices(ABC):
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
-        self._pedals: set[int | None] = set()  # zones whose pedal is down
-        self._sostenuto: dict[int | None, set[Note]] = {}  # what it holds, by zone whose pedal is down
+        self._pedals: set[int | None] = set()  # zones with pedal down
+        self._sostenuto: dict[int | None, set[Note]] = {}  # held notes, by zone with pedal down
 
     def __iter__(self) -> Iterator[Voice]:
         return iter(self._voices)
@@ -132,23 +128,23 @@ class Voices(ABC):
 
     @property
     def steal_samples(self) -> int:
-        """Return the length of a stolen voice's fade, in samples."""
+        """Length of a stolen voice's fade, in samples."""
         return self._steal
 
     @abstractmethod
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """A key goes down; ``gain`` is that of its velocity."""
+        """Press a key; ``gain`` is that of its velocity."""
 
     @abstractmethod
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """A key comes up: what sounds for it is released, or waits for a pedal."""
+        """Release a key; pedals may hold its voice."""
 
     @abstractmethod
     def _settle(self, time: int) -> None:
-        """Let go of what neither a key nor a pedal holds any more."""
+        """Release voices without key or pedal."""
 
     def pedal(self, time: int, down: bool, zone: int | None = None) -> None:
-        """The sustain pedal (CC 64) moves: all dampers of its zone are up while it is down."""
+        """Set the sustain pedal (CC 64) of a zone."""
         if down:
             self._pedals.add(zone)
         else:
@@ -156,7 +152,7 @@ class Voices(ABC):
         self._settle(time)
 
     def sostenuto(self, time: int, down: bool, zone: int | None = None) -> None:
-        """The sostenuto pedal (CC 66) moves: it holds the keys that are down at the moment it goes down."""
+        """Set the sostenuto pedal (CC 66): it holds keys that are down at its press."""
         if not down:
             self._sostenuto.pop(zone, None)
             self._settle(time)
@@ -164,7 +160,7 @@ class Voices(ABC):
             self._sostenuto[zone] = {note for note in self._down if self._zone(note[0]) == zone}
 
     def release_all(self, time: int, zone: int | None = None) -> None:
-        """Let all keys come up (all notes off, CC 123); the pedals still hold what they hold."""
+        """Release all keys (all notes off, CC 123), but not pedals."""
         self._lift_keys(zone)
         for voice in self._voices:
             if self._zone(voice.note[0]) == zone:
@@ -172,14 +168,14 @@ class Voices(ABC):
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """Let everything fade in 5 ms (all sound off, CC 120)."""
+        """Fade all voices in 5 ms (all sound off, CC 120)."""
         self._lift_keys(zone)
         for voice in list(self._voices):
             if self._zone(voice.note[0]) == zone:
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """Return the voice to steal first: that released longest ago, else the oldest; None if nothing sounds."""
+        """Return the voice to steal: the earliest released, else the oldest."""
         sounding = self._sounding(time)
         released = [v for v in sounding if v.envelope.off is not None]
         if released:
@@ -187,43 +183,36 @@ class Voices(ABC):
         return sounding[0] if sounding else None
 
     def count(self, time: int) -> int:
-        """Return the number of voices that sound, without stolen ones, which fade."""
         return len(self._sounding(time))
 
     def touches(self, channel: int) -> list[NoteExpression]:
-        """Return the touches of a channel's notes whose keys are down."""
         return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
 
     def shed(self, time: int) -> None:
-        """Steal one voice: it fades in 5 ms."""
         voice = self.victim(time)
         if voice is not None:
             self._cut(voice, time)
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         for voice in self._voices:
             voice.forget(time)
 
     def retire(self, time: int) -> None:
-        """Forget voices that have ended by sample ``time``."""
         steal = self._steal
         self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
-        """Return whether a key or a pedal keeps a note from ending."""
         zone = self._zone(note[0])
         return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
 
     def _lift_keys(self, zone: int | None) -> None:
-        """Count all keys of a zone as up."""
         self._down = {note for note in self._down if self._zone(note[0]) != zone}
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
         stream = self._begin(self._tuning[key], time, key)
         parts = [voice.part for voice in self._sounding(time)]
-        part = min(range(PARTS), key=parts.count)  # the part with the fewest voices: parts should cost alike
+        part = min(range(PARTS), key=parts.count)  # the part with the fewest voices, to balance the load
         own = self._own(note)
         gesture = self._gesture(time, note, self._tuning[key], own.others)
         envelope = self._shape(time, own.others)
@@ -247,10 +236,9 @@ class Voices(ABC):
         if voice.stolen_at is None:
             voice.down = False
             voice.stolen_at = time
-            if voice.envelope.on == time:  # it never sounded
+            if voice.envelope.on == time:  # it has played no sample
                 self._voices.remove(voice)
 
     def _sounding(self, time: int) -> list[Voice]:
-        """Return the voices that sound, the oldest first, without stolen ones, which fade."""
         steal = self._steal
         return [v for v in self._voices if v.stolen_at is None and ((end := v.end(steal)) is None or time < end)]

@@ -1,6 +1,6 @@
-"""Worker processes, which compute some of the voices of a rack.
+"""Multiprocessing: worker processes that synthesize a part of a rack's voices into shared memory.
 
-Threads would wait for each other: half of the work is Python's, and only one thread at a time may run that.
+Threads would wait for the GIL: half of the work is Python code.
 """
 
 import contextlib
@@ -34,18 +34,18 @@ from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]
 
-# A fork has all modules and models at once. On systems other than Linux, some libraries do not survive it.
+# A fork inherits all loaded modules and models. Outside Linux, some libraries do not survive a fork.
 START = "fork" if sys.platform == "linux" else "spawn"
-SIDES = 2  # channels of a voice's sound, at most
-BLOCKS_AHEAD = 4  # for which a ring has room, where two are asked for
+SIDES = 2  # most channels of a voice's sound
+BLOCKS_AHEAD = 4  # capacity of a ring; two are requested
 SILENCE: Array = np.zeros((SIDES, 1), np.float32)
-LEAVE = "leave"  # the message to a worker whose parts are wanted back
-WATCHED_SECONDS, WATCHED_BLOCKS = 0.2, 8  # the least over which it is judged whether workers pay: a steady figure
-PAYS = 1.2  # processors that all must get together: with one, a single process does as much, and needs no copies
-HELD_UP = 1.1  # elapsed time over processor time of a process that waits for a processor; else it had little to do
-LEAVE_SECONDS = 1.0  # that a worker is given to end, before it is killed
+LEAVE = "leave"  # message to a worker: exit and return the voices
+WATCHED_SECONDS, WATCHED_BLOCKS = 0.2, 8  # least time of measurement before workers are judged, for a stable figure
+PAYS = 1.2  # least processors in total: with one, a single process is as fast, without copies
+HELD_UP = 1.1  # least ratio of elapsed to processor time of a process that waits for a processor; else it was idle
+LEAVE_SECONDS = 1.0  # timeout of a worker's exit before it is killed
 
-# Events travel as plain tuples, which cost a seventh of what dataclasses do.
+# Events are sent as plain tuples: a seventh of the cost of dataclasses.
 KINDS: tuple[type, ...] = get_args(Event)
 FIELDS = {kind: attrgetter(*(field.name for field in dataclasses.fields(kind))) for kind in KINDS}
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
@@ -53,14 +53,13 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True)
 class Work:
-    """The cost of some work: seconds that passed, and seconds of a processor."""
+    """CPU usage: elapsed seconds, and processor seconds."""
 
     passed: float = 0.0
     spent: float = 0.0
 
     @classmethod
     def now(cls) -> "Work":
-        """Return the work of this process so far, from an arbitrary beginning."""
         return cls(time.perf_counter(), time.process_time())
 
     def __add__(self, other: "Work") -> "Work":
@@ -71,15 +70,15 @@ class Work:
 
 
 class Worker:
-    """A process that hears the events that the rack hears, works ahead, and leaves its sums in shared memory."""
+    """A process that receives the rack's events, renders ahead, and writes sums to shared memory."""
 
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
             patches: by MIDI channel.
-            parts: of the voices, those that it computes.
-            sample_rate: of the output, in Hz.
+            parts: voice parts to render.
+            sample_rate: output rate in Hz.
         """
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()
@@ -88,71 +87,69 @@ class Worker:
         self._parts = parts
         rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
         self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        self._requested = dict.fromkeys(patches, 0)  # samples that it is to compute, by channel
-        self._computed = dict.fromkeys(patches, 0)  # samples that are computed
-        self._read = dict.fromkeys(patches, 0)  # samples that were read, so that their room is free
-        self._streams: dict[int, list[VoiceSound]] = {}  # streams that it handed over, by channel
+        self._requested = dict.fromkeys(patches, 0)  # samples, by channel
+        self._computed = dict.fromkeys(patches, 0)  # samples
+        self._read = dict.fromkeys(patches, 0)  # samples whose space is free again
+        self._streams: dict[int, list[VoiceSound]] = {}  # returned voice streams, by channel
         self._leaving = False
-        self.waited = 0.0  # seconds that the rack waited for its messages
+        self.waited = 0.0  # seconds that the rack waited for messages
         self.work = Work()
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
-        with held():  # a stop must not meet the process before it knows what to do with one
+        with held():  # no signal before the process has set its handlers
             self._process.start()
         theirs.close()
 
     def of(self, channel: int) -> "WorkerChannel":
-        """Return the worker as one channel's instrument uses it."""
         return WorkerChannel(self, channel)
 
     def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """See `Elsewhere.hear`, for a channel; the worker computes ahead as far as its ring has room."""
+        """Send events of a channel; the worker renders ahead until its ring is full."""
         until = min(until, self._read[channel] + self._length)
         if self._leaving or (not events and until <= self._requested[channel]):
             return
         self._requested[channel] = max(until, self._requested[channel])
         plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
-        with contextlib.suppress(OSError):  # who waits for its sums will notice that it is gone
+        with contextlib.suppress(OSError):  # `sums` detects that the process has exited
             self._connection.send((channel, plain, until))
 
     def sums(self, channel: int, start: int, count: int, sides: int) -> dict[int, Array]:
-        """See `Elsewhere.sums`, for a channel.
+        """Wait for a channel's samples, by part, [sides, count].
 
         Raises:
-            Failure: the process is gone.
-            Exception: what went wrong there, as it would have here.
+            Failure: the process has exited.
+            Exception: an error in the process.
         """
-        self.hear(channel, [], start + count)  # if there was no room when its events came
+        self.hear(channel, [], start + count)  # the ring may have been full when the events arrived
         while self._computed[channel] < start + count:
             self._listen()
-        self._read[channel] = start + count  # read before it hears more
+        self._read[channel] = start + count  # the caller reads before the next send
         places = _ring_places(start, count, self._length)
         return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
 
     def leave(self) -> None:
-        """Have it compute what it was asked for, and then hand its parts over."""
+        """Request exit after pending work; the worker then returns its voices."""
         self._leaving = True
         with contextlib.suppress(OSError):  # as above
             self._connection.send(LEAVE)
 
     def end(self, channel: int) -> int | None:
-        """See `Elsewhere.end`, for a channel."""
+        """Return the first sample not rendered; None while it runs."""
         return self._requested[channel] if self._leaving else None
 
     def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
-        """See `Elsewhere.hand_over`, for a channel.
+        """Wait for the parts and a channel's voice streams.
 
         Raises:
-            Failure: the process is gone.
-            Exception: what went wrong there.
+            Failure: the process has exited.
+            Exception: an error in the process.
         """
         while channel not in self._streams:
             self._listen()
         return self._parts, self._streams.pop(channel)
 
     def _listen(self) -> None:
-        """Wait for its next message."""
         began = time.perf_counter()
         try:
             told = self._connection.recv()
@@ -171,9 +168,8 @@ class Worker:
             self.work += work
 
     def close(self) -> None:
-        """End the process."""
-        with contextlib.suppress(OSError):  # it is gone already
-            self._connection.send(None)  # processes that were begun later hold this end too, so closing it says nothing
+        with contextlib.suppress(OSError):  # it has exited already
+            self._connection.send(None)  # later forks hold this end too, so closing it has no effect
         self._connection.close()
         self._process.join(LEAVE_SECONDS)
         if self._process.exitcode is None:
@@ -183,48 +179,43 @@ class Worker:
 
 
 class WorkerChannel:
-    """A worker as one channel's instrument uses it: a `synthesis.Elsewhere`."""
+    """A worker for one channel's instrument: a `synthesis.Elsewhere`."""
 
     def __init__(self, worker: Worker, channel: int) -> None:
         self._worker, self._channel = worker, channel
 
     @property
     def end(self) -> int | None:
-        """See `Elsewhere.end`."""
         return self._worker.end(self._channel)
 
     def hear(self, events: Sequence[Event], until: int) -> None:
-        """See `Elsewhere.hear`."""
         self._worker.hear(self._channel, events, until)
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
-        """See `Elsewhere.sums`."""
         return self._worker.sums(self._channel, start, count, sides)
 
     def hand_over(self) -> tuple[Sequence[int], list[VoiceSound]]:
-        """See `Elsewhere.hand_over`."""
         return self._worker.hand_over(self._channel)
 
 
 class Crew:
-    """The workers of a rack, which leave where other work wants the processors.
+    """The workers of a rack; they exit when other programs need the processors.
 
-    Several processes do more than one only if they get more of the processors than one would, and wait for whoever
-    gets the least.
+    All processes wait for the slowest, so workers only pay if their total processor time exceeds one process's.
     """
 
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
-        """Start the workers; where the system cannot start all of them, there are none.
+        """Start the workers; none if the system cannot start all.
 
         Args:
             patches: by MIDI channel.
-            sample_rate: of the output, in Hz.
-            processes: the number of processes that share the voices, with this one.
+            sample_rate: output rate in Hz.
+            processes: processes that share the voices, including this one.
         """
         self._workers: list[Worker] = []
-        self._active: list[Worker] = []  # those that may be told to leave
+        self._active: list[Worker] = []  # workers that may be stopped
         self._own_work = Work()
-        self._watched_blocks = 0  # since the workers are watched
+        self._watched_blocks = 0  # since the start of the measurement
         self._watched_since: float | None = None
         try:
             for number in range(1, processes):
@@ -234,17 +225,16 @@ class Crew:
         except BaseException:
             self.close()
             raise
-        # Refined phases depend on which frames are refined together, so the moment of leaving would be heard.
+        # Refined phases depend on the frames refined together, so an exit would be audible.
         if not any(patch.preset.play.phase == "best" for patch in patches.values()):
             self._active = list(self._workers)
 
     def of(self, channel: int) -> list[WorkerChannel]:
-        """Return the workers as one channel's instrument uses them."""
         return [other.of(channel) for other in self._workers]
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Measure the work inside, without the time that it waits for the workers, and judge whether they pay."""
+        """Measure the work inside, without waits; stop workers that do not pay."""
         since, waited = Work.now(), self._waited_seconds()
         yield
         now = Work.now()
@@ -254,13 +244,12 @@ class Crew:
         if not self._active:
             return
         if self._watched_since is None:
-            if all(other.work.passed for other in self._active):  # all have begun
+            if all(other.work.passed for other in self._active):  # all have started
                 self._watch(now.passed)
         elif self._watched_blocks >= WATCHED_BLOCKS and now.passed - self._watched_since >= WATCHED_SECONDS:
             self._judge(now.passed, now.passed - self._watched_since)
 
     def _judge(self, now: float, watched_seconds: float) -> None:
-        """Have the workers leave if they do not pay."""
         works = [self._own_work, *(other.work for other in self._active)]
         processors = sum(work.spent for work in works) / watched_seconds
         if processors < PAYS and any(work.passed > HELD_UP * work.spent for work in works):
@@ -278,7 +267,6 @@ class Crew:
         return sum(other.waited for other in self._workers)
 
     def close(self) -> None:
-        """End the workers."""
         for other in self._workers:
             other.close()
         self._workers.clear()
@@ -291,7 +279,7 @@ def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
 
 
 def _ring_places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
-    """Return where samples lie in a ring: a slice, which costs nothing, but for those across its end."""
+    """Return the index of samples in a ring: a slice, without a copy, except across its end."""
     first = start % length
     return slice(first, first + count) if first + count <= length else np.arange(start, start + count) % length
 
@@ -303,8 +291,11 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Play until the rack is gone, which a forked process would not see while it holds both ends."""
-    for number in SIGNALS:  # what stops the rack, often with all its processes, ends this one through the rack
+    """Entry point of a worker: render until the rack closes the connection.
+
+    Closes ``other_end``, because a process holding both ends would miss the rack's exit.
+    """
+    for number in SIGNALS:  # signals often reach all processes; the rack ends this one
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()
     with contextlib.suppress(EOFError, ConnectionError):
@@ -322,7 +313,6 @@ def _play(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Compute what the rack asks for, until it says that this is all."""
     playing = {channel: Synthesis(*engine_and_hands(patch), parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
@@ -349,10 +339,10 @@ def _play(
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that can be sent to another process, with its traceback as a note."""
+    """Return a picklable error."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # some have arguments of their own
+    except Exception:  # some have custom arguments
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

@@ -220,7 +220,7 @@ class PluginServer:
             return self._tried(opening())
         except UserError as error:
             *lines, last = map(str, error.args)
-            why = [*lines, f"{last}; what was played before goes on"]
+            why = [*lines, f"{last}; the preset before plays on"]
             for line in why:
                 self._talk.say(line)
             if self._window is not None:

@@ -108,7 +108,7 @@ def at_a_terminal(answer, *arguments):
 def test_at_a_terminal_it_is_asked_for(home, answer, words, kept):
     status, said = at_a_terminal(answer, "render", "sly.toml", TUNE, "-o", "new.wav")
     assert status == 2
-    question = "timbrel: preset sly.toml runs sly.vst3, which may do whatever you may. Let it? [y/N] timbrel: "
+    question = "timbrel: preset sly.toml runs sly.vst3, which runs with your permissions. Allow it? [y/N] timbrel: "
     assert said.startswith(question), said
     assert words in said
     assert may_run(home / "sly.vst3") == kept

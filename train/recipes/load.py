@@ -48,7 +48,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     family = KINDS_OF_RECIPE.get(str(fields.get("family")))
     if family is None:
         raise UserError(
-            f"recipe {name}: family is none that is known (got {fields.get('family')!r}); "
+            f"recipe {name}: unknown family (got {fields.get('family')!r}); "
             f"give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one"
         )
     try:

@@ -1,1 +1,1 @@
-"""Gestures: each note goes a way of code and loudness of its own, as recorded notes did."""
+"""Gestures: per-note trajectories of code and loudness, as in recorded notes."""

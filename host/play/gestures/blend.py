@@ -1,4 +1,4 @@
-"""Chooses recorded notes' ways for a key and a velocity, and blends them into one."""
+"""Blends trajectories of recorded notes near a key and velocity."""
 
 from typing import Any, NamedTuple
 
@@ -10,23 +10,22 @@ from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
 
-# The distance in key that counts as much as `Instrument.velocity_steps` in velocity. Weights are Shepard's (1968,
-# "A two-dimensional interpolation function for irregularly-spaced data"): a recorded note is played as it was recorded.
+# The key distance equal to `Instrument.velocity_steps` in velocity. Weights are Shepard's (1968, "A two-dimensional
+# interpolation function for irregularly-spaced data"): at a recorded note they reproduce that note.
 KEY_SEMITONES = 1.5
-SAME = 1e-3  # squared distance under which notes count as the same
+SAME = 1e-3  # squared distance below which notes count as equal
 BLENDED = 8
-AROUND_SEMITONES = 3.0  # of a key, or as far as so many notes lie: they say how softly and loudly it can be played
-QUIET_DB = -60.0  # where a release has ended
-REMEMBERED = 128  # ways and ranges of velocities that are kept, the last ones: a key for each
+AROUND_SEMITONES = 3.0  # radius for the velocity range, extended to at least `BLENDED` notes
+QUIET_DB = -60.0  # end of a release
+REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
 
 class Mix(NamedTuple):
-    """One way: of several notes', each by its weight.
+    """A weighted mean of trajectories.
 
-    ``offset`` [n_latents] from the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] from there; ``fall``
-    in dB a second after the last level; ``held`` for how many seconds notes were recorded, and ``off`` by how many
-    semitones they lie above their keys. ``release_levels`` [points]
-    and ``release_codes`` [points, n_latents] are empty where notes ring out.
+    ``offset`` [n_latents] is relative to the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] relative
+    to ``offset``; ``fall`` in dB a second after the last level; ``held``: recorded seconds; ``off``: semitones above
+    the key. ``release_levels`` [points] and ``release_codes`` [points, n_latents] are empty for notes that ring out.
     """
 
     offset: Doubles
@@ -40,16 +39,16 @@ class Mix(NamedTuple):
 
 
 class Ways:
-    """The ways of one instrument of a file."""
+    """The trajectories of one instrument."""
 
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
-        """Take the instrument's notes apart into arrays.
+        """Convert the instrument's notes to arrays.
 
         Args:
             gestures: of the model's file.
             rest: the preset's code, [n_latents].
-            scale: what codes are multiplied by to be compared, [n_latents].
-            label: of the instrument; None for the one whose home is nearest to ``rest``.
+            scale: normalizes codes for distances, [n_latents].
+            label: of the instrument; None: that with the home nearest to ``rest``.
         """
         known = [one for one in gestures.instruments if label in (None, one.label)]
         instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
@@ -66,7 +65,7 @@ class Ways:
         levels = np.array([note.levels for note in notes])
         codes = np.array([note.codes for note in notes]) @ directions
         release_levels, release_codes = _releases(notes, gestures)
-        # A row a note, so that an onset blends all at once: many may come in one block.
+        # One row per note, so that an onset blends all with one product: a block may have many onsets.
         self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1)], axis=1)
         self._releases = np.concatenate([release_levels, (release_codes @ directions).reshape(count, -1)], axis=1)
         self._latents, self._levels, self._release_levels = (
@@ -78,10 +77,9 @@ class Ways:
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
     def mix(self, pitch: float, velocity: int) -> Mix:
-        """Return the way of a note: of the recorded notes that are nearest, each the less the farther it is.
+        """Return a note's trajectory, blended from the nearest recorded notes.
 
-        A velocity beyond those of the keys around is the nearest of these: other keys that were louder have another
-        timbre.
+        The velocity is clamped to nearby keys' velocities, since louder distant keys have another timbre.
         """
         softest, loudest = self._range(pitch)
         asked = min(max(float(velocity), softest), loudest)
@@ -92,7 +90,7 @@ class Ways:
         return known
 
     def _range(self, pitch: float) -> tuple[float, float]:
-        """Return the velocities of the softest and the loudest of the notes around a pitch."""
+        """Return the lowest and highest velocity around a pitch."""
         known = self._ranges.get(pitch)
         if known is None:
             away = np.abs(self._keys - pitch)
@@ -102,46 +100,41 @@ class Ways:
         return known
 
     def _mix(self, pitch: float, asked: float) -> Mix:
-        """Return the way of a note whose velocity is one of those around."""
         away = np.abs(self._keys - pitch)
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
         near, weights = nearest(apart)
         row, n = weights @ self._held[near], self._latents
         fall, length, off = row[:3].tolist()
-        codes = 3 + n + self._levels  # where a row's codes begin
+        codes = 3 + n + self._levels  # first code of a row
         held = row[3 : 3 + n], row[3 + n : codes], row[codes:].reshape(-1, n), fall, length, off
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
             return Mix(*held, np.zeros(0), np.zeros((0, n)))
         if not self._let_go[near].all():
-            apart[~self._let_go] = np.inf  # these were cut off before they had ended
+            apart[~self._let_go] = np.inf  # exclude notes recorded without a release
             near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
         return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
 
 
 def _drop_first(known: dict[Any, Any]) -> None:
-    """Make room for one more."""
     if len(known) >= REMEMBERED:
         del known[next(iter(known))]
 
 
 def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
-    """Return the nearest notes, [..., 8 at most], of those whose squared distances are given, [..., notes].
-
-    Beside them, the weight of each, in inverse proportion to its squared distance; they sum to 1.
-    """
+    """Return the nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
     near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
     weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
     return near, weights / weights.sum(axis=-1, keepdims=True)
 
 
 def scale_of(card: Card) -> Doubles:
-    """Return what codes are multiplied by to be counted in deviations of training, [n_latents]."""
+    """Return factors from codes to training deviations, [n_latents]."""
     return np.array([1.0 / latent.std if latent.std > 0 else 0.0 for latent in card.latents])
 
 
 def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:
-    """Return the releases of notes, zeros of those that ring out: [notes, points], [notes, points, directions]."""
+    """Return releases, zeros if none: [notes, points], [notes, points, directions]."""
     grid, directions = gestures.grid, len(gestures.directions)
     levels = np.zeros((len(notes), len(grid.release_levels)))
     codes = np.zeros((len(notes), len(grid.release_codes), directions))

@@ -1,4 +1,4 @@
-"""Distances of codes as they are heard: in dB of a decoder's spectra, near the codes of an instrument."""
+"""Perceptual code distance: maps codes to dB of decoded spectra."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,19 +8,19 @@ from ...contract.model import Model
 
 Doubles = npt.NDArray[np.float64]
 
-AROUND = 8  # codes around which it is looked at, at most: their mean is for all
-PART = 1 / 40  # of a latent's span, by which it is turned to either side: a tenth of a deviation of training
-QUIETEST = 1e-3  # of a spectrum's strongest bin: softer ones are not heard beside it
+AROUND = 8  # most codes to evaluate; the result is their mean
+PART = 1 / 40  # step to either side, of a latent's span: a tenth of a standard deviation of training
+QUIETEST = 1e-3  # of a spectrum's strongest bin, which masks softer ones
 TINY = 1e-12
 
 
 def decibels(model: Model, codes: Doubles) -> Doubles:
-    """Return what codes are multiplied by so that their distances are in dB, [n_latents, n_latents].
+    """Return a matrix from codes to distances in dB, [n_latents, n_latents].
 
-    That is the root mean square over the bins that are heard, to first order: ten milliseconds' work of the decoder.
+    Distance: root mean square over audible bins, to first order. Takes ten milliseconds.
 
     Args:
-        codes: where it is to hold, [codes, n_latents]. Each is decoded for another pitch class, or key.
+        codes: region of interest, [codes, n_latents]. Each is decoded for another pitch class, or key.
     """
     n, partials = codes.shape[1], model.card.partials
     keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES

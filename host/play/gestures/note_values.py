@@ -1,4 +1,4 @@
-"""Values of a note's own: by its velocity and its key ([[note]] of a preset), and paths that begin with it."""
+"""Per-note offsets by velocity and key ([[note]] of a preset), and paths from each note-on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -21,7 +21,7 @@ LATENT = "latent."
 
 
 class Own(NamedTuple):
-    """The amounts that one note adds to the knobs: to its ``code``, [n_latents], and to other targets, by name."""
+    """A note's offsets: to its ``code``, [n_latents], and to other targets by name."""
 
     code: Doubles | None = None
     others: Mapping[str, float] = MappingProxyType({})
@@ -31,25 +31,25 @@ NOTHING = Own()
 
 
 def nothing(note: Note) -> Own:
-    """Give a note nothing of its own."""
+    """Return no offsets."""
     return NOTHING
 
 
 class OwnValues:
-    """The amounts that notes of one preset add. It knows no voices, so that these may keep a way to it."""
+    """Note offsets of one preset. Holds no voices, to avoid reference cycles."""
 
     def __init__(self, settings: Sequence[NoteSettings], card: Card) -> None:
-        """Begin; ``settings`` fit the model of the card."""
+        """``settings`` must fit the card's model."""
         self._settings, self._latents = settings, len(card.latents)
         self._velocities: dict[Note, int] = {}
         self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
 
     def strike(self, note: Note, velocity: int) -> None:
-        """Know the velocity of a key that goes down, 1 to 127; a note of it may begin later too."""
+        """Store a key's velocity, 1 to 127; its note may begin later."""
         self._velocities[note] = velocity
 
     def of(self, note: Note) -> Own:
-        """Return what a note that begins has of its own: its key has been struck."""
+        """Return a struck note's offsets."""
         code, others = np.zeros(self._latents), dict[str, float]()
         for entry in self._settings:
             added = entry.added(self._velocities[note], note[1])
@@ -61,18 +61,18 @@ class OwnValues:
 
 
 class PathMotion(MotionWrapper):
-    """The common motion, but for codes: each voice's go along a path from its note-on on."""
+    """Motion with a code path per voice, from its note-on."""
 
     def __init__(
         self, common: Motion, path: NotePath, onsets: Sequence[int], held: Callable[[Times], Doubles | None]
     ) -> None:
-        """``onsets`` are the samples at which the voices began, ``held`` as `Latents.shares`."""
+        """``onsets`` are the voices' first samples, ``held`` as `Latents.shares`."""
         super().__init__(common)
         self.own_codes = True
         self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; knobs have no part in them, but for those that a hand holds."""
+        """Return codes, [rows, n_latents]; only touched knobs contribute."""
         onsets = self._onsets[list(voices)]
         codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
         held = self._held(times)
@@ -83,17 +83,17 @@ class PathMotion(MotionWrapper):
 
 
 class OwnMotion(MotionWrapper):
-    """The common motion, with what each voice's note adds to its code."""
+    """Motion with each note's code offset."""
 
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
-        """``codes`` are by voice; ``spans`` are low and high of each latent: what is added does not leave them."""
+        """``codes`` are by voice; ``spans`` are low and high of each latent and limit offsets."""
         super().__init__(common)
         self.own_codes = True
         self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
+        """Return codes, [rows, n_latents]; knob values outside their ranges stay."""
         codes = self._common.latents(voices, times, own_times)
         moved = codes + self._added[list(voices)]
         kept: Array = np.clip(moved, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(np.float32)

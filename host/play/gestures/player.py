@@ -1,4 +1,4 @@
-"""Gives each note that begins its gesture, and voices the codes that theirs ask for."""
+"""Creates each note's gesture and adds its codes to the common motion."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,13 +20,13 @@ Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 Note = tuple[int, int]
 
-VELOCITY = 100  # of a note whose velocity was not told: of none that keys play, but of those that may be played soon
-EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys that may be played soon: five octaves
-BEGINS = 1.25  # hops from a note's beginning, in which the first block that it is heard in reads its codes
+VELOCITY = 100  # of likely future notes, whose velocity is unknown
+EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
+BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class Gesturing:
-    """The gestures of one preset's notes. It knows no voices, so that these may keep a way to it."""
+    """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class Gesturing:
         lead: int,
         own: tuple[bool, bool],
     ) -> None:
-        """Begin.
+        """Prepare the trajectories.
 
         Args:
             gestures: of the model's file.
             settings: the preset's [gesture].
-            rest: where the preset's knobs rest, one number a latent: it chooses the instrument if [gesture] does not.
-            lead: by how many samples codes are read before they are heard.
-            own: whether notes have their own attacks, and their own releases, in place of the preset's.
+            rest: knob values, one a latent: they select the instrument if [gesture] does not.
+            lead: samples from a code read to its sound.
+            own: whether trajectories replace the preset's attack, and its release.
         """
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
@@ -56,14 +56,11 @@ class Gesturing:
         self._begun = 0
 
     def strike(self, note: Note, velocity: int) -> None:
-        """Know the velocity of a key that goes down, 1 to 127; a note of it may begin later too."""
+        """Store a key's velocity, 1 to 127; its note may begin later."""
         self._velocities[note] = velocity
 
     def begin(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
-        """Return the gesture of a note of a pitch, 69.0 for 440 Hz, that begins; None where it is to have none.
-
-        ``added`` is what the note itself adds to targets, by name.
-        """
+        """Return a new note's gesture, or None; ``pitch`` is 69.0 for 440 Hz, ``added`` holds offsets by target."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
         if pace.codes == pace.loudness == pace.intonation == 0:
@@ -72,20 +69,16 @@ class Gesturing:
         return Gesture(time, mix, self._common, pace, self._begun)
 
     def _pace(self, amount: float, codes: float, loudness: float, speed: float, intonation: float) -> TrajectoryPace:
-        """Return the pace of a note for which targets stand so, in the order of `CONTROLS`."""
         return TrajectoryPace(
             amount * codes, amount * loudness, speed, intonation, self._rate, self._hop, self._lead, *self._own
         )
 
     def heading(self) -> tuple[float, ...]:
-        """Return where its targets are heading, of which the codes of notes to come depend."""
+        """Return target values, which determine future codes."""
         return tuple(ramp.target for ramp in self.targets.values())
 
     def first_codes(self) -> Iterator[tuple[float, Doubles]]:
-        """Return what notes to come add to the knobs' code as they begin, [rows, n_latents], each with its pitch.
-
-        They are those of a note of `VELOCITY`, at every phase, as targets are heading.
-        """
+        """Yield pitches and initial offsets of likely notes, [rows, n_latents], at `VELOCITY` and every phase."""
         pace, phase = self._pace(*self.heading()), phase_samples(self._hop)
         begin = -(-2 * self._lead // self._hop) * self._hop
         for key in EXPECTED:
@@ -101,7 +94,7 @@ class Gesturing:
 
     @property
     def moves(self) -> bool:
-        """Return whether notes that begin now will have codes of their own."""
+        """Whether new notes have codes of their own."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
     def _value(self, target: str, time: int, added: Mapping[str, float]) -> float:
@@ -109,13 +102,12 @@ class Gesturing:
         return CONTROLS[target].within(value + added[target]) if target in added else value
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         for ramp in self.targets.values():
             ramp.forget(time)
 
 
 class GestureMotion(MotionWrapper):
-    """The common motion, with the codes that each voice's gesture adds."""
+    """Motion with the code offsets of gestures."""
 
     def __init__(
         self,
@@ -124,12 +116,12 @@ class GestureMotion(MotionWrapper):
         spans: Sequence[tuple[float, float]],
         gesturing: Gesturing,
     ) -> None:
-        """Join them.
+        """Combine motion and gestures.
 
         Args:
             gestures: by voice.
-            spans: low and high of each latent: gestures do not leave them.
-            gesturing: that gives notes to come theirs.
+            spans: low and high of each latent, limits of gestures.
+            gesturing: source of future gestures.
         """
         super().__init__(common)
         self.own_codes = True
@@ -137,13 +129,13 @@ class GestureMotion(MotionWrapper):
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; a knob that stands outside its span is not brought back."""
+        """Return codes, [rows, n_latents]; knob values outside their ranges stay."""
         codes = self._common.latents(voices, times, own_times)
         added = np.zeros(codes.shape)
         read = times if own_times is None else own_times
         last: tuple[int, int] | None = None
         for row, asked in enumerate(zip(voices, read.tolist(), strict=True)):
-            if asked == last:  # as most frames of a note that begins
+            if asked == last:  # the usual case at a note-on
                 added[row] = added[row - 1]
             elif (gesture := self._gestures[asked[0]]) is not None:
                 added[row] = gesture.code(asked[1])
@@ -151,13 +143,13 @@ class GestureMotion(MotionWrapper):
         return self._within(codes, added)
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
-        """See `Motion.bend_semitones`: with what each note is off its key as recorded."""
+        """Return bends in semitones, [rows], with the recorded intonation."""
         off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
         bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
         return bends
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """See `Motion.beginnings`: of keys in the middle, if nothing but their gestures moves notes."""
+        """Return initial codes of middle keys if only gestures move notes; else None."""
         if self._common.own_codes or not self._gesturing.moves:
             return None
         rest = self._common.latents([0], np.array([time], np.int64))
@@ -166,7 +158,7 @@ class GestureMotion(MotionWrapper):
         return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)
 
     def _within(self, codes: Array, added: Doubles) -> Array:
-        """Return codes of knobs with what is added, [rows, n_latents], as far as their spans allow."""
+        """Return codes plus offsets, [rows, n_latents], clamped to latent ranges."""
         highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
         moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
         return moved

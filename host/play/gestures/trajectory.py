@@ -1,4 +1,4 @@
-"""The way of one note, in its own time: what it adds to the knobs' code, and by how much it is softer or louder."""
+"""Trajectory of one note: its code offset, gain and intonation over time."""
 
 import functools
 from collections.abc import Callable
@@ -15,29 +15,28 @@ from .blend import QUIET_DB, Mix
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
-STEP = 64  # samples between the moments at which loudness is computed: 1.5 ms at 44.1 kHz; straight lines between them
-CHUNK = 64  # such moments at a time
+STEP = 64  # samples between computed levels: 1.5 ms at 44.1 kHz; linear in between
+CHUNK = 64  # steps computed at a time
 CHUNK_SAMPLES = CHUNK * STEP
 PARTS_OF_STEP = np.arange(STEP) / STEP
-HOPS = 16  # for which codes are computed at a time
-# Of a hop, at which the codes of notes begin: within 3 ms of their notes, while a frame is as long as 93. A key's notes
-# then begin with one of a few codes, which can be decoded before it is struck.
+HOPS = 16  # codes computed at a time
+# Possible starts of a note's codes within a hop: within 3 ms of the note, while a frame lasts 93 ms. A key's notes then
+# start with one of a few codes, which can be decoded in advance.
 PHASES = 4
-STILL_DB = 0.5  # by which a spectrum may be off before a note's is decoded anew: a change of 1 dB is hardly heard
-SINES = 5  # of which wandering is the sum: enough to have no period, few enough to be cheap
-SPREAD = (0.3, 1.5)  # times its pace, in which their frequencies lie
-JOINS = 0.5  # of its recorded length, over which a note that is held longer comes to wander
-JOINED_SECONDS = 0.1  # in which a release's codes take over from those at the note-off
-SLOWEST_DB_SECOND = 6.0  # of a release that is followed beyond its last point: it ends
-STRIDE = 27  # between the places of successive notes in their chunks: of sixteen, few come to a new one in one block
+STILL_DB = 0.5  # spectral error before a note is decoded again: 1 dB is hardly audible
+SINES = 5  # summed for wander: enough for no audible period, few enough to be cheap
+SPREAD = (0.3, 1.5)  # range of their frequencies, relative to the wander's rate
+JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
+JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
+SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
+STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
 
 
 class TrajectoryPace(NamedTuple):
-    """The manner of following a way: parts of codes, of loudness and of intonation, and how many times as fast it is.
+    """Amounts of code, loudness and intonation, 0 to 1, and speed of trajectories.
 
-    Parts are 0 to 1. ``rate`` is in Hz, ``hop`` the samples between the moments at which codes are read, and ``lead``
-    by how many samples that is before they are heard. Where it ``rises``, the way's own attack takes the place of the
-    preset's, and where it ``releases``, so does its release, if it has one.
+    ``rate`` is in Hz, ``hop`` the samples between code reads, ``lead`` the samples from a code read to its sound.
+    ``rises`` and ``releases``: attack and release replace the preset's.
     """
 
     codes: float
@@ -52,10 +51,7 @@ class TrajectoryPace(NamedTuple):
 
 
 class Common(NamedTuple):
-    """The part of gestures that is the same for all notes of a file.
-
-    That is its grid, in seconds; wandering, in dB and along each direction; and ``decibels``, as `heard` has it.
-    """
+    """Data of all notes of a file: time grids in seconds, wander in dB and along directions, `decibels` of codes."""
 
     levels: Doubles
     codes: Doubles
@@ -68,7 +64,6 @@ class Common(NamedTuple):
 
     @classmethod
     def of(cls, gestures: Gestures, decibels: Doubles) -> "Common":
-        """Return that of a file's gestures."""
         grid, wander = gestures.grid, gestures.wander
         return cls(
             np.array(grid.levels),
@@ -83,32 +78,32 @@ class Common(NamedTuple):
 
 
 class Gesture:
-    """The way of one note, as a function of time.
+    """The trajectory of one note as a function of time.
 
-    It is computed for many moments at a time, always for the same ones: the bytes are the same in any blocks. Where
-    these chunks begin differs from note to note, so that a chord's are not all computed in one block.
+    Computed in fixed chunks, so results do not depend on blocks. Chunk boundaries differ between notes, to spread a
+    chord's load over blocks.
     """
 
     def __init__(self, on: int, mix: Mix, common: Common, pace: TrajectoryPace, note: int) -> None:
-        """Begin at sample ``on``; ``note`` is the note's number, of which its wandering alone depends."""
+        """Start at sample ``on``; ``note`` is a number that seeds its wander."""
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
         phase = phase_samples(pace.hop)
-        self._on = (on + phase // 2) // phase * phase  # where its codes begin
-        self.moves = pace.codes > 0  # whether it adds to the knobs' code at all
-        self.semitones = mix.off * pace.intonation  # by which the note lies above its key
+        self._on = (on + phase // 2) // phase * phase  # start of its codes
+        self.moves = pace.codes > 0  # whether it changes codes at all
+        self.semitones = mix.off * pace.intonation  # deviation from its key
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
         self._release: _Curve | None = None
         self._left = np.float32(1.0)  # the gain at the note-off
         self._off: int | None = None
-        self._stretch = 1.0  # recorded seconds of a release that go by in one
-        self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, its codes, and these in dB
-        self._hop = (on - 2 * pace.lead) // pace.hop  # of the first code that is kept: no frame is read sooner
+        self._stretch = 1.0  # recorded seconds of a release per second
+        self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, codes, and codes in dB
+        self._hop = (on - 2 * pace.lead) // pace.hop  # of the first stored code: no frame is read earlier
         self._codes: list[Doubles] = []  # hop by hop
         self._sounding = np.zeros(0)  # the last of them, in dB
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
-        """Return by what the note is multiplied at samples ``start`` to ``start + count``: one number, or [count]."""
+        """Return the gain over a block: a scalar, or [count]."""
         if self._pace.loudness == 0:
             return np.float32(1.0)
         if self._off is None or self._off >= start + count:
@@ -123,20 +118,20 @@ class Gesture:
         return gain
 
     def attack(self, attack: int) -> int:
-        """Return the length of the note's attack beside its way, in samples; ``attack`` is that of the preset."""
+        """Return the attack in samples; ``attack`` is the preset's."""
         if not self._pace.rises:
             return attack
         shortest, loudness = SHORTEST_SECONDS * self._pace.rate, self._pace.loudness
         return max(1, round((1 - loudness) * attack + loudness * shortest))
 
     def let_go(self, time: int, release: int) -> tuple[int, bool]:
-        """Leave the held way at sample ``time``.
+        """Release the note at sample ``time``.
 
         Args:
-            release: length of the release that the preset's envelope has, in samples.
+            release: the preset's release, in samples.
 
         Returns:
-            The length of this note's, and whether it falls by itself until then.
+            The note's release in samples, and whether its trajectory falls during it.
         """
         self._off = time
         self._ahead = None
@@ -151,10 +146,9 @@ class Gesture:
         return samples, True
 
     def code(self, time: int) -> Doubles:
-        """Return what the note adds to the knobs' code as it is read at a sample, [n_latents].
+        """Return the offset to the knobs' code, read at a sample, [n_latents].
 
-        It stays as it is until its way is heard to have gone on: what stays need not be decoded again. A note-off
-        counts from its sample on, and what is read before knows nothing of it.
+        It stays constant until the change is audible: equal codes are decoded once. Reads before a note-off ignore it.
         """
         place = max(time // self._pace.hop - self._hop, 0)
         while len(self._codes) <= place:
@@ -162,14 +156,13 @@ class Gesture:
         return self._codes[place]
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         past = min(time // self._pace.hop - self._hop, len(self._codes) - 1)
         if past > 0:
             del self._codes[:past]
             self._hop += past
 
     def _next(self, hop: int) -> Doubles:
-        """Return the code of a hop, once those of the hops before are known."""
+        """Return the code of a hop, after all earlier hops."""
         chunk, place = divmod(hop + self._place, HOPS)
         if self._ahead is None or self._ahead[0] != chunk:
             hops = np.arange(HOPS) + (chunk * HOPS - self._place)
@@ -185,7 +178,7 @@ class Gesture:
         return code
 
     def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        """Return what the note adds to the knobs' code, [times, n_latents]."""
+        """Return offsets to the knobs' code, [times, n_latents]."""
         along, off = self._held_at(times), self._off
         if off is not None and times[-1] >= off and len(self._mix.release_codes):
             seconds = self._recorded(times, off)
@@ -198,7 +191,7 @@ class Gesture:
         return codes
 
     def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        """Return how far it is from its offset while it is held, [times, n_latents]."""
+        """Return codes of the held note relative to its offset, [times, n_latents]."""
         seconds = self._recorded(times, self._on)
         way = _between(self._common.codes, self._mix.codes, seconds)
         if seconds[-1] > self._mix.held:
@@ -207,11 +200,11 @@ class Gesture:
         return way
 
     def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
-        """Return what is read at samples as recorded seconds since one, [times]."""
+        """Return recorded seconds since sample ``since``, [times]."""
         return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
-        """Return levels in dB while it is held, [moments]; ``seconds`` are since the note-on, as they pass."""
+        """Return levels of the held note in dB, [moments]; ``seconds`` since the note-on."""
         mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
@@ -220,14 +213,14 @@ class Gesture:
         return levels * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
-        """Return levels in dB under that at the note-off, [moments]."""
+        """Return levels in dB relative to that at the note-off, [moments]."""
         recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
         beyond = np.maximum(recorded - grid[-1], 0.0)
         fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
         return fallen
 
     def _release_seconds(self) -> float | None:
-        """Return when a release has fallen by 60 dB, in recorded seconds; None where the note has none."""
+        """Return recorded seconds of a release until -60 dB; None without one."""
         grid, levels = self._common.release_levels, self._mix.release_levels
         if not len(levels):
             return None
@@ -241,13 +234,13 @@ class Gesture:
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
     def _wanders(self, seconds: Doubles) -> Doubles:
-        """Return how much of its wandering is heard, [moments]: the more, the longer than recorded it is held."""
+        """Return the amount of wander, 0 to 1, [moments]."""
         parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)
         return heard
 
     def _wander(self, seconds: Doubles, which: slice) -> Doubles:
-        """Return how far it wanders, [moments, columns]: in dB, then along each direction."""
+        """Return the wander, [moments, columns]: in dB, then along each direction."""
         hertz, phases = self._sines
         turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
         swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * (self._common.deviations[which] * np.sqrt(2 / SINES))
@@ -255,19 +248,19 @@ class Gesture:
 
     @functools.cached_property
     def _sines(self) -> tuple[Doubles, Doubles]:
-        """Return frequencies in Hz and phases in turns of what wandering is the sum of, [columns, SINES] each."""
+        """Return frequencies in Hz and phases in cycles of wander, [columns, SINES] each."""
         hertz = self._common.hertz
         drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
 
 
 def phase_samples(hop: int) -> int:
-    """Return how far the moments are apart at which codes of notes may begin; ``hop`` is that of `TrajectoryPace`."""
+    """Return the samples between possible starts of note codes."""
     return max(1, hop // PHASES)
 
 
 def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
-    """Return a way, [points, n_latents], at moments: [moments, n_latents]."""
+    """Interpolate a trajectory, [points, n_latents], at moments: [moments, n_latents]."""
     if len(grid) == 1:
         return np.repeat(way, len(seconds), axis=0)
     after = grid[1:-1].searchsorted(seconds, side="right") + 1
@@ -278,33 +271,30 @@ def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
 
 
 def _last_slope(grid: Doubles, levels: Doubles) -> float:
-    """Return by how many dB a second levels fall at their end."""
+    """Return the final fall of levels, in dB a second."""
     if len(grid) < 2:
         return SLOWEST_DB_SECOND
     return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / float(grid[-1] - grid[-2]))
 
 
 class _Curve:
-    """Gains along a function of time.
-
-    The function is given with each question: kept here, it would lead back to who keeps this.
-    """
+    """Gains along a function of time, cached in chunks; callers pass the function, to avoid a reference cycle."""
 
     def __init__(self, begin: int, rate: int, place: int) -> None:
-        """Begin at sample ``begin``; of the first chunk, so many moments as ``place`` says lie before that."""
+        """Start at sample ``begin``, ``place`` moments (modulo `CHUNK`) into the first chunk."""
         self._rate = rate
         self._origin = begin - place % CHUNK * STEP
         self._before = place % CHUNK
-        self._begin: int | None = None  # the first sample of the chunk that was computed last
+        self._begin: int | None = None  # first sample of the cached chunk
         self._chunk = np.zeros(0, np.float32)
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """Return gains at samples ``start`` to ``start + count``, [count] >= 1; before its beginning, as there.
+        """Return gains over a block, [count] >= 1; constant before the start.
 
         Args:
-            levels: gives levels in dB, [moments], at seconds since the beginning, [moments], 0 or more.
+            levels: returns levels in dB, [moments], at seconds >= 0 since the start, [moments].
         """
-        if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # as most blocks
+        if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
             return self._chunk[start - self._begin : start - self._begin + count]
         first, at = divmod(start - self._origin, CHUNK_SAMPLES)
         if at + count <= CHUNK_SAMPLES:

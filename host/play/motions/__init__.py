@@ -1,1 +1,1 @@
-"""Motions of latents as time goes on: cycles, paths and walks, and hands that hold them."""
+"""Motions of latents over time: LFO cycles, paths, random walks and touch."""

@@ -1,21 +1,20 @@
-"""Beats as a function of time: a tempo, a file's tempos, or the MIDI clock."""
+"""Beat position over time, from a tempo, a file's tempo events, or MIDI clock."""
 
 from collections import deque
 
 from ...controls import Ramp
 from ...events import Clock
 
-FOR_EVER = 2.0**50  # samples: 700 years, and a power of two, so that dividing by it rounds nothing
-TICKS_A_BEAT = 24  # of the MIDI clock, in a quarter note
-AVERAGED = 24  # ticks over which the tempo is averaged: one beat evens out the jitter of a USB port
+FOR_EVER = 2.0**50  # samples: 700 years, and a power of two for exact division
+TICKS_A_BEAT = 24  # MIDI clocks a quarter note
+AVERAGED = 24  # ticks in the tempo average: one beat smooths the jitter of a USB port
 LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 
 
 class Beats:
-    """The quarter notes since the start as a function of time, which never jumps but to 0.
+    """Quarter notes since the start, as a function of time that only jumps to 0.
 
-    Without a MIDI clock they pass at the preset's tempo. A tick gives position and tempo: the beat moves on to where
-    the next tick is expected, at the time when that is due, and waits there if it is late.
+    A MIDI clock tick moves the beat to the next tick's position at its expected time; the beat waits for a late tick.
     """
 
     def __init__(self, tempo_bpm: float, sample_rate: int) -> None:
@@ -26,19 +25,18 @@ class Beats:
         self._rate, self._samples = sample_rate, Ramp(samples, 1)
         self._longest_tick = LONGEST_TICK_SECONDS * sample_rate
         self._tick_times: deque[int] = deque(maxlen=AVERAGED + 1)
-        self._last_tick: float | None = None  # where the last tick was, in ticks
+        self._last_tick: float | None = None  # position, in ticks
         self._running = True
 
     def value(self, time: int) -> float:
-        """Return the beat at one sample."""
         return self._beat.value(time)
 
     def samples(self, time: int) -> float:
-        """Return how long a beat is, in samples, as far as is known at one."""
+        """Return the length of a beat in samples."""
         return self._samples.value(time)
 
     def tempo(self, time: int, bpm: float) -> None:
-        """Go on at another tempo; the MIDI clock knows better, once it has been heard."""
+        """Change the tempo; ignored after MIDI clock."""
         if self._tick_times:
             return
         samples = 60 * self._rate / bpm
@@ -49,7 +47,6 @@ class Beats:
         self._samples.jump(time, samples)
 
     def clock(self, event: Clock) -> None:
-        """Take a message of the MIDI clock."""
         match event.message:
             case "tick":
                 self._measure_tempo(event.time)
@@ -65,7 +62,6 @@ class Beats:
                 self._running = True
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         self._beat.forget(time)
         self._samples.forget(time)
 

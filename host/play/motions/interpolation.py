@@ -1,29 +1,28 @@
-"""Ways from one code to another: straight, or on a great circle."""
+"""Interpolation between codes: linear, or spherical (great circle)."""
 
 import math
 from collections.abc import Sequence
 
 Code = Sequence[float]  # one number a latent
 Spans = Sequence[tuple[float, float]]  # low and high of each latent
-# How near to the centre (in half spans) or to opposite directions (in 1 + cosine: 18 degrees) a great circle begins to
-# go over to the straight line: there the least move of a knob would throw it to the other side.
+# Distance from the centre (in half spans) or from opposite directions (in 1 + cosine: 18 degrees) where the blend into
+# the straight line starts: there the least move of a knob would flip the great circle to the other side.
 UNSURE = 0.05
 
 
 def straight(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
-    """Return the code ``part``, 0 to 1, of the way from one to another; both ends are exact."""
+    """Interpolate linearly at ``part``, 0 to 1; both ends are exact."""
     if part == 1.0:
         return list(then)
     return [a + (b - a) * part for a, b in zip(first, then, strict=True)]
 
 
 def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
-    """Return the code ``part``, 0 to 1, of the way around the middle of the spans; both ends are exact.
+    """Interpolate at ``part``, 0 to 1, around the middle of the spans; both ends are exact.
 
-    Each latent counts from the middle of its span, in half spans. The distance from there changes evenly, and so does
-    the direction's angle w, as in "slerp" (Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985):
-    u(t) = (sin((1 - t) w) u(0) + sin(t w) u(1)) / sin(w). Opposite ends have no one such way, and the centre has no
-    direction: from a little before, the way goes over to the straight line, which it is there.
+    Latents count in half spans from the middle. Radius and direction angle w change evenly, as in "slerp" (Shoemake,
+    Animating rotation with quaternion curves, SIGGRAPH 1985): u(t) = (sin((1 - t) w) u(0) + sin(t w) u(1)) / sin(w).
+    Near the center and opposite directions, where it is undefined, it blends into a straight line.
     """
     line = straight(first, then, part, spans)
     if part in (0.0, 1.0):

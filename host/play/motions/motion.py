@@ -1,4 +1,4 @@
-"""Latents as they move: knobs, morphs, motions and hands, all functions of time."""
+"""Latent motion: combines knobs, morph, modulation and touch into codes over time."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,59 +20,53 @@ Array = npt.NDArray[np.float32]
 
 
 class NotePath:
-    """A path on which each note begins anew."""
+    """A timed path, started by each note."""
 
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
-        """Begin; ``lead`` is by how many samples codes are read before they are heard."""
+        """``lead``: samples from a code read to its sound."""
         spans = [(latent.low, latent.high) for latent in card.latents]
         self._course = TimedPath(settings, settings.times or [], card.sample_rate, spans)
         self._low, self._high = np.array(spans).T
         self.lead = lead
 
     def codes(self, since: npt.NDArray[np.int64]) -> Array:
-        """Return the codes so many samples after notes began, [rows, n_latents]; they stay in the latents' spans."""
+        """Return codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
         places = np.maximum(since, 0).tolist()
         return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
 
 
 class MotionWrapper:
-    """A motion as another one is: the base of those that change a part of it for single voices."""
+    """Base of motions that override values for single voices."""
 
     def __init__(self, common: Motion) -> None:
         self._common = common
         self.own_codes = common.own_codes
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: what notes to come begin with depends on their keys and fingers."""
+        """Return None: initial codes vary between notes."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """See `Motion.bend_semitones`."""
         return self._common.bend_semitones(voices, times)
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """See `Motion.bend_of`."""
         return self._common.bend_of(voice, start, count)
 
     def morph(self, time: int) -> float:
-        """See `Motion.morph`."""
         return self._common.morph(time)
 
     def beat(self, time: int) -> float:
-        """See `Motion.beat`."""
         return self._common.beat(time)
 
     def beat_samples(self, time: int) -> float:
-        """See `Motion.beat_samples`."""
         return self._common.beat_samples(time)
 
 
 class Latents:
-    """The latents of a preset at any time, in samples at its model's rate.
+    """The latents of a preset over time, in samples at its model's rate.
 
-    A morph leads from the knobs to another code. A path or a walk takes the place of both, other motion is added; what
-    moves stays in the range that the card gives. When the beat begins anew, what follows it glides there as a knob
-    would. What a hand holds no motion moves.
+    A morph interpolates from the knobs to another code. A path or walk replaces both; other modulation is added.
+    Results are clamped to latent ranges. A beat restart glides. A touched target follows its knob only.
     """
 
     def __init__(
@@ -83,17 +77,17 @@ class Latents:
         tempo_bpm: float = TEMPO_BPM,
         morph: Morph | None = None,
     ) -> None:
-        """Begin at the code ``rest``, where the knobs of the preset rest.
+        """Start at the code ``rest``.
 
         Args:
             card: the model's.
             motion: the preset's, in its order.
-            tempo_bpm: in which beats pass without a MIDI clock.
-            morph: the preset's, if it has one.
+            tempo_bpm: tempo without a MIDI clock.
+            morph: the preset's, if any.
         """
         ramp = round(RAMP_SECONDS * card.sample_rate)
         self.knobs = [Ramp(value, ramp) for value in rest]
-        self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # what can be turned
+        self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # controllable targets
         self._places = {target: index for index, target in enumerate(self.targets)}  # of the latents
         self._morph_end = None if morph is None else morph.end
         self._way = straight
@@ -102,19 +96,19 @@ class Latents:
             self._way = WAYS[morph.shape]
         self._spans = [(latent.low, latent.high) for latent in card.latents]
         movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]
-        movers.sort(key=lambda mover: mover.target is not None)  # what moves all first: the others are added to it
-        # What is left of where a mover was when its beat began anew fades away.
+        movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
+        # After a beat restart, each mover's offset to its old value fades out.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
-        self._grips: dict[str, Grip] = {}  # of hands that have held a target
+        self._grips: dict[str, Grip] = {}  # of touched targets
         self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
         moved = {mover.target for mover in movers}
         everything = morph is not None or None in moved
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
-        self._latest_row = -1  # no row was ever asked for later than this
+        self._latest_row = -1  # latest time of any computed row
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
-        """Return the code at sample times, [times, n_latents], none earlier than the last ``forget``."""
+        """Return codes at sample times, [times, n_latents], none before the last ``forget``."""
         rows = self._rows  # all voices ask for the same times
         for time in times.tolist():
             if time not in rows:
@@ -123,7 +117,6 @@ class Latents:
         return np.array([rows[time] for time in times.tolist()], np.float32)
 
     def row(self, time: int) -> tuple[float, ...]:
-        """Return the latents at one sample."""
         knobs = self._by_knobs(time)
         values = self._by_motion(knobs, time) if self._movers else knobs
         if self._grips:
@@ -137,14 +130,12 @@ class Latents:
         return tuple(values)
 
     def _by_knobs(self, time: int) -> list[float]:
-        """Return the latents where knobs and the morph have them."""
         values = [ramp.value(time) for ramp in self.knobs]
         if self._morph_end is not None:
             values = self._way(values, self._morph_end, self.morph(time), self._spans)
         return values
 
     def _by_motion(self, knobs: list[float], time: int) -> list[float]:
-        """Return the latents where motions have them, of where they are without."""
         values = list(knobs)
         for mover, left in self._movers:
             if mover.target is None:
@@ -154,7 +145,7 @@ class Latents:
         return values
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Turn the knob of a target from sample ``time`` on; times of turns and clock messages never go back."""
+        """Set a target's knob from sample ``time`` on; event times never decrease."""
         self.targets[target].move(time, value)
         if target in self._grips:
             self._grips[target].turn(time)
@@ -162,7 +153,7 @@ class Latents:
             self._drop(lambda known: known >= time)
 
     def hold(self, time: int, target: str, down: bool) -> None:
-        """Let a hand take hold of a target from sample ``time`` on, or let it go; times as those of `turn`."""
+        """Touch or release a target at sample ``time``."""
         if target not in self.targets:
             return
         grip = self._grips.get(target) or Grip(self._rate)
@@ -181,10 +172,7 @@ class Latents:
         self._drop(lambda known: known >= time)
 
     def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-        """Return the part of hands in latents that notes move on their own, [times, n_latents]; None if none held one.
-
-        0 leaves them to the notes, 1 gives them to the hand.
-        """
+        """Return the share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
         if not self._grips:
             return None
         parts = np.zeros((len(times), len(self.knobs)))
@@ -194,7 +182,7 @@ class Latents:
         return parts
 
     def clock(self, event: Clock) -> None:
-        """Take a message of the MIDI clock; a start takes the beat back to 0."""
+        """Apply MIDI clock; a start resets the beat to 0."""
         followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
         before = [self._offsets(mover, left, event.time) for mover, left in followers]
         self._beats.clock(event)
@@ -205,12 +193,11 @@ class Latents:
         self._drop(lambda known: known >= event.time)
 
     def tempo(self, time: int, bpm: float) -> None:
-        """Go on at another tempo, unless a MIDI clock has been heard."""
         self._beats.tempo(time, bpm)
         self._drop(lambda known: known >= time)
 
     def morph(self, time: int) -> float:
-        """Return how far the preset's morph is at one sample, 0 to 1; 0 if it has none."""
+        """Return the morph position, 0 to 1; 0 without a morph."""
         if self._morph_end is None:
             return 0.0
         amount = self._moved_morph(time)
@@ -219,7 +206,6 @@ class Latents:
         return min(max(amount, 0.0), 1.0)
 
     def _moved_morph(self, time: int) -> float:
-        """Return where motions have the preset's morph."""
         amount = self.targets[MORPH].value(time)
         for mover, left in self._movers:
             if mover.target == MORPH:
@@ -227,15 +213,12 @@ class Latents:
         return amount
 
     def beat(self, time: int) -> float:
-        """Return the quarter notes since the start, at one sample."""
         return self._beats.value(time)
 
     def beat_samples(self, time: int) -> float:
-        """Return how long a quarter note is, in samples, as far as is known at one."""
         return self._beats.samples(time)
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before ``time``."""
         self._beats.forget(time)
         for ramps in (self.targets.values(), *(left for _, left in self._movers)):
             for ramp in ramps:

@@ -1,4 +1,4 @@
-"""Motions of a preset, each a function of time: cycles, paths and walks."""
+"""Modulation sources: LFO cycles, random motion and timed paths as functions of time."""
 
 import math
 from bisect import bisect_right
@@ -12,28 +12,25 @@ from ...patch.motions import MotionSettings
 from .interpolation import WAYS, Code, Spans
 from .walk import Walk
 
-RANDOM_VALUES = 4096  # cycles until a random motion repeats: more than an hour at one a second
-RANDOM_STRIDE = 997  # values between the places where successive random motions begin
+RANDOM_VALUES = 4096  # cycles until random motion repeats: over an hour at 1 Hz
+RANDOM_STRIDE = 997  # offset between the sequences of successive random motions
 
 
 class Mover(Protocol):
-    """One motion of a preset: what it adds to its target, or where it takes all latents."""
+    """A motion: an offset to its target, or a path of all latents."""
 
     target: str | None  # None: all latents
     in_beats: bool
 
     def at(self, place: float) -> list[float]:
-        """Return all latents, or the one number to add; ``place`` is in samples, or in beats if `in_beats`."""
+        """Return all latents, or one offset; ``place`` is in samples, or in beats if `in_beats`."""
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before sample ``time``."""
+        """Drop data only needed before ``time``."""
 
 
 def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> Mover:
-    """Return the mover that ``settings`` describe; ``number`` is its place among the preset's motions.
-
-    Other arguments are as `Latents` has them.
-    """
+    """Return the source of the preset's motion ``number``; other arguments as in `Latents`."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
         return Walk(settings.walk, rest, card)
@@ -43,10 +40,10 @@ def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: flo
 
 
 class Cycle:
-    """A shape around a knob, or a closed path: both come back after a number of seconds or beats."""
+    """An LFO around a knob, or a closed path, with a period in seconds or beats."""
 
     def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int, spans: Spans) -> None:
-        """``number`` tells random motions apart; ``tempo_bpm`` is the nominal tempo."""
+        """``number`` selects the random sequence; ``tempo_bpm`` is the nominal tempo."""
         self.target = settings.target
         self.in_beats = settings.beats is not None
         self._phase = settings.phase
@@ -55,7 +52,7 @@ class Cycle:
         else:
             rate_hz = settings.rate_hz or 0.0
             self._pace = rate_hz / sample_rate
-        self._edge = min(0.5, rate_hz * RAMP_SECONDS)  # cycles that a saw takes to fall: nothing steps
+        self._edge = min(0.5, rate_hz * RAMP_SECONDS)  # fall time of a saw in cycles: values never jump
         self._shape = settings.shape
         self._low, self._high = settings.offsets
         self._noise: list[float] = []
@@ -66,7 +63,6 @@ class Cycle:
         self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
-        """See `Mover.at`."""
         cycles = place * self._pace + self._phase
         if not self._path:
             level = (1.0 + self._wave(cycles)) / 2
@@ -77,10 +73,10 @@ class Cycle:
         return self._way(first, then, way - leg, self._spans)
 
     def forget(self, time: int) -> None:
-        """Do nothing: there is nothing to drop."""
+        """Do nothing."""
 
     def _wave(self, cycles: float) -> float:
-        """Return -1 to 1; a sine, a triangle and a square rise through 0 where a cycle begins, a saw leaves -1."""
+        """Return -1 to 1; sine, triangle and square start at 0 rising, a saw at -1."""
         part = cycles % 1.0
         match self._shape:
             case "sine":
@@ -98,13 +94,13 @@ class Cycle:
 
 
 class TimedPath:
-    """A path whose codes have times: it rests at its ends, or goes round between the first time and the last."""
+    """A path of timed codes that rests at its ends, or loops."""
 
     target: str | None = None
     in_beats = False
 
     def __init__(self, settings: MotionSettings, times: Sequence[float], sample_rate: int, spans: Spans) -> None:
-        """``times`` are in seconds, one a code; of a loop one more, when it is back at the first code."""
+        """``times`` are in seconds, one per code; a loop has one more, its return to the start."""
         path = settings.path or []
         self._codes = [*path, path[0]] if settings.loop else path
         self._times = [time * sample_rate for time in times]
@@ -112,7 +108,6 @@ class TimedPath:
         self._way, self._spans = WAYS[settings.legs], spans
 
     def at(self, place: float) -> list[float]:
-        """See `Mover.at`."""
         first, last = self._times[0], self._times[-1]
         if self._loop and place > last:
             place = first + (place - first) % (last - first)
@@ -124,7 +119,7 @@ class TimedPath:
         return self._way(before, after, (place - start) / (end - start), self._spans)
 
     def forget(self, time: int) -> None:
-        """Do nothing: there is nothing to drop."""
+        """Do nothing."""
 
 
 def _triangle(part: float) -> float:

@@ -1,4 +1,4 @@
-"""A random walk through codes, within a bound of those of training."""
+"""Random walk through codes, bounded by the distance to training codes."""
 
 import math
 from typing import NamedTuple
@@ -12,16 +12,16 @@ from ...patch.motions import WalkSettings
 from .interpolation import Code, straight
 
 Doubles = npt.NDArray[np.float64]
-STEP_SECONDS = 0.25  # between a walk's turns, where its bound does not ask for shorter steps
-STEP_OF_BOUND = 0.25  # the longest step of a walk: two steps in any direction stay within the bound of a code passed
-TURN = 0.35  # a walk turns by some 19 degrees a step: at one deviation a second it keeps its direction for about four
-PULLS = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much a step at the bound turns to the nearest training code; the least does
-WALK_VALUES = 65_521  # random numbers until a walk's turns repeat: a prime, so hours go by with any number of latents
-WALK_STRIDE = 7919  # numbers between the places where seeds begin
+STEP_SECONDS = 0.25  # interval between turns, unless the bound needs shorter steps
+STEP_OF_BOUND = 0.25  # longest step: two steps in any direction stay within the bound of a code
+TURN = 0.35  # about 19 degrees a step: at one deviation a second a direction lasts about four seconds
+PULLS = (0.0, 0.25, 0.5, 0.75, 1.0)  # tried turns toward the nearest training code; the least one applies
+WALK_VALUES = 65_521  # random numbers until turns repeat: a prime, so hours with any number of latents
+WALK_STRIDE = 7919  # offset between the sequences of seeds
 
 
 class _Step(NamedTuple):
-    """The end of a step of a walk, in deviations and as a code, and the direction in which it went."""
+    """End of a step, in standard deviations and as a code, and its direction."""
 
     place: Doubles
     heading: Doubles
@@ -29,22 +29,20 @@ class _Step(NamedTuple):
 
 
 class Walk:
-    """A random walk: steps of one length in straight lines, each in a direction a little beside the last one's.
+    """A random walk: straight steps of equal length, each turned slightly from the last.
 
-    Lengths are in deviations of each latent. A step that would leave what lies within the bound of the training codes
-    is turned to the nearest of them, by as much as it takes; one that would leave a latent's span is reflected there. A
-    step begins and ends within the bound of one and the same code, so that all of it lies there. From a code beyond
-    the bound, where a preset may begin, the walk goes straight to the nearest training code.
+    Lengths are in standard deviations. A step that would exceed the bound around training codes turns toward the
+    nearest of them, by the least sufficient amount; latent ranges reflect it. Both ends of a step are within the bound
+    of the same code, and so is all of it. From a start beyond the bound it goes straight to the nearest training code.
 
-    Each step follows from the one before it and from its number, so it does not matter in how many threads they are
-    taken.
+    A step depends only on its predecessor and number, so threads do not change the result.
     """
 
     target: str | None = None
     in_beats = False
 
     def __init__(self, settings: WalkSettings, start: Code, card: Card) -> None:
-        """``start`` is where it begins at sample 0; a latent that never varied in training stays there."""
+        """``start`` is the code at sample 0; latents constant in training stay there."""
         deviations = np.array([latent.std for latent in card.latents])
         self._axes = np.flatnonzero(deviations > 0)
         self._deviations = deviations[self._axes]
@@ -65,7 +63,7 @@ class Walk:
         self._last = 0
 
     def at(self, place: float) -> list[float]:
-        """See `Mover.at`; not earlier than the last ``forget``."""
+        """Return the code at sample ``place``, not before the last ``forget``."""
         way = max(place, 0.0) / self._samples
         step = math.floor(way)
         for number in range(self._last, step + 1):
@@ -74,17 +72,16 @@ class Walk:
         return straight(self._steps[step].code, self._steps[step + 1].code, way - step, ())
 
     def forget(self, time: int) -> None:
-        """Drop what only matters before sample ``time``."""
         first = min(math.floor(max(time, 0) / self._samples), self._last)
         for number in [number for number in self._steps if number < first]:
             del self._steps[number]
 
     def _next(self, number: int, last: _Step) -> _Step:
-        """Return the step after ``last``, which is the one of a number."""
+        """Return step ``number`` + 1, after ``last``."""
         count = len(self._axes)
         drawn = self._seed * WALK_STRIDE + number * count
         chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)
-        ahead = _unit(last.heading + TURN * chance)  # the chance has length 1 on average
+        ahead = _unit(last.heading + TURN * chance)  # the random vector has length 1 on average
         before = self._to_marks(last.place)
         home = _unit(self._marks[before.argmin()] - last.place)
         for pull in PULLS:
@@ -107,6 +104,5 @@ class Walk:
 
 
 def _unit(vector: Doubles) -> Doubles:
-    """Return a vector of length 1 in the same direction; zeros have none and stay."""
     length = math.sqrt(float(vector @ vector))
     return vector / length if length > 0 else vector

@@ -195,7 +195,7 @@ class TestOnePlayer:
             rig.connect()
             try:
                 held_without_a_gap(rig, player, stalls, 1.5, during=lambda: preset.write_text(PRESET + "\n[play"))
-                player.wait_said("live.toml.*what was played before goes on")
+                player.wait_said("live.toml.*the preset before plays on")
             finally:
                 preset.write_text(PRESET)
             held_without_a_gap(rig, player, stalls, 0.5)

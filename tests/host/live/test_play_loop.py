@@ -204,7 +204,7 @@ def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and
 
 
 def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(sounding):
-    refused = "preset x: unknown key 'y'; what was played before goes on"
+    refused = "preset x: unknown key 'y'; the preset before plays on"
     sounding([READY, ("preset", [refused]), ("say", "MIDI port 'k' is here"), ("preset", ["preset 'x' is loaded"])])
     screen = Screen([], [])
     go(screen)

@@ -138,10 +138,10 @@ def test_the_screen_says_all_that_a_player_asks(monkeypatch):
 
 
 def test_what_is_told_of_a_preset_clears_what_was_told_of_the_one_before_and_nothing_else(monkeypatch):
-    refusal = "preset live.toml: unknown key 'pley'; did you mean 'play'?; what was played before goes on"
+    refusal = "preset live.toml: unknown key 'pley'; did you mean 'play'?; the preset before plays on"
     told = [["its SHA-256 differs"], [refusal], ["preset 'live' is loaded", "it is soft"]]
     text = " ".join(drawn(REPORT, told=told[:2], monkeypatch=monkeypatch))
-    assert "what was played before goes on" in text
+    assert "the preset before plays on" in text
     assert "differs" not in text
     last = drawn(REPORT, told=told, monkeypatch=monkeypatch)[-screen.SAID :]
     assert [line.strip() for line in last] == ["before anything is shown", "preset 'live' is loaded", "it is soft", ""]
@@ -360,7 +360,7 @@ def test_a_preset_that_is_edited_to_nonsense_is_told_and_once_it_is_mended_that_
         read_until(near, "preset mine")
         mine.write_text(mine.read_text(encoding="utf-8").replace("[play]", "[pley]"), encoding="utf-8")
         said = " ".join(read_until(near, "goes on").split())
-        assert "unknown key 'pley'; did you mean 'play'?; what was played before goes on" in said
+        assert "unknown key 'pley'; did you mean 'play'?; the preset before plays on" in said
         read_until(near, "preset mine")
         mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
         read_until(near, "preset 'mine' is loaded")

@@ -366,7 +366,7 @@ def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, p
         presets[0].write_text(good + "[pley]\n", encoding="utf-8")
         [line] = playing.told()
         assert "unknown key 'pley'" in line
-        assert line.endswith("; what was played before goes on")
+        assert line.endswith("; the preset before plays on")
         assert playing.at_rest()
         presets[0].write_text(good, encoding="utf-8")
         assert playing.told() == ["preset 'a' is loaded"]
@@ -385,7 +385,7 @@ def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(serv
         broken = replace(draft, text=draft.text + "gain_db = 3\n")
         playing._ours.send(("load", {None: broken}))
         [line] = playing.told()
-        assert line.endswith("; what was played before goes on")
+        assert line.endswith("; the preset before plays on")
         assert "mine.toml" in line
         playing._ours.send(("load", {None: str(presets[1])}))
         assert playing.told() == ["preset 'b' is loaded"]

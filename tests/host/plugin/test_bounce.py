@@ -41,7 +41,7 @@ PLAYED = [
     Clock(22000, "start"),
 ]
 MOVED = [(0, 0, 0.25), (3333, 1, 1.0), (8191, 0, 0.7), (8192, 0, 0.71), (15000, 1, 0.1)]  # sample, macro, value
-ON = "; what was played before goes on"
+ON = "; the preset before plays on"
 MIXED = [1, 777, 4096, 16384, 3, 64]
 
 

@@ -257,7 +257,7 @@ def test_a_panel_leaves_its_server_where_the_host_is(shown):
 def test_what_cannot_be_played_is_said_on_the_page(shown):
     plugin, page, _, _ = shown
     plugin.load("gm-kees")
-    page.wait("say", lambda said: "did you mean 'gm-keys'?; what was played before goes on" in said["line"])
+    page.wait("say", lambda said: "did you mean 'gm-keys'?; the preset before plays on" in said["line"])
     plugin.settle()
 
 

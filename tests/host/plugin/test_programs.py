@@ -83,7 +83,7 @@ def test_one_beyond_the_list_is_said_and_changes_nothing(plugin):
     sound = bounced(plugin, "gm-keys", beyond)
     plugin.listen(lambda: len(plugin.said) == 2)
     assert len(plugin.presets) == 13
-    on = "what was played before goes on"
+    on = "the preset before plays on"
     assert plugin.said == [f"preset {one} asked for, but there are 13; {on}" for one in (14, 131)]
     assert shipped(plugin) == "gm-keys"
     np.testing.assert_array_equal(sound, bounced(plugin, "gm-keys", []))

@@ -267,7 +267,7 @@ def test_a_project_that_names_a_file_of_this_machine_is_refused(plugin, named, b
     plugin.load(pack(ProjectState(kept._replace(model_sha256=open_patch("gm-keys").model.sha256), None, {})))
     plugin.listen(lambda: plugin.said)
     assert plugin.said == [
-        f"the project's preset 'sent' names '{named}', which the project does not hold; what was played before goes on"
+        f"the project's preset 'sent' names '{named}', which the project does not hold; the preset before plays on"
     ]
     plugin.settle()
 
@@ -336,7 +336,7 @@ def test_a_server_passes_over_broken_states_and_saves_while_it_plays(plugin):
     assert np.abs(ringing).max() > 0.01
     assert plugin.save() == made(LENGTH.pack(2) + b"{}")  # the project's own, for a timbrel that can play it
     assert len(plugin.said) == 6
-    assert all("is damaged" in line and line.endswith("; what was played before goes on") for line in plugin.said)
+    assert all("is damaged" in line and line.endswith("; the preset before plays on") for line in plugin.said)
     plugin.settle()
     plugin.reset()
     plugin.midi(0, 0x90, 60, 100)
