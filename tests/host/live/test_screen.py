@@ -359,7 +359,7 @@ def test_a_preset_that_is_edited_to_nonsense_is_told_and_once_it_is_mended_that_
     with on_a_terminal("play", str(mine), "--null", "--keys", "--plain") as (near, process):
         read_until(near, "preset mine")
         mine.write_text(mine.read_text(encoding="utf-8").replace("[play]", "[pley]"), encoding="utf-8")
-        said = " ".join(read_until(near, "goes on").split())
+        said = " ".join(read_until(near, "plays on").split())
         assert "unknown key 'pley'; did you mean 'play'?; the preset before plays on" in said
         read_until(near, "preset mine")
         mine.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
