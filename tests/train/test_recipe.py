@@ -394,5 +394,5 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path, content):
 def test_a_folder_or_an_empty_file_is_no_recipe(tmp_path):
     (tmp_path / "folder.toml").mkdir()
     assert "cannot be read" in refused(str(tmp_path / "folder.toml"))
-    assert "unknown family" in refused(write(tmp_path, "empty", ""))
+    assert "family is missing; give chroma or" in refused(write(tmp_path, "empty", ""))
     assert "training" in refused(write(tmp_path, "scalar", 'base = "chroma-8"\ntraining = 5\n'))

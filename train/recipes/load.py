@@ -45,12 +45,11 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     fields.setdefault("name", path.stem)
     for change in changes:
         _apply(fields, change)
-    family = KINDS_OF_RECIPE.get(str(fields.get("family")))
+    asked = fields.get("family")
+    family = KINDS_OF_RECIPE.get(str(asked))
     if family is None:
-        raise UserError(
-            f"recipe {name}: unknown family (got {fields.get('family')!r}); "
-            f"give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one"
-        )
+        wrong = "family is missing" if asked is None else f"family {asked!r} is unknown"
+        raise UserError(f"recipe {name}: {wrong}; give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one")
     try:
         return family.model_validate(fields)
     except ValidationError as error:
