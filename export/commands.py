@@ -103,7 +103,7 @@ def make(
         raise UserError(f"--minutes {minutes:g} and --more-minutes {more_minutes:g} are two budgets; give one of them")
     from ..host.files import check_new_folder
     from ..host.progress import Display
-    from ..train.corpus.survey import surveyed
+    from ..train.corpus.folder_check import surveyed
     from .budget import MINUTES, check_minutes
 
     with Display() as display:

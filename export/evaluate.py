@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..host.audio.files import sound_writer
+from ..host.audio.sound_files import sound_writer
 from ..host.contract.model import Model
 from ..host.errors import UserError
 from ..host.files import building_folder, replacing_folder
 from ..host.patch.library import Patch
 from ..train.corpus.store import Corpus
 from ..train.families.table import trained
-from ..train.metrics.generated import Judge, Judged
+from ..train.metrics.generated_clips import Judge, Judged
 from ..train.run import Run
 from .export import export
 from .families.table import FAMILIES

@@ -24,14 +24,14 @@ from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
 from ..host.kinds.stream.kind import FED
-from ..host.maps.make import text_of
+from ..host.maps.code_map import text_of
 from ..train.corpus.store import Corpus
 from ..train.families.table import trained
 from ..train.run import Run
 from .describe import EncodedFrames, landmarks, latents, starting_point
 from .families.table import FAMILIES
 from .graphs import Graphs
-from .knobs.decoded import explained
+from .knobs.naming import explained
 from .loudness import PLAIN_LUFS, loudness
 from .onnx import Weights, save, store_half, trace
 from .parity import STEPS, reference

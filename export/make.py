@@ -19,11 +19,11 @@ from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.content import are_loops, listened
-from ..train.corpus.keys import held_keys, without
+from ..train.corpus.folder_check import SHORTEST_SECONDS
+from ..train.corpus.held_out_keys import held_keys, without
 from ..train.corpus.report import CorpusReport
-from ..train.corpus.sounds import digests, find_sounds, own_rate
+from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
-from ..train.corpus.survey import SHORTEST_SECONDS
 from ..train.families.partials.batches import free_share
 from ..train.families.partials.recipe import PartialsRecipe
 from ..train.gan_health import ALIKE

@@ -14,7 +14,7 @@ from ..host.contract.card import METADATA_KEY, Reference, pack_peaks
 from ..host.contract.model import Model
 from ..host.errors import Failure
 from ..host.files import replacing
-from .knobs.decoded import explained
+from .knobs.naming import explained
 from .onnx import save
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: the largest rounding difference between processors

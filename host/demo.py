@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .audio.files import read_sound
+from .audio.sound_files import read_sound
 from .events import NoteOn
 from .midi.file import Performance, read_performance
 from .patch.library import open_patch

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .audio.files import SoundWriter, sound_writer
-from .audio.peaks import KeptSound
+from .audio.normalise import KeptSound
+from .audio.sound_files import SoundWriter, sound_writer
 from .dsp import limit, limited
 from .events import ControlChange, ProgramChange
 from .midi.file import Performance
 from .midi.programs import Programs
 from .patch.library import Patch, open_patch
+from .play.offline_succession import Succession, Successor
 from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
-from .play.succession import Succession, Successor
 from .progress import TOO_LOUD, clock, told_if_slow
 from .units import db_to_gain
 

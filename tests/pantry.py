@@ -124,11 +124,11 @@ def stock_music(folder):
 
 def begin_quickly(monkeypatch):
     """Let what sounds begin as a copy of this process, which has loaded what it needs, and not anew."""
-    from timbrel.host.live import parent, session  # noqa: F401 - what sounds needs the second
+    from timbrel.host.live import parent_process, session  # noqa: F401 - what sounds needs the second
     from timbrel.host.play.worker import START
 
     begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))
-    monkeypatch.setattr(parent, "multiprocessing", begun)
+    monkeypatch.setattr(parent_process, "multiprocessing", begun)
 
 
 def contents(folder):

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.errors import UserError
-from timbrel.host.live import parent as play
+from timbrel.host.live import parent_process as play
 from timbrel.host.patch.library import find_model, open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.process import with_options

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import torch
 
 from ..host.resynthesis.log_mel import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
-from .data import Data
 from .families.gan.generator import ClipMaker
 from .metrics.distribution_distance import frechet, pairwise
+from .training_data import Data
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -20,13 +20,13 @@ from ..host.errors import Failure, UserError
 from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
-from .data import Data
 from .families.table import FAMILIES, trained_others
 from .gan_health import in_words
 from .network import Network, Objective
 from .preview import write_preview
 from .run import Run
 from .threads import Threads
+from .training_data import Data
 
 VALIDATION_FRAMES = 4096  # evenly spaced: evaluated within a fraction of a second, with little variance
 VALIDATION_STEPS = 200  # with shorter epochs, validate after enough epochs for this many steps

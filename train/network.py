@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .data import Data
 from .recipes.base import TrainingSettings
+from .training_data import Data
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: a lower one carries no information
 SHARED = "shared"  # default optimiser of objectives

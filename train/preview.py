@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..host.audio.files import sound_writer
+from ..host.audio.sound_files import sound_writer
 from ..host.dsp import overlap_add, window
-from ..host.kinds.clip.spectra import SpectraSound
+from ..host.kinds.clip.magnitude_synthesis import SpectraSound
 from ..host.kinds.spectrum.causal_phase import BasinPhase
-from .data import Data
+from .clip_grid import draw_grid
 from .families.chroma.network import ChromaAutoencoder
 from .families.chroma.recipe import ChromaRecipe
 from .families.clip.network import ClipAutoencoder
@@ -24,10 +24,10 @@ from .families.invert.network import Inverter
 from .families.sequence.batches import joined
 from .families.sequence.network import RecurrentNetwork
 from .families.sequence.recipe import SequenceRecipe
-from .grid import draw_grid
+from .grain_synthesis import grains, overlapped
 from .network import Network
 from .recipes.base import Recipe
-from .texture import grains, overlapped
+from .training_data import Data
 
 Array = npt.NDArray[np.float32]
 Held = Callable[[Any, Any, list[torch.Tensor]], list[Array]]

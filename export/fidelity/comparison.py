@@ -13,6 +13,7 @@ from ...train.metrics.distribution_distance import frechet
 from ..reports.picture import Picture
 from ..reports.report import Figures, ReportSound
 from .abx import AbxTrial, abx_page
+from .classifiers import pair_of, told_apart
 from .dynamics import dynamics
 from .figures import note_picture
 from .measures import BANDS, SUSTAIN_RANGE_DB, NoteDistance, counted, course, nearness, shape_db
@@ -30,9 +31,8 @@ from .notes import (
     tuned,
     velocity,
 )
-from .renditions import Coded, has_encoder, played
-from .stored import can_be_stored, from_partials
-from .telling import pair_of, told_apart
+from .rendering import Coded, has_encoder, played
+from .stored_partials import can_be_stored, from_partials
 
 Array = npt.NDArray[np.float32]
 

@@ -16,7 +16,7 @@ from ...host.units import midi_to_hz
 from ...train.corpus.store import Corpus
 from .measures import FRAME, HOP
 from .notes import SQUARED_DB, RecordedNote, Single, loudest_db, note_of, spread, velocity
-from .renditions import played
+from .rendering import played
 
 Array = npt.NDArray[np.float32]
 Figures = dict[str, Any]

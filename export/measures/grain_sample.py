@@ -11,8 +11,8 @@ from ...train.corpus.store import Corpus, Split
 from ...train.families.grain.batches import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
-from ...train.texture import grains
-from .sample import chosen
+from ...train.grain_synthesis import grains
+from .frame_sample import chosen
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -12,8 +12,8 @@ from ...host.contract.model import Model
 from ...host.dsp import gaussian_noise
 from ...host.engines.protocol import MIDDLE_C
 from ...host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
+from ...host.kinds.grain.grain_source import PRIMES, TRIED
 from ...host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
-from ...host.kinds.grain.source import PRIMES, TRIED
 from .player import FLOAT, Attribute, NnPlayer
 
 

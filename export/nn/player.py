@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ...host.contract.card import Card
-from ...host.controls import RAMP_SECONDS
 from ...host.engines.request import VOICE_LUFS
+from ...host.ramps import RAMP_SECONDS
 from ...host.units import A4_HZ, db_to_gain
 
 INT, FLOAT = 1, 2  # type numbers of nn~; 0 is bool, 3 str

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...host.contract.card import Card
-from ...host.kinds.clip.spectra import POOLED, QUIETEST, SpectraSound
+from ...host.kinds.clip.magnitude_synthesis import POOLED, QUIETEST, SpectraSound
 from .views import Array, TargetSound, View, short_spectra, sizes
 
 

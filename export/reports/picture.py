@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from .dots import Dots
+from .dot_positions import Dots
 
 WIDTH = 9.0  # inches
 DPI = 140  # 1260 pixels per picture: sharp on a page of 960

@@ -12,8 +12,8 @@ import torch
 from ...host.contract.card import Card, UniformPrior
 from ...host.contract.encoder import Encoder
 from ...host.contract.model import Model
-from ...host.kinds.clip.spectra import SpectraSound
-from ...host.resynthesis.measures import measures
+from ...host.kinds.clip.magnitude_synthesis import SpectraSound
+from ...host.resynthesis.reconstruction_error import measures
 from ...host.resynthesis.search_protocol import Found, Sought
 from ...train.batches.clips import places
 from ...train.corpus.store import Corpus

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import UserError, nearest
 from ..files import check_regular
 from ..plugin_trust import PLUGINS, may_run
-from .files import sound_reader
-from .parameters import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
+from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
+from .sound_files import sound_reader
 
 Array = npt.NDArray[np.float32]
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes

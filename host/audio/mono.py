@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import UserError
 from ..files import check_regular
 from .effects import Resampler
-from .files import SoundReader, sound_reader
+from .sound_files import SoundReader, sound_reader
 
 Array = npt.NDArray[np.float32]
 

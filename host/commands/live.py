@@ -79,7 +79,7 @@ def play(
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from ..live.messages import Setup
-    from ..live.parent import play
+    from ..live.parent_process import play
     from ..live.session_recorder import Recording
     from ..plugin_trust import ask_for
     from ..shipped import report_beside
@@ -116,7 +116,7 @@ def play(
 def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
     from ..live.messages import Setup
-    from ..live.parent import play
+    from ..live.parent_process import play
     from ..live.session_recorder import Recording
     from ..plugin_trust import ask_for
     from ..shipped import report_beside

@@ -183,8 +183,8 @@ def render(
     from ..midi.file import read_performance
     from ..patch.library import open_patch
     from ..patch.live_options import differences, edits, read_notes
+    from ..play.offline_succession import Successor, successors
     from ..play.rack import as_played
-    from ..play.succession import Successor, successors
     from ..play.voices import PARTS
     from ..plugin_trust import ask_for
     from ..progress import Display

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import Ramp
+from ..ramps import Ramp
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]

@@ -22,9 +22,9 @@ from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
-from .loop import Loop, RenderLoad
-from .parent import HUGE_PAGES
+from .parent_process import HUGE_PAGES
 from .realtime import BESIDES, SOUND, hurry
+from .render_loop import Loop, RenderLoad
 
 Array = npt.NDArray[np.float32]
 

@@ -27,17 +27,17 @@ from ..patch.library import Patch
 from ..patch.live_options import LoadedPreset, Swap
 from ..play.player import Machine, Player
 from ..play.rack import Rack
-from ..play.warming import prime, warm_up
+from ..play.warm_up import prime, warm_up
 from ..progress import HOUSE, Notices
 from ..resynthesis.effect import Insert
 from ..shipped import Draft
 from .channel_presets import Slot, by_channel
-from .describing import sheet_of
-from .loop import EventSource, Loop
 from .messages import Command, Setup
+from .preset_description import sheet_of
 from .realtime import BESIDES, SOUND, hurry
-from .reporting import report
+from .render_loop import EventSource, Loop
 from .session_state import Overheard, SessionState, Without
+from .status_report import report
 
 JACK = "JACK"  # in PortAudio's name of this API
 REPORT_SECONDS = 0.1  # between reports, until "pace" changes it

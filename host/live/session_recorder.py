@@ -13,7 +13,7 @@ from ..play.controller_state import Holds, hands_off
 from .messages import LiveStatus, Setup
 
 if TYPE_CHECKING:
-    from ..audio.files import SoundWriter
+    from ..audio.sound_files import SoundWriter
     from ..midi.record import Recorder
 
 CHANNELS = 2
@@ -42,7 +42,7 @@ class Recording:
             if path is not None:
                 check_output(path, overwrite)
         if self.sound is not None:
-            from ..audio.files import FORMATS
+            from ..audio.sound_files import FORMATS
 
             if self.sound.suffix.lower() not in FORMATS:
                 raise UserError(f"--record {self.sound} must end in {', '.join(FORMATS)}; give such a name")
@@ -66,7 +66,7 @@ class SessionRecorder:
         self._holds = Holds()
 
     def __enter__(self) -> "SessionRecorder":
-        from ..audio.files import sound_writer
+        from ..audio.sound_files import sound_writer
         from ..midi.record import Recorder
         from ..patch.live_options import LiveOptions, Opening, RecordingNotes
 

@@ -13,8 +13,8 @@ from ..events import ControlChange, Event, Timing
 from ..midi.ports import Inputs, Timed
 from ..patch.live_options import LiveOptions
 from .channel_presets import ChannelPresets
-from .loop import EventSource, Loop
 from .messages import Message, Setup
+from .render_loop import EventSource, Loop
 
 MOST_HEARD = 1024  # events between two reports: eight moving controllers send 40
 

@@ -16,11 +16,11 @@ from ..live.preset_view import Dial, PresetView
 from ..patch.text import editing
 from ..patch.text.binding import bound
 from ..shipped import Draft
-from . import edits, protocol, serialize
+from . import preset_edits, protocol, serialize
 from .held_controls import HeldControls
-from .history import History, HistoryEntry, PresetState, Values
-from .learning import Learning
+from .midi_learn import Learning
 from .presets import PresetFolder
+from .undo_history import History, HistoryEntry, PresetState, Values
 
 IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
 
@@ -127,9 +127,9 @@ class PanelState:
             case protocol.SaveMessage(name=name, overwrite=overwrite):
                 self._save(name, overwrite, sheet.files)
             case protocol.PathMessage():
-                self._edit(edits.with_path(self._now(), word, len(sheet.latents)))
+                self._edit(preset_edits.with_path(self._now(), word, len(sheet.latents)))
             case protocol.EffectMessage():
-                self._edit(edits.with_effect(self._now(), word))
+                self._edit(preset_edits.with_effect(self._now(), word))
 
     def _known(self, targets: Iterable[str]) -> list[str]:
         return [target for target in targets if target in self._dials]
@@ -213,8 +213,8 @@ class PanelState:
 
     def _baked(self, state: PresetState) -> str:
         numbers_change = self._asked is not None  # of effects, while a draft is loading
-        kept = {target for target in state.values if not (numbers_change and target.startswith(edits.EFFECTS))}
-        return edits.baked(state, kept, self._dials)
+        kept = {target for target in state.values if not (numbers_change and target.startswith(preset_edits.EFFECTS))}
+        return preset_edits.baked(state, kept, self._dials)
 
     def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
         text = self._now()
@@ -304,7 +304,9 @@ class PanelState:
         self._dials = {dial.target: dial for dial in sheet.dials}
         self._rests = {dial.target: dial.rest for dial in sheet.dials}
         if own:
-            stays = {target: value for target, value in self._values.items() if not target.startswith(edits.EFFECTS)}
+            stays = {
+                target: value for target, value in self._values.items() if not target.startswith(preset_edits.EFFECTS)
+            }
             self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
         else:
             stays = {}

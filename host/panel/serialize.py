@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..audio.parameters import RANGES, SETTINGS
+from ..audio.effect_ranges import RANGES, SETTINGS
 from ..errors import printable
 from ..live.messages import LiveStatus
 from ..live.preset_view import Dial, PresetView

@@ -25,11 +25,11 @@ from ... import __version__
 from ..errors import Failure, printable
 from ..events import Event, ParameterChange
 from ..shipped import Draft
-from .maps import Making, Map
+from .model_map import Making, Map
 from .panel_state import PanelState
 from .pipe_writer import PipeWriter
 from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
-from .report import ReportFiles
+from .report_files import ReportFiles
 from .security import Allowance, Guard, is_token
 
 PAGE = Path(__file__).with_name("page")

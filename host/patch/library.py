@@ -22,7 +22,7 @@ from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .motions import Morph
 from .preset import CCMap, Preset
-from .resolve import morph_of, process_end
+from .target_codes import morph_of, process_end
 from .tuning import tuned_keys
 from .validation import faults, fitted, gesture_faults, known_effects, strays
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from ..contract.card import LONGEST_NAME
-from ..controls import between
+from ..ramps import between
 from ..settings import Misplaced, SettingsSection
 
 MOST_MACROS = 16  # shown at once by plugin hosts

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from ..audio.effect_ranges import RANGES
 from ..audio.effects import EffectChain, effect_faults
-from ..audio.parameters import RANGES
 from ..contract.card import Card, Latent
 from ..contract.model import Model
 from ..errors import UserError, nearest, printable

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ..controls import knob
 from ..engines.protocol import Engine, Motion
 from ..engines.request import VOICE_LUFS, EngineRequest
 from ..engines.table import engine_of
@@ -33,15 +32,16 @@ from ..patch.library import Patch
 from ..patch.macros import macro_targets
 from ..patch.preset import PROCESS_CONTROLS
 from ..patch.validation import reach
+from ..ramps import knob
 from ..units import Range, db_to_gain
 from .controller_state import BEND_RANGE
 from .gestures.note_values import OwnMotion, OwnValues, PathMotion, nothing
 from .gestures.player import GestureMotion, Gesturing
-from .keying import Solo, keyed
 from .mapping import Macros, Mapper
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, fingers_of
 from .parameters import Parameters
+from .voice_assignment import Solo, keyed
 from .voices import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)

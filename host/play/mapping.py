@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..controls import knob, nudge
 from ..events import (
     AllOff,
     ChannelPressure,
@@ -18,6 +17,7 @@ from ..events import (
 )
 from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
+from ..ramps import knob, nudge
 from ..units import Range
 from .controller_state import RESTS
 

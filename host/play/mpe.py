@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card
-from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import Motion
 from ..errors import UserError, nearest
 from ..events import (
@@ -31,6 +30,7 @@ from ..events import (
     ZoneSize,
 )
 from ..patch.preset import MpeSettings
+from ..ramps import RAMP_SECONDS, Ramp
 from .controller_state import (
     BEND_RANGE,
     CONFIGURATION,

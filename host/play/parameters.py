@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import Beginnings
 from ..patch.preset import PLAY_CONTROLS
+from ..ramps import RAMP_SECONDS, Ramp
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motions.motion import Latents

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import RAMP_SECONDS, Ramp
 from ..engines.protocol import VoiceSound
+from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
 from .gestures.note_values import NOTHING, Own, nothing
 from .gestures.trajectory import Gesture

@@ -17,7 +17,7 @@ from ..midi.decode import channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
-from .loaded import LoadedPatch, Mode, rack_of, warm_up_for
+from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
 from .shared_memory import MACROS, OFFLINE, RING, EventKind, Memory, Parameter, Position, ReceivedEvent
 
 Array = npt.NDArray[np.float32]

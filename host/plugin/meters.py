@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from ..dsp import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
-from ..live.loop import LOOK_SECONDS, METER_SECONDS, RenderLoad
 from ..live.messages import LiveStatus
-from ..live.reporting import ahead_ms, what_it_did
+from ..live.render_loop import LOOK_SECONDS, METER_SECONDS, RenderLoad
 from ..live.session_state import MOST_HEARD
+from ..live.status_report import ahead_ms, what_it_did
 from ..play.player import Player
 from ..units import gain_to_db
-from .loaded import CHANNEL, LoadedPatch, Mode
+from .loaded_patch import CHANNEL, LoadedPatch, Mode
 
 Array = npt.NDArray[np.float32]
 NAME = "plugin"  # shown as the audio device

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..audio.parameters import SETTINGS
+from ..audio.effect_ranges import SETTINGS
 from ..errors import Failure, UserError
 from ..files import replacing
 from ..kinds.table import KINDS, kind_of

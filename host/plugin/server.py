@@ -18,13 +18,13 @@ from ..play.rack import Rack
 from ..shipped import KEYS, Draft, preset_file, shipped_presets
 from .audio_thread import AudioThread
 from .control_socket import Message, Talk
-from .loaded import LoadedPatch, Mode, loaded, rack_of
+from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
 from .shared_memory import Memory, ToPlugin, ToServer
 from .state import PROJECT, check_whole, opened, pack, unpack
 from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:
-    from .window import Window
+    from .panel_thread import Window
 
 Opening = Callable[[], "OpenedPatch"]
 Tried = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
@@ -202,7 +202,7 @@ class PluginServer:
         elif self._window is not None and not self._window.ended:
             self._window.open()
         else:
-            from .window import Window
+            from .panel_thread import Window
 
             self._window = Window(self, self._sounding, self._loaded)
 

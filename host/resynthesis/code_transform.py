@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.card import Card
-from ..controls import RAMP_SECONDS, Ramp
 from ..errors import UserError
 from ..patch.library import Patch
 from ..play.motions.motion import Latents
-from .codes import Times, hop_of
+from ..ramps import RAMP_SECONDS, Ramp
+from .frame_stream import Times, hop_of
 
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]

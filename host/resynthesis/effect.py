@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..controls import RAMP_SECONDS
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
 from ..play.mapping import Mapper
+from ..ramps import RAMP_SECONDS
 from .processor import Processor
 
 Array = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.files import sound_reader
+from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
 from ..dsp import medoid

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from ..audio.files import RATES, sound_reader, sound_writer
 from ..audio.mono import mono
+from ..audio.sound_files import RATES, sound_reader, sound_writer
 from ..contract.card import first_complaint
 from ..errors import UserError
 from ..events import Event
@@ -23,7 +23,7 @@ from ..patch.preset import ProcessSettings
 from ..progress import told_if_slow
 from ..render import SILENCE, SILENT_SECONDS
 from ..shipped import preset_file, shipped_presets
-from .codes import Fit
+from .frame_stream import Fit
 from .processor import Processor
 
 Array = npt.NDArray[np.float32]

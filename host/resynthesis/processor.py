@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from ..audio.effects import EffectChain, Resampler
 from ..audio.output import ROUNDING, Output
-from ..controls import RAMP_SECONDS, Ramp
 from ..dsp import limit
 from ..errors import UserError
 from ..events import AllOff, Clock, Event, NoteOff, NoteOn, ParameterTouch, Tempo
@@ -18,8 +17,9 @@ from ..patch.macros import macro_targets
 from ..patch.validation import check, reach
 from ..play.controller_state import ControllerReader
 from ..play.mapping import Macros, Mapper
+from ..ramps import RAMP_SECONDS, Ramp
 from .code_transform import WET, CodeTransform
-from .codes import Fit, Through, latency_of
+from .frame_stream import Fit, Through, latency_of
 
 Array = npt.NDArray[np.float32]
 

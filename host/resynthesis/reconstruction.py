@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.effects import Resampler
-from ..audio.files import RATES, sound_writer
+from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError
@@ -24,7 +24,7 @@ from ..pitch import sounding_note
 from ..play.rack import Rack
 from ..render import blocks
 from .code_track import CodeTrack, part_of
-from .measures import Measures, measures
+from .reconstruction_error import Measures, measures
 
 Array = npt.NDArray[np.float32]
 

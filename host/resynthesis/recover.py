@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.opened import FOREIGN
+from ..audio.decoding import FOREIGN
 from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
 from ..contract.model import Model

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..contract.model import Model
-from ..kinds.clip.spectra import SpectraSound
+from ..kinds.clip.magnitude_synthesis import SpectraSound
 from .code_range import Span
 from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
 from .search_protocol import Found, Sought

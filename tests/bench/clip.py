@@ -29,16 +29,16 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.audio.device import NullSink
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
-from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
+from timbrel.host.live.render_loop import Loop, RenderLoad
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.ramps import RAMP_SECONDS
 
 RATE, BLOCK, DEPTH = 48000, 128, 2
 LATENTS = 16

@@ -14,7 +14,7 @@ from side_by_side import Times, ratio, side_by_side
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.frame_cache import Character
 from timbrel.host.shipped import shipped_models
 
 MODEL = Model(shipped_models()["gm-chroma-8"])

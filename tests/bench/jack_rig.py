@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.host.live import session
-from timbrel.host.live.loop import Loop, RenderLoad
-from timbrel.host.live.parent import HUGE_PAGES
+from timbrel.host.live.parent_process import HUGE_PAGES
+from timbrel.host.live.render_loop import Loop, RenderLoad
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed

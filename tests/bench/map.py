@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 from timbrel.host.contract.map import CodeMap
 from timbrel.host.contract.model import Model
-from timbrel.host.maps.make import PIXELS, made, map_of
+from timbrel.host.maps.code_map import PIXELS, made, map_of
 from timbrel.host.resynthesis.code_range import distances
 from timbrel.host.shipped import shipped_models
 

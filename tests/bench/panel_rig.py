@@ -20,9 +20,9 @@ import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import ParameterChange
-from timbrel.host.live import parent, session_state
+from timbrel.host.live import parent_process, session_state
 from timbrel.host.live.session_recorder import Recording
-from timbrel.host.maps.make import map_of
+from timbrel.host.maps.code_map import map_of
 from timbrel.host.panel.process import NICE, PanelProcess
 from timbrel.host.patch.models import open_model
 from timbrel.host.shipped import shipped_models
@@ -187,12 +187,12 @@ class _Screen:
 def _play(pipe, setup, panel, receipts):
     sys.modules["__main__"] = types.ModuleType("__main__")  # else what begins here would import the bench, and numpy
     if receipts is not None:
-        parent._sound = functools.partial(_sound, receipts)
+        parent_process._sound = functools.partial(_sound, receipts)
     with PanelProcess() if panel else contextlib.nullcontext() as side:
         pipe.send(side.url() if panel else None)
         if panel:
             side.say = lambda line: None
-        parent.play(setup, _Screen(pipe), Recording(), False, side)
+        parent_process.play(setup, _Screen(pipe), Recording(), False, side)
 
 
 def _sound(receipts, pipe, setup):

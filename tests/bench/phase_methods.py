@@ -12,11 +12,11 @@ import numpy as np
 import scipy.signal
 from timbrel.host.dsp import stft, window
 from timbrel.host.kinds.spectrum.causal_phase import BasinPhase
-from timbrel.host.kinds.spectrum.coherent import CoherentVoicing
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
+from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_shape import FrameShape
 from timbrel.host.kinds.spectrum.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
-from timbrel.host.kinds.spectrum.phase import LOSS_DB, NoisePhase
-from timbrel.host.kinds.spectrum.shape import FrameShape
+from timbrel.host.kinds.spectrum.noise_phase import LOSS_DB, NoisePhase
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 

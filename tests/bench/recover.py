@@ -29,11 +29,11 @@ import torch
 from timbrel.export.recovery.search import Searcher
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.pitch import sounding_note
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.code_track import clip_of
-from timbrel.host.resynthesis.measures import measures
+from timbrel.host.resynthesis.reconstruction_error import measures
 from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
 from timbrel.host.resynthesis.search_protocol import Found, Sought
 from timbrel.host.shipped import shipped_models

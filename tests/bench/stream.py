@@ -23,8 +23,8 @@ from live import held
 from timbrel.host.audio.device import NullSink
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
-from timbrel.host.live.loop import Loop, RenderLoad
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
+from timbrel.host.live.render_loop import Loop, RenderLoad
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.signal
 import soundfile
 import soxr
-from timbrel.host.audio.files import read_sound
+from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain.kind import GrainSettings

@@ -12,7 +12,7 @@ from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.metrics.generated import Judged
+from timbrel.train.metrics.generated_clips import Judged
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -13,7 +13,7 @@ from timbrel.host.contract.card import Landmark
 from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.patch.library import open_patch
 from timbrel.train.families.clip.batches import hits
 from timbrel.train.families.table import trained

@@ -14,7 +14,7 @@ from timbrel.train.families.clip.batches import hits
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.metrics.generated import Judged
+from timbrel.train.metrics.generated_clips import Judged
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 

@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from timbrel.export.reports import picture
-from timbrel.export.reports.dots import MOST
+from timbrel.export.reports.dot_positions import MOST
 from timbrel.export.reports.figures.frames import embedding
 from timbrel.export.reports.picture import THEMES
 

@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.measures import keys, sample
+from timbrel.export.measures import frame_sample, key_check
 from timbrel.export.reports import page, picture
 from timbrel.export.reports.figures import frames as figures
 from timbrel.train.batches.frames import FrameOrigin
@@ -24,7 +24,7 @@ def drawn(shown, theme=picture.LIGHT):
 
 
 def test_the_square_has_its_first_latent_along_x_and_its_second_upwards():
-    mesh = keys.mesh(np.zeros(2), np.array([1.0, 10.0]), 16, np.random.default_rng(0))
+    mesh = key_check.mesh(np.zeros(2), np.array([1.0, 10.0]), 16, np.random.default_rng(0))
     answers = (mesh[:, 0] > 0.9).astype(np.int64) + 2 * (mesh[:, 1] > 9)
     axes = drawn(figures.square({0: answers}, [0.0, 0.0], [1.0, 10.0])).axes[0]
     image = axes.images[0]
@@ -106,5 +106,5 @@ def test_pictured_frames_are_of_different_sounds_and_of_none_twice(monkeypatch, 
         FrameOrigin(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
         for label in labels
     ]
-    some = sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
+    some = frame_sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
     assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted

@@ -25,9 +25,9 @@ from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families import table
 from timbrel.train.families.grain.network import GrainAutoencoder
+from timbrel.train.grain_synthesis import overlapped
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
-from timbrel.train.texture import overlapped
 
 from .grains import LENGTH, RATE, noise
 

@@ -11,7 +11,7 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.families.loops import report as reporting
 from timbrel.export.families.loops import steering
-from timbrel.export.families.loops.turning import turned, turning
+from timbrel.export.families.loops.steering_rotation import turned, turning
 from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, first_loop
 from timbrel.host.contract.describe import describe

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from timbrel.export.evaluate import evaluate
-from timbrel.export.fidelity.renditions import played
+from timbrel.export.fidelity.rendering import played
 from timbrel.export.first_preset import first_preset
-from timbrel.export.knobs.arrange import arranged_partials
+from timbrel.export.knobs.ordering import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz

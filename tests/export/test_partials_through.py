@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.fidelity.measures import course, shape_db
-from timbrel.export.fidelity.renditions import Coded
+from timbrel.export.fidelity.rendering import Coded
 from timbrel.export.first_preset import first_preset
 from timbrel.export.recovery.search import Searcher, gradient, hybrid
 from timbrel.host.events import NoteOff, NoteOn

@@ -66,7 +66,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_a_terminal_an_unknown_plugin_ends_a_command(home, timbrel, monkeypatch, command):
-    monkeypatch.setattr("timbrel.host.live.parent.play", lambda *_: print("it plays"))
+    monkeypatch.setattr("timbrel.host.live.parent_process.play", lambda *_: print("it plays"))
     before = sorted(home.rglob("*"))
     ended = timbrel(*COMMANDS[command].split())
     assert (ended.status, ended.out) == (2, ""), ended

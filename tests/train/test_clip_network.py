@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.train import checkpoint, loop
 from timbrel.train.families.clip.attack import risen

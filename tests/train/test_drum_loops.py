@@ -13,8 +13,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip.drums import DRUMS
 from timbrel.train.corpus import drum_loops as module
 from timbrel.train.corpus.drum_loops import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
+from timbrel.train.corpus.drum_patterns import KEYS, STRENGTHS, grooves
 from timbrel.train.corpus.fluidsynth import fluidsynth, play_notes
-from timbrel.train.corpus.grooves import KEYS, STRENGTHS, grooves
 from timbrel.train.corpus.loops import grid_of, spectra_hop
 from timbrel.train.corpus.store import Corpus, LoopGrid
 

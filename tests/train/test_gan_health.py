@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from timbrel.train.clip_grid import draw_grid
 from timbrel.train.families.gan.generator import ClipMaker
 from timbrel.train.gan_health import COLLAPSED, health, in_words
-from timbrel.train.grid import draw_grid
 from timbrel.train.preview import PEAK, held_clips, write_preview
 from timbrel.train.recipes.load import load_recipe
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.train.families.grain.network import GrainAutoencoder, NoiseDomain, Whitening, _hats
+from timbrel.train.grain_synthesis import grains, overlapped
 from timbrel.train.network import Objective
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
-from timbrel.train.texture import grains, overlapped
 
 GRAINS = [name for name in shipped_recipes() if load_recipe(name).family == "grain"]
 RATE, LENGTH = 22050, 1002

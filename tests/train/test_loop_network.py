@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.train.families.loops.batches import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
 from timbrel.train.families.loops.features import SliceFeatures
 from timbrel.train.families.loops.network import LoopNetwork, harmonics, medoids
 from timbrel.train.families.loops.variants import LATE, THIN, THINNER, retimed, tilted
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
+from timbrel.train.loop_synthesis import joined, sound_of
 from timbrel.train.metrics.groove import groove
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
-from timbrel.train.slices import joined, sound_of
 
 from .looped import BAR, SMALL, STEP, grooves, loop, loops_of
 from .loops import CPU

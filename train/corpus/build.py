@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ...host.errors import UserError
+from .file_names import Names, misnamed, velocities
+from .inharmonicity import by_partials
 from .loops import append_loops
-from .names import Names, misnamed, velocities
-from .octaves import settle_octaves
+from .octave_correction import settle_octaves
 from .pitch import pitch_track, single_note
 from .report import CorpusReport, unusable
-from .sounds import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
+from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
-from .stiff import by_partials
 from .store import Split, Writer, writing
 
 Progress = Callable[[float, str], None]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ...host.errors import UserError
+from .drum_patterns import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
 from .fluidsynth import DRUM_CHANNEL, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
-from .grooves import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
 from .loops import grid_of
 from .pitch import Samples, pitch_track
 from .report import CorpusReport

@@ -8,10 +8,10 @@ from statistics import median
 import numpy as np
 
 from ...host.audio.effects import stretched
-from .names import Names
+from .file_names import Names
 from .pitch import Samples, pitch_track, silence_level
 from .report import CorpusReport
-from .sounds import Copies, SoundFile, Unreadable
+from .sound_files import Copies, SoundFile, Unreadable
 from .store import LoopGrid, Writer
 from .tempo import Beat, beat_of
 

@@ -48,7 +48,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     asked = fields.get("family")
     family = KINDS_OF_RECIPE.get(str(asked))
     if family is None:
-        wrong = "family is missing" if asked is None else f"family {asked!r} is unknown"
+        wrong = "family is missing" if asked is None else f"family is unknown (got {asked!r})"
         raise UserError(f"recipe {name}: {wrong}; give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one")
     try:
         return family.model_validate(fields)

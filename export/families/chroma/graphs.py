@@ -14,9 +14,9 @@ from ...describe import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
 from ...gestures.fit import Coder
 from ...graphs import Graphs
-from ...knobs.arrange import arranged
-from ...measures.keys import trained_classes
-from ...measures.sample import decode, draw, encode
+from ...knobs.ordering import arranged
+from ...measures.frame_sample import decode, draw, encode
+from ...measures.key_check import trained_classes
 
 DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0
 

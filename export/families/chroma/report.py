@@ -17,12 +17,12 @@ from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...fidelity.comparison import NOTES, Comparison, beside
-from ...knobs.arrange import Arranged, arranged, checked, ground
+from ...knobs.ordering import Arranged, arranged, checked, ground
 from ...measures import frames as measures
-from ...measures import keys
+from ...measures import key_check
+from ...measures.frame_sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
 from ...measures.recordings import recordings
-from ...measures.sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
 from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
@@ -308,18 +308,18 @@ def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, 
     settings = work.recipe.frames
     low, high = _ends(latents)
     real = codes[chosen(len(codes), KEY_CODES, work.rng)]
-    mesh = keys.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
-    asked = keys.trained_classes(work.train.pitch_classes, settings, work.folded)
+    mesh = key_check.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
+    asked = key_check.trained_classes(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
     answers: dict[int, Ints] = {}
     for place, points in (("training_codes", real), ("mesh", mesh)):
-        answers = {k: keys.strongest(work.network, points, k, settings) for k in asked}
+        answers = {k: key_check.strongest(work.network, points, k, settings) for k in asked}
         heard = points[chosen(len(points), HEARD_CODES, work.rng)]
         tonal = work.run.info.tonal
         found[place] = {
             "codes": len(points),
-            "strongest": keys.obedience(answers),
-            "sounding": keys.sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
+            "strongest": key_check.obedience(answers),
+            "sounding": key_check.sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
         }
     shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
     pictures = [figures.key_bars(*shares)]

@@ -17,8 +17,8 @@ from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.families.table import trained
 from ....train.run import Run
 from ...measures import frames as measures
-from ...measures.keys import SILENT
-from ...measures.sample import Sample, decode, draw, encode
+from ...measures.frame_sample import Sample, decode, draw, encode
+from ...measures.key_check import SILENT
 from ...reports.report import SEED
 
 Array = npt.NDArray[np.float32]

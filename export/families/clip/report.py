@@ -10,14 +10,14 @@ import torch
 from pydantic import BaseModel
 
 from ....host.errors import UserError
-from ....host.kinds.clip.spectra import SpectraSound
+from ....host.kinds.clip.magnitude_synthesis import SpectraSound
 from ....host.resynthesis.log_mel import distance_db, log_mel
 from ....train.corpus.store import Corpus, Split
 from ....train.families.clip.batches import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ....train.gan_health import collapsed
-from ....train.metrics.generated import Judge, Recordings
+from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
 from ...reports.figures import clips as clip_figures

@@ -13,7 +13,7 @@ from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipMaker
 from ....train.families.gan.recipe import ClipFrames
 from ....train.families.invert.network import Inverter
-from ....train.metrics.generated import Judge
+from ....train.metrics.generated_clips import Judge
 from ....train.run import Run
 from ...reports.report import Progress, Report
 from ..clip.report import ClipReporter, SplitSample, clip_report, most

@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....host.audio.files import sound_writer
+from ....host.audio.sound_files import sound_writer
 from ....host.files import replacing
 from ....host.progress import Display
 from ....train import checkpoint
 from ....train.batches.frames import is_tonal
 from ....train.corpus.store import Corpus
-from ....train.data import Data
 from ....train.families.gan.generator import ClipMaker
 from ....train.families.table import FAMILIES
 from ....train.loop import RunOptions
 from ....train.network import Network
 from ....train.recipes.base import Recipe
 from ....train.run import Run
+from ....train.training_data import Data
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
 from ..table import FAMILIES as EXPORTED

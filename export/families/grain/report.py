@@ -11,9 +11,9 @@ from ....host.errors import UserError
 from ....train.corpus.store import Corpus
 from ....train.families.grain.network import GrainAutoencoder, MagnitudePhase
 from ....train.families.grain.recipe import GrainRecipe
+from ....train.grain_synthesis import overlapped
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
-from ....train.texture import overlapped
 from ...measures import frames as measures
 from ...measures import grains as textures
 from ...measures.codes import Normal, as_loud, distribution, fitted, prior

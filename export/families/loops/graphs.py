@@ -18,7 +18,7 @@ from ...describe import EncodedFrames
 from ...graphs import Graphs
 from ..sequence.graphs import LEVELS, QUIETEST_DB
 from .steering import effects, steering
-from .turning import Turning, turning
+from .steering_rotation import Turning, turning
 
 STRAYS = 0.02  # of steps: between two almost equally likely slices, rounding decides
 

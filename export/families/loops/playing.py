@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
-from ....train.slices import sound_of
+from ....train.loop_synthesis import sound_of
 
 Array = npt.NDArray[np.float32]
 

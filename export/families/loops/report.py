@@ -10,10 +10,10 @@ from ....train.corpus.store import Clip, Corpus, Split
 from ....train.families.loops.batches import loops, sliced
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
+from ....train.metrics.copied_passages import longest_verbatim
 from ....train.metrics.frames import KnownFrames
 from ....train.metrics.rhythm import beat_kept
 from ....train.metrics.steadiness import constant_share, loudness_range, repeating_share, share_in_range
-from ....train.metrics.verbatim import longest_verbatim
 from ....train.run import Run
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
@@ -23,7 +23,7 @@ from ...reports.verdict import loops as verdict
 from .graphs import level_range
 from .playing import HEAT, played
 from .steering import STEERED_BARS, UNITS, steering
-from .turning import turning
+from .steering_rotation import turning
 
 Array = npt.NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from ....train.families.loops.recipe import LoopRecipe
 from ....train.metrics.groove import LoopMeasures, groove
 from ...reports.report import SEED
 from .playing import played
-from .turning import Turning
+from .steering_rotation import Turning
 
 STEERED_BARS = 16  # measured at each end of a knob
 UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing": "steps late"}

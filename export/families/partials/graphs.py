@@ -16,8 +16,8 @@ from ...describe import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
 from ...gestures.fit import PitchedCoder
 from ...graphs import Graphs
-from ...knobs.arrange import arranged_partials
-from ...measures.sample import chosen
+from ...knobs.ordering import arranged_partials
+from ...measures.frame_sample import chosen
 
 
 class PartialsDecoder(nn.Module):

@@ -18,7 +18,7 @@ from ....train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...fidelity.comparison import NOTES, Comparison, beside
-from ...knobs.arrange import arranged_partials, checked, pitched_ground
+from ...knobs.ordering import arranged_partials, checked, pitched_ground
 from ...measures import frames as measures
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures

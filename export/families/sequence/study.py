@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....host.audio.files import sound_writer
+from ....host.audio.sound_files import sound_writer
 from ....host.errors import UserError
 from ....host.files import check_new_folder, replacing
 from ....host.progress import Display

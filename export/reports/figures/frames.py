@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ....host.units import PITCH_CLASSES
-from ..dots import Dots
+from ..dot_positions import Dots
 from ..picture import WIDTH, Picture, Theme
 from ..verdict import percent
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engines.model_process import Away, ModelProcess
+from .clip_cache import Label, SingleClipDecoder
 from .octaves import ResampledClip, Rooms
-from .store import Label, SingleClipDecoder
 
 Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of shared clip memory

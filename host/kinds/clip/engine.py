@@ -9,16 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...controls import RAMP_SECONDS, Ramp
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
+from ...ramps import RAMP_SECONDS, Ramp
+from .clip_cache import NEWEST, Ahead, BlockingClipCache, Label, Name, SingleClipDecoder, Want, label_between
 from .decode_worker import ClipDecodeWorker
 from .kind import LABEL, UNMOVED, ClipSettings, Hit, hits, strikes
 from .octaves import ResampledClip
-from .reading import BITS, ONE, Places, Request, Stretch, read, steady, steps
+from .resampling import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .segment import ClipSegment
-from .sound import ClipSound, sound_of
-from .store import NEWEST, Ahead, BlockingClipCache, Label, Name, SingleClipDecoder, Want, label_between
+from .synthesis import ClipSound, sound_of
 
 Array = npt.NDArray[np.float32]
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .octaves import ResampledClip
-from .reading import BITS, Places, Request
+from .resampling import BITS, Places, Request
 
 Array = npt.NDArray[np.float32]
 

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...controls import RAMP_SECONDS, Ramp
 from ...dsp import gaussian_noise, moved_up, uniforms
 from ...engines.protocol import MIDDLE_C, Motion, VoiceSound
 from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
+from ...ramps import RAMP_SECONDS, Ramp
 from ...units import db_to_gain
+from .grain_source import Cut, source_of
 from .kind import CONTROLS, GrainSettings
-from .source import Cut, source_of
 
 Array = npt.NDArray[np.float32]
 

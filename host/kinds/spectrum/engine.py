@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from ...contract.card import KEYS
 from ...contract.model import Model
-from ...controls import Ramp
 from ...dsp import moved_up
 from ...engines.protocol import MIDDLE_C, Motion, Times, VoiceSound
 from ...engines.request import MAX_BLOCK, EngineRequest
-from .chorded import ChordedVoicing
-from .coherent import CoherentVoicing
-from .frames import AHEAD, BATCH, PLAIN, Character, Indices
+from ...ramps import Ramp
+from .chord_voicing import ChordedVoicing
+from .coherent_voicing import CoherentVoicing
+from .frame_cache import AHEAD, BATCH, PLAIN, Character, Indices
 from .griffin_lim import BestVoicing
-from .phase import NoiseVoicing
+from .noise_phase import NoiseVoicing
 
 Array = npt.NDArray[np.float32]
 

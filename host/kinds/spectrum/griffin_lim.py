@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from ...contract.model import Model
 from ...dsp import from_middle, window
-from .coherent import CoherentState, CoherentVoicing
-from .frames import Character, Indices
-from .shape import FrameShape
+from .coherent_voicing import CoherentState, CoherentVoicing
+from .frame_cache import Character, Indices
+from .frame_shape import FrameShape
 
 Array = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model, States
-from ...controls import RAMP_SECONDS, Ramp
 from ...dsp import normals
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
+from ...ramps import RAMP_SECONDS, Ramp
 from ..clip.kind import UNMOVED
 from .decode_worker import StreamDecodeWorker
 from .first_frames import FirstFrame, Firsts

@@ -10,9 +10,9 @@ from ...contract.card import Card
 from ...contract.model import Model, States
 from ...files import Stamp
 from ...units import db_to_gain
+from ..clip.magnitude_synthesis import SpectraSound
 from ..clip.octaves import OCTAVES, ResampledClip
-from ..clip.reading import ONE, Stretch, read
-from ..clip.spectra import SpectraSound
+from ..clip.resampling import ONE, Stretch, read
 from .kind import FED, PLACE
 
 Array = npt.NDArray[np.float32]

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from ...contract.gesture import Gestures
 from ...contract.model import Model
-from ...controls import Ramp
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum.kind import CONTROLS, GestureSettings
+from ...ramps import Ramp
 from ..motions.motion import MotionWrapper
 from .blend import Ways, scale_of
 from .code_distance import decibels

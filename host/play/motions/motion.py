@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...controls import RAMP_SECONDS, Ramp
 from ...engines.protocol import Beginnings, Motion
 from ...events import Clock
 from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
 from ...patch.preset import MORPH
-from .beats import Beats
+from ...ramps import RAMP_SECONDS, Ramp
+from .beat_clock import Beats
 from .interpolation import WAYS, Code, straight
 from .sources import Mover, TimedPath, make_mover
 from .touch import Grip

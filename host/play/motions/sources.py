@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ...contract.card import Card
-from ...controls import RAMP_SECONDS
 from ...dsp import white_noise
 from ...patch.motions import MotionSettings
+from ...ramps import RAMP_SECONDS
 from .interpolation import WAYS, Code, Spans
-from .walk import Walk
+from .random_walk import Walk
 
 RANDOM_VALUES = 4096  # cycles until random motion repeats: over an hour at 1 Hz
 RANDOM_STRIDE = 997  # offset between the sequences of successive random motions

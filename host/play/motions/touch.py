@@ -1,6 +1,6 @@
 """Parameter touch: a touched target follows its knob instead of its motions."""
 
-from ...controls import RAMP_SECONDS, Ramp
+from ...ramps import RAMP_SECONDS, Ramp
 
 RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an audible jump
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from timbrel.export.measures import frame_sample
 from timbrel.export.measures import frames as measures
-from timbrel.export.measures import sample
 from timbrel.train import checkpoint
 from timbrel.train.batches.frames import moved_frame, sources
 from timbrel.train.families import table
@@ -64,7 +64,7 @@ def test_a_constant_network_has_the_errors_that_numpy_finds_and_no_playable_knob
 def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(tmp_path, corpus, monkeypatch):
     run = make_run(tmp_path / "run", corpus, "chroma-2")
     settings, opened = run.recipe.frames, run.corpus()
-    train = sample.draw(opened, "train", settings, False, 10**6, np.random.default_rng(0))
+    train = frame_sample.draw(opened, "train", settings, False, 10**6, np.random.default_rng(0))
     means = torch.stack(
         [torch.from_numpy(train.spectra[train.pitch_classes == k].mean(0)) for k in range(12)]
     )  # every class is there: the corpus is chromatic

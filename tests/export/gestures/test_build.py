@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity.measures import nearness
-from timbrel.export.fidelity.renditions import played
+from timbrel.export.fidelity.rendering import played
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures import build
 from timbrel.export.gestures.build import gestures_of

@@ -18,7 +18,7 @@ from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import spectra
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.audio.files import read_sound, sound_reader
+from timbrel.host.audio.sound_files import read_sound, sound_reader
 from timbrel.host.errors import UserError
 
 av = pytest.importorskip("av")

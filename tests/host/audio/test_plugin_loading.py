@@ -50,7 +50,7 @@ def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
 
 
 def test_a_load_is_told_of_within_ten_seconds_and_before_playing_gives_it_up():
-    from timbrel.host.live.parent import START_SECONDS
+    from timbrel.host.live.parent_process import START_SECONDS
 
     assert plugin_loading.TELL_SECONDS < 10
     assert plugin_loading.AGAIN_SECONDS < START_SECONDS

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.io.wavfile
 import soundfile
-from timbrel.host.audio import files
-from timbrel.host.audio.files import read_sound, sound_writer
+from timbrel.host.audio import sound_files
+from timbrel.host.audio.sound_files import read_sound, sound_writer
 from timbrel.host.errors import Failure, UserError
 
 from ...patience import PATIENCE_SECONDS
@@ -143,7 +143,7 @@ def test_an_existing_file_is_refused_before_anything_is_written(tmp_path, noise)
 
 
 def test_a_wav_is_refused_where_its_sizes_would_overflow(tmp_path, noise, monkeypatch):
-    monkeypatch.setattr(files, "WAV_BYTES", 6 * 100_000)
+    monkeypatch.setattr(sound_files, "WAV_BYTES", 6 * 100_000)
     with pytest.raises(UserError, match=r"at most 4 GiB; give a name ending in \.flac"):
         write(tmp_path / "sound.wav", noise, blocks=[50_000, 100_000])
     write(tmp_path / "fits.wav", noise[:, :100_000])
@@ -151,7 +151,7 @@ def test_a_wav_is_refused_where_its_sizes_would_overflow(tmp_path, noise, monkey
 
 
 def test_a_wav_of_floats_is_refused_where_its_own_sizes_would_overflow(tmp_path, noise, monkeypatch):
-    monkeypatch.setattr(files, "WAV_BYTES", 8 * 100_000)
+    monkeypatch.setattr(sound_files, "WAV_BYTES", 8 * 100_000)
     with pytest.raises(UserError, match=r"leave out --float, and give a name ending in \.flac"):
         write(tmp_path / "sound.wav", noise[:, :100_001], as_float=True)
     write(tmp_path / "fits.wav", noise[:, :100_000], as_float=True)
@@ -172,7 +172,7 @@ FULL_DISK = """
     import resource, sys
     from pathlib import Path
     import numpy as np
-    from timbrel.host.audio.files import sound_writer
+    from timbrel.host.audio.sound_files import sound_writer
     from timbrel.host.errors import Failure
 
     noise = np.random.default_rng(7).uniform(-0.9, 0.9, (2, 3000)).astype(np.float32)
@@ -285,7 +285,7 @@ def test_what_a_library_in_c_says_of_a_broken_file_is_not_seen(tmp_path, noise):
     code = f"import soundfile; soundfile.read({str(path)!r})"
     assert "libmpg123" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
     code = (
-        "import sys\nfrom pathlib import Path\nfrom timbrel.host.audio.files import read_sound\n"
+        "import sys\nfrom pathlib import Path\nfrom timbrel.host.audio.sound_files import read_sound\n"
         f"from timbrel.host.errors import UserError\ntry: read_sound(Path({str(path)!r}))\n"
         "except UserError: pass\nprint('still heard', file=sys.stderr)"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.audio.device import SURE, Ear
-from timbrel.host.live.loop import Loop
+from timbrel.host.live.render_loop import Loop
 from timbrel.host.play.player import Player
 from timbrel.host.resynthesis.effect import Insert
 

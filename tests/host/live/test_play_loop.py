@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.live import parent as playing
+from timbrel.host.live import parent_process as playing
 from timbrel.host.live.messages import LiveStatus, Setup
-from timbrel.host.live.parent import play
+from timbrel.host.live.parent_process import play
 from timbrel.host.live.session_recorder import Recording
 from timbrel.host.play.controller_state import hands_off
 from timbrel.host.shipped import Draft

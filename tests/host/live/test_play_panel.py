@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.parent import play
+from timbrel.host.live.parent_process import play
 from timbrel.host.live.session_recorder import Recording
 from timbrel.host.midi.file import read_performance
 from timbrel.host.shipped import Draft

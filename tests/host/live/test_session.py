@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 from timbrel.host.contract.model import Model
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, ProgramChange
-from timbrel.host.live import parent as play
+from timbrel.host.live import parent_process as play
 from timbrel.host.live import session
 from timbrel.host.live.channel_presets import ChannelPresets, by_channel
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.reporting import last_moved, report
 from timbrel.host.live.session_state import Overheard, PassedOn, SessionState, Without
+from timbrel.host.live.status_report import last_moved, report
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.library import open_patch

@@ -16,12 +16,12 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.live import loop as live
+from timbrel.host.live import render_loop as live
 from timbrel.host.live import session
-from timbrel.host.live.loop import Loop
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.reporting import report
+from timbrel.host.live.render_loop import Loop
 from timbrel.host.live.session_state import SessionState
+from timbrel.host.live.status_report import report
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.player import Player

@@ -1,8 +1,8 @@
 """Motions of presets, and where they take the latents."""
 
 import numpy as np
-from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.events import Clock
+from timbrel.host.ramps import RAMP_SECONDS
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

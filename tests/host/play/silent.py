@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.keying import Poly, Solo
+from timbrel.host.play.voice_assignment import Poly, Solo
 from timbrel.host.play.voices import Makers
 
 RATE = 44100

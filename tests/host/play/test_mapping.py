@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import knob
 from timbrel.host.errors import UserError
 from timbrel.host.events import (
     RESERVED_CC,
@@ -20,6 +19,7 @@ from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import CCMap
 from timbrel.host.play.controller_state import ControllerReader
 from timbrel.host.play.mapping import Mapper
+from timbrel.host.ramps import knob
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)
 BYTE = st.integers(0, 127)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from timbrel.host.controls import RAMP_SECONDS
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.motions import Morph
-from timbrel.host.patch.resolve import morph_of
+from timbrel.host.patch.target_codes import morph_of
 from timbrel.host.play.motions.interpolation import great_circle, straight
 from timbrel.host.play.motions.motion import Latents
+from timbrel.host.ramps import RAMP_SECONDS
 
 RATE = 22050
 RAMP = round(RAMP_SECONDS * RATE)

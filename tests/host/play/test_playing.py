@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.frames import MovedSpectra
+from timbrel.host.kinds.spectrum.frame_cache import MovedSpectra
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack

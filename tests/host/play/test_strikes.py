@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.keying import Poly, Struck
+from timbrel.host.play.voice_assignment import Poly, Struck
 from timbrel.host.play.voices import Makers
 
 from .silent import EQUAL, RATE, RELEASE, STEAL, held, state

@@ -4,7 +4,7 @@ import pytest
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded import Mode, loaded, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, loaded, rack_of
 from timbrel.host.plugin.shared_memory import OFFLINE, EventKind, Position, ReceivedEvent
 
 

@@ -4,7 +4,7 @@ import pytest
 from timbrel.host.events import NoteOn, ParameterChange
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
-from timbrel.host.plugin.loaded import CHANNEL, Mode, loaded, rack_of
+from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, loaded, rack_of
 from timbrel.host.plugin.meters import Meters
 
 RATE, BLOCK = 48000, 64  # a block that is much shorter than the time between two looks

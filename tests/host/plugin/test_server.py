@@ -10,7 +10,7 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.plugin.loaded import Mode, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, rack_of
 from timbrel.host.plugin.shared_memory import HEAD, Position, ToServer
 
 from ...patience import PATIENCE_SECONDS, until

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from onnx import helper
-from timbrel.host.audio.files import read_sound
+from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument

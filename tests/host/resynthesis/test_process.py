@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from timbrel.host import progress
 from timbrel.host.audio.effects import Resampler
-from timbrel.host.audio.files import read_sound
+from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
@@ -25,7 +25,7 @@ from timbrel.host.play.controller_state import ControllerState
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.code_transform import CodeTransform
-from timbrel.host.resynthesis.codes import hop_of, latency_of
+from timbrel.host.resynthesis.frame_stream import hop_of, latency_of
 from timbrel.host.resynthesis.process import process, with_options
 from timbrel.host.resynthesis.processor import Processor
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from onnx import helper
-from timbrel.host.audio.files import read_sound
+from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.events import NoteOff, NoteOn

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.patch.preset import Preset
-from timbrel.host.resynthesis.measures import measures
 from timbrel.host.resynthesis.reconstruction import Again, Outputs
+from timbrel.host.resynthesis.reconstruction_error import measures
 
 PRESET = Preset(format=1, model="model.onnx")
 

@@ -11,7 +11,7 @@ import soundfile
 from timbrel.host.contract.card import in_deviations
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
-from timbrel.host.kinds.clip.spectra import SpectraSound
+from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.resynthesis import refinement as refining
 from timbrel.host.resynthesis.code_range import Span
 from timbrel.host.resynthesis.code_track import clip_of

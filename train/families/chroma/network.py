@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.dsp import chroma_bins
-from ...data import Data
 from ...network import Autoencoder
+from ...training_data import Data
 from .recipe import ChromaRecipe
 
 LEAK = 0.1  # slope of LeakyReLU below zero, equation 5

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...metrics.generated import Judged
+from ...metrics.generated_clips import Judged
 from ...network import Network, Objective
 from .recipe import ClassifierRecipe
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ...data import Data
 from ...network import Autoencoder
+from ...training_data import Data
 from .attack import made_to_rise, risen
 from .features import MEL_BANDS, ClipFeatures
 from .flow import Flow

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data import Data
 from ...network import SHARED, Adam, Autoencoder
+from ...training_data import Data
 from .features import SliceFeatures
 from .recipe import LoopRecipe
 

@@ -16,8 +16,8 @@ from ....host.errors import UserError
 from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, taken_apart
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
 from ...batches.frames import FrameOrigin, is_tonal, sources
+from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
-from ...corpus.stiff import stretch_of
 from ...corpus.store import Corpus, Split
 from .recipe import PartialsFrames, PartialsRecipe
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ....host.contract.partials import LOBE_REACH, hann_lobe, spread
 from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ....host.units import INAUDIBLE_HZ
-from ...data import Data
 from ...network import Autoencoder
+from ...training_data import Data
 from .recipe import PartialsFrames, PartialsRecipe
 
 BANDS = 64  # mel bands of encoder and loss, as in note measurements

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data import Data
 from ...network import SHARED, Adam, Network
+from ...training_data import Data
 from .recipe import SequenceFrames, SequenceRecipe
 
 LARGEST_NORM = 1.0  # of gradients: single steps through a long memory reach a hundred times the usual norm

@@ -9,11 +9,11 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.clip import decode_worker as module
+from timbrel.host.kinds.clip.clip_cache import SingleClipDecoder
 from timbrel.host.kinds.clip.decode_worker import ClipDecodeWorker
 from timbrel.host.kinds.clip.octaves import TAPS, ResampledClip
-from timbrel.host.kinds.clip.reading import ONE, Stretch, read, steps
-from timbrel.host.kinds.clip.sound import sound_of
-from timbrel.host.kinds.clip.store import SingleClipDecoder
+from timbrel.host.kinds.clip.resampling import ONE, Stretch, read, steps
+from timbrel.host.kinds.clip.synthesis import sound_of
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted

@@ -345,7 +345,7 @@ def test_a_sound_that_is_bent_lower_than_it_could_be_known_fades_out(sound):
 
 
 def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
-    monkeypatch.setattr("timbrel.host.kinds.clip.store.MOST_BYTES", 8 * 4 * LENGTH)
+    monkeypatch.setattr("timbrel.host.kinds.clip.clip_cache.MOST_BYTES", 8 * 4 * LENGTH)
     instrument = Instrument(patch(), RATE)
 
     def play(first, last):

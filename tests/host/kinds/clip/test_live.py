@@ -12,8 +12,8 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.kinds.clip import engine as engine
-from timbrel.host.kinds.clip.reading import ResampledClip
-from timbrel.host.kinds.clip.store import NEWEST, Ahead, SingleClipDecoder, Want
+from timbrel.host.kinds.clip.clip_cache import NEWEST, Ahead, SingleClipDecoder, Want
+from timbrel.host.kinds.clip.resampling import ResampledClip
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted

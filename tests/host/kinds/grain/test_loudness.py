@@ -10,8 +10,8 @@ from timbrel.host.engines.request import VOICE_LUFS, EngineRequest
 from timbrel.host.engines.table import engine_of
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain.engine import LOUDEST_TEXTURE_DB, GrainEngine
+from timbrel.host.kinds.grain.grain_source import Cut, NoiseFrames
 from timbrel.host.kinds.grain.kind import GrainSettings
-from timbrel.host.kinds.grain.source import Cut, NoiseFrames
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 

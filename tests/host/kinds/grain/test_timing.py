@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.controls import Ramp
 from timbrel.host.kinds.grain.engine import FILL, STEP, GrainClock, GrainEngine
 from timbrel.host.kinds.grain.kind import CONTROLS as GRAIN_CONTROLS
 from timbrel.host.kinds.grain.kind import GrainSettings
+from timbrel.host.ramps import Ramp
 
 from .grains import LATENTS, LENGTH, RATE, Still, level_db, onsets, sound
 

@@ -5,11 +5,11 @@ import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
-from timbrel.host.controls import Ramp
 from timbrel.host.dsp import window
-from timbrel.host.kinds.spectrum.decoded import OfPartials
+from timbrel.host.kinds.spectrum.decoded_partials import OfPartials
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.ramps import Ramp
 from timbrel.host.shipped import shipped_models
 from timbrel.host.units import midi_to_hz
 

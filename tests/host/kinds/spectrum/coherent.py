@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.signal
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.frame_cache import Character
 from timbrel.host.units import midi_to_hz
 
 PUBLISHED = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.events import NoteOn
-from timbrel.host.kinds.spectrum.coherent import CoherentVoicing
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
+from timbrel.host.kinds.spectrum.frame_cache import Character
 from timbrel.host.units import midi_to_hz
 
 from .coherent import FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, harmonics_of, level_db, lobes, one, sound_of, turned

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frames import Character
-from timbrel.host.kinds.spectrum.phase import NoisePhase
+from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import midi_to_hz
 

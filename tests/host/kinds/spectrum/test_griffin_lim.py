@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from timbrel.host.dsp import stft, window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frames import Character
+from timbrel.host.kinds.spectrum.frame_cache import Character
 from timbrel.host.kinds.spectrum.griffin_lim import KEPT, SEEN, STEP, BestVoicing, refine
-from timbrel.host.kinds.spectrum.phase import NoisePhase
+from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
 
 RATE = 22050
 

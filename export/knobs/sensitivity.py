@@ -1,0 +1,172 @@
+"""Measures the effect of single knobs on decoded frames."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..measures.frame_sample import ROWS
+from .descriptors import Timbre, of_partials
+
+Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
+
+STEP = 0.25  # of a knob's span: a typical turn, large enough to be audible
+PLACES = 5  # positions of a knob from end to end, for its correlation with descriptors
+
+
+@dataclass(frozen=True)
+class Ground(ABC):
+    """A network and codes to test its knobs at.
+
+    ``codes`` is [codes, latents]; ``low`` and ``high`` [latents] are the ends of the knobs.
+    """
+
+    network: Any
+    codes: Tensor
+    low: Tensor
+    high: Tensor
+
+    @abstractmethod
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return descriptors, [rows, descriptors], and mel band levels in dB, [rows, 64], of some rows' codes.
+
+        Each row has its own key. Differentiable.
+        """
+
+    @torch.no_grad()
+    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `sound` of one code per row, [codes, latents]."""
+        parts = [
+            self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
+            for at in range(0, len(codes), ROWS)
+        ]
+        descriptors, levels = zip(*parts, strict=True)
+        return torch.cat(descriptors), torch.cat(levels)
+
+
+@dataclass(frozen=True)
+class ChromaGround(Ground):
+    """Codes decoded on pitch classes ``classes``, [codes]."""
+
+    timbre: Timbre
+    classes: Tensor
+
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        classes = self.classes[rows]
+        frames = self.network.decode(codes, torch.eye(12)[classes])
+        return self.timbre(frames, classes), self.network.levels(frames)
+
+
+@dataclass(frozen=True)
+class PitchedGround(Ground):
+    """Codes decoded at MIDI notes ``pitches``, [codes], to partials and noise."""
+
+    pitches: Tensor
+
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        pitches, bands = self.pitches[rows], self.network.bands
+        frames = self.network.decode(codes, pitches)
+        return of_partials(bands, frames, pitches), bands(frames, pitches)
+
+
+class Turnable(Protocol):
+    """Codes, knob ends and decoding for `turned`, as in `Ground`."""
+
+    @property
+    def codes(self) -> Tensor: ...
+    @property
+    def low(self) -> Tensor: ...
+    @property
+    def high(self) -> Tensor: ...
+    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes after a step along ``way`` [latents], and the mask of whole steps, all True if none is: [codes]."""
+    after = ground.codes + way
+    inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
+    return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Effects of single knobs over many codes.
+
+    Args:
+        change_db: mean level change of bands per deviation of the knob: [latents].
+        rise: mean rise of descriptors per step up: [latents, descriptors].
+        share: share of steps that move a descriptor in the knob's direction: [latents, descriptors].
+        correlation: Pearson's, of knob positions and descriptors: [latents, descriptors].
+        ends: mean descriptors at a knob's low and high end: [2, latents, descriptors].
+        spread: deviations of descriptors over the unchanged codes, [descriptors].
+    """
+
+    change_db: Double
+    rise: Double
+    share: Double
+    correlation: Double
+    ends: Double
+    spread: Double
+
+    @property
+    def score(self) -> Double:
+        """In deviations over the codes: [latents, descriptors]."""
+        score: Double = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
+        return score
+
+
+def turned(ground: Turnable) -> Turned:
+    """Move each knob alone: a step up and down from each code where its span has room, and over its span."""
+    rest, levels = ground.heard(ground.codes)
+    deviation = ground.codes.std(0, correction=0)
+    rows = []
+    for number in range(ground.codes.shape[1]):
+        changes, rises = [], []
+        for side in (-STEP, STEP):
+            way = torch.zeros(len(deviation))
+            way[number] = side * (ground.high - ground.low)[number]
+            after, whole = stepped(ground, way)
+            there, at_level = ground.heard(after)
+            rises.append((there - rest)[whole] * np.sign(side))
+            apart = (at_level - levels)[whole].abs().mean(1)
+            changes.append(apart * deviation[number] / way[number].abs())
+        risen = torch.cat(rises).double()
+        rows.append((torch.cat(changes).mean(), risen.mean(0), (risen > 0).double().mean(0), *_swept(ground, number)))
+    parts = [torch.stack(part).double().numpy() for part in zip(*rows, strict=True)]
+    change, rise, share, correlation, ends = parts
+    return Turned(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
+
+
+def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
+    """Return correlations with descriptors over a knob's span, [descriptors], and its ends, [2, descriptors]."""
+    places = torch.linspace(0, 1, PLACES)
+    heard = []
+    for place in places:
+        codes = ground.codes.clone()
+        codes[:, number] = ground.low[number] + place * (ground.high - ground.low)[number]
+        heard.append(ground.heard(codes)[0].double())
+    values = torch.stack(heard)  # [places, codes, descriptors]
+    away = values - values.mean((0, 1))
+    stands = (places - places.mean()).double()
+    together = torch.einsum("p,pcd->d", stands, away)
+    scale = (stands.square().sum() * values.shape[1] * away.square().sum((0, 1))).sqrt().clamp_min(1e-12)
+    return together / scale, torch.stack([values[0].mean(0), values[-1].mean(0)])
+
+
+def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
+    """Return the share of steps along ``way`` [latents], up and down, that move a descriptor in the same direction.
+
+    Codes are clamped to the spans, as in playing. Steps along a single latent count only where its span has room.
+    """
+    single = int((way != 0).sum()) == 1
+    rest, right = ground.heard(ground.codes)[0][:, descriptor], []
+    for side in (-1.0, 1.0):
+        after, whole = stepped(ground, side * way)
+        risen = side * (ground.heard(after)[0][:, descriptor] - rest) > 0
+        right.append(risen[whole] if single else risen)
+    return float(torch.cat(right).double().mean())

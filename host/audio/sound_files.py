@@ -1,0 +1,255 @@
+"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads every format of `open_sound`."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ..errors import Failure, UserError
+from ..files import hushed, replacing
+from ..interrupts import held
+from .decoding import PhoneFile, open_sound
+
+Array = npt.NDArray[np.float32]
+
+FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
+RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
+LOUDEST = 1e10  # times full scale: no real file exceeds it, and its square is finite
+FLOAT = "FLOAT"  # 32-bit samples, in WAV only
+PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a timestamp, so files would differ
+PIECE = 16_384  # frames per call: the Vorbis encoder keeps them on the stack, and its result depends on call sizes
+WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
+
+
+class SoundWriter:
+    """Streams to a sound file; created by `sound_writer`."""
+
+    def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
+        self._path = path
+        self._file = file
+        self._sink = sink
+        self._piece = np.empty((file.channels, PIECE), np.float32)
+        self._filled = 0
+        self._frames = 0
+        sample_bytes = 4 if file.subtype == FLOAT else 3
+        self._longest = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
+
+    def write(self, block: Array) -> None:
+        """Append [channels, n], clipped to [-1, 1] except in float files.
+
+        Raises:
+            Failure: a sample is not finite, or the disk is full.
+            UserError: a WAV file would exceed 4 GiB.
+        """
+        assert block.ndim == 2
+        assert block.shape[0] == self._file.channels
+        if not np.isfinite(block).all():
+            raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
+        self._frames += block.shape[1]
+        if self._longest is not None and self._frames > self._longest:
+            instead = "leave out --float, and " if self._file.subtype == FLOAT else ""
+            raise UserError(
+                f"cannot write {self._path}: a WAV file holds at most 4 GiB; {instead}give a name ending in .flac"
+            )
+        while block.shape[1]:
+            taken = block[:, : PIECE - self._filled]
+            self._piece[:, self._filled : self._filled + taken.shape[1]] = taken
+            self._filled += taken.shape[1]
+            block = block[:, taken.shape[1] :]
+            if self._filled == PIECE:
+                with self._naming_the_file():
+                    self._flush()
+
+    def finish(self) -> None:
+        """Flush and close: of several files, finish all before any is moved into place.
+
+        Raises:
+            Failure: the file cannot be written.
+        """
+        if not self._file.closed:
+            with self._naming_the_file():
+                self._flush()
+                with held():
+                    self._file.close()
+                self._sink.flush()
+
+    def _flush(self) -> None:
+        with held():
+            self._file.write(self._piece[:, : self._filled].T)
+        self._filled = 0
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        reason: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            reason = error
+        reason = self._sink.error or reason
+        if reason is not None:
+            what = getattr(reason, "strerror", None) or reason
+            raise Failure(f"cannot write {self._path}: {what}; nothing was kept of it") from reason
+
+
+@contextlib.contextmanager
+def sound_writer(
+    path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
+) -> Iterator[SoundWriter]:
+    """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
+
+    It appears only if the block succeeds. Results are reproducible for any block sizes: bytes in WAV and FLAC, sound in
+    Ogg.
+
+    Args:
+        as_float: write a 32-bit float WAV, unclipped.
+
+    Raises:
+        UserError: another suffix, one without float, a rate outside 8 to 192 kHz, or as `host.files.check_output`.
+        Failure: the file cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        suffix = f"its suffix {path.suffix!r}" if path.suffix else "a name without suffix"
+        raise UserError(f"cannot write {path}: {suffix} names no format; give one of {', '.join(FORMATS)}")
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise UserError(f"cannot write {path} at {sample_rate} Hz; give {RATES[0]} to {RATES[1]} Hz")
+    container, encoding = FORMATS[path.suffix.lower()]
+    if as_float:
+        if container != "WAV":
+            raise UserError(f"cannot write {path} as 32-bit float: {path.suffix} has none; give a name ending in .wav")
+        encoding = FLOAT
+    with replacing(path, overwrite) as temporary, temporary.open("w+b") as raw:
+        sink = _Sink(raw)
+        file: soundfile.SoundFile | None = None
+        try:
+            with held():
+                file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
+                if as_float:
+                    soundfile._snd.sf_command(file._file, PEAK_CHUNK, soundfile._ffi.NULL, 0)
+            writer = SoundWriter(path, file, sink)
+            yield writer
+            writer.finish()
+        except soundfile.LibsndfileError as error:
+            raise Failure(f"cannot write {path}: {sink.error or error}; nothing was kept of it") from error
+        finally:
+            if file is not None:
+                with held():
+                    file.close()
+
+
+class SoundReader:
+    """Streams from a sound file; created by `sound_reader`.
+
+    ``sample_rate`` is in Hz, ``length`` in samples per channel, by the header.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
+        self.sample_rate: int = file.samplerate
+        self.length: int = file.frames
+        self._path = path
+        self._file = file
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield [channels, n]; a broken header's length must not be allocated.
+
+        Raises:
+            UserError: the file is cut off, empty, or has samples that are not finite.
+        """
+        empty = True
+        while len(block := self._read()):
+            peak = max(block.max(), -block.min())
+            if not np.isfinite(peak):
+                raise UserError(f"cannot read {self._path}: it holds samples that are not finite (NaN or infinity)")
+            if peak > LOUDEST:
+                raise UserError(f"cannot read {self._path}: it holds a sample of {peak:.1g}, where 1 is full scale")
+            yield np.ascontiguousarray(block.T)
+            empty = False
+        if empty:
+            raise UserError(f"cannot read {self._path}: it holds no sound; give one that does")
+
+    def _read(self) -> Array:
+        with _refusing(self._path):
+            with hushed():
+                block: Array = self._file.read(65_536, dtype="float32", always_2d=True)
+            return block
+
+
+@contextlib.contextmanager
+def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]:
+    """Open a sound file, or its ``data``, for one pass in constant memory.
+
+    Raises:
+        UserError: the file is missing or no sound.
+    """
+    if data is None and path.is_dir():
+        raise UserError(f"cannot read {path}: it is a folder; give a sound file")
+    with _refusing(path):
+        if data is None:
+            path.open("rb").close()  # raises the reason, which libsndfile hides
+        with hushed():  # libmpg123 prints every broken frame
+            file = open_sound(path, data)
+    with file:
+        yield SoundReader(path, file)
+
+
+def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
+    """Return samples, [channels, n], and the rate in Hz, of a file or its ``data``.
+
+    Raises:
+        UserError: the file is missing, no sound, cut off, empty, or has samples that are not finite.
+    """
+    with sound_reader(path, data) as reader:
+        return np.concatenate(list(reader), axis=1), reader.sample_rate
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"cannot read {path}: {error.error_string.rstrip('.')}; give a sound file") from error
+    except soundfile.SoundFileError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    except TypeError as error:  # soundfile's error for the suffix .raw
+        raise UserError(f"cannot read {path}: raw samples do not say their rate; give a sound file") from error
+
+
+class _Sink:
+    """Keeps the OSError that libsndfile's C code loses; `held` guards KeyboardInterrupt."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        with self._keeping_errors():
+            return self._file.write(data)
+        return 0
+
+    def seek(self, offset: int, whence: int) -> int:
+        with self._keeping_errors():
+            return self._file.seek(offset, whence)
+        return 0
+
+    def tell(self) -> int:
+        with self._keeping_errors():
+            return self._file.tell()
+        return 0
+
+    def flush(self) -> None:
+        with self._keeping_errors():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _keeping_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error

@@ -1,0 +1,211 @@
+"""Caches of decoded clips: decoded on request offline, ahead of the notes on a thread live."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.model import Model
+from ...files import Stamp
+from .octaves import ResampledClip
+from .synthesis import ClipSound
+
+Array = npt.NDArray[np.float32]
+
+MOST_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
+NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it
+SETTLING = 0.2  # weight of the newest decode in the mean duration
+STEPS = 64  # between two labels
+
+
+class Between(NamedTuple):
+    """An interpolated label, in `STEPS` from ``one`` to ``other``."""
+
+    one: int
+    other: int
+    steps: int
+
+    def shares(self, labels: int) -> Array:
+        """Return the weight of each label, [1, labels]."""
+        found = np.zeros((1, labels), np.float32)
+        found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
+        return found
+
+
+Label = int | Between  # a label number, 0 if the model has none
+Name = tuple[Label, bytes]  # label and code, the decoder's inputs
+
+
+def label_between(one: int, other: int, share: float) -> Label:
+    """Interpolate labels; ``share`` is 0 to 1, and returns a plain label number at both ends."""
+    steps = round(share * STEPS)
+    if one == other or steps == 0:
+        return one
+    return other if steps == STEPS else Between(one, other, steps)
+
+
+class Want(NamedTuple):
+    """A clip to decode for a key slot; ``knobs`` are the latents that select it, at sample ``said``."""
+
+    slot: int
+    label: Label
+    code: Array
+    knobs: bytes
+    said: int
+
+    @property
+    def name(self) -> Name:
+        return self.label, self.code.tobytes()
+
+
+@dataclass(slots=True)
+class ReadyClip:
+    """A decoded clip, its latents, and the last sample at which they were set; newer requests have larger numbers."""
+
+    name: Name
+    number: int
+    knobs: bytes
+    said: int
+    clip: ResampledClip
+
+
+class Decodes(Protocol):
+    def clip(self, label: Label, code: Array) -> ResampledClip: ...
+
+
+class SingleClipDecoder:
+    def __init__(self, model: Model, sound: ClipSound) -> None:
+        self._model, self._sound = model, sound
+
+    @property
+    def stamp(self) -> Stamp | None:
+        return self._model.stamp
+
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        """Decode a code, [n_latents], and a label."""
+        shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
+        frames = self._model.decode(code[np.newaxis], shares)
+        return ResampledClip(self._sound(frames)[0])
+
+
+class BlockingClipCache:
+    """Decodes clips synchronously and keeps the last ones."""
+
+    def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
+        self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
+        self._clips: dict[Name, ResampledClip] = {}
+
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        name = label, code.tobytes()
+        clip = self._clips.pop(name, None)
+        if clip is None:
+            clip = self._decoder.clip(label, code)
+        self._clips[name] = clip
+        while len(self._clips) > self._most:
+            del self._clips[next(iter(self._clips))]
+        return clip
+
+
+class Ahead:
+    """Decodes clips ahead on a thread, which exits with the last reference."""
+
+    def __init__(self, decoder: Decodes) -> None:
+        self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
+        self._asked: list[Name] = []
+        self._last: Future[None] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Running mean of the decoding time."""
+        return self._work.seconds
+
+    @property
+    def idle(self) -> bool:
+        return self._last is None or self._last.done()
+
+    def ask(self, wants: Sequence[Want]) -> None:
+        """Replace the pending requests by these clips, one per key.
+
+        The thread decodes them in this order, but one per key before any key's next: moving codes starve no key.
+        """
+        names = [want.name for want in wants]
+        if names != self._asked:
+            self._asked, self._work.newest = names, wants
+            self._last = self._thread.submit(self._work.through, wants)
+
+    def saw(self, knobs: bytes, now: int) -> None:
+        """Mark the clips of ``knobs`` as current at a sample.
+
+        Raises:
+            TimbrelError: the decoder failed.
+        """
+        self._check()
+        for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
+            for kept in some:
+                if kept.knobs == knobs:
+                    kept.said = now
+
+    def of(self, slot: int) -> Sequence[ReadyClip]:
+        """Return a key's ready clips, the newest last.
+
+        Raises:
+            TimbrelError: the decoder failed.
+        """
+        self._check()
+        return self._work.ready.get(slot, ())
+
+    def _check(self) -> None:
+        if self._work.problem is not None:
+            raise self._work.problem
+
+
+class _Work:
+    """The thread's side, without a reference to `Ahead`, so that the thread can exit."""
+
+    def __init__(self, decoder: Decodes) -> None:
+        self._decoder = decoder
+        self._served: set[int] = set()  # keys already decoded in this round
+        self.newest: Sequence[Want] = ()
+        self.ready: dict[int, tuple[ReadyClip, ...]] = {}
+        self.seconds, self._count = 0.0, 0
+        self.problem: Exception | None = None
+
+    def through(self, wants: Sequence[Want]) -> None:
+        try:
+            for want in wants:
+                self._renew(want)
+            while self.newest is wants and (left := [want for want in wants if not self._is_ready(want)]):
+                fresh = [want for want in left if want.slot not in self._served]
+                if not fresh:
+                    self._served.clear()
+                want = (fresh or left)[0]
+                self._make(want)
+                self._served.add(want.slot)
+        except Exception as error:  # the next call from the player raises it
+            self.problem = error.with_traceback(None)
+
+    def _is_ready(self, want: Want) -> bool:
+        return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
+
+    def _renew(self, want: Want) -> None:
+        for kept in self.ready.get(want.slot, ()):
+            if kept.name == want.name:
+                self._count += 1
+                kept.number, kept.knobs, kept.said = self._count, want.knobs, want.said
+
+    def _make(self, want: Want) -> None:
+        clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
+        if clip is None:
+            began = time.perf_counter()
+            clip = self._decoder.clip(want.label, want.code)
+            clip.prepare()
+            took = time.perf_counter() - began
+            self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
+        self._count += 1
+        kept = ReadyClip(want.name, self._count, want.knobs, want.said, clip)
+        others = sorted(self.ready.get(want.slot, ()), key=lambda other: other.number)
+        self.ready[want.slot] = (*others, kept)[-NEWEST:]

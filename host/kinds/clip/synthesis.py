@@ -1,0 +1,32 @@
+"""Clip synthesis: converts decoded clip frames to samples."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import Card
+from .magnitude_synthesis import SpectraSound
+
+Array = npt.NDArray[np.float32]
+
+
+class ClipSound(Protocol):
+    """Converts decoded clips to sound. Live, it runs on a worker thread and may be slow."""
+
+    def __call__(self, frames: Array) -> Array:
+        """Return sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
+
+        A row depends on its frame alone, to the bit; the caller owns the result.
+        """
+        ...
+
+
+def sound_of(card: Card) -> ClipSound:
+    if card.transform_length is None:
+        return _samples
+    return SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+
+
+def _samples(frames: Array) -> Array:
+    return frames

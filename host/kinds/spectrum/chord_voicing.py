@@ -1,0 +1,75 @@
+"""Voicing of models of partials, with chords of several keys."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.card import KEYS
+from .coherent_voicing import CoherentState, CoherentVoicing
+from .partial_analysis import Floats
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+
+class ChordState(CoherentState):
+    """A voice's state and number, with one state per key of its chords."""
+
+    __slots__ = ("keys", "number")
+
+    def __init__(self, turns: Floats, free: Floats, noise: int, number: int) -> None:
+        super().__init__(turns, free, noise)
+        self.number = number
+        self.keys: dict[int, CoherentState] = {}
+
+
+class ChordedVoicing(CoherentVoicing):
+    """Decodes each key of a chord separately and sums their frames; a chord is as loud as one of its keys."""
+
+    def begin(self) -> ChordState:
+        self._voices_begun += 1
+        return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        """Do one step of `make`; ``chroma`` holds keys, [rows], or a mask of keys, [rows, 128]."""
+        rows, keys = _apart(chroma)
+        return bool(len(rows)) and super().prepare(latents[rows], keys)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        rows, keys = _apart(chroma)
+        super().keep(latents[rows], keys)
+
+    def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
+        """``chroma`` as in `prepare`; a mask of keys needs states of `begin`."""
+        if chroma.ndim == 1:
+            return super().make(latents, chroma, ratios, states)
+        rows, keys = _apart(chroma)
+        sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
+        if not len(rows):
+            return sums
+        counts = np.bincount(rows, minlength=len(chroma))
+        voice = {id(state): number for number, state in enumerate(states)}
+        # Frames of one key must be adjacent and in time order.
+        order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
+        rows, keys = rows[order], keys[order]
+        own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
+        frames = super().make(latents[rows], keys, ratios[rows], own)
+        frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
+        np.add.at(sums, rows, frames)
+        return sums
+
+    def _of_key(self, state: CoherentState, key: int) -> CoherentState:
+        assert isinstance(state, ChordState)
+        if key not in state.keys:
+            # Seeded by the voice's number: a key's phases do not depend on the block.
+            state.keys[key] = CoherentState(*self._beginning(state.number * KEYS + key))
+        return state.keys[key]
+
+
+def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
+    """Return (row, key) pairs of keys, [rows], or of a mask, [rows, 128]."""
+    if chroma.ndim == 1:
+        return np.arange(len(chroma)), chroma.astype(np.intp)
+    rows, keys = np.nonzero(chroma)
+    return rows, keys

@@ -1,0 +1,329 @@
+"""Coherent voicing: partials with continuous phases, plus shaped noise.
+
+A decoded frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial has a frequency, a
+strength and a phase: the frequency is exactly the key's, and the phase advances by it from frame to frame. Short frames
+are built from the partials' lobes and the noise, and overlap-added (inverse-FFT synthesis: Rodet and Depalle, "Spectral
+envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). The lobes are those of the window, so the sum is again
+a sinusoid, whose strength and pitch may change per frame.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contract.model import Model
+from ...dsp import from_middle, white_noise
+from ...errors import UserError
+from ...units import INAUDIBLE_HZ
+from .decoded_partials import parts
+from .frame_cache import Character, FrameDecoder
+from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
+from .noise_loops import low_frames, tapered, white_frames
+from .noise_phase import LOSS_DB, STRIDE
+from .partial_analysis import HIGHEST_HARMONIC, Floats
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
+
+FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
+APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
+TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
+FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
+GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
+AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
+
+
+class CoherentState:
+    """The state of one voice.
+
+    Attributes:
+        turns: phases of the fundamental of each unison voice, in cycles, [unison].
+        first: last fundamental, in bins; NaN if unpitched, None before the first frame.
+        ratio: last pitch ratio; None before the first frame.
+        free: phases of the last free partials around each decoded bin, in cycles, [bins, unison].
+        noise: index of the next noise frame.
+    """
+
+    __slots__ = ("first", "free", "noise", "ratio", "turns")
+
+    def __init__(self, turns: Floats, free: Floats, noise: int) -> None:
+        self.turns, self.free, self.noise = turns, free, noise
+        self.first: float | None = None
+        self.ratio: float | None = None
+
+
+class CoherentVoicing:
+    """Synthesizes frames from decoded partials and noise.
+
+    Attributes:
+        lobes: of partials between two bins, [`STEPS` + 1, 2 * taps + 1].
+        noise_frames: transforms of a loop of white noise of variance 1, [frames, bins].
+        low_noise: those of its low bands, [frames, lows, bins], or None.
+        amplitude, hiss: factors of decoded partials and noise levels.
+        harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC`].
+    """
+
+    together = 32  # small batches cost as many numpy calls as large ones; blocks without one can decode
+    moments: tuple[int, ...] = (1, 3)
+    parts = 4
+
+    def __init__(self, model: Model, character: Character, shape: FrameShape | None = None) -> None:
+        """Allocate the tables; ``shape`` None: short frames, for real time.
+
+        Raises:
+            UserError: the model's window is not a Hann window.
+        """
+        card = model.card
+        if card.window != "hann":
+            raise UserError(
+                f"play.phase = {character.phase!r} needs frames of a Hann window, those of {card.name!r} have "
+                f"{card.window!r}; set phase = 'noise'"
+            )
+        short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
+        self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        self.frame_length = self.shape.length
+        self.hop_length = self.frame_length // self.shape.overlap
+        self.delay = card.hop_length  # time to decode new latents, a few rows at a time
+        self.channels = 2 if character.width > 0 else 1
+        self._character = character
+        self._model_bins = card.frame_length // 2 + 1
+        self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
+        self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
+        self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
+        self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
+        self._bins = self.noise_frames.shape[1]
+        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
+        spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
+        self._detune = np.exp2(spread * character.detune_cents / 1200)
+        sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
+        self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
+        self._parts = parts(card, self._bins, self._scale)
+        self._layout = self._parts.layout
+        self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
+        self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
+        self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
+        self._decoder = FrameDecoder(model)
+        self._voices_begun = 0
+
+    def begin(self) -> CoherentState:
+        """Return the state of a new voice; initial phases differ, so that unisons do not add coherently."""
+        self._voices_begun += 1
+        return CoherentState(*self._beginning(self._voices_begun))
+
+    def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
+        unison = len(self._detune)
+        turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
+        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        return self._decoder.prepare(latents, chroma, self._parts.rows)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        self._decoder.keep(latents, chroma)
+
+    def let_go(self) -> None:
+        self._decoder.let_go()
+
+    def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
+        """Return the next frame of each row's voice.
+
+        Args:
+            latents: [rows, n_latents].
+            chroma: pitch classes, [rows], or weights of each, [rows, 12]; keys for a model of partials.
+            ratios: frequency ratios to the decoded pitch, [rows]: 2 is an octave up.
+            states: one per row; rows of one voice are in time order.
+
+        Returns:
+            [rows, channels, frame_length], for overlap-add at ``hop_length``.
+        """
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
+        if self.hiss > 0:
+            spectra += noise * level[:, np.newaxis]
+        spectra *= from_middle(self._bins)
+        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+
+    def parts_of(
+        self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
+    ) -> tuple[Spectrum, Spectrum, Array]:
+        """Return the components of `make`, with phases relative to each frame's middle.
+
+        Returns:
+            Spectra of partials and low noise, [rows, channels, bins]; of noise of variance 1, [rows, channels, bins];
+            and the noise level, [rows, bins].
+        """
+        rows = self._decoder.rows(latents, chroma, self._parts.rows)
+        first = self._parts.fundamentals(chroma) * self._scale * ratios
+        places, free = self._layout.free(rows)
+        turns, free_turns = self._advance(states, first, ratios, places, free)
+        strengths = self._layout.harmonic(rows)
+        if self._character.keep_formants and self._layout.harmonics:
+            strengths = _formants_kept(strengths, ratios)
+
+        of_harmonic, number = np.nonzero(strengths)
+        of_free, slot = np.nonzero(free)
+        orders = self._parts.orders
+        order = orders[number] if orders.ndim == 1 else orders[chroma[of_harmonic], number]
+        harmonic = first[of_harmonic] * order
+        frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
+        turn = turns[of_harmonic] * order[:, np.newaxis] + self.harmonic_phases[number, np.newaxis]
+        turn = np.concatenate([turn, free_turns[of_free, slot]])
+        strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
+        strength *= self.amplitude * np.float32(self.frame_length)
+        spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
+        which = self._next_noise(states)
+        if self.low_noise is not None and self.hiss > 0:
+            low = self._low(which, self._layout.low(rows) * self.hiss)
+            spectra[:, :, : low.shape[2]] += low
+        return spectra, self._noise_at(which), self._level(self._layout.residue(rows), ratios)
+
+    def _advance(
+        self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
+    ) -> tuple[Floats, Floats]:
+        """Return phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison].
+
+        Frequencies are linear between the middles of two frames.
+        """
+        overlap, detune = self.shape.overlap, self._detune
+        before, way = np.empty_like(first), np.empty_like(ratios)
+        before[1:], way[1:] = first[:-1], ratios[:-1]
+        runs = []  # rows of one voice, in time order
+        starts = [row for row, state in enumerate(states) if row == 0 or state is not states[row - 1]]
+        for start, end in zip(starts, [*starts[1:], len(states)], strict=True):
+            state = states[start]
+            before[start] = first[start] if state.first is None else state.first
+            way[start] = ratios[start] if state.ratio is None else state.ratio
+            runs.append((state, start, end))
+        known = np.isfinite(before) & np.isfinite(first)
+        steps = np.where(known, before + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (2 * overlap)
+        turns = np.multiply.outer(steps, detune)
+        turns[starts] += np.array([state.turns for state, _, _ in runs])
+        last_first, last_ratio = first.tolist(), ratios.tolist()
+        for state, start, end in runs:
+            if end - start > 1:
+                np.cumsum(turns[start:end], axis=0, out=turns[start:end])
+            state.turns, state.first, state.ratio = turns[end - 1].copy(), last_first[end - 1], last_ratio[end - 1]
+
+        free_turns = np.zeros((*places.shape, len(detune)))
+        if not places.shape[1]:
+            return turns, free_turns
+        middles = np.rint(places).astype(np.intp)
+        around = middles[:, :, np.newaxis] + AROUND
+        moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
+        moves = np.multiply.outer(moves, detune)
+        for row, count in enumerate(np.count_nonzero(free, axis=1).tolist()):
+            if count:
+                last = states[row].free
+                sounding = last[middles[row, :count]]
+                sounding += moves[row, :count]
+                last[around[row, :count]] = sounding[:, np.newaxis]
+                free_turns[row, :count] = sounding
+        return turns, free_turns
+
+    def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
+        """Return the spectra of sinusoids, phases at the frames' middles, [count, channels, bins].
+
+        Args:
+            count: of frames.
+            row: frame index, [partials].
+            frequency: in bins, [partials].
+            turn: phase in cycles, [partials, unison].
+            strength: amplitude times ``frame_length``, [partials].
+        """
+        bins, taps = self._bins, self.shape.taps
+        width = bins + 2 * taps  # lobes reach below 0 and above the last bin
+        tuned = np.multiply.outer(frequency, self._detune).ravel()
+        angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
+        top = bins - 1 - tuned
+        unison = len(self._detune)
+        faded = np.repeat(strength, unison) * np.clip(top / TOP_BINS, 0.0, 1.0).astype(np.float32)
+        heard = np.flatnonzero(faded)
+        tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
+        middle = np.rint(tuned)
+        lobes = self.lobes.take(np.rint((tuned - middle + 0.5) * STEPS).astype(np.intp), axis=0)
+        at = row[heard // unison] * width + middle.astype(np.intp)
+        at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
+        real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
+        spectra = np.empty((count, self.channels, width), np.complex64)
+        for channel, gains in enumerate(self._gains):
+            gain = gains[voice]
+            for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
+                lobe = lobes * (value * gain)[:, np.newaxis]
+                part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
+        below = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
+        spectra[:, :, taps + 1 : 2 * taps + 1] += below.conj()
+        result = spectra[:, :, taps : taps + bins].copy()
+        result[:, :, 0] *= 2
+        return result
+
+    def _next_noise(self, states: Sequence[CoherentState]) -> Indices:
+        which = np.empty(len(states), np.intp)
+        for row, state in enumerate(states):
+            which[row] = state.noise
+            state.noise = (state.noise + 1) % len(self.noise_frames)
+        return which
+
+    def _noise_at(self, which: Indices) -> Spectrum:
+        """[rows, channels, bins]."""
+        if self.channels == 1:
+            return self.noise_frames[which][:, np.newaxis]
+        return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
+
+    def _low(self, which: Indices, levels: Array) -> Spectrum:
+        """Return noise of ``levels``, [rows, lows], as [rows, channels, bins]."""
+        assert self.low_noise is not None
+        levels = levels[:, :, np.newaxis]
+        low: Spectrum = (self.low_noise[which] * levels).sum(1)
+        if self.channels == 1:
+            return low[:, np.newaxis]
+        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
+
+    def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
+        """Return noise, [rows, 2, bins]; width lowers the correlation of left and right."""
+        alike = 1 - self._character.width
+        return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
+
+    def _level(self, residue: Array, ratios: Floats) -> Array:
+        """[rows, bins]."""
+        level = residue * self.hiss
+        if self.low_noise is not None:
+            level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
+        if not self._character.keep_formants and not np.all(ratios == 1.0):
+            level = _stretched(level, ratios)
+        if self.low_noise is not None:
+            level[:, : self._low_bins] = 0.0
+        else:
+            level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
+        return tapered(level)
+
+
+def _stretched(level: Array, ratios: Floats) -> Array:
+    """Scale noise levels along the frequency axis, [rows, bins], at equal power."""
+    count, bins = level.shape
+    from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
+    gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
+    from_bin += np.arange(count)[:, np.newaxis] * bins
+    moved: Array = level.take(from_bin, mode="clip")  # bins beyond the last have gain 0
+    moved *= gain
+    return moved
+
+
+def _formants_kept(strengths: Array, ratios: Floats) -> Array:
+    """Apply the envelope before a pitch shift to the harmonics after it, [rows, harmonics].
+
+    Its mean power of neighboring harmonics preserves the difference of odd and even ones.
+    """
+    count = strengths.shape[1]
+    power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
+    envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2
+    at = np.clip(np.arange(1, count + 1) * ratios[:, np.newaxis] - 1, 0, count - 1)
+    low = np.minimum(at.astype(np.intp), count - 2)
+    share = at - low
+    rows = np.arange(len(strengths))[:, np.newaxis]
+    there = envelope[rows, low] * (1 - share) + envelope[rows, low + 1] * share
+    limit = FORMANT_DB / 20 * math.log(10)
+    held: Array = (strengths * np.exp(np.clip(there - envelope, -limit, limit))).astype(np.float32)
+    return held

@@ -1,0 +1,82 @@
+"""Seamless loops of white noise and of its low bands, as frames for overlap-add."""
+
+import functools
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+from ...dsp import from_middle, white_noise
+from .frame_shape import FrameShape, window_of
+
+Array = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.complex64]
+
+LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
+
+
+@functools.lru_cache(maxsize=4)
+def white_frames(shape: FrameShape) -> Spectrum:
+    """Return the transforms of white noise of variance 1, [frames, bins], with phases at each frame's middle."""
+    return _transforms(white_loop(shape), shape)
+
+
+@functools.lru_cache(maxsize=4)
+def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
+    """Return the transforms of low bands of that noise, cut to their nonzero bins: [frames, bands, bins].
+
+    With the white noise that `tapered` keeps above the last edge, bands of equal level sum to white noise. ``edges``
+    are in bins, one more than bands; the last band extends to the end of the taper.
+    """
+    loop, left = white_loop(shape), _left(round(edges[-1]))
+    last = len(left) - 1
+    places = np.arange(len(loop) // 2 + 1) * shape.length / len(loop)
+    whole = np.fft.rfft(loop) * (1 - np.interp(places, np.arange(last + 1), left))
+    bands = [
+        np.fft.irfft(np.where((places >= low) & (places < high), whole, 0), len(loop)).astype(np.float32)
+        for low, high in itertools.pairwise((*edges[:-1], last))
+    ]
+    bins = last + shape.taps + 1
+    spectra = np.stack([_transforms(band, shape)[:, :bins] for band in bands], axis=1)
+    spectra.setflags(write=False)
+    return spectra
+
+
+def _left(first: int) -> Array:
+    """Return the white noise that `tapered` keeps in the first bins, up to a gain of 1."""
+    left: Array = tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
+    until = int(np.argmax(left > 1 - 1e-6)) + 1
+    return left[:until]
+
+
+def white_loop(shape: FrameShape) -> Array:
+    """Return white noise of variance 1, a whole number of hops."""
+    hop = shape.length // shape.overlap
+    loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
+    return loop
+
+
+def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
+    """Return the transforms of a loop's frames, [frames, bins], with phases at their middles."""
+    hop = shape.length // shape.overlap
+    wrapped = np.concatenate([loop, loop[: shape.length - hop]])
+    frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window_of(shape)
+    spectra: Spectrum = np.fft.rfft(frames, axis=-1).astype(np.complex64)
+    spectra *= from_middle(spectra.shape[1]) / np.float32(shape.overlap * shape.terms[0])
+    spectra.setflags(write=False)
+    return spectra
+
+
+def tapered(level: Array) -> Array:
+    """Smooth noise levels, [rows, bins]: their filters decay within half a frame, so that ringing does not wrap.
+
+    Each bin and its neighbors are averaged twice by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
+    """
+    for _ in range(2):
+        quarter = level * np.float32(0.25)
+        level = level * np.float32(0.5)
+        level[:, 1:] += quarter[:, :-1]
+        level[:, 0] += quarter[:, 1]  # mirrored beyond either end
+        level[:, :-1] += quarter[:, 1:]
+        level[:, -1] += quarter[:, -2]
+    return level

@@ -1,0 +1,105 @@
+"""A preset loaded in a plugin, and the racks that play it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..events import Event, ParameterChange
+from ..live.preset_description import described
+from ..live.preset_view import PresetView
+from ..live.realtime import let_memory_go
+from ..patch.library import Patch
+from ..play.rack import Rack
+from ..play.warm_up import prime, warm_up
+from ..shipped import Draft
+from .macros import Slot, slots_of
+from .project import ProjectPreset, kept
+from .state import ProjectState
+from .user_data import own_folder
+
+CHANNEL = 0  # of the rack; the preset receives all channels on it
+READY_SECONDS = 0.002  # between checks whether a rack is ready
+BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
+
+
+class Mode(NamedTuple):
+    """Render mode: sampling rate in Hz, and whether offline (a bounce)."""
+
+    rate: int
+    offline: bool
+
+
+@dataclass(eq=False)
+class LoadedPatch:
+    """A patch with its panel view, the plugin parameters, and its project copy.
+
+    ``shipped`` is its name if it ships, else None. ``turned`` maps targets to values set on the panel.
+    """
+
+    patch: Patch
+    sheet: PresetView
+    slots: Sequence[Slot]
+    kept: ProjectPreset
+    shipped: str | None = None
+    turned: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ProjectState:
+        return ProjectState(self.kept, self.shipped, dict(self.turned))
+
+    def rests(self, time: int) -> list[Event]:
+        """Return the events that reset the host's parameter changes."""
+        kept = [slot for slot in self.slots if slot.target not in self.turned]
+        return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
+
+    def turns(self, time: int) -> list[Event]:
+        """Return the events that set a new rack to the panel's values."""
+        return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
+
+
+def rack_of(patch: Patch, mode: Mode) -> Rack:
+    """Return a rack that can play at once.
+
+    Raises:
+        UserError: the patch does not fit its model or its effects, or cannot be rendered in real time.
+    """
+    if patch.preset.play.phase == "best":
+        raise UserError(
+            f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it in a plugin"
+        )
+    rack = Rack({CHANNEL: patch}, mode.rate, omni=True, live=not mode.offline)
+    if not mode.offline:
+        while not rack.ready:
+            time.sleep(READY_SECONDS)
+        prime(rack, BLOCK_SAMPLES)
+    return rack
+
+
+def warm_up_for(patch: Patch, mode: Mode) -> None:
+    """Load and cache on this thread everything that notes of a patch need.
+
+    Raises:
+        UserError: as `rack_of`.
+    """
+    warm_up(rack_of(patch, mode), BLOCK_SAMPLES, [CHANNEL])
+    let_memory_go()
+
+
+def loaded(
+    patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]
+) -> LoadedPatch:
+    """Return a patch as loaded.
+
+    Args:
+        patch: an opened patch.
+        rack: of the patch; has played only silence.
+        name: the name it was opened by.
+        shipped, turned: as in `LoadedPatch`.
+
+    Raises:
+        UserError: as `kept`.
+    """
+    sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
+    return LoadedPatch(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))

@@ -1,0 +1,150 @@
+"""Panel of a plugin instance, run on its own thread; imported when the user opens it."""
+
+import contextlib
+import threading
+import time
+import traceback
+import webbrowser
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing.connection import wait
+from typing import Protocol
+
+from ..errors import TimbrelError
+from ..events import Event, ParameterChange
+from ..live.messages import Command
+from ..live.realtime import hurry_no_more
+from ..panel.launch import has_display, leading_to
+from ..panel.process import PACE_SECONDS, PanelProcess
+from ..shipped import Draft
+from .audio_thread import AudioThread
+from .loaded_patch import LoadedPatch
+from .meters import Meters
+from .user_data import own_folder
+
+REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
+APART_SECONDS = 3.0  # between project updates: a host may count each as a change of the project
+PATIENCE_SECONDS = 0.3  # for the panel to exit
+
+
+class Instance(Protocol):
+    """The plugin instance of a panel. Nothing here may block."""
+
+    def say(self, line: str) -> None: ...
+
+    def play(self, events: Iterable[Event]) -> None: ...
+
+    def load(self, preset: str | Draft) -> None:
+        """Load another preset; the panel receives it, or the reason for a failure."""
+        ...
+
+    def tell_state(self) -> None: ...
+
+
+class Window:
+    """The panel of an instance: one process for the server's lifetime, with any number of pages."""
+
+    def __init__(self, instance: Instance, sounding: AudioThread, loaded: LoadedPatch) -> None:
+        """Start the panel, and open its page in a browser if there is a display."""
+        self._instance, self._sounding = instance, sounding
+        self._loaded = loaded  # shown on the panel
+        self._meters = Meters()
+        self._followed: deque[LoadedPatch] = deque([loaded])
+        self._refused: deque[tuple[Mapping[None, str | Draft | None], Sequence[str]]] = deque()
+        self._closing = False
+        self._openings = 1  # page openings to do
+        self._turned: float | None = None  # time of the last parameter change not yet in the project's state
+        self._state_told = 0.0
+        self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the panel failed to start or has stopped."""
+        return not self._thread.is_alive()
+
+    def open(self) -> None:
+        """Open the page again; thread-safe."""
+        self._openings += 1
+
+    def follow(self, loaded: LoadedPatch) -> None:
+        """Show another patch; thread-safe."""
+        self._followed.append(loaded)
+
+    def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
+        """Report a failed load, of the panel's request ``wanted`` or another's (None); thread-safe."""
+        self._refused.append(({None: wanted}, why))
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join(PATIENCE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            home = own_folder("presets")
+            with contextlib.suppress(OSError):  # saving there reports the error
+                home.mkdir(parents=True, exist_ok=True)
+            with PanelProcess(say=self._instance.say, home=home) as panel, leading_to(panel.url()) as address:
+                self._sounding.watcher = self._meters
+                self._serve(panel, address)
+        except TimbrelError as error:
+            self._instance.say(f"panel: {error}")
+        except Exception as error:
+            traceback.print_exc()
+            self._instance.say(f"panel: internal error: {type(error).__name__}: {error}")
+        finally:
+            self._sounding.watcher = None
+
+    def _serve(self, panel: PanelProcess, address: str) -> None:
+        pace, next_report = PACE_SECONDS, time.monotonic()
+        while not self._closing:
+            wait(panel.waited(), max(0.0, next_report - time.monotonic()))
+            for command in panel.asked():
+                pace = self._obey(command, pace)
+            while self._followed:
+                self._loaded = self._followed.popleft()
+                panel.hear("playing", {None: self._loaded.sheet.name})
+                panel.hear("sheet", self._loaded.sheet)
+            while self._refused:
+                panel.hear("refused", self._refused.popleft())
+            if (now := time.monotonic()) >= next_report:
+                next_report = now + pace
+                self._report(panel)
+                self._tell_state(now)
+            while self._openings:
+                self._openings -= 1
+                self._open(panel.url(), address)
+
+    def _obey(self, command: Command, pace: float) -> float:
+        match command:
+            case "events", events:
+                if any(isinstance(event, ParameterChange) for event in events):
+                    self._turned = time.monotonic()
+                self._instance.play(events)
+            case "load", wanted:
+                for preset in wanted.values():
+                    self._instance.load(preset)
+            case "pace", seconds:
+                return float(seconds)
+        return pace
+
+    def _report(self, panel: PanelProcess) -> None:
+        if heard := self._meters.heard():
+            panel.hear("heard", heard)
+        panel.hear("report", self._meters.report(self._loaded))
+
+    def _tell_state(self, now: float) -> None:
+        if self._turned is None or now < max(self._turned + REST_SECONDS, self._state_told + APART_SECONDS):
+            return
+        self._turned, self._state_told = None, now
+        self._instance.tell_state()
+
+    def _open(self, url: str, address: str) -> None:
+        self._instance.say(f"panel: {url}")
+        if has_display():
+            threading.Thread(target=_browse, args=(address,), name="browser", daemon=True).start()
+
+
+def _browse(address: str) -> None:
+    hurry_no_more()  # a browser started here would inherit this process's high priority
+    webbrowser.open(address)

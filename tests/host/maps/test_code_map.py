@@ -1,0 +1,136 @@
+"""Maps that are made: through all of the codes, without jumps, always the same, and small enough for a file."""
+
+import numpy as np
+import pytest
+from timbrel.host.contract.map import NO_NOTE, read_map
+from timbrel.host.contract.model import Model
+from timbrel.host.maps.code_map import BYTES, LARGEST_STEP, PIXELS, made, map_of, text_of
+from timbrel.host.maps.self_organising_map import eased
+from timbrel.host.shipped import shipped_models
+
+
+def scroll(count, latents, rng):
+    """Codes in 0 to 1 on a sheet that is rolled up in three latents; the others hardly vary."""
+    along, across = rng.random((2, count))
+    angle = 1.5 * np.pi * (0.3 + along)
+    rolled = np.stack([angle * np.cos(angle), 6 * across, angle * np.sin(angle)], 1)
+    codes = np.full((count, latents), 0.5)
+    codes[:, :3] = 0.5 + (rolled - rolled.mean(0)) / 16
+    return codes.astype(np.float32)
+
+
+def reach(plane, codes):
+    """Return the median distance of codes from the plane, in deviations."""
+    found = plane.code_at(*plane.place_of(codes).T)
+    return float(np.median(np.sqrt(np.square((found - codes) * plane.scale).sum(1))))
+
+
+def flat_reach(codes):
+    """Return the median distance of codes from the flat plane of their two widest directions."""
+    apart = codes - codes.mean(0)
+    return float(np.median(np.abs(apart @ np.linalg.eigh(apart.T @ apart)[1][:, 0])))
+
+
+def test_a_map_lies_near_codes_that_it_was_not_made_of_and_makes_no_jumps(tiny):
+    model, rng = tiny(latents=3), np.random.default_rng(0)
+    codes = scroll(3000, 3, rng)
+    plane = made(model, codes[:1500], ["a"] * 1500, np.full(1500, NO_NOTE))
+    assert plane.largest_step(PIXELS) <= LARGEST_STEP * 1.01
+    assert reach(plane, codes[1500:]) < flat_reach(codes * plane.scale) / 3
+
+
+def test_the_same_codes_give_the_same_map(tiny):
+    codes = scroll(300, 3, np.random.default_rng(0))
+    first, then = (made(tiny(latents=3), codes, ["a"] * 300, np.full(300, NO_NOTE)).text() for _ in range(2))
+    assert first == then
+
+
+def test_two_latents_are_the_plane_and_the_second_rises_upward(tiny):
+    model = tiny()
+    (low, high), (bottom, top) = ((latent.low, latent.high) for latent in model.card.latents)
+    codes = np.array([[low, bottom], [high, bottom], [low, top]], np.float32)
+    plane = made(model, codes, ["a", "b", "a"], np.zeros(3, np.intp))
+    np.testing.assert_allclose(plane.places, [[0, 1], [1, 1], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(plane.code_at(0.25, 0.5), [0.75 * low + 0.25 * high, (bottom + top) / 2], atol=1e-6)
+    assert [plane.labels[index] for index in plane.label] == ["a", "b", "a"]
+
+
+def test_one_latent_runs_from_left_to_right(tiny):
+    model = tiny(latents=1)
+    latent = model.card.latents[0]
+    codes = np.array([[latent.low], [latent.high]], np.float32)
+    plane = made(model, codes, ["", ""], np.zeros(2, np.intp))
+    np.testing.assert_allclose(plane.places[:, 0], [0, 1], atol=1e-6)
+    found = plane.code_at([0.0, 0.5], [0.2, 0.9])[:, 0]
+    np.testing.assert_allclose(found, [latent.low, (latent.low + latent.high) / 2])
+
+
+def test_codes_of_brighter_sounds_are_brighter(tiny):
+    model = tiny(latents=1)
+    latent = model.card.latents[0]
+    codes = np.linspace(latent.low, latent.high, 21, dtype=np.float32)[:, None]
+    frames = model.decode(codes, np.zeros(21, np.intp))
+    centre = (frames * np.arange(frames.shape[1])).sum(1) / frames.sum(1)
+    found = made(model, codes, [""] * 21, np.zeros(21, np.intp)).brightness
+    assert np.corrcoef(found, centre)[0, 1] > 0.9
+    assert found.min() == 0.0
+    assert found.max() == 1.0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_few_codes_have_a_map_too(tiny, count):
+    codes = scroll(count, 3, np.random.default_rng(3))
+    plane = made(tiny(latents=3), codes, ["a"] * count, np.zeros(count, np.intp))
+    assert np.isfinite(plane.surface).all()
+    assert reach(plane, codes) < 0.3
+
+
+@pytest.mark.parametrize("latents", [1, 3, 40])
+def test_a_file_keeps_the_map_of_many_codes_in_few_bytes(tiny, latents):
+    model, rng = tiny(latents=latents), np.random.default_rng(0)
+    codes = rng.random((6000, latents), np.float32)
+    text = text_of(model, codes, [f"a sound of the name {i}" for i in range(6000)], rng.integers(12, size=6000))
+    assert len(text.encode()) <= BYTES
+    read = read_map(text, model.card, "a.onnx")
+    assert len(read.codes) >= min(3000, BYTES // (4 * latents + 80))
+    ends = np.array([[latent.low, latent.high] for latent in model.card.latents])
+    given = np.clip(codes, *ends.T)
+    assert max(np.abs(given - code).max(1).min() for code in read.codes[::50]) < 1e-3
+
+
+def test_thousands_of_dots_find_their_places(tiny):
+    codes = scroll(7000, 3, np.random.default_rng(5))
+    plane = made(tiny(latents=3), codes, ["a"] * 7000, np.zeros(7000, np.intp))
+    assert len(plane.places) == 7000
+    assert reach(plane, codes) < 0.2
+    assert len(plane.message()) == 16 + 4 * (plane.surface.size + 7000 * (2 + 3 + 1 + 1 + 1))
+
+
+def test_models_of_an_older_timbrel_have_the_map_of_their_landmarks():
+    for path in shipped_models().values():
+        model = Model(path)
+        model.map = None
+        plane = map_of(model)
+        assert plane is not None
+        assert sorted(set(plane.labels)) == sorted({mark.label for mark in model.card.landmarks})
+        inside = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+        np.testing.assert_allclose(plane.codes, inside, atol=0.02)
+        assert plane.largest_step(PIXELS) <= LARGEST_STEP * 1.01
+
+
+def test_a_model_without_landmarks_has_no_map(tiny_path):
+    model = Model(tiny_path())
+    model.card = model.card.model_copy(update={"landmarks": []})
+    assert map_of(model) is None
+
+
+def test_neighbours_too_far_apart_draw_near_and_others_stay():
+    plane = np.zeros((6, 6, 2), np.float32)
+    plane[..., 0], plane[..., 1] = np.meshgrid(np.arange(6), np.arange(6))
+    pulled = plane.copy()
+    pulled[2, 3] += (0.0, 4.0)
+    found = eased(pulled, 2.0)
+    steps = [np.sqrt(np.square(np.diff(found, axis=axis)).sum(-1)).max() for axis in (0, 1)]
+    assert max(steps) <= 2.0
+    np.testing.assert_array_equal(found[5], plane[5])
+    np.testing.assert_array_equal(eased(plane, 2.0), plane)

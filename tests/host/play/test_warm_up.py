@@ -1,0 +1,50 @@
+"""Machines that play unheard."""
+
+from timbrel.host.events import NoteOn
+from timbrel.host.kinds.spectrum import partial_analysis
+from timbrel.host.patch.library import open_patch
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.warm_up import prime, warm_up
+
+BLOCK = 128
+
+
+class Machine:
+    """Notes what it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def process(self, events, count):
+        self.asked.append((list(events), count))
+
+    def prepare(self):
+        self.asked.append("prepare")
+
+
+def test_a_machine_is_primed_by_silence_and_has_time_to_prepare_after_each_block():
+    machine = Machine()
+    prime(machine, BLOCK)
+    assert machine.asked == [([], BLOCK), "prepare"] * (len(machine.asked) // 2)
+    assert len(machine.asked) >= 6
+
+
+def test_a_machine_warms_up_with_soft_notes_of_all_pitch_classes_on_all_of_its_channels():
+    machine = Machine()
+    warm_up(machine, BLOCK, [0, 9])
+    blocks = machine.asked[::2]
+    assert machine.asked[1::2] == ["prepare"] * len(blocks)
+    notes = [event for events, _ in blocks for event in events]
+    assert {(note.channel, note.key % 12) for note in notes} == {(place, key) for place in (0, 9) for key in range(12)}
+    assert {note.velocity for note in notes} == {1}
+    assert all(at * BLOCK == note.time for at, (events, _) in enumerate(blocks) for note in events)
+
+
+def test_after_another_has_warmed_up_a_rack_makes_no_tables_when_keys_go_down():
+    patches = {0: open_patch("gm-chroma-8")}  # spectra, which are taken apart by tables
+    partial_analysis._comb.cache_clear()
+    warm_up(Rack(patches, 48000, live=True), BLOCK, [0])
+    made = partial_analysis._comb.cache_info().misses
+    rack = Rack(patches, 48000, live=True)
+    rack.process([NoteOn(0, 0, key, 90) for key in range(60, 72)], BLOCK)
+    assert partial_analysis._comb.cache_info().misses == made == 12

@@ -1,0 +1,112 @@
+"""Figures of clips that were made tell recordings from copies, from one sound again and again, and from noise."""
+
+import numpy as np
+import pytest
+from timbrel.host.resynthesis.log_mel import distance_db, log_mel
+from timbrel.train.metrics.generated_clips import DRAWINGS, Judged, Recordings, drawings, likeness
+
+RATE, LENGTH, NOTES = 8000, 4000, 4
+
+
+def tones(count, seed):
+    """Tones that fade, of four pitches in turn, each a little other: [count, samples]."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(LENGTH) / RATE
+    hz = 300.0 * 2.0 ** (np.arange(count) % NOTES) * rng.uniform(0.9, 1.1, count)
+    fades = np.exp(-np.outer(rng.uniform(4, 12, count), time))
+    clips = fades * np.sin(2 * np.pi * hz[:, None] * time) + 1e-3 * rng.standard_normal((count, LENGTH))
+    return clips.astype(np.float32)
+
+
+def by_pitch(clips, rate):
+    """A classifier by the strongest frequency."""
+    spectra = np.abs(np.fft.rfft(clips))
+    hz = np.fft.rfftfreq(clips.shape[1], 1 / rate)[spectra.argmax(1)]
+    numbers = np.clip(np.round(np.log2(np.maximum(hz, 1) / 300)), 0, NOTES - 1).astype(int)
+    return Judged(np.eye(NOTES, dtype=np.float32)[numbers], spectra[:, ::100].astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return Recordings(tones(160, 0), tones(160, 1), RATE, by_pitch)
+
+
+def test_recordings_of_the_same_kind_are_as_like_as_training_clips(recordings):
+    found = recordings.figures(tones(160, 2), np.arange(160) % NOTES)
+    assert found.clips == 160
+    assert found.likeness.ratio < 2
+    assert found.nearest.median == pytest.approx(found.test_nearest.median, rel=0.3)
+    assert found.diversity_db == pytest.approx(found.test_diversity_db, rel=0.1)
+    assert found.told.accuracy == 1
+    assert found.told.likeness.ratio < 2
+    assert found.told.score[0] > 0.9 * found.told.real_score[0]
+
+
+def test_noise_is_unlike(recordings):
+    found = recordings.figures(np.random.default_rng(0).standard_normal((80, LENGTH)).astype(np.float32))
+    assert found.likeness.ratio > 10
+    assert found.nearest.median > found.test_nearest.median
+    assert found.told.likeness.ratio > 3
+    assert found.told.accuracy is None
+
+
+def test_copies_lie_no_way_from_the_training_clips(recordings):
+    found = recordings.figures(tones(160, 0)[::-1] * 0.5)
+    assert found.nearest.median < 0.2 < found.test_nearest.closest
+
+
+def test_a_few_copies_among_others_are_seen_in_the_closest(recordings):
+    mixed = np.concatenate([tones(160, 2)[:130], tones(160, 0)[:30]])
+    found = recordings.figures(mixed)
+    assert found.nearest.closest < 0.2
+    assert found.nearest.median > 0.5 * found.test_nearest.median
+
+
+def test_one_sound_again_and_again_has_no_diversity_and_a_score_of_one(recordings):
+    found = recordings.figures(np.repeat(tones(1, 5), 40, axis=0), np.arange(40) % NOTES)
+    assert found.diversity_db < 0.05
+    assert found.told.score == pytest.approx((1, 0), abs=1e-5)
+    assert found.told.accuracy == 0.25
+
+
+def test_nearest_distances_are_those_of_every_pair_one_by_one(recordings):
+    made = tones(20, 7)
+    levels, train = log_mel(made, RATE), log_mel(tones(160, 0), RATE)
+    nearest = [min(distance_db(clip[None], other[None])[0] for other in train) for clip in levels]
+    found = recordings.figures(made).nearest
+    assert found.median == pytest.approx(np.median(nearest), rel=1e-3)
+    assert found.closest == pytest.approx(np.quantile(nearest, 0.1), rel=1e-3)
+
+
+def test_without_a_classifier_its_figures_are_left_out_and_the_others_stay(recordings):
+    alone = Recordings(tones(160, 0), tones(160, 1), RATE).figures(tones(30, 2))
+    beside = recordings.figures(tones(30, 2))
+    assert alone.told is None
+    assert (alone.likeness, alone.nearest) == (beside.likeness, beside.nearest)
+
+
+def test_silence_has_figures(recordings):
+    found = recordings.figures(np.zeros((5, LENGTH), np.float32))
+    assert np.isfinite([found.likeness.ratio, found.nearest.median, found.diversity_db]).all()
+    assert found.likeness.ratio > 10
+
+
+def test_silent_vectors_are_taken_for_a_point():
+    some = np.random.default_rng(0).standard_normal((9, 3))
+    assert likeness(np.zeros((0, 3)), [some], some).made == pytest.approx(
+        np.square(some.mean(0)).sum() + np.trace(np.cov(some.T))
+    )
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(10, 3), (10, 9)])
+def test_drawings_have_as_many_clips_as_wanted_each_once_and_are_the_same_again(found, wanted):
+    drawn = drawings(found, wanted)
+    assert [len(set(some.tolist())) for some in drawn] == [wanted] * DRAWINGS
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, drawings(found, wanted), strict=True))
+    assert len({some.tobytes() for some in drawn}) > 1
+
+
+@pytest.mark.parametrize("wanted", [10, 11, 500])
+def test_where_there_are_no_more_clips_than_wanted_all_are_taken_once(wanted):
+    (drawn,) = drawings(10, wanted)
+    assert drawn.tolist() == list(range(10))

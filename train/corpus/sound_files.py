@@ -1,0 +1,238 @@
+"""Decodes sound files of any format to mono at one sampling rate, in blocks, and searches folders for them."""
+
+import contextlib
+import hashlib
+import mimetypes
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+import soundfile
+import soxr
+
+from ...host.audio.decoding import FOREIGN, open_sound
+from ...host.audio.sound_files import LOUDEST
+from ...host.errors import UserError
+from ...host.files import hushed
+from .pitch import Samples, Sliceable, silence_level
+
+SHORTEST = 4096  # samples: the window of pitch and spectrum
+
+_BLOCK = 1 << 18  # source frames decoded at once, 6 s at 44.1 kHz
+_LOWEST_RATE = 1000  # Hz; a lower rate in a header is an error, and resampling it would fill memory
+_CLIPPED_RUN = 3  # equal samples at full scale in a row; one or two may be a true peak
+_SILENCE_SECONDS = 0.01  # silence is trimmed in steps of this; half a period of 50 Hz shows its swing
+_FLOAT = np.dtype("<f4")
+
+# Format suffixes of other programs that libsndfile does not list.
+_ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
+_FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
+
+
+class Unreadable(Exception):
+    """An unusable file; the message is the reason, without the name."""
+
+
+class FloatFile:
+    """A range of mono samples in a raw float32 file; slices are read from disk."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file, self._start, self._stop = file, start, stop
+
+    @classmethod
+    def filled(cls, file: BinaryIO, blocks: Iterator[Samples]) -> Self:
+        file.seek(0)
+        file.truncate()
+        length = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
+        return cls(file, 0, length)
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, part: slice, /) -> Samples:
+        start, stop, _ = part.indices(len(self))
+        self._file.seek((self._start + start) * _FLOAT.itemsize)
+        return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
+
+    def stretch(self, start: int, stop: int) -> "FloatFile":
+        return FloatFile(self._file, self._start + start, self._start + stop)
+
+
+class SoundFile:
+    """One sound file, decoded once; ``clipped`` is valid after all blocks. ``rate`` is in Hz.
+
+    Raises:
+        Unreadable: no decoder reads it, or its header is invalid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with hushed():
+                self._file = open_sound(path)
+        except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
+            raise Unreadable(_reason(error)) from error
+        if self._file.samplerate < _LOWEST_RATE:
+            self._file.close()
+            raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
+        self.clipped = False
+        self.rate, self.channels = self._file.samplerate, self._file.channels
+        self.seconds = self._file.frames / self.rate
+        self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def mono(self, rate: int) -> Iterator[Samples]:
+        """Yield blocks of the mean of all channels at ``rate`` Hz.
+
+        Raises:
+            Unreadable: decoding stops early, or samples are not finite or far above full scale.
+        """
+        with self._file as file:
+            stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
+            tail = np.zeros((0, file.channels), np.float32)
+            while len(block := self._read()):
+                self._look_for_clipping(np.concatenate([tail, block]))
+                tail = block[-(_CLIPPED_RUN - 1) :]
+                mix = block.mean(axis=1)
+                yield mix if file.samplerate == rate else stream.resample_chunk(mix)
+            if file.samplerate != rate:
+                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _read(self) -> Samples:
+        try:
+            with hushed():
+                block: Samples = self._file.read(_BLOCK, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Unreadable(_reason(error)) from error
+        if not np.isfinite(block).all():
+            raise Unreadable("contains NaN" if np.isnan(block).any() else "contains infinite samples")
+        if block.size and (peak := max(block.max(), -block.min())) > LOUDEST:
+            raise Unreadable(f"contains a sample of {peak:.1g}, where 1 is full scale")
+        return block
+
+    def _look_for_clipping(self, block: Samples) -> None:
+        """Detect runs of equal samples at full scale; a float file exceeds full scale without clipping."""
+        full = np.abs(block) >= self._full_scale
+        run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
+        self.clipped = self.clipped or bool(run.any())
+
+
+class Copies:
+    """Detects sounds with the same decoded samples, regardless of name and lossless format."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+
+    def earlier(self, name: str, samples: Sliceable) -> str | None:
+        digest = hashlib.sha256()
+        for first in range(0, len(samples), _BLOCK):
+            digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
+        known = self._names.setdefault(digest.digest(), name)
+        return None if known == name else known
+
+
+def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
+    """Find files that are or may be sounds, by their name in the corpus: the path within their source, sorted.
+
+    The source's name, or also a number, makes shared names unique. Hidden files and other formats are skipped;
+    duplicate paths count once.
+
+    Raises:
+        UserError: a source does not exist.
+    """
+    found: dict[Path, tuple[Path, str]] = {}  # root of the name, and the name
+    for source in sources:
+        if not source.exists():
+            raise UserError(f"{source} does not exist; give sound files or folders of them")
+        root = source.parent if source.is_file() else source
+        for path in [source] if source.is_file() else _within(source):
+            found.setdefault(path.resolve(), (root, path.relative_to(root).as_posix()))
+    shared = Counter(name for _, name in found.values())
+    named: dict[str, Path] = {}
+    for path, (root, name) in found.items():
+        wanted = name if shared[name] == 1 else f"{root.resolve().name}/{name}"
+        copies = (f"{wanted} ({number})" for number in count(2))
+        named[wanted if wanted not in named else next(copy for copy in copies if copy not in named)] = path
+    return dict(sorted(named.items()))
+
+
+def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
+    """Find sounds as `find_sounds`, at least one.
+
+    Raises:
+        UserError: a source does not exist, or there are no sounds.
+    """
+    found = find_sounds(sources)
+    if not found:
+        where = ", ".join(map(str, sources))
+        raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
+    return found
+
+
+def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
+    found = {}
+    for name, path in sounds.items():
+        with path.open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def own_rate(sources: Sequence[Path]) -> int:
+    """Return the highest rate of the sounds in Hz; 0 if none is readable."""
+    rates = [0]
+    for path in find_sounds(sources).values():
+        with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:
+            rates.append(file.samplerate)
+    return max(rates)
+
+
+def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
+    """Trim silence from both ends, but keep ``shortest`` samples, the least that ``sound`` has; None for pure silence.
+
+    The peak-to-peak range within 10 ms decides silence, so DC does not count as sound.
+    """
+    step = max(round(_SILENCE_SECONDS * rate), 2)
+    swings = []
+    for first in range(0, len(sound), step * 1000):
+        piece = sound[first : first + step * 1000]
+        padded = np.pad(piece, (0, -len(piece) % step), mode="edge").reshape(-1, step)
+        swings.append((padded.max(axis=1) - padded.min(axis=1)) / 2)
+    swing = np.concatenate(swings)
+    loud = np.flatnonzero(swing > silence_level(float(swing.max())))
+    if not len(loud):
+        return None
+    start, stop = int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound))
+    stop = min(max(stop, start + shortest), len(sound))
+    return sound.stretch(min(start, stop - shortest), stop)
+
+
+def _within(folder: Path) -> list[Path]:
+    paths = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
+    return sorted(
+        path
+        for path, parts in paths
+        if path.is_file() and not any(part.startswith(".") for part in parts) and _may_be_sound(path)
+    )
+
+
+def _may_be_sound(path: Path) -> bool:
+    suffix = path.suffix[1:].lower()
+    known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
+    if suffix in known | _ALIASES | FOREIGN:
+        return True
+    kind, _ = mimetypes.guess_type(path.name)
+    if kind is not None and not kind.startswith("audio/"):
+        return False
+    try:
+        soundfile.info(path)
+    except (soundfile.SoundFileError, TypeError):
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")
