@@ -76,10 +76,10 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model that any host can play, or a file for Max and Pd, and prove that it gives what was trained."""
-    from .export import Labels
+    from .export import LabelInput
     from .nn.files import written
 
-    labels = Labels(name, description, license, credits)
+    labels = LabelInput(name, description, license, credits)
     how: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
     for line in written(source, output, nn, labels=labels, **how):
         print(line)

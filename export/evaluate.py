@@ -18,7 +18,7 @@ from ..host.files import building_folder, replacing_folder
 from ..host.patch.library import Patch
 from ..train.corpus.store import Corpus
 from ..train.families.table import trained
-from ..train.metrics.generated_clips import Judge, Judged
+from ..train.metrics.generated_clips import Judge, JudgedClips
 from ..train.run import Run
 from .export import export
 from .families.table import FAMILIES
@@ -164,7 +164,7 @@ def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
 def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge:
     order = [*map(known.index, first), *(number for number, word in enumerate(known) if word not in first)]
 
-    def judged(clips: Array, rate: int) -> Judged:
+    def judged(clips: Array, rate: int) -> JudgedClips:
         found = judge(clips, rate)
         return found._replace(posteriors=found.posteriors[:, order])
 

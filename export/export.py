@@ -47,7 +47,7 @@ ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelInput:
     """Texts for a model's card that replace the run's."""
 
     name: str | None = None
@@ -60,7 +60,7 @@ def export(
     run: Run,
     path: Path,
     *,
-    labels: Labels | None = None,
+    labels: LabelInput | None = None,
     which: Literal["best", "last"] = "best",
     weights: Weights = "float16",
     overwrite: bool = False,
@@ -94,7 +94,7 @@ def export(
         torch.no_grad(),
     ):
         decoder_file = stack.enter_context(replacing(path, overwrite))
-        card = _write_decoder(run, graphs, corpus, labels or Labels(), step, weights, decoder_file, path)
+        card = _write_decoder(run, graphs, corpus, labels or LabelInput(), step, weights, decoder_file, path)
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
             _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, Model(decoder_file))
@@ -110,7 +110,7 @@ def _write_decoder(
     run: Run,
     graphs: Graphs,
     corpus: Corpus,
-    labels: Labels,
+    labels: LabelInput,
     step: int,
     weights: Weights,
     file: Path,

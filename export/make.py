@@ -34,7 +34,7 @@ from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
-from .export import Labels, export
+from .export import LabelInput, export
 from .families.family import ExportFamily
 from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, chosen, said
 from .fidelity.pages import dynamics_line, in_short, tuning_line
@@ -47,7 +47,7 @@ MOST_FREE = 0.05  # of partials' power, the most beside the harmonics: pianos ha
 TRIAL = 0.5  # of the minutes, for the trial without the held-out keys
 
 
-class Stopped(TimbrelError):
+class MakeStopped(TimbrelError):
     """Training was interrupted; its progress is saved."""
 
     exit_status = 130  # what shells expect after Ctrl-C
@@ -92,7 +92,7 @@ def make(
         edited = (output / PRESET).exists() and _is_edited(output)
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
     if outcome.interrupted:
-        raise Stopped(f"stopped at step {outcome.step}, all is saved; the same command goes on from there")
+        raise MakeStopped(f"stopped at step {outcome.step}, all is saved; the same command goes on from there")
     if outcome.dead:
         raise Failure(
             f"every sound got the same code, its knobs would do nothing; delete {run.folder} and run make again, "
@@ -117,7 +117,7 @@ def make(
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
     display.stage("exporting")
-    export(run, output / "model.onnx", labels=Labels(name=output.resolve().name), overwrite=True)
+    export(run, output / "model.onnx", labels=LabelInput(name=output.resolve().name), overwrite=True)
     model = Model(output / "model.onnx")
     return Patch(PRESET, first_preset(model), model, output)
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from ..host.resynthesis.log_mel import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
-from .families.gan.generator import ClipMaker
+from .families.gan.generator import ClipGenerator
 from .metrics.distribution_distance import frechet, pairwise
 from .training_data import Data
 
@@ -18,7 +18,7 @@ ALIKE = "nearly one and the same clip"
 REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
 
 
-def health(network: ClipMaker, data: Data, sample_rate: int) -> dict[str, float]:
+def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
     """Measure a network in evaluation mode on validation clips and as many clips made from fixed codes.
 
     Returns:

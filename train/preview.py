@@ -11,13 +11,13 @@ import torch
 from ..host.audio.sound_files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.kinds.clip.magnitude_synthesis import SpectraSound
-from ..host.kinds.spectrum.causal_phase import BasinPhase
+from ..host.kinds.spectrum.causal_phase import CausalPhase
 from .clip_grid import draw_grid
 from .families.chroma.network import ChromaAutoencoder
 from .families.chroma.recipe import ChromaRecipe
 from .families.clip.network import ClipAutoencoder
 from .families.gan.dcgan import Halves
-from .families.gan.generator import ClipMaker
+from .families.gan.generator import ClipGenerator
 from .families.grain.network import GrainAutoencoder
 from .families.grain.recipe import GrainRecipe
 from .families.invert.network import Inverter
@@ -57,7 +57,7 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
     """Decode spectra, with consistent phases."""
     frames, chroma, *_ = batch
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
-    phase = BasinPhase(length, hop)
+    phase = CausalPhase(length, hop)
     sounds = []
     for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
         count = int(SECONDS * recipe.frames.sample_rate / hop)
@@ -86,7 +86,7 @@ def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torc
     return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
 
 
-def held_clips(network: ClipMaker, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+def held_clips(network: ClipGenerator, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
     """Generate clips from fixed codes, with the labels in turn."""
     codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
     label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))

@@ -22,7 +22,7 @@ STEPS, BATCH, WIDTH, RATE = 150, 32, 32, 3e-3
 SEED = 0
 
 
-class Pair(NamedTuple):
+class NotePair(NamedTuple):
     """A key, and mel-band levels of the held parts of a recording and a rendition, [frames, 64] each."""
 
     key: int
@@ -30,17 +30,17 @@ class Pair(NamedTuple):
     played: Array
 
 
-def pair_of(key: int, recorded: Array, played: Array, rate: int) -> Pair:
+def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
     """Return the pair of a recording and its rendition, [samples] each: frames within 20 dB of the loudest."""
     parts = []
     for sound in (recorded, played):
         measured = course(sound, rate)
         loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
         parts.append(measured.shapes[loud].astype(np.float32))
-    return Pair(key, *parts)
+    return NotePair(key, *parts)
 
 
-def told_apart(pairs: Sequence[Pair]) -> dict[str, float] | None:
+def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
     """Return the accuracy of two classifiers, 0 to 1; None for too few notes.
 
     ``statistics``: logistic regression on each band's mean, deviation and mean change between frames. ``network``: two
@@ -65,7 +65,7 @@ def _statistics(levels: Array) -> Double:
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 
 
-def _by_statistics(known: Sequence[Pair], asked: Sequence[Pair]) -> Ints:
+def _by_statistics(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints:
     from sklearn.linear_model import LogisticRegression
 
     told, others = (
@@ -79,7 +79,7 @@ def _by_statistics(known: Sequence[Pair], asked: Sequence[Pair]) -> Ints:
     return answers
 
 
-def _by_network(known: Sequence[Pair], asked: Sequence[Pair]) -> Ints:
+def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints:
     sounds = [_long_enough(levels) for pair in known for levels in (pair.recorded, pair.played)]
     every = np.concatenate(sounds)
     middle, spread = every.mean(0), np.maximum(every.std(0), 1e-3)

@@ -20,7 +20,7 @@ from .measures import BANDS, SUSTAIN_RANGE_DB, NoteDistance, counted, course, ne
 from .notes import (
     HELD_OUT,
     RecordedNote,
-    Single,
+    SingleNote,
     held_out,
     loudest_db,
     note_of,
@@ -31,7 +31,7 @@ from .notes import (
     tuned,
     velocity,
 )
-from .rendering import Coded, has_encoder, played
+from .rendering import CodedNotes, has_encoder, played
 from .stored_partials import can_be_stored, from_partials
 
 Array = npt.NDArray[np.float32]
@@ -86,7 +86,7 @@ def beside(
     loudest = loudest_db(corpus, known or chosen)
     every = [*known, *(single for split in HELD_OUT for single in singles(corpus, split))]
     unheard = patch if trial is None else trial
-    coded = Coded(unheard) if has_encoder(unheard) else None
+    coded = CodedNotes(unheard) if has_encoder(unheard) else None
     learned = spread(known if trial is None else every, notes, np.random.default_rng(seed))
     compared, learned_rows = [], []
     for place, single in enumerate(chosen):
@@ -137,11 +137,11 @@ def title(row: Figures) -> str:
 
 def _compared(
     patch: Patch,
-    coded: Coded | None,
+    coded: CodedNotes | None,
     corpus: Corpus,
-    single: Single,
-    rivals: Sequence[Single],
-    every: Sequence[Single],
+    single: SingleNote,
+    rivals: Sequence[SingleNote],
+    every: Sequence[SingleNote],
     loudest: float,
 ) -> _Compared:
     rate, recorded = corpus.rate, note_of(corpus, single)
@@ -178,7 +178,7 @@ def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
     return nearness(asked[: len(by)], by, rate)._asdict()
 
 
-def _coded(coded: Coded, note: RecordedNote, rate: int) -> dict[str, float]:
+def _coded(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
     """Return `shape_db` of a note from its codes at its own pitch: by the decoder alone, and as played."""
     moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
     return {
@@ -221,7 +221,7 @@ def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, 
     return {"median": float(np.median(there)), "worst": float(min(there) if least else max(there))}
 
 
-def _tuning(every: Sequence[Single]) -> dict[str, float]:
+def _tuning(every: Sequence[SingleNote]) -> dict[str, float]:
     """Return the recordings' deviation from their keys in cents: signed median, and 95th percentile of its size."""
     cents = np.array([100 * (single.pitch - single.key) for single in every])
     return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}

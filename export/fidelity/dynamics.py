@@ -15,7 +15,7 @@ from ...host.patch.library import Patch
 from ...host.units import midi_to_hz
 from ...train.corpus.store import Corpus
 from .measures import FRAME, HOP
-from .notes import SQUARED_DB, RecordedNote, Single, loudest_db, note_of, spread, velocity
+from .notes import SQUARED_DB, RecordedNote, SingleNote, loudest_db, note_of, spread, velocity
 from .rendering import played
 
 Array = npt.NDArray[np.float32]
@@ -50,7 +50,11 @@ class _Heard(NamedTuple):
 
 
 def dynamics(
-    patch: Patch, corpus: Corpus, known: Sequence[Single], seed: int, say: Callable[[float], None] = lambda part: None
+    patch: Patch,
+    corpus: Corpus,
+    known: Sequence[SingleNote],
+    seed: int,
+    say: Callable[[float], None] = lambda part: None,
 ) -> Figures | None:
     """Compare soft and loud training notes with a patch's renditions; None without training notes.
 
@@ -149,7 +153,7 @@ def _alike(first_hz: float, second_hz: float) -> bool:
     return 1 / ALIKE < second_hz / max(first_hz, 1.0) < ALIKE
 
 
-def _heard(corpus: Corpus, single: Single, loudest: float) -> _Heard:
+def _heard(corpus: Corpus, single: SingleNote, loudest: float) -> _Heard:
     note = note_of(corpus, single)
     peak = float(np.abs(note.sound).max(initial=0.0))
     return _Heard(

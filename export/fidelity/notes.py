@@ -27,7 +27,7 @@ LISTENED = 32  # of a key, searched for one of equal loudness
 LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity squared: 40 dB per factor of ten
 
 
-class Single(NamedTuple):
+class SingleNote(NamedTuple):
     """A clip that is a single note, with its detected MIDI pitch (fractional)."""
 
     clip: Clip
@@ -46,25 +46,25 @@ class RecordedNote:
     ``held_seconds`` is the time of the release, ``level_db`` the loudest moment in dBFS.
     """
 
-    single: Single
+    single: SingleNote
     sound: Array
     held_seconds: float
     level_db: float
 
 
-def singles(corpus: Corpus, split: Split) -> list[Single]:
+def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
     """Return the single notes of a split, by detected pitch, regardless of labels."""
     heard = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
-    return [Single(clip, pitch) for clip, pitch in heard if pitch is not None]
+    return [SingleNote(clip, pitch) for clip, pitch in heard if pitch is not None]
 
 
-def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
+def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
     """Select at most ``count`` held-out notes: of the test split, and if these are too few, of validation.
 
     Skips validation if no training note has a key of the test notes: its keys were trained. Each key gets one note
     before any gets two, at random by ``seed``. Sorted by key.
     """
-    chosen: list[Single] = []
+    chosen: list[SingleNote] = []
     rng = np.random.default_rng(seed)
     trained = {single.key for single in singles(corpus, "train")}
     for split in HELD_OUT:
@@ -75,8 +75,8 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[Single]:
 
 
 def spread(
-    notes: Sequence[Single], count: int, rng: np.random.Generator, loudness: Sequence[float] = ()
-) -> list[Single]:
+    notes: Sequence[SingleNote], count: int, rng: np.random.Generator, loudness: Sequence[float] = ()
+) -> list[SingleNote]:
     """Draw at most ``count`` notes, equally many per key; if some keys get one less, those kept are evenly spaced.
 
     With ``loudness``, [notes], the softest note of each key comes first, then its loudest, then random ones. If not
@@ -88,7 +88,7 @@ def spread(
             kept = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
             places = [place for place, note in enumerate(notes) if note.key in kept]
             notes, loudness = [notes[place] for place in places], [loudness[place] for place in places]
-    rounds: dict[int, list[Single]] = {}
+    rounds: dict[int, list[SingleNote]] = {}
     taken: dict[int, int] = {}
     drawn = [int(place) for place in rng.permutation(len(notes))]
     if len(loudness):
@@ -101,7 +101,7 @@ def spread(
         note = notes[place]
         taken[note.key] = taken.get(note.key, 0) + 1
         rounds.setdefault(taken[note.key], []).append(note)
-    chosen: list[Single] = []
+    chosen: list[SingleNote] = []
     for turn in sorted(rounds):
         ordered = sorted(rounds[turn], key=lambda note: note.key)
         room = min(count - len(chosen), len(ordered))
@@ -109,7 +109,7 @@ def spread(
     return chosen
 
 
-def note_of(corpus: Corpus, single: Single) -> RecordedNote:
+def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     """Cut a note out of its clip, and find its release.
 
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
@@ -119,7 +119,7 @@ def note_of(corpus: Corpus, single: Single) -> RecordedNote:
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
 
-def cut(single: Single, sound: Array, rate: int) -> RecordedNote:
+def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     """Return the note in a sound, [samples], as `note_of` does."""
     levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
     loudest = float(levels.max())
@@ -148,7 +148,7 @@ def velocity(note: RecordedNote, loudest_db: float) -> int:
     return int(np.clip(round(LOUDEST * 10 ** ((note.level_db - loudest_db) / SQUARED_DB)), 1, LOUDEST))
 
 
-def loudest_db(corpus: Corpus, notes: Sequence[Single]) -> float:
+def loudest_db(corpus: Corpus, notes: Sequence[SingleNote]) -> float:
     """Return the level of the loudest moment among notes, in dBFS; samples every n-th of many."""
     few = notes[:: max(1, -(-len(notes) // LEVELLED))]
     return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
@@ -159,7 +159,7 @@ def tuned(note: RecordedNote, rate: int) -> RecordedNote:
     return _turned(note, note.single.key, rate)
 
 
-def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[Single]) -> RecordedNote | None:
+def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[SingleNote]) -> RecordedNote | None:
     """Play a note's key as a sampler of the training notes would; None if there is no other note.
 
     Selects a recording of the nearest key, of the same instrument (label and program) if known. Ties are resolved by
@@ -183,7 +183,7 @@ def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[Single]) -> Reco
     return _let_go(best, note.held_seconds, corpus.rate)
 
 
-def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[Single]) -> RecordedNote | None:
+def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[SingleNote]) -> RecordedNote | None:
     """Return another recording of a note's key and velocity, tuned to the key; None if there is none.
 
     Of the same instrument, with the nearest held duration.
@@ -201,7 +201,7 @@ def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[Single]) ->
     return min(takes, key=lambda take: abs(take.held_seconds - note.held_seconds), default=None)
 
 
-def _plays_with(one: Single, other: Single) -> bool:
+def _plays_with(one: SingleNote, other: SingleNote) -> bool:
     return (one.clip.label, one.clip.program) == (other.clip.label, other.clip.program)
 
 

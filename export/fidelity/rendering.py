@@ -18,7 +18,7 @@ from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack
 from ...host.render import blocks
 from ...host.resynthesis.code_track import QUIET
-from ...host.resynthesis.frame_stream import Through, Times, latency_of
+from ...host.resynthesis.frame_stream import FrameStream, Times, latency_of
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: i
     return np.pad(sound, (0, length - len(sound)))
 
 
-class Coded:
+class CodedNotes:
     """Resynthesizes notes from their codes: the decoder's best result, given the right codes."""
 
     def __init__(self, patch: Patch) -> None:
@@ -50,7 +50,7 @@ class Coded:
         self._model, self._folder = patch.model, patch.folder
         self._encoder = Encoder(patch.model)
 
-    def moved(self, sound: Array, pitch: float) -> "Moved":
+    def moved(self, sound: Array, pitch: float) -> "TransposedNote":
         """Transpose a note to its key, in the octave of training if there is one, and encode it.
 
         The code is that of the frame nearest to the median of all frames' codes, as in `timbrel recover --method
@@ -65,20 +65,20 @@ class Coded:
         frames = _frames(there, card)
         told = None if card.partials is None else np.full(len(frames), float(note))
         codes = self._encoder.encode(frames, told).astype(np.float64)
-        return Moved(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
+        return TransposedNote(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
 
-    def each(self, moved: "Moved") -> Array:
+    def each(self, moved: "TransposedNote") -> Array:
         """Encode and decode each frame, with the original phases and levels.
 
         Transposed back to the original pitch: [samples], the note's length.
         """
         return self._through(moved, None)
 
-    def one(self, moved: "Moved") -> Array:
+    def one(self, moved: "TransposedNote") -> Array:
         """Decode all frames from the note's single code, otherwise as `each`."""
         return self._through(moved, moved.code)
 
-    def played(self, moved: "Moved", length: int) -> Array:
+    def played(self, moved: "TransposedNote", length: int) -> Array:
         """Play the note's key for ``length`` samples at its code, with a preset of defaults."""
         latent = LatentSettings(values=moved.code.tolist())
         still = GestureSettings(amount=0.0)
@@ -86,16 +86,16 @@ class Coded:
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, moved.key, VELOCITY, length / self._model.card.sample_rate, length)
 
-    def _through(self, moved: "Moved", code: Double | None) -> Array:
+    def _through(self, moved: "TransposedNote", code: Double | None) -> Array:
         latency = latency_of(self._model.card)
-        through = Through(self._model, _Held(moved.note, code), "original", note=moved.note)
+        through = FrameStream(self._model, _Held(moved.note, code), "original", note=moved.note)
         sound = through.process(np.pad(moved.sound, (0, latency)))[latency:]
         rate = self._model.card.sample_rate
         back = soxr.resample(sound, rate, rate * moved.ratio)[: moved.length].astype(np.float32)
         return np.pad(back, (0, moved.length - len(back)))
 
 
-class Moved(NamedTuple):
+class TransposedNote(NamedTuple):
     """A transposed note: [samples], its MIDI note, its original key, and its code.
 
     ``ratio`` is the change of speed, ``length`` the original number of samples.

@@ -13,8 +13,8 @@ from ...host.contract.partials import spectra
 from ...host.play.gestures.blend import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
-from ..fidelity.notes import Single, loudest_db, note_of, singles, spread, velocity
-from .fit import Coder
+from ..fidelity.notes import SingleNote, loudest_db, note_of, singles, spread, velocity
+from .fit import CodeFitter
 from .trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,
@@ -43,7 +43,7 @@ LOWEST_DB = -120.0  # level of silence
 QUIETEST = 1e-9  # power of a silent decoded frame
 
 
-def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
+def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | None:
     """Return the gestures of training notes; None where no training clip is a single note.
 
     Args:
@@ -79,7 +79,7 @@ def gestures_of(corpus: Corpus, coder: Coder, model: Model) -> Gestures | None:
     )
 
 
-def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
+def _chosen(known: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
     """Choose equally many notes per instrument; pool instruments with too few keys."""
     places: dict[tuple[str, int | None], list[int]] = {}
     for place, single in enumerate(known):
@@ -101,11 +101,11 @@ def _chosen(known: Sequence[Single], loudness: Sequence[float]) -> list[Single]:
     ]
 
 
-def _instrument_of(single: Single) -> tuple[str, int | None]:
+def _instrument_of(single: SingleNote) -> tuple[str, int | None]:
     return single.clip.label, single.clip.program
 
 
-def _loudness(corpus: Corpus, single: Single) -> float:
+def _loudness(corpus: Corpus, single: SingleNote) -> float:
     if single.clip.velocity is not None:
         return float(single.clip.velocity)
     return float(np.abs(corpus.samples(single.clip)).max())
@@ -116,7 +116,7 @@ class _Note(NamedTuple):
     codes: NoteCodes
 
 
-def _fitted(courses: Sequence[NoteTrajectory], coder: Coder) -> list[_Note]:
+def _fitted(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_Note]:
     if not courses:
         return []
     conditions = np.concatenate([np.full(len(course.frames), course.condition) for course in courses])
@@ -268,7 +268,7 @@ def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 
-def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: Coder) -> Wander:
+def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
     """Median movement of the notes' steady parts; zero where all are too short."""
     levels, codes = [], []
     for course in courses:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.units import semitones_to_ratio
 from ...train.families.partials.network import Bands
-from ..fidelity.notes import Single
+from ..fidelity.notes import SingleNote
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ OCTAVE = 100.0  # dB^2 of shape: the weight of an octave of brightness
 ROWS = 512  # per network batch
 
 
-class Coder:
+class CodeFitter:
     """Encodes frames and fits codes to them, for networks conditioned on a chroma."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
@@ -39,7 +39,7 @@ class Coder:
         half = torch.hann_window(length // 2, periodic=True)
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
-    def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
+    def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
         """Resample a note to the octave of training; return its sound, [samples], and the speed ratio."""
         chroma = self.card.chroma
         assert chroma is not None
@@ -47,7 +47,7 @@ class Coder:
         ratio = semitones_to_ratio(there - single.pitch)
         return soxr.resample(sound, self.card.sample_rate * ratio, self.card.sample_rate).astype(np.float32), ratio
 
-    def condition(self, single: Single) -> float:
+    def condition(self, single: SingleNote) -> float:
         """Pitch class of a note."""
         return single.key % PITCH_CLASSES
 
@@ -106,18 +106,18 @@ class Coder:
         return torch.log2(centroid.clamp_min(1.0))
 
 
-class PitchedCoder(Coder):
-    """A `Coder` for networks conditioned on pitch that decode partials and noise."""
+class PitchedCodeFitter(CodeFitter):
+    """A `CodeFitter` for networks conditioned on pitch that decode partials and noise."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card, bands: Bands) -> None:
         super().__init__(encoder, decoder, card)
         self._bands = bands
 
-    def moved(self, sound: Array, single: Single) -> tuple[Array, float]:
+    def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
         """Return the sound unchanged."""
         return sound, 1.0
 
-    def condition(self, single: Single) -> float:
+    def condition(self, single: SingleNote) -> float:
         """MIDI pitch of a note."""
         return single.pitch
 

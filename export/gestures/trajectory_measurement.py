@@ -15,7 +15,7 @@ from ...host.resynthesis.code_track import QUIET
 from ...host.units import INAUDIBLE_HZ
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import RecordedNote
-from .fit import Coder
+from .fit import CodeFitter
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ class NoteCodes(NamedTuple):
     released: Doubles | None
 
 
-def course_of(note: RecordedNote, coder: Coder) -> NoteTrajectory | None:
+def course_of(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
     """Measure a note recorded at the model's sample rate; None where it is silent."""
     card = coder.card
     moved, ratio = coder.moved(note.sound, note.single)

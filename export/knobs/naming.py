@@ -16,7 +16,7 @@ from ...host.contract.model import Model
 from ...host.maps.timbre import levels_of
 from .descriptors import DESCRIPTORS, Descriptor, Timbre
 from .ordering import FAINT, SURE, names
-from .sensitivity import Turned, turned
+from .sensitivity import KnobEffect, turned
 
 Array = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ WITHOUT_CODES = "what it moves is not measured, since the card has no codes"
 MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knobs of a kit in some ten seconds
 
 
-class Decoded:
+class DecodedModel:
     """Tests a model file's knobs at its landmarks, at least one, as `Ground` does for a network."""
 
     def __init__(self, model: Model) -> None:
@@ -90,7 +90,7 @@ def explained(model: Model) -> list[Latent]:
             latent.model_copy(update={"unnamed": reason}) if number in nameless else latent
             for number, latent in enumerate(latents)
         ]
-    decoded = Decoded(model)
+    decoded = DecodedModel(model)
     return _explained(latents, nameless, turned(decoded), decoded.descriptors)
 
 
@@ -107,7 +107,7 @@ def _middle_ms(card: Card, frames: Array) -> Array:
 
 
 def _explained(
-    latents: Sequence[Latent], nameless: Sequence[int], measured: Turned, descriptors: Sequence[Descriptor]
+    latents: Sequence[Latent], nameless: Sequence[int], measured: KnobEffect, descriptors: Sequence[Descriptor]
 ) -> list[Latent]:
     taken = {latent.name.removeprefix(LESS) for latent in latents}
     free = np.array([one.name not in taken for one in descriptors])

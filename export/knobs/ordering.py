@@ -18,9 +18,9 @@ from ...train.families.partials.batches import rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ..describe import NARROWEST, SEED, SPAN
-from ..measures.frame_sample import Sample, draw, encode
+from ..measures.frame_sample import FrameSample, draw, encode
 from .descriptors import DESCRIPTORS, NAMES, Timbre
-from .sensitivity import STEP, ChromaGround, Ground, PitchedGround, Turned, held, turned
+from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
@@ -41,7 +41,7 @@ class OrderedLatent:
     """A latent in the model's order, and its effect at training codes.
 
     ``name`` is a descriptor's, empty without a reliable one. ``most`` is the descriptor it moves most: ``share`` is the
-    share of steps in its direction, ``correlation`` Pearson's. ``change_db`` is as in `Turned`.
+    share of steps in its direction, ``correlation`` Pearson's. ``change_db`` is as in `KnobEffect`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class OrderedLatent:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class OrderedLatents:
     """A network with sorted latents, knobs, and macro directions."""
 
     network: Any
@@ -74,7 +74,7 @@ class Arranged:
         return [knob.name or f"latent {number}" for number, knob in enumerate(self.knobs)]
 
 
-def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Arranged | None:
+def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> OrderedLatents | None:
     """Sort a network's latents; None where keys do not choose the note or codes fill no cube."""
     settings = network.settings
     in_cube = settings.bottleneck == "sigmoid" and not settings.variational
@@ -86,13 +86,13 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
     return in_order(network, lambda network: ground(network, recipe, sample))
 
 
-def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> Arranged:
+def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
     """Sort a partials network's latents by training frames."""
     train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
     return in_order(network, lambda network: pitched_ground(network, *train))
 
 
-def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> Arranged:
+def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
     """Sort and name a network's latents.
 
     The order is by the mean level change of 64 mel bands in dB for a deviation of the latent, largest first. A named
@@ -109,11 +109,11 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> Arranged:
     knobs = [_knob(measured, int(number), named.get(int(number)), bool(flipped[number])) for number in order]
     network = reordered(network, order, flipped[order])
     found = ground_of(network)
-    return Arranged(network, knobs, directions(found), found)
+    return OrderedLatents(network, knobs, directions(found), found)
 
 
 def ground(
-    network: ChromaAutoencoder, recipe: ChromaRecipe, sample: Sample, ends: tuple[Tensor, Tensor] | None = None
+    network: ChromaAutoencoder, recipe: ChromaRecipe, sample: FrameSample, ends: tuple[Tensor, Tensor] | None = None
 ) -> Ground:
     """Return test codes: of at most `CODES` frames of a sample, on all keys in turn.
 
@@ -150,7 +150,7 @@ def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Ten
     return low, torch.maximum(high, low + NARROWEST)
 
 
-def names(measured: Turned) -> dict[int, int]:
+def names(measured: KnobEffect) -> dict[int, int]:
     """Return the descriptor index of each named latent, by latent.
 
     A descriptor names one latent that follows it reliably. After brightness, the largest effects in deviations come
@@ -213,7 +213,7 @@ def directions(at: Ground) -> list[Direction]:
     return found
 
 
-def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> OrderedLatent:
+def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -> OrderedLatent:
     most = named
     if most is None:
         most = int(measured.score[number].argmax())
@@ -229,7 +229,7 @@ def _knob(measured: Turned, number: int, named: int | None, flipped: bool) -> Or
     )
 
 
-def checked(knobs: Arranged, at: Ground, split: str) -> Figures:
+def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
     ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor in the right

@@ -94,7 +94,7 @@ def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Turned:
+class KnobEffect:
     """Effects of single knobs over many codes.
 
     Args:
@@ -120,7 +120,7 @@ class Turned:
         return score
 
 
-def turned(ground: Turnable) -> Turned:
+def turned(ground: Turnable) -> KnobEffect:
     """Move each knob alone: a step up and down from each code where its span has room, and over its span."""
     rest, levels = ground.heard(ground.codes)
     deviation = ground.codes.std(0, correction=0)
@@ -139,7 +139,7 @@ def turned(ground: Turnable) -> Turned:
         rows.append((torch.cat(changes).mean(), risen.mean(0), (risen > 0).double().mean(0), *_swept(ground, number)))
     parts = [torch.stack(part).double().numpy() for part in zip(*rows, strict=True)]
     change, rise, share, correlation, ends = parts
-    return Turned(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
+    return KnobEffect(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
 
 
 def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ TRIALS = 100  # of normal samples, for the distances expected by chance
 
 
 @dataclass(frozen=True)
-class Normal:
+class CodeDistribution:
     """A normal distribution of codes: ``mean`` [latents], and covariance F Fᵀ with ``factor`` F [latents, latents].
 
     ``prior``: whether training imposed it, or it was fitted to the codes afterwards.
@@ -50,18 +50,18 @@ class Normal:
         return apart
 
 
-def prior(latents: int, deviation: float) -> Normal:
+def prior(latents: int, deviation: float) -> CodeDistribution:
     """Return independent latents of mean 0."""
-    return Normal(np.zeros(latents), deviation * np.eye(latents), prior=True)
+    return CodeDistribution(np.zeros(latents), deviation * np.eye(latents), prior=True)
 
 
-def fitted(codes: Array) -> Normal:
+def fitted(codes: Array) -> CodeDistribution:
     """Fit a normal distribution to codes, [codes, latents]."""
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
-    return Normal(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
+    return CodeDistribution(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
 
 
-def distribution(codes: Array, clips: Ints, normal: Normal, rng: np.random.Generator) -> dict[str, Any]:
+def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
     """Return statistics of codes and their distance to ``normal``, with 95 % intervals.
 
     Windows of a clip are correlated, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997, section

@@ -21,7 +21,7 @@ ROWS = 1024  # per network call: 8 MB per layer, and large enough for efficient 
 
 
 @dataclass(frozen=True)
-class Sample:
+class FrameSample:
     """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and their origins.
 
     ``found``: number of sounding frames in the split, before sampling.
@@ -45,7 +45,7 @@ class Sample:
 
 def draw(
     corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
-) -> Sample | None:
+) -> FrameSample | None:
     """Sample at most ``count`` frames of a split, in order; None if none sounds.
 
     With ``folded``, each is transposed to its key in octave ``settings.fold``.
@@ -58,13 +58,13 @@ def draw(
 
 def cut(
     corpus: Corpus, split: Split, found: list[FrameOrigin], settings: ChromaFrames, folded: bool, total: int
-) -> Sample:
+) -> FrameSample:
     if folded:
         keys = np.array([round(source.note) % 12 for source in found], np.int64)
-        return Sample(split, total, found, on_keys(corpus, found, keys, settings), keys)
+        return FrameSample(split, total, found, on_keys(corpus, found, keys, settings), keys)
     spectra = np.stack([moved_frame(corpus.samples(s.clip), s, s.note, settings) for s in found])
     strongest = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
-    return Sample(split, total, found, spectra, strongest.astype(np.int64))
+    return FrameSample(split, total, found, spectra, strongest.astype(np.int64))
 
 
 def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:

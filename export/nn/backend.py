@@ -16,7 +16,7 @@ BOOL, INT, FLOAT, STRING = range(4)  # type numbers of attribute values in ``NAM
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at the start of a word, as C++ parses it
 
 
-class Refused(Exception):
+class NnRefusal(Exception):
     """Raised, with the reason, where nn~ would refuse a file or crash."""
 
 
@@ -33,9 +33,9 @@ class Backend:
             with quiet():
                 self._module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            raise Refused(f"it does not load ({str(error).splitlines()[0]})") from None
+            raise NnRefusal(f"it does not load ({str(error).splitlines()[0]})") from None
         if not self.methods():
-            raise Refused("it has no method with METHOD_params")
+            raise NnRefusal("it has no method with METHOD_params")
 
     def methods(self) -> list[str]:
         """Return the playable methods: the listed ones, else those with parameters."""
@@ -58,7 +58,7 @@ class Backend:
             Refused: not a playable method, or its parameters are not four numbers.
         """
         if method not in self.methods():
-            raise Refused(f"it has no method {method!r}")
+            raise NnRefusal(f"it has no method {method!r}")
         channels_in, ratio_in, channels_out, ratio_out = self._numbers(f"{method}_params", 4)
         return channels_in, ratio_in, channels_out, ratio_out
 
@@ -81,7 +81,7 @@ class Backend:
         types = self._types(name)
         values = self._call(f"get_{name}")
         if not isinstance(values, list | tuple) or len(values) < len(types):
-            raise Refused(f"get_{name} gives {values!r}, no list of {len(types)}")
+            raise NnRefusal(f"get_{name} gives {values!r}, no list of {len(types)}")
         return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
 
     def set(self, name: str, *words: str) -> None:
@@ -92,10 +92,10 @@ class Backend:
         """
         types = self._types(name)
         if len(words) != len(types):
-            raise Refused(f"{name} takes {len(types)} values, {len(words)} were given")
+            raise NnRefusal(f"{name} takes {len(types)} values, {len(words)} were given")
         given = self._call(f"set_{name}", *(_read(word, kind) for word, kind in zip(words, types, strict=True)))
         if isinstance(given, bool) or given != 0:
-            raise Refused(f"set_{name} gives {given!r} in place of 0")
+            raise NnRefusal(f"set_{name} gives {given!r} in place of 0")
 
     def set_sample_rate(self, rate: int) -> None:
         """Set the sample rate in Hz, if the file has a setter."""
@@ -117,13 +117,13 @@ class Backend:
         channels_in, ratio_in, channels_out, ratio_out = self.params(method)
         batch, _, count = signals.shape
         if count % ratio_in:
-            raise Refused(f"blocks of {count} samples are no multiple of its ratio {ratio_in}")
+            raise NnRefusal(f"blocks of {count} samples are no multiple of its ratio {ratio_in}")
         with torch.inference_mode():
             given = torch.from_numpy(np.ascontiguousarray(signals[:, :channels_in], np.float32))
             given = given.reshape(batch, channels_in, count // ratio_in, ratio_in)[..., -1]
             found = self._call(method, given)
             if not isinstance(found, torch.Tensor) or found.numel() * ratio_out != batch * channels_out * count:
-                raise Refused(f"{method} does not give {channels_out} channels of {count} samples")
+                raise NnRefusal(f"{method} does not give {channels_out} channels of {count} samples")
             held = found.repeat_interleave(ratio_out).reshape(batch, channels_out, count)
         made: Array = held.numpy()
         return made
@@ -133,23 +133,23 @@ class Backend:
 
     def _call(self, method: str, *given: Any) -> Any:
         if not self._has(method):
-            raise Refused(f"it has no {method}")
+            raise NnRefusal(f"it has no {method}")
         try:
             return getattr(self._module, method)(*given)
         except RuntimeError as error:
-            raise Refused(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
+            raise NnRefusal(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
 
     def _types(self, name: str) -> list[int]:
         types = self._numbers(f"{name}_params")
         for kind in types:
             if kind not in (BOOL, INT, FLOAT, STRING):
-                raise Refused(f"{name}_params has the unknown type {kind}")
+                raise NnRefusal(f"{name}_params has the unknown type {kind}")
         return types
 
     def _numbers(self, name: str, count: int | None = None) -> list[int]:
         found = getattr(self._module, name, None)
         if not isinstance(found, torch.Tensor) or found.ndim != 1 or count not in (None, len(found)):
-            raise Refused(f"it has no {name}, or not as numbers in a row")
+            raise NnRefusal(f"it has no {name}, or not as numbers in a row")
         return [int(number) for number in found]
 
 
@@ -161,7 +161,7 @@ def quiet() -> AbstractContextManager[object]:
 def _printed(value: Any, kind: int) -> str:
     python = (bool, int, float, str)[kind]
     if type(value) is not python:
-        raise Refused(f"a getter gives {value!r} where its type is {python.__name__}")
+        raise NnRefusal(f"a getter gives {value!r} where its type is {python.__name__}")
     return f"{value:.6f}" if kind == FLOAT else str(value).lower() if kind == BOOL else str(value)
 
 
@@ -172,5 +172,5 @@ def _read(word: str, kind: int) -> bool | int | float | str:
         return word.lower() == "true"
     number = NUMBER.match(word)
     if number is None:
-        raise Refused(f"{word!r} is no number")
+        raise NnRefusal(f"{word!r} is no number")
     return int(float(number[0])) if kind == INT else float(np.float32(number[0]))

@@ -10,7 +10,7 @@ from ...host.contract.encoder import encoder_path
 from ...host.contract.model import Model
 from ...host.errors import UserError
 from ...train.run import Run
-from ..export import Labels, export
+from ..export import LabelInput, export
 from ..onnx import Weights
 from .write import check_name, write
 
@@ -20,7 +20,7 @@ def written(
     output: Path | None,
     nn: Path | None,
     *,
-    labels: Labels,
+    labels: LabelInput,
     which: Literal["best", "last"],
     weights: Weights,
     overwrite: bool,
@@ -42,7 +42,7 @@ def written(
     if nn is not None and (made.is_file() or not Path(source).is_dir()):
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
-        if labels != Labels():
+        if labels != LabelInput():
             raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
         yield _for_nn(opened_model(str(made) if made.is_file() else source), nn, overwrite)
         return

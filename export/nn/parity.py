@@ -15,7 +15,7 @@ from ...host.engines.table import engine_of
 from ...host.errors import Failure
 from ...host.patch.preset import PlaySettings
 from ...host.units import db_to_gain
-from .backend import Backend, Refused
+from .backend import Backend, NnRefusal
 
 Array = npt.NDArray[np.float32]
 
@@ -26,7 +26,7 @@ BLOCK = 1000  # samples per block, not a power of two
 NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # between keys, so that pitches move; preceded by silence
 
 
-class Given:
+class ParityInputs:
     """Codes of one voice, [latents, samples], as a `Motion` for engines."""
 
     own_codes = True
@@ -59,7 +59,7 @@ def prove(model: Model, file: Path) -> None:
         before = backend.get(name)
         backend.set(name, *before.split())
         if backend.get(name) != before:
-            raise Refused(f"attribute {name} is {backend.get(name)} where {before} was set")
+            raise NnRefusal(f"attribute {name} is {backend.get(name)} where {before} was set")
     expected, found = _frames(model, file)
     relative = float(np.abs(found - expected).max()) / max(float(np.ptp(expected)), 1e-9)
     if not relative <= FRAMES:
@@ -110,7 +110,9 @@ def note(model: Model, seconds: float) -> tuple[Array, Array]:
     level = (np.arange(count) >= on).astype(np.float32)
     signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
     engine = engine_of_notes(model)
-    motion: Any = Given(np.clip(offsets + rest, low, high))  # the part of a `Motion` that engines of these kinds use
+    motion: Any = ParityInputs(
+        np.clip(offsets + rest, low, high)
+    )  # the part of a `Motion` that engines of these kinds use
     stream = engine.begin(NOTE, on, round(NOTE))
     starts = range(0, count, BLOCK)
     blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]

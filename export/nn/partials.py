@@ -10,7 +10,7 @@ from ...host.contract.card import KEYS
 from ...host.contract.model import Model
 from ...host.dsp import from_middle
 from ...host.kinds.spectrum.coherent_voicing import GOLDEN, TOP_BINS, CoherentVoicing
-from ...host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, OfPartials
+from ...host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PartialsOfFrames
 from ...host.kinds.spectrum.frame_cache import PLAIN
 from ...host.kinds.spectrum.frame_shape import STEPS, window_of
 from ...host.kinds.spectrum.noise_loops import white_loop
@@ -48,7 +48,7 @@ class PartialsPlayer(FramePlayer):
         self.decoder, shape = decoder, voicing.shape
         self.harmonics = card.partials.harmonics
         bins, scale = self.frame_length // 2 + 1, self.frame_length / card.frame_length
-        parts = OfPartials(card, card.partials, bins, scale)
+        parts = PartialsOfFrames(card, card.partials, bins, scale)
         assert voicing.low_noise is not None
         orders = np.broadcast_to(parts.orders, (KEYS, self.harmonics))
         tables = {
@@ -170,7 +170,7 @@ class PartialsPlayer(FramePlayer):
         return self.hiss * math.sqrt(self.values[2] / self.model_rate)
 
     def tune(self) -> None:
-        """Recompute the noise tables for another sample rate, as `OfPartials` and `CoherentVoicing`."""
+        """Recompute the noise tables for another sample rate, as `PartialsOfFrames` and `CoherentVoicing`."""
         rate, length = self.values[2], self.frame_length
         self.tuned_rate = rate
         a_bin, bins = rate / length, length // 2 + 1

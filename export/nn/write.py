@@ -17,7 +17,7 @@ from ...host.kinds.grain.kind import GrainKind
 from ...host.kinds.partials.kind import PartialsKind
 from ...host.kinds.spectrum.kind import SpectrumKind
 from ..rebuilt.decoder import RebuiltDecoder
-from .backend import Refused, quiet
+from .backend import NnRefusal, quiet
 from .grain import GrainPlayer
 from .parity import engine_of_notes, prove, told
 from .partials import PartialsPlayer
@@ -74,7 +74,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
         _pack_anew(file)
         try:
             prove(model, file)
-        except Refused as reason:
+        except NnRefusal as reason:
             raise Failure(f"nn~ would not play what was written of {model.path}: {reason}; no file was kept") from None
 
 

@@ -26,7 +26,7 @@ TINY = 1e-30  # keeps divisors above 0
 
 
 @dataclass
-class Ended:
+class SearchEnd:
     """Results of a minimization.
 
     Args:
@@ -80,9 +80,9 @@ class Minimiser:
         self._before = torch.full((PATIENCE, rows), torch.inf).double()  # losses after the last moves
         self._active = torch.ones(rows, dtype=torch.bool)
         nothing = torch.zeros(rows, dtype=torch.long)
-        self.ended = Ended(self._x.clone(), self._loss.clone(), nothing, torch.zeros(rows, dtype=torch.bool))
+        self.ended = SearchEnd(self._x.clone(), self._loss.clone(), nothing, torch.zeros(rows, dtype=torch.bool))
 
-    def run(self, evaluations: int) -> Ended:
+    def run(self, evaluations: int) -> SearchEnd:
         """Evaluate each active row up to this many more times; return the best points so far."""
         for _ in range(evaluations):
             rows = self._active.nonzero()[:, 0]

@@ -24,7 +24,7 @@ GAIN, PATIENCE = 2e-2, 2  # this many steps in a row below this relative gain: t
 TINY = 1e-12  # keeps divisors above 0
 
 
-class Least(NamedTuple):
+class LeastSquares(NamedTuple):
     """The best point, [n], its loss, and whether the search converged."""
 
     point: Tensor
@@ -33,7 +33,7 @@ class Least(NamedTuple):
     settled: bool
 
 
-def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: float) -> Least:
+def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: float) -> LeastSquares:
     """Minimize the sum of squared residuals in the unit box.
 
     Args:
@@ -48,10 +48,10 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
         loss, damping, idle = float(rest.square().sum()), DAMPING, 0
         for count in range(1, evaluations):
             if loss <= found:
-                return Least(best[0], loss, count, True)
+                return LeastSquares(best[0], loss, count, True)
             if idle == PATIENCE:
                 if jacobians == JACOBIANS:
-                    return Least(best[0], loss, count, True)
+                    return LeastSquares(best[0], loss, count, True)
                 ways, jacobians, damping, idle = _jacobian(residuals, best), jacobians + 1, DAMPING, 0
             trial = _aimed(best[0], rest[0], ways, damping)[None]
             step, given = trial - best, residuals(trial)
@@ -63,7 +63,7 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
                 best, rest, loss, damping = trial, given, tried, max(damping * EASIER, LEAST)
             else:
                 damping = min(damping * HARDER, MOST)
-    return Least(best[0], loss, evaluations, loss <= found)
+    return LeastSquares(best[0], loss, evaluations, loss <= found)
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:

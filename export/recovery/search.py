@@ -17,13 +17,13 @@ from torch import Tensor
 from ...host.contract.card import Card
 from ...host.contract.model import Model
 from ...host.resynthesis.refinement import refined
-from ...host.resynthesis.search_protocol import Found, Sought
+from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
 from ..rebuilt.decoder import RebuiltDecoder
 from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
-from .levenberg import Least, least_squares
+from .levenberg import LeastSquares, least_squares
 from .likeness import FrameDistance, Further
-from .views import Array, Magnitudes, TargetSound, view_of
+from .views import Array, MagnitudeView, TargetSound, view_of
 
 STARTS = 16  # of a gradient search; at least one per label
 ROUNDS = 20  # evaluations between two progress reports
@@ -66,17 +66,17 @@ class SearchOptions:
     further: Further | None = None
 
 
-def gradient(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+def gradient(model: Model, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
     """Search from random codes, as `Search`."""
-    return Searcher(model).gradient(sounds, progress)
+    return CodeSearcher(model).gradient(sounds, progress)
 
 
-def hybrid(model: Model, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+def hybrid(model: Model, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
     """Search from a network's codes, as `Search`."""
-    return Searcher(model).hybrid(sounds, progress)
+    return CodeSearcher(model).hybrid(sounds, progress)
 
 
-class Searcher:
+class CodeSearcher:
     """Searches codes of one model."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
@@ -92,13 +92,13 @@ class Searcher:
             RebuiltDecoder(model),
             view_of(model.card),
         )
-        self._sounding = ClipSoundView(model.card) if isinstance(self._view, Magnitudes) else None
+        self._sounding = ClipSoundView(model.card) if isinstance(self._view, MagnitudeView) else None
         self._played = self._sounding or self._view
         if self.options.gain_counts is not None:
             self._view.gain_counts = self._played.gain_counts = self.options.gain_counts
         self._low, self._high = span(model.card)
 
-    def gradient(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+    def gradient(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         """Search from random codes, for each label from several."""
         targets, classes = self._targets(sounds)
         likeness = FrameDistance(self._view, targets)
@@ -122,7 +122,7 @@ class Searcher:
         played = self._likeness(sounds)
         return self._found(points, groups, labels, ended.settled[kept], played, [None] * len(sounds))
 
-    def hybrid(self, sounds: Sequence[Sought], progress: Progress | None = None) -> list[Found]:
+    def hybrid(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
         played, points, groups, labels = self._placed(sounds)
@@ -136,7 +136,7 @@ class Searcher:
         settled = torch.tensor([end.settled for end in ends])
         return self._found(better, groups, labels, settled, played, before.tolist())
 
-    def descent(self, sounds: Sequence[Sought], evaluations: int) -> list[Found]:
+    def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
         """Refine a network's codes by L-BFGS on absolute differences, as the publication's hybrid."""
         played, points, groups, labels = self._placed(sounds)
         before = self._missed(played, points, groups, labels)
@@ -145,7 +145,7 @@ class Searcher:
         ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
         return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
 
-    def _refined(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> Least:
+    def _refined(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> LeastSquares:
         which = torch.tensor([number])
 
         def residuals(at: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class Searcher:
 
         return apart
 
-    def _placed(self, sounds: Sequence[Sought]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
+    def _placed(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
         """Return the distance of played sounds, their codes scaled to 0 to 1, their indices, and labels.
 
         An unknown label becomes the one whose decoded code is nearest.
@@ -182,10 +182,10 @@ class Searcher:
         told = [int(near) if sound.label is None else sound.label for sound, near in zip(sounds, nearest, strict=True)]
         return played, points, groups, torch.tensor(told)
 
-    def _likeness(self, sounds: Sequence[Sought]) -> FrameDistance:
+    def _likeness(self, sounds: Sequence[SearchTarget]) -> FrameDistance:
         return FrameDistance(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
 
-    def _targets(self, sounds: Sequence[Sought]) -> tuple[list[TargetSound], Tensor]:
+    def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
         """Return the sounds in the model's terms, and their pitch classes or keys (0 if unknown)."""
         heard = [self._view.heard(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
@@ -222,11 +222,11 @@ class Searcher:
         settled: Tensor,
         played: FrameDistance,
         before: Sequence[float | None],
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
         after = self._missed(played, points, groups, labels)
         return [
-            Found(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
+            SearchResult(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
             for code, label, first, missed, ended in zip(codes, labels, before, after, settled, strict=True)
         ]
 

@@ -65,7 +65,7 @@ class View(ABC):
 
     @abstractmethod
     def heard(self, frames: Array) -> TargetSound:
-        """Combine one sound's frames, [frames, samples], as in `Sought`."""
+        """Combine one sound's frames, [frames, samples], as in `SearchTarget`."""
 
     @abstractmethod
     def decoded(self, frames: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class View(ABC):
         return frames[:, -points:] if points else None
 
 
-class Spectra(View):
+class SpectraView(View):
     """Frames of kind ``spectrum``: normalized, and transposed to a decoded note if the model has keys."""
 
     def heard(self, frames: Array) -> TargetSound:
@@ -121,7 +121,7 @@ class Spectra(View):
         return np.pad(found[:bins], (0, max(0, bins - len(found)))).astype(np.float32)
 
 
-class Lobes(Spectra):
+class PartialsView(SpectraView):
     """Frames of kind ``partials``, as spectra of the key that they were decoded at."""
 
     def __init__(self, card: Card) -> None:
@@ -147,7 +147,7 @@ class Lobes(Spectra):
         return torch.from_numpy(np.square(each))
 
 
-class Grains(View):
+class GrainView(View):
     """Grains: samples, magnitudes and phases, or noise magnitudes alone."""
 
     gain_counts = True
@@ -189,7 +189,7 @@ class SampleView(View):
         return sizes(short_spectra(frames, self.length, self.length // OVERLAP))
 
 
-class Magnitudes(View):
+class MagnitudeView(View):
     """Clips given as magnitudes of many spectra, normalized."""
 
     def __init__(self, card: Card) -> None:
@@ -208,13 +208,13 @@ class Magnitudes(View):
 
 
 def _clips(card: Card) -> View:
-    return SampleView(card) if card.domain == "samples" else Magnitudes(card)
+    return SampleView(card) if card.domain == "samples" else MagnitudeView(card)
 
 
 VIEWS: dict[str, Callable[[Card], View]] = {
-    SpectrumKind.name: Spectra,
-    PartialsKind.name: Lobes,
-    GrainKind.name: Grains,
+    SpectrumKind.name: SpectraView,
+    PartialsKind.name: PartialsView,
+    GrainKind.name: GrainView,
     ClipKind.name: _clips,
 }
 

@@ -30,7 +30,7 @@ from ..export import export
 from ..families.table import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
-from .recovery_rows import ROWS, TABLES, Bench, InvertedBench, Measured
+from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
 from .runs import StudyOptions as Trainings
 from .runs import StudyProgress, check_folder, is_trained, load_recipes, train
 
@@ -77,7 +77,7 @@ def study(asked: RecoveryStudyOptions, display: Display) -> bool:
         raise UserError(f"--classifier {asked.classifier} is no run of a classifier; train one on labelled clips")
     display.stage("study recovery")
     if isinstance(asked.subject, Model):
-        bench: Bench | None = _bench_of(asked.subject, asked, corpus, judge)
+        bench: RecoveryBench | None = _bench_of(asked.subject, asked, corpus, judge)
         course = StudyProgress(display, _searches(asked, ROWS))
     else:
         bench, course = _inverted(asked, asked.subject, corpus, judge, display)
@@ -88,7 +88,7 @@ def study(asked: RecoveryStudyOptions, display: Display) -> bool:
     return True
 
 
-def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> Bench:
+def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> RecoveryBench:
     """Return the bench of an existing model.
 
     Raises:
@@ -106,7 +106,7 @@ def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: 
         raise UserError("--set and --minutes are of what is trained, and of a model nothing is; leave them out")
     if not (asked.folder / FOUND).is_dir():
         check_new_folder(asked.folder)
-    bench = Bench(corpus, model, judge)
+    bench = RecoveryBench(corpus, model, judge)
     if not bench.recordings:
         raise UserError(
             f"--corpus {asked.corpus} has no recording in its test split with a label of model {card.name!r}; give one "
@@ -117,7 +117,7 @@ def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: 
 
 def _inverted(
     asked: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
-) -> tuple[Bench | None, StudyProgress]:
+) -> tuple[RecoveryBench | None, StudyProgress]:
     recipes, others = _recipes(asked, generator, corpus)
     check_folder(Trainings(asked.corpus, asked.folder, None, asked.changes, None), recipes, further=True)
     course = StudyProgress(
@@ -181,16 +181,16 @@ def _exported(run: Run, path: Path) -> Model:
 
 
 def _table(
-    asked: RecoveryStudyOptions, bench: Bench, table: str, seed: int, course: StudyProgress
-) -> dict[str, Measured]:
+    asked: RecoveryStudyOptions, bench: RecoveryBench, table: str, seed: int, course: StudyProgress
+) -> dict[str, MeasuredRow]:
     folder = asked.folder / FOUND
     folder.mkdir(parents=True, exist_ok=True)
     course.begin(f"{table} {seed}")
-    found: dict[str, Measured] = {}
+    found: dict[str, MeasuredRow] = {}
     for number, row in enumerate(bench.rows):
         file = folder / f"{bench.stamp}-{table}-{seed}-{row}.npz"
         course.update(number / len(bench.rows), row)
-        known = Measured.read(file, asked.clips)
+        known = MeasuredRow.read(file, asked.clips)
         if known is None:
             known = bench.measured(table, row, seed, asked.clips)
             with replacing(file, overwrite=True) as temporary:
@@ -200,7 +200,10 @@ def _table(
 
 
 def _write(
-    asked: RecoveryStudyOptions, corpus: Corpus, bench: Bench, tables: Mapping[str, list[dict[str, Measured]]]
+    asked: RecoveryStudyOptions,
+    corpus: Corpus,
+    bench: RecoveryBench,
+    tables: Mapping[str, list[dict[str, MeasuredRow]]],
 ) -> None:
     shown: dict[str, str] = {}
     for number, (table, seeds) in enumerate(tables.items()):

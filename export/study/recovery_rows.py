@@ -14,7 +14,7 @@ from ...host.contract.encoder import Encoder
 from ...host.contract.model import Model
 from ...host.kinds.clip.magnitude_synthesis import SpectraSound
 from ...host.resynthesis.reconstruction_error import measures
-from ...host.resynthesis.search_protocol import Found, Sought
+from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
 from ...train.batches.clips import places
 from ...train.corpus.store import Corpus
 from ...train.families.classifier.network import Classifier
@@ -23,7 +23,7 @@ from ...train.families.invert.network import seen
 from ...train.metrics.distribution_distance import inception_score
 from ...train.run import Run
 from ..recovery.likeness import Further
-from ..recovery.search import Searcher, SearchOptions
+from ..recovery.search import CodeSearcher, SearchOptions
 from ..reports.report import Figures
 
 Array = npt.NDArray[np.float32]
@@ -47,7 +47,7 @@ FURTHER = {  # for an inverted generator
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRow:
     """Measurements of a row.
 
     Args:
@@ -76,12 +76,12 @@ class Measured:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @staticmethod
-    def read(path: Path, count: int) -> "Measured | None":
+    def read(path: Path, count: int) -> "MeasuredRow | None":
         """Load ``count`` sounds; None if missing."""
         if not path.exists():
             return None
         with np.load(path) as file:
-            found = Measured(**{field.name: file[field.name] for field in fields(Measured)})
+            found = MeasuredRow(**{field.name: file[field.name] for field in fields(MeasuredRow)})
         return found if len(found.sounds) == count else None
 
 
@@ -92,7 +92,7 @@ class RecoveryTargets:
         self.sounds, self.labels, self.codes = sounds, labels, codes
 
 
-class Bench:
+class RecoveryBench:
     """Measures rows for a clip model and its encoder.
 
     Attributes:
@@ -120,7 +120,7 @@ class Bench:
         """Pieces in the test split."""
         return len(places(self._corpus, "test", self._frames, self._words))
 
-    def measured(self, table: str, row: str, seed: int, count: int) -> Measured:
+    def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
         """Measure a row for ``count`` sounds of a table, drawn with a seed."""
         asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
@@ -133,7 +133,7 @@ class Bench:
         correlation = np.full(count, np.nan)
         if codes is not None and asked.codes is not None:
             correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, asked.codes, strict=True)])
-        return Measured(
+        return MeasuredRow(
             sounds=sounds,
             mse=np.square(sounds - asked.sounds, dtype=np.float64).mean(1),
             spectrogram_mse=np.array([found.spectrogram_mse for found in near]),
@@ -145,7 +145,7 @@ class Bench:
             seconds=np.full(count, seconds),
         )
 
-    def figures(self, seeds: Sequence[Measured], asked: Sequence[Measured]) -> Figures:
+    def figures(self, seeds: Sequence[MeasuredRow], asked: Sequence[MeasuredRow]) -> Figures:
         """Return means and deviations over seeds; ``asked`` are the target sounds."""
         scores = [inception_score(one.posteriors)[0] for one in seeds]
         each: dict[str, list[float]] = {
@@ -168,16 +168,20 @@ class Bench:
         plain = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda asked: (asked.sounds, asked.codes),
-            "gradient": lambda asked: self._decoded(Searcher(self._model, plain).gradient(self._sought(asked, False))),
+            "gradient": lambda asked: self._decoded(
+                CodeSearcher(self._model, plain).gradient(self._sought(asked, False))
+            ),
             "network": lambda asked: self._decoded(self._placed(asked)),
-            "hybrid": lambda asked: self._decoded(Searcher(self._model, plain).descent(self._sought(asked), SLOPES)),
-            "least-squares": lambda asked: self._decoded(Searcher(self._model, plain).hybrid(self._sought(asked))),
+            "hybrid": lambda asked: self._decoded(
+                CodeSearcher(self._model, plain).descent(self._sought(asked), SLOPES)
+            ),
+            "least-squares": lambda asked: self._decoded(CodeSearcher(self._model, plain).hybrid(self._sought(asked))),
             "perceptual": self._perceived,
         }
 
     def _perceived(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
         options = SearchOptions(gain_counts=self._levels, further=self._further(asked.sounds))
-        return self._decoded(Searcher(self._model, options).hybrid(self._sought(asked)))
+        return self._decoded(CodeSearcher(self._model, options).hybrid(self._sought(asked)))
 
     def _further(self, sounds: Array) -> Further:
         """Differences of classifier features; their squares sum to the perceptual term."""
@@ -192,20 +196,23 @@ class Bench:
 
         return apart
 
-    def _sought(self, asked: RecoveryTargets, placed: bool = True) -> list[Sought]:
+    def _sought(self, asked: RecoveryTargets, placed: bool = True) -> list[SearchTarget]:
         if not placed:
-            return [Sought(sound[np.newaxis], None, None) for sound in asked.sounds]
+            return [SearchTarget(sound[np.newaxis], None, None) for sound in asked.sounds]
         found = self._placed(asked)
-        return [Sought(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)]
+        return [
+            SearchTarget(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)
+        ]
 
-    def _placed(self, asked: RecoveryTargets) -> list[Found]:
+    def _placed(self, asked: RecoveryTargets) -> list[SearchResult]:
         codes, labels = self._encoder.heard(asked.sounds)
         told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
-            Found(code.astype(np.float64), label, None, np.nan, True) for code, label in zip(codes, told, strict=True)
+            SearchResult(code.astype(np.float64), label, None, np.nan, True)
+            for code, label in zip(codes, told, strict=True)
         ]
 
-    def _decoded(self, found: Sequence[Found]) -> tuple[Array, Array]:
+    def _decoded(self, found: Sequence[SearchResult]) -> tuple[Array, Array]:
         codes = np.stack([one.code for one in found]).astype(np.float32)
         labels = np.array([one.label or 0 for one in found])
         return sounds_of(self._model, codes, labels), codes
@@ -230,7 +237,7 @@ class Bench:
         return np.array([self._words[label] if self._words else "" for label in labels])
 
 
-class InvertedBench(Bench):
+class InvertedBench(RecoveryBench):
     """A bench for a generator with an inverting network, and `tuned-clip`."""
 
     rows = ROWS | FURTHER

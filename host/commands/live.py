@@ -12,7 +12,7 @@ from ..files import hushed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..live.screen import Full, Plain
+    from ..live.screen import FullScreen, PlainScreen
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
     from ..patch.learn import Moment
@@ -142,15 +142,15 @@ def _check(
         raise UserError("--input goes through one preset, but --channel asks for more; leave one of them out")
 
 
-def _screen(keys: bool, plain: bool) -> "Full | Plain":
-    from ..live.screen import Full, Plain, Typist, can_draw, can_type
+def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
+    from ..live.screen import FullScreen, PlainScreen, Typist, can_draw, can_type
 
     typist = Typist(keys) if can_type() else None
     if typist is None:
         if keys:
             raise UserError("--keys needs a terminal to type in; run it in one, or play by MIDI")
-        return Plain(None)
-    return Full(typist) if can_draw() and not plain else Plain(typist)
+        return PlainScreen(None)
+    return FullScreen(typist) if can_draw() and not plain else PlainScreen(typist)
 
 
 def _controller(name: str | None) -> "Controller | None":

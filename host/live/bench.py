@@ -24,7 +24,7 @@ from ..play.player import Player
 from ..play.rack import Rack
 from .parent_process import HUGE_PAGES
 from .realtime import BESIDES, SOUND, hurry
-from .render_loop import Loop, RenderLoad
+from .render_loop import RenderLoad, RenderLoop
 
 Array = npt.NDArray[np.float32]
 
@@ -166,7 +166,7 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
         elif began == math.inf and now >= hands.settled:
             loop.load, began, before = RenderLoad(), now, sink.underruns
 
-    loop = Loop(player, sink, [hands], on_block=watch)
+    loop = RenderLoop(player, sink, [hands], on_block=watch)
     loop.run()
     p50, p99, p999 = loop.load.percentiles(50, 99, 99.9)
     return BenchRow(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)

@@ -46,7 +46,7 @@ class Panel(Protocol):
         ...
 
 
-class Views:
+class Frontends:
     """Dispatches messages to screen and panel, and collects their commands."""
 
     def __init__(self, screen: Screen, panel: Panel | None) -> None:

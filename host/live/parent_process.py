@@ -17,7 +17,7 @@ from ..errors import Failure, UserError
 from ..events import ParameterTouch
 from ..play.controller_state import hands_off
 from .command_writer import CommandQueue, CommandWriter
-from .frontends import Panel, Screen, Views
+from .frontends import Frontends, Panel, Screen
 from .messages import LiveStatus, Message, Setup
 from .session_recorder import RECORDED, Recording, SessionRecorder
 from .system_check import advice, bluetooth
@@ -46,7 +46,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
         tape: SessionRecorder | None = None
         underruns = 0
         came_up = False
-        views, kept = Views(screen, panel), CommandQueue()
+        views, kept = Frontends(screen, panel), CommandQueue()
         while not stop.is_set():
             sounding = _Sounding(setup)
             try:
@@ -80,7 +80,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
             _pause(views, kept, stop)
 
 
-def _pause(views: Views, kept: CommandQueue, stop: threading.Event) -> None:
+def _pause(views: Frontends, kept: CommandQueue, stop: threading.Event) -> None:
     until = time.monotonic() + AGAIN_SECONDS
     while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
         if not views.keep(kept):
@@ -115,7 +115,7 @@ class _Sounding:
         self.underruns = 0
         self.setup = setup  # with the current presets
 
-    def wait_until_ready(self, stop: threading.Event, views: Views, kept: CommandQueue) -> LiveStatus | None:
+    def wait_until_ready(self, stop: threading.Event, views: Frontends, kept: CommandQueue) -> LiveStatus | None:
         """Return the first report; None if stopped. Shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
@@ -186,7 +186,7 @@ class _Sounding:
 
 
 def _watch(
-    sounding: _Sounding, views: Views, stop: threading.Event, tape: SessionRecorder | None, underruns: int
+    sounding: _Sounding, views: Frontends, stop: threading.Event, tape: SessionRecorder | None, underruns: int
 ) -> None:
     while not stop.is_set():
         sounding.wait(MOMENT_SECONDS, views.waited())

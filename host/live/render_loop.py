@@ -99,7 +99,7 @@ class Timeline:
         return round(seconds * self._rate + (self._offset or 0.0))
 
 
-class Loop:
+class RenderLoop:
     """Renders into a sink until stopped or the sink is gone."""
 
     def __init__(

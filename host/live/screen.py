@@ -72,7 +72,7 @@ class Typist:
         return ["quit"] if escaped else list(self._piano.moves(text, now))
 
 
-class Plain:
+class PlainScreen:
     """Prints a status line a second, for logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
@@ -81,7 +81,7 @@ class Plain:
         self._next = 0.0
         self._closing = contextlib.ExitStack()
 
-    def __enter__(self) -> "Plain":
+    def __enter__(self) -> "PlainScreen":
         if self._typist is not None:
             self._closing.enter_context(_raw_terminal())
         return self
@@ -134,7 +134,7 @@ class _Said(NamedTuple):
     of_preset: bool
 
 
-class Full:
+class FullScreen:
     """A full terminal screen."""
 
     def __init__(self, typist: Typist) -> None:
@@ -146,7 +146,7 @@ class Full:
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
         self._closing = contextlib.ExitStack()
 
-    def __enter__(self) -> "Full":
+    def __enter__(self) -> "FullScreen":
         self._closing.enter_context(_raw_terminal())
         return self
 
@@ -185,7 +185,7 @@ class Full:
 
 
 class _Page(NamedTuple):
-    """The page of `Full`, laid out for the terminal's current width."""
+    """The page of `FullScreen`, laid out for the terminal's current width."""
 
     hint: str
     report: LiveStatus

@@ -25,18 +25,18 @@ from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
 from ..patch.library import Patch
 from ..patch.live_options import LoadedPreset, Swap
-from ..play.player import Machine, Player
+from ..play.player import PlayableRack, Player
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
 from ..progress import HOUSE, Notices
-from ..resynthesis.effect import Insert
+from ..resynthesis.effect import LiveEffect
 from ..shipped import Draft
 from .channel_presets import Slot, by_channel
 from .messages import Command, Setup
 from .preset_description import sheet_of
 from .realtime import BESIDES, SOUND, hurry
-from .render_loop import EventSource, Loop
-from .session_state import Overheard, SessionState, Without
+from .render_loop import EventSource, RenderLoop
+from .session_state import FilteredSource, SessionState, TappedSource
 from .status_report import report
 
 JACK = "JACK"  # in PortAudio's name of this API
@@ -98,13 +98,13 @@ def _sound(stage: SessionState) -> None:
         stage.inputs = _open_inputs(stage)
         sources: list[EventSource] = [stage.hands]
         if stage.inputs is not None:
-            coming: EventSource = Without(stage.inputs, setup.silent)
+            coming: EventSource = FilteredSource(stage.inputs, setup.silent)
             if setup.panel:
-                coming = stage.heard = Overheard(coming)
+                coming = stage.heard = TappedSource(coming)
             sources.insert(0, coming)
         stage.rate = sink.rate
         sheet = sheet_of(names, patches, rack.knobs) if setup.panel else None
-        loop = Loop(
+        loop = RenderLoop(
             Player(rack, sink.rate, setup.before),
             sink,
             sources,
@@ -312,14 +312,14 @@ def _tell_problem(stage: SessionState) -> None:
         stage.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
 
 
-def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Machine:
-    """Return a rack of the presets by channel, or an `Insert` for audio input.
+def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> PlayableRack:
+    """Return a rack of the presets by channel, or an `LiveEffect` for audio input.
 
     Raises:
-        UserError: a preset cannot play in real time, or as `Rack` or `Insert`.
+        UserError: a preset cannot play in real time, or as `Rack` or `LiveEffect`.
     """
     if ear is not None:
-        return Insert(patches[None], rate, ear)
+        return LiveEffect(patches[None], rate, ear)
     for patch in patches.values():
         if patch.preset.play.phase == "best":
             raise UserError(

@@ -14,12 +14,12 @@ from ..midi.ports import Inputs, Timed
 from ..patch.live_options import LiveOptions
 from .channel_presets import ChannelPresets
 from .messages import Message, Setup
-from .render_loop import EventSource, Loop
+from .render_loop import EventSource, RenderLoop
 
 MOST_HEARD = 1024  # events between two reports: eight moving controllers send 40
 
 
-class PassedOn:
+class ForwardedEvents:
     """Event source of the parent's events: computer keyboard and panel."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class PassedOn:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
-class Without:
+class FilteredSource:
     """An event source without some channels, 0 to 15."""
 
     def __init__(self, source: EventSource, channels: Collection[int]) -> None:
@@ -44,7 +44,7 @@ class Without:
         return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
 
 
-class Overheard:
+class TappedSource:
     """An event source that buffers its last `MOST_HEARD` events for display."""
 
     def __init__(self, source: EventSource) -> None:
@@ -66,12 +66,12 @@ class SessionState:
 
     setup: Setup
     pipe: Connection
-    hands: PassedOn = field(default_factory=PassedOn)
+    hands: ForwardedEvents = field(default_factory=ForwardedEvents)
     cast: ChannelPresets = field(init=False)
-    loop: Loop | None = None
+    loop: RenderLoop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
-    heard: Overheard | None = None  # MIDI input, if a panel shows it
+    heard: TappedSource | None = None  # MIDI input, if a panel shows it
     device: str = ""
     rate: int = 0
     last: ControlChange | None = None

@@ -12,7 +12,7 @@ from ..play.mapping import Mapper
 from ..ramps import knob
 from ..units import gain_to_db
 from .messages import LiveStatus
-from .render_loop import Loop
+from .render_loop import RenderLoop
 from .session_state import SessionState
 
 USUAL = {
@@ -85,7 +85,7 @@ def ahead_ms(patch: Patch) -> float | None:
     return None if seconds is None else 1000 * seconds
 
 
-def _measured_ms(loop: Loop) -> float | None:
+def _measured_ms(loop: RenderLoop) -> float | None:
     if not loop.measured:
         return None
     # The clock marks the card's next sample to read: a sample plays a block later.
@@ -93,7 +93,7 @@ def _measured_ms(loop: Loop) -> float | None:
     return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
 
 
-def last_moved(stage: SessionState, loop: Loop) -> str:
+def last_moved(stage: SessionState, loop: RenderLoop) -> str:
     """Describe the last controller move and its effect."""
     moved = (timed.event for timed in reversed(tuple(loop.heard)) if isinstance(timed.event, ControlChange))
     stage.last = next(moved, stage.last)

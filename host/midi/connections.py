@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from ..errors import UserError
 
 
-class Wires(Protocol):
+class PortConnections(Protocol):
     """Connections between MIDI ports."""
 
     def ports(self, client: str) -> set[str]:
@@ -27,7 +27,7 @@ class Unknown:
         return None
 
 
-class JackWires:
+class JackConnections:
     """JACK's connections, by a client outside the graph."""
 
     def __init__(self, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..events import Event
 from ..play.controller_state import Holds
-from .connections import JackWires, Unknown, Wires
+from .connections import JackConnections, PortConnections, Unknown
 from .decode import MidiDecoder
 
 CLIENT = "timbrel-midi"
@@ -97,7 +97,7 @@ class Inputs:
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
         self._finder = _client(self._rtmidi, self._api, "list")
-        self._wires: Wires = JackWires(f"{CLIENT}-wires") if self.whole_blocks else Unknown()
+        self._wires: PortConnections = JackConnections(f"{CLIENT}-wires") if self.whole_blocks else Unknown()
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
         present = self.present()

@@ -6,7 +6,7 @@ from ..events import Event
 from ..patch.midi_learn import MovedKnob
 
 
-class Learning:
+class MidiLearn:
     """The target waiting for a controller, if any."""
 
     def __init__(self, bind: Callable[[int, str], str], changed: Callable[[], None]) -> None:

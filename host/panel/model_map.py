@@ -20,7 +20,7 @@ class Map(NamedTuple):
     labels: tuple[str, ...]
 
 
-class Making:
+class MapProcess:
     """A map being computed."""
 
     def __init__(self, model: Path, data: bytes | None) -> None:

@@ -1,6 +1,6 @@
 """Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server.
 
-Input: messages of pages (`protocol`), and reports of the audio process. Output: an `Out`.
+Input: messages of pages (`protocol`), and reports of the audio process. Output: an `PanelOutput`.
 """
 
 import time
@@ -18,14 +18,14 @@ from ..patch.text.binding import bound
 from ..shipped import Draft
 from . import preset_edits, protocol, serialize
 from .held_controls import HeldControls
-from .midi_learn import Learning
+from .midi_learn import MidiLearn
 from .presets import PresetFolder
 from .undo_history import History, HistoryEntry, PresetState, Values
 
 IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
 
 
-class Out(Protocol):
+class PanelOutput(Protocol):
     """Outputs: to the audio process and to pages."""
 
     def play(self, event: Event) -> None: ...
@@ -48,12 +48,12 @@ class Out(Protocol):
 class PanelState:
     """The preset on the panel, and the edits of its pages; a page is any hashable object."""
 
-    def __init__(self, out: Out, home: Path) -> None:
+    def __init__(self, out: PanelOutput, home: Path) -> None:
         """``home`` is the preset folder for presets without one."""
         self._out, self._home = out, home
         self._presets = PresetFolder(home, home)
         self._hands = HeldControls(out.play)
-        self._learning = Learning(self._bind, lambda: self._tell(learn=self._learn_state()))
+        self._learning = MidiLearn(self._bind, lambda: self._tell(learn=self._learn_state()))
         self._sheet: PresetView | None = None
         self._dials: dict[str, Dial] = {}
         self._name, self._kept = "", ""  # preset name, text of its file

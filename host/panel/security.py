@@ -31,7 +31,7 @@ POLICY = {
 }
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware: replies 403 to requests for other addresses, and adds security headers."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def is_token(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
-class Allowance:
+class RateLimit:
     """Rate limit of a page's messages (token bucket): ``rate`` a second on average, ``most`` in a burst."""
 
     def __init__(self, rate: float = WORDS_A_SECOND, most: float = MOST_AT_ONCE) -> None:

@@ -25,12 +25,12 @@ from ... import __version__
 from ..errors import Failure, printable
 from ..events import Event, ParameterChange
 from ..shipped import Draft
-from .model_map import Making, Map
+from .model_map import Map, MapProcess
 from .panel_state import PanelState
 from .pipe_writer import PipeWriter
 from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
 from .report_files import ReportFiles
-from .security import Allowance, Guard, is_token
+from .security import AccessControl, RateLimit, is_token
 
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits
@@ -98,14 +98,14 @@ class PanelServer:
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
-        self._making: Making | None = None
+        self._making: MapProcess | None = None
         self._waiting: asyncio.Task[None] | None = None  # for the map
         routes = [
             WebSocketRoute("/socket", self._socket),
             *self._report.routes,
             Mount("/", GZipMiddleware(StaticFiles(directory=PAGE, html=True), LEAST_PACKED)),
         ]
-        self.app = Guard(Starlette(routes=routes), hosts)
+        self.app = AccessControl(Starlette(routes=routes), hosts)
 
     # called by `PanelState`
 
@@ -130,10 +130,10 @@ class PanelServer:
         self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
         if self._making is not None:
             self._making.stop()
-        self._making = Making(model, data)
+        self._making = MapProcess(model, data)
         self._waiting = asyncio.get_running_loop().create_task(self._show_map(self._making))
 
-    async def _show_map(self, making: Making) -> None:
+    async def _show_map(self, making: MapProcess) -> None:
         try:
             made = await making.made()
         except Failure as failure:
@@ -193,7 +193,7 @@ class PanelServer:
         return isinstance(first, HelloMessage) and is_token(first.token, self._token)
 
     async def _listen(self, websocket: WebSocket, page: Page) -> None:
-        allowance = Allowance()
+        allowance = RateLimit()
         while True:
             try:
                 text = await websocket.receive_text()

@@ -20,7 +20,7 @@ from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
 from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
-from .motions import Morph
+from .motions import MorphTarget
 from .preset import CCMap, Preset
 from .target_codes import morph_of, process_end
 from .tuning import tuned_keys
@@ -54,7 +54,7 @@ class Patch:
     text: str | None = field(repr=False, default=None)
     kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)
     tuning: Mapping[int, float] = field(init=False, repr=False)
-    morph: Morph | None = field(init=False, repr=False)
+    morph: MorphTarget | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)
     sound: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
 

@@ -26,7 +26,7 @@ class MorphSettings(SettingsSection):
         return self
 
 
-class Morph(NamedTuple):
+class MorphTarget(NamedTuple):
     """A morph on a model: target code, one number a latent, shape, and label.
 
     ``label`` None keeps the current label.

@@ -13,13 +13,13 @@ from ..kinds.table import kind_of
 from ..shipped import preset_file, shipped_presets
 from .loading import read_preset
 from .models import model_path, open_model
-from .motions import Morph, MorphSettings
+from .motions import MorphSettings, MorphTarget
 
 Files = Mapping[str, bytes]  # of a `Draft`
 NO_FILES: Files = MappingProxyType({})
 
 
-def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> Morph | None:
+def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> MorphTarget | None:
     """Return the [morph] of a preset in ``folder`` on a model; None without.
 
     Raises:
@@ -29,8 +29,8 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
         return None
     if settings.to is not None:
         values, label = _rest_of(settings.to, card, folder, "morph.to", files)
-        return Morph(values, settings.shape, label)
-    return Morph(_checked(settings.values or [], card, "morph.values"), settings.shape)
+        return MorphTarget(values, settings.shape, label)
+    return MorphTarget(_checked(settings.values or [], card, "morph.values"), settings.shape)
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:

@@ -35,13 +35,13 @@ from ..patch.validation import reach
 from ..ramps import knob
 from ..units import Range, db_to_gain
 from .controller_state import BEND_RANGE
-from .gestures.note_values import OwnMotion, OwnValues, PathMotion, nothing
-from .gestures.player import GestureMotion, Gesturing
+from .gestures.note_values import NoteMotion, NoteValues, PathMotion, nothing
+from .gestures.player import GestureMotion, GesturePlayer
 from .mapping import Macros, Mapper
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, fingers_of
 from .parameters import Parameters
-from .voice_assignment import Solo, keyed
+from .voice_assignment import MonoAssignment, keyed
 from .voices import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
@@ -88,7 +88,7 @@ class EventProcessor:
         # not form reference cycles.
         fingers = (self._fingers.touch, self._fingers.zone)
         gesture = no_gesture if self._gesturing is None else self._gesturing.begin
-        self._own_values = OwnValues(preset.note, card) if preset.note else None
+        self._own_values = NoteValues(preset.note, card) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._dials.shape, self._dials.release_samples)
         makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
@@ -125,7 +125,7 @@ class EventProcessor:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
         if self._own_values is not None and self._own_values.moves_codes:
-            motion = OwnMotion(motion, [voice.own.code for voice in voices], self._spans)
+            motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
         gestures = [voice.gesture for voice in voices]
         moved = any(one and (one.moves or one.semitones) for one in gestures)
         if self._gesturing is not None and (moved or self._gesturing.moves):
@@ -247,11 +247,11 @@ class EventProcessor:
         return self._wheel if zone is None else self._fingers.wheel(zone)
 
     def _set_glide(self) -> None:
-        if isinstance(self.voices, Solo):
+        if isinstance(self.voices, MonoAssignment):
             self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
 
 
-def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
+def gesturing_of(patch: Patch, lead: int) -> GesturePlayer | None:
     """Return the gestures of a patch; None if its model has none.
 
     Args:
@@ -264,7 +264,7 @@ def gesturing_of(patch: Patch, lead: int) -> Gesturing | None:
     said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
     said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
-    return Gesturing(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
+    return GesturePlayer(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
 
 
 def _no_effect(time: int, target: str, value: float) -> None:

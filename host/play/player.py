@@ -27,8 +27,8 @@ LOOK_SAMPLES = 4096  # offline interval of silence checks on earlier racks, inde
 Told = Callable[[int, int], None] | None
 
 
-class Machine(Protocol):
-    """A block-based renderer: a `Rack`, or an `Insert` for input sound."""
+class PlayableRack(Protocol):
+    """A block-based renderer: a `Rack`, or an `LiveEffect` for input sound."""
 
     @property
     def listens(self) -> bool:
@@ -70,7 +70,7 @@ class Machine(Protocol):
 
 @dataclass
 class _Seat:
-    rack: Machine
+    rack: PlayableRack
     since: int
     opening: Sequence[Event] = ()  # events to apply before all others
     silent: int = 0  # samples since its last voice ended
@@ -84,7 +84,9 @@ class Player:
     and rings out.
     """
 
-    def __init__(self, rack: Machine, sample_rate: int, before: Sequence[Event] = (), patient: bool = False) -> None:
+    def __init__(
+        self, rack: PlayableRack, sample_rate: int, before: Sequence[Event] = (), patient: bool = False
+    ) -> None:
         """Start with one rack.
 
         Args:
@@ -96,8 +98,8 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._note_samples = NOTE_SECONDS * sample_rate
         self._seats: list[_Seat] = []
-        self._next: deque[tuple[Machine, Collection[int], Told]] = deque(maxlen=1)
-        self._unready: tuple[Machine, Collection[int], Told] | None = None  # from `_next`, not ready yet
+        self._next: deque[tuple[PlayableRack, Collection[int], Told]] = deque(maxlen=1)
+        self._unready: tuple[PlayableRack, Collection[int], Told] | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
         self._desk = ControllerState()
@@ -107,7 +109,7 @@ class Player:
         self._open(rack, before)
 
     @property
-    def rack(self) -> Machine:
+    def rack(self) -> PlayableRack:
         return self._seats[-1].rack
 
     @property
@@ -135,7 +137,7 @@ class Player:
         """Events for another player's controller state; read between blocks."""
         return self._standing_events(())
 
-    def swap(self, rack: Machine, channels: Collection[int] = range(16), told: Told = None) -> None:
+    def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), told: Told = None) -> None:
         """Change to another rack of the same rate, once it is ready. Thread-safe.
 
         Args:
@@ -217,7 +219,7 @@ class Player:
             if seat.rack.listens and seat.fade is None:  # the new one fades in after its latency
                 seat.fade = self.now + self.rack.latency_samples
 
-    def _open(self, rack: Machine, opening: Sequence[Event]) -> None:
+    def _open(self, rack: PlayableRack, opening: Sequence[Event]) -> None:
         """Start a rack with the events ``opening``; a primed rack's time continues after its silence."""
         began = rack.played
         self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))

@@ -18,7 +18,7 @@ from .mpe import Zones
 from .synthesis import Elsewhere
 
 if TYPE_CHECKING:
-    from .worker import Crew
+    from .worker import WorkerPool
 
 Array = npt.NDArray[np.float32]
 
@@ -54,12 +54,12 @@ class Rack:
             {channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._omni_channel
         )
         self._samples_given = 0
-        self._crew: Crew | None = None
+        self._crew: WorkerPool | None = None
         try:
             if processes > 1:
                 from . import worker  # imported late: live playing and short files do not need it
 
-                self._crew = worker.Crew(patches, sample_rate, processes)
+                self._crew = worker.WorkerPool(patches, sample_rate, processes)
             self._instruments = {
                 channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [], live)
                 for channel, patch in patches.items()

@@ -12,7 +12,7 @@ from .voices import Makers, Voice, Voices
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
 
-class Poly(Voices):
+class PolyAssignment(Voices):
     """One voice per key."""
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
@@ -54,7 +54,7 @@ class Poly(Voices):
                 self._let_go(voice, time)
 
 
-class Latch(Poly):
+class Latch(PolyAssignment):
     """One voice per key, held until a second press.
 
     Pedals hold released notes; all notes off (CC 123) releases all.
@@ -71,7 +71,7 @@ class Latch(Poly):
         """Do nothing."""
 
 
-class Struck(Poly):
+class Struck(PolyAssignment):
     """One voice per key, which plays to its end; all notes off (CC 123) releases all."""
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
@@ -84,7 +84,7 @@ class _Held:
     gain: float
 
 
-class Solo(Voices):
+class MonoAssignment(Voices):
     """One voice for all keys.
 
     Mono: the last key pressed plays; after its release, the previous held key. With ``legato``, overlapping keys
@@ -168,8 +168,8 @@ class Solo(Voices):
         self._last_pitch = pitch
 
 
-def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> Poly | Solo:
+def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> PolyAssignment | MonoAssignment:
     if play.mode != "poly":
-        return Solo(play.legato, play.mode == "chord", sample_rate, makers)
-    way = Latch if keying.holds else Struck if keying.strikes else Poly
+        return MonoAssignment(play.legato, play.mode == "chord", sample_rate, makers)
+    way = Latch if keying.holds else Struck if keying.strikes else PolyAssignment
     return way(play.voices, keying.chokes, sample_rate, makers)

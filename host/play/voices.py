@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..engines.protocol import VoiceSound
 from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
-from .gestures.note_values import NOTHING, Own, nothing
+from .gestures.note_values import NOTHING, NoteOffsets, nothing
 from .gestures.trajectory import Gesture
 from .mpe import NoteExpression
 
@@ -35,7 +35,7 @@ class Voice:
     stream: VoiceSound
     touch: NoteExpression | None = None
     gesture: Gesture | None = None
-    own: Own = NOTHING
+    own: NoteOffsets = NOTHING
     down: bool = True
     stolen_at: int | None = None
 
@@ -99,7 +99,7 @@ class Makers(NamedTuple):
     zone: Callable[[int], int | None]
     tuning: Mapping[int, float]
     gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
-    own: Callable[[Note], Own] = nothing
+    own: Callable[[Note], NoteOffsets] = nothing
 
 
 class Voices(ABC):

@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 
 from ..events import NoteOn
-from .player import Machine
+from .player import PlayableRack
 
 PRIMING_BLOCKS = 8  # the second and third still decode, later ones idle
 WARM_KEYS = range(36, 96, 5)  # all pitch classes: each has its own tables
 WARM_BLOCKS = 60
 
 
-def prime(machine: Machine, block: int) -> None:
+def prime(machine: PlayableRack, block: int) -> None:
     """Render silence until the codes of first keys are decoded, too slow in real time."""
     for _ in range(PRIMING_BLOCKS):
         machine.process([], block)
         machine.prepare()
 
 
-def warm_up(machine: Machine, block: int, channels: Iterable[int]) -> None:
+def warm_up(machine: PlayableRack, block: int, channels: Iterable[int]) -> None:
     """Render soft notes, using up the machine, to fill caches of this thread and process."""
     channels = list(channels)
     for count in range(WARM_BLOCKS):

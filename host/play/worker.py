@@ -52,21 +52,21 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerTask:
     """CPU usage: elapsed seconds, and processor seconds."""
 
     passed: float = 0.0
     spent: float = 0.0
 
     @classmethod
-    def now(cls) -> "Work":
+    def now(cls) -> "WorkerTask":
         return cls(time.perf_counter(), time.process_time())
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.passed + other.passed, self.spent + other.spent)
+    def __add__(self, other: "WorkerTask") -> "WorkerTask":
+        return WorkerTask(self.passed + other.passed, self.spent + other.spent)
 
-    def __sub__(self, other: "Work") -> "Work":
-        return Work(self.passed - other.passed, self.spent - other.spent)
+    def __sub__(self, other: "WorkerTask") -> "WorkerTask":
+        return WorkerTask(self.passed - other.passed, self.spent - other.spent)
 
 
 class Worker:
@@ -93,7 +93,7 @@ class Worker:
         self._streams: dict[int, list[VoiceSound]] = {}  # returned voice streams, by channel
         self._leaving = False
         self.waited = 0.0  # seconds that the rack waited for messages
-        self.work = Work()
+        self.work = WorkerTask()
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
@@ -198,7 +198,7 @@ class WorkerChannel:
         return self._worker.hand_over(self._channel)
 
 
-class Crew:
+class WorkerPool:
     """The workers of a rack; they exit when other programs need the processors.
 
     All processes wait for the slowest, so workers only pay if their total processor time exceeds one process's.
@@ -214,7 +214,7 @@ class Crew:
         """
         self._workers: list[Worker] = []
         self._active: list[Worker] = []  # workers that may be stopped
-        self._own_work = Work()
+        self._own_work = WorkerTask()
         self._watched_blocks = 0  # since the start of the measurement
         self._watched_since: float | None = None
         try:
@@ -235,11 +235,11 @@ class Crew:
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Measure the work inside, without waits; stop workers that do not pay."""
-        since, waited = Work.now(), self._waited_seconds()
+        since, waited = WorkerTask.now(), self._waited_seconds()
         yield
-        now = Work.now()
+        now = WorkerTask.now()
         work = now - since
-        self._own_work += Work(work.passed - (self._waited_seconds() - waited), work.spent)
+        self._own_work += WorkerTask(work.passed - (self._waited_seconds() - waited), work.spent)
         self._watched_blocks += 1
         if not self._active:
             return
@@ -259,9 +259,9 @@ class Crew:
         self._watch(now)
 
     def _watch(self, now: float) -> None:
-        self._watched_since, self._watched_blocks, self._own_work = now, 0, Work()
+        self._watched_since, self._watched_blocks, self._own_work = now, 0, WorkerTask()
         for other in self._active:
-            other.work = Work()
+            other.work = WorkerTask()
 
     def _waited_seconds(self) -> float:
         return sum(other.waited for other in self._workers)
@@ -324,7 +324,7 @@ def _play(
         channel, plain, until = message
         waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
         while done[channel] < until:
-            since = Work.now()
+            since = WorkerTask.now()
             start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
             due = bisect_left(waiting[channel], end, key=lambda event: event.time)
             computed = playing[channel].sums(waiting[channel][:due], end - start)
@@ -335,7 +335,7 @@ def _play(
                 sound = computed.get(part, SILENCE)
                 room[: len(sound), places] = sound
             done[channel] = end
-            connection.send((channel, end, Work.now() - since))
+            connection.send((channel, end, WorkerTask.now() - since))
 
 
 def _portable(error: Exception) -> Exception:

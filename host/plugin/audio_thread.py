@@ -18,7 +18,7 @@ from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
-from .shared_memory import MACROS, OFFLINE, RING, EventKind, Memory, Parameter, Position, ReceivedEvent
+from .shared_memory import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
 Array = npt.NDArray[np.float32]
 
@@ -36,7 +36,7 @@ LONGEST_PART = 2.0  # blocks, the most that one counts: a stalled machine is not
 MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the oldest are dropped
 
 
-class Keeper(Protocol):
+class PatchKeeper(Protocol):
     """Holds the loaded patch. Only `loaded_after` and `take` may block."""
 
     def loaded_after(self, loads: int) -> LoadedPatch:
@@ -81,7 +81,7 @@ class AudioThread:
     now.
     """
 
-    def __init__(self, memory: Memory, keeper: Keeper) -> None:
+    def __init__(self, memory: SharedMemory, keeper: PatchKeeper) -> None:
         self._memory, self._keeper = memory, keeper
         self._waiting: deque[ReceivedEvent] = deque()  # of this epoch, not yet processed
         self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # from a panel, played at once

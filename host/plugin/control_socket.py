@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import printable
-from .macros import Slot
+from .macros import PluginParameter
 from .shared_memory import HEAD, LONGEST_MESSAGE, MACROS, NAME_BYTES, ToPlugin, WireParameter
 
 LONGEST_LINE = 1000  # bytes of a text message: plugins accept no longer ones
@@ -21,7 +21,7 @@ class Message(NamedTuple):
     data: bytes
 
 
-class Talk:
+class ControlSocket:
     """The control socket; any thread may send, one receives."""
 
     def __init__(self, descriptor: int) -> None:
@@ -45,7 +45,7 @@ class Talk:
     def say(self, line: str) -> None:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
-    def tell_parameters(self, slots: Sequence[Slot]) -> None:
+    def tell_parameters(self, slots: Sequence[PluginParameter]) -> None:
         told = (WireParameter * MACROS)()
         for place, slot in zip(told, slots, strict=False):
             place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1

@@ -14,7 +14,7 @@ from ..patch.library import Patch
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
 from ..shipped import Draft
-from .macros import Slot, slots_of
+from .macros import PluginParameter, slots_of
 from .project import ProjectPreset, kept
 from .state import ProjectState
 from .user_data import own_folder
@@ -40,7 +40,7 @@ class LoadedPatch:
 
     patch: Patch
     sheet: PresetView
-    slots: Sequence[Slot]
+    slots: Sequence[PluginParameter]
     kept: ProjectPreset
     shipped: str | None = None
     turned: dict[str, float] = field(default_factory=dict)

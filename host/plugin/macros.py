@@ -15,7 +15,7 @@ from .shared_memory import MACROS
 OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
 
 
-class Slot(NamedTuple):
+class PluginParameter(NamedTuple):
     """A plugin parameter: maps 0 to 1 linearly to ``low`` to ``high`` of a target with default ``rest``."""
 
     name: str
@@ -35,10 +35,12 @@ class Slot(NamedTuple):
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def slots_of(preset: Preset, dials: Iterable[Dial]) -> list[Slot]:
+def slots_of(preset: Preset, dials: Iterable[Dial]) -> list[PluginParameter]:
     """Return a preset's parameters, at most `MACROS`: its macros, or without any its latents, then other targets."""
     if macros := preset.macro:
         targets = macro_targets(macros)
-        return [Slot(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)]
+        return [
+            PluginParameter(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)
+        ]
     kept = [dial for dial in dials if dial.high > dial.low and dial.target != OWN_GAIN]
-    return [Slot(dial.title, dial.target, dial.low, dial.high, dial.rest) for dial in kept[:MACROS]]
+    return [PluginParameter(dial.title, dial.target, dial.low, dial.high, dial.rest) for dial in kept[:MACROS]]

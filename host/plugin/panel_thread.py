@@ -41,7 +41,7 @@ class Instance(Protocol):
     def tell_state(self) -> None: ...
 
 
-class Window:
+class PluginPanel:
     """The panel of an instance: one process for the server's lifetime, with any number of pages."""
 
     def __init__(self, instance: Instance, sounding: AudioThread, loaded: LoadedPatch) -> None:

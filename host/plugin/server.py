@@ -17,14 +17,14 @@ from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
 from ..shipped import KEYS, Draft, preset_file, shipped_presets
 from .audio_thread import AudioThread
-from .control_socket import Message, Talk
+from .control_socket import ControlSocket, Message
 from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
-from .shared_memory import Memory, ToPlugin, ToServer
+from .shared_memory import SharedMemory, ToPlugin, ToServer
 from .state import PROJECT, check_whole, opened, pack, unpack
 from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:
-    from .panel_thread import Window
+    from .panel_thread import PluginPanel
 
 Opening = Callable[[], "OpenedPatch"]
 Tried = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
@@ -33,13 +33,13 @@ FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first 
 
 def serve(memory: int, socket: int) -> None:
     """Serve the plugin at these file descriptors until it disconnects, then exit the process."""
-    talk = Talk(socket)
+    talk = ControlSocket(socket)
     server: PluginServer | None = None
     try:
         hurry(BESIDES)  # every thread: a slow thread that holds the interpreter lock delays the audio thread
         # Open the first model before other threads start: it sets denormals to zero on this thread, and later threads
         # inherit the setting.
-        server = PluginServer(talk, Memory(memory))
+        server = PluginServer(talk, SharedMemory(memory))
         while (message := talk.receive()) is not None:
             server.hear(message)
     except TimbrelError as error:
@@ -64,7 +64,7 @@ class OpenedPatch(NamedTuple):
 class PluginServer:
     """Holds the loaded patch of a plugin, and runs the load and audio threads."""
 
-    def __init__(self, talk: Talk, memory: Memory) -> None:
+    def __init__(self, talk: ControlSocket, memory: SharedMemory) -> None:
         """Load the first preset, and start the threads.
 
         Raises:
@@ -77,7 +77,7 @@ class PluginServer:
         self._obeyed = threading.Condition()
         self._own = own_presets()
         self._names = [*shipped_presets(), *self._own]  # the list that the host chooses from
-        self._window: Window | None = None
+        self._window: PluginPanel | None = None
         self._unplayed: bytes | None = None  # a project's state that cannot be played here: saving returns it unchanged
         self._loaded, *_ = self._tried(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
@@ -99,7 +99,7 @@ class PluginServer:
         if self._window is not None:
             self._window.close()
 
-    # called by the audio thread: `Keeper`
+    # called by the audio thread: `PatchKeeper`
 
     def loaded_after(self, loads: int) -> LoadedPatch:
         with self._obeyed:
@@ -195,16 +195,16 @@ class PluginServer:
             self._tell()
 
     def _open_panel(self) -> None:
-        from ..panel.launch import missing  # lazy, as `Window`: few instances open a panel
+        from ..panel.launch import missing  # lazy, as `PluginPanel`: few instances open a panel
 
         if (line := missing()) is not None:
             self._talk.say(f"panel: {line}")
         elif self._window is not None and not self._window.ended:
             self._window.open()
         else:
-            from .panel_thread import Window
+            from .panel_thread import PluginPanel
 
-            self._window = Window(self, self._sounding, self._loaded)
+            self._window = PluginPanel(self, self._sounding, self._loaded)
 
     def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
         """Open and play a preset or keep the current one; return whether it plays. ``wanted``: the panel's request."""

@@ -1,7 +1,7 @@
 """Shared memory between a plugin and its server: the layout of native/wire.h, and the server's access to it.
 
 Each number has one writer, in its own word, by plain stores. x86-64 keeps the order of stores: data written before a
-position is visible to a reader of that position. Elsewhere a `Memory` makes a futex system call between the two,
+position is visible to a reader of that position. Elsewhere a `SharedMemory` makes a futex system call between the two,
 which orders the accesses before and after it.
 """
 
@@ -170,7 +170,7 @@ _EVENT = np.dtype(
 )
 
 
-class Memory:
+class SharedMemory:
     """The server's access to the shared memory."""
 
     def __init__(self, descriptor: int) -> None:

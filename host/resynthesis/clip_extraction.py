@@ -13,7 +13,7 @@ STEP_SECONDS = 0.005  # resolution of the level
 QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset
 
 
-class Whole(NamedTuple):
+class ExtractedClip(NamedTuple):
     """A clip, [frame_length], its first sample in the sound, and the sound's length."""
 
     samples: Array
@@ -21,7 +21,7 @@ class Whole(NamedTuple):
     length: int
 
 
-def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> Whole:
+def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> ExtractedClip:
     """Return the clip-length part of a sound, padded with silence.
 
     In longer sounds it starts at the onset of the loudest sound, after the last quiet step before the peak, and
@@ -42,7 +42,7 @@ def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rat
         begin = max(0, at - first)
         samples[begin : begin + len(piece)] = piece
         at += len(block)
-    return Whole(samples, first, total)
+    return ExtractedClip(samples, first, total)
 
 
 def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:

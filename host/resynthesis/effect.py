@@ -22,7 +22,7 @@ class Listening(Protocol):
     heard: Array  # the current block
 
 
-class Insert:
+class LiveEffect:
     """A `Processor` of the audio input, with a rack's interface; fades in."""
 
     listens = True

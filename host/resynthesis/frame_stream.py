@@ -18,12 +18,12 @@ from ..errors import Failure, UserError
 from ..kinds.grain.grain_source import OPEN, Cut, source_of
 from ..kinds.grain.kind import GrainKind
 from ..kinds.partials.kind import PartialsKind
-from ..kinds.spectrum.causal_phase import BasinPhase
+from ..kinds.spectrum.causal_phase import CausalPhase
 from ..kinds.spectrum.fundamental import fundamentals
-from ..kinds.spectrum.harmonic_shift import Relaid, moved_down, octaves_above
+from ..kinds.spectrum.harmonic_shift import HarmonicShift, moved_down, octaves_above
 from ..kinds.spectrum.kind import SpectrumKind
 from ..kinds.table import kind_of
-from .partial_spectra import Laid
+from .partial_spectra import PartialSpectra
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -104,7 +104,7 @@ class FrameCodec(Protocol):
         ...
 
     def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        """Return frames to overlap-add, [rows, frame_length]; ``away`` as from `Relaid.apply`."""
+        """Return frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
         ...
 
     def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
@@ -122,7 +122,7 @@ def latency_of(card: Card) -> int:
     return card.frame_length + hop_of(card) // STEPS_OF_HOP
 
 
-class Through:
+class FrameStream:
     """Streams sound through encoder and decoder, in constant memory.
 
     Decoded frames get the input's pitch and level. Each `process` call runs one of three steps for a batch, or all that
@@ -151,9 +151,9 @@ class Through:
         self._encoder = Encoder(model)
         self._kind: FrameCodec = FRAMES[card.kind](card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
-        self._note, self._laid = note, Laid(card) if card.partials is not None else None
+        self._note, self._laid = note, PartialSpectra(card) if card.partials is not None else None
         moves = note is None and card.chroma is not None and card.window == "hann"
-        self._relaid = Relaid(card) if moves else None
+        self._relaid = HarmonicShift(card) if moves else None
         self._listens = moves or (note is None and self._laid is not None)
         self._analysis = window(kind_of(card).window_through(card), self._length)
         self._next = start + self._hop - self._length  # start of the next frame, in samples
@@ -281,7 +281,7 @@ class _Spectra:
             )
         shape = window(card.window, self._length)
         self._synthesis = (shape / _cover(np.square(shape), hop)).astype(np.float32)
-        self._own = BasinPhase(self._length, hop) if phase == "own" else None
+        self._own = CausalPhase(self._length, hop) if phase == "own" else None
         self._voice = None if self._own is None else self._own.begin()
 
     def level(self, frames: Array, magnitudes: Array) -> Array:

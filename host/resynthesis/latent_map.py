@@ -27,7 +27,7 @@ DOT = 7.0  # pixels, radius of the largest dot on the path
 NAME_DOTS = 24  # letters of the name beside a training code
 
 
-class Plane:
+class LatentPlane:
     """Projects codes to a plane: two latents as they are, else the training codes' principal axes."""
 
     def __init__(self, card: Card) -> None:
@@ -78,7 +78,7 @@ def draw_way(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    plane = Plane(card)
+    plane = LatentPlane(card)
     with replacing(path, overwrite) as temporary, rc_context(style()):
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
         axes = figure.add_axes((LEFT, 0.08, RIGHT - LEFT, 0.84))

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 LOBE = 2.0  # bins, half the width of a harmonic's lobe
 
 
-class Laid:
+class PartialSpectra:
     """Builds spectra of energy 1, and gap-free pitches for the encoder, of a partials model."""
 
     def __init__(self, card: Card) -> None:

@@ -19,7 +19,7 @@ from ..play.controller_state import ControllerReader
 from ..play.mapping import Macros, Mapper
 from ..ramps import RAMP_SECONDS, Ramp
 from .code_transform import WET, CodeTransform
-from .frame_stream import Fit, Through, latency_of
+from .frame_stream import Fit, FrameStream, latency_of
 
 Array = npt.NDArray[np.float32]
 
@@ -98,7 +98,7 @@ class Processor:
         self._output = Output(self._own_rate, sample_rate, effects)
         self._codes = CodeTransform(patch, freeze_seconds)
         self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
-        self._through = Through(model, self._codes, preset.process.phase, -self._silence_samples)
+        self._through = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = late + effects.latency_samples
         self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
         self._waiting = np.zeros(self._silence_samples, np.float32)

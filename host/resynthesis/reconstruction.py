@@ -34,7 +34,7 @@ VELOCITY = 100
 KEYS = 128
 
 
-class Again(NamedTuple):
+class Reconstruction(NamedTuple):
     """A target sound and its reconstruction, [samples] both, and their distance."""
 
     asked: Array
@@ -68,7 +68,7 @@ class Outputs(NamedTuple):
             check_output(file, overwrite)
 
     def write(
-        self, preset: Preset, parts: Sequence[Again], card: Card, about: Mapping[str, object], overwrite: bool
+        self, preset: Preset, parts: Sequence[Reconstruction], card: Card, about: Mapping[str, object], overwrite: bool
     ) -> list[str]:
         """Write all files or none; return warnings.
 
@@ -100,7 +100,7 @@ class Outputs(NamedTuple):
         return warnings
 
 
-def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Again:
+def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Reconstruction:
     """Render a preset's clip, or a note of the sound's length: its own if the model is keyed, else middle C."""
     card = model.card
     if track.clip is not None:
@@ -113,10 +113,10 @@ def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output
         key = int(np.clip(np.floor(sounding_note(asked, card.sample_rate) + 0.5), 0, KEYS - 1))
     events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(asked), 0, key)]
     given = _played(preset, model, output, events, len(asked))
-    return Again(asked, given, measures(asked, given, card.sample_rate))
+    return Reconstruction(asked, given, measures(asked, given, card.sample_rate))
 
 
-def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Again]:
+def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
     """Render a kit's keys in turn, or one clip."""
     card, length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
@@ -127,7 +127,7 @@ def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output:
     found = []
     for track, part in zip(tracks, given.reshape(len(keys), length), strict=True):
         assert track.clip is not None
-        found.append(Again(track.clip, part, measures(track.clip, part, card.sample_rate)))
+        found.append(Reconstruction(track.clip, part, measures(track.clip, part, card.sample_rate)))
     return found
 
 

@@ -25,9 +25,9 @@ from ..shipped import shipped_models
 from .code_range import Span, distances, outside
 from .code_track import CodeTrack, clip_of, listen, pieces
 from .path_simplification import drawn, simplified, smoothed
-from .reconstruction import Again, Outputs, again_of, kit_again
+from .reconstruction import Outputs, Reconstruction, again_of, kit_again
 from .refinement import can_refine
-from .search_protocol import MARGIN, Found, Search, Sought
+from .search_protocol import MARGIN, Search, SearchResult, SearchTarget
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ NETWORK = RecoveryMethod("network")
 class _Code(NamedTuple):
     code: Doubles
     label: str | None
-    found: Found | None = None
+    found: SearchResult | None = None
 
 
 def recover(
@@ -117,7 +117,7 @@ def _one(
 ) -> Recovered:
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
 
-    def played(code: _Code) -> tuple[Preset, Again]:
+    def played(code: _Code) -> tuple[Preset, Reconstruction]:
         made = _preset_of(sound, model, output).model_copy(
             update={"latent": LatentSettings(values=_rounded(code.code))}
         )
@@ -195,14 +195,14 @@ def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
 
 def _sought(
     sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None
-) -> Sought:
+) -> SearchTarget:
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
-        return Sought(track.clip[np.newaxis], own, label)
-    return Sought(pieces(sound, card, seconds, MARGIN * card.frame_length), own, label)
+        return SearchTarget(track.clip[np.newaxis], own, label)
+    return SearchTarget(pieces(sound, card, seconds, MARGIN * card.frame_length), own, label)
 
 
-def _code_of(found: Found, card: Card) -> _Code:
+def _code_of(found: SearchResult, card: Card) -> _Code:
     return _Code(found.code, None if found.label is None else card.labels[found.label], found)
 
 
@@ -241,7 +241,7 @@ def _kit(
         asked = [_sought(sound, track, card, [], own) for sound, track, own in zip(sounds, tracks, placed, strict=True)]
         codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
 
-    def played(codes: Sequence[_Code]) -> tuple[Preset, list[Again]]:
+    def played(codes: Sequence[_Code]) -> tuple[Preset, list[Reconstruction]]:
         keys = [
             KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
             for number, code in enumerate(codes)
@@ -317,7 +317,7 @@ def _path(
         near = [np.argsort(np.abs(np.arange(len(track.codes)) - middle))[:AROUND] for middle in chosen]
         frames = pieces(sound, card, track.seconds[np.concatenate(near)].tolist(), MARGIN * card.frame_length)
         parts = np.split(frames, np.cumsum([len(part) for part in near])[:-1])
-        asked = [Sought(part, code, None) for part, code in zip(parts, codes, strict=True)]
+        asked = [SearchTarget(part, code, None) for part, code in zip(parts, codes, strict=True)]
         codes = np.stack([found.code for found in method.search(model, asked)])
     times = [round(second, 6) for second in track.seconds[chosen].tolist()]
     own = {"start": "note"} if kind_of(card).decodes_notes else {}
@@ -327,7 +327,7 @@ def _path(
     return path, fits, [warning] if beyond else []
 
 
-def _entry(sound: str, code: _Code, card: Card, again: Again, by_network: float | None) -> dict[str, object]:
+def _entry(sound: str, code: _Code, card: Card, again: Reconstruction, by_network: float | None) -> dict[str, object]:
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
     entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
     if card.landmarks:

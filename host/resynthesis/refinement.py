@@ -17,7 +17,7 @@ from ..contract.model import Model
 from ..kinds.clip.magnitude_synthesis import SpectraSound
 from .code_range import Span
 from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
-from .search_protocol import Found, Sought
+from .search_protocol import SearchResult, SearchTarget
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -41,10 +41,10 @@ def can_refine(card: Card) -> bool:
 
 def refined(
     model: Model,
-    sounds: Sequence[Sought],
+    sounds: Sequence[SearchTarget],
     progress: Callable[[float], None] | None = None,
     further: Further | None = None,
-) -> list[Found]:
+) -> list[SearchResult]:
     """Refine the encoder's codes of clips (a `Search`).
 
     Codes stay in the training span (`Span`), and no code is farther from its sound than the encoder's, clamped.
@@ -95,7 +95,7 @@ class _Refining:
         self._model, self._card, self._span = model, card, Span(card)
         self._sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
-    def refine(self, sought: Sought, further: Callable[[Array], Array] | None) -> Found:
+    def refine(self, sought: SearchTarget, further: Callable[[Array], Array] | None) -> SearchResult:
         assert sought.code is not None
         target = _Target(sought.frames[0], self._card, further)
         code = self._span.into(sought.code)
@@ -111,7 +111,7 @@ class _Refining:
         first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded)
         code = min((code, first), key=lambda at: _loss(played(at[np.newaxis])[0]))
         code, settled = self._descend(code, STEPS, played, lambda at: self._around(target, at, label))
-        return Found(code, label, None, None, settled)
+        return SearchResult(code, label, None, None, settled)
 
     def _descend(
         self, code: Doubles, steps: int, residuals: Residuals, around: Callable[[Doubles], Residuals]

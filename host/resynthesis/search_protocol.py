@@ -14,7 +14,7 @@ Doubles = npt.NDArray[np.float64]
 MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves down reads a window four times as long
 
 
-class Sought(NamedTuple):
+class SearchTarget(NamedTuple):
     """A search request: one code for all frames of a sound.
 
     ``frames`` are [frames, samples] at the model's rate, each frame centred in its row; ``code``, [n_latents], and
@@ -26,7 +26,7 @@ class Sought(NamedTuple):
     label: int | None
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """A search result.
 
     ``label`` is a label's number or None. ``before`` and ``after`` are the share of the sound missed by the encoder's
@@ -45,8 +45,8 @@ class Search(Protocol):
     """A search for codes of sounds."""
 
     def __call__(
-        self, model: Model, sounds: Sequence[Sought], progress: Callable[[float], None] | None = None
-    ) -> list[Found]:
+        self, model: Model, sounds: Sequence[SearchTarget], progress: Callable[[float], None] | None = None
+    ) -> list[SearchResult]:
         """Return a result for each sound; ``progress`` receives 0 to 1.
 
         Raises:

@@ -31,7 +31,7 @@ from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
-from timbrel.host.live.render_loop import Loop, RenderLoad
+from timbrel.host.live.render_loop import RenderLoad, RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import Preset
@@ -211,7 +211,7 @@ def loads(machine, hands=None, heard=lambda: None):
             loop.stop()
 
     player.block = block
-    loop = Loop(player, sink, [] if hands is None else [hands], on_block=watch)
+    loop = RenderLoop(player, sink, [] if hands is None else [hands], on_block=watch)
     hurry(SOUND)
     loop.run()
     return loop.load.percentiles(*PERCENTILES), np.percentile(worked, PERCENTILES), sink.underruns - counted

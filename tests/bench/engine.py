@@ -14,7 +14,7 @@ from side_by_side import Times, ratio, side_by_side
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.shipped import shipped_models
 
 MODEL = Model(shipped_models()["gm-chroma-8"])
@@ -43,7 +43,7 @@ class Knobs:
 
 def engine(voices: int, block: int, knobs: Knobs, phase: str):
     """A function that renders `HOPS` hops of voices on keys over three octaves."""
-    made = SpectrumEngine(MODEL, 16384, character=Character(phase=phase))
+    made = SpectrumEngine(MODEL, 16384, character=VoicingSettings(phase=phase))
     streams = [made.begin(48 + 5 * i % 36, 0) for i in range(voices)]
     time = 0
 
@@ -87,7 +87,7 @@ def frames_alone(phase: str) -> None:
     rng = np.random.default_rng(0)
     latents = rng.random((16, N), dtype=np.float32)
     chroma, ratios = np.arange(16) % 12, np.exp2(np.linspace(-2, 2, 16))
-    voicing = SpectrumEngine(MODEL, 16384, character=Character(phase=phase))._voicing
+    voicing = SpectrumEngine(MODEL, 16384, character=VoicingSettings(phase=phase))._voicing
     states = [voicing.begin() for _ in range(16)]
     frames, decode = side_by_side(
         lambda: voicing.make(latents, chroma, ratios, states), lambda: MODEL.decode(latents, chroma), rounds=500

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from timbrel.host.live import session
 from timbrel.host.live.parent_process import HUGE_PAGES
-from timbrel.host.live.render_loop import Loop, RenderLoad
+from timbrel.host.live.render_loop import RenderLoad, RenderLoop
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed
@@ -268,7 +268,7 @@ class _EveryLoad(RenderLoad):
         self._all[self.count - 1] = part
 
 
-class _KeptLoop(Loop):
+class _KeptLoop(RenderLoop):
     """Keeps every load."""
 
     path = Path()
@@ -279,7 +279,7 @@ class _KeptLoop(Loop):
 
 
 def _sound(pipe, setup, path):
-    _KeptLoop.path, session.Loop = path, _KeptLoop
+    _KeptLoop.path, session.RenderLoop = path, _KeptLoop
     session.run(pipe, setup)
 
 

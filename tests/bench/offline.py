@@ -20,7 +20,7 @@ import numpy as np
 from timbrel.host.contract.model import open_session
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine, Voicing
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.midi.file import Performance
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.play.rack import Rack
@@ -55,7 +55,7 @@ def performance() -> Performance:
 
 
 def voicing_of(phase: str) -> Voicing:
-    return SpectrumEngine(PLAIN.model, 1, character=Character(phase=phase))._voicing
+    return SpectrumEngine(PLAIN.model, 1, character=VoicingSettings(phase=phase))._voicing
 
 
 def frames_of(played: Performance, phase: str) -> int:

@@ -199,7 +199,7 @@ def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
     from timbrel.host.live.session import run
 
-    play, file = session_state.PassedOn.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = session_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -208,7 +208,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    session_state.PassedOn.play = noting
+    session_state.ForwardedEvents.play = noting
     run(pipe, setup)
 
 

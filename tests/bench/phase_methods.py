@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import scipy.signal
 from timbrel.host.dsp import stft, window
-from timbrel.host.kinds.spectrum.causal_phase import BasinPhase
+from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
 from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.kinds.spectrum.frame_shape import FrameShape
 from timbrel.host.kinds.spectrum.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
 from timbrel.host.kinds.spectrum.noise_phase import LOSS_DB, NoisePhase
@@ -52,7 +52,7 @@ class Given:
 def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """The host's voice: partials and noise of each frame, put together anew; no pitch is known, so all are free."""
     shape = FrameShape(frame_length, frame_length // hop, HANN, LOBE_TAPS)
-    voice = CoherentVoicing(Given(magnitudes, frame_length, hop), Character(), shape)
+    voice = CoherentVoicing(Given(magnitudes, frame_length, hop), VoicingSettings(), shape)
     state, pieces = voice.begin(), []
     for rows in np.array_split(np.arange(len(magnitudes)), -(-len(magnitudes) // 64)):
         keys, ratios = np.zeros(len(rows), np.intp), np.ones(len(rows))
@@ -66,7 +66,7 @@ def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.nd
 
 def basins(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """The host's phases for magnitudes as they are, frame after frame."""
-    phase = BasinPhase(frame_length, hop)
+    phase = CausalPhase(frame_length, hop)
     return phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import scipy.fft
 import soundfile
 import torch
-from timbrel.export.recovery.search import Searcher
+from timbrel.export.recovery.search import CodeSearcher
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
@@ -35,7 +35,7 @@ from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.code_track import clip_of
 from timbrel.host.resynthesis.reconstruction_error import measures
 from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
-from timbrel.host.resynthesis.search_protocol import Found, Sought
+from timbrel.host.resynthesis.search_protocol import SearchResult, SearchTarget
 from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import Corpus
 
@@ -84,7 +84,7 @@ class Plain:
         return (rows @ self.weights).argmax(1)
 
 
-def both(sound: Path, model: Model, searcher: Searcher, folder: Path) -> dict[str, dict]:
+def both(sound: Path, model: Model, searcher: CodeSearcher, folder: Path) -> dict[str, dict]:
     """Return what recover says of a sound, by method, with the sound made again and the seconds taken."""
     hybrid = RecoveryMethod("hybrid", lambda model, sounds, progress=None: searcher.hybrid(sounds, progress), True)
     found = {}
@@ -99,7 +99,7 @@ def both(sound: Path, model: Model, searcher: Searcher, folder: Path) -> dict[st
 
 def notes(path: Path, folder: Path) -> None:
     corpus, model = Corpus.open(path), Model(shipped_models()["gm-chroma-8"])
-    searcher = Searcher(model)
+    searcher = CodeSearcher(model)
     clips = corpus.clips("test")
     chosen = np.random.default_rng(0).permutation(len(clips))[:NOTES]
     rows, right = [], []
@@ -132,7 +132,7 @@ def digits(path: Path, folder: Path) -> None:
     plain = judge([soundfile.read(path / name)[0] for name in split["test"]])
     print(f"recordings {np.mean(plain == asked):.1%} of {len(asked)}")
     model = Model(shipped_models()["digits-spoken"])
-    searcher = Searcher(model)
+    searcher = CodeSearcher(model)
     made: dict[str, list] = {"network": [], "hybrid": []}
     for name in split["test"]:
         for method, found in both(path / name, model, searcher, folder).items():
@@ -148,17 +148,17 @@ def digits(path: Path, folder: Path) -> None:
 def methods(path: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     model = Model(shipped_models()["digits-spoken"])
-    card, encoder, searcher = model.card, Encoder(model), Searcher(model)
+    card, encoder, searcher = model.card, Encoder(model), CodeSearcher(model)
     names = json.loads((path / "split.json").read_text())["test"]
     clips = [clip_of(path / name, card, encoder) for name in names[:: len(names) // CLIPS][:CLIPS]]
     sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
-    def placed(clip: np.ndarray) -> Sought:
+    def placed(clip: np.ndarray) -> SearchTarget:
         codes, labels = encoder.heard(clip[np.newaxis])
-        return Sought(clip[np.newaxis], codes[0].astype(np.float64), int(labels.argmax()))
+        return SearchTarget(clip[np.newaxis], codes[0].astype(np.float64), int(labels.argmax()))
 
-    def unrefined(sounds: list[Sought]) -> list[Found]:
-        return [Found(one.code, one.label, None, 0.0, True) for one in map(placed, [sounds[0].frames[0]])]
+    def unrefined(sounds: list[SearchTarget]) -> list[SearchResult]:
+        return [SearchResult(one.code, one.label, None, 0.0, True) for one in map(placed, [sounds[0].frames[0]])]
 
     spent = {}
     for name, search in (("network", unrefined), ("hybrid", searcher.hybrid), ("gradient", searcher.gradient)):

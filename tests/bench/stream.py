@@ -24,7 +24,7 @@ from timbrel.host.audio.device import NullSink
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry
-from timbrel.host.live.render_loop import Loop, RenderLoad
+from timbrel.host.live.render_loop import RenderLoad, RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
@@ -77,7 +77,7 @@ def live(pipe, name):
         if now > SETTLING_SECONDS + SECONDS:
             loop.stop()
 
-    loop = Loop(Player(rack, RATE), sink, [Hands(patch.preset.cc[0].number)], on_block=watch)
+    loop = RenderLoop(Player(rack, RATE), sink, [Hands(patch.preset.cc[0].number)], on_block=watch)
     hurry(SOUND)
     loop.run()
     pipe.send((loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, len(seen), len(late)))

@@ -14,7 +14,7 @@ from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.make import Stopped
+from timbrel.export.make import MakeStopped
 from timbrel.export.reports import picture
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
@@ -304,7 +304,7 @@ def stopped(recordings, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(making, "load_recipe", small_recipe)
         interrupt_at(patch, 1)
-        with pytest.raises(Stopped):
+        with pytest.raises(MakeStopped):
             made(recordings, output, minutes=0.1)
     return output
 

@@ -12,7 +12,7 @@ from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.metrics.generated_clips import Judged
+from timbrel.train.metrics.generated_clips import JudgedClips
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -46,7 +46,7 @@ def answering(monkeypatch, answer):
     class Oracle(table.FAMILIES["classifier"].network):
         def judge(self, clips, rate):
             assert rate == 44100
-            return Judged(np.eye(3, dtype=np.float32)[answer(len(clips))], np.zeros((len(clips), 2), np.float32))
+            return JudgedClips(np.eye(3, dtype=np.float32)[answer(len(clips))], np.zeros((len(clips), 2), np.float32))
 
     monkeypatch.setitem(table.FAMILIES, "classifier", replace(table.FAMILIES["classifier"], network=Oracle))
 

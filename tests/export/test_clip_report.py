@@ -14,7 +14,7 @@ from timbrel.train.families.clip.batches import hits
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
-from timbrel.train.metrics.generated_clips import Judged
+from timbrel.train.metrics.generated_clips import JudgedClips
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
@@ -171,7 +171,9 @@ def knowing(classifier, words, answers, monkeypatch):
         def judge(self, clips, rate):
             assert rate == RATE
             rows = np.eye(len(words), dtype=np.float32)[[words.index(answer) for answer in answers]]
-            return Judged(np.resize(rows, (len(clips), len(words))), np.random.default_rng(0).random((len(clips), 3)))
+            return JudgedClips(
+                np.resize(rows, (len(clips), len(words))), np.random.default_rng(0).random((len(clips), 3))
+            )
 
     network = classifier.recipe.network.model_copy(update={"words": words})
     judging = classifier.with_recipe(classifier.recipe.model_copy(update={"network": network}))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from timbrel.export.describe import EncodedFrames, landmarks, starting_point
-from timbrel.export.export import Labels, export
+from timbrel.export.export import LabelInput, export
 from timbrel.export.first_preset import first_preset
 from timbrel.export.parity import prove_again
 from timbrel.host.contract.encoder import encoder_path
@@ -195,7 +195,7 @@ def test_a_wrong_weight_does_not_pass_its_reference(chroma_model, tmp_path):
 
 @pytest.mark.usefixtures("traced_once")
 def test_what_is_said_on_the_label_is_on_the_card(chroma_run, tmp_path):
-    labels = Labels("Bells", "bells in the rain", "CC-BY-4.0", "the bell ringers")
+    labels = LabelInput("Bells", "bells in the rain", "CC-BY-4.0", "the bell ringers")
     card = export(chroma_run, tmp_path / "model.onnx", labels=labels)
     assert (card.name, card.description, card.license, card.credits) == (
         "Bells",

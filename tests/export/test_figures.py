@@ -106,5 +106,7 @@ def test_pictured_frames_are_of_different_sounds_and_of_none_twice(monkeypatch, 
         FrameOrigin(Clip(name="n", start=0, length=1, group="g", label=label.lower()), 0, 60.0 + label.isupper())
         for label in labels
     ]
-    some = frame_sample.Sample("test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64))
+    some = frame_sample.FrameSample(
+        "test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64)
+    )
     assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted

@@ -125,8 +125,8 @@ def test_codes_of_windows_that_are_as_loud_have_the_deviation_of_that_loudness()
 
 def test_the_energy_coefficient_of_one_latent_is_that_of_scipys_energy_distance(monkeypatch):
     values, others = np.random.default_rng(0).standard_normal((2, 400)) * [[1.0], [2.0]] + [[0.5], [0.0]]
-    normal = codes.Normal(np.zeros(1), np.eye(1), prior=True)
-    monkeypatch.setattr(codes.Normal, "sample", lambda self, count, rng: others[:, None])
+    normal = codes.CodeDistribution(np.zeros(1), np.eye(1), prior=True)
+    monkeypatch.setattr(codes.CodeDistribution, "sample", lambda self, count, rng: others[:, None])
     found = codes.distribution(values[:, None], np.arange(400) % 8, normal, noise_source())
     between = np.abs(values[:, None] - others).mean()
     wanted = scipy.stats.energy_distance(values, others) ** 2 / (2 * between)

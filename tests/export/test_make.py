@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from timbrel.export import make as making
 from timbrel.export.instrument.demo import SCALE
-from timbrel.export.make import Stopped
+from timbrel.export.make import MakeStopped
 from timbrel.export.reports.verdict import good_news
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
@@ -169,7 +169,7 @@ def test_sounds_too_short_to_learn_from_are_refused_and_nothing_is_left(tmp_path
 def test_tones_become_a_texture_if_one_wants_it(recordings, tmp_path, monkeypatch):
     """Training begins: what a network of grains becomes, `test_grain_export` says."""
     interrupt_at(monkeypatch, 1)
-    with pytest.raises(Stopped):
+    with pytest.raises(MakeStopped):
         made(recordings, tmp_path / "bells", family="grain")
     run = Run.open(tmp_path / "bells" / "run")
     assert (run.recipe.name, run.info.tonal) == ("texture-10", True)
@@ -262,4 +262,4 @@ def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, t
 
 
 def test_stopped_has_the_status_that_shells_expect():
-    assert Stopped.exit_status == 128 + signal.SIGINT
+    assert MakeStopped.exit_status == 128 + signal.SIGINT

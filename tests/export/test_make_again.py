@@ -7,7 +7,7 @@ import soundfile
 import torch
 from timbrel.export import first_preset
 from timbrel.export import make as making
-from timbrel.export.make import Stopped
+from timbrel.export.make import MakeStopped
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 
@@ -105,7 +105,7 @@ def test_more_minutes_that_were_stopped_are_finished_and_no_more(recordings, tmp
     asked = trained_seconds(output) + 60 * 0.05
     with monkeypatch.context() as patch:
         interrupt_at(patch, step + 3)
-        with pytest.raises(Stopped):
+        with pytest.raises(MakeStopped):
             made([], output, more_minutes=0.05)
     assert (output / "preset.toml").read_bytes() == before  # it plays as it did
     _, display = made([], output, more_minutes=0.05)

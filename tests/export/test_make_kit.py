@@ -9,7 +9,7 @@ import soundfile
 from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.instrument.demo import HIT_SECONDS
-from timbrel.export.make import Stopped
+from timbrel.export.make import MakeStopped
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
@@ -165,7 +165,7 @@ def test_a_kit_that_was_stopped_goes_on_with_what_it_has(tmp_path, monkeypatch, 
     folder, output = hits(tmp_path / "sounds"), tmp_path / "kit"
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
-        with pytest.raises(Stopped):
+        with pytest.raises(MakeStopped):
             made(folder, output, minutes=0.02, label="folder")
     before = (output / "corpus" / "corpus.json").stat().st_mtime_ns
     _, display = made(folder, output, minutes=0.02, label="folder")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.fidelity.measures import course, shape_db
-from timbrel.export.fidelity.rendering import Coded
+from timbrel.export.fidelity.rendering import CodedNotes
 from timbrel.export.first_preset import first_preset
-from timbrel.export.recovery.search import Searcher, gradient, hybrid
+from timbrel.export.recovery.search import CodeSearcher, gradient, hybrid
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.morph import morph
-from timbrel.host.resynthesis.partial_spectra import Laid, filled
+from timbrel.host.resynthesis.partial_spectra import PartialSpectra, filled
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
 from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
@@ -80,7 +80,7 @@ def test_spectra_that_are_laid_out_have_energy_1_and_lobes_on_their_harmonics(pa
     card = partials_model.card
     told = np.array([60.0, 64.4, 60.0])
     frames = partials_model.decode(np.full((3, 8), 0.5, np.float32), told)
-    spectra, away = Laid(card).apply(frames, np.array([60.0, 64.4, np.nan]), told)
+    spectra, away = PartialSpectra(card).apply(frames, np.array([60.0, 64.4, np.nan]), told)
     assert np.square(spectra).sum(1) == pytest.approx(np.ones(3), rel=1e-4)
     for row, note in enumerate(told[:2]):
         places = midi_to_hz(note) * np.arange(1, 9) * card.frame_length / card.sample_rate
@@ -102,7 +102,7 @@ def test_a_frame_without_a_pitch_takes_the_one_before():
 
 
 def test_the_pitch_of_the_frame_before_is_kept_from_block_to_block(partials_model):
-    laid = Laid(partials_model.card)
+    laid = PartialSpectra(partials_model.card)
     middle = (partials_model.card.partials.low + partials_model.card.partials.high) / 2
     assert laid.told(np.array([np.nan, 61.0])).tolist() == [middle, 61.0]
     assert laid.told(np.array([np.nan, 63.5, np.nan])).tolist() == [61.0, 63.5, 63.5]
@@ -135,7 +135,7 @@ def test_the_code_of_a_sound_is_found(partials_model, sound, tmp_path, undrawn, 
 
 def test_a_search_compares_what_is_decoded_with_the_sound_at_its_own_key(partials_model):
     card = partials_model.card
-    searcher = Searcher(partials_model)
+    searcher = CodeSearcher(partials_model)
     frames = tone(65.2, card.sample_rate, 1.0)[: 7 * card.frame_length][np.newaxis]
     heard = searcher._view.heard(frames)
     assert heard.told == 65
@@ -153,7 +153,7 @@ def test_a_way_from_sound_to_sound_is_a_held_note_of_the_firsts_pitch(partials_m
 def test_a_note_of_its_own_codes_is_nearer_frame_by_frame_than_of_one_code(patch):
     rate = patch.model.card.sample_rate
     note = tone(64.2, rate, 1.0)
-    coded = Coded(patch)
+    coded = CodedNotes(patch)
     moved = coded.moved(note, 64.2)
     assert (moved.note, moved.key) == (64, 64)
     own = course(note, rate)

@@ -317,7 +317,7 @@ def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
 def test_divergences_are_those_of_torchs_own_distributions(octave):
     network = FAMILIES["chroma"].network(load_recipe("chroma-8-vae-noskip", SMALL)).eval()
     spectra = np.random.default_rng(0).random((30, FRAME // 2 + 1)).astype(np.float32)
-    sample = study_measures.Sample("train", 30, [], spectra, np.zeros(30, np.int64))
+    sample = study_measures.FrameSample("train", 30, [], spectra, np.zeros(30, np.int64))
     found = study_measures.posterior(network, sample)
     with torch.no_grad():
         mean, log_variance = network.distribution(torch.from_numpy(spectra), torch.zeros(30, 12))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.train.families.clip import losses
-from timbrel.train.families.clip.losses import Spread, apart, envelope_apart, pooled, sounding, unlike
+from timbrel.train.families.clip.losses import SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
 from timbrel.train.metrics.distribution_distance import frechet
 
 
@@ -65,7 +65,7 @@ def test_spectra_that_sound_are_those_within_40_db_of_a_recordings_loudest():
 def test_spectra_are_as_far_from_recordings_as_the_frechet_distance_says():
     rng = np.random.default_rng(0)
     recordings, others = (rng.standard_normal((400, 6)) @ rng.standard_normal((6, 6)) + shift for shift in (0, 2))
-    spread = Spread(6)
+    spread = SpreadLoss(6)
     spread.take(torch.from_numpy(recordings).float())
     found = float(spread.distance(torch.from_numpy(others).float()))
     assert found == pytest.approx(np.sqrt(frechet(recordings, others) + 1), rel=1e-3)
@@ -76,7 +76,7 @@ def test_the_spread_of_few_spectra_is_that_of_a_sample():
     """By n - 1: among four, n would make it a quarter smaller."""
     rng = np.random.default_rng(0)
     recordings, few = 5 * rng.standard_normal((400, 2)), 5 * rng.standard_normal((4, 2))
-    spread = Spread(2)
+    spread = SpreadLoss(2)
     spread.take(torch.from_numpy(recordings).float())
     for some in (few, few[:2]):
         found = float(spread.distance(torch.from_numpy(some).float()))
@@ -87,7 +87,7 @@ def test_spectra_that_are_too_dull_are_sharpened():
     """Each step away from the mean, as long as they lie nearer to it than recordings do."""
     torch.manual_seed(0)
     recordings = 5 * torch.randn(500, 4)
-    spread = Spread(4)
+    spread = SpreadLoss(4)
     spread.take(recordings)
     dull = (0.5 * recordings).requires_grad_()
     spread.distance(dull).backward()

@@ -14,7 +14,7 @@ from timbrel.train.corpus.drum_loops import Kits, mixed, strokes
 from timbrel.train.corpus.drum_patterns import grooves
 from timbrel.train.corpus.loops import fitted
 from timbrel.train.corpus.store import Corpus, LoopGrid
-from timbrel.train.corpus.tempo import Beat, beat_of, has_beat, labelled_tempo, named_numbers
+from timbrel.train.corpus.tempo import TempoEstimate, beat_of, has_beat, labelled_tempo, named_numbers
 from timbrel.train.metrics.rhythm import onset_f_measure, onset_seconds
 
 from .struck import corpus_of, drums
@@ -168,7 +168,7 @@ def test_tempos_of_all_grooves_are_heard_as_they_were_played():
 
 
 def test_a_length_that_does_not_fit_the_name_s_tempo_is_doubted():
-    assert beat_of(loop(100), RATE, "a_100bpm.wav") == Beat(100, 8, "from the name")
+    assert beat_of(loop(100), RATE, "a_100bpm.wav") == TempoEstimate(100, 8, "from the name")
     other = beat_of(loop(100), RATE, "a_110bpm.wav")
     assert other.tempo_bpm == 110
     assert other.doubt == "its 4.80 s are 8.80 beats at 110 bpm"
@@ -191,7 +191,7 @@ def test_a_loop_whose_ends_were_cut_has_its_beat_still():
 @pytest.mark.parametrize("tempo", [80, 100, 117, 140])
 def test_a_stretched_loop_has_its_hits_on_the_grid_and_its_pitch(tempo):
     grid = LoopGrid(step_length=3072)
-    found = fitted(loop(tempo), RATE, Beat(tempo, 8, "estimated"), grid)
+    found = fitted(loop(tempo), RATE, TempoEstimate(tempo, 8, "estimated"), grid)
     assert len(found) == 32 * 3072
     there = np.arange(16) * 2 * 3072 / RATE
     heard = onset_seconds(np.concatenate([found, found]), RATE) - len(found) / RATE
@@ -205,17 +205,17 @@ def test_what_lies_on_the_grid_keeps_every_sample():
     grid = LoopGrid(step_length=3072)
     for off in (0, 15):
         sound = loop(grid.tempo_bpm(RATE))
-        beat = Beat(60 * RATE * 8 / (len(sound) + off), 8, "estimated")
+        beat = TempoEstimate(60 * RATE * 8 / (len(sound) + off), 8, "estimated")
         kept = fitted(np.pad(sound, (0, off)), RATE, beat, grid)
         assert np.array_equal(kept, sound)
-    beat = Beat(60 * RATE * 8 / (len(sound) + 40), 8, "estimated")
+    beat = TempoEstimate(60 * RATE * 8 / (len(sound) + 40), 8, "estimated")
     assert not np.array_equal(fitted(np.pad(sound, (0, 40)), RATE, beat, grid), sound)
 
 
 def test_silence_before_the_first_hit_goes_unless_it_is_meant():
     grid = LoopGrid(step_length=3072)
     sound = loop(grid.tempo_bpm(RATE))
-    beat = Beat(grid.tempo_bpm(RATE), 8, "from the name")
+    beat = TempoEstimate(grid.tempo_bpm(RATE), 8, "from the name")
     begin = int(np.argmax(np.abs(sound) > 0.01 * np.abs(sound).max()))
     for late, kept in ((800, True), (3000, False), (60, False)):
         found = fitted(np.concatenate([np.zeros(late, np.float32), sound]), RATE, beat, grid)
@@ -282,7 +282,7 @@ def test_what_is_shorter_than_two_steps_or_longer_than_a_minute_is_left_out(fold
     soundfile.write(folder / "short_60bpm.wav", short, RATE)
     monkeypatch.setattr(module, "LONGEST_SECONDS", 5.0)
     monkeypatch.setattr(
-        module, "beat_of", lambda sound, rate, name: Beat(labelled_tempo(name) or 100.0, 8, "estimated")
+        module, "beat_of", lambda sound, rate, name: TempoEstimate(labelled_tempo(name) or 100.0, 8, "estimated")
     )
     report = build([folder], tmp_path / "c", rate=RATE, loops=True)
     assert report.too_short == ["short_60bpm.wav"]

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 from timbrel.train.clip_grid import draw_grid
-from timbrel.train.families.gan.generator import ClipMaker
+from timbrel.train.families.gan.generator import ClipGenerator
 from timbrel.train.gan_health import COLLAPSED, health, in_words
 from timbrel.train.preview import PEAK, held_clips, write_preview
 from timbrel.train.recipes.load import load_recipe
@@ -15,7 +15,7 @@ from .sounds import sine
 RATE, LENGTH = 16000, 8192
 
 
-class Given(ClipMaker):
+class Given(ClipGenerator):
     """Makes what it is told to: clips by number, and judges by the first sample."""
 
     latents, words = 2, 3

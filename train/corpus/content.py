@@ -106,24 +106,24 @@ def listened(corpus: Corpus) -> CorpusContent:
     )
 
 
-class Looped(NamedTuple):
+class LoopVerdict(NamedTuple):
     loops: bool
     why: str
 
 
-def are_loops(corpus: Corpus) -> Looped:
+def are_loops(corpus: Corpus) -> LoopVerdict:
     """Return whether the training clips are loops: long, with a steady beat, and mostly unpitched, unlike scales."""
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
     seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
     if seconds < LOOP_SECONDS:
-        return Looped(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
+        return LoopVerdict(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
     share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
     pitched = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
     why = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
     if pitched > PITCHED:
-        return Looped(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
-    return Looped(bool(share >= MOSTLY), why)
+        return LoopVerdict(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
+    return LoopVerdict(bool(share >= MOSTLY), why)
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:

@@ -35,7 +35,7 @@ NOTES = 160  # measured in a corpus, at most
 FEWEST_NOTES = 4  # for a line
 
 
-class Stiff(NamedTuple):
+class StiffString(NamedTuple):
     """Pitch of a note's first partial, a MIDI note with fractions; its B, at least 0; number of fitted partials."""
 
     pitch: float
@@ -43,7 +43,7 @@ class Stiff(NamedTuple):
     partials: int
 
 
-def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
+def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
     """Return the pitch and stiffness of a single note, mono [n]; None with fewer than three clear partials.
 
     ``note`` is its measured MIDI note, to half a semitone.
@@ -76,7 +76,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> Stiff | None:
     if len(kept) < FEWEST:
         return None
     first, stiff = _fitted(kept, places)
-    return Stiff(69 + 12 * math.log2(first / 440), stiff, len(kept))
+    return StiffString(69 + 12 * math.log2(first / 440), stiff, len(kept))
 
 
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:

@@ -13,7 +13,7 @@ from .pitch import Samples, pitch_track, silence_level
 from .report import CorpusReport
 from .sound_files import Copies, SoundFile, Unreadable
 from .store import LoopGrid, Writer
-from .tempo import Beat, beat_of
+from .tempo import TempoEstimate, beat_of
 
 Progress = Callable[[float, str], None]
 
@@ -44,7 +44,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 
     Each file is read twice: the first pass finds the tempos, whose median sets the grid. ``progress`` as `build`.
     """
-    beats: dict[str, Beat] = {}
+    beats: dict[str, TempoEstimate] = {}
     copies = Copies()
     for number, (name, path) in enumerate(sounds.items()):
         progress(number / len(sounds) / 2, name)
@@ -75,7 +75,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     return grid
 
 
-def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
+def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
     """Fit a loop to the grid: whole beats long, its first hit at the start, its pitch kept.
 
     Loops within 0.02 % of the grid keep their samples. Others are stretched with their end before their beginning and
@@ -93,7 +93,7 @@ def fitted(samples: Samples, rate: int, beat: Beat, grid: LoopGrid) -> Samples:
     return _as_long(found[round(around * wanted / length) :], wanted)
 
 
-def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> Beat | None:
+def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
     try:
         samples = _samples(SoundFile(path), rate)
     except Unreadable as error:

@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:b
 
 
 @dataclass(frozen=True)
-class Beat:
+class TempoEstimate:
     """The beat of a loop.
 
     Args:
@@ -72,7 +72,7 @@ def _stem(name: str) -> str:
     return PurePath(name).stem.lower() if "." in name else PurePath(name).name.lower()
 
 
-def beat_of(sound: Array, rate: int, name: str = "") -> Beat | None:
+def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
     A tempo labelled bpm in the file's or folder's ``name`` counts. So does a number that fits the onsets: at that
@@ -93,11 +93,11 @@ def beat_of(sound: Array, rate: int, name: str = "") -> Beat | None:
     return _estimated(strength, seconds)
 
 
-def _named(tempo: float, seconds: float) -> Beat:
+def _named(tempo: float, seconds: float) -> TempoEstimate:
     beats = seconds * tempo / 60
     off = abs(beats - round(beats))
     doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo:g} bpm" if off > FITTING else ""
-    return Beat(tempo, max(1, round(beats)), "from the name", doubt)
+    return TempoEstimate(tempo, max(1, round(beats)), "from the name", doubt)
 
 
 def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | None:
@@ -142,7 +142,7 @@ def _struck(strength: Double) -> bool:
     return bool(np.quantile(strength, 0.98) >= PEAKED * strength.mean() > 0)
 
 
-def _estimated(strength: Double, seconds: float) -> Beat | None:
+def _estimated(strength: Double, seconds: float) -> TempoEstimate | None:
     around = _repeating(strength)
     found = []
     for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
@@ -157,7 +157,7 @@ def _estimated(strength: Double, seconds: float) -> Beat | None:
     found.sort(reverse=True)
     (best, tempo, beats), others = found[0], found[1:]
     doubt = f"it may be {others[0][1]:.5g} bpm" if others and others[0][0] > CLEAR * best else ""
-    return Beat(tempo, beats, "estimated", doubt)
+    return TempoEstimate(tempo, beats, "estimated", doubt)
 
 
 def _repeating(strength: Double) -> Double:

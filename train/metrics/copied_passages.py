@@ -22,7 +22,7 @@ RATE = 11025  # Hz at least, for waveforms: copies show below 5 kHz too, and the
 HOPS = 2  # frames in a part, for levels
 
 
-class Verbatim(NamedTuple):
+class CopiedPassages(NamedTuple):
     """The longest copies in a sound, in beats.
 
     Args:
@@ -34,7 +34,7 @@ class Verbatim(NamedTuple):
     levels: float
 
 
-def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> Verbatim:
+def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> CopiedPassages:
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95 or more.
 
     ``sound`` and ``clips`` are [samples]; the clips are loops of half a beat or longer. A stretch may wrap around a
@@ -47,7 +47,7 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
     waveform = max((_of_waveform(lower, clip, part) for clip in others), default=0)
     hop = max(1, round(beat_length / PARTS / HOPS))
     levels = max((_of_levels(sound, clip, rate, hop) for clip in clips), default=0)
-    return Verbatim(waveform * part * down / beat_length, levels * hop * HOPS / beat_length)
+    return CopiedPassages(waveform * part * down / beat_length, levels * hop * HOPS / beat_length)
 
 
 def _lowered(wave: Array, down: int) -> Double:

@@ -14,14 +14,14 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-class Judged(NamedTuple):
+class JudgedClips(NamedTuple):
     """A classifier's outputs for clips: probabilities of labels [clips, labels], and features [clips, features]."""
 
     posteriors: Array
     features: Array
 
 
-Judge = Callable[[Array, int], Judged]  # arguments: clips [clips, samples], and their rate in Hz
+Judge = Callable[[Array, int], JudgedClips]  # arguments: clips [clips, samples], and their rate in Hz
 
 DRAWINGS = 5  # of training clips: makes their mean distance accurate to a tenth
 

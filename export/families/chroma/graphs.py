@@ -12,7 +12,7 @@ from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ...describe import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
-from ...gestures.fit import Coder
+from ...gestures.fit import CodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged
 from ...measures.frame_sample import decode, draw, encode
@@ -84,7 +84,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
         decoder_chroma=network.conditioned,
         encoder_chroma=network.settings.augmentation == "chroma",
         codes=codes,
-        gestures=lambda model: gestures_of(corpus, Coder(encoder, decoder, model.card), model) if folded else None,
+        gestures=lambda model: gestures_of(corpus, CodeFitter(encoder, decoder, model.card), model) if folded else None,
         card={
             "kind": "spectrum",
             "domain": "magnitude",

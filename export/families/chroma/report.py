@@ -17,10 +17,10 @@ from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...fidelity.comparison import NOTES, Comparison, beside
-from ...knobs.ordering import Arranged, arranged, checked, ground
+from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
 from ...measures import key_check
-from ...measures.frame_sample import Array, Ints, Sample, chosen, cut, decode, draw, encode, on_keys, resynthesised
+from ...measures.frame_sample import Array, FrameSample, Ints, chosen, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures
@@ -47,10 +47,10 @@ class _Work:
     corpus: Corpus
     network: ChromaAutoencoder
     folded: bool
-    train: Sample
-    test: Sample
+    train: FrameSample
+    test: FrameSample
     rng: np.random.Generator
-    knobs: Arranged | None
+    knobs: OrderedLatents | None
 
 
 def report(
@@ -192,7 +192,7 @@ def _means(work: _Work) -> Array:
     return measures.mean_spectra(np.concatenate([train.spectra, moved]), np.concatenate([train.pitch_classes, other]))
 
 
-def _spread(sample: Sample) -> list[int]:
+def _spread(sample: FrameSample) -> list[int]:
     sounds: dict[tuple[str, int], list[int]] = {}
     for i, source in enumerate(sample.sources):
         note = round(source.note) if np.isfinite(source.note) else -1
@@ -201,7 +201,7 @@ def _spread(sample: Sample) -> list[int]:
     return [frames[int(i)] for i in np.linspace(0, len(frames) - 1, min(PICTURED_FRAMES, len(frames)))]
 
 
-def _title(sample: Sample, index: int, folded: bool) -> str:
+def _title(sample: FrameSample, index: int, folded: bool) -> str:
     source = sample.sources[index]
     key = PITCH_CLASSES[sample.pitch_classes[index]]
     note = note_name(round(source.note)) if np.isfinite(source.note) else key

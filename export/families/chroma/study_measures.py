@@ -17,7 +17,7 @@ from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.families.table import trained
 from ....train.run import Run
 from ...measures import frames as measures
-from ...measures.frame_sample import Sample, decode, draw, encode
+from ...measures.frame_sample import FrameSample, decode, draw, encode
 from ...measures.key_check import SILENT
 from ...reports.report import SEED
 
@@ -86,12 +86,12 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     return found, codes
 
 
-def _notes(sample: Sample) -> Ints:
+def _notes(sample: FrameSample) -> Ints:
     played = np.array([source.note for source in sample.sources])
     return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
 
 
-def _played(sample: Sample) -> list[int]:
+def _played(sample: FrameSample) -> list[int]:
     played = np.array([source.note for source in sample.sources])
     counts = np.bincount(np.round(played[np.isfinite(played)]).astype(np.int64) % 12, minlength=12)
     return [int(k) for k in np.flatnonzero(counts > PLAYED * counts.sum())]
@@ -138,7 +138,7 @@ def moved(
 
 
 @torch.no_grad()
-def posterior(network: ChromaAutoencoder, sample: Sample) -> list[Figures]:
+def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
     """Return figures of each latent of a variational network.
 
     Divergence from the standard normal prior in nats, root mean square of the means, mean variance, and whether the

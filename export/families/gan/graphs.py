@@ -10,7 +10,7 @@ from ....host.contract.card import UniformPrior
 from ....train.batches.clips import evenly, places
 from ....train.corpus.store import Corpus
 from ....train.families.gan.dcgan import Halves
-from ....train.families.gan.generator import ClipMaker
+from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames, DCGANRecipe
 from ....train.families.invert.network import Inverter
 from ....train.families.invert.recipe import InvertRecipe
@@ -26,7 +26,7 @@ BATCH = 32
 class GanDecoder(nn.Module):
     """latent [voice, n] (, label [voice, labels]) → frame [voice, samples]."""
 
-    def __init__(self, network: ClipMaker | Halves) -> None:
+    def __init__(self, network: ClipGenerator | Halves) -> None:
         super().__init__()
         self.network = network
 
@@ -70,7 +70,7 @@ class InverseListener(Inverse):
         return placed[:, : self.latents], torch.softmax(placed[:, self.latents :], 1)
 
 
-def gan_graphs(network: ClipMaker, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
+def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
     """Return a generator's graph, and codes of its prior, cycling through its labels."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(

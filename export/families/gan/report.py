@@ -10,7 +10,7 @@ import torch
 from ....train.batches.clips import evenly, places
 from ....train.corpus.store import Corpus, Split
 from ....train.families.gan.dcgan import Halves
-from ....train.families.gan.generator import ClipMaker
+from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames
 from ....train.families.invert.network import Inverter
 from ....train.metrics.generated_clips import Judge
@@ -30,7 +30,7 @@ FITTED = (
 
 def report(
     run: Run,
-    network: ClipMaker | Halves | Inverter,
+    network: ClipGenerator | Halves | Inverter,
     checkpoint: str,
     step: int,
     say: Progress,
@@ -40,7 +40,7 @@ def report(
     return clip_report(run, maker(network, run), checkpoint, step, say, judge)
 
 
-def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
+def maker(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
     """Return the report functions of a generator, an inverted generator, or the halves."""
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
@@ -67,7 +67,7 @@ def maker(network: ClipMaker | Halves | Inverter, run: Run) -> ClipReporter:
     )
 
 
-def _drawn(network: ClipMaker) -> Callable[[Ints, int], Array]:
+def _drawn(network: ClipGenerator) -> Callable[[Ints, int], Array]:
     @torch.no_grad()
     def made(labels: Ints, seed: int) -> Array:
         codes = network.draw(len(labels), torch.Generator().manual_seed(seed))

@@ -20,7 +20,7 @@ from ....host.progress import Display
 from ....train import checkpoint
 from ....train.batches.frames import is_tonal
 from ....train.corpus.store import Corpus
-from ....train.families.gan.generator import ClipMaker
+from ....train.families.gan.generator import ClipGenerator
 from ....train.families.table import FAMILIES
 from ....train.loop import RunOptions
 from ....train.network import Network
@@ -191,7 +191,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
     if (folder / within / "zoom.png").exists():
         pictures[f"{within}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
     run = Run.open(folder / "runs" / name)
-    if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipMaker):
+    if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipGenerator):
         return sounds, pictures
     rows = _rows(run, network)
     for picture in [*over_epochs(name, rows, run.recipe.frames.sample_rate), losses(name, report["loss"], epoch)]:
@@ -205,7 +205,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 
 
 @torch.no_grad()
-def _rows(run: Run, network: ClipMaker) -> dict[str, Array]:
+def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     """Return recordings, and clips of fixed codes after the first and last epoch."""
     made_by = maker(network, run)
     parts = (made_by.taken(run.corpus(), split) for split in ("test", "val", "train"))

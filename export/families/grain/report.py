@@ -16,7 +16,7 @@ from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...measures import frames as measures
 from ...measures import grains as textures
-from ...measures.codes import Normal, as_loud, distribution, fitted, prior
+from ...measures.codes import CodeDistribution, as_loud, distribution, fitted, prior
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures
@@ -50,7 +50,7 @@ class _Work:
     held_out: GrainSample | None
     test: GrainSample
     codes: Array
-    normal: Normal
+    normal: CodeDistribution
     rng: np.random.Generator
 
     def decoded(self, latents: Array) -> Array:

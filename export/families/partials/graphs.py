@@ -14,7 +14,7 @@ from ....train.families.partials.network import PartialsAutoencoder
 from ....train.families.partials.recipe import PartialsRecipe
 from ...describe import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
-from ...gestures.fit import PitchedCoder
+from ...gestures.fit import PitchedCodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged_partials
 from ...measures.frame_sample import chosen
@@ -88,7 +88,9 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
         encoder_chroma=False,
         pitched=True,
         codes=codes,
-        gestures=lambda model: gestures_of(corpus, PitchedCoder(encoder, decoder, model.card, network.bands), model),
+        gestures=lambda model: gestures_of(
+            corpus, PitchedCodeFitter(encoder, decoder, model.card, network.bands), model
+        ),
         card={
             "kind": "partials",
             "domain": "partials",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...measures.codes import Normal
+from ...measures.codes import CodeDistribution
 from ..picture import WIDTH, Picture, Theme
 
 Array = npt.NDArray[np.float32]
@@ -80,7 +80,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
     return Picture(name, caption, draw)
 
 
-def code_histograms(codes: Mapping[str, Array], normal: Normal) -> Picture:
+def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Picture:
     """Draw histograms of codes [codes, latents] by name, with the normal density (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []

@@ -48,7 +48,7 @@ def label_between(one: int, other: int, share: float) -> Label:
     return other if steps == STEPS else Between(one, other, steps)
 
 
-class Want(NamedTuple):
+class ClipRequest(NamedTuple):
     """A clip to decode for a key slot; ``knobs`` are the latents that select it, at sample ``said``."""
 
     slot: int
@@ -110,7 +110,7 @@ class BlockingClipCache:
         return clip
 
 
-class Ahead:
+class PrefetchClipCache:
     """Decodes clips ahead on a thread, which exits with the last reference."""
 
     def __init__(self, decoder: Decodes) -> None:
@@ -127,7 +127,7 @@ class Ahead:
     def idle(self) -> bool:
         return self._last is None or self._last.done()
 
-    def ask(self, wants: Sequence[Want]) -> None:
+    def ask(self, wants: Sequence[ClipRequest]) -> None:
         """Replace the pending requests by these clips, one per key.
 
         The thread decodes them in this order, but one per key before any key's next: moving codes starve no key.
@@ -164,17 +164,17 @@ class Ahead:
 
 
 class _Work:
-    """The thread's side, without a reference to `Ahead`, so that the thread can exit."""
+    """The thread's side, without a reference to `PrefetchClipCache`, so that the thread can exit."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._decoder = decoder
         self._served: set[int] = set()  # keys already decoded in this round
-        self.newest: Sequence[Want] = ()
+        self.newest: Sequence[ClipRequest] = ()
         self.ready: dict[int, tuple[ReadyClip, ...]] = {}
         self.seconds, self._count = 0.0, 0
         self.problem: Exception | None = None
 
-    def through(self, wants: Sequence[Want]) -> None:
+    def through(self, wants: Sequence[ClipRequest]) -> None:
         try:
             for want in wants:
                 self._renew(want)
@@ -188,16 +188,16 @@ class _Work:
         except Exception as error:  # the next call from the player raises it
             self.problem = error.with_traceback(None)
 
-    def _is_ready(self, want: Want) -> bool:
+    def _is_ready(self, want: ClipRequest) -> bool:
         return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
 
-    def _renew(self, want: Want) -> None:
+    def _renew(self, want: ClipRequest) -> None:
         for kept in self.ready.get(want.slot, ()):
             if kept.name == want.name:
                 self._count += 1
                 kept.number, kept.knobs, kept.said = self._count, want.knobs, want.said
 
-    def _make(self, want: Want) -> None:
+    def _make(self, want: ClipRequest) -> None:
         clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
         if clip is None:
             began = time.perf_counter()

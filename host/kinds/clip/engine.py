@@ -12,7 +12,16 @@ from ...contract.model import Model
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
-from .clip_cache import NEWEST, Ahead, BlockingClipCache, Label, Name, SingleClipDecoder, Want, label_between
+from .clip_cache import (
+    NEWEST,
+    BlockingClipCache,
+    ClipRequest,
+    Label,
+    Name,
+    PrefetchClipCache,
+    SingleClipDecoder,
+    label_between,
+)
 from .decode_worker import ClipDecodeWorker
 from .kind import LABEL, UNMOVED, ClipSettings, Hit, hits, strikes
 from .octaves import ResampledClip
@@ -33,7 +42,7 @@ HEARD = 16  # clips still playing after newer ones replaced them
 KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
-class Playing(NamedTuple):
+class ClipPlaySettings(NamedTuple):
     """The preset settings of a clip engine.
 
     Attributes:
@@ -103,7 +112,7 @@ class ClipEngine:
     channels = 1
     lookback = 0
 
-    def __init__(self, model: Model, sound: ClipSound, playing: Playing, live: bool) -> None:
+    def __init__(self, model: Model, sound: ClipSound, playing: ClipPlaySettings, live: bool) -> None:
         """Live, also start to decode the first clips of the keys."""
         card = model.card
         self._rate, self._whole, self._playing = card.sample_rate, card.frame_length, playing
@@ -130,7 +139,9 @@ class ClipEngine:
         decoder = SingleClipDecoder(model, sound)
         self._waiting = None if live else BlockingClipCache(decoder, 4 * self._whole)
         self._ahead = (
-            Ahead(ClipDecodeWorker(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD)) if live else None
+            PrefetchClipCache(ClipDecodeWorker(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD))
+            if live
+            else None
         )
         # of the last look: latents, labels and slot order
         self._wanted: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
@@ -347,7 +358,7 @@ class ClipEngine:
         share: Array = self._shares[begin - stream.since : begin - stream.since + count]
         return share
 
-    def _look(self, ahead: Ahead, motion: Motion, voice: int, now: int) -> None:
+    def _look(self, ahead: PrefetchClipCache, motion: Motion, voice: int, now: int) -> None:
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
         ahead.saw(here.tobytes(), now)
@@ -357,10 +368,10 @@ class ClipEngine:
             self._wanted = wanted
             ahead.ask(self._wants(there, labels, now + lead))
 
-    def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[Want]:
+    def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[ClipRequest]:
         codes, knobs = self._codes(base), base.tobytes()
         slots = zip(self._slots, labels, strict=True)
-        return [Want(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
+        return [ClipRequest(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
 
     def _codes(self, base: Array) -> Array:
         """Return read-only codes, [slots, n_latents]."""
@@ -385,7 +396,7 @@ class ClipEngine:
 
 def make_engine(model: Model, request: EngineRequest) -> ClipEngine:
     own, play = request.own, request.play
-    playing = Playing(
+    playing = ClipPlaySettings(
         own.clip or ClipSettings(),
         hits(own.keys, model.card),
         request.rest,

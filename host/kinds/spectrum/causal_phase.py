@@ -27,7 +27,7 @@ OWN_WEIGHT = np.float32(2)  # of the new frame against the sound so far, which d
 DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: floor of all magnitudes
 
 
-class BasinState:
+class CausalPhaseState:
     """The last two frames of a voice, and their samples still to play."""
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
@@ -41,7 +41,7 @@ class BasinState:
         self.frequency: Array | None = None  # in bins, from each bin to its frequency
 
 
-class BasinPhase:
+class CausalPhase:
     """Adds phases to Hann-window magnitude frames, causally, for any number of voices."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
@@ -63,12 +63,12 @@ class BasinPhase:
         self._middle = from_middle(self._bins)
         self._voices_begun = 0
 
-    def begin(self) -> BasinState:
+    def begin(self) -> CausalPhaseState:
         self._voices_begun += 1
         noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
-        return BasinState(np.pi * noise.astype(np.float64), self._frame)
+        return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)
 
-    def apply(self, magnitudes: Array, states: list[BasinState], away: Floats | None = None) -> Spectrum:
+    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
         """Add the phases of the next frame of each row's voice.
 
         Args:
@@ -88,7 +88,7 @@ class BasinPhase:
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next_frames(self, magnitudes: Array, states: list[BasinState], known: Floats | None) -> Spectrum:
+    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Floats | None) -> Spectrum:
         """Return the next frame of each voice, [voices, bins]; voices are unique."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]

@@ -24,7 +24,7 @@ class ChordState(CoherentState):
         self.keys: dict[int, CoherentState] = {}
 
 
-class ChordedVoicing(CoherentVoicing):
+class ChordVoicing(CoherentVoicing):
     """Decodes each key of a chord separately and sums their frames; a chord is as loud as one of its keys."""
 
     def begin(self) -> ChordState:

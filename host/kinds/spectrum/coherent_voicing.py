@@ -18,7 +18,7 @@ from ...dsp import from_middle, white_noise
 from ...errors import UserError
 from ...units import INAUDIBLE_HZ
 from .decoded_partials import parts
-from .frame_cache import Character, FrameDecoder
+from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 from .noise_loops import low_frames, tapered, white_frames
 from .noise_phase import LOSS_DB, STRIDE
@@ -70,7 +70,7 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(self, model: Model, character: Character, shape: FrameShape | None = None) -> None:
+    def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
         """Allocate the tables; ``shape`` None: short frames, for real time.
 
         Raises:

@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 
-class Parts(Protocol):
+class DecodedPartials(Protocol):
     """Partials and noise of decoded frames.
 
     Attributes:
@@ -47,7 +47,7 @@ class Parts(Protocol):
         ...
 
 
-class OfSpectra:
+class PartialsOfSpectra:
     """Analyzes decoded spectra."""
 
     low_edges: tuple[float, ...] = ()
@@ -72,7 +72,7 @@ class OfSpectra:
         return taken_apart(frames, self.fundamentals(condition), self.layout)
 
 
-class OfPartials:
+class PartialsOfFrames:
     """Reads partials and noise bands from a model of partials.
 
     Attributes:
@@ -126,7 +126,7 @@ def low_bins(edge: float, a_bin: float) -> int:
     return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 
 
-def parts(card: Card, bins: int, scale: float) -> Parts:
+def parts(card: Card, bins: int, scale: float) -> DecodedPartials:
     if card.partials is not None:
-        return OfPartials(card, card.partials, bins, scale)
-    return OfSpectra(card, bins, scale)
+        return PartialsOfFrames(card, card.partials, bins, scale)
+    return PartialsOfSpectra(card, bins, scale)

@@ -16,10 +16,10 @@ from ...dsp import moved_up
 from ...engines.protocol import MIDDLE_C, Motion, Times, VoiceSound
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
-from .chord_voicing import ChordedVoicing
+from .chord_voicing import ChordVoicing
 from .coherent_voicing import CoherentVoicing
-from .frame_cache import AHEAD, BATCH, PLAIN, Character, Indices
-from .griffin_lim import BestVoicing
+from .frame_cache import AHEAD, BATCH, PLAIN, Indices, VoicingSettings
+from .griffin_lim import GriffinLimVoicing
 from .noise_phase import NoiseVoicing
 
 Array = npt.NDArray[np.float32]
@@ -106,7 +106,7 @@ class SpectrumEngine:
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
-    def __init__(self, model: Model, max_block: int, character: Character = PLAIN) -> None:
+    def __init__(self, model: Model, max_block: int, character: VoicingSettings = PLAIN) -> None:
         """Allocate the tables for blocks of at most ``max_block`` samples.
 
         Raises:
@@ -367,15 +367,15 @@ def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
     return (sets[:, np.newaxis] >> np.arange(12) & 1).astype(np.float32)
 
 
-def _voicing(model: Model, character: Character) -> Voicing:
+def _voicing(model: Model, character: VoicingSettings) -> Voicing:
     if model.card.partials is not None:
-        return ChordedVoicing(model, character)
+        return ChordVoicing(model, character)
     if character.phase == "noise":
         return NoiseVoicing(model)
-    return BestVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)
+    return GriffinLimVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)
 
 
 def make_engine(model: Model, request: EngineRequest) -> SpectrumEngine:
     play = request.play
-    character = Character(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+    character = VoicingSettings(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return SpectrumEngine(model, MAX_BLOCK, character)

@@ -73,7 +73,7 @@ def _joined(rows: Sequence[Array]) -> Array:
     return np.concatenate(rows).reshape(len(rows), -1)
 
 
-class Character(NamedTuple):
+class VoicingSettings(NamedTuple):
     """The [play] settings of spectral synthesis."""
 
     phase: str = "coherent"
@@ -84,7 +84,7 @@ class Character(NamedTuple):
     width: float = 0.0
 
 
-PLAIN = Character()
+PLAIN = VoicingSettings()
 
 
 Ready = Callable[[Array, Indices | Array], Array]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ...contract.model import Model
 from ...dsp import from_middle, window
 from .coherent_voicing import CoherentState, CoherentVoicing
-from .frame_cache import Character, Indices
+from .frame_cache import Indices, VoicingSettings
 from .frame_shape import FrameShape
 
 Array = npt.NDArray[np.float32]
@@ -101,7 +101,7 @@ def _overlap_add(frames: Array, hop_length: int) -> Array:
     return hops.reshape(-1)[: (count - 1) * hop_length + frame_length]
 
 
-class BestState:
+class GriffinLimState:
     """The coherent state of a voice, and the sum of earlier frames, [channels, samples]."""
 
     __slots__ = ("past", "voice")
@@ -110,7 +110,7 @@ class BestState:
         self.voice, self.past = voice, past
 
 
-class BestVoicing:
+class GriffinLimVoicing:
     """Refines long frames of the coherent voicing, offline: it restores the magnitudes, which noise makes fluctuate."""
 
     delay = 0
@@ -118,7 +118,7 @@ class BestVoicing:
     moments: tuple[int, ...] = (1,)
     parts = 2
 
-    def __init__(self, model: Model, character: Character) -> None:
+    def __init__(self, model: Model, character: VoicingSettings) -> None:
         """Allocate the tables.
 
         Raises:
@@ -135,9 +135,9 @@ class BestVoicing:
         self._noise_scale = np.float32(np.sqrt(energy))
         self._middle = from_middle(length // 2 + 1)
 
-    def begin(self) -> BestState:
+    def begin(self) -> GriffinLimState:
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
-        return BestState(self._voice.begin(), past)
+        return GriffinLimState(self._voice.begin(), past)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         return self._voice.prepare(latents, chroma)
@@ -153,7 +153,7 @@ class BestVoicing:
         latents: Array,
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
-        states: Sequence[BestState],
+        states: Sequence[GriffinLimState],
     ) -> Array:
         """Return frames, [rows, channels, frame_length]; those of one voice are refined together."""
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])

@@ -25,7 +25,7 @@ LOBE = 2  # bins on either side of a Hann lobe's center
 STEPS = 512  # table entries of the lobe per bin: exact to a thousandth of its height
 
 
-class Relaid:
+class HarmonicShift:
     """Moves frames' harmonics, for models with chroma."""
 
     def __init__(self, card: Card) -> None:

@@ -3,7 +3,7 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from ...engines.model_process import Away, ModelProcess
-from .frame_maker import FrameInputs, FrameMaker, Made
+from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 
 
 class StreamDecodeWorker:
@@ -15,7 +15,7 @@ class StreamDecodeWorker:
     def __init__(self, maker: FrameMaker) -> None:
         self._work, self._thread = _Work(maker), ThreadPoolExecutor(1, "streams")
 
-    def ask(self, step: FrameInputs) -> "Future[Made]":
+    def ask(self, step: FrameInputs) -> "Future[MadeFrame]":
         return self._thread.submit(self._work.make, step)
 
 
@@ -25,9 +25,9 @@ class _Work:
     def __init__(self, maker: FrameMaker) -> None:
         self._maker, self._server = maker, ModelProcess("streams", maker, FrameMaker.make)
 
-    def make(self, step: FrameInputs) -> Made:
+    def make(self, step: FrameInputs) -> MadeFrame:
         try:
-            made: Made = self._server.ask(step)
+            made: MadeFrame = self._server.ask(step)
         except Away:
             return self._maker.make(step)
         return made

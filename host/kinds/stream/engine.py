@@ -18,8 +18,8 @@ from ...engines.request import EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
 from ..clip.kind import UNMOVED
 from .decode_worker import StreamDecodeWorker
-from .first_frames import FirstFrame, Firsts
-from .frame_maker import FrameInputs, FrameMaker, Made
+from .first_frames import FirstFrame, FirstFrameCache
+from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings
 from .seeds import Seed, seeds_of
 
@@ -54,14 +54,14 @@ class Frame:
     """A playing or future frame."""
 
     plan: Plan
-    asked: "Future[Made] | Made"
-    made: Made | None = None
+    asked: "Future[MadeFrame] | MadeFrame"
+    made: MadeFrame | None = None
     late: int | None = None  # first audible sample if it was late
 
-    def ready(self) -> Made | None:
+    def ready(self) -> MadeFrame | None:
         """Return the result, or None while pending."""
         if self.made is None:
-            if isinstance(self.asked, Made):
+            if isinstance(self.asked, MadeFrame):
                 self.made = self.asked
             elif self.asked.done():
                 self.made = self.asked.result()
@@ -120,7 +120,7 @@ class StreamEngine:
         self.targets = {name: Ramp(value, ramp) for name, value in settings.values().items()}
         self._notes = 0
         self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
-        self._firsts = Firsts(StreamDecodeWorker(self._maker)) if live else None
+        self._firsts = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck = [UNMOVED]  # pitches, the last first
@@ -199,7 +199,7 @@ class StreamEngine:
         step = self._samples(motion, stream, time, time, pitch)
         wanted = self._first(pitch, stream.slot, code, step)
         if self._firsts is None:
-            asked: Future[Made] | Made = self._maker.make(wanted.step)
+            asked: Future[MadeFrame] | MadeFrame = self._maker.make(wanted.step)
         else:
             wanted, asked, late = self._firsts.take(wanted, time)
             self._age_ms = late / self._rate * 1000
@@ -313,7 +313,7 @@ class StreamEngine:
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._equal_power else share).astype(np.float32)
 
-    def _look(self, firsts: Firsts, motion: Motion, voice: int, now: int) -> None:
+    def _look(self, firsts: FirstFrameCache, motion: Motion, voice: int, now: int) -> None:
         code = self._code(motion, voice, now)
         step = None if self._grid is None else round(motion.beat_samples(now) / self._grid)
         firsts.want(

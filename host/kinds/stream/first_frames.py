@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .decode_worker import StreamDecodeWorker
-from .frame_maker import FrameInputs, Made
+from .frame_maker import FrameInputs, MadeFrame
 
 MOST = 32  # cached first frames
 
@@ -25,11 +25,11 @@ class FirstFrame(NamedTuple):
 @dataclass(slots=True)
 class _Kept:
     first: FirstFrame
-    made: "Future[Made]"
+    made: "Future[MadeFrame]"
     said: int  # the last sample at which it was current
 
 
-class Firsts:
+class FirstFrameCache:
     """Requests first frames one at a time, to not delay frames already due."""
 
     def __init__(self, aside: StreamDecodeWorker) -> None:
@@ -61,7 +61,7 @@ class Firsts:
                 self._keep(first, time)
             self._wanted.append(self._kept[first.name])
 
-    def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[Made], int]":
+    def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
         """Return a note's first frame, or the newest ready one of its key, and its age in samples.
 
         A key without one gets a late frame.

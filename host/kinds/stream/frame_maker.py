@@ -43,7 +43,7 @@ class FrameInputs(NamedTuple):
     ratio: float
 
 
-class Made(NamedTuple):
+class MadeFrame(NamedTuple):
     """A frame's sound, [length], and the next state."""
 
     sound: Array
@@ -65,7 +65,7 @@ class FrameMaker:
     def stamp(self) -> Stamp | None:
         return self._model.stamp
 
-    def make(self, step: FrameInputs) -> Made:
+    def make(self, step: FrameInputs) -> MadeFrame:
         """Return the next frame of a stream.
 
         Raises:
@@ -86,7 +86,7 @@ class FrameMaker:
             sound = sound * np.float32(gain)
             if self._feeds_sound:
                 after[FED] = after[FED] * np.float32(gain)
-        return Made(sound, after)
+        return MadeFrame(sound, after)
 
     def _anew(self, step: FrameInputs, code: Array) -> States:
         """Rebuild the memory; the bar position continues."""

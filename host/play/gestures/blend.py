@@ -20,7 +20,7 @@ QUIET_DB = -60.0  # end of a release
 REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
 
-class Mix(NamedTuple):
+class BlendedTrajectory(NamedTuple):
     """A weighted mean of trajectories.
 
     ``offset`` [n_latents] is relative to the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] relative
@@ -38,7 +38,7 @@ class Mix(NamedTuple):
     release_codes: Doubles
 
 
-class Ways:
+class TrajectoryBlender:
     """The trajectories of one instrument."""
 
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
@@ -73,10 +73,10 @@ class Ways:
             len(grid.levels),
             len(grid.release_levels),
         )
-        self._mixes: dict[tuple[float, float], Mix] = {}  # by pitch and velocity
+        self._mixes: dict[tuple[float, float], BlendedTrajectory] = {}  # by pitch and velocity
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
-    def mix(self, pitch: float, velocity: int) -> Mix:
+    def mix(self, pitch: float, velocity: int) -> BlendedTrajectory:
         """Return a note's trajectory, blended from the nearest recorded notes.
 
         The velocity is clamped to nearby keys' velocities, since louder distant keys have another timbre.
@@ -99,7 +99,7 @@ class Ways:
             known = self._ranges[pitch] = float(around.min()), float(around.max())
         return known
 
-    def _mix(self, pitch: float, asked: float) -> Mix:
+    def _mix(self, pitch: float, asked: float) -> BlendedTrajectory:
         away = np.abs(self._keys - pitch)
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
         near, weights = nearest(apart)
@@ -108,12 +108,12 @@ class Ways:
         codes = 3 + n + self._levels  # first code of a row
         held = row[3 : 3 + n], row[3 + n : codes], row[codes:].reshape(-1, n), fall, length, off
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            return Mix(*held, np.zeros(0), np.zeros((0, n)))
+            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)))
         if not self._let_go[near].all():
             apart[~self._let_go] = np.inf  # exclude notes recorded without a release
             near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
-        return Mix(*held, row[:codes], row[codes:].reshape(-1, n))
+        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n))
 
 
 def _drop_first(known: dict[Any, Any]) -> None:

@@ -20,22 +20,22 @@ Note = tuple[int, int]
 LATENT = "latent."
 
 
-class Own(NamedTuple):
+class NoteOffsets(NamedTuple):
     """A note's offsets: to its ``code``, [n_latents], and to other targets by name."""
 
     code: Doubles | None = None
     others: Mapping[str, float] = MappingProxyType({})
 
 
-NOTHING = Own()
+NOTHING = NoteOffsets()
 
 
-def nothing(note: Note) -> Own:
+def nothing(note: Note) -> NoteOffsets:
     """Return no offsets."""
     return NOTHING
 
 
-class OwnValues:
+class NoteValues:
     """Note offsets of one preset. Holds no voices, to avoid reference cycles."""
 
     def __init__(self, settings: Sequence[NoteSettings], card: Card) -> None:
@@ -48,7 +48,7 @@ class OwnValues:
         """Store a key's velocity, 1 to 127; its note may begin later."""
         self._velocities[note] = velocity
 
-    def of(self, note: Note) -> Own:
+    def of(self, note: Note) -> NoteOffsets:
         """Return a struck note's offsets."""
         code, others = np.zeros(self._latents), dict[str, float]()
         for entry in self._settings:
@@ -57,7 +57,7 @@ class OwnValues:
                 code[int(entry.target.removeprefix(LATENT))] += added
             else:
                 others[entry.target] = others.get(entry.target, 0.0) + added
-        return Own(code if self.moves_codes else None, others)
+        return NoteOffsets(code if self.moves_codes else None, others)
 
 
 class PathMotion(MotionWrapper):
@@ -82,7 +82,7 @@ class PathMotion(MotionWrapper):
         return mixed
 
 
-class OwnMotion(MotionWrapper):
+class NoteMotion(MotionWrapper):
     """Motion with each note's code offset."""
 
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:

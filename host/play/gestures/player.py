@@ -11,9 +11,9 @@ from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum.kind import CONTROLS, GestureSettings
 from ...ramps import Ramp
 from ..motions.motion import MotionWrapper
-from .blend import Ways, scale_of
+from .blend import TrajectoryBlender, scale_of
 from .code_distance import decibels
-from .trajectory import PHASES, Common, Gesture, TrajectoryPace, phase_samples
+from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -25,7 +25,7 @@ EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of
 BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
-class Gesturing:
+class GesturePlayer:
     """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
 
     def __init__(
@@ -48,8 +48,8 @@ class Gesturing:
         """
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
-        self._ways = Ways(gestures, np.array(rest, np.float64), scale_of(card), settings.instrument)
-        self._common = Common.of(gestures, decibels(model, self._ways.codes))
+        self._ways = TrajectoryBlender(gestures, np.array(rest, np.float64), scale_of(card), settings.instrument)
+        self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes))
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
         self._velocities: dict[Note, int] = {}
@@ -114,7 +114,7 @@ class GestureMotion(MotionWrapper):
         common: Motion,
         gestures: Sequence[Gesture | None],
         spans: Sequence[tuple[float, float]],
-        gesturing: Gesturing,
+        gesturing: GesturePlayer,
     ) -> None:
         """Combine motion and gestures.
 

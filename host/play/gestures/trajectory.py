@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.gesture import Gestures
 from ...dsp import uniforms
 from ..envelope import SHORTEST_SECONDS
-from .blend import QUIET_DB, Mix
+from .blend import QUIET_DB, BlendedTrajectory
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class TrajectoryPace(NamedTuple):
     releases: bool
 
 
-class Common(NamedTuple):
+class GestureGrid(NamedTuple):
     """Data of all notes of a file: time grids in seconds, wander in dB and along directions, `decibels` of codes."""
 
     levels: Doubles
@@ -63,7 +63,7 @@ class Common(NamedTuple):
     decibels: Doubles
 
     @classmethod
-    def of(cls, gestures: Gestures, decibels: Doubles) -> "Common":
+    def of(cls, gestures: Gestures, decibels: Doubles) -> "GestureGrid":
         grid, wander = gestures.grid, gestures.wander
         return cls(
             np.array(grid.levels),
@@ -84,7 +84,7 @@ class Gesture:
     chord's load over blocks.
     """
 
-    def __init__(self, on: int, mix: Mix, common: Common, pace: TrajectoryPace, note: int) -> None:
+    def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
         """Start at sample ``on``; ``note`` is a number that seeds its wander."""
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
         phase = phase_samples(pace.hop)

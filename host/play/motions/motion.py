@@ -8,13 +8,13 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...engines.protocol import Beginnings, Motion
 from ...events import Clock
-from ...patch.motions import TEMPO_BPM, Morph, MotionSettings
+from ...patch.motions import TEMPO_BPM, MorphTarget, MotionSettings
 from ...patch.preset import MORPH
 from ...ramps import RAMP_SECONDS, Ramp
 from .beat_clock import Beats
 from .interpolation import WAYS, Code, straight
-from .sources import Mover, TimedPath, make_mover
-from .touch import Grip
+from .sources import MotionSource, TimedPath, make_mover
+from .touch import TouchedParameters
 
 Array = npt.NDArray[np.float32]
 
@@ -75,7 +75,7 @@ class Latents:
         card: Card,
         motion: Sequence[MotionSettings] = (),
         tempo_bpm: float = TEMPO_BPM,
-        morph: Morph | None = None,
+        morph: MorphTarget | None = None,
     ) -> None:
         """Start at the code ``rest``.
 
@@ -99,7 +99,7 @@ class Latents:
         movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
         # After a beat restart, each mover's offset to its old value fades out.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
-        self._grips: dict[str, Grip] = {}  # of touched targets
+        self._grips: dict[str, TouchedParameters] = {}  # of touched targets
         self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
         moved = {mover.target for mover in movers}
         everything = morph is not None or None in moved
@@ -156,7 +156,7 @@ class Latents:
         """Touch or release a target at sample ``time``."""
         if target not in self.targets:
             return
-        grip = self._grips.get(target) or Grip(self._rate)
+        grip = self._grips.get(target) or TouchedParameters(self._rate)
         if grip.holds == down:
             return
         self._grips[target] = grip
@@ -234,6 +234,6 @@ class Latents:
         for known in [known for known in self._rows if which(known)]:
             del self._rows[known]
 
-    def _offsets(self, mover: Mover, left: Sequence[Ramp], time: int) -> list[float]:
+    def _offsets(self, mover: MotionSource, left: Sequence[Ramp], time: int) -> list[float]:
         place = self._beats.value(time) if mover.in_beats else time
         return [value + ramp.value(time) for value, ramp in zip(mover.at(place), left, strict=True)]

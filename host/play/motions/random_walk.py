@@ -28,7 +28,7 @@ class _Step(NamedTuple):
     code: list[float]
 
 
-class Walk:
+class RandomWalk:
     """A random walk: straight steps of equal length, each turned slightly from the last.
 
     Lengths are in standard deviations. A step that would exceed the bound around training codes turns toward the

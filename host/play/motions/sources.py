@@ -10,13 +10,13 @@ from ...dsp import white_noise
 from ...patch.motions import MotionSettings
 from ...ramps import RAMP_SECONDS
 from .interpolation import WAYS, Code, Spans
-from .random_walk import Walk
+from .random_walk import RandomWalk
 
 RANDOM_VALUES = 4096  # cycles until random motion repeats: over an hour at 1 Hz
 RANDOM_STRIDE = 997  # offset between the sequences of successive random motions
 
 
-class Mover(Protocol):
+class MotionSource(Protocol):
     """A motion: an offset to its target, or a path of all latents."""
 
     target: str | None  # None: all latents
@@ -29,11 +29,11 @@ class Mover(Protocol):
         """Drop data only needed before ``time``."""
 
 
-def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> Mover:
+def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> MotionSource:
     """Return the source of the preset's motion ``number``; other arguments as in `Latents`."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
-        return Walk(settings.walk, rest, card)
+        return RandomWalk(settings.walk, rest, card)
     if settings.times is not None:
         return TimedPath(settings, settings.times, card.sample_rate, spans)
     return Cycle(settings, number, tempo_bpm, card.sample_rate, spans)

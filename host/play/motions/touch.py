@@ -5,7 +5,7 @@ from ...ramps import RAMP_SECONDS, Ramp
 RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an audible jump
 
 
-class Grip:
+class TouchedParameters:
     """The share of touch in one target, as a function of time.
 
     A touched target keeps its value until the knob turns, then glides to the knob. On release it glides to the motion.

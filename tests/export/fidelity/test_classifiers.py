@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity import classifiers
-from timbrel.export.fidelity.classifiers import Pair, pair_of, told_apart
+from timbrel.export.fidelity.classifiers import NotePair, pair_of, told_apart
 
 from .tones import RATE, tone
 
@@ -14,7 +14,7 @@ def pairs(change, notes=30, keys=15, bands=64):
     for number in range(notes):
         middle = -30 + 10 * rng.standard_normal(bands)
         two = [middle + np.cumsum(rng.standard_normal((60, bands)), 0) * 0.3 for _ in range(2)]
-        found.append(Pair(40 + number % keys, two[0].astype(np.float32), change(two[1]).astype(np.float32)))
+        found.append(NotePair(40 + number % keys, two[0].astype(np.float32), change(two[1]).astype(np.float32)))
     return found
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity.notes import (
-    Single,
+    SingleNote,
     cut,
     held_out,
     loudest_db,
@@ -21,7 +21,7 @@ from .tones import RATE, note_corpus, tone
 
 
 def single(note, name="a", **fields):
-    return Single(Clip(name=name, start=0, length=1, group=name, **fields), float(note))
+    return SingleNote(Clip(name=name, start=0, length=1, group=name, **fields), float(note))
 
 
 @pytest.mark.parametrize("held", [0.4, 0.8])

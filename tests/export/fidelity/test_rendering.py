@@ -29,7 +29,7 @@ def echo(analytic, monkeypatch):
     monkeypatch.setattr(rendering, "Encoder", Listening)
     monkeypatch.setattr(frame_stream, "Encoder", Listening)
     monkeypatch.setattr(model, "decode", lambda codes, classes: heard[0])
-    return rendering.Coded(Patch("bells", Preset(format=1, model=str(model.path)), model, model.path.parent))
+    return rendering.CodedNotes(Patch("bells", Preset(format=1, model=str(model.path)), model, model.path.parent))
 
 
 @pytest.mark.parametrize("octaves", [0, 1])

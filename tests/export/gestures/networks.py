@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from timbrel.export.gestures.fit import Coder
+from timbrel.export.gestures.fit import CodeFitter
 from torch import nn
 
 from ..conftest import HOP, LENGTH, RATE, lobe
@@ -60,7 +60,7 @@ class Plain:
 
 def coder():
     model = Plain()
-    return model, Coder(Encoder(), model.network, model.card)
+    return model, CodeFitter(Encoder(), model.network, model.card)
 
 
 def swept(note, falls, seconds=1.5, held=1.2, rise=0.02):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.notes import Single, cut
+from timbrel.export.fidelity.notes import SingleNote, cut
 from timbrel.export.gestures.trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,
@@ -18,7 +18,7 @@ from .networks import HIGH, LOW, coder, swept
 
 
 def note_of(sound, pitch):
-    return cut(Single(Clip(name="a", start=0, length=1, group="a"), float(pitch)), sound, RATE)
+    return cut(SingleNote(Clip(name="a", start=0, length=1, group="a"), float(pitch)), sound, RATE)
 
 
 def measured(sound, pitch=60):

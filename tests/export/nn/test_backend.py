@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.nn.backend import Backend, Refused
+from timbrel.export.nn.backend import Backend, NnRefusal
 from torch import nn
 
 
@@ -107,7 +107,7 @@ def test_ratios_are_of_samples(opened):
 
 
 def test_a_block_must_be_a_multiple_of_the_ratio(opened):
-    with pytest.raises(Refused, match="blocks of 6 samples are no multiple of its ratio 4"):
+    with pytest.raises(NnRefusal, match="blocks of 6 samples are no multiple of its ratio 4"):
         opened(Plain(params=(2, 4, 1, 4))).perform(np.zeros((1, 2, 6), np.float32))
 
 
@@ -137,17 +137,17 @@ def test_rows_do_not_mix(opened):
     ],
 )
 def test_what_nn_would_end_with_is_refused(opened, what, reason):
-    with pytest.raises(Refused, match=reason.replace("(", r"\(")):
+    with pytest.raises(NnRefusal, match=reason.replace("(", r"\(")):
         what(opened(Wrong()))
 
 
 def test_a_file_that_cannot_play_is_refused(opened, tmp_path):
     (tmp_path / "text.ts").write_text("this is no TorchScript")
-    with pytest.raises(Refused, match="it does not load"):
+    with pytest.raises(NnRefusal, match="it does not load"):
         Backend(tmp_path / "text.ts")
-    with pytest.raises(Refused, match="no method with METHOD_params"):
+    with pytest.raises(NnRefusal, match="no method with METHOD_params"):
         opened(nn.Linear(2, 2))
-    with pytest.raises(Refused, match="forward_params, or not as numbers"):
+    with pytest.raises(NnRefusal, match="forward_params, or not as numbers"):
         opened(Plain(params=(1, 1, 1))).params("forward")
 
 

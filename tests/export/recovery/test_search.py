@@ -13,7 +13,7 @@ import soundfile
 import soxr
 import torch
 from timbrel.export.recovery import search
-from timbrel.export.recovery.search import Searcher, SearchOptions, SearchStage
+from timbrel.export.recovery.search import CodeSearcher, SearchOptions, SearchStage
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import spectra
@@ -23,7 +23,7 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
-from timbrel.host.resynthesis.search_protocol import Sought
+from timbrel.host.resynthesis.search_protocol import SearchTarget
 from timbrel.host.shipped import shipped_models
 
 MODELS = sorted(name for name, path in shipped_models().items() if not Model(path).card.state)
@@ -57,7 +57,7 @@ def decoded(model, count, seed=0):
     return codes, labels, frames
 
 
-class Given(Searcher):
+class Given(CodeSearcher):
     """A searcher that is given decoded frames in place of sounds, and their pitch classes; of clips their sounds."""
 
     def __init__(self, model, labels, options=None):
@@ -86,7 +86,9 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
     codes, labels, frames = decoded(model, 1 if name == "gm-drums" else 3)  # whose clips are long
     low, high = ends(model.card)
     near = np.clip(codes + 0.1 * (high - low) * np.random.default_rng(1).standard_normal(codes.shape), low, high)
-    sought = [Sought(frame[None], code, int(label)) for frame, code, label in zip(frames, near, labels, strict=True)]
+    sought = [
+        SearchTarget(frame[None], code, int(label)) for frame, code, label in zip(frames, near, labels, strict=True)
+    ]
     for found, code in zip(Given(model, labels).hybrid(sought), codes, strict=True):
         assert found.settled
         if model.card.transform_length is None:
@@ -98,7 +100,7 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
 def test_a_label_that_no_network_tells_is_the_one_with_which_the_code_comes_nearest():
     model = opened("digits-spoken")
     codes, labels, frames = decoded(model, 3)
-    sought = [Sought(frame[None], code, None) for frame, code in zip(frames, codes, strict=True)]
+    sought = [SearchTarget(frame[None], code, None) for frame, code in zip(frames, codes, strict=True)]
     assert [found.label for found in Given(model, labels).hybrid(sought)] == labels.tolist()
 
 
@@ -107,7 +109,7 @@ def test_the_code_and_the_label_of_a_decoded_frame_are_found_from_nowhere(name):
     model = opened(name)
     codes, labels, frames = decoded(model, 2)
     told = []
-    found = Given(model, labels).gradient([Sought(frame[None], None, None) for frame in frames], told.append)
+    found = Given(model, labels).gradient([SearchTarget(frame[None], None, None) for frame in frames], told.append)
     assert told == sorted(told)
     assert told[-1] == 1
     for one, code, label in zip(found, codes, labels, strict=True):
@@ -120,7 +122,7 @@ def test_a_search_that_is_cut_short_says_so_and_keeps_the_best():
     model = opened("digits-spoken")
     _, labels, frames = decoded(model, 1)
     short = SearchOptions(stages=[SearchStage(3, 4, 4), SearchStage(3, 1, 1)], starts=10)
-    [found] = Given(model, labels, short).gradient([Sought(frames, None, None)])
+    [found] = Given(model, labels, short).gradient([SearchTarget(frames, None, None)])
     assert not found.settled
     assert np.isfinite(found.after)
 
@@ -129,7 +131,7 @@ def test_the_same_seed_finds_the_same():
     model = opened("gm-chroma-2")
     _, labels, frames = decoded(model, 1)
     short = [SearchOptions(seed, [SearchStage(5, 1, 2), SearchStage(5, 1, 1)]) for seed in (0, 0, 1)]
-    codes = [Given(model, labels, options).gradient([Sought(frames, None, None)])[0].code for options in short]
+    codes = [Given(model, labels, options).gradient([SearchTarget(frames, None, None)])[0].code for options in short]
     assert np.array_equal(codes[0], codes[1])
     assert not np.array_equal(codes[0], codes[2])
 
@@ -137,7 +139,7 @@ def test_the_same_seed_finds_the_same():
 @pytest.mark.parametrize("note", [45, 64, 79])
 def test_a_note_of_any_octave_is_looked_for_at_the_key_that_the_model_knows(make_tone, note):
     model = opened("gm-chroma-8")
-    searcher, length = Searcher(model), model.card.frame_length
+    searcher, length = CodeSearcher(model), model.card.frame_length
     sound = make_tone(note, 1.5, 44100)
     frames = np.stack([sound[start : start + 7 * length] for start in (9000, 18000, 30000)])
     heard = searcher._view.heard(frames)
@@ -258,7 +260,7 @@ def test_a_clip_has_its_label_and_comes_nearer_and_a_folder_of_clips_is_a_kit(so
 def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
     model = opened("gm-chroma-8")
     sound = sound_of("note.wav", *played("gm-chroma-8", *mark, 0.6))
-    searcher = Searcher(model)
+    searcher = CodeSearcher(model)
     asked = []
 
     def counted(model, sounds, progress=None):
@@ -292,7 +294,7 @@ def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_sa
     noise = 0.1 * np.random.default_rng(0).standard_normal(4 * card.frame_length)
     soundfile.write(tmp_path / "noise.wav", noise, card.sample_rate)
     short = SearchOptions(stages=[SearchStage(3, 1, 1)], starts=2)
-    monkeypatch.setattr(search, "gradient", lambda model, *asked: Searcher(model, short).gradient(*asked))
+    monkeypatch.setattr(search, "gradient", lambda model, *asked: CodeSearcher(model, short).gradient(*asked))
     out = tmp_path / "made.toml"
     ended = timbrel("recover", tmp_path / "noise.wav", "--model", tmp_path / "rain.onnx", "-o", out)
     assert ended.status == 0
@@ -308,7 +310,7 @@ def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of
     card = model.card
     mark = card.landmarks[20]
     sound, own = played("digits-spoken", mark.latent, 60, card.frame_length / card.sample_rate, mark.label)
-    searcher = Searcher(model)
+    searcher = CodeSearcher(model)
     codes = []
     for name, samples, at in (("a", sound, own), ("b", soxr.resample(sound, own, rate), rate)):
         path = sound_of(f"{name}.wav", np.stack([samples] * channels, 1), at)

@@ -11,7 +11,7 @@ from timbrel.export.recovery.search import SearchOptions, SearchStage
 from timbrel.export.study import recovery, recovery_rows
 from timbrel.export.study.recovery import RecoveryStudyOptions, study
 from timbrel.export.study.recovery_page import PUBLISHED
-from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, Bench, drawn
+from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, drawn
 from timbrel.host.contract.card import UniformPrior
 from timbrel.host.contract.model import Model
 from timbrel.host.progress import Display
@@ -79,7 +79,7 @@ def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch
     def measured(self, *arguments):
         raise AssertionError(arguments)
 
-    monkeypatch.setattr(Bench, "measured", measured)
+    monkeypatch.setattr(RecoveryBench, "measured", measured)
     monkeypatch.setattr(recovery, "train", lambda *arguments: pytest.fail("trained again"))
     with Display() as display:
         assert study(asked, display)

@@ -15,7 +15,7 @@ from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.effect import Insert
+from timbrel.host.resynthesis.effect import LiveEffect
 
 from ..cover import cover
 
@@ -94,7 +94,7 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 ):
     def insert():
         patch = make_patch(make_allpass(frame_length=1024, hop_length=256), cc=[KNOB], effects=MOVED["effects"])
-        return Insert(patch, rate, SimpleNamespace(heard=np.full(256, 0.1, np.float32)))
+        return LiveEffect(patch, rate, SimpleNamespace(heard=np.full(256, 0.1, np.float32)))
 
     player = Player(insert(), rate)
     play(player)

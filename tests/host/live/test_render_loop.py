@@ -21,7 +21,7 @@ from timbrel.host.events import (
 )
 from timbrel.host.live import render_loop as live
 from timbrel.host.live.realtime import SWITCH_SECONDS
-from timbrel.host.live.render_loop import Loop, RenderLoad, Timeline
+from timbrel.host.live.render_loop import RenderLoad, RenderLoop, Timeline
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
@@ -193,7 +193,9 @@ def hours(monkeypatch):
 def looped(make_patch, hours, timed, lowest=False, **settings):
     sink, told = FakeSink(hours, **settings), []
     player = player_of(make_patch, 48000)
-    loop = Loop(player, sink, [FakeSource(hours, timed)], lowest, lambda sound, events: told.append((sound, events)))
+    loop = RenderLoop(
+        player, sink, [FakeSource(hours, timed)], lowest, lambda sound, events: told.append((sound, events))
+    )
     return loop, sink, told
 
 
@@ -229,7 +231,7 @@ def test_events_keep_their_order_though_the_cards_clock_is_set_back_between_them
     timed = [Timed(100.45 + 0.0003 * i, ControlChange(0, 0, 1, i % 128)) for i in range(400)]
     sink, told = SetBack(hours), []
     player = player_of(make_patch, 48000)
-    loop = Loop(player, sink, [FakeSource(hours, timed)], on_block=lambda sound, events: told.extend(events))
+    loop = RenderLoop(player, sink, [FakeSource(hours, timed)], on_block=lambda sound, events: told.extend(events))
     loop.run()
     assert [event.value for event in told] == [i % 128 for i in range(400)]
     late = [event.time + 256 - (moment.seconds - 100.0) * 48000 for event, moment in zip(told, timed, strict=True)]
@@ -287,7 +289,7 @@ class LettingGo(FakeSink):
 @pytest.mark.parametrize("where", ["block", "prepare"])
 def test_a_pause_costs_no_more_than_itself_on_a_machine_that_has_little_time(make_patch, hours, pause, where):
     sink = LettingGo(hours, blocks=150)
-    loop, period = Loop(player_of(make_patch, 48000), sink, []), 128 / 48000
+    loop, period = RenderLoop(player_of(make_patch, 48000), sink, []), 128 / 48000
     costs, counts, pauses, ahead = {"block": 0.55, "prepare": 0.4}, {"block": 0, "prepare": 0}, [], []
 
     def costly(what, work):
@@ -403,7 +405,7 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
     timed += [Timed(100.01 + i / 100, NoteOn(0, 0, 40 + i, 100)) for i in range(20)]
     sink = FakeSink(hours)
     player = player_of(make_patch, 48000, motion=motion, cc=[knob])
-    loop = Loop(player, sink, [FakeSource(hours, sorted(timed, key=lambda one: one.seconds))])
+    loop = RenderLoop(player, sink, [FakeSource(hours, sorted(timed, key=lambda one: one.seconds))])
     problems, looks, ended = [], [], threading.Event()
 
     def look():
@@ -428,7 +430,9 @@ def test_what_a_loop_shows_is_read_while_it_plays_and_never_disturbs_it(make_pat
 def test_the_limiters_work_of_late_is_told_as_the_share_of_samples_that_are_over_its_knee(make_patch, hours):
     timed = [Timed(100 + i / 1000, NoteOn(0, 0, 40 + i, 127)) for i in range(24)]
     sink = FakeSink(hours, blocks=900)  # 2.4 s, five times what is averaged over
-    loop = Loop(player_of(make_patch, 48000, play={"gain_db": 12.0, "voices": 24}), sink, [FakeSource(hours, timed)])
+    loop = RenderLoop(
+        player_of(make_patch, 48000, play={"gain_db": 12.0, "voices": 24}), sink, [FakeSource(hours, timed)]
+    )
     loop.run()
     late = np.concatenate(sink.sounds[-190:], axis=1)
     assert 0.3 < np.mean(np.abs(late) > 0.7) < 1.0
@@ -448,7 +452,7 @@ def test_events_stamped_with_whole_blocks_take_effect_with_the_block_after_their
         Timed(moment + after, ControlChange(0, 0, 1, i))
         for i, (moment, after) in enumerate(zip(began, late, strict=True))
     ]
-    loop = Loop(
+    loop = RenderLoop(
         player_of(make_patch, 48000),
         sink,
         [FakeSource(hours, timed)],
@@ -465,7 +469,7 @@ def test_events_stamped_with_whole_blocks_take_effect_with_the_block_after_their
 
 def test_a_loop_that_is_behind_does_not_wait_for_events(make_patch, hours):
     sink = FakeSink(hours, depth=3)
-    loop = Loop(player_of(make_patch, 48000), sink, [], whole_blocks=True)
+    loop = RenderLoop(player_of(make_patch, 48000), sink, [], whole_blocks=True)
     moments, write = [], sink.write
 
     def late(sound):
@@ -482,7 +486,7 @@ def test_a_loop_that_is_behind_does_not_wait_for_events(make_patch, hours):
 
 
 def test_a_loop_that_is_kept_waiting_does_not_wait_for_events(make_patch, hours):
-    loop = Loop(player_of(make_patch, 48000), FakeSink(hours, depth=1), [], whole_blocks=True)
+    loop = RenderLoop(player_of(make_patch, 48000), FakeSink(hours, depth=1), [], whole_blocks=True)
 
     def waits(late):
         loop._timeline = Timeline(48000, 128)

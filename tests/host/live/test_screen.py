@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.live import screen, system_check
 from timbrel.host.live.messages import LiveStatus
-from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, Full, Plain, Typist, rows, summary
+from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, FullScreen, PlainScreen, Typist, rows, summary
 from timbrel.host.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
@@ -66,7 +66,7 @@ def drawn(*reports, said=(), told=(), piano=False, width=80, monkeypatch):
     """The lines of the page after these reports, as a terminal of some columns gets them."""
     from rich.console import Console
 
-    full = Full(Typist(piano))
+    full = FullScreen(Typist(piano))
     full.say("before anything is shown")
     for line in said:
         full.say(line)
@@ -203,7 +203,7 @@ def test_only_a_limiter_that_works_hard_is_told_of(limited, told):
 def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    plain = Plain()
+    plain = PlainScreen()
     for tick in range(31):
         now[0] = 100 + tick / 10
         plain.show(report(underruns=tick))

@@ -14,7 +14,7 @@ from timbrel.host.live import parent_process as play
 from timbrel.host.live import session
 from timbrel.host.live.channel_presets import ChannelPresets, by_channel
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.session_state import Overheard, PassedOn, SessionState, Without
+from timbrel.host.live.session_state import FilteredSource, ForwardedEvents, SessionState, TappedSource
 from timbrel.host.live.status_report import last_moved, report
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
@@ -148,7 +148,7 @@ def test_a_preset_of_more_latents_that_is_just_coming_in_is_no_fault(patch):
 
 
 def test_what_the_parent_passes_on_comes_in_its_order_with_the_moment_at_which_it_came():
-    passed, before = PassedOn(), time.perf_counter()
+    passed, before = ForwardedEvents(), time.perf_counter()
     events = [NoteOn(9, 0, 60, 100), ParameterChange(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
     passed.play(events[:2])
     between = time.perf_counter()
@@ -343,7 +343,7 @@ def test_what_comes_by_midi_is_heard_once_but_for_the_beat_and_of_too_much_the_o
 
     knobs = [ControlChange(0, 0, 20, value % 128) for value in range(3000)]
     port = Port([Clock(0, "tick"), *knobs])
-    overheard = Overheard(port)
+    overheard = TappedSource(port)
     assert overheard.poll() == [Timed(0.5, event) for event in (Clock(0, "tick"), *knobs)]
     lately = overheard.lately()
     assert lately == knobs[-len(lately) :]
@@ -515,7 +515,7 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
         def poll(self):
             return [Timed(0.0, event) for event in events]
 
-    assert [timed.event for timed in Without(Source(), (9,)).poll()] == events[1:]
+    assert [timed.event for timed in FilteredSource(Source(), (9,)).poll()] == events[1:]
 
 
 def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):

@@ -19,7 +19,7 @@ from timbrel.host.events import (
 from timbrel.host.live import render_loop as live
 from timbrel.host.live import session
 from timbrel.host.live.messages import Setup
-from timbrel.host.live.render_loop import Loop
+from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.live.session_state import SessionState
 from timbrel.host.live.status_report import report
 from timbrel.host.midi import ports
@@ -243,7 +243,7 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
 
     monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
     player = Player(session._rack(patches, RATE, None), RATE)
-    stage.loop = Loop(player, Card(clock), [stage.inputs], on_block=look)
+    stage.loop = RenderLoop(player, Card(clock), [stage.inputs], on_block=look)
     stage.loop.run()
     return found, done
 

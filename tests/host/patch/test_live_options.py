@@ -12,7 +12,7 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange,
 from timbrel.host.live import session
 from timbrel.host.live.messages import LiveStatus, Setup
 from timbrel.host.live.session_recorder import Recording, SessionRecorder
-from timbrel.host.live.session_state import SessionState, Without
+from timbrel.host.live.session_state import FilteredSource, SessionState
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
@@ -71,7 +71,7 @@ class Played:
         stage.cast.take(names, patches)
         rack = session._rack(patches, RATE, None)
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
-        source = Without(self, setup.silent)
+        source = FilteredSource(self, setup.silent)
         self._coming = waiting
         with SessionRecorder(
             Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True

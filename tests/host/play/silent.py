@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.voice_assignment import Poly, Solo
+from timbrel.host.play.voice_assignment import MonoAssignment, PolyAssignment
 from timbrel.host.play.voices import Makers
 
 RATE = 44100
@@ -21,7 +21,11 @@ def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tunin
         zone=lambda channel: None,
         tuning=tuning,
     )
-    return Poly(limit, {}, RATE, makers) if mode == "poly" else Solo(legato, mode == "chord", RATE, makers)
+    return (
+        PolyAssignment(limit, {}, RATE, makers)
+        if mode == "poly"
+        else MonoAssignment(legato, mode == "chord", RATE, makers)
+    )
 
 
 def state(voices, time):

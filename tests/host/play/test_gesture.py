@@ -13,9 +13,9 @@ from timbrel.host.kinds.spectrum.engine import RESTED
 from timbrel.host.patch.library import Patch
 from timbrel.host.play import event_processor
 from timbrel.host.play.gestures import trajectory
-from timbrel.host.play.gestures.blend import Ways
+from timbrel.host.play.gestures.blend import TrajectoryBlender
 from timbrel.host.play.gestures.code_distance import decibels
-from timbrel.host.play.gestures.trajectory import Common, Gesture, TrajectoryPace
+from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
 from timbrel.host.play.voices import PARTS
@@ -275,11 +275,11 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, 
 
 
 def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
-    common = Common.of(moving.gestures, decibels(moving, np.array([[0.5, 0.5]])))
+    common = GestureGrid.of(moving.gestures, decibels(moving, np.array([[0.5, 0.5]])))
     hops = np.arange(400) * HOP
 
     def gesture():
-        mix = Ways(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
+        mix = TrajectoryBlender(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
         made = Gesture(700, mix, common, TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 512, True, True), 3)
         made.let_go(300 * HOP + 7, 1000)
         return made
@@ -429,7 +429,10 @@ def test_what_ways_begin_with_is_prepared_once_knobs_have_stood_and_never_while_
 
 def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_hop):
     model = gestured()
-    ways, common = Ways(model.gestures, np.full(2, 0.5), np.ones(2)), Common.of(model.gestures, np.eye(2))
+    ways, common = (
+        TrajectoryBlender(model.gestures, np.full(2, 0.5), np.ones(2)),
+        GestureGrid.of(model.gestures, np.eye(2)),
+    )
     pace, mix = TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
     hops = range(30 * HOP, 40 * HOP, HOP)
     codes = [[Gesture(on, mix, common, pace, 1).code(time).tolist() for time in hops] for on in range(7000, 7000 + HOP)]
@@ -454,12 +457,12 @@ def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
 @given(st.integers(1, 100), st.integers(0, 10), st.integers(0, 30_000), st.lists(st.integers(1, 5000), min_size=1))
 def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudness, off, sizes):
     made = Gestures.model_validate(gestures(note(), wander=WANDER | {"level_db": 3.0}))
-    mix = Ways(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
+    mix = TrajectoryBlender(made, np.full(2, 0.5), np.ones(2)).mix(60, 100)
     whole, parts = (
         Gesture(
             5,
             mix,
-            Common.of(made, np.eye(2)),
+            GestureGrid.of(made, np.eye(2)),
             TrajectoryPace(1.0, loudness / 10, speed / 10, 0.0, RATE, HOP, 512, True, True),
             3,
         )

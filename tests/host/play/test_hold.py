@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import Clock, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.motions import Morph
+from timbrel.host.patch.motions import MorphTarget
 from timbrel.host.play import event_processor
 from timbrel.host.play.controller_state import ControllerState, Holds
 from timbrel.host.play.motions.motion import Latents
@@ -70,7 +70,7 @@ def test_who_takes_a_target_again_before_it_is_back_takes_it_where_it_is(make_la
 
 def test_a_morph_that_is_held_rests_and_leads_where_it_is_turned(tiny, make_preset):
     motion = make_preset(motion=[{"target": "morph", "low": 0.0, "high": 1.0, "rate_hz": 1.0}]).motion
-    latents = Latents([0.0, 1.0], tiny().card, motion, morph=Morph([1.0, 0.0], "linear"))
+    latents = Latents([0.0, 1.0], tiny().card, motion, morph=MorphTarget([1.0, 0.0], "linear"))
     before = latents.morph(TAKEN)
     latents.hold(TAKEN, "morph", True)
     assert latents.morph(TURNED) == pytest.approx(before)

@@ -10,7 +10,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.motions import Morph
+from timbrel.host.patch.motions import MorphTarget
 from timbrel.host.patch.target_codes import morph_of
 from timbrel.host.play.motions.interpolation import great_circle, straight
 from timbrel.host.play.motions.motion import Latents
@@ -103,7 +103,7 @@ def make_latents(make_preset, tiny):
     """A function that makes the latents of a preset that morphs from HERE to THERE, on a model whose span is 0 to 1."""
 
     def make(*motions, shape="linear", far=THERE, near=HERE):
-        return Latents(near, tiny().card, make_preset(motion=list(motions)).motion, morph=Morph(far, shape))
+        return Latents(near, tiny().card, make_preset(motion=list(motions)).motion, morph=MorphTarget(far, shape))
 
     return make
 

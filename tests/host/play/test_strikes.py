@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.voice_assignment import Poly, Struck
+from timbrel.host.play.voice_assignment import PolyAssignment, Struck
 from timbrel.host.play.voices import Makers
 
 from .silent import EQUAL, RATE, RELEASE, STEAL, held, state
@@ -44,7 +44,7 @@ def test_the_same_key_again_lets_go_of_what_it_struck():
     assert state(voices, 200) == [(60, "released"), (60, "held")]
 
 
-@pytest.mark.parametrize("way", [Poly, Struck])
+@pytest.mark.parametrize("way", [PolyAssignment, Struck])
 def test_a_key_cuts_its_group_and_no_other(way):
     voices = make(way)
     for time, key in enumerate((42, 50, 60)):

@@ -13,7 +13,7 @@ import pytest
 from timbrel.host.errors import Failure
 from timbrel.host.plugin import shared_memory
 from timbrel.host.plugin.control_socket import cut
-from timbrel.host.plugin.shared_memory import Memory, Position
+from timbrel.host.plugin.shared_memory import Position, SharedMemory
 
 HEADER = Path(shared_memory.__file__).with_name("native") / "wire.h"
 STRUCTURES = {
@@ -81,7 +81,7 @@ def shared():
     os.ftruncate(descriptor, ctypes.sizeof(shared_memory.WireMemory))
     plugin = shared_memory.WireMemory.from_buffer(mmap.mmap(descriptor, 0))
     plugin.magic, plugin.version = shared_memory.MAGIC, shared_memory.VERSION
-    yield Memory(descriptor), plugin, descriptor
+    yield SharedMemory(descriptor), plugin, descriptor
     os.close(descriptor)
 
 
@@ -143,14 +143,14 @@ def test_a_memory_of_another_version_is_refused(shared):
     _, plugin, descriptor = shared
     plugin.version = 2
     with pytest.raises(Failure, match="speaks version 2 of the wire, this timbrel 1; install the plugin anew"):
-        Memory(descriptor)
+        SharedMemory(descriptor)
 
 
 def test_a_memory_that_is_too_small_is_refused(shared):
     _, _, descriptor = shared
     os.ftruncate(descriptor, 4096)
     with pytest.raises(Failure, match="too small"):
-        Memory(descriptor)
+        SharedMemory(descriptor)
 
 
 @pytest.mark.parametrize(

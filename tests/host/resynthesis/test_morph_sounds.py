@@ -15,7 +15,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motions.interpolation import great_circle
-from timbrel.host.resynthesis.latent_map import Plane, draw_way
+from timbrel.host.resynthesis.latent_map import LatentPlane, draw_way
 from timbrel.host.resynthesis.morph import dense_way, morph
 
 RATE, LENGTH = 22050, 1024
@@ -162,16 +162,16 @@ def test_the_way_from_a_shipped_models_note_to_another_sounds_the_first_ones_pit
 
 
 def test_two_latents_are_drawn_as_they_are_and_more_along_their_principal_axes(make_model, tiny):
-    assert np.array_equal(Plane(make_model().card).places(bow()), bow())
+    assert np.array_equal(LatentPlane(make_model().card).places(bow()), bow())
     rng = np.random.default_rng(2)
     codes = 0.5 + rng.normal(size=(50, 4)) * 0.04 @ rng.normal(size=(4, 4))
     card = make_model(codes, latents=4).card
-    places = Plane(card).places(np.array([mark.latent for mark in card.landmarks]))
+    places = LatentPlane(card).places(np.array([mark.latent for mark in card.landmarks]))
     variances = np.sort(np.linalg.eigvalsh(np.cov(codes.T / 0.25)))[::-1]
     assert np.var(places, axis=0, ddof=1) == pytest.approx(variances[:2], rel=1e-3)
     assert np.corrcoef(places.T)[0, 1] == pytest.approx(0, abs=1e-6)
-    assert f"principal axis 1: {variances[0] / variances.sum():.0%}" in Plane(card).labels[0]
-    assert Plane(make_model(np.zeros((3, 1)), latents=1).card).places(np.ones((5, 1))).shape == (5, 2)
+    assert f"principal axis 1: {variances[0] / variances.sum():.0%}" in LatentPlane(card).labels[0]
+    assert LatentPlane(make_model(np.zeros((3, 1)), latents=1).card).places(np.ones((5, 1))).shape == (5, 2)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.dsp import window
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.causal_phase import BasinPhase
+from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
 from timbrel.host.kinds.spectrum.fundamental import fundamentals
-from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, Relaid, moved_down, octaves_above
+from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, HarmonicShift, moved_down, octaves_above
 from timbrel.host.patch.library import open_patch
-from timbrel.host.resynthesis.effect import Insert
+from timbrel.host.resynthesis.effect import LiveEffect
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
 from timbrel.host.units import midi_to_hz
@@ -85,7 +85,7 @@ def test_what_is_heard_live_keeps_its_pitch_too(keys, rate):
         heard = np.zeros(0, np.float32)
 
     ear, sound = Ear(), tone(40.5, rate=rate)
-    insert, blocks = Insert(keys(), rate, ear), []
+    insert, blocks = LiveEffect(keys(), rate, ear), []
     for start in range(0, len(sound) - 127, 128):
         ear.heard = sound[start : start + 128]
         blocks.append(insert.process([], 128)[0][0])
@@ -196,7 +196,7 @@ def vowel(hz):
 @pytest.mark.parametrize("pitch", [38.2, 45, 52.4, 57, 64.3, 69, 76.5, 81])
 def test_harmonics_move_and_formants_stay(card, pitch):
     decoded = 60 + int(np.floor(pitch + 0.5)) % 12
-    moved = Relaid(card).apply(comb(decoded, vowel)[np.newaxis], np.array([pitch]))[0][0]
+    moved = HarmonicShift(card).apply(comb(decoded, vowel)[np.newaxis], np.array([pitch]))[0][0]
     first = midi_to_hz(pitch) * LENGTH / RATE
     harmonics = np.arange(1, int(6000 / midi_to_hz(pitch)))
     found = np.array([moved[round(k * first) + np.arange(-1, 2)].max() for k in harmonics])
@@ -214,7 +214,7 @@ def test_what_was_encoded_octaves_lower_takes_its_harmonics_by_their_numbers(car
     """The encoder heard a sound in another octave, and what is decoded lies there, formants and all."""
     decoded = 60 + int(np.floor(pitch + 0.5)) % 12
     frames = comb(decoded, vowel)[np.newaxis]
-    moved = Relaid(card).apply(frames, np.array([pitch]), np.array([octaves]))[0][0]
+    moved = HarmonicShift(card).apply(frames, np.array([pitch]), np.array([octaves]))[0][0]
     first = midi_to_hz(pitch) * LENGTH / RATE
     harmonics = np.arange(1, int((LENGTH // 2 - 4) / first))
     found = np.array([moved[round(k * first) + np.arange(-1, 2)].max() for k in harmonics])
@@ -249,14 +249,14 @@ def test_a_frame_at_its_own_pitch_is_as_it_was(card):
     frame = comb(64, vowel)
     frame += 0.003 * np.abs(np.random.default_rng(0).standard_normal(len(frame))).astype(np.float32)
     frame /= frame.max()
-    moved = Relaid(card).apply(frame[np.newaxis], np.array([64.0]))[0][0]
+    moved = HarmonicShift(card).apply(frame[np.newaxis], np.array([64.0]))[0][0]
     assert np.abs(moved - frame).max() < 0.06
     assert np.sqrt(np.mean(np.square(moved - frame))) < 0.05 * np.sqrt(np.mean(np.square(frame)))
 
 
 def test_frames_without_a_pitch_and_frames_that_hold_nothing_stay_as_they_are(card):
     frames = np.stack([comb(60, vowel), np.zeros(LENGTH // 2 + 1, np.float32)])
-    moved, away = Relaid(card).apply(frames, np.array([np.nan, 62.0]))
+    moved, away = HarmonicShift(card).apply(frames, np.array([np.nan, 62.0]))
     assert np.array_equal(moved, frames)
     assert np.isnan(away).all()
 
@@ -264,7 +264,7 @@ def test_frames_without_a_pitch_and_frames_that_hold_nothing_stay_as_they_are(ca
 @pytest.mark.parametrize("pitch", [38.2, 57, 81])
 def test_what_is_told_of_each_bin_is_the_way_to_its_harmonic(card, pitch):
     decoded = 60 + int(np.floor(pitch + 0.5)) % 12
-    _, away = Relaid(card).apply(comb(decoded, vowel)[np.newaxis], np.array([pitch]))
+    _, away = HarmonicShift(card).apply(comb(decoded, vowel)[np.newaxis], np.array([pitch]))
     first, bins = midi_to_hz(pitch) * LENGTH / RATE, np.arange(LENGTH // 2 + 1)
     known = np.isfinite(away[0])
     order = (bins + away[0])[known] / first
@@ -307,7 +307,7 @@ def test_phases_of_frequencies_that_are_known_go_on_by_these():
     away = place - bins
     near = np.abs(away) < 2
     lobe[:, near] = (np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2)[near]
-    phases = BasinPhase(LENGTH, hop)
+    phases = CausalPhase(LENGTH, hop)
     states = [phases.begin()] * frames
     spectra = phases.apply(lobe, states, np.tile(np.where(near, away, np.nan), (frames, 1)))
     steps = np.angle(spectra[1:, 29] / spectra[:-1, 29])

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.patch.preset import Preset
-from timbrel.host.resynthesis.reconstruction import Again, Outputs
+from timbrel.host.resynthesis.reconstruction import Outputs, Reconstruction
 from timbrel.host.resynthesis.reconstruction_error import measures
 
 PRESET = Preset(format=1, model="model.onnx")
@@ -16,7 +16,7 @@ PRESET = Preset(format=1, model="model.onnx")
 
 def part(rate, seconds=0.2):
     sound = np.sin(2 * np.pi * 400 * np.arange(round(rate * seconds)) / rate).astype(np.float32)
-    return Again(sound, 0.1 * sound, measures(sound, 0.1 * sound, rate))
+    return Reconstruction(sound, 0.1 * sound, measures(sound, 0.1 * sound, rate))
 
 
 @pytest.mark.parametrize(("rate", "written"), [(4000, 8000), (384000, 192000)])

@@ -18,7 +18,7 @@ from timbrel.host.resynthesis.code_track import clip_of
 from timbrel.host.resynthesis.log_mel import distance_db, log_mel
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
 from timbrel.host.resynthesis.refinement import _Target, can_refine, refined
-from timbrel.host.resynthesis.search_protocol import Found, Sought
+from timbrel.host.resynthesis.search_protocol import SearchResult, SearchTarget
 from timbrel.host.shipped import shipped_models
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -76,7 +76,7 @@ def test_a_sound_comes_nearer_by_the_figure_within_the_span_and_with_few_runs_of
         return decode(self, codes, condition)
 
     monkeypatch.setattr(Model, "decode", counted)
-    [found] = refined(digits, [Sought(track.clip[np.newaxis], track.codes[0], label)])
+    [found] = refined(digits, [SearchTarget(track.clip[np.newaxis], track.codes[0], label)])
     monkeypatch.undo()
     assert found.settled
     network = Span(card).into(track.codes[0])
@@ -106,14 +106,14 @@ def test_no_code_leaves_the_span_of_training(digits):
 
 def test_a_code_that_lies_outside_is_searched_from_inside(digits, drum):
     track = clip_of(drum, digits.card, Encoder(digits))
-    [found] = refined(digits, [Sought(track.clip[np.newaxis], 4 * track.codes[0], 3)])
+    [found] = refined(digits, [SearchTarget(track.clip[np.newaxis], 4 * track.codes[0], 3)])
     assert Span(digits.card).into(found.code) == pytest.approx(found.code, abs=1e-6)
 
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_recover_never_gives_a_code_that_is_farther_than_the_networks(digits, drum, tmp_path, folder):
     def astray(model, sounds, progress=None):
-        return [Found(np.full(len(one.code), 0.9), one.label, None, None, True) for one in sounds]
+        return [SearchResult(np.full(len(one.code), 0.9), one.label, None, None, True) for one in sounds]
 
     found = {}
     for method in (RecoveryMethod("network"), RecoveryMethod("astray", astray, True)):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.resynthesis.log_mel import distance_db, log_mel
-from timbrel.train.metrics.generated_clips import DRAWINGS, Judged, Recordings, drawings, likeness
+from timbrel.train.metrics.generated_clips import DRAWINGS, JudgedClips, Recordings, drawings, likeness
 
 RATE, LENGTH, NOTES = 8000, 4000, 4
 
@@ -23,7 +23,7 @@ def by_pitch(clips, rate):
     spectra = np.abs(np.fft.rfft(clips))
     hz = np.fft.rfftfreq(clips.shape[1], 1 / rate)[spectra.argmax(1)]
     numbers = np.clip(np.round(np.log2(np.maximum(hz, 1) / 300)), 0, NOTES - 1).astype(int)
-    return Judged(np.eye(NOTES, dtype=np.float32)[numbers], spectra[:, ::100].astype(np.float32))
+    return JudgedClips(np.eye(NOTES, dtype=np.float32)[numbers], spectra[:, ::100].astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...metrics.generated_clips import Judged
+from ...metrics.generated_clips import JudgedClips
 from ...network import Network, Objective
 from .recipe import ClassifierRecipe
 
@@ -115,7 +115,7 @@ class Classifier(Network):
         return terms["cross_entropy"]
 
     @torch.no_grad()
-    def judge(self, clips: Array, rate: int) -> Judged:
+    def judge(self, clips: Array, rate: int) -> JudgedClips:
         """Return label probabilities and penultimate features; requires evaluation mode.
 
         Args:
@@ -129,7 +129,7 @@ class Classifier(Network):
             seen = self.features(audio)[-1]
             posteriors.append(self.scores(seen).softmax(1).cpu().numpy())
             features.append(seen.cpu().numpy())
-        return Judged(np.concatenate(posteriors), np.concatenate(features))
+        return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
 
     def heard(self, clips: Array, rate: int) -> Array:
         """Return clips at the network's rate and length, [clips, clip_length]."""

@@ -72,7 +72,7 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
     return ((sides[0] - sides[1]).square().mean() + 1e-6).sqrt()
 
 
-class Spread(nn.Module):
+class SpreadLoss(nn.Module):
     """Mean and covariance of recordings' spectra, and the Fréchet distance from them.
 
     As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents the dull

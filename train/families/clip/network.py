@@ -19,7 +19,7 @@ from ...training_data import Data
 from .attack import made_to_rise, risen
 from .features import MEL_BANDS, ClipFeatures
 from .flow import Flow
-from .losses import DECIBELS, LEAK, Spread, apart, envelope_apart, pooled, sounding, unlike
+from .losses import DECIBELS, LEAK, SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
 from .recipe import HitRecipe
 
 MOST = 4096  # clips for the principal components
@@ -52,12 +52,12 @@ class ClipAutoencoder(Autoencoder):
         n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
         self.inner = nn.Linear(width, self.settings.components)
         self.outer = nn.Linear(self.settings.components, width)
-        self.encoder = Bent(self.settings.components, hidden, 2 * n)
+        self.encoder = BentCodes(self.settings.components, hidden, 2 * n)
         nn.init.constant_(self.encoder.straight.bias[n:], SURE)
-        self.decoder = Bent(n + words, hidden, self.settings.components)
-        self.listener = Bent(self.settings.components, hidden, words) if words else None
+        self.decoder = BentCodes(n + words, hidden, self.settings.components)
+        self.listener = BentCodes(self.settings.components, hidden, words) if words else None
         self.flow = Flow(n, max(words, 1))
-        self.recordings = Spread(MEL_BANDS)
+        self.recordings = SpreadLoss(MEL_BANDS)
         self.contrast = nn.Parameter(torch.zeros(()))
         self.register_buffer("attack", torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
@@ -215,7 +215,7 @@ def _one(like: Tensor) -> Tensor:
     return torch.ones_like(like[:, :1])
 
 
-class Bent(nn.Module):
+class BentCodes(nn.Module):
     """A linear layer plus a parallel network of two hidden layers."""
 
     def __init__(self, inside: int, hidden: int, outside: int) -> None:

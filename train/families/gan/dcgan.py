@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ...network import Adam, Autoencoder, Objective
-from .generator import ClipMaker
+from .generator import ClipGenerator
 from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
 from .strided import Lengthening, Shortening
 
@@ -26,7 +26,7 @@ LEAK = 0.2  # of every LeakyReLU
 BETAS = (0.5, 0.999)  # of both Adams
 
 
-class DCGAN(ClipMaker):
+class DCGAN(ClipGenerator):
     """A generator of clips and a discriminator.
 
     Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1.

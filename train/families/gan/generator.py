@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ...network import Network
 
 
-class ClipMaker(Network, ABC):
+class ClipGenerator(Network, ABC):
     """Generates clips [batch, frame_length] from codes [batch, latents], trained against a judge.
 
     ``words`` is the number of labels, or 0. ``sides`` maps each side's name to its loss terms, the judge first.

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ...network import Adam, Objective
-from .generator import ClipMaker
+from .generator import ClipGenerator
 from .recipe import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
 from .strided import Lengthening, Shortening
 
@@ -27,7 +27,7 @@ LABEL_WIDTH = 16  # size of a label's embedding; not in the paper
 RECENT = 10  # early on, the mean of weights covers about the last tenth of the steps
 
 
-class WaveGAN(ClipMaker):
+class WaveGAN(ClipGenerator):
     """Generator, critic, and optionally a running mean of the generator's weights.
 
     Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1; label indices [batch].

@@ -16,7 +16,7 @@ from ...network import Adam, Network, Objective
 from ...recipes.base import Recipe
 from ..classifier.network import Classifier, Spectrogram, begin, resnet
 from ..classifier.recipe import ClassifierRecipe
-from ..gan.generator import ClipMaker
+from ..gan.generator import ClipGenerator
 from ..gan.recipe import DCGANRecipe, HalvesRecipe, WaveGANRecipe
 from .recipe import InvertRecipe
 
@@ -30,11 +30,11 @@ class Inverter(Network):
     turns = (Objective("recordings"), Objective("generation"))
     optimisers = {"shared": Adam(modules=("network",))}  # noqa: RUF012
 
-    def __init__(self, recipe: InvertRecipe, generator: ClipMaker, judge: Classifier) -> None:
+    def __init__(self, recipe: InvertRecipe, generator: ClipGenerator, judge: Classifier) -> None:
         super().__init__()
         self.generator, self.classifier = generator, judge
         self.weights, self.rate = recipe.loss, recipe.frames.sample_rate
-        self.network = Placing(recipe, generator.latents)
+        self.network = CodePlacement(recipe, generator.latents)
 
     @property
     def adversarial(self) -> bool:
@@ -99,7 +99,7 @@ def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
     return F.pad(clips, (0, classifier.clip_length - clips.shape[1]))  # negative padding cuts
 
 
-class Placing(nn.Module):
+class CodePlacement(nn.Module):
     """Clips [batch, frame_length] → a code and label logits, [batch, latents + words]."""
 
     def __init__(self, recipe: InvertRecipe, latents: int) -> None:

@@ -12,7 +12,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.kinds.clip import engine as engine
-from timbrel.host.kinds.clip.clip_cache import NEWEST, Ahead, SingleClipDecoder, Want
+from timbrel.host.kinds.clip.clip_cache import NEWEST, ClipRequest, PrefetchClipCache, SingleClipDecoder
 from timbrel.host.kinds.clip.resampling import ResampledClip
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
@@ -191,10 +191,10 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
 
     def wants(moved):
         codes = {slot: np.array([slot, moved], np.float32) for slot in (3, 1, 4, 2, 0)}
-        return [Want(slot, 0, code, code.tobytes(), moved) for slot, code in codes.items()]
+        return [ClipRequest(slot, 0, code, code.tobytes(), moved) for slot, code in codes.items()]
 
     decoded = []
-    ahead = Ahead(Moving(None, None))
+    ahead = PrefetchClipCache(Moving(None, None))
     ahead.ask(wants(0))
     until(lambda: len(decoded) >= 30)
     assert decoded[:30] == [3, 1, 4, 2, 0] * 6
@@ -202,10 +202,10 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
 
 def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gate):
     gate.clear()
-    ahead = Ahead(SingleClipDecoder(model, lambda frames: frames))
+    ahead = PrefetchClipCache(SingleClipDecoder(model, lambda frames: frames))
     for number in range(50):
         code = np.array([number / 50, 0.0], np.float32)
-        ahead.ask([Want(0, 0, code, code.tobytes(), number)])
+        ahead.ask([ClipRequest(0, 0, code, code.tobytes(), number)])
     gate.set()
     until(lambda: ahead.idle)
     assert len(gate.decoded) <= 2

@@ -6,9 +6,9 @@ from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
 from timbrel.host.dsp import window
-from timbrel.host.kinds.spectrum.decoded_partials import OfPartials
+from timbrel.host.kinds.spectrum.decoded_partials import PartialsOfFrames
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.ramps import Ramp
 from timbrel.host.shipped import shipped_models
 from timbrel.host.units import midi_to_hz
@@ -80,7 +80,7 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
 
 def chord_of(model, classes, key, count, sizes=(512,), motion=STILL):
     """The sound of a chord in one voice; ``classes`` has pitch classes by the sample from which they sound."""
-    engine = SpectrumEngine(model, max(sizes), Character(**PURE))
+    engine = SpectrumEngine(model, max(sizes), VoicingSettings(**PURE))
     stream = engine.begin(key, 0)
     stream.chord, stream.pitch = Ramp(0, 1), Ramp(float(key), 1)
     for time, which in classes.items():
@@ -132,7 +132,7 @@ def test_a_chord_without_keys_is_silent_and_one_that_comes_after_sounds(partials
 
 def test_chords_of_two_voices_begin_alike_whatever_blocks_their_keys_join_in(partials_of):
     def both(size):
-        engine = SpectrumEngine(partials_of(tonal), 8192, Character(**PURE))
+        engine = SpectrumEngine(partials_of(tonal), 8192, VoicingSettings(**PURE))
         streams = [engine.begin(key, 0) for key in (60, 72)]
         for stream, times in zip(streams, ((0, 3000), (0, 1500)), strict=True):
             stream.chord, stream.pitch = Ramp(1, 1), Ramp(float(stream.key), 1)
@@ -284,7 +284,7 @@ def test_one_band_of_noise_is_as_strong_everywhere():
 def test_a_row_is_the_same_alone_and_among_others():
     card = Model(shipped_models()["gm-partials-8"]).card
     assert card.partials is not None
-    table = OfPartials(card, card.partials, 513, 0.25)
+    table = PartialsOfFrames(card, card.partials, 513, 0.25)
     frames = np.exp(np.random.default_rng(0).standard_normal((64, card.frame_width))).astype(np.float32)
     whole = table.rows(frames, np.zeros(64, np.intp))
     for size in (1, 2, 3, 8):

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.signal
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.units import midi_to_hz
 
 PUBLISHED = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}
@@ -62,7 +62,7 @@ def harmonics_of(pitch_class, heights):
 
 def sound_of(model, keys, count, motion=STILL, sizes=(BLOCK,), on=0, **character):
     """Samples, [streams, channels, count], of keys pressed at sample ``on``, in blocks of the sizes in turn."""
-    engine = SpectrumEngine(model, BLOCK, character=Character(**character))
+    engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(**character))
     streams = [engine.begin(key, on) for key in keys]
     blocks, at, turn = [], 0, 0
     while at < count:

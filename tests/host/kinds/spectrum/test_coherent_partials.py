@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.units import midi_to_hz
 
 from .coherent import FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, harmonics_of, level_db, lobes, one, sound_of, turned
@@ -91,7 +91,7 @@ def test_a_free_partial_that_drifts_from_bin_to_bin_keeps_its_phase(model_of):
     times = (2048 + 1024 + np.arange(len(hz))) / RATE
     # The knobs' delay, how long they rest before a frame on the mean, half a frame, less half of a hop, as the way to a
     # frame is gone with the frequency of that frame.
-    late = (CoherentVoicing(model, Character()).delay + 448 + 512 - 128) / RATE
+    late = (CoherentVoicing(model, VoicingSettings()).delay + 448 + 512 - 128) / RATE
     assert hz == pytest.approx(RATE / FRAME * (60 + 16 * (times - late)), abs=0.2)
 
 

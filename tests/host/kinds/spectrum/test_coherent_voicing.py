@@ -7,7 +7,7 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.kinds.spectrum.partial_analysis import Layout, taken_apart
 from timbrel.host.ramps import Ramp
 from timbrel.host.units import midi_to_hz
@@ -132,13 +132,13 @@ class Plain:
 
 
 CHARACTERS = {
-    "mono": Character(),
-    "pure": Character(noise=0.0),
-    "half the noise": Character(noise=0.5),
-    "stereo": Character(width=1.0),
-    "half as wide": Character(width=0.4, unison=2),
-    "unison": Character(unison=5, detune_cents=23.0, width=0.7),
-    "formants": Character(keep_formants=True, width=0.2),
+    "mono": VoicingSettings(),
+    "pure": VoicingSettings(noise=0.0),
+    "half the noise": VoicingSettings(noise=0.5),
+    "stereo": VoicingSettings(width=1.0),
+    "half as wide": VoicingSettings(width=0.4, unison=2),
+    "unison": VoicingSettings(unison=5, detune_cents=23.0, width=0.7),
+    "formants": VoicingSettings(keep_formants=True, width=0.2),
 }
 
 
@@ -278,7 +278,7 @@ def test_a_chord_in_one_voice_has_the_partials_of_all_its_keys(model_of):
         return np.repeat(frame[np.newaxis], len(latents), axis=0).astype(np.float32)
 
     engine_model.decode = both
-    engine = SpectrumEngine(engine_model, BLOCK, character=Character(noise=0.0))
+    engine = SpectrumEngine(engine_model, BLOCK, character=VoicingSettings(noise=0.0))
     stream = engine.begin(60, 0)
     stream.chord = Ramp(float(1 << 0 | 1 << 6), 1)
     sound = engine.render([stream], STILL, 0, BLOCK)[0][0].astype(np.float64)
@@ -292,5 +292,5 @@ def test_a_chord_in_one_voice_has_the_partials_of_all_its_keys(model_of):
 def test_a_model_whose_window_is_not_hanns_is_refused_in_one_line(tiny, window):
     card = tiny().card.model_copy(update={"window": window})
     with pytest.raises(UserError, match=rf"coherent.*Hann.*'analytic'.*'{window}'.*phase = 'noise'") as refused:
-        SpectrumEngine(Given(card, noisy), BLOCK, character=Character())
+        SpectrumEngine(Given(card, noisy), BLOCK, character=VoicingSettings())
     assert "\n" not in str(refused.value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import midi_to_hz
@@ -82,7 +82,7 @@ def sound_of(engine, streams, motion, count, sizes=(BLOCK,), start=0):
 @pytest.fixture(params=["noise", "coherent"])
 def engine_of(request):
     """Makes engines of each voice."""
-    character = Character(phase=request.param)
+    character = VoicingSettings(phase=request.param)
     return lambda model, block=BLOCK: SpectrumEngine(model, block, character)
 
 
@@ -104,7 +104,7 @@ def heard(monkeypatch):
 def test_the_sound_is_scipys_inverse_transform_of_the_same_spectra(tiny, heard):
     model = tiny(**SIZES["as published"])
     card = model.card
-    engine = SpectrumEngine(model, BLOCK, character=Character(phase="noise"))
+    engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(phase="noise"))
     on = 777
     streams = [engine.begin(57 + 5 * i, on) for i in range(5)]
     firsts = [stream.next_frame for stream in streams]
@@ -132,7 +132,7 @@ def test_the_sound_is_scipys_inverse_transform_of_the_same_spectra(tiny, heard):
 def test_the_sound_is_that_of_a_plain_loop(tiny, heard, settings):
     model = tiny(**settings)
     n, hop = model.card.frame_length, model.card.hop_length
-    engine = SpectrumEngine(model, BLOCK, character=Character(phase="noise"))
+    engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(phase="noise"))
     stream = engine.begin(64, 300)
     first = stream.next_frame
     sound = sound_of(engine, [stream], Still(), 9 * n, sizes=(n, 17, 555))[0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from timbrel.host.dsp import stft, window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import Character
-from timbrel.host.kinds.spectrum.griffin_lim import KEPT, SEEN, STEP, BestVoicing, refine
+from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
+from timbrel.host.kinds.spectrum.griffin_lim import KEPT, SEEN, STEP, GriffinLimVoicing, refine
 from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
 
 RATE = 22050
@@ -134,7 +134,7 @@ class Still:
 
 def held(model, keys, block=16384, seconds=2.0, **character):
     """Keys held by the engine with refined phases, [keys, channels, samples]."""
-    engine = SpectrumEngine(model, block, character=Character(phase="best", **character))
+    engine = SpectrumEngine(model, block, character=VoicingSettings(phase="best", **character))
     streams = [engine.begin(key, 0) for key in keys]
     count = round(seconds * model.card.sample_rate)
     blocks = [
@@ -165,7 +165,7 @@ def test_a_key_held_with_refined_phases_has_its_frequency_and_stands_still(tiny,
 
 def test_refined_phases_are_as_loud_as_the_coherent_voice(tiny):
     model = tiny()
-    engine = SpectrumEngine(model, 16384, character=Character())
+    engine = SpectrumEngine(model, 16384, character=VoicingSettings())
     plain_voice = engine.render([engine.begin(60, 0)], Still(), 0, 16384)[0]
     refined = held(model, [60])[0][:, :16384]
     assert level_db(refined[0, 4000:]) == pytest.approx(level_db(plain_voice[0, 4000:]), abs=0.3)
@@ -183,7 +183,7 @@ def test_a_note_with_refined_phases_is_at_full_level_from_its_first_samples(tiny
 
 
 def test_what_still_sounds_of_earlier_frames_is_known_to_those_that_follow(tiny):
-    voicing = BestVoicing(tiny(), Character(phase="best"))
+    voicing = GriffinLimVoicing(tiny(), VoicingSettings(phase="best"))
     state, length, hop = voicing.begin(), voicing.frame_length, voicing.hop_length
     sound = np.zeros(40 * hop + length)
     for batch in range(3):
