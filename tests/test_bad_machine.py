@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
-from timbrel.host.audio import device
+from timbrel.host.audio import sound_card
 
 from .pantry import RENDER, begin_quickly, one_line
 
@@ -56,7 +56,7 @@ def stand_ins(tmp_path, monkeypatch):
     """A function that puts a module's source in the place of a package, in all processes of a command."""
     begin_quickly(monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(device, "_portaudio", device._portaudio.__wrapped__)
+    monkeypatch.setattr(sound_card, "_portaudio", sound_card._portaudio.__wrapped__)
 
     def put(**sources):
         for name, source in sources.items():

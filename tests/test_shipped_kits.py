@@ -12,7 +12,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import remarks
 from timbrel.host.shipped import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
-from timbrel.train.corpus.general_midi import DRUM_CLASSES
+from timbrel.train.corpus.general_midi_programs import DRUM_CLASSES
 
 RATE = 44100
 KITS = ("drum-kit", "digits-keys")

@@ -22,7 +22,7 @@ from ..rebuilt.decoder import RebuiltDecoder
 from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
 from .levenberg import LeastSquares, least_squares
-from .likeness import FrameDistance, Further
+from .search_loss import FrameDistance, Further
 from .views import Array, MagnitudeView, TargetSound, view_of
 
 STARTS = 16  # of a gradient search; at least one per label

@@ -22,8 +22,8 @@ from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import seen
 from ...train.metrics.distribution_distance import inception_score
 from ...train.run import Run
-from ..recovery.likeness import Further
 from ..recovery.search import CodeSearcher, SearchOptions
+from ..recovery.search_loss import Further
 from ..reports.report import Figures
 
 Array = npt.NDArray[np.float32]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..live.screen import FullScreen, PlainScreen
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
-    from ..patch.learn import Moment
+    from ..patch.learn_command import Moment
 from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Programs, Trust, channel_presets, presets_in
 from .serving import served
 
@@ -170,7 +170,7 @@ def _check_range(option: str, value: int, span: tuple[int, int], advice: str) ->
 @commands.command()
 def devices() -> None:
     """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
-    from ..audio.device import cards, inputs
+    from ..audio.sound_card import cards, inputs
     from ..midi.ports import port_names
     from ..patch.controllers import read_controller, shipped_controllers
 
@@ -213,7 +213,7 @@ def learn(
     midi_api: MidiApi = None,
 ) -> None:
     """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
-    from ..patch.learn import learn
+    from ..patch.learn_command import learn
 
     def say(line: str) -> None:
         print(line, flush=True)

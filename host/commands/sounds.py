@@ -185,7 +185,7 @@ def render(
     from ..patch.live_options import differences, edits, read_notes
     from ..play.offline_succession import Successor, successors
     from ..play.rack import as_played
-    from ..play.voices import PARTS
+    from ..play.voice_allocation import PARTS
     from ..plugin_trust import ask_for
     from ..progress import Display
     from ..render import programmed, remarks, render, worth_sharing

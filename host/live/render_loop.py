@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.device import SPARE_BLOCKS, Sink
+from ..audio.sound_card import SPARE_BLOCKS, Sink
 from ..dsp import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ProgramChange, Timing
 from ..midi.ports import Timed

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio.device import CardSink, Ear, NullSink, Sink, find_card, find_input
+from ..audio.sound_card import CardSink, Ear, NullSink, Sink, find_card, find_input
 from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..audio.device import Ear
+from ..audio.sound_card import Ear
 from ..events import ControlChange, Event, Timing
 from ..midi.ports import Inputs, Timed
 from ..patch.live_options import LiveOptions

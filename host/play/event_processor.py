@@ -41,8 +41,8 @@ from .mapping import Macros, Mapper
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, fingers_of
 from .parameters import Parameters
-from .voice_assignment import MonoAssignment, keyed
-from .voices import Makers, Voice, no_gesture
+from .play_modes import MonoAssignment, keyed
+from .voice_allocation import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 

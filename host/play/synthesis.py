@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
 from .event_processor import EventProcessor
-from .voices import PARTS, Voice
+from .voice_allocation import PARTS, Voice
 
 Array = npt.NDArray[np.float32]
 

@@ -108,7 +108,7 @@ def rendering() -> None:
     """A minute of eight voices, as many processes as there are processors against one."""
     from offline import host, performance
     from timbrel.host.cpu_load import free_processors
-    from timbrel.host.play.voices import PARTS
+    from timbrel.host.play.voice_allocation import PARTS
 
     played = performance()
 

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.audio.device import NullSink
+from timbrel.host.audio.sound_card import NullSink
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, NoteOn

@@ -20,7 +20,7 @@ import time
 import numpy as np
 from jack_rig import jack_server, may_hurry, need
 from live import held
-from timbrel.host.audio.device import NullSink
+from timbrel.host.audio.sound_card import NullSink
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.live.realtime import BESIDES, SOUND, hurry

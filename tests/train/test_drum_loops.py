@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.drums import DRUMS
+from timbrel.host.kinds.clip.general_midi_drums import DRUMS
 from timbrel.train.corpus import drum_loops as module
 from timbrel.train.corpus.drum_loops import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
 from timbrel.train.corpus.drum_patterns import KEYS, STRENGTHS, grooves

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...host.errors import UserError
 from .fluidsynth import DRUM_CHANNEL, MELODIC, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
-from .general_midi import DRUM_CLASSES, PROGRAM_NAMES, drum_class
+from .general_midi_programs import DRUM_CLASSES, PROGRAM_NAMES, drum_class
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport
 from .split import assign, parse_fractions

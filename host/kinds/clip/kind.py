@@ -11,7 +11,7 @@ from ...errors import nearest
 from ...settings import Fault, Knob, Misplaced, SettingsSection, controls_of
 from ...units import Range
 from ..kind import Keying, Kind, KindCard
-from .drums import drum_key
+from .general_midi_drums import drum_key
 
 UNMOVED = 60.0  # the pitch of a clip as recorded, in semitones: middle C
 SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add

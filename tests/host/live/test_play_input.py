@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.audio.device import SURE, Ear
+from timbrel.host.audio.sound_card import SURE, Ear
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.play.player import Player
 from timbrel.host.resynthesis.effect import LiveEffect

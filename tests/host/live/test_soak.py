@@ -38,7 +38,7 @@ CC = [
 LEARN = """
 import sys
 from timbrel.host.events import ControlChange
-from timbrel.host.patch.learn import learn
+from timbrel.host.patch.learn_command import learn
 turned = [(0.1 * n, ControlChange(0, 0, 70 + int(sys.argv[2]), n * 5)) for n in range(20)] + [(9.0, None), (99.0, None)]
 assert len(learn(sys.argv[1], f"latent.{sys.argv[2]}", turned, lambda line: None)) == 1
 """

@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.voice_assignment import MonoAssignment, PolyAssignment
-from timbrel.host.play.voices import Makers
+from timbrel.host.play.play_modes import MonoAssignment, PolyAssignment
+from timbrel.host.play.voice_allocation import Makers
 
 RATE = 44100
 STEAL = 220  # 5 ms

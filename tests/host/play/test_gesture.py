@@ -18,7 +18,7 @@ from timbrel.host.play.gestures.code_distance import decibels
 from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
-from timbrel.host.play.voices import PARTS
+from timbrel.host.play.voice_allocation import PARTS
 
 from .gestures import WANDER, gestures, note, with_gestures
 

@@ -97,9 +97,9 @@ def test_nothing_that_is_played_clicks(make_instrument, play, tiny, what):
 
 
 def test_the_measure_of_clicks_hears_a_click(make_instrument, play, tiny, monkeypatch):
-    from timbrel.host.play import voices
+    from timbrel.host.play import voice_allocation
 
-    monkeypatch.setattr(voices, "STEAL_SECONDS", 0.0)  # one sample
+    monkeypatch.setattr(voice_allocation, "STEAL_SECONDS", 0.0)  # one sample
     keys, before, events = CLICKS["stealing"]
     model = tiny(brightest_hz=4000.0, **LARGE)
     assert click_db(make_instrument, play, model, keys, before, events, 20_011) > -60

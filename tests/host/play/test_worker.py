@@ -29,7 +29,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.play import rack as rack_module
 from timbrel.host.play import worker
 from timbrel.host.play.rack import Rack
-from timbrel.host.play.voices import PARTS
+from timbrel.host.play.voice_allocation import PARTS
 
 from ...patience import until
 from ..cover import cover

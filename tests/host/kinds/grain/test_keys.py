@@ -96,7 +96,7 @@ def test_pressing_a_finger_harder_moves_the_latent_of_its_note(noise, tmp_path, 
 
 
 def test_a_knob_learns_a_grains_density_over_its_whole_range(grain_path, tmp_path):
-    from timbrel.host.patch.learn import learn
+    from timbrel.host.patch.learn_command import learn
 
     path = grain_path(np.ones(LENGTH))
     (tmp_path / "p.toml").write_text(f'format = 1\nmodel = "{path}"\n', encoding="utf-8")

@@ -14,7 +14,7 @@ from ..shipped import preset_file, shipped_models, shipped_presets
 from ..units import Range
 from .library import Patch, open_patch
 from .loading import read_preset
-from .midi_learn import MovedKnob
+from .moved_control import MovedKnob
 from .preset import MORPH, NO_MORPH
 from .text.binding import bound
 from .validation import ANY_RATE, check, named, ranges, titled

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from timbrel.host.audio import device
-from timbrel.host.audio.device import CardSink, NullSink, SoundCard, cards, check_block, find_card
+from timbrel.host.audio import sound_card
+from timbrel.host.audio.sound_card import CardSink, NullSink, SoundCard, cards, check_block, find_card
 from timbrel.host.errors import UserError
 
 from ...patience import until
@@ -21,7 +21,7 @@ KNOWN = [
 
 @pytest.fixture
 def known(monkeypatch):
-    monkeypatch.setattr(device, "cards", lambda: KNOWN)
+    monkeypatch.setattr(sound_card, "cards", lambda: KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_unknown_card_names_the_nearest(known):
 
 
 def test_without_any_card_null_is_offered(monkeypatch):
-    monkeypatch.setattr(device, "cards", list)
+    monkeypatch.setattr(sound_card, "cards", list)
     with pytest.raises(UserError, match=r"^no sound card was found; .*--null"):
         find_card(None)
 
@@ -81,7 +81,7 @@ class Hours:
 
 def test_nowhere_takes_a_block_a_period_silence_first_and_counts_what_came_too_late(monkeypatch):
     hours = Hours()
-    monkeypatch.setattr(device, "time", hours)
+    monkeypatch.setattr(sound_card, "time", hours)
     sink = NullSink(48000, 480, 2)
     hours.now += 3
     sink.start()
@@ -115,10 +115,10 @@ def portaudio(jack_server):
         pytest.skip("sounddevice or PortAudio is not installed")
     if not sounddevice._initialized:
         sounddevice._initialize()
-    device._portaudio.cache_clear()
-    device._portaudio()
+    sound_card._portaudio.cache_clear()
+    sound_card._portaudio()
     yield
-    device._portaudio.cache_clear()
+    sound_card._portaudio.cache_clear()
     while sounddevice._initialized:  # while the server is there: without it PortAudio aborts the process
         sounddevice._terminate()
 
@@ -144,7 +144,7 @@ def test_a_card_that_goes_between_opening_and_starting_is_not_alive(monkeypatch)
         def start(self):
             raise Lost("Unanticipated host error")
 
-    monkeypatch.setattr(device, "_portaudio", lambda: SimpleNamespace(PortAudioError=Lost))
+    monkeypatch.setattr(sound_card, "_portaudio", lambda: SimpleNamespace(PortAudioError=Lost))
     sink = object.__new__(CardSink)
     sink._stream, sink.ear = Stream(), None
     sink.start()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import RESERVED_CC, Clock, ControlChange, NoteOn, PitchBend
-from timbrel.host.patch.learn import learn
+from timbrel.host.patch.learn_command import learn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import Preset

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..kinds.kind import Keying
 from ..patch.preset import PlaySettings
 from ..ramps import Ramp
-from .voices import Makers, Voice, Voices
+from .voice_allocation import Makers, Voice, Voices
 
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
