@@ -79,8 +79,8 @@ beats = 1
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
 KNOBS = """
 import importlib.util, sys
-room = "timbrel.host.patch" if importlib.util.find_spec("timbrel.host.patch") else "timbrel.host"
-learn = importlib.import_module(room + ".learn").learn
+names = ("timbrel.host.patch.learn_command", "timbrel.host.patch.learn")  # the second before it was renamed
+learn = importlib.import_module(next(name for name in names if importlib.util.find_spec(name))).learn
 from pathlib import Path
 from timbrel.host.events import ControlChange
 
