@@ -43,7 +43,7 @@ def imported(name, path, known):
 
 
 def stands(name, there):
-    """Whether a module is what a rung names: the module itself, or in the folder; a star is any part of a name."""
+    """Return whether a rung names a module: the module itself, or its folder; a star matches any part of a name."""
     asked, parts = there.rstrip(".").split("."), name.split(".")
     deep = len(parts) > len(asked) if there.endswith(".") else len(parts) == len(asked)
     return deep and all(fnmatch(part, one) for one, part in zip(asked, parts, strict=False))

@@ -47,7 +47,7 @@ def commands(page):
 
 
 def complaint(words):
-    """What is wrong with a command's words; None where the command and its options exist."""
+    """Return the fault of a command's words; None if the command and its options exist."""
     command = typer.main.get_command(app)
     while words and hasattr(command, "commands"):
         if words[0] not in command.commands:
@@ -73,6 +73,13 @@ def test_pages_have_commands_and_wrong_ones_are_noticed():
     assert sum(1 for page in PAGES for _ in commands(page)) > 60
     assert complaint(["render", "gm-keys", "--nonsense"]) == "no option --nonsense"
     assert complaint(["sing"]) == "no command 'sing'"
+
+
+def test_a_link_to_no_file_or_no_heading_is_noticed(tmp_path):
+    (tmp_path / "other.md").write_text("# One\n", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text("[a](other.md#one) [b](other.md#two) [c](none.md) [d](other.md)\n", encoding="utf-8")
+    assert list(dead_links(page)) == ["other.md#two", "none.md"]
 
 
 def test_every_page_is_on_the_index():

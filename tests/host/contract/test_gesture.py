@@ -41,6 +41,7 @@ BROKEN = {
     "no notes": (gestures(instruments=[]), "instruments"),
     "a level too few": (bare(levels=[0.0]), "levels of a note must have 4 points"),
     "a level too many": (bare(levels=[0.0] * 5), "levels of a note must have 4 points"),
+    "points of unequal widths": (bare(codes=[[0.0, 0.0], [0.0]]), "its points must have equally many numbers"),
     "codes of another width": (bare(codes=[[0.0], [0.0]]), "must have 2 numbers, one a direction"),
     "a release without codes": (bare(release_codes=[]), "release_codes of a note must have 2 points"),
     "another code": (bare(code=[0.5]), "code of a note must have 2 numbers"),

@@ -10,7 +10,7 @@ LENGTH = 256
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Stream(VoiceSound):
-    """What one voice remembers, and what it has made and not given yet, [samples] up to sample ``made``."""
+    """The state of a voice: the decoder's, and pending samples, [samples] up to sample ``made``."""
 
     state: dict
     pending: np.ndarray
