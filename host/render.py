@@ -4,7 +4,7 @@ import contextlib
 import functools
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .audio.normalise import KeptSound
 from .audio.sound_files import SoundWriter, sound_writer
 from .dsp import limit, limited
-from .events import ControlChange, ProgramChange
+from .events import ControlChange, Event, ProgramChange
 from .midi.file import Performance
 from .midi.programs import Programs
 from .patch.library import Patch, open_patch
@@ -67,7 +67,11 @@ def remarks(
 
 
 def programmed(
-    patches: Mapping[int, Patch], performance: Performance, programs: Sequence[str], say: Callable[[str], None]
+    patches: Mapping[int, Patch],
+    events: Iterable[Event],
+    programs: Sequence[str],
+    say: Callable[[str], None],
+    opening: Callable[[str], Patch] = open_patch,
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Return the initial patches by channel, and the successors that program changes select.
 
@@ -75,8 +79,10 @@ def programmed(
 
     Args:
         patches: those before any program change.
+        events: of the performance, in order of time.
         programs: the presets; program 1 is the first.
         say: receives presets' warnings, and programs beyond the last.
+        opening: opens a preset.
 
     Raises:
         UserError: as `open_patch`.
@@ -84,10 +90,10 @@ def programmed(
     counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch]()
     changes: dict[int, dict[int, Patch]] = {}
     beyond: dict[int, None] = {}
-    for event in performance.events:
+    for event in events:
         if not isinstance(event, ControlChange | ProgramChange) or event.channel not in patches:
             continue
-        counted[event.channel].hear(event)
+        counted[event.channel].apply(event)
         if isinstance(event, ProgramChange):
             number = counted[event.channel].number(event.program)
             if number >= len(programs):
@@ -95,7 +101,7 @@ def programmed(
                 continue
             name = programs[number]
             if name not in opened:
-                opened[name] = open_patch(name)
+                opened[name] = opening(name)
             changes.setdefault(event.time, {})[event.channel] = opened[name]
     for patch in opened.values():
         for warning in patch.warnings:
@@ -156,7 +162,8 @@ def render(
     shared = worth_sharing(performance, sample_rate)
     with contextlib.ExitStack() as stack:
         first = Rack(patches, sample_rate, processes if shared and not successors else 1, omni)
-        played = Succession(first, successors, sample_rate, live=omni) if successors else first
+        make = functools.partial(Rack, sample_rate=sample_rate, omni=omni)
+        played = Succession(first, successors, sample_rate, make, live=omni) if successors else first
         rack = stack.enter_context(contextlib.closing(played))
         writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
         mix_file = stack.enter_context(writer(path))
@@ -204,7 +211,7 @@ def blocks(
     held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
     while played - latency < last:
         due = bisect_left(events, played + AHEAD * size, lo=at, key=lambda event: event.time)
-        rack.hear(events[at:due], played + AHEAD * size)
+        rack.schedule(events[at:due], played + AHEAD * size)
         mix, parts = rack.process([], size)
         at, played = due, played + size
         skip = max(0, latency - (played - size))

@@ -124,7 +124,7 @@ def stock_music(folder):
 
 def begin_quickly(monkeypatch):
     """Let what sounds begin as a copy of this process, which has loaded what it needs, and not anew."""
-    from timbrel.host.live import parent_process, session  # noqa: F401 - what sounds needs the second
+    from timbrel.host.live import audio_process, parent_process  # noqa: F401 - what sounds needs the second
     from timbrel.host.play.worker import START
 
     begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))

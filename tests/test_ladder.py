@@ -12,13 +12,13 @@ TOPS = ("host", "train", "export")
 
 
 def drawn(text):
-    """The rungs of the drawing from the highest down, a list each: ``host.live.`` for a folder, ``host.render``."""
+    """The rungs of the drawing from the highest down, lists of ``host.live.`` (a folder), ``host.render`` and bars."""
     rungs, top = [], None
     for line in re.search(r"(?:^    (?:(?:export|train|host)/| ) .*\n)+", text, re.MULTILINE).group().splitlines():
         first, rest = line[4:14].strip(), line[14:]
         top = first.strip("/") or top
         names = re.split(r" {4,}", rest.strip())[0].split()
-        rungs.append([f"{top}.{name.replace('/', '.')}" for name in names])
+        rungs.append([name if name == "|" else f"{top}.{name.replace('/', '.')}" for name in names])
     return rungs
 
 
@@ -63,8 +63,13 @@ def rung_of(name, rungs):
     return closest[0][2] if len(closest) == 1 else None
 
 
+def side_of(name, rung):
+    """The number of bars before a module on its rung."""
+    return rung[: next(at for at, there in enumerate(rung) if stands(name, there))].count("|")
+
+
 def faults(found, rungs):
-    """What stands on no rung or on two, and what imports from a higher rung: a line each."""
+    """What stands on no rung or on two, and what imports from a higher rung or across a bar: a line each."""
     for name in sorted(found):
         if rung_of(name, rungs) is None:
             yield f"{name} is not on the ladder once"
@@ -73,6 +78,8 @@ def faults(found, rungs):
             own, its = rung_of(name, rungs), rung_of(other, rungs)
             if own is not None and its is not None and its < own:
                 yield f"{name} imports {other}, which stands higher"
+            elif own is not None and own == its and side_of(name, rungs[own]) != side_of(other, rungs[own]):
+                yield f"{name} imports {other}, which stands beside it"
 
 
 def circle(found):
@@ -124,7 +131,7 @@ def test_engines_read_tables_of_a_preset_and_no_whole_one():
 
 def test_what_the_ladder_names_exists():
     known = modules()
-    for name in (name for rung in RUNGS for name in rung):
+    for name in (name for rung in RUNGS for name in rung if name != "|"):
         assert any(stands(module, name) for module in known), name
 
 
@@ -133,6 +140,10 @@ def test_what_the_ladder_names_exists():
     [
         ({"host.play.voices": {"host.live.screen"}}, "host.play.voices imports host.live.screen, which stands higher"),
         ({"train.loop": {"export.evaluate"}}, "train.loop imports export.evaluate, which stands higher"),
+        (
+            {"host.panel.server": {"host.live.bench"}},
+            "host.panel.server imports host.live.bench, which stands beside it",
+        ),
         ({"host.cellar": set()}, "host.cellar is not on the ladder once"),
     ],
 )

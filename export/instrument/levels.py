@@ -58,7 +58,7 @@ def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
     """Render events before the limiter, [2, samples] at `RATE`."""
     instrument = Instrument(patch, RATE)
     length = samples + instrument.latency_samples
-    instrument.hear(sorted(events, key=lambda event: event.time), length)
+    instrument.schedule(sorted(events, key=lambda event: event.time), length)
     blocks = [instrument.read(min(BLOCK, length - first)) for first in range(0, length, BLOCK)]
     return np.concatenate(blocks, axis=1)[:, instrument.latency_samples :]
 

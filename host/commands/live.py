@@ -78,10 +78,10 @@ def play(
     overwrite: Overwrite = False,
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
-    from ..live.messages import Setup
     from ..live.parent_process import play
-    from ..live.session_recorder import Recording
     from ..plugin_trust import ask_for
+    from ..session.messages import Setup
+    from ..session.recorder import Recording
     from ..shipped import report_beside
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
@@ -115,10 +115,10 @@ def play(
 @commands.command()
 def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
-    from ..live.messages import Setup
     from ..live.parent_process import play
-    from ..live.session_recorder import Recording
     from ..plugin_trust import ask_for
+    from ..session.messages import Setup
+    from ..session.recorder import Recording
     from ..shipped import report_beside
 
     ask_for([preset], trust)

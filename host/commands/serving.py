@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..panel.launch import has_display, leading_to, missing
+from ..session.panel_page import has_display, leading_to, missing
 
 if TYPE_CHECKING:
-    from ..panel.process import PanelProcess
+    from ..session.panel_process import PanelProcess
 
 
 @contextlib.contextmanager
@@ -37,9 +37,10 @@ def served(
         return
     if (line := missing()) is not None:
         raise UserError(line)
-    from ..panel.process import PanelProcess
+    from ..panel.process import run
+    from ..session.panel_process import PanelProcess
 
-    with PanelProcess(lan, port or 0, report=report) as panel:
+    with PanelProcess(run, lan, port or 0, report=report) as panel:
         print(f"panel: {panel.url()}", flush=True)
         if lan:
             _invite(panel)

@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from .options import (
     opened_model,
     presets_in,
 )
+
+if TYPE_CHECKING:
+    from ..patch.library import Patch
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -77,6 +80,7 @@ def process(
     midi: Annotated[Path | None, typer.Option(help="A MIDI file: keys choose the pitch, controllers turn.")] = None,
     phase: Annotated[Phase | None, typer.Option(help="The sound's own, or one of the voice's own.")] = None,
     wet: Annotated[float | None, typer.Option(help="How much of it went through the model, 0 to 1.")] = None,
+    programs: Programs = None,
     rate: Annotated[int | None, typer.Option(help=f"{RATE_HELP}; the sound's own by default.")] = None,
     trust: Trust = False,
     overwrite: Overwrite = False,
@@ -91,12 +95,16 @@ def process(
 
     if rate is not None:
         _check_rate(rate)
-    ask_for([preset], trust)
+    among = presets_in(programs)
+    ask_for([preset, *among], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
     chosen = {"to": to, "phase": None if phase is None else phase.value}
-    patch = with_options(open_patch(preset), scale or [], shift or [], numbers | chosen)
-    for warning in patch.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+
+    def opened(name: str) -> "Patch":
+        return with_options(open_patch(name), scale or [], shift or [], numbers | chosen)
+
+    patch = opened(preset)
+    _warn(*patch.warnings)
     with Display() as display:
         display.stage("processing")
         done = send(
@@ -105,6 +113,9 @@ def process(
             output,
             sample_rate=rate,
             events=None if midi is None else lambda rate: read_performance(midi, rate).events,
+            programs=among,
+            opening=opened,
+            say=lambda line: display.say(f"warning: {line}"),
             freeze_seconds=freeze,
             overwrite=overwrite,
             progress=display.update,
@@ -214,7 +225,7 @@ def render(
         by_channel = as_played(default, others)
         later = successors(default, others, notes, lambda line: _warn(f"{midi}: {line}"))
     elif among:
-        by_channel, later = programmed(by_channel, performance, among, lambda line: _warn(f"{midi}: {line}"))
+        by_channel, later = programmed(by_channel, performance.events, among, lambda line: _warn(f"{midi}: {line}"))
     with Display() as display:
         display.stage("rendering")
         files = render(

@@ -22,9 +22,10 @@ from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
+from ..session.load import RenderLoad
+from ..session.realtime import BESIDES, SOUND, hurry
 from .parent_process import HUGE_PAGES
-from .realtime import BESIDES, SOUND, hurry
-from .render_loop import RenderLoad, RenderLoop
+from .render_loop import RenderLoop
 
 Array = npt.NDArray[np.float32]
 
@@ -121,10 +122,10 @@ def _measured(preset: str, seconds: float) -> Iterator[BenchRow]:
     process.start()
     theirs.close()
     try:
-        while (what := ours.recv()) is not None:
-            if isinstance(what, TimbrelError):
-                raise what
-            yield what
+        while (data := ours.recv()) is not None:
+            if isinstance(data, TimbrelError):
+                raise data
+            yield data
     except EOFError:
         raise Failure("the process that renders has ended before it was done; run again") from None
     finally:
@@ -164,11 +165,11 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
         if now >= began + seconds:
             loop.stop()
         elif began == math.inf and now >= hands.settled:
-            loop.load, began, before = RenderLoad(), now, sink.underruns
+            loop.meters.load, began, before = RenderLoad(), now, sink.underruns
 
     loop = RenderLoop(player, sink, [hands], on_block=watch)
     loop.run()
-    p50, p99, p999 = loop.load.percentiles(50, 99, 99.9)
+    p50, p99, p999 = loop.meters.load.percentiles(50, 99, 99.9)
     return BenchRow(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
 
 

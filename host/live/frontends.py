@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..events import NoteOff, NoteOn, ParameterChange
-from .command_writer import CommandQueue
-from .messages import Command, LiveStatus
+from ..session.messages import Command, LiveStatus
+from ..session.pipe_writer import MessageQueue
 
 TYPED_VELOCITY = 100  # of typed notes, which have no velocity
 
@@ -17,15 +17,15 @@ class Screen(Protocol):
 
     def say(self, line: str) -> None: ...
 
-    def tell_preset(self, lines: list[str]) -> None:
+    def show_preset_lines(self, lines: list[str]) -> None:
         """Show a preset's lines in place of the previous ones."""
         ...
 
-    def waited(self) -> Sequence[Any]:
+    def waitables(self) -> Sequence[Any]:
         """Return objects for `multiprocessing.connection.wait`, ready on a key."""
         ...
 
-    def typed(self) -> list[tuple[int, bool] | str]:
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
         """Return new (note, on) pairs, or ``quit``."""
         ...
 
@@ -33,15 +33,15 @@ class Screen(Protocol):
 class Panel(Protocol):
     """A web panel. Its methods must not block."""
 
-    def waited(self) -> Sequence[Any]:
+    def waitables(self) -> Sequence[Any]:
         """Return objects for `multiprocessing.connection.wait`, ready on a command."""
         ...
 
-    def asked(self) -> list[Command]:
+    def commands(self) -> list[Command]:
         """Return new commands to the audio process; also polled without one."""
         ...
 
-    def hear(self, kind: str, what: Any) -> None:
+    def show(self, kind: str, data: Any) -> None:
         """Receive a message other than recorded sound and events."""
         ...
 
@@ -52,40 +52,40 @@ class Frontends:
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
 
-    def waited(self) -> list[Any]:
-        return [*self._screen.waited(), *(() if self._panel is None else self._panel.waited())]
+    def waitables(self) -> list[Any]:
+        return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
 
-    def asked(self) -> list[Command]:
+    def commands(self) -> list[Command]:
         """Return new commands; "stop" is the last."""
-        commands: list[Command] = [] if self._panel is None else self._panel.asked()
-        for typed in self._screen.typed():
+        commands: list[Command] = [] if self._panel is None else self._panel.commands()
+        for typed in self._screen.typed_keys():
             if isinstance(typed, str):
                 return [*commands, ("stop", None)]
             key, down = typed
             commands.append(("events", [NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
         return commands
 
-    def keep(self, kept: CommandQueue) -> bool:
+    def keep(self, kept: MessageQueue) -> bool:
         """Queue commands while nothing plays, except notes, which would be late; return False on "stop"."""
-        for command, what in self.asked():
+        for command, data in self.commands():
             if command == "stop":
                 return False
-            left = [event for event in what if isinstance(event, ParameterChange)] if command == "events" else what
+            left = [event for event in data if isinstance(event, ParameterChange)] if command == "events" else data
             if left:
-                kept.add(command, left)
+                kept.put_command(command, left)
         return True
 
     def say(self, line: str) -> None:
         self.show("say", line)
 
-    def show(self, kind: str, what: Any) -> None:
+    def show(self, kind: str, data: Any) -> None:
         """Show a message other than recorded sound and events."""
         if self._panel is not None:
-            self._panel.hear(kind, what)
+            self._panel.show(kind, data)
         match kind:
             case "report":
-                self._screen.show(what)
+                self._screen.show(data)
             case "say":
-                self._screen.say(what)
+                self._screen.say(data)
             case "preset":
-                self._screen.tell_preset(what)
+                self._screen.show_preset_lines(data)

@@ -16,10 +16,10 @@ from typing import Any
 from ..errors import Failure, UserError
 from ..events import ParameterTouch
 from ..play.controller_state import hands_off
-from .command_writer import CommandQueue, CommandWriter
+from ..session.messages import LiveStatus, Message, Setup
+from ..session.pipe_writer import MessageQueue, PipeWriter
+from ..session.recorder import RECORDED, Recording, SessionRecorder
 from .frontends import Frontends, Panel, Screen
-from .messages import LiveStatus, Message, Setup
-from .session_recorder import RECORDED, Recording, SessionRecorder
 from .system_check import advice, bluetooth
 
 # Each batch reads all weights of a decoder: a seventh faster from 2 MB pages (glibc 2.35 and later).
@@ -43,53 +43,53 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
     recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
         setup = replace(setup, recording=bool(recording), panel=panel is not None)
-        tape: SessionRecorder | None = None
+        recorder: SessionRecorder | None = None
         underruns = 0
         came_up = False
-        views, kept = Frontends(screen, panel), CommandQueue()
+        frontends, kept = Frontends(screen, panel), MessageQueue()
         while not stop.is_set():
-            sounding = _Sounding(setup)
+            audio = _AudioProcess(setup)
             try:
-                ready = sounding.wait_until_ready(stop, views, kept)
+                ready = audio.wait_until_ready(stop, frontends, kept)
                 if ready is None:
                     return
-                views.show("ready", replace(ready, underruns=ready.underruns + underruns))
+                frontends.show("ready", replace(ready, underruns=ready.underruns + underruns))
                 for line in [f"{ready.device} is back"] if came_up else [*advice(), *bluetooth(ready.device)]:
-                    views.say(line)
+                    frontends.say(line)
                 came_up = True
-                if tape is not None:
-                    tape.go_on()
+                if recorder is not None:
+                    recorder.go_on()
                 elif recording:
-                    tape = files.enter_context(SessionRecorder(recording, setup, ready, overwrite))
-                for command, what in kept.take():
-                    sounding.send(command, what)
-                _watch(sounding, views, stop, tape, underruns)
+                    recorder = files.enter_context(SessionRecorder(recording, setup, ready, overwrite))
+                for command, data in kept.take():
+                    audio.send(command, data)
+                _watch(audio, frontends, stop, recorder, underruns)
                 return
             except _Lost as lost:
                 if not came_up:
                     raise Failure(str(lost)) from None
-                underruns += sounding.underruns
-                setup = sounding.setup
-                views.show("lost", str(lost))
-                views.say(f"{lost}; waiting for it to come back")
+                underruns += audio.underruns
+                setup = audio.setup
+                frontends.show("lost", str(lost))
+                frontends.say(f"{lost}; waiting for it to come back")
             except UserError:
                 if not came_up:
                     raise
             finally:
-                sounding.end()
-            _pause(views, kept, stop)
+                audio.end()
+            _pause(frontends, kept, stop)
 
 
-def _pause(views: Frontends, kept: CommandQueue, stop: threading.Event) -> None:
+def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> None:
     until = time.monotonic() + AGAIN_SECONDS
     while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
-        if not views.keep(kept):
+        if not frontends.keep(kept):
             stop.set()
 
 
 def _sound(pipe: Connection, setup: Setup) -> None:
     """Run the audio process, which alone imports the session."""
-    from .session import run
+    from .audio_process import run
 
     run(pipe, setup)
 
@@ -98,7 +98,7 @@ class _Lost(Exception):
     """The card is gone."""
 
 
-class _Sounding:
+class _AudioProcess:
     """Handle of the audio process."""
 
     def __init__(self, setup: Setup) -> None:
@@ -109,24 +109,24 @@ class _Sounding:
         self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
         self._process.start()
         theirs.close()
-        self._mail = CommandWriter(self._pipe)
+        self._writer = PipeWriter(self._pipe)
         self._heard = time.monotonic()
         self._patience = START_SECONDS
         self.underruns = 0
         self.setup = setup  # with the current presets
 
-    def wait_until_ready(self, stop: threading.Event, views: Frontends, kept: CommandQueue) -> LiveStatus | None:
+    def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
         """Return the first report; None if stopped. Shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
-            for kind, what in self.messages():
+            for kind, data in self.messages():
                 if kind == "say":
-                    views.say(what)
+                    frontends.say(data)
                 if kind == "ready":
                     self._patience = STUCK_SECONDS
-                    report: LiveStatus = what
+                    report: LiveStatus = data
                     return report
-            if not views.keep(kept):
+            if not frontends.keep(kept):
                 stop.set()
         return None
 
@@ -146,25 +146,25 @@ class _Sounding:
                     raise _Lost("the sound card's driver no longer answers")
                 return
             for _ in range(MOST_MESSAGES):
-                kind, what = self._pipe.recv()
+                kind, data = self._pipe.recv()
                 self._heard = time.monotonic()
                 if kind == "lost":
-                    raise _Lost(what)
+                    raise _Lost(data)
                 if kind == "error":
-                    lines, status = what
+                    lines, status = data
                     raise (UserError if status == 2 else Failure)(*lines)
                 if kind == "report":
-                    self.underruns = what.underruns
-                self.setup = _went_on(self.setup, kind, what)
-                yield kind, what
+                    self.underruns = data.underruns
+                self.setup = _went_on(self.setup, kind, data)
+                yield kind, data
                 if not self._pipe.poll(0):
                     return
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None
 
-    def send(self, command: str, what: Any = None) -> None:
+    def send(self, command: str, data: Any = None) -> None:
         """Send a command without blocking; dropped if the process is gone."""
-        self._mail.send(command, what)
+        self._writer.put_command(command, data)
 
     def rest(self) -> Iterator[Message]:
         """Send stop, then yield messages for up to `REST_SECONDS`."""
@@ -181,42 +181,42 @@ class _Sounding:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        self._mail.close()
+        self._writer.close()
         self._pipe.close()
 
 
 def _watch(
-    sounding: _Sounding, views: Frontends, stop: threading.Event, tape: SessionRecorder | None, underruns: int
+    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, recorder: SessionRecorder | None, underruns: int
 ) -> None:
     while not stop.is_set():
-        sounding.wait(MOMENT_SECONDS, views.waited())
-        for command, what in views.asked():  # first: display and files are slow
+        audio.wait(MOMENT_SECONDS, frontends.waitables())
+        for command, data in frontends.commands():  # first: display and files are slow
             if command == "stop":
                 stop.set()
             else:
-                sounding.send(command, what)
-        for kind, what in sounding.messages():
+                audio.send(command, data)
+        for kind, data in audio.messages():
             match kind:
                 case "report":
-                    views.show(kind, replace(what, underruns=what.underruns + underruns))
+                    frontends.show(kind, replace(data, underruns=data.underruns + underruns))
                 case _ if kind in RECORDED:
-                    if tape is not None:
-                        tape.take(kind, what)
+                    if recorder is not None:
+                        recorder.take(kind, data)
                 case _:
-                    views.show(kind, what)
-    for kind, what in sounding.rest():
-        if tape is not None and kind in RECORDED:
-            tape.take(kind, what)
+                    frontends.show(kind, data)
+    for kind, data in audio.rest():
+        if recorder is not None and kind in RECORDED:
+            recorder.take(kind, data)
 
 
-def _went_on(setup: Setup, kind: str, what: Any) -> Setup:
+def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
     """Update the setup for a restart from a message."""
     if kind == "playing":
-        channels = {**dict(setup.channels), **{slot: name for slot, name in what.items() if slot is not None}}
-        return replace(setup, preset=what.get(None, setup.preset), channels=tuple(channels.items()))
+        channels = {**dict(setup.channels), **{slot: name for slot, name in data.items() if slot is not None}}
+        return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()))
     if kind == "set":  # keys and pedals may be released while no sound plays
         return replace(
-            setup, before=[*(event for event in what if not isinstance(event, ParameterTouch)), *hands_off()]
+            setup, before=[*(event for event in data if not isinstance(event, ParameterTouch)), *hands_off()]
         )
     return setup
 

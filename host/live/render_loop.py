@@ -5,26 +5,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..audio.sound_card import SPARE_BLOCKS, Sink
-from ..dsp import LIMIT_KNEE, limited
-from ..events import ControlChange, Event, ProgramChange, Timing
+from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
 from ..play.player import Player
-from .realtime import undisturbed
+from ..session.load import TIGHT, LoadShedding
+from ..session.meters import LOOK_SECONDS, Meters
+from ..session.realtime import undisturbed
 
 if sys.platform == "linux":
     import resource
 
 Array = npt.NDArray[np.float32]
-TIGHT = 0.85  # of a block's time: rendering that takes more, over about `STRAIN_BLOCKS`, steals a voice
-STRAIN_BLOCKS = 8
-LONGEST_PART = 2.0  # blocks that one block counts at most: if the machine stalls for twenty, no voice is the cause
 LONG_WAIT = 0.1  # of the rendering time, spent waiting for the interpreter lock; 0.01 is usual
 LONG_WAIT_BLOCKS = 32  # averaging length of the waits
 OFTEN = 0.05  # of the blocks with long waits: a busy thread causes 10 % and more, a busy machine 2 %
@@ -34,10 +32,7 @@ SURELY_SECONDS = 0.001  # the same, with a spare block in the ring and so more t
 POLL_SECONDS = 0.0001  # between polls of the ring just before the card reads a block
 EARLY = 0.8  # of a period: sleep after the card read a block
 PATIENCE_BLOCKS = 4  # without progress, before checking that the card still exists
-LOOK_SECONDS = 0.1  # between updates of the displayed values
-METER_SECONDS = 0.5  # averaging time of the limiter's share
 FORGET_SECONDS = 10.0  # time constant of the card's clock
-REMEMBERED = 4096  # blocks of load history: 11 s at 128 samples and 48 kHz
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
 
 
@@ -54,23 +49,6 @@ class Hearing(Protocol):
     def ready(self) -> bool: ...
 
     def listen(self) -> None: ...
-
-
-@dataclass
-class RenderLoad:
-    """CPU load: rendering time relative to a block's time, for the last `REMEMBERED` blocks."""
-
-    parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
-    count: int = 0
-
-    def add(self, part: float) -> None:
-        self.parts[self.count % REMEMBERED] = part
-        self.count += 1
-
-    def percentiles(self, *which: float) -> list[float]:
-        """Return percentiles; 0 before the first block."""
-        known = self.parts[: min(self.count, REMEMBERED)]
-        return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
 
 
 class Timeline:
@@ -111,7 +89,7 @@ class RenderLoop:
         on_block: Callable[[Array, list[Event]], None] | None = None,
         whole_blocks: bool = False,
         ear: Hearing | None = None,
-        shown: int = 0,
+        meters: Meters | None = None,
     ) -> None:
         """Connect player, event sources and sink.
 
@@ -121,23 +99,18 @@ class RenderLoop:
             whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
                 so that their delay is constant without a block of reserve.
             ear: audio input, one block for each block of the sink.
-            shown: channel of the displayed latents.
+            meters: measure each block; new ones for channel 0 by default.
         """
         self.player, self.sink = player, sink
         self.sources = sources
-        self.load = RenderLoad()
-        self.peak = 0.0  # level since the last report
-        self.limited = 0.0  # recent share of samples that the limiter changed
-        # Copies for other threads; the player and its rack belong to this thread.
-        self.latents, self.standing = player.rack.current_latents(shown), player.standing
-        self.heard: deque[Timed] = deque(maxlen=16)  # the last events, for display
+        self.meters = Meters(0) if meters is None else meters
+        self.standing = player.standing  # a copy for other threads; the player and its rack belong to this thread
         self.measured: deque[int] = deque(maxlen=64)  # samples from an event's arrival to its effect
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for the preset loader
         self._lowest, self._whole_blocks = lowest_latency, whole_blocks
         self._in_hand = 0 if lowest_latency or whole_blocks else sink.block
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
         self._on_block = on_block
-        self._shown = shown
         self._ear = ear
         self._timeline = Timeline(sink.rate, sink.block)
         self._latest = [0] * len(sources)  # time in samples of each source's last event
@@ -146,10 +119,10 @@ class RenderLoop:
         self._mean_waited_seconds = 0.0  # of it, waiting for the interpreter lock
         self._share_of_waits = 0.0  # share of recent blocks with a long wait
         self._spare_blocks = 0  # added to the ring's depth because of such waits
-        self._strain = 0.0  # mean load of recent blocks
+        self._shedding = LoadShedding()
         self._taken_at = 0.0  # when the card last read a block
-        self._stand_blocks = self._look_blocks = self._blocks(LOOK_SECONDS)
-        self._meter_blocks = max(1.0, METER_SECONDS * sink.rate / sink.block)
+        self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
+        self._count = 0  # blocks rendered
         self._ending = threading.Event()
 
     @property
@@ -171,13 +144,6 @@ class RenderLoop:
         Events keep their delay if it has a block in reserve.
         """
         self._asked_blocks = blocks
-
-    def look(self, seconds: float) -> None:
-        """Set the update interval of displayed latents. Thread-safe."""
-        self._look_blocks = self._blocks(seconds)
-
-    def _blocks(self, seconds: float) -> int:
-        return max(1, round(seconds * self.sink.rate / self.sink.block))
 
     def stop(self) -> None:
         """Stop after the current block. Thread-safe."""
@@ -201,20 +167,14 @@ class RenderLoop:
                 seconds = time.perf_counter() - began
                 self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
                 part = seconds * self.sink.rate / self.sink.block
-                self.load.add(part)
-                self._keep_up(part)
-                if self.load.count % self._look_blocks == 0:
-                    self.latents = self.player.rack.current_latents(self._shown)
-                if self.load.count % self._stand_blocks == 0:
+                # A deeper ring outlasts more, so there the mean block must be late.
+                self._shedding.add(part, self.player, TIGHT if self.ring_blocks == self.sink.depth else 1.0)
+                self._count += 1
+                if self._count % self._stand_blocks == 0:
                     self.standing = self.player.standing
-                self._meter(sound)
+                self.meters.see(self.player, self.sink.rate, sound, part)
                 if self._on_block is not None:
                     self._on_block(sound, events)
-
-    def _meter(self, sound: Array) -> None:
-        peak = max(float(sound.max()), -float(sound.min()))
-        self.peak = max(self.peak, peak)
-        self.limited += ((limited(sound) if peak > LIMIT_KNEE else 0.0) - self.limited) / self._meter_blocks
 
     def _wait(self) -> bool:
         """Sleep until the ring has room; return False after `PATIENCE_BLOCKS` blocks without."""
@@ -274,16 +234,6 @@ class RenderLoop:
         elif self._mean_waited_seconds < LONG_WAIT / 2 * self._mean_seconds:
             self._spare_blocks = 0
 
-    def _keep_up(self, part: float) -> None:
-        """Steal one voice at a time while several blocks take longer than their time.
-
-        A deeper ring outlasts more, so there the mean block must be late.
-        """
-        self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
-        if self._strain > (TIGHT if self.ring_blocks == self.sink.depth else 1.0):
-            self.player.give_up_a_voice()
-            self._strain = 0.5 * TIGHT  # observe the effect before stealing another voice
-
     def _listen(self) -> None:
         for index, source in enumerate(self.sources):
             for timed in source.poll():
@@ -300,8 +250,6 @@ class RenderLoop:
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
                     self.programs.append(timed.event)
-                if not isinstance(timed.event, Timing):
-                    self.heard.append(timed)
 
 
 def _gave_way() -> float:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..progress import TOO_LOUD
+from ..session.messages import LiveStatus
 from ..units import note_name
-from .messages import LiveStatus
 
 if TYPE_CHECKING:
     import rich.console
@@ -51,11 +51,11 @@ class Typist:
     def hint(self) -> str:
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
-    def waited(self) -> list[Any]:
+    def waitables(self) -> list[Any]:
         """Return [sys.stdin] if it can be polled; empty on Windows, where a console holds the keys."""
         return [] if self._ended or sys.platform == "win32" else [sys.stdin]
 
-    def typed(self) -> list[tuple[int, bool] | str]:
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
         """Return new (note, on) pairs and ``quit``."""
         text = None if self._ended else _typed()
         self._ended = text is None
@@ -99,15 +99,15 @@ class PlainScreen:
         """Print a line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
-    def tell_preset(self, lines: list[str]) -> None:
+    def show_preset_lines(self, lines: list[str]) -> None:
         for line in lines:
             self.say(line)
 
-    def waited(self) -> list[Any]:
-        return self._typist.waited() if self._typist is not None else []
+    def waitables(self) -> list[Any]:
+        return self._typist.waitables() if self._typist is not None else []
 
-    def typed(self) -> list[tuple[int, bool] | str]:
-        return self._typist.typed() if self._typist is not None else []
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        return self._typist.typed_keys() if self._typist is not None else []
 
 
 def summary(report: LiveStatus) -> str:
@@ -164,7 +164,7 @@ class FullScreen:
         self._said.append(_Said(line, of_preset=False))
         self._draw()
 
-    def tell_preset(self, lines: list[str]) -> None:
+    def show_preset_lines(self, lines: list[str]) -> None:
         """Replace the previous preset's lines."""
         kept = [said for said in self._said if not said.of_preset]
         self._said.clear()
@@ -172,11 +172,11 @@ class FullScreen:
         self._said.extend(_Said(line, of_preset=True) for line in lines)
         self._draw()
 
-    def waited(self) -> list[Any]:
-        return self._typist.waited()
+    def waitables(self) -> list[Any]:
+        return self._typist.waitables()
 
-    def typed(self) -> list[tuple[int, bool] | str]:
-        return self._typist.typed()
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        return self._typist.typed_keys()
 
     def _draw(self) -> None:
         if self._report is not None:

@@ -64,7 +64,7 @@ class _Port:
                 self.offset += (lead - self.offset) * min(1.0, (now - self.seen) / FORGET_SECONDS)
             self.seen = now
             for event in self.decoder.feed(bytes(data), 0):
-                self.holds.hear(event)
+                self.holds.apply(event)
                 arrived.append(Timed(self.clock + self.offset, event))
         return arrived
 

@@ -12,7 +12,7 @@ class Programs:
     def __init__(self) -> None:
         self._bank = 0
 
-    def hear(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Apply a bank select; the coarse half resets the fine one to 0."""
         match event:
             case ControlChange(number=number, value=value) if number == BANK_COARSE:

@@ -21,11 +21,11 @@ class MidiLearn:
         self._knob = MovedKnob({}, self._pass_over)
         self._changed()
 
-    def hear(self, seconds: float, event: Event | None) -> None:
+    def add_event(self, seconds: float, event: Event | None) -> None:
         """Process an event, or None as a time step, at ``seconds``."""
         if self.target is None:
             return
-        number = self._knob.hear(seconds, event)
+        number = self._knob.add_event(seconds, event)
         if number is not None:
             target, self.target = self.target, None
             self.said = self._bind(number, target)

@@ -9,12 +9,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ..errors import TimbrelError
+from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
-from ..live.messages import LiveStatus
-from ..live.preset_view import Dial, PresetView
 from ..patch.text import editing
 from ..patch.text.binding import bound
+from ..session.messages import LiveStatus
+from ..session.preset_view import Dial, PresetView
 from ..shipped import Draft
 from . import preset_edits, protocol, serialize
 from .held_controls import HeldControls
@@ -52,14 +52,14 @@ class PanelState:
         """``home`` is the preset folder for presets without one."""
         self._out, self._home = out, home
         self._presets = PresetFolder(home, home)
-        self._hands = HeldControls(out.play)
+        self._held = HeldControls(out.play)
         self._learning = MidiLearn(self._bind, lambda: self._tell(learn=self._learn_state()))
-        self._sheet: PresetView | None = None
+        self._view: PresetView | None = None
         self._dials: dict[str, Dial] = {}
-        self._name, self._kept = "", ""  # preset name, text of its file
-        self._text, self._rests = "", dict[str, float]()  # current text, and the targets' defaults in it
-        self._asked: str | None = None  # text of a draft being loaded
-        self._anew = True  # whether the next preset is a new one, or the same reloaded from its file
+        self._name, self._saved_text = "", ""  # preset name, text of its file
+        self._text, self._file_values = "", dict[str, float]()  # current text, and the targets' defaults in it
+        self._draft_text: str | None = None  # text of a draft being loaded
+        self._next_is_new = True  # whether the next preset is a new one, or the same reloaded from its file
         self._values: dict[str, float] = {}
         self._defaults: dict[str, float] = {}
         self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: the controller's position
@@ -68,12 +68,12 @@ class PanelState:
         self._side: Literal["A", "B"] = "A"
         self._other: PresetState | None = None
         self._status: LiveStatus | None = None
-        self._away = True
+        self._lost = True
         self._number = 0
 
     # messages of pages
 
-    def hear(self, page: Hashable, word: protocol.PageMessage) -> None:
+    def apply(self, page: Hashable, word: protocol.PageMessage) -> None:
         """Process a page's message; errors are returned to the page."""
         try:
             self._do(page, word)
@@ -83,33 +83,33 @@ class PanelState:
 
     def leave(self, page: Hashable) -> None:
         """Release the controls of a page that has disconnected."""
-        self._step(self._hands.leave(page))
+        self._step(self._held.leave(page))
 
     def _do(self, page: Hashable, word: protocol.PageMessage) -> None:
         match word:
             case protocol.NoteMessage(key=key, velocity=velocity):
-                self._hands.key(page, key, velocity)
+                self._held.key(page, key, velocity)
             case protocol.SustainMessage(down=down):
-                self._hands.pedal(page, down)
+                self._held.pedal(page, down)
             case protocol.PanicMessage():
-                self._hands.panic()
+                self._held.panic()
             case protocol.PresetsMessage():
                 self._out.tell({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
             case protocol.LoadMessage(name=name):
                 self._out.load(self._presets.find(name))
-                self._asked = None
-            case _ if self._sheet is not None:
-                self._change(page, word, self._sheet)
+                self._draft_text = None
+            case _ if self._view is not None:
+                self._change(page, word, self._view)
 
-    def _change(self, page: Hashable, word: protocol.PageMessage, sheet: PresetView) -> None:
+    def _change(self, page: Hashable, word: protocol.PageMessage, view: PresetView) -> None:
         match word:
             case protocol.GrabMessage(targets=targets):
-                self._hands.grab(page, {target: self._values[target] for target in self._known(targets)})
+                self._held.grab(page, {target: self._values[target] for target in self._known(targets)})
             case protocol.MoveMessage(values=values):
-                held = [target for target in self._known(values) if self._hands.holds(page, target)]
+                held = [target for target in self._known(values) if self._held.holds(page, target)]
                 self._turn({target: values[target] for target in held})
             case protocol.DropMessage(targets=targets):
-                self._step(self._hands.drop(page, targets))
+                self._step(self._held.drop(page, targets))
             case protocol.SetMessage(values=values):
                 before = {target: self._values[target] for target in self._known(values)}
                 self._turn({target: values[target] for target in before})
@@ -125,9 +125,9 @@ class PanelState:
             case protocol.UnlearnMessage(target=target):
                 self._edit(editing.without_maps(self._now(), target))
             case protocol.SaveMessage(name=name, overwrite=overwrite):
-                self._save(name, overwrite, sheet.files)
+                self._save(name, overwrite, view.files)
             case protocol.PathMessage():
-                self._edit(preset_edits.with_path(self._now(), word, len(sheet.latents)))
+                self._edit(preset_edits.with_path(self._now(), word, len(view.latents)))
             case protocol.EffectMessage():
                 self._edit(preset_edits.with_effect(self._now(), word))
 
@@ -142,9 +142,7 @@ class PanelState:
             reached[target] = min(max(value, dial.low), dial.high)
             self._in_flight[target] = reached[target], until
         if reached:
-            self._out.turn(
-                [ParameterChange(0, self._hands.channel, target, value) for target, value in reached.items()]
-            )
+            self._out.turn([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
         self._show(reached)
 
     def _show(self, values: Values) -> None:
@@ -168,7 +166,7 @@ class PanelState:
             self._tell(preset=self._preset_state())
 
     def _state(self) -> PresetState:
-        return PresetState(self._text, dict(self._rests), dict(self._values))
+        return PresetState(self._text, dict(self._file_values), dict(self._values))
 
     def _go(self, to: PresetState | Values | None) -> None:
         if isinstance(to, PresetState):
@@ -203,16 +201,16 @@ class PanelState:
 
     def _draft(self, text: str) -> None:
         """Request a text whose defaults are the current values."""
-        assert self._sheet is not None
-        self._text = self._asked = text
-        self._rests = dict(self._values)
-        self._out.load(Draft(self._name, text, self._sheet.folder))
+        assert self._view is not None
+        self._text = self._draft_text = text
+        self._file_values = dict(self._values)
+        self._out.load(Draft(self._name, text, self._view.folder))
 
     def _now(self) -> str:
         return self._baked(self._state())
 
     def _baked(self, state: PresetState) -> str:
-        numbers_change = self._asked is not None  # of effects, while a draft is loading
+        numbers_change = self._draft_text is not None  # of effects, while a draft is loading
         kept = {target for target in state.values if not (numbers_change and target.startswith(preset_edits.EFFECTS))}
         return preset_edits.baked(state, kept, self._dials)
 
@@ -220,12 +218,12 @@ class PanelState:
         text = self._now()
         path, saved = self._presets.save(name, text, overwrite, files)
         if saved != text:  # with renamed files: earlier steps cannot be undone in it
-            self._asked = None
+            self._draft_text = None
             self._out.load(str(path))
             self._say(f"saved as {path}")
             return
-        self._kept = self._text = self._asked = text
-        self._rests = self._defaults = dict(self._values)
+        self._saved_text = self._text = self._draft_text = text
+        self._file_values = self._defaults = dict(self._values)
         self._name = path.stem
         self._out.load(str(path))
         self._say(f"saved as {path}")
@@ -237,7 +235,7 @@ class PanelState:
             return f"{target} is gone"
         try:
             text, others = bound(self._now(), number, target, (dial.low, dial.high))
-        except ValueError:
+        except UserError:
             return f"the preset cannot be edited for CC {number}; add a [[cc]] to its file by hand"
         self._edit(text)
         also = [self._dials[other].title if other in self._dials else other for other in others]
@@ -245,82 +243,82 @@ class PanelState:
 
     # reports of the audio process
 
-    def take(self, kind: str, what: Any) -> None:
+    def take(self, kind: str, data: Any) -> None:
         match kind:
             case "ready":
-                self._hands.forget_keys()
-                self._hands.again(self._dials, what.channel)
-                away = [target for target in self._known(what.values) if what.values[target] != self._values[target]]
+                self._held.forget_keys()
+                self._held.again(self._dials, data.channel)
+                away = [target for target in self._known(data.values) if data.values[target] != self._values[target]]
                 self._turn({target: self._values[target] for target in away})
-                self._report(what)
+                self._report(data)
             case "report":
-                self._report(what)
-            case "sheet":
-                self._take_sheet(what)
+                self._report(data)
+            case "view":
+                self._take_view(data)
             case "playing":
-                self._anew = True
+                self._next_is_new = True
             case "refused":
-                self._refused(*what)
+                self._refused(*data)
             case "heard":
-                for event in what:
-                    self._learning.hear(time.monotonic(), event)
+                for event in data:
+                    self._learning.add_event(time.monotonic(), event)
             case "say":
-                self._say(what)
+                self._say(data)
             case "lost":
-                self._away = True
-                self._say(what, "warning")
-                self._tell(sound=serialize.sound(self._status, self._away))
+                self._lost = True
+                self._say(data, "warning")
+                self._tell(sound=serialize.sound(self._status, self._lost))
 
     def _report(self, status: LiveStatus) -> None:
-        before = serialize.sound(self._status, self._away)
-        self._status, self._away = status, False
-        self._hands.channel = status.channel
-        if serialize.sound(status, self._away) != before:
-            self._tell(sound=serialize.sound(status, self._away))
+        before = serialize.sound(self._status, self._lost)
+        self._status, self._lost = status, False
+        self._held.channel = status.channel
+        if serialize.sound(status, self._lost) != before:
+            self._tell(sound=serialize.sound(status, self._lost))
         now = time.monotonic()
-        self._learning.hear(now, None)  # a controller that rests has been moved
+        self._learning.add_event(now, None)  # a controller that rests has been moved
         values = {}
         for target in self._known(status.values):
             value, until = self._in_flight.get(target, (None, 0.0))
             if value == status.values[target] or now >= until:
                 self._in_flight.pop(target, None)
-                if not self._hands.held(target):
+                if not self._held.held(target):
                     values[target] = status.values[target]
-        if self._asked is None:
+        if self._draft_text is None:
             self._show(values)
         if (waiting := serialize.waiting(status)) != self._waiting:
             self._waiting = waiting
             self._tell(waiting=waiting)
         self._out.tell(serialize.meters(status))
 
-    def _take_sheet(self, sheet: PresetView) -> None:
-        if self._asked is not None and sheet.text != self._asked:
+    def _take_view(self, view: PresetView) -> None:
+        if self._draft_text is not None and view.text != self._draft_text:
             return  # an earlier request
-        asked = self._asked is not None
-        own = asked or (sheet.text == self._text and not self._anew)
-        before, model = self._sheet, (sheet.model, sheet.model_data)
+        asked = self._draft_text is not None
+        own = asked or (view.text == self._text and not self._next_is_new)
+        before, model = self._view, (view.model, view.model_data)
         model_stays = before is not None and (before.model, before.model_data) == model
-        self._sheet, self._asked, self._anew, self._text = sheet, None, False, sheet.text
-        self._dials = {dial.target: dial for dial in sheet.dials}
-        self._rests = {dial.target: dial.rest for dial in sheet.dials}
+        self._view, self._draft_text, self._next_is_new, self._text = view, None, False, view.text
+        self._dials = {dial.target: dial for dial in view.dials}
+        self._file_values = {dial.target: dial.rest for dial in view.dials}
         if own:
             stays = {
                 target: value for target, value in self._values.items() if not target.startswith(preset_edits.EFFECTS)
             }
-            self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._rests.items()}
+            self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._file_values.items()}
         else:
             stays = {}
-            self._name, self._kept, self._presets = sheet.name, sheet.text, PresetFolder(sheet.folder, self._home)
+            self._name, self._saved_text, self._presets = view.name, view.text, PresetFolder(view.folder, self._home)
             self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
-            self._defaults = dict(self._rests)
-        stays = {target: value for target, value in stays.items() if value != self._rests.get(target, value)}
+            self._defaults = dict(self._file_values)
+        stays = {target: value for target, value in stays.items() if value != self._file_values.get(target, value)}
         self._waiting = {}
-        self._hands.again(self._dials, sheet.channel)
+        self._held.again(self._dials, view.channel)
         if asked:
-            self._values = dict(self._rests)
+            self._values = dict(self._file_values)
             self._turn(stays)
         else:  # of another process, not ready yet
-            self._values = self._rests | stays
+            self._values = self._file_values | stays
         if self._learning.target not in self._dials:
             self._learning.want(None)
         self._tell(**self.state())
@@ -332,21 +330,21 @@ class PanelState:
         for line in lines:
             self._say(line, "error")
         texts = [preset.text for preset in wanted.values() if isinstance(preset, Draft)]
-        if self._asked in texts and self._sheet is not None:
-            self._history.forget(self._asked)
-            self._asked, self._text = None, self._sheet.text
-            self._rests = {dial.target: dial.rest for dial in self._sheet.dials}
+        if self._draft_text in texts and self._view is not None:
+            self._history.forget(self._draft_text)
+            self._draft_text, self._text = None, self._view.text
+            self._file_values = {dial.target: dial.rest for dial in self._view.dials}
             self._tell(preset=self._preset_state())
 
     # messages to pages
 
     def state(self) -> dict[str, Any]:
         """Return the panel's contents, except frequently changing values."""
-        sheet = self._sheet
+        view = self._view
         fields = tomllib.loads(self._text)
         moving = serialize.moving(fields, self._dials)
         return {
-            "model": None if sheet is None else serialize.model(sheet),
+            "model": None if view is None else serialize.model(view),
             "preset": self._preset_state(),
             "controls": [
                 serialize.control(dial, self._values[target], self._defaults[target], target in moving)
@@ -355,9 +353,9 @@ class PanelState:
             "waiting": self._waiting,
             "effects": serialize.effects(fields),
             "available_effects": serialize.available_effects(),
-            "keys": {"low": 0, "high": 127, "center": 60} if sheet is None else serialize.keys(sheet),
+            "keys": {"low": 0, "high": 127, "center": 60} if view is None else serialize.keys(view),
             "learn": self._learn_state(),
-            "sound": serialize.sound(self._status, self._away),
+            "sound": serialize.sound(self._status, self._lost),
         }
 
     def _preset_state(self) -> dict[str, Any]:
@@ -365,11 +363,11 @@ class PanelState:
         return {
             "name": self._name,
             "description": str(fields.get("description", "")),
-            "dirty": self._text != self._kept or self._values != self._rests,
+            "dirty": self._text != self._saved_text or self._values != self._file_values,
             "can_undo": bool(self._history.done),
             "can_redo": bool(self._history.undone),
             "side": self._side,
-            "warnings": [] if self._sheet is None else list(self._sheet.warnings),
+            "warnings": [] if self._view is None else list(self._view.warnings),
             "motion": bool(fields.get("motion")),
             "path": serialize.path(fields),
         }

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..live.preset_view import Dial
 from ..patch.text import editing
+from ..session.preset_view import Dial
 from . import protocol, serialize
 from .undo_history import PresetState
 

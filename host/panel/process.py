@@ -1,35 +1,17 @@
-"""Panel process, seen from its parent: starts it, sends reports, restarts it after a crash, releases held notes."""
+"""Main function of the panel process."""
 
 import contextlib
 import multiprocessing
 import os
-import secrets
 import signal
 import socket
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from ..errors import UserError
-from ..live.messages import Command
-from ..live.realtime import hurry_no_more
-from ..play.controller_state import Holds
-from .pipe_writer import PipeWriter
+from ..session.realtime import hurry_no_more
 
-LOOPBACK = ("127.0.0.1", "::1")
-EVERYWHERE = "0.0.0.0"
-BACKLOG = 64
 NICE = 10  # audio before display
-LINE_SECONDS = 1.0  # between lines of the log
-AGAIN_SECONDS = 1.0  # between two starts
-PATIENCE_SECONDS = 1.0  # for a process to exit after the request
-PACE_SECONDS = 1 / 30  # between reports
-TOKEN_BYTES = 16
 
 
 def run(
@@ -40,7 +22,7 @@ def run(
     home: Path,
     report: Path | None,
 ) -> None:
-    """Main function of the panel process: serves pages until its parent closes the pipe."""
+    """Serve pages until the parent closes the pipe; arguments as `server.serve`."""
     for name in ("SIGINT", "SIGHUP"):  # Ctrl-C also reaches the parent, which closes the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -49,172 +31,9 @@ def run(
         os.nice(NICE)
     import asyncio
 
-    from .server import serve
+    from ..panel.server import serve
 
     asyncio.run(serve(pipe, sockets, token, hosts, home, report))
     for helper in multiprocessing.active_children():  # computing a map that is no longer needed
         helper.kill()
     os._exit(0)
-
-
-class PanelProcess:
-    """The panel process, and the commands that it sends to the audio process."""
-
-    def __init__(
-        self,
-        lan: bool = False,
-        port: int = 0,
-        say: Callable[[str], None] = print,
-        home: Path = Path(),
-        report: Path | None = None,
-    ) -> None:
-        """Open the sockets here, so that the address survives a restart of the process.
-
-        Args:
-            lan: whether to accept other machines.
-            port: 0 for a free one.
-            say: receives errors, one line each; may be replaced at any time.
-            home: preset folder, while a preset without one plays.
-            report: folder of a report to show, if any.
-
-        Raises:
-            UserError: the port is taken.
-        """
-        self._sockets = _listening([EVERYWHERE] if lan else LOOPBACK, port)
-        self.port = self._sockets[0].getsockname()[1]
-        self.token = secrets.token_urlsafe(TOKEN_BYTES)
-        self.addresses = _own_addresses() if lan else []
-        names = [*LOOPBACK, "localhost", *self.addresses]
-        self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
-        self.say, self._next_line = say, 0.0
-        self._home, self._report = home, report
-        self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
-        self._holds = Holds()
-        self._kept: dict[str, Any] = {}  # the first messages to a restarted process, by kind
-        self._asked: deque[Command] = deque()
-        self._began = 0.0
-        self._pipe: Connection | None = None
-        self._process: BaseProcess | None = None
-        self._post: PipeWriter | None = None
-
-    def __enter__(self) -> "PanelProcess":
-        self._begin()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._end(PATIENCE_SECONDS)
-        for each in self._sockets:
-            each.close()
-
-    def url(self, host: str = LOOPBACK[0]) -> str:
-        """Return the page's URL with its token; ``host`` is this machine's name for the browser."""
-        return f"http://{host}:{self.port}/#{self.token}"
-
-    def waited(self) -> Sequence[Connection | int]:
-        return [] if self._pipe is None else [self._pipe]
-
-    def asked(self) -> list[Command]:
-        """Return commands as `Panel.asked`; restart a dead process, and release its pages' notes and controls."""
-        try:
-            while self._pipe is not None and self._pipe.poll(0):
-                for command, what in self._pipe.recv():
-                    if command == "log":
-                        self._log(what)
-                        continue
-                    if command == "events":
-                        for event in what:
-                            self._holds.hear(event)
-                    self._asked.append((command, what))
-        except (EOFError, OSError):
-            self._end(patience=0.0)
-            self._log("its process has ended; it begins again, and pages come back by themselves")
-            if released := self._holds.let_go(()):
-                self._asked.append(("events", released))
-        if self._pipe is None and time.monotonic() - self._began >= AGAIN_SECONDS:
-            self._begin()
-        asked = list(self._asked)
-        self._asked.clear()
-        return asked
-
-    def hear(self, kind: str, what: Any) -> None:
-        if kind in ("ready", "report"):
-            self._kept["report"] = what
-        if kind == "sheet":
-            self._kept["sheet"] = what
-        if kind == "ready" and self.begun is not None:
-            threading.Thread(target=self.begun, name="begun", daemon=True).start()
-            self.begun = None
-        if self._post is not None:
-            self._post.put((kind, what), replaces="report" if kind == "report" else None)
-
-    def _log(self, line: str) -> None:
-        """Print a line, at most one per `LINE_SECONDS`: errors may come a thousand times a second."""
-        now = time.monotonic()
-        if now >= self._next_line:
-            self._next_line = now + LINE_SECONDS
-            self.say(f"panel: {line}")
-
-    def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        given = theirs, self._sockets, self.token, self._hosts, self._home, self._report
-        self._process = context.Process(target=run, args=given, name="panel")
-        self._process.start()
-        theirs.close()
-        self._began = time.monotonic()
-        self._post = PipeWriter(self._pipe)
-        for kind in ("sheet", "report"):
-            if kind in self._kept:
-                self._post.put((kind, self._kept[kind]))
-        self._asked.append(("pace", PACE_SECONDS))
-
-    def _end(self, patience: float) -> None:
-        if self._post is not None:
-            self._post.close()
-        if self._pipe is not None:
-            self._pipe.close()
-        if self._process is not None:
-            self._process.join(patience)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-        self._pipe = self._process = self._post = None
-
-
-def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Return listening sockets of these addresses, without IPv6 if the machine has none.
-
-    Raises:
-        UserError: the port is taken.
-    """
-    found: list[socket.socket] = []
-    for host in hosts:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            # With TCP named, asyncio sends at once (TCP_NODELAY); else a reply may wait 40 ms for an acknowledgement.
-            each = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            if os.name == "posix":  # other systems would let another program share the port
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            each.bind((host, port))
-        except OSError as error:
-            if found:  # IPv4 alone is enough
-                continue
-            raise UserError(f"--port {port} cannot be used: {error.strerror}; give another, or leave it out") from None
-        each.listen(BACKLOG)
-        found.append(each)
-        port = port or each.getsockname()[1]
-    return found
-
-
-def _own_addresses() -> list[str]:
-    import psutil
-
-    found = [
-        address.address
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
-        if address.family == socket.AF_INET and not address.address.startswith("127.")
-    ]
-    return sorted(set(found))

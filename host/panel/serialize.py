@@ -6,8 +6,8 @@ from typing import Any
 
 from ..audio.effect_ranges import RANGES, SETTINGS
 from ..errors import printable
-from ..live.messages import LiveStatus
-from ..live.preset_view import Dial, PresetView
+from ..session.messages import LiveStatus
+from ..session.preset_view import Dial, PresetView
 
 EVEN = ("latent", "macro", "morph")  # linear by training
 LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
@@ -16,22 +16,22 @@ MIDDLE = 60
 SILENT_DB = -100.0  # and below: sent for silence
 
 
-def model(sheet: PresetView) -> dict[str, Any]:
+def model(view: PresetView) -> dict[str, Any]:
     names = ("title", "low", "high", "default", "mean", "std")
     return {
-        "name": sheet.model_name,
-        "kind": sheet.kind,
-        "description": sheet.description,
-        "latents": [dict(zip(names, latent, strict=True)) for latent in sheet.latents],
-        "pitched": sheet.keys == WHOLE_PIANO or sheet.keys[1] - sheet.keys[0] >= 60,
-        "chroma": sheet.chroma,
-        "card": [list(line) for line in sheet.card],
+        "name": view.model_name,
+        "kind": view.kind,
+        "description": view.description,
+        "latents": [dict(zip(names, latent, strict=True)) for latent in view.latents],
+        "pitched": view.keys == WHOLE_PIANO or view.keys[1] - view.keys[0] >= 60,
+        "chroma": view.chroma,
+        "card": [list(line) for line in view.card],
     }
 
 
-def keys(sheet: PresetView) -> dict[str, int]:
+def keys(view: PresetView) -> dict[str, int]:
     """Return the playable keys, and the center of the page's keyboard."""
-    low, high = sheet.keys
+    low, high = view.keys
     return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
 
 

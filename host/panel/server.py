@@ -24,10 +24,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ... import __version__
 from ..errors import Failure, printable
 from ..events import Event, ParameterChange
+from ..session.pipe_writer import PipeWriter
 from ..shipped import Draft
 from .model_map import Map, MapProcess
 from .panel_state import PanelState
-from .pipe_writer import PipeWriter
 from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
 from .report_files import ReportFiles
 from .security import AccessControl, RateLimit, is_token
@@ -92,9 +92,9 @@ class PanelServer:
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
         self._report = ReportFiles(report, token)
-        self._post = PipeWriter(pipe)
+        self._writer = PipeWriter(pipe)
         self._pages: dict[Page, None] = {}
-        self._board = PanelState(self, home)
+        self._state = PanelState(self, home)
         self._count = 0
         self._model: Path | None = None
         self._map: Map | None = None
@@ -110,15 +110,13 @@ class PanelServer:
     # called by `PanelState`
 
     def play(self, event: Event) -> None:
-        self._post.fence()
-        self._post.put(("events", [event]))
+        self._writer.put_command("events", [event])
 
     def turn(self, turns: Sequence[ParameterChange]) -> None:
-        self._post.put_all([(("events", [turn]), turn.target) for turn in turns])
+        self._writer.put_command("events", turns)
 
     def load(self, preset: str | Draft) -> None:
-        self._post.fence()
-        self._post.put(("load", {None: preset}))
+        self._writer.put_command("load", {None: preset})
 
     def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         for each in list(self._pages) if page is None else [page]:
@@ -168,7 +166,7 @@ class PanelServer:
             self._pages[page] = None
             tasks = [asyncio.create_task(self._tell(websocket, page))]
             try:
-                state = self._board.state() | {"map": self._map_state(), "report": self._report.tells_of(self._model)}
+                state = self._state.state() | {"map": self._map_state(), "report": self._report.tells_of(self._model)}
                 page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
                 if self._map is not None:
                     page.put_bytes(self._map.frame)
@@ -183,7 +181,7 @@ class PanelServer:
                 for task in tasks:
                     task.cancel()
                 del self._pages[page]
-                self._board.leave(page)
+                self._state.leave(page)
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
         try:
@@ -212,7 +210,7 @@ class PanelServer:
             if isinstance(word, HelloMessage):
                 await websocket.close(CLOSE_POLICY)
                 return
-            self._board.hear(page, word)
+            self._state.apply(page, word)
 
     async def _tell(self, websocket: WebSocket, page: Page) -> None:
         told = 0.0
@@ -238,10 +236,10 @@ class PanelServer:
             ended.set()
             return
         for kind, what in messages:
-            self._board.take(kind, what)
+            self._state.take(kind, what)
 
     def _log(self, line: str) -> None:
-        self._post.put(("log", printable(line)[:200]))
+        self._writer.put(("log", printable(line)[:200]))
 
 
 async def serve(

@@ -78,7 +78,7 @@ def _ranges(patch: Patch) -> dict[str, Range]:
 def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
     """Return the controller that moved last, once it rests; None without moves."""
     for seconds, event in moments:
-        number = knob.hear(seconds, event)
+        number = knob.add_event(seconds, event)
         if number is not None:
             return number
     return knob.choice()
@@ -98,7 +98,7 @@ class _File:
         text = self.copy if self.copy is not None else self.path.read_bytes().decode()
         try:
             edited, others = bound(text, number, target, span)
-        except ValueError:
+        except UserError:
             raise Failure(
                 f"cannot edit {self.path} without changing more of it; add a [[cc]] of number = {number} and "
                 f"target = {target!r} to it by hand"

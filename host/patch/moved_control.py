@@ -59,7 +59,7 @@ class MovedKnob:
         self._taken, self._say = taken, say
         self._turns: dict[int, _Turn] = {}  # ordered by last event
 
-    def hear(self, seconds: float, event: Event | None) -> int | None:
+    def add_event(self, seconds: float, event: Event | None) -> int | None:
         """Process an event, or None as time passes; return the controller once found."""
         if _rested(self._turns, seconds):
             number = self.choice()

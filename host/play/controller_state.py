@@ -130,7 +130,7 @@ class ControllerState:
         self._messages: dict[_Subject, list[Event]] = {}
         self._keys: dict[tuple[int, int], NoteOn] = {}
 
-    def hear(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         match self._reader.read(event):
             case NoteOn(_, channel, key) as note:
                 self._keys.pop((channel, key), None)
@@ -237,7 +237,7 @@ class Holds:
     def __init__(self) -> None:
         self._releases: dict[tuple[object, ...], Event] = {}
 
-    def hear(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         match event:
             case NoteOn(_, channel, key) | NoteOff(_, channel, key):
                 self._hold(isinstance(event, NoteOn), NoteOff(0, channel, key), key)

@@ -3,7 +3,7 @@
 Events write functions of time; `Synthesis` renders after all events of a block.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,19 +29,17 @@ from ..events import (
 from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.library import Patch
-from ..patch.macros import macro_targets
 from ..patch.preset import PROCESS_CONTROLS
-from ..patch.validation import reach
 from ..ramps import knob
 from ..units import Range, db_to_gain
 from .controller_state import BEND_RANGE
 from .gestures.note_values import NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureMotion, GesturePlayer
-from .mapping import Macros, Mapper
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, fingers_of
 from .parameters import Parameters
 from .play_modes import MonoAssignment, keyed
+from .preset_controls import Move, PresetControls
 from .voice_allocation import Makers, Voice, no_gesture
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
@@ -60,9 +58,9 @@ class EventProcessor:
         engine: Engine[Any],
         effects: Mapping[str, Range],
         rests: Mapping[str, float],
-        move_effect: Callable[[int, str, float], None],
+        move_effect: Move,
     ) -> None:
-        """Arguments as in `engine_and_hands`.
+        """Arguments as in `engine_and_processor`.
 
         Raises:
             UserError: the preset does not fit the model.
@@ -82,27 +80,21 @@ class EventProcessor:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._dials = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
-        self.motion = self._dials.motion
+        self._parameters = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
+        self.motion = self._parameters.motion
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
         fingers = (self._fingers.touch, self._fingers.zone)
         gesture = no_gesture if self._gesturing is None else self._gesturing.begin
         self._own_values = NoteValues(preset.note, card) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
-        shapes = (self._dials.shape, self._dials.release_samples)
+        shapes = (self._parameters.shape, self._parameters.release_samples)
         makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
         keying = kind.keying(preset.of_kind(kind), play)
         self.voices = keyed(play, keying, rate, makers)
-        moved, spans = macro_targets(preset.macro), reach(preset, card, effects)
-        spans = {target: span for target, span in spans.items() if target in moved or target in self._dials}
-        macros = Macros(preset.macro, spans, self._dials.present, self._dials.turn)
-        self.knobs = Mapper(
-            [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS],
-            spans,
-            macros.present,
-            macros.turn,
-        )
+        entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
+        self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
+        self.knobs = self._controls.knobs
         self._spans = [(latent.low, latent.high) for latent in card.latents]
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
@@ -154,7 +146,7 @@ class EventProcessor:
             self._next_forgetting = time + FORGETTING_SAMPLES
             self.voices.forget(time)
 
-    def hear(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Apply an event; times must not decrease."""
         match event:
             case NoteOn(_, _, key) if key not in self._tuning:
@@ -166,18 +158,12 @@ class EventProcessor:
                 if self._own_values is not None:
                     self._own_values.strike((channel, key), velocity)
                 self.voices.note_on(time, key, gain, channel)
-                self.knobs.hear(event)
+                self._controls.apply(event)
             case NoteOff(time, channel, key):
                 self.voices.note_off(time, key, channel)
-                self.knobs.hear(event)
-            case ParameterChange():
-                self.knobs.hear(event)
-            case ParameterTouch(time, _, target, down):
-                self.motion.codes.hold(time, target, down)
-            case Clock():
-                self.motion.codes.clock(event)
-            case Tempo(time, bpm):
-                self.motion.codes.tempo(time, bpm)
+                self._controls.apply(event)
+            case ParameterChange() | ParameterTouch() | Clock() | Tempo():
+                self._controls.apply(event)
             case StealVoice(time):
                 self._expected_sheds -= 1
                 self.voices.shed(time)
@@ -186,7 +172,7 @@ class EventProcessor:
             case _ if self._fingers.is_member(event.channel):
                 self._fingers.move(event, self.voices.touches)
             case _:
-                if not self.knobs.hear(event):
+                if not self._controls.apply(event):
                     self._hear_unmapped(event, self._fingers.zone(event.channel))
 
     def _hear_unmapped(self, event: Event, zone: int | None) -> None:
@@ -209,11 +195,11 @@ class EventProcessor:
                 self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
                 self._set_glide()
             case 7:
-                self._dials.volume(time, value)
+                self._parameters.volume(time, value)
             case 10:
-                self._dials.pan(time, value)
+                self._parameters.pan(time, value)
             case 11:
-                self._dials.expression(time, value)
+                self._parameters.expression(time, value)
             case 64:
                 self.voices.pedal(time, value >= 64, zone)
             case 65:
@@ -229,7 +215,7 @@ class EventProcessor:
             self._fingers.rest(time, zone, self.voices.touches)
         self.voices.pedal(time, False, zone)
         self.voices.sostenuto(time, False, zone)
-        self._dials.expression(time, 127)
+        self._parameters.expression(time, 127)
         self._gliding = self._always_gliding
         self._set_glide()
 
@@ -271,11 +257,11 @@ def _no_effect(time: int, target: str, value: float) -> None:
     """Do nothing."""
 
 
-def engine_and_hands(
+def engine_and_processor(
     patch: Patch,
     effects: Mapping[str, Range] = MappingProxyType({}),
     rests: Mapping[str, float] = MappingProxyType({}),
-    move_effect: Callable[[int, str, float], None] = _no_effect,
+    move_effect: Move = _no_effect,
     live: bool = False,
 ) -> tuple[Engine[Any], EventProcessor]:
     """Return the engine and event processor of a patch, for a `Synthesis`.

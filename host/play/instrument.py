@@ -10,7 +10,7 @@ from ..audio.output import Output
 from ..events import Event, StealVoice
 from ..patch.library import Patch
 from ..patch.validation import check
-from .event_processor import engine_and_hands
+from .event_processor import engine_and_processor
 from .mapping import Mapper
 from .synthesis import Elsewhere, Synthesis, share
 
@@ -37,9 +37,9 @@ class Instrument:
         self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         turned = (effects.targets(), effects.values(), self._output.set_effect)
-        engine, self._hands = engine_and_hands(patch, *turned, live)
+        engine, self._processor = engine_and_processor(patch, *turned, live)
         parts = share(0, 1 + len(elsewhere))
-        self._synthesis = Synthesis(engine, self._hands, parts=parts, elsewhere=elsewhere)
+        self._synthesis = Synthesis(engine, self._processor, parts=parts, elsewhere=elsewhere)
 
     @property
     def latency_samples(self) -> int:
@@ -60,14 +60,14 @@ class Instrument:
 
     @property
     def sounding(self) -> int:
-        return len(self._hands.voices)
+        return len(self._processor.voices)
 
     @property
     def knobs(self) -> Mapper:
-        return self._hands.knobs
+        return self._processor.knobs
 
     def latent_values(self) -> list[float]:
-        return self._hands.latent_values()
+        return self._processor.latent_values()
 
     def current_latents(self) -> list[float]:
         """Return the code at the next sample, without MPE."""
@@ -79,14 +79,14 @@ class Instrument:
 
     def shed(self, time: int) -> None:
         """Steal a voice at output sample ``time``; it fades in 5 ms."""
-        self._hands.expect_shedding()
+        self._processor.expect_shedding()
         self._output.schedule(StealVoice(time, 0))
 
-    def hear(self, events: Sequence[Event], until: int) -> None:
+    def schedule(self, events: Sequence[Event], until: int) -> None:
         """Schedule all events before ``until``, in order of time, in output samples."""
         scheduled = [self._output.schedule(event) for event in events]
         for other in self._elsewhere:
-            other.hear(scheduled, self._output.source_time(until))
+            other.schedule(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
         """Return the next ``count`` samples, [2, count], before the limiter; events come first."""
@@ -97,5 +97,5 @@ class Instrument:
         self._synthesis.prepare()
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        self.hear(events, self._samples_read + count)
+        self.schedule(events, self._samples_read + count)
         return self.read(count)

@@ -135,7 +135,7 @@ class Mapper:
         if entry.takeover != "jump":
             self._careful.append(source.bindings[-1])
 
-    def hear(self, event: Event) -> bool:
+    def apply(self, event: Event) -> bool:
         """Apply an event; return whether the preset maps it, overriding its standard meaning."""
         match event:
             case ParameterChange(time, _, target, value) if target in self._reach:

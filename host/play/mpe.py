@@ -47,6 +47,7 @@ from .motions.motion import MotionWrapper
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # default ranges of zones in semitones, set by RPN 0 (MPE 1.0, 2.3.1)
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first message
@@ -226,6 +227,17 @@ class MpeChannels:
             touch.slide.move(time, _slide(finger))
             touch.level.move(time, self._level(finger))
 
+    def move_master(self, event: Event, zone: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
+        """Apply a zone master's bend, bend range or reset; ``notes`` as in `move`."""
+        match event:
+            case PitchBend(time, _, value):
+                self.wheel(zone).turn(time, value)
+            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
+                self.wheel(zone).set_range(time, event)
+            case ControllersReset(time):
+                self.wheel(zone).turn(time, 0)
+                self.rest(time, zone, notes)
+
     def rest(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
         """Reset bends and pressures of a zone's members."""
         for channel in self._zones[master].fingers:
@@ -240,6 +252,11 @@ class MpeChannels:
         assert master is not None
         return self._zones[master]
 
+    def express(self, code: npt.NDArray[np.float64], touch: NoteExpression, time: int) -> None:
+        """Apply a note's pressure and slide to its code, [n_latents], in place."""
+        for index, name in self._to_latents:
+            code[index] = expressed(code[index], self._spans[index], getattr(touch, name).value(time))
+
     def motion(self, common: Motion, touches: Sequence[NoteExpression | None]) -> Motion:
         """Return a motion with expression; ``touches`` are by voice."""
         return _FingerMotion(common, touches, self._to_latents, self._spans)
@@ -247,6 +264,13 @@ class MpeChannels:
     def _level(self, finger: _Finger) -> float:
         pressure, slide = self._to_gain
         return float((finger.pressure / 127 if pressure else 1.0) ** 2 * (finger.slide / 127 if slide else 1.0) ** 2)
+
+
+def expressed(knob: Doubles, span: tuple[float, float], amount: Doubles) -> Doubles:
+    """Return values moved from the knob toward an end of a latent's span, by ``amount`` -1 to 1."""
+    low, high = span
+    moved: Doubles = knob + np.where(amount < 0, knob - low, high - knob) * amount
+    return moved
 
 
 def _slide(finger: _Finger) -> float:
@@ -277,9 +301,7 @@ class _FingerMotion(MotionWrapper):
         codes = codes.copy()
         for index, name in self._to_latents:
             amount = self._values(name, voices, times)
-            knob = codes[:, index].astype(np.float64)
-            low, high = self._spans[index]
-            codes[:, index] = knob + np.where(amount < 0, knob - low, high - knob) * amount
+            codes[:, index] = expressed(codes[:, index].astype(np.float64), self._spans[index], amount)
         return codes
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:

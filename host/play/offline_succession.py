@@ -2,7 +2,7 @@
 
 import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,8 @@ from ..errors import UserError, printable
 from ..events import Event
 from ..patch.library import Patch
 from ..patch.live_options import Notes
-from .player import Player
-from .rack import Rack, as_played
+from .player import PlayableRack, Player
+from .rack import as_played
 
 Array = npt.NDArray[np.float32]
 READY_SECONDS = 0.005  # poll interval for `Rack.ready`
@@ -62,12 +62,37 @@ def successors(
     return found
 
 
-class Succession:
-    """A rack and its successors in order of time, as one `Rack`; ``live`` for live recordings."""
+class OfflineRack(PlayableRack, Protocol):
+    """A rack whose tail can be awaited."""
 
-    def __init__(self, rack: Rack, successors: Sequence[Successor], sample_rate: int, live: bool) -> None:
+    @property
+    def pause_seconds(self) -> float:
+        """As `EffectChain.pause_seconds`."""
+        ...
+
+
+class Succession:
+    """A rack and its successors in order of time, as one rack."""
+
+    def __init__(
+        self,
+        rack: OfflineRack,
+        successors: Sequence[Successor],
+        sample_rate: int,
+        make: Callable[[Mapping[int, Patch]], OfflineRack],
+        *,
+        live: bool = False,
+        listen: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Start with the first rack.
+
+        Args:
+            make: returns the rack of a successor's patches.
+            live: the changes are those of a live recording.
+            listen: called with the length of each block before it is rendered.
+        """
         self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
-        self._rate, self._live = sample_rate, live
+        self._make, self._listen = make, listen
         self._block = 1
         self.latency_samples, self.pause_seconds = rack.latency_samples, rack.pause_seconds
 
@@ -82,12 +107,12 @@ class Succession:
     def close(self) -> None:
         """Do nothing."""
 
-    def hear(self, events: Sequence[Event], until: int) -> None:
+    def schedule(self, events: Sequence[Event], until: int) -> None:
         for event in events:
             self._player.schedule(event)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        self.hear(events, self.played + count)
+        self.schedule(events, self.played + count)
         end = self.played + count
         mixes: list[Array] = []
         parts: list[tuple[int, int, Array]] = []
@@ -98,6 +123,7 @@ class Succession:
             if self._player.ringing:
                 until = min(until, self.played + self._block - self.played % self._block)
             start = count - (end - self.played)
+            self._listen(until - self.played)
             mix, _ = self._player.block(until - self.played)
             mixes.append(mix)
             parts += [(channel, start, part) for channel, part in self._player.parts.items()]
@@ -107,7 +133,7 @@ class Succession:
         return np.concatenate(mixes, axis=1), whole
 
     def _follow(self, successor: Successor) -> None:
-        rack = Rack(successor.patches, self._rate, omni=self._live)
+        rack = self._make(successor.patches)
         while rack.played < successor.primed:
             rack.process([], min(PART, successor.primed - rack.played))
         while not rack.ready:

@@ -1,6 +1,6 @@
 """Parameters of one preset: knob targets, volume, pan, expression and envelope settings over time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,11 @@ from ..ramps import RAMP_SECONDS, Ramp
 from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motions.motion import Latents
+from .preset_controls import Move, ParameterSet
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
 
-EFFECTS = "effects."
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
 
 
@@ -58,15 +58,15 @@ class CommonMotion:
             ramp.forget(time)
 
 
-class Parameters:
-    """The parameters of one preset, at the model's rate."""
+class Parameters(ParameterSet):
+    """The parameters of a synthesizer's preset, at the model's rate."""
 
     def __init__(
         self,
         rests: Mapping[str, float],
         codes: Latents,
         engine: Mapping[str, Ramp],
-        move_effect: Callable[[int, str, float], None],
+        move_effect: Move,
         sample_rate: int,
         sharpest_seconds: float | None = None,
     ) -> None:
@@ -79,33 +79,16 @@ class Parameters:
             move_effect: called with sample, target and value.
             sharpest_seconds: shortest attack; None: `SHORTEST_SECONDS`.
         """
-        self._engine, self._move_effect, self._rate = engine, move_effect, sample_rate
-        self._values = dict(rests)
+        super().__init__(codes, engine, rests, move_effect)
+        self._rate = sample_rate
         self._sharpest = SHORTEST_SECONDS if sharpest_seconds is None else sharpest_seconds
         self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
         self.motion = CommonMotion(codes, self._gains(), sample_rate)
 
-    def present(self, target: str) -> float:
-        """Return a target's destination value; 0 if unknown."""
-        for ramps in (self.motion.codes.targets, self._engine):
-            if target in ramps:
-                return ramps[target].target
-        return self._values.get(target, 0.0)
-
-    def __contains__(self, target: str) -> bool:
-        return target in self._values or target in self._engine or target in self.motion.codes.targets
-
     def turn(self, time: int, target: str, value: float) -> None:
-        if target in self.motion.codes.targets:
-            self.motion.codes.turn(time, target, value)
-        elif target in self._engine:
-            self._engine[target].move(time, value)
-        else:
-            self._values[target] = value
-            if target in ("gain", "pan"):
-                self._set_gain(time)
-            elif target.startswith(EFFECTS):  # others belong to other kinds of models
-                self._move_effect(time, target, value)
+        super().turn(time, target, value)
+        if target in ("gain", "pan"):
+            self._set_gain(time)
 
     def volume(self, time: int, value: int) -> None:
         """Set the volume, CC 7, 0-127."""

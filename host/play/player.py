@@ -28,7 +28,7 @@ Told = Callable[[int, int], None] | None
 
 
 class PlayableRack(Protocol):
-    """A block-based renderer: a `Rack`, or an `LiveEffect` for input sound."""
+    """A block-based renderer: a `Rack`, or an `EffectRack` for input sound."""
 
     @property
     def listens(self) -> bool:
@@ -102,7 +102,7 @@ class Player:
         self._unready: tuple[PlayableRack, Collection[int], Told] | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
-        self._desk = ControllerState()
+        self._controllers = ControllerState()
         self.now = 0  # samples rendered
         self.shed = 0  # voices stolen after underruns
         self.parts: dict[int, Array] = {}
@@ -124,7 +124,7 @@ class Player:
     @property
     def held(self) -> list[int]:
         """Held keys, 0-127, sorted."""
-        return sorted({note.key for note in self._desk.keys})
+        return sorted({note.key for note in self._controllers.keys})
 
     def schedule(self, event: Event) -> None:
         """Queue an event, its time in samples; late ones take effect at the next sample."""
@@ -166,7 +166,7 @@ class Player:
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
-            self._desk.hear(event)
+            self._controllers.apply(event)
         last = self._seats[-1]
         opening, last.opening = last.opening, ()
         mix, parts = last.rack.process([*opening, *_counted_from(due, last.since)], count)
@@ -208,8 +208,8 @@ class Player:
         (rack, channels, told), self._unready = self._unready, None
         if told is not None:
             told(self.now, rack.played)
-        self._desk.forget_knobs(channels)
-        held = self._desk.keys if rack.listens else []  # a rack keeps the notes that it started
+        self._controllers.forget_knobs(channels)
+        held = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
         self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         if not self._patient:
@@ -224,7 +224,7 @@ class Player:
         began = rack.played
         self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))
         for event in opening:
-            self._desk.hear(replace(event, time=self.now))
+            self._controllers.apply(replace(event, time=self.now))
 
     def _standing_events(self, others: Collection[int]) -> list[Event]:
         """Return events for a fresh rack; ``others`` are channels with new presets.
@@ -237,7 +237,7 @@ class Player:
             if place not in others
             for target, value in knobs.standing().items()
         ]
-        return self._desk.everything(stood, self.now - self.rack.latency_samples)
+        return self._controllers.everything(stood, self.now - self.rack.latency_samples)
 
     def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> dict[int, Array]:
         """Return an earlier rack's next block, before the limiter, [2, count] by channel."""

@@ -122,7 +122,7 @@ class Rack:
         if self._crew:
             self._crew.close()
 
-    def hear(self, events: Sequence[Event], until: int) -> None:
+    def schedule(self, events: Sequence[Event], until: int) -> None:
         """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
@@ -133,7 +133,7 @@ class Rack:
         for channel, instrument in self._instruments.items():
             late = self._latency - instrument.latency_samples
             mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
-            instrument.hear(mine, until + late)
+            instrument.schedule(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Apply the events of the next ``count`` samples, and render these.
@@ -150,7 +150,7 @@ class Rack:
 
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         self._samples_given += count
-        self.hear(events, self._samples_given)
+        self.schedule(events, self._samples_given)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():

@@ -32,7 +32,7 @@ class Elsewhere(Protocol):
         """First sample not rendered; None while open."""
         ...
 
-    def hear(self, events: Sequence[Event], until: int) -> None:
+    def schedule(self, events: Sequence[Event], until: int) -> None:
         """Send the last events before sample ``until``, in order of time, and request its samples."""
         ...
 
@@ -51,7 +51,7 @@ class Synthesis:
     def __init__(
         self,
         engine: Engine[Any],
-        hands: EventProcessor,
+        processor: EventProcessor,
         *,
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
@@ -59,13 +59,13 @@ class Synthesis:
         """Prepare to play.
 
         Args:
-            engine, hands: from `engine_and_hands`.
+            engine, processor: from `engine_and_processor`.
             parts: voice parts to render here.
             elsewhere: processes that render the others.
         """
-        self._engine, self._hands = engine, hands
+        self._engine, self._processor = engine, processor
         self._parts, self._elsewhere = set(parts), list(elsewhere)
-        self._voices, self._motion = hands.voices, hands.motion
+        self._voices, self._motion = processor.voices, processor.motion
         self._now = 0
 
     @property
@@ -81,7 +81,7 @@ class Synthesis:
         return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
 
     def spare(self) -> tuple[bool, float] | None:
-        return self._hands.spare(self._now)
+        return self._processor.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Return the next ``count`` samples, [2, count].
@@ -106,7 +106,7 @@ class Synthesis:
     def prepare(self) -> None:
         """As `Engine.prepare`, for parts rendered here."""
         voices = self._own_voices()
-        self._engine.prepare([voice.stream for voice in voices], self._hands.motion_of(voices), self._now)
+        self._engine.prepare([voice.stream for voice in voices], self._processor.motion_of(voices), self._now)
 
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
         end = min(other.end for other in self._elsewhere if other.end is not None)
@@ -131,12 +131,12 @@ class Synthesis:
         """
         start = self._now
         for event in events:
-            self._hands.hear(event)
+            self._processor.apply(event)
         steal = self._voices.steal_samples
         for voice in self._voices:
             voice.stream.end = voice.end(steal)
         voices = self._own_voices()
-        motion = self._hands.motion_of(voices)
+        motion = self._processor.motion_of(voices)
         streams = self._engine.render([voice.stream for voice in voices], motion, start, count)
         levels = np.empty((len(voices), 1, count), np.float32)
         for voice, level in zip(voices, levels, strict=True):
@@ -156,4 +156,4 @@ class Synthesis:
 
     def forget(self) -> None:
         """Drop data before the next sample."""
-        self._hands.forget(self._now - self._engine.lookback)
+        self._processor.forget(self._now - self._engine.lookback)

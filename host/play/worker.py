@@ -29,7 +29,7 @@ from ..errors import Failure
 from ..events import Event
 from ..interrupts import SIGNALS, held
 from ..patch.library import Patch
-from .event_processor import engine_and_hands
+from .event_processor import engine_and_processor
 from .synthesis import Synthesis, share
 
 Array = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ class Worker:
     def of(self, channel: int) -> "WorkerChannel":
         return WorkerChannel(self, channel)
 
-    def hear(self, channel: int, events: Sequence[Event], until: int) -> None:
+    def schedule(self, channel: int, events: Sequence[Event], until: int) -> None:
         """Send events of a channel; the worker renders ahead until its ring is full."""
         until = min(until, self._read[channel] + self._length)
         if self._leaving or (not events and until <= self._requested[channel]):
@@ -121,7 +121,7 @@ class Worker:
             Failure: the process has exited.
             Exception: an error in the process.
         """
-        self.hear(channel, [], start + count)  # the ring may have been full when the events arrived
+        self.schedule(channel, [], start + count)  # the ring may have been full when the events arrived
         while self._computed[channel] < start + count:
             self._listen()
         self._read[channel] = start + count  # the caller reads before the next send
@@ -188,8 +188,8 @@ class WorkerChannel:
     def end(self) -> int | None:
         return self._worker.end(self._channel)
 
-    def hear(self, events: Sequence[Event], until: int) -> None:
-        self._worker.hear(self._channel, events, until)
+    def schedule(self, events: Sequence[Event], until: int) -> None:
+        self._worker.schedule(self._channel, events, until)
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         return self._worker.sums(self._channel, start, count, sides)
@@ -313,7 +313,7 @@ def _play(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    playing = {channel: Synthesis(*engine_and_hands(patch), parts=parts) for channel, patch in patches.items()}
+    playing = {channel: Synthesis(*engine_and_processor(patch), parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
     done = dict.fromkeys(patches, 0)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
-from ..live.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from ..midi.decode import channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
+from ..session.load import LoadShedding
+from ..session.meters import Meters
+from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
 from .shared_memory import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
@@ -30,9 +32,6 @@ MOST_LIVE = 2048  # samples per live render call: a pending reset or preset wait
 # Live sound up to this late is caught up, faster than real time. Beyond it, catching up would take so long that the
 # sound is late again, and current playing matters more than the past.
 HOPELESS_SECONDS = 0.5
-TIGHT = 0.85  # of the available time: live rendering above this share, averaged over some blocks, steals a voice
-STRAIN_BLOCKS = 8
-LONGEST_PART = 2.0  # blocks, the most that one counts: a stalled machine is not the fault of a voice
 MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the oldest are dropped
 
 
@@ -60,19 +59,6 @@ class PatchKeeper(Protocol):
     def open_panel(self) -> None: ...
 
 
-class Watcher(Protocol):
-    """Receives each rendered block. Nothing here may block."""
-
-    def see(
-        self, loaded: LoadedPatch, mode: Mode, player: Player, sound: Array, events: Sequence[Event], part: float
-    ) -> None:
-        """Receive a block of sound, [2, n], with the host's events.
-
-        ``part`` is the render time as a share of the block's duration.
-        """
-        ...
-
-
 class AudioThread:
     """Renders samples from events in the plugin's time.
 
@@ -92,12 +78,12 @@ class AudioThread:
         self._panel_open = False
         self._programs = Programs()
         self._moved: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
-        self._strain = 0.0  # mean share of the available time that live rendering has taken lately
+        self._shedding = LoadShedding()
         self._warm: LoadedPatch | None = None  # warmed up on this thread
         self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None while no patch can be played, and before the first reset
         self.playing: LoadedPatch | None = None
-        self.watcher: Watcher | None = None
+        self.meters: Meters | None = None  # of an open panel
         self._bpm: float | None = None  # from the host, in this epoch
 
     def run(self) -> None:
@@ -142,7 +128,7 @@ class AudioThread:
         else:
             hurry(SOUND)
         self._epoch, self._made, self._skipped = reset.epoch, 0, 0
-        self._bpm, self._strain = None, 0.0
+        self._bpm, self._shedding = None, LoadShedding()
         self._programs = Programs()
         self._moved.clear()
         self._offered.clear()
@@ -193,7 +179,9 @@ class AudioThread:
             return
         while self._by_hand and self.player is not None:
             self._play_by_hand(self._by_hand.popleft(), self.player)
-        self._keep_up(self._make(min(end, self._made + MOST_LIVE)))
+        part = self._make(min(end, self._made + MOST_LIVE))
+        if self.player is not None:
+            self._shedding.add(part, self.player)
 
     def _play_by_hand(self, event: Event, player: Player) -> None:
         player.schedule(replace(event, time=player.now))
@@ -230,8 +218,9 @@ class AudioThread:
             else:
                 self.player.prepare()
         part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
-        if (watcher := self.watcher) is not None and self.player is not None and self.playing is not None:
-            watcher.see(self.playing, self.mode, self.player, sound, due, part)
+        if (meters := self.meters) is not None and self.player is not None and self.playing is not None:
+            meters.add_events(due)
+            meters.see(self.player, self.mode.rate, sound, part, self.playing.patch)
         return part
 
     def _skip(self, end: int) -> None:
@@ -281,7 +270,7 @@ class AudioThread:
         match told.kind:
             case EventKind.MIDI if 0x80 <= told.status < 0xF0:
                 event = channel_event(at, told.status, told.first & 127, told.second & 127)
-                self._programs.hear(event)
+                self._programs.apply(event)
                 if isinstance(event, ProgramChange):
                     self._keeper.choose(self._chosen(told))
                 return [event]
@@ -307,13 +296,6 @@ class AudioThread:
                 if self._panel_open and not before:
                     self._keeper.open_panel()
         return []
-
-    def _keep_up(self, part: float) -> None:
-        """Steal a voice if rendering exceeds the available time over some blocks."""
-        self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
-        if self._strain > TIGHT and self.player is not None:
-            self.player.give_up_a_voice()
-            self._strain = 0.5 * TIGHT  # wait and see
 
 
 def _whole(value: float) -> int:

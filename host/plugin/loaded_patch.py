@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..events import Event, ParameterChange
-from ..live.preset_description import described
-from ..live.preset_view import PresetView
-from ..live.realtime import let_memory_go
 from ..patch.library import Patch
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
+from ..session.preset_description import view_of_patch
+from ..session.preset_view import PresetView
+from ..session.realtime import let_memory_go
 from ..shipped import Draft
 from .macros import PluginParameter, slots_of
 from .project import ProjectPreset, kept
@@ -39,7 +39,7 @@ class LoadedPatch:
     """
 
     patch: Patch
-    sheet: PresetView
+    view: PresetView
     slots: Sequence[PluginParameter]
     kept: ProjectPreset
     shipped: str | None = None
@@ -101,5 +101,5 @@ def loaded(
     Raises:
         UserError: as `kept`.
     """
-    sheet = described(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return LoadedPatch(patch, sheet, slots_of(patch.preset, sheet.dials), kept(patch), shipped, dict(turned))
+    view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
+    return LoadedPatch(patch, view, slots_of(patch.preset, view.dials), kept(patch), shipped, dict(turned))

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..events import ParameterChange
-from ..live.preset_view import Dial
 from ..patch.macros import macro_targets
 from ..patch.preset import Preset
+from ..session.preset_view import Dial
 from .shared_memory import MACROS
 
 OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain

@@ -7,21 +7,24 @@ import traceback
 import webbrowser
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Protocol
 
 from ..errors import TimbrelError
 from ..events import Event, ParameterChange
-from ..live.messages import Command
-from ..live.realtime import hurry_no_more
-from ..panel.launch import has_display, leading_to
-from ..panel.process import PACE_SECONDS, PanelProcess
+from ..session.messages import Command, LiveStatus
+from ..session.meters import Meters
+from ..session.panel_page import has_display, leading_to
+from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess
+from ..session.realtime import hurry_no_more
+from ..session.status import last_moved, status, status_at_rest
 from ..shipped import Draft
 from .audio_thread import AudioThread
-from .loaded_patch import LoadedPatch
-from .meters import Meters
+from .loaded_patch import CHANNEL, LoadedPatch
 from .user_data import own_folder
 
+NAME = "plugin"  # shown as the audio device
 REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
 APART_SECONDS = 3.0  # between project updates: a host may count each as a change of the project
 PATIENCE_SECONDS = 0.3  # for the panel to exit
@@ -44,15 +47,16 @@ class Instance(Protocol):
 class PluginPanel:
     """The panel of an instance: one process for the server's lifetime, with any number of pages."""
 
-    def __init__(self, instance: Instance, sounding: AudioThread, loaded: LoadedPatch) -> None:
-        """Start the panel, and open its page in a browser if there is a display."""
-        self._instance, self._sounding = instance, sounding
+    def __init__(self, instance: Instance, audio: AudioThread, loaded: LoadedPatch, main: PanelMain) -> None:
+        """Start the panel, and open its page in a browser if there is a display; ``main``: as in `PanelProcess`."""
+        self._instance, self._audio, self._main = instance, audio, main
         self._loaded = loaded  # shown on the panel
-        self._meters = Meters()
+        self._meters = Meters(CHANNEL)
         self._followed: deque[LoadedPatch] = deque([loaded])
         self._refused: deque[tuple[Mapping[None, str | Draft | None], Sequence[str]]] = deque()
         self._closing = False
-        self._openings = 1  # page openings to do
+        self._page_wanted = threading.Event()  # set until the page is opened
+        self._page_wanted.set()
         self._turned: float | None = None  # time of the last parameter change not yet in the project's state
         self._state_told = 0.0
         self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
@@ -65,7 +69,7 @@ class PluginPanel:
 
     def open(self) -> None:
         """Open the page again; thread-safe."""
-        self._openings += 1
+        self._page_wanted.set()
 
     def follow(self, loaded: LoadedPatch) -> None:
         """Show another patch; thread-safe."""
@@ -84,8 +88,11 @@ class PluginPanel:
             home = own_folder("presets")
             with contextlib.suppress(OSError):  # saving there reports the error
                 home.mkdir(parents=True, exist_ok=True)
-            with PanelProcess(say=self._instance.say, home=home) as panel, leading_to(panel.url()) as address:
-                self._sounding.watcher = self._meters
+            with (
+                PanelProcess(self._main, say=self._instance.say, home=home) as panel,
+                leading_to(panel.url()) as address,
+            ):
+                self._audio.meters = self._meters
                 self._serve(panel, address)
         except TimbrelError as error:
             self._instance.say(f"panel: {error}")
@@ -93,26 +100,26 @@ class PluginPanel:
             traceback.print_exc()
             self._instance.say(f"panel: internal error: {type(error).__name__}: {error}")
         finally:
-            self._sounding.watcher = None
+            self._audio.meters = None
 
     def _serve(self, panel: PanelProcess, address: str) -> None:
         pace, next_report = PACE_SECONDS, time.monotonic()
         while not self._closing:
-            wait(panel.waited(), max(0.0, next_report - time.monotonic()))
-            for command in panel.asked():
+            wait(panel.waitables(), max(0.0, next_report - time.monotonic()))
+            for command in panel.commands():
                 pace = self._obey(command, pace)
             while self._followed:
                 self._loaded = self._followed.popleft()
-                panel.hear("playing", {None: self._loaded.sheet.name})
-                panel.hear("sheet", self._loaded.sheet)
+                panel.show("playing", {None: self._loaded.view.name})
+                panel.show("view", self._loaded.view)
             while self._refused:
-                panel.hear("refused", self._refused.popleft())
+                panel.show("refused", self._refused.popleft())
             if (now := time.monotonic()) >= next_report:
                 next_report = now + pace
                 self._report(panel)
                 self._tell_state(now)
-            while self._openings:
-                self._openings -= 1
+            if self._page_wanted.is_set():
+                self._page_wanted.clear()
                 self._open(panel.url(), address)
 
     def _obey(self, command: Command, pace: float) -> float:
@@ -130,8 +137,8 @@ class PluginPanel:
 
     def _report(self, panel: PanelProcess) -> None:
         if heard := self._meters.heard():
-            panel.hear("heard", heard)
-        panel.hear("report", self._meters.report(self._loaded))
+            panel.show("heard", heard)
+        panel.show("report", report(self._loaded, self._meters))
 
     def _tell_state(self, now: float) -> None:
         if self._turned is None or now < max(self._turned + REST_SECONDS, self._state_told + APART_SECONDS):
@@ -143,6 +150,17 @@ class PluginPanel:
         self._instance.say(f"panel: {url}")
         if has_display():
             threading.Thread(target=_browse, args=(address,), name="browser", daemon=True).start()
+
+
+def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
+    """Return the status of a loaded patch; at rest until the host requests its sound."""
+    patch, seen = loaded.patch, meters.seen
+    rest = status_at_rest(patch, CHANNEL, NAME)
+    if seen is None or seen.patch is not patch:
+        return replace(rest, values={dial.target: dial.rest for dial in loaded.view.dials} | loaded.turned)
+    playing = status(rest, patch, seen.player, meters, seen.sample_rate, seen.samples)
+    last = "" if meters.last is None else last_moved(meters.last, patch, seen.player.rack.latent_values(CHANNEL))
+    return replace(playing, last=last)
 
 
 def _browse(address: str) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
-from ..live.realtime import BESIDES, hurry, let_memory_go
 from ..patch.library import Patch, open_patch
 from ..play.rack import Rack
+from ..session.realtime import BESIDES, hurry, let_memory_go
 from ..shipped import KEYS, Draft, preset_file, shipped_presets
 from .audio_thread import AudioThread
 from .control_socket import ControlSocket, Message
@@ -24,6 +24,7 @@ from .state import PROJECT, check_whole, opened, pack, unpack
 from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:
+    from ..session.panel_process import PanelMain
     from .panel_thread import PluginPanel
 
 Opening = Callable[[], "OpenedPatch"]
@@ -31,17 +32,20 @@ Tried = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
 FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first reset of a host
 
 
-def serve(memory: int, socket: int) -> None:
-    """Serve the plugin at these file descriptors until it disconnects, then exit the process."""
+def serve(memory: int, socket: int, panel: "PanelMain") -> None:
+    """Serve the plugin at these file descriptors until it disconnects, then exit the process.
+
+    ``panel``: as in `PanelProcess`.
+    """
     talk = ControlSocket(socket)
     server: PluginServer | None = None
     try:
         hurry(BESIDES)  # every thread: a slow thread that holds the interpreter lock delays the audio thread
         # Open the first model before other threads start: it sets denormals to zero on this thread, and later threads
         # inherit the setting.
-        server = PluginServer(talk, SharedMemory(memory))
+        server = PluginServer(talk, SharedMemory(memory), panel)
         while (message := talk.receive()) is not None:
-            server.hear(message)
+            server.process(message)
     except TimbrelError as error:
         talk.say(str(error))
     finally:
@@ -64,14 +68,14 @@ class OpenedPatch(NamedTuple):
 class PluginServer:
     """Holds the loaded patch of a plugin, and runs the load and audio threads."""
 
-    def __init__(self, talk: ControlSocket, memory: SharedMemory) -> None:
+    def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
         """Load the first preset, and start the threads.
 
         Raises:
             UserError: it cannot be played.
         """
-        self._talk = talk
-        self._sounding = AudioThread(memory, self)
+        self._talk, self._panel_main = talk, panel
+        self._audio = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._loads = 0  # load messages processed
         self._obeyed = threading.Condition()
@@ -85,7 +89,7 @@ class PluginServer:
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
             threading.Thread(target=work, name=name, daemon=True).start()
 
-    def hear(self, message: Message) -> None:
+    def process(self, message: Message) -> None:
         """Dispatch a message, in order; unknown kinds are ignored."""
         match message.kind:
             case ToServer.LOAD_STATE:
@@ -131,14 +135,14 @@ class PluginServer:
 
     def play(self, events: Iterable[Event]) -> None:
         """Play panel events, except during a bounce, which renders the project as saved."""
-        mode, loaded = self._sounding.mode, self._loaded
+        mode, loaded = self._audio.mode, self._loaded
         if mode is not None and mode.offline:
             return
         events = list(events)
-        known = {dial.target for dial in loaded.sheet.dials}
+        known = {dial.target for dial in loaded.view.dials}
         turns = [event for event in events if isinstance(event, ParameterChange) and event.target in known]
         loaded.turned.update({turn.target: turn.value for turn in turns})
-        self._sounding.play(events)
+        self._audio.play(events)
 
     def load(self, preset: str | Draft) -> None:
         self._jobs.put(lambda: self._load(preset))
@@ -148,7 +152,7 @@ class PluginServer:
 
     def _sound(self) -> None:
         try:
-            self._sounding.run()
+            self._audio.run()
         except BaseException:
             traceback.print_exc()  # into the log; the plugin starts another server
             os._exit(1)
@@ -195,7 +199,7 @@ class PluginServer:
             self._tell()
 
     def _open_panel(self) -> None:
-        from ..panel.launch import missing  # lazy, as `PluginPanel`: few instances open a panel
+        from ..session.panel_page import missing  # lazy, as `PluginPanel`: few instances open a panel
 
         if (line := missing()) is not None:
             self._talk.say(f"panel: {line}")
@@ -204,7 +208,7 @@ class PluginServer:
         else:
             from .panel_thread import PluginPanel
 
-            self._window = PluginPanel(self, self._sounding, self._loaded)
+            self._window = PluginPanel(self, self._audio, self._loaded, self._panel_main)
 
     def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
         """Open and play a preset or keep the current one; return whether it plays. ``wanted``: the panel's request."""
@@ -212,7 +216,7 @@ class PluginServer:
         if tried is not None:
             self._loaded, mode, rack = tried
             self._unplayed = None
-            self._sounding.offer(mode, self._loaded, rack)
+            self._audio.offer(mode, self._loaded, rack)
         return tried is not None
 
     def _try(self, opening: Opening, wanted: str | Draft | None = None) -> Tried | None:
@@ -228,7 +232,7 @@ class PluginServer:
             return None
 
     def _tried(self, opened: OpenedPatch) -> Tried:
-        mode = self._sounding.mode or FIRST_MODE
+        mode = self._audio.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
         tried = loaded(opened.patch, rack, opened.name, opened.shipped, opened.turned)
         for warning in opened.patch.warnings:

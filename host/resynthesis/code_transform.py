@@ -2,6 +2,8 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ from ..contract.card import Card
 from ..errors import UserError
 from ..patch.library import Patch
 from ..play.motions.motion import Latents
+from ..play.mpe import NoteExpression, fingers_of
 from ..ramps import RAMP_SECONDS, Ramp
 from .frame_stream import Times, hop_of
 
@@ -17,6 +20,15 @@ Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]
 WET = "process.wet"
 HELD = 0.5  # position of the freeze knob that starts the freeze
+
+
+class HeldKey(NamedTuple):
+    """A pressed key: channel 0 to 15, key 0 to 127, pitch in semitones, and MPE expression inside zones."""
+
+    channel: int
+    key: int
+    pitch: float
+    touch: NoteExpression | None
 
 
 class CodeTransform:
@@ -47,9 +59,10 @@ class CodeTransform:
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._own_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._tuning = patch.tuning
-        # Pitches of pressed keys, each from its sample on; None is the detected pitch.
-        self._pitches: list[tuple[int, float | None]] = [(-(1 << 62), None)]
-        self.down: list[int] = []  # keys, the newest last
+        self.fingers = fingers_of(preset.mpe, preset.play.bend_range_semitones, card)
+        # The newest pressed key, each from its sample on; without one, the detected pitch counts.
+        self._played: list[tuple[int, HeldKey | None]] = [(-(1 << 62), None)]
+        self.down: list[HeldKey] = []  # the newest last
         self.last: list[float] = self._rest.tolist()  # the code decoded last
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
@@ -61,6 +74,8 @@ class CodeTransform:
         bent = self._centre + scale * (own - self._centre) + self._shift + (self.knobs.at(moments) - self._rest)
         if self._far is not None:
             bent += self.ramps["process.amount"].at(moments)[:, np.newaxis] * (self._far - bent)
+        if any(key is not None and key.touch is not None for _, key in self._played):
+            self._express(bent, moments.tolist())
         # The transform never leaves the span; a sound that lies beyond it may stay there.
         bent = np.clip(bent, np.minimum(self._low, own), np.maximum(self._high, own))
         self.last = bent[-1].tolist()
@@ -69,36 +84,57 @@ class CodeTransform:
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
         """Return the newest pressed key's pitch, else the detected ones."""
-        if len(self._pitches) == 1 and self._pitches[0][1] is None:
+        if len(self._played) == 1 and self._played[0][1] is None:
             return heard
         chosen = heard.copy()
         for row, time in enumerate(times.tolist()):
-            _, pitch = self._pitches[bisect_right(self._pitches, time, key=lambda entry: entry[0]) - 1]
-            if pitch is not None:
-                chosen[row] = pitch
+            if (key := self._key_at(time)) is not None:
+                chosen[row] = key.pitch if key.touch is None else key.pitch + key.touch.bent(time)
         return chosen
 
-    def press(self, time: int, key: int, down: bool) -> None:
-        """Press or release a key; times never decrease."""
-        heard = down and key in self._tuning  # keymaps may leave keys unmapped
-        self.down = [other for other in self.down if other != key] + ([key] if heard else [])
-        self._note_pitch(time)
+    def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
+        """Press a key, with its MPE expression if any; times never decrease."""
+        if key in self._tuning:  # keymaps may leave keys unmapped
+            self.down.append(HeldKey(channel, key, self._tuning[key], touch))
+        self._note_key(time)
 
-    def release_all(self, time: int) -> None:
-        """Release all keys."""
-        self.down = []
-        self._note_pitch(time)
+    def release(self, time: int, channel: int, key: int) -> None:
+        """Release a key."""
+        self.down = [other for other in self.down if (other.channel, other.key) != (channel, key)]
+        self._note_key(time)
+
+    def release_all(self, time: int, those: Callable[[int], bool]) -> None:
+        """Release the keys of channels for which ``those(channel)`` is true."""
+        self.down = [key for key in self.down if not those(key.channel)]
+        self._note_key(time)
+
+    def touches(self, channel: int) -> list[NoteExpression]:
+        """Return the expression of a channel's held keys."""
+        return [key.touch for key in self.down if key.channel == channel and key.touch is not None]
 
     def forget(self, time: int) -> None:
         """Discard the history before ``time``."""
         self.knobs.forget(time)
+        self.fingers.forget(time)
+        for _, key in self._played:
+            if key is not None and key.touch is not None:
+                key.touch.forget(time)
         for ramp in self.ramps.values():
             ramp.forget(time)
-        while len(self._pitches) > 1 and self._pitches[1][0] <= time:
-            del self._pitches[0]
+        while len(self._played) > 1 and self._played[1][0] <= time:
+            del self._played[0]
 
-    def _note_pitch(self, time: int) -> None:
-        self._pitches.append((time, self._tuning[self.down[-1]] if self.down else None))
+    def _key_at(self, time: int) -> HeldKey | None:
+        return self._played[bisect_right(self._played, time, key=lambda entry: entry[0]) - 1][1]
+
+    def _note_key(self, time: int) -> None:
+        self._played.append((time, self.down[-1] if self.down else None))
+
+    def _express(self, codes: Doubles, times: Sequence[int]) -> None:
+        """Apply MPE pressure and slide of the newest key at each time to codes, [rows, n_latents]."""
+        for row, time in enumerate(times):
+            if (key := self._key_at(time)) is not None and key.touch is not None:
+                self.fingers.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
         """Return the smoothed or frozen code; in silence the last."""

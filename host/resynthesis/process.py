@@ -16,15 +16,17 @@ from ..audio.mono import mono
 from ..audio.sound_files import RATES, sound_reader, sound_writer
 from ..contract.card import first_complaint
 from ..errors import UserError
-from ..events import Event
+from ..events import Event, Timing
 from ..kinds.table import kind_of
-from ..patch.library import Patch
+from ..patch.library import Patch, open_patch
 from ..patch.preset import ProcessSettings
+from ..play.offline_succession import Succession, Successor
 from ..progress import told_if_slow
-from ..render import SILENCE, SILENT_SECONDS
+from ..render import SILENCE, SILENT_SECONDS, programmed
 from ..shipped import preset_file, shipped_presets
+from .effect_rack import EffectRack
 from .frame_stream import Fit
-from .processor import Processor
+from .processor import CHANNEL, Processor
 
 Array = npt.NDArray[np.float32]
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
@@ -57,6 +59,9 @@ def process(
     *,
     sample_rate: int | None = None,
     events: Callable[[int], Sequence[Event]] | None = None,
+    programs: Sequence[str] = (),
+    opening: Callable[[str], Patch] = open_patch,
+    say: Callable[[str], None] = print,
     freeze_seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
@@ -70,6 +75,9 @@ def process(
             s of their tail.
         sample_rate: of the output, Hz; the input's by default.
         events: returns events in samples at the rate it receives.
+        programs: the presets that program changes select, on any channel; none: they are passed over.
+        opening: opens these.
+        say: receives warnings about program changes.
         freeze_seconds: start of the freeze.
         progress: receives the completed fraction, 0 to 1.
 
@@ -86,13 +94,13 @@ def process(
             )
         rate = sample_rate or reader.sample_rate
         whole = reader.length * rate / reader.sample_rate
-        processor = Processor(patch, rate, freeze_seconds)
         played = [] if events is None else events(rate)
-        fit = processor.measure() if not played and _plain(patch) and freeze_seconds is None else None
-        channels = 2 if patch.preset.effects else 1
+        effects = _Effects(patch, played, programs, rate, freeze_seconds, opening, say)
+        fit = effects.first.measure() if not played and _plain(patch) and freeze_seconds is None else None
+        channels = 2 if effects.any_effects else 1
         length = 0
         with sound_writer(output, rate, channels, overwrite) as writer, told_if_slow(lambda: length / rate):
-            for block in _through(processor, _cut(mono(reader, rate)), played):
+            for block in _through(effects, _cut(mono(reader, rate)), played):
                 writer.write(block[:channels])
                 length += block.shape[1]
                 if progress is not None:
@@ -102,12 +110,12 @@ def process(
                     f"{sound} lasts {length / rate:.3g} s, and a frame of model {card.name!r} "
                     f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
                 )
-            if not processor.heard_any:
+            if not effects.heard_any:
                 raise UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
-            if patch.preset.effects:
-                for block in _tail(processor, rate):
+            if effects.any_effects:
+                for block in _tail(effects, rate):
                     writer.write(block)
-    return Processed(length / rate, processor.latency_samples / rate, fit, kind_of(card).of_magnitudes)
+    return Processed(length / rate, effects.first.latency_samples / rate, fit, kind_of(card).of_magnitudes)
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
@@ -162,27 +170,90 @@ def _cut(sound: Iterator[Array]) -> Iterator[Array]:
             yield block[start : start + BLOCK]
 
 
-def _through(processor: Processor, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
+class _Effects:
+    """The processors of a file: that of its preset, then those that program changes select."""
+
+    def __init__(
+        self,
+        patch: Patch,
+        events: Sequence[Event],
+        programs: Sequence[str],
+        sample_rate: int,
+        freeze_seconds: float | None,
+        opening: Callable[[str], Patch],
+        say: Callable[[str], None],
+    ) -> None:
+        """Open the presets; arguments as in `process`.
+
+        Raises:
+            UserError: as `process`.
+        """
+        self.heard = np.zeros(0, np.float32)  # the current block of input
+        self._rate, self._freeze = sample_rate, freeze_seconds
+        self._waiting = self.heard
+        self._racks: list[EffectRack] = []
+        later: list[Successor] = []
+        if programs:  # all channels play one effect
+            on_one = [event if isinstance(event, Timing) else replace(event, channel=CHANNEL) for event in events]
+            opened, later = programmed({CHANNEL: patch}, on_one, programs, say, opening)
+            patch = opened[CHANNEL]
+        patches = [patch, *(successor.patches[CHANNEL] for successor in later)]
+        self.any_effects = any(each.preset.effects for each in patches)
+        self.latency_samples = 0
+        if later:  # each preset's sound stays in step with the file
+            self.latency_samples = max(Processor(each, sample_rate).latency_samples for each in patches)
+        first = self._make({CHANNEL: patch})
+        self.first, self.latency_samples = first.processor, first.latency_samples
+        self._succession = Succession(first, later, sample_rate, self._make, listen=self._listen)
+
+    @property
+    def heard_any(self) -> bool:
+        """Whether any frame was sounding."""
+        return any(rack.processor.heard_any for rack in self._racks)
+
+    @property
+    def pause_seconds(self) -> float:
+        """As `EffectChain.pause_seconds`."""
+        return self._succession.pause_seconds
+
+    def process(self, events: Sequence[Event], sound: Array) -> Array:
+        """Return the next block, [2, count]; arguments as in `Processor.process`."""
+        self._waiting = sound
+        return self._succession.process(events, len(sound))[0]
+
+    def _listen(self, count: int) -> None:
+        self.heard, self._waiting = self._waiting[:count], self._waiting[count:]
+
+    def _make(self, patches: Mapping[int, Patch]) -> EffectRack:
+        patch, begun = patches[CHANNEL], self._succession.played / self._rate if self._racks else 0.0
+        freeze = None if self._freeze is None else max(0.0, self._freeze - begun)
+        fades, latency = bool(self._racks), self.latency_samples
+        rack = EffectRack(patch, self._rate, self, fades=fades, latency=latency, freeze_seconds=freeze)
+        self._racks.append(rack)
+        return rack
+
+
+def _through(effects: _Effects, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
     """Yield the processed sound without its latency, [2, count] a block."""
-    at, taken, late = 0, 0, processor.latency_samples
+    at, taken, late = 0, 0, effects.latency_samples
     silence = (np.zeros(min(BLOCK, late - start), np.float32) for start in range(0, late, BLOCK))
     for block in itertools.chain(sound, silence):
         due = bisect_left(events, taken + len(block), lo=at, key=lambda event: event.time)
-        given = processor.process(events[at:due], block)
+        given = effects.process(events[at:due], block)
         skip = max(0, late - taken)
         at, taken = due, taken + len(block)
         if skip < len(block):
             yield given[:, skip:]
 
 
-def _tail(processor: Processor, sample_rate: int) -> Iterator[Array]:
+def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
     held: list[Array] = []  # silent blocks, dropped unless sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
-        held.append(processor.process([], np.zeros(BLOCK, np.float32)))
+        held.append(effects.process([], np.zeros(BLOCK, np.float32)))
         if float(np.abs(held[-1]).max()) >= SILENCE:
             yield from held
             held.clear()
-        elif len(held) * BLOCK >= (SILENT_SECONDS + processor.pause_seconds) * sample_rate:
+        elif len(held) * BLOCK >= (SILENT_SECONDS + effects.pause_seconds) * sample_rate:
             return
 
 

@@ -1,7 +1,8 @@
 """Audio processor: streams sound through a model at any sample rate, with controllable parameters."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,65 +11,47 @@ from ..audio.effects import EffectChain, Resampler
 from ..audio.output import ROUNDING, Output
 from ..dsp import limit
 from ..errors import UserError
-from ..events import AllOff, Clock, Event, NoteOff, NoteOn, ParameterTouch, Tempo
+from ..events import AllOff, Event, NoteOff, NoteOn, ParameterChange, ParameterTouch, Timing, ZoneSize
 from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
-from ..patch.validation import check, reach
-from ..play.controller_state import ControllerReader
-from ..play.mapping import Macros, Mapper
+from ..patch.validation import check
+from ..play.mpe import Zones
+from ..play.preset_controls import ParameterSet, PresetControls
 from ..ramps import RAMP_SECONDS, Ramp
 from .code_transform import WET, CodeTransform
 from .frame_stream import Fit, FrameStream, latency_of
 
 Array = npt.NDArray[np.float32]
+CHANNEL = 0  # of the one instrument
 
 
-class _Dials:
-    """The parameters that controllers move; times are at the output's rate.
+class _MixRamp(Ramp):
+    """The share of processed sound over output samples; its parameter moves in model samples.
 
-    Apart from `Processor`, which owns the maps: reference cycles would delay freeing memory where no collector runs.
+    Apart from `Processor`, which owns the controls: live playing disables the garbage collector, so objects must not
+    form reference cycles.
     """
 
-    def __init__(
-        self,
-        patch: Patch,
-        codes: CodeTransform,
-        wet: Ramp,
-        output: Output,
-        effects: Mapping[str, float],
-        rate: int,
-        delays: tuple[int, int],
-    ) -> None:
-        """Start with the preset's values.
+    def __init__(self, value: float, sample_rate: int, delay: int) -> None:
+        """``delay``: from input to mix, in output samples."""
+        super().__init__(value, round(RAMP_SECONDS * sample_rate))
+        self._delay = delay
+        self.event_time = 0  # of the event that moves it, in output samples
 
-        Args:
-            effects: effect parameters' values, by target.
-            rate: of the output, Hz.
-            delays: from input to dry/wet mix, in output samples, and from input to effects, in model samples.
-        """
-        self._codes, self._wet, self._output, self._effects = codes, wet, output, dict(effects)
-        self._rates, self._delays = (patch.model.card.sample_rate, rate), delays
+    def move(self, time: int, value: float, samples: float | None = None) -> None:
+        super().move(self.event_time + self._delay, value, samples)
 
-    def present(self, target: str) -> float:
-        if target == WET:
-            return self._wet.target
-        for ramps in (self._codes.ramps, self._codes.knobs.targets):
-            if target in ramps:
-                return ramps[target].target
-        return self._effects[target]
 
-    def turn(self, time: int, target: str, value: float) -> None:
-        own = round(time * self._rates[0] / self._rates[1])
-        if target == WET:
-            self._wet.move(time + self._delays[0], value)
-        elif target in self._codes.ramps:
-            self._codes.ramps[target].move(own, value)
-        elif target in self._codes.knobs.targets:
-            self._codes.knobs.turn(own, target, value)
-        else:
-            self._effects[target] = value
-            self._output.set_effect(own + self._delays[1], target, value)
+class _LateEffects:
+    """Moves effect parameters when the sound at an event's time has reached the effects."""
+
+    def __init__(self, output: Output, delay: int) -> None:
+        """``delay``: from input to effects, in model samples."""
+        self._output, self._delay = output, delay
+
+    def move(self, time: int, target: str, value: float) -> None:
+        self._output.set_effect(time + self._delay, target, value)
 
 
 class Processor:
@@ -97,21 +80,23 @@ class Processor:
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
         self._output = Output(self._own_rate, sample_rate, effects)
         self._codes = CodeTransform(patch, freeze_seconds)
+        self._fingers = self._codes.fingers
         self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
         self._through = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = late + effects.latency_samples
-        self._wet = Ramp(preset.process.wet, round(RAMP_SECONDS * sample_rate))
+        self._wet = _MixRamp(preset.process.wet, sample_rate, self.latency_samples)
         self._waiting = np.zeros(self._silence_samples, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
-        self._now, self._reader = 0, ControllerReader()
-        delays = (self.latency_samples, self._silence_samples + latency_of(model.card))
-        stand = effects.values() | preset.effect_values()
-        dials = _Dials(patch, self._codes, self._wet, self._output, stand, sample_rate, delays)
-        known = {WET, *self._codes.ramps, *self._codes.knobs.targets, *effects.targets(), *macro_targets(preset.macro)}
-        spans = reach(preset, model.card, effects.targets())
-        spans = {target: span for target, span in spans.items() if target in known}
-        macros = Macros(preset.macro, spans, dials.present, dials.turn)
-        self.knobs = Mapper([entry for entry in preset.cc if entry.target in known], spans, macros.present, macros.turn)
+        self._now = 0
+        # One instrument on all channels; MPE zones are routed as in a rack.
+        self._zones = Zones({CHANNEL: preset.mpe.enabled}, CHANNEL)
+        late_effects = _LateEffects(self._output, self._silence_samples + latency_of(model.card))
+        codes, effect_values = self._codes.knobs, effects.values() | preset.effect_values()
+        parameters = ParameterSet(codes, {WET: self._wet, **self._codes.ramps}, effect_values, late_effects.move)
+        moved = macro_targets(preset.macro)
+        entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in moved]
+        self._controls = PresetControls(preset, model.card, effects.targets(), codes, parameters, entries)
+        self.knobs = self._controls.knobs
 
     @property
     def pause_seconds(self) -> float:
@@ -144,8 +129,9 @@ class Processor:
             sound: [count].
         """
         for event in events:
-            if (heard := self._reader.read(event)) is not None:
-                self._apply(heard)
+            for _, heard in self._zones.route(event):
+                self._wet.event_time = heard.time
+                self._apply(replace(heard, time=round(heard.time * self._own_rate / self._rate)))
         start, count = self._now, len(sound)
         self._now += count
         taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
@@ -184,16 +170,28 @@ class Processor:
         return np.stack([wet, wet])
 
     def _apply(self, event: Event) -> None:
-        time = round(event.time * self._own_rate / self._rate)
         match event:
-            case NoteOn(_, _, key) | NoteOff(_, _, key):
-                self._codes.press(time, key, isinstance(event, NoteOn))
-            case AllOff():
-                self._codes.release_all(time)
-            case Clock():
-                self._codes.knobs.clock(Clock(time, event.message))
-            case Tempo(_, bpm):
-                self._codes.knobs.tempo(time, bpm)
-            case ParameterTouch(_, _, target, down):
-                self._codes.knobs.hold(time, target, down)
-        self.knobs.hear(event)
+            case NoteOn(time, channel, key):
+                self._codes.press(time, channel, key, self._fingers.touch(channel))
+            case NoteOff(time, channel, key):
+                self._codes.release(time, channel, key)
+            case ZoneSize(time, master, members):
+                self._begin_zone(time, master, members)
+            case Timing() | ParameterChange() | ParameterTouch():
+                pass
+            case _ if self._fingers.is_member(event.channel):
+                self._fingers.move(event, self._codes.touches)
+                return
+            case AllOff(time, channel):
+                self._release_all(time, self._fingers.zone(channel))
+            case _ if (zone := self._fingers.zone(event.channel)) is not None:
+                self._fingers.move_master(event, zone, self._codes.touches)
+        self._controls.apply(event)
+
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        self._release_all(time, self._fingers.zone(master))
+        self._fingers.begin(master, members)
+        self._release_all(time, self._fingers.zone(master))
+
+    def _release_all(self, time: int, zone: int | None) -> None:
+        self._codes.release_all(time, lambda channel: self._fingers.zone(channel) == zone)

@@ -30,8 +30,7 @@ from timbrel.host.audio.sound_card import NullSink
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.realtime import BESIDES, SOUND, hurry
-from timbrel.host.live.render_loop import RenderLoad, RenderLoop
+from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import Preset
@@ -39,6 +38,8 @@ from timbrel.host.patch.validation import fitted
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.ramps import RAMP_SECONDS
+from timbrel.host.session.load import RenderLoad
+from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 
 RATE, BLOCK, DEPTH = 48000, 128, 2
 LATENTS = 16
@@ -205,7 +206,7 @@ def loads(machine, hands=None, heard=lambda: None):
         if counted is not None and any(isinstance(event, NoteOn) for event in events):
             heard()
         if counted is None and now > SETTLING_SECONDS:
-            loop.load, counted = RenderLoad(), sink.underruns
+            loop.meters.load, counted = RenderLoad(), sink.underruns
             worked.clear()
         if now > SETTLING_SECONDS + SECONDS:
             loop.stop()
@@ -214,7 +215,7 @@ def loads(machine, hands=None, heard=lambda: None):
     loop = RenderLoop(player, sink, [] if hands is None else [hands], on_block=watch)
     hurry(SOUND)
     loop.run()
-    return loop.load.percentiles(*PERCENTILES), np.percentile(worked, PERCENTILES), sink.underruns - counted
+    return loop.meters.load.percentiles(*PERCENTILES), np.percentile(worked, PERCENTILES), sink.underruns - counted
 
 
 def live(pipe, path, name):
@@ -251,7 +252,7 @@ def to_new_sound(patch):
             rack.process(events, BLOCK)
             events = []
             since = time.perf_counter() - turned
-            code = instrument._hands.motion.latents([0], np.array([instrument._synthesis._now], np.int64))[0]
+            code = instrument._processor.motion.latents([0], np.array([instrument._synthesis._now], np.int64))[0]
             wants = engine._wants(code, 0)
             there = [any(kept.name == want.name for kept in engine._ahead.of(want.slot)) for want in wants]
             if since < RAMP_SECONDS:  # the knob is on its way

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timbrel.host.live import session
+from timbrel.host.live import audio_process
 from timbrel.host.live.parent_process import HUGE_PAGES
-from timbrel.host.live.render_loop import RenderLoad, RenderLoop
+from timbrel.host.live.render_loop import RenderLoop
+from timbrel.host.session.load import RenderLoad
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed
@@ -177,7 +178,7 @@ class Stalls:
 
 def _stalls(pipe, processor, seconds):
     os.sched_setaffinity(0, {processor})
-    session.hurry(STALL_PRIORITY)
+    audio_process.hurry(STALL_PRIORITY)
     moments, word = [], ""
     while word != "stop":
         if pipe.poll():
@@ -236,7 +237,7 @@ class Sounding:
 
     def end(self):
         """Stop it; the load of each block."""
-        self._pipe.send(("stop", None))
+        self._pipe.send([("stop", None)])
         self._process.join(PATIENCE_SECONDS)
         loads = np.fromfile(self._loads, np.float32)
         return loads[: np.count_nonzero(loads)]
@@ -274,13 +275,13 @@ class _KeptLoop(RenderLoop):
     path = Path()
 
     def run(self):
-        self.load = _EveryLoad(self.path)
+        self.meters.load = _EveryLoad(self.path)
         super().run()
 
 
 def _sound(pipe, setup, path):
-    _KeptLoop.path, session.RenderLoop = path, _KeptLoop
-    session.run(pipe, setup)
+    _KeptLoop.path, audio_process.RenderLoop = path, _KeptLoop
+    audio_process.run(pipe, setup)
 
 
 def moving_knobs(first, seconds):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from jack_rig import CARD, PATIENCE_SECONDS, RATE, Rig, Sounding, beside, jack_server, may_hurry, need
-from timbrel.host.live.messages import Setup
 from timbrel.host.midi.ports import SEQUENCER
+from timbrel.host.session.messages import Setup
 
 BLOCK = 128
 NOTE_ON = 0x90

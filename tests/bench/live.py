@@ -17,7 +17,7 @@ from statistics import median
 
 import numpy as np
 from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, in_words, jack_server, may_hurry, moving_knobs, need
-from timbrel.host.live.messages import Setup
+from timbrel.host.session.messages import Setup
 
 MODEL = "gm-partials-8"
 BLOCK, VOICES = 128, 16
@@ -125,7 +125,7 @@ def main():
     need("jackd", "jack_wait")
     with tempfile.TemporaryDirectory() as folder:
         preset = preset_of(asked.model, asked.phase, folder)
-        with jack_server(BLOCK):
+        with jack_server(BLOCK, may_hurry()):
             done = held(BLOCK, VOICES, seconds, folder, preset)
             for when, memory in zip(("before", "after"), done.memory, strict=True):
                 print(f"memory {when}: " + "  ".join(f"{kind} {size:.0f} MB" for kind, size in memory.items()))
@@ -134,7 +134,7 @@ def main():
             print(f"from the command to a key that sounds: {median(starts):.2f} s, slowest {max(starts):.2f} s\n")
         means = []
         for block in SWEEP:
-            with jack_server(block):
+            with jack_server(block, may_hurry()):
                 means.append(float(held(block, VOICES, BRIEF_SECONDS, folder, preset).load.mean()))
     rising = [f"{b} to {c}" for (b, c), (m, n) in zip(pairwise(SWEEP), pairwise(means), strict=True) if n > m]
     print(

@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 from jack_rig import CARD, RATE, Stalls, beside, in_words, jack_server, may_hurry, need
 from panel_rig import DOTS, LATENTS, Command, Playing, Socket, age, browser, drag, page_of, preset_in, run, skew
-from timbrel.host.live.messages import Setup
+from timbrel.host.session.messages import Setup
 
 PAGE = Path(__file__).parents[2] / "host" / "panel" / "page"
 ROUNDS = 9

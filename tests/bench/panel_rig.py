@@ -20,11 +20,12 @@ import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import ParameterChange
-from timbrel.host.live import parent_process, session_state
-from timbrel.host.live.session_recorder import Recording
+from timbrel.host.live import parent_process, process_state
 from timbrel.host.maps.code_map import map_of
-from timbrel.host.panel.process import NICE, PanelProcess
+from timbrel.host.panel import process
 from timbrel.host.patch.models import open_model
+from timbrel.host.session.panel_process import PanelProcess
+from timbrel.host.session.recorder import Recording
 from timbrel.host.shipped import shipped_models
 
 MODEL = "gm-chroma-8"
@@ -103,7 +104,7 @@ class Command:
     def process(self):
         """The panel's process, which lets others go first; it serves already."""
         children = psutil.Process(self._command.pid).children()
-        return next(child for child in children if child.nice() == NICE)
+        return next(child for child in children if child.nice() == process.NICE)
 
 
 def age(process):
@@ -165,13 +166,13 @@ class _Screen:
     def say(self, line):
         pass
 
-    def tell_preset(self, lines):
+    def show_preset_lines(self, lines):
         pass
 
-    def waited(self):
+    def waitables(self):
         return [self._pipe]
 
-    def typed(self):
+    def typed_keys(self):
         typed = []
         while self._pipe.poll(0):
             word = self._pipe.recv()
@@ -188,7 +189,7 @@ def _play(pipe, setup, panel, receipts):
     sys.modules["__main__"] = types.ModuleType("__main__")  # else what begins here would import the bench, and numpy
     if receipts is not None:
         parent_process._sound = functools.partial(_sound, receipts)
-    with PanelProcess() if panel else contextlib.nullcontext() as side:
+    with PanelProcess(process.run) if panel else contextlib.nullcontext() as side:
         pipe.send(side.url() if panel else None)
         if panel:
             side.say = lambda line: None
@@ -197,9 +198,9 @@ def _play(pipe, setup, panel, receipts):
 
 def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
-    from timbrel.host.live.session import run
+    from timbrel.host.live.audio_process import run
 
-    play, file = session_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -208,7 +209,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    session_state.ForwardedEvents.play = noting
+    process_state.ForwardedEvents.play = noting
     run(pipe, setup)
 
 

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 from jack_rig import RATE, SERVER_PRIORITY, Rig, Stalls, beside, in_words, jack_server, may_hurry, need
-from timbrel.host.live.realtime import SOUND, hurry, hurry_no_more
 from timbrel.host.plugin.shared_memory import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
+from timbrel.host.session.realtime import SOUND, hurry, hurry_no_more
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "host" / "plugin"))

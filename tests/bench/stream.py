@@ -23,12 +23,13 @@ from live import held
 from timbrel.host.audio.sound_card import NullSink
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
-from timbrel.host.live.realtime import BESIDES, SOUND, hurry
-from timbrel.host.live.render_loop import RenderLoad, RenderLoop
+from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.load import RenderLoad
+from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 
 PRESET = "drum-loops"
 RATE, BLOCK, DEPTH, VOICES = 48000, 128, 2, 8
@@ -69,9 +70,9 @@ def live(pipe, name):
         nonlocal counted
         now = time.perf_counter() - began
         if counted is None and now > SETTLING_SECONDS:
-            loop.load, counted = RenderLoad(), sink.underruns
+            loop.meters.load, counted = RenderLoad(), sink.underruns
         if counted is not None:
-            frames = [(voice.stream.note, voice.stream.now) for voice in instrument._hands.voices]
+            frames = [(voice.stream.note, voice.stream.now) for voice in instrument._processor.voices]
             seen.update((note, frame.plan.begin) for note, frame in frames if frame)
             late.update((note, frame.plan.begin) for note, frame in frames if frame and frame.late is not None)
         if now > SETTLING_SECONDS + SECONDS:
@@ -80,7 +81,7 @@ def live(pipe, name):
     loop = RenderLoop(Player(rack, RATE), sink, [Hands(patch.preset.cc[0].number)], on_block=watch)
     hurry(SOUND)
     loop.run()
-    pipe.send((loop.load.percentiles(50, 99, 99.9), sink.underruns - counted, len(seen), len(late)))
+    pipe.send((loop.meters.load.percentiles(50, 99, 99.9), sink.underruns - counted, len(seen), len(late)))
 
 
 def clocked(name):

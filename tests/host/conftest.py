@@ -10,12 +10,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.contract.model import Model
+from timbrel.host.live import render_loop
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.controller_state import ControllerReader
 from timbrel.host.play.instrument import Instrument
 
 from .analytic import RATE, Analytic
+from .fake_card import Hours
 from .jack_server import JackRig, JackServer, jack
 
 
@@ -204,3 +206,13 @@ def jack_server():
 def jack_rig(jack_server):
     """A function that makes a `JackRig` with a tape of so many seconds, to be used in a ``with`` block."""
     return lambda seconds: JackRig(jack_server, seconds)
+
+
+@pytest.fixture
+def hours(monkeypatch):
+    """The render loop's clock: only sleeping moves it on."""
+    clock = Hours()
+    monkeypatch.setattr(render_loop, "time", clock)
+    monkeypatch.setattr(render_loop, "PRECISE", True)  # as this clock is on every system
+    monkeypatch.setattr(render_loop, "_gave_way", lambda: clock.gave_way)
+    return clock

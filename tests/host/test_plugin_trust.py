@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
-from timbrel.host.live import session
-from timbrel.host.live.messages import Setup
-from timbrel.host.live.session_state import SessionState
+from timbrel.host.live import audio_process
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.plugin_trust import ask_for, let_run, may_run, plugins_of
+from timbrel.host.session.messages import Setup
 from timbrel.host.shipped import MIDI, shipped_presets
 
 from ..patience import PATIENCE_SECONDS
@@ -127,11 +127,11 @@ def test_no_way_leads_round_it(home):
 
 @pytest.mark.parametrize("name", ["set/b.toml", "sly.toml"])
 def test_a_preset_that_is_saved_or_chosen_while_another_plays_is_refused(home, name):
-    stage = SessionState(setup=Setup("plain.toml"), pipe=None, loop=threading.local(), rate=48000)
-    stage.loop.brace = lambda blocks: None
-    stage.cast.take({None: "plain.toml"}, stage.cast.opened({None: "plain.toml"}))
-    session._load(stage, {None: str(home / name)})
-    [(kind, [line])] = stage.outbox
+    state = ProcessState(setup=Setup("plain.toml"), pipe=None, loop=threading.local(), rate=48000)
+    state.loop.brace = lambda blocks: None
+    state.presets.activate({None: "plain.toml"}, state.presets.opened({None: "plain.toml"}))
+    audio_process._load(state, {None: str(home / name)})
+    [(kind, [line])] = state.outbox
     assert kind == "preset"
     assert "native code that has not run here before" in line
 

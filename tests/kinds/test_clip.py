@@ -13,7 +13,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.engines.request import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.live import session
+from timbrel.host.live import audio_process
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
@@ -196,7 +196,7 @@ def test_live_the_newest_clip_that_is_ready_sounds_and_nothing_waits(preset, gat
 
 
 def test_what_plays_live_is_made_to_wait_for_nothing(preset):
-    assert engine_in(session._rack({None: open_patch(str(preset))}, RATE, None))._live
+    assert engine_in(audio_process._rack({None: open_patch(str(preset))}, RATE, None))._live
     assert not engine_in(Rack({0: open_patch(str(preset))}, RATE))._live
 
 

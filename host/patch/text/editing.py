@@ -79,12 +79,12 @@ def without_maps(text: str, target: str) -> str:
         at = int(place)
         text = with_value(text, ("knobs",), knobs[:at])
         for number, knob in enumerate(knobs[at + 1 :], at + 1):  # a list of knobs cannot have gaps
-            text = _appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
+            text = appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
 
     def of_a_knob(place: int, entry: Fields) -> bool:
         return entry.get("target") == target and "pressure" not in entry
 
-    return _without(text, "cc", of_a_knob)
+    return without_entries(text, "cc", of_a_knob)
 
 
 def with_path(text: str, motion: Fields | None) -> str:
@@ -93,8 +93,8 @@ def with_path(text: str, motion: Fields | None) -> str:
     Raises:
         UserError: impossible without other changes.
     """
-    text = _without(text, "motion", lambda place, entry: "target" not in entry)
-    return text if motion is None else _appended(text, "motion", motion)
+    text = without_entries(text, "motion", lambda place, entry: "target" not in entry)
+    return text if motion is None else appended(text, "motion", motion)
 
 
 def with_effect(text: str, plugin: str) -> str:
@@ -103,7 +103,7 @@ def with_effect(text: str, plugin: str) -> str:
     Raises:
         UserError: as above.
     """
-    return _appended(text, "effects", {"plugin": plugin})
+    return appended(text, "effects", {"plugin": plugin})
 
 
 def passing_effect(text: str, index: int, on: bool) -> str:
@@ -127,9 +127,9 @@ def without_effect(text: str, index: int) -> str:
         if len(gone) == len(macro["targets"]):
             raise UserError(f"macro {macro['name']!r} moves nothing but this effect; remove the macro first")
         for place in reversed(gone):
-            text = _without_entry(text, ("macro", number, "targets", place))
-    text = _without(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(own))
-    text = _without(text, "effects", lambda place, entry: place == index)
+            text = without_entry(text, ("macro", number, "targets", place))
+    text = without_entries(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(own))
+    text = without_entries(text, "effects", lambda place, entry: place == index)
     count = len(tomllib.loads(text).get("effects", []))
     return _renumbered(text, {place + 1: place for place in range(index, count)})
 
@@ -154,7 +154,13 @@ def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
             yield from _words(value, (*where, key))
 
 
-def _without_entry(text: str, where: Where) -> str:
+def without_entry(text: str, where: Where) -> str:
+    """Remove a value by its key path.
+
+    Raises:
+        UserError: impossible without other changes.
+    """
+
     def change(fields: Fields) -> None:
         inner: Any = fields
         for key in where[:-1]:
@@ -187,7 +193,12 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
     return text
 
 
-def _without(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
+def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
+    """Remove the tables ``[[name]]`` for which ``doomed(place, entry)`` is true.
+
+    Raises:
+        UserError: as above.
+    """
     entries = tomllib.loads(text).get(name, [])
     gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
     if not gone:
@@ -216,7 +227,12 @@ def _without(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str
     return _checked(edited, change, text, name)
 
 
-def _appended(text: str, name: str, fresh: Fields) -> str:
+def appended(text: str, name: str, fresh: Fields) -> str:
+    """Append a table ``[[name]]``.
+
+    Raises:
+        UserError: as above.
+    """
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)

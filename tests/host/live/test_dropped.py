@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.live import session
-from timbrel.host.live.messages import Setup
-from timbrel.host.live.session_state import SessionState
+from timbrel.host.live import audio_process
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.effect import LiveEffect
+from timbrel.host.resynthesis.effect_rack import EffectRack
+from timbrel.host.session.messages import Setup
 
 from ..cover import cover
 
@@ -94,11 +94,11 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 ):
     def insert():
         patch = make_patch(make_allpass(frame_length=1024, hop_length=256), cc=[KNOB], effects=MOVED["effects"])
-        return LiveEffect(patch, rate, SimpleNamespace(heard=np.full(256, 0.1, np.float32)))
+        return EffectRack(patch, rate, SimpleNamespace(heard=np.full(256, 0.1, np.float32)))
 
     player = Player(insert(), rate)
     play(player)
-    gone, through = weakref.ref(player.rack), player.rack._processor._through
+    gone, through = weakref.ref(player.rack), player.rack.processor._through
     while not through._jobs:
         player.block(256)
     del through
@@ -110,25 +110,25 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 
 
 @pytest.fixture
-def stage(monkeypatch, make_patch):
-    """A stage whose player plays nothing in particular."""
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+def state(monkeypatch, make_patch):
+    """A state whose player plays nothing in particular."""
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(live, "RING_SECONDS", 0.0)
     player = Player(Rack({0: make_patch()}, 48000, omni=True), 48000)
     loop = SimpleNamespace(player=player, brace=lambda blocks: None, sink=SimpleNamespace(block=128))
     setup = Setup("gm-keys", controller=read_controller("nanokontrol2"))
-    made = SessionState(setup=setup, pipe=None, loop=loop, rate=48000)
-    made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
+    made = ProcessState(setup=setup, pipe=None, loop=loop, rate=48000)
+    made.presets.activate({None: "gm-keys"}, made.presets.opened({None: "gm-keys"}))
     return made
 
 
-def test_presets_that_come_and_go_leave_nothing_for_a_collector(stage, uncollected, tmp_path):
+def test_presets_that_come_and_go_leave_nothing_for_a_collector(state, uncollected, tmp_path):
     wrong = tmp_path / "wrong.toml"
     Path(wrong).write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nvoices = 900\n', encoding="utf-8")
     for name in ("gm-hall", "gm-lead", str(wrong), "lakeside-soundscape", "none-such", "gm-keys"):
-        session._load(stage, {None: name})
-        play(stage.loop.player, 4)
+        audio_process._load(state, {None: name})
+        play(state.loop.player, 4)
     for _ in range(20):
-        stage.loop.player.block(512)
-    assert len(stage.loop.player._seats) == 1
+        state.loop.player.block(512)
+    assert len(state.loop.player._seats) == 1
     assert uncollected() == []

@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.audio.sound_card import SURE, Ear
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.play.player import Player
-from timbrel.host.resynthesis.effect import LiveEffect
+from timbrel.host.resynthesis.effect_rack import EffectRack
 
 RATE, BLOCK = 22050, 128
 
@@ -143,7 +143,7 @@ def allpass(make_allpass):
 def test_the_loop_gives_what_is_heard_to_what_it_goes_through(allpass, make_patch):
     sound = noise(100 * BLOCK)
     ear, sink = Hears(sound), Takes(100)
-    insert = LiveEffect(make_patch(allpass), RATE, ear)
+    insert = EffectRack(make_patch(allpass), RATE, ear)
     RenderLoop(Player(insert, RATE), sink, [], ear=ear).run()
     given = np.concatenate(sink.sound, axis=1)
     late, fade = insert.latency_samples, round(0.02 * RATE)
@@ -161,7 +161,7 @@ def test_the_loop_waits_for_what_is_not_heard_yet(allpass, make_patch):
             return self.asked % 3 == 0
 
     ear, sink = Slow(noise(20 * BLOCK)), Takes(20)
-    loop = RenderLoop(Player(LiveEffect(make_patch(allpass), RATE, ear), RATE), sink, [], ear=ear)
+    loop = RenderLoop(Player(EffectRack(make_patch(allpass), RATE, ear), RATE), sink, [], ear=ear)
     loop.brace(1)
     assert loop.ring_blocks == sink.depth
     loop.run()
@@ -171,7 +171,7 @@ def test_the_loop_waits_for_what_is_not_heard_yet(allpass, make_patch):
 def test_a_preset_that_is_swapped_in_takes_over_without_a_gap(allpass, make_patch):
     sound = noise(200 * BLOCK, 1)
     ear = Hears(sound)
-    first, second = (LiveEffect(make_patch(allpass), RATE, ear) for _ in range(2))
+    first, second = (EffectRack(make_patch(allpass), RATE, ear) for _ in range(2))
     player, given = Player(first, RATE), []
     for block in range(200):
         if block == 100:

@@ -227,7 +227,7 @@ def test_keys_sound_one_after_the_other_and_the_command_ends_when_asked(jack_ser
 HOGGED = """
 import gc, sys, threading, multiprocessing
 from timbrel.host.live import session
-from timbrel.host.live.messages import Setup
+from timbrel.host.session.messages import Setup
 
 def spin():
     count = 0

@@ -7,10 +7,10 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live import parent_process as playing
-from timbrel.host.live.messages import LiveStatus, Setup
 from timbrel.host.live.parent_process import play
-from timbrel.host.live.session_recorder import Recording
 from timbrel.host.play.controller_state import hands_off
+from timbrel.host.session.messages import LiveStatus, Setup
+from timbrel.host.session.recorder import Recording
 from timbrel.host.shipped import Draft
 
 REPORT = LiveStatus(
@@ -32,13 +32,13 @@ class Screen:
     def say(self, line):
         self.said.append(line)
 
-    def tell_preset(self, lines):
+    def show_preset_lines(self, lines):
         self.told.append(lines)
 
-    def waited(self):
+    def waitables(self):
         return []
 
-    def typed(self):
+    def typed_keys(self):
         return self._typed.pop(0) if self._typed else ["quit"]
 
 
@@ -91,7 +91,7 @@ def sounding(monkeypatch):
             def end(self):
                 sent.append(("end", None))
 
-        monkeypatch.setattr(playing, "_Sounding", Stand)
+        monkeypatch.setattr(playing, "_AudioProcess", Stand)
         monkeypatch.setattr(playing, "AGAIN_SECONDS", 0.1)
         monkeypatch.setattr(playing, "advice", lambda: ["the processor saves power"])
         return sent
@@ -112,13 +112,13 @@ class Panel:
     def __init__(self, *asks):
         self.heard, self._asks = [], list(asks)
 
-    def waited(self):
+    def waitables(self):
         return ["its pipe"]
 
-    def asked(self):
+    def commands(self):
         return self._asks.pop(0) if self._asks else []
 
-    def hear(self, kind, what):
+    def show(self, kind, what):
         self.heard.append((kind, what))
 
 
@@ -221,7 +221,7 @@ class Raises(Screen):
         super().__init__()
         self.number, self.asked = number, 0
 
-    def typed(self):
+    def typed_keys(self):
         self.asked += 1
         if self.asked == 3:
             signal.raise_signal(self.number)

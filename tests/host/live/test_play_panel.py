@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.live.messages import Setup
 from timbrel.host.live.parent_process import play
-from timbrel.host.live.session_recorder import Recording
 from timbrel.host.midi.file import read_performance
+from timbrel.host.session.messages import Setup
+from timbrel.host.session.recorder import Recording
 from timbrel.host.shipped import Draft
 
 from ...patience import PATIENCE_SECONDS
@@ -21,10 +21,10 @@ from ...patience import PATIENCE_SECONDS
 class Screen:
     """A screen that nobody looks at."""
 
-    def waited(self):
+    def waitables(self):
         return []
 
-    def typed(self):
+    def typed_keys(self):
         return []
 
     def show(self, report):
@@ -33,7 +33,7 @@ class Screen:
     def say(self, line):
         pass
 
-    def tell_preset(self, lines):
+    def show_preset_lines(self, lines):
         pass
 
 
@@ -46,16 +46,16 @@ class Panel:
         self._page = threading.Thread(target=self._run, args=(page,), daemon=True)
         self.problem = None
 
-    def waited(self):
+    def waitables(self):
         return [self._parent]
 
-    def asked(self):
+    def commands(self):
         asked = []
         while self._parent.poll(0):
             asked.append(self._parent.recv())
         return asked
 
-    def hear(self, kind, what):
+    def show(self, kind, what):
         with self.reported:
             self.heard.append((kind, what))
             self.reported.notify_all()

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.live import screen, system_check
-from timbrel.host.live.messages import LiveStatus
 from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, FullScreen, PlainScreen, Typist, rows, summary
+from timbrel.host.session.messages import LiveStatus
 from timbrel.host.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
@@ -71,7 +71,7 @@ def drawn(*reports, said=(), told=(), piano=False, width=80, monkeypatch):
     for line in said:
         full.say(line)
     for lines in told:
-        full.tell_preset(lines)
+        full.show_preset_lines(lines)
     monkeypatch.setattr(full._live, "start", lambda refresh=False: None)
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=False)
@@ -208,11 +208,11 @@ def test_plain_prints_a_line_a_second_and_words_on_stderr(capsys, monkeypatch):
         now[0] = 100 + tick / 10
         plain.show(report(underruns=tick))
     plain.say("the card has gone")
-    plain.tell_preset(["preset 'a' is loaded", "it is soft"])
+    plain.show_preset_lines(["preset 'a' is loaded", "it is soft"])
     printed = capsys.readouterr()
     assert [line.split("  ")[0] for line in printed.out.splitlines()] == [f"underruns {n}" for n in (0, 10, 20, 30)]
     assert printed.err == "the card has gone\npreset 'a' is loaded\nit is soft\n"
-    assert plain.typed() == []
+    assert plain.typed_keys() == []
 
 
 def test_a_summary_is_one_line_that_begins_with_underruns_and_ends_with_the_last_knob():

@@ -10,12 +10,10 @@ from types import SimpleNamespace
 import pytest
 from timbrel.host.contract.model import Model
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, ProgramChange
+from timbrel.host.live import audio_process
 from timbrel.host.live import parent_process as play
-from timbrel.host.live import session
-from timbrel.host.live.channel_presets import ChannelPresets, by_channel
-from timbrel.host.live.messages import Setup
-from timbrel.host.live.session_state import FilteredSource, ForwardedEvents, SessionState, TappedSource
-from timbrel.host.live.status_report import last_moved, report
+from timbrel.host.live.process_state import FilteredSource, ForwardedEvents, MeteredSource, ProcessState
+from timbrel.host.live.report import _last, report
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.library import open_patch
@@ -23,6 +21,9 @@ from timbrel.host.patch.live_options import LiveOptions
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.channel_presets import ChannelPresets, by_channel
+from timbrel.host.session.messages import Setup
+from timbrel.host.session.meters import Meters
 from timbrel.host.shipped import Draft
 
 from ...patience import PATIENCE_SECONDS, until
@@ -97,17 +98,18 @@ def test_every_shipped_controller_fits_what_ships(name, controller):
 # ---- what the last knob did
 
 
+def told_by(state, latents, *events):
+    rack = SimpleNamespace(latent_values=lambda channel: latents)
+    loop = SimpleNamespace(meters=Meters(0), player=SimpleNamespace(rack=rack))
+    loop.meters.add_events(events)
+    return _last(state, loop)
+
+
 def told(patch, *events, latents=(0.25,) * 8):
-    """What is said of the last knob, after these events."""
-    stage = SessionState(Setup("any"), Pipe()[0])
-    stage.cast.take({None: "any"}, {None: patch})
-    rack = SimpleNamespace(latent_values=lambda channel: list(latents))
-    heard = deque(Timed(0.0, event) for event in events)
-    loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
-    first = last_moved(stage, loop)
-    heard.clear()
-    assert last_moved(stage, loop) == first  # as long as no other moves
-    return first
+    """The report's line on the last knob, after these events."""
+    state = ProcessState(Setup("any"), Pipe()[0])
+    state.presets.activate({None: "any"}, {None: patch})
+    return told_by(state, list(latents), *events)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ class StandingLoop:
     """A loop that notes which racks are swapped in."""
 
     def __init__(self):
-        self.player, self.swapped = self, []
+        self.player, self.swapped, self.meters = self, [], Meters(0)
         self.sink = SimpleNamespace(block=128)
 
     def brace(self, blocks):
@@ -171,47 +173,44 @@ class StandingLoop:
 
     standing = ()
 
-    def look(self, seconds):
-        self.looks = seconds
-
     def swap(self, rack, channels, told):
         self.swapped.append(rack)
         self.replaced = channels
 
 
 @pytest.fixture
-def stage(monkeypatch):
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    made = SessionState(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
-    made.cast.take({None: "gm-keys"}, made.cast.opened({None: "gm-keys"}))
+def state(monkeypatch):
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
+    made = ProcessState(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made.presets.activate({None: "gm-keys"}, made.presets.opened({None: "gm-keys"}))
     return made
 
 
-def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(stage):
-    session._load(stage, {None: "gm-pad"})
-    assert ("playing", {None: "gm-pad"}) in stage.outbox
-    assert len(stage.loop.swapped) == 1
+def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(state):
+    audio_process._load(state, {None: "gm-pad"})
+    assert ("playing", {None: "gm-pad"}) in state.outbox
+    assert len(state.loop.swapped) == 1
 
 
-def test_a_rack_that_is_swapped_in_has_decoded_what_its_first_keys_need(stage, monkeypatch):
+def test_a_rack_that_is_swapped_in_has_decoded_what_its_first_keys_need(state, monkeypatch):
     decoded, run = [], Model.step
     monkeypatch.setattr(
         Model, "step", lambda self, latent, *others: decoded.append(latent) or run(self, latent, *others)
     )
-    session._load(stage, {None: "gm-pad"})
-    (rack,) = stage.loop.swapped
+    audio_process._load(state, {None: "gm-pad"})
+    (rack,) = state.loop.swapped
     assert len(decoded) > 0
     decoded.clear()
     rack.process([NoteOn(rack.played, 0, 64, 100)], 128)
     assert decoded == []
 
 
-def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(stage, tmp_path):
+def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(state, tmp_path):
     path = tmp_path / "slow.toml"
     path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
-    session._load(stage, {None: str(path)})
-    [(kind, [line])] = stage.outbox
-    assert (kind, stage.loop.swapped) == ("preset", [])
+    audio_process._load(state, {None: str(path)})
+    [(kind, [line])] = state.outbox
+    assert (kind, state.loop.swapped) == ("preset", [])
     assert "play.phase = 'best'" in line
     assert "'coherent'" in line
 
@@ -226,39 +225,39 @@ class Served:
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
         self.loop.programs = deque()
-        self._stage = SessionState(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
+        self._state = ProcessState(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
-        self._stage.cast.take(names, self._stage.cast.opened(names))
-        self.looks, edited = 0, self._stage.cast.edited
+        self._state.presets.activate(names, self._state.presets.opened(names))
+        self.looks, edited = 0, self._state.presets.edited
 
         def look():
             self.looks += 1
             return edited()
 
-        self._stage.cast.edited = look
+        self._state.presets.edited = look
         self._ends = threading.Event()
         standing = threading.Thread(target=self._ends.wait, daemon=True)
         standing.start()
-        self._serving = threading.Thread(target=session._serve, args=(self._stage, standing), daemon=True)
+        self._serving = threading.Thread(target=audio_process._serve, args=(self._state, standing), daemon=True)
 
     def __enter__(self):
         self._serving.start()
         return self
 
     def __exit__(self, *error):
-        self._ours.send(("stop", None))
+        self._ours.send([("stop", None)])
         self._serving.join(PATIENCE_SECONDS)
         self._ends.set()
         assert not self._serving.is_alive()
 
     def choose(self, *presets, channel=0):
         """Program changes."""
-        self._stage.cast._programs = tuple(map(str, presets))
+        self._state.presets._programs = tuple(map(str, presets))
         self.loop.programs.extend(ProgramChange(0, channel, number) for number in range(len(presets)))
 
     def names(self):
         """What plays, by channel."""
-        return self._stage.cast.names
+        return self._state.presets.names
 
     def told(self, seconds=PATIENCE_SECONDS):
         """What is told of the preset next."""
@@ -279,9 +278,9 @@ class Served:
 @pytest.fixture
 def served(monkeypatch):
     """A function that gives a process that serves a preset and looks at its files all the time."""
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(session, "LOOK_SECONDS", 0.04)
-    monkeypatch.setattr(session, "report", lambda stage: None)
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(audio_process, "LOOK_SECONDS", 0.04)
+    monkeypatch.setattr(audio_process, "report", lambda state: None)
     return Served
 
 
@@ -300,21 +299,21 @@ def soften(preset):
 
 def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, monkeypatch):
     """Each command is followed by another: the pipe is never empty."""
-    monkeypatch.setattr(session, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 0.0)
     taken = threading.Event()
     with served(presets[0]) as playing:
         pipe = playing._ours
 
         def take(events):
             taken.set()
-            pipe.send(("events", events))
+            pipe.send([("events", events)])
 
-        monkeypatch.setattr(playing._stage.hands, "play", take)
-        pipe.send(("events", [ParameterChange(0, 0, "pan", 0.0)]))
+        monkeypatch.setattr(playing._state.forwarded, "play", take)
+        pipe.send([("events", [ParameterChange(0, 0, "pan", 0.0)])])
         while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
             assert pipe.poll(PATIENCE_SECONDS)
             pipe.recv()
-        playing._stage.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
+        playing._state.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
         kinds = set()
         while not {"report", "events"} <= kinds:
             assert pipe.poll(PATIENCE_SECONDS)
@@ -322,33 +321,22 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
 
 
 def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
-    monkeypatch.setattr(session, "REPORT_SECONDS", 1000.0)
+    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 1000.0)
     with served(presets[0]) as playing:
-        playing._ours.send(("pace", 0.01))
+        playing._ours.send([("pace", 0.01)])
         reports = 0
         while reports < 5:
             assert playing._ours.poll(PATIENCE_SECONDS)
             reports += playing._ours.recv()[0] == "report"
-        assert playing.loop.looks == 0.01
+        assert playing.loop.meters.look_seconds == 0.01
 
 
-def test_what_comes_by_midi_is_heard_once_but_for_the_beat_and_of_too_much_the_oldest_is_forgotten():
-    class Port:
-        def __init__(self, events):
-            self.coming = [Timed(0.5, event) for event in events]
-
-        def poll(self):
-            came, self.coming = self.coming, []
-            return came
-
-    knobs = [ControlChange(0, 0, 20, value % 128) for value in range(3000)]
-    port = Port([Clock(0, "tick"), *knobs])
-    overheard = TappedSource(port)
-    assert overheard.poll() == [Timed(0.5, event) for event in (Clock(0, "tick"), *knobs)]
-    lately = overheard.lately()
-    assert lately == knobs[-len(lately) :]
-    assert len(lately) >= 400
-    assert overheard.lately() == []
+def test_midi_input_passes_the_meters_unchanged():
+    came = [Timed(0.5, Clock(0, "tick")), Timed(0.5, ControlChange(0, 0, 20, 3))]
+    meters = Meters(0)
+    source = MeteredSource(SimpleNamespace(poll=lambda: came), meters)
+    assert source.poll() == came
+    assert meters.heard() == [came[1].event]
 
 
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
@@ -376,33 +364,33 @@ def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(serv
     """Its model is named by a relative path; the file of what it took the place of is watched no more."""
     draft = Draft("mine", presets[0].read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", presets[0].parent)
     with served(presets[0]) as playing:
-        playing._ours.send(("load", {None: draft}))
+        playing._ours.send([("load", {None: draft})])
         assert playing.told() == ["preset 'mine' is loaded"]
         assert playing.names() == {None: draft}
         assert playing.loop.swapped[0].knobs[0].at("gain") == -6.0
         soften(presets[0])
         assert playing.at_rest()
         broken = replace(draft, text=draft.text + "gain_db = 3\n")
-        playing._ours.send(("load", {None: broken}))
+        playing._ours.send([("load", {None: broken})])
         [line] = playing.told()
         assert line.endswith("; the preset before plays on")
         assert "mine.toml" in line
-        playing._ours.send(("load", {None: str(presets[1])}))
+        playing._ours.send([("load", {None: str(presets[1])})])
         assert playing.told() == ["preset 'b' is loaded"]
 
 
 def test_a_preset_that_is_being_written_is_not_read_by_halves(presets):
     """Between emptying a file and writing it, a program that saves may be kept waiting."""
-    cast = ChannelPresets(LiveOptions(), ())
+    playing = ChannelPresets(LiveOptions(), ())
     names = {None: str(presets[0])}
-    cast.take(names, cast.opened(names))
+    playing.activate(names, playing.opened(names))
     text = presets[0].read_text(encoding="utf-8")
-    assert cast.edited() == {}
+    assert playing.edited() == {}
     for part in ("", text[:10], text + "\n"):
         presets[0].write_text(part, encoding="utf-8")
-        assert cast.edited() == {}
-    assert cast.edited() == names
-    assert cast.edited() == {}
+        assert playing.edited() == {}
+    assert playing.edited() == names
+    assert playing.edited() == {}
 
 
 def test_a_preset_that_an_editor_deletes_and_writes_anew_is_waited_for(served, presets):
@@ -482,21 +470,23 @@ def test_a_program_change_replaces_the_preset_of_its_channel_and_its_file_is_wat
 
 
 def test_banks_are_selected_for_each_preset_by_itself():
-    cast = ChannelPresets(LiveOptions(), [str(number) for number in range(300)])
-    cast.patches = {None: None, 4: None}
+    playing = ChannelPresets(LiveOptions(), [str(number) for number in range(300)])
+    playing.patches = {None: None, 4: None}
     select = [ControlChange(0, 4, 0, 0), ControlChange(0, 4, 32, 1), ControlChange(0, 0, 32, 2)]
-    wanted, lines = cast.asked([*select, ProgramChange(0, 4, 3), ProgramChange(0, 7, 5), ProgramChange(0, 0, 127)])
+    events = [*select, ProgramChange(0, 4, 3), ProgramChange(0, 7, 5), ProgramChange(0, 0, 127)]
+    wanted, lines = playing.requested(events)
     assert wanted == {4: "131", None: "261"}
     assert lines == ["program 384 asked for, but the set has 300"]
-    assert cast.asked([ProgramChange(0, 4, 0)]) == ({4: "128"}, [])
+    assert playing.requested([ProgramChange(0, 4, 0)]) == ({4: "128"}, [])
 
 
 @pytest.mark.parametrize(("others", "place"), [((), 0), ((3,), 0), ((0,), 1), ((0, 1, 3), 2)])
 def test_the_preset_of_all_channels_has_one_in_the_rack_that_no_other_has(make_patch, others, place):
-    cast, patches = ChannelPresets(LiveOptions(), ()), {None: make_patch(), **{slot: make_patch() for slot in others}}
-    cast.take(dict.fromkeys(patches, "any"), patches)
-    assert cast.place == place
-    assert [cast.heard_by(channel) for channel in (*others, 9)] == [
+    playing = ChannelPresets(LiveOptions(), ())
+    patches = {None: make_patch(), **{slot: make_patch() for slot in others}}
+    playing.activate(dict.fromkeys(patches, "any"), patches)
+    assert playing.first_channel == place
+    assert [playing.patch_of(channel) for channel in (*others, 9)] == [
         *((slot, patches[slot]) for slot in others),
         (place, patches[None]),
     ]
@@ -505,7 +495,7 @@ def test_the_preset_of_all_channels_has_one_in_the_rack_that_no_other_has(make_p
 def test_where_every_channel_has_its_own_preset_that_of_all_plays_none(make_patch):
     patches = {None: make_patch(), **{channel: make_patch() for channel in range(16)}}
     assert list(by_channel(patches)) == list(range(16))
-    session._rack(patches, 22050, None)
+    audio_process._rack(patches, 22050, None)
 
 
 def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
@@ -521,12 +511,9 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
 def test_a_knob_tells_what_it_does_to_the_preset_of_its_channel(patch):
     both = patch({"number": 5, "target": "gain", **SPAN}), patch({"number": 5, "target": "pan", **SPAN})
     for channel, target in ((0, "gain"), (2, "pan"), (6, "gain")):
-        stage = SessionState(Setup("any"), Pipe()[0])
-        stage.cast.take({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
-        rack = SimpleNamespace(latent_values=lambda channel: [0.5] * 8)
-        heard = deque([Timed(0.0, ControlChange(0, channel, 5, 127))])
-        loop = SimpleNamespace(heard=heard, player=SimpleNamespace(rack=rack))
-        assert last_moved(stage, loop) == f"CC 5 = 127 -> {target} = 1"
+        state = ProcessState(Setup("any"), Pipe()[0])
+        state.presets.activate({None: "any", 2: "any"}, {None: both[0], 2: both[1]})
+        assert told_by(state, [0.5] * 8, ControlChange(0, channel, 5, 127)) == f"CC 5 = 127 -> {target} = 1"
 
 
 def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_silent(presets, monkeypatch):
@@ -539,27 +526,27 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
         def poll(self):
             return [Timed(time.perf_counter(), coming.pop(0)) for _ in range(len(coming))]
 
-    monkeypatch.setattr(session, "Inputs", lambda names, api: Port())
-    monkeypatch.setattr(session, "hurry", lambda priority: None)
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: Port())
+    monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    stage = SessionState(replace(setup, before=[knob], panel=True), None)
-    sounding = threading.Thread(target=session._sound, args=(stage,), daemon=True)
+    state = ProcessState(replace(setup, before=[knob], panel=True), None)
+    sounding = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
     sounding.start()
-    assert stage.ready.wait(PATIENCE_SECONDS)
-    assert stage.problem is None
+    assert state.ready.wait(PATIENCE_SECONDS)
+    assert state.problem is None
 
     def heard():
-        return [event for kind, what in list(stage.outbox) if kind == "events" for event in what]
+        return [event for kind, what in list(state.outbox) if kind == "events" for event in what]
 
     until(lambda: len(heard()) >= 2, "two notes")
-    shown = report(stage)
-    stage.loop.stop()
+    shown = report(state)
+    state.loop.stop()
     sounding.join(PATIENCE_SECONDS)
     assert [(event.channel, event.key) for event in heard()] == [(3, 62), (4, 64)]
     assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
-    assert stage.loop.standing == [knob]
-    assert [event.key for event in stage.heard.lately()] == [62, 64]
+    assert state.loop.standing == [knob]
+    assert [event.key for event in state.loop.meters.heard()] == [62, 64]
     assert (shown.channel, shown.values["pan"], shown.values["latent.0"]) == (0, 0.0, shown.latents[0])
 
 
@@ -570,18 +557,18 @@ def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(prese
     class SlowRack(Rack):
         ready = property(lambda self: asked.set() or gate.is_set())
 
-    monkeypatch.setattr(session, "Rack", SlowRack)
-    monkeypatch.setattr(session, "hurry", lambda priority: None)
-    monkeypatch.setattr(session, "Inputs", lambda names, api: None)
-    stage = SessionState(Setup(str(presets[0]), null=True, panel=True), None)
-    thread = threading.Thread(target=session._sound, args=(stage,), daemon=True)
+    monkeypatch.setattr(audio_process, "Rack", SlowRack)
+    monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: None)
+    state = ProcessState(Setup(str(presets[0]), null=True, panel=True), None)
+    thread = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
     thread.start()
     assert asked.wait(PATIENCE_SECONDS)
-    assert [kind for kind, _ in list(stage.outbox) if kind != "say"] == []
+    assert [kind for kind, _ in list(state.outbox) if kind != "say"] == []
     gate.set()
-    assert stage.ready.wait(PATIENCE_SECONDS)
-    until(lambda: {"sheet", "preset"} <= {kind for kind, _ in list(stage.outbox)}, "the sheet")
-    stage.loop.stop()
+    assert state.ready.wait(PATIENCE_SECONDS)
+    until(lambda: {"view", "preset"} <= {kind for kind, _ in list(state.outbox)}, "the view")
+    state.loop.stop()
     thread.join(PATIENCE_SECONDS)
 
 

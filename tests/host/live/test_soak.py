@@ -16,16 +16,16 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
+from timbrel.host.live import audio_process
 from timbrel.host.live import render_loop as live
-from timbrel.host.live import session
-from timbrel.host.live.messages import Setup
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
-from timbrel.host.live.session_state import SessionState
-from timbrel.host.live.status_report import report
+from timbrel.host.live.report import report
 from timbrel.host.midi import ports
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.messages import Setup
 
 RATE = 48000
 CC = [
@@ -202,49 +202,49 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
     one that plays; no collector runs. Renders on this thread, and does what the others do between blocks.
     """
     clock = Passing()
-    for module in (live, ports, session):
+    for module in (live, ports, audio_process):
         monkeypatch.setattr(module, "time", clock)
     mine = tmp_path / "mine.toml"
     mine.write_text('format = 1\nmodel = "gm-chroma-8"\n', encoding="utf-8")
     programs = [*names, str(mine)]
     rtmidi = Rtmidi(clock, len(programs))
     monkeypatch.setattr(ports, "_load", lambda: rtmidi)
-    stage = SessionState(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
+    state = ProcessState(Setup(programs[0], voices=4, programs=tuple(programs)), None, rate=RATE)
     first = {None: programs[0]}
-    patches = stage.cast.opened(first)
-    stage.cast.take(first, patches)
-    stage.inputs = ports.Inputs()
+    patches = state.presets.opened(first)
+    state.presets.activate(first, patches)
+    state.inputs = ports.Inputs()
     second = RATE // Card.block
     found, done, times = [], {"load": 0, "learn": 0, "rescan": 0}, iter([*moments, np.inf])
     due = next(times)
 
     def look(sound, events):
         nonlocal due
-        blocks = stage.loop.load.count
+        blocks = state.loop.meters.load.count
         if blocks % second == 0:
-            done["rescan"] += sum("is here" in line for line in stage.inputs.rescan())
-            report(stage)
+            done["rescan"] += sum("is here" in line for line in state.inputs.rescan())
+            report(state)
         if blocks % (30 * second) == 8 * second:
             knob = blocks // (30 * second) % 8
             subprocess.run([sys.executable, "-c", LEARN, str(mine), str(knob)], check=True)
             done["learn"] += 1
-        wanted = session._programs(stage)
+        wanted = audio_process._programs(state)
         if blocks % (3 * second) == 0:
-            wanted = wanted or stage.cast.edited()
+            wanted = wanted or state.presets.edited()
         if wanted:
-            session._load(stage, wanted)
+            audio_process._load(state, wanted)
             done["load"] += 1
-        stage.outbox.clear()
+        state.outbox.clear()
         if clock.now >= due:
             found.append(measure())
             due = next(times)
             if due == np.inf:
-                stage.loop.stop()
+                state.loop.stop()
 
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
-    player = Player(session._rack(patches, RATE, None), RATE)
-    stage.loop = RenderLoop(player, Card(clock), [stage.inputs], on_block=look)
-    stage.loop.run()
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
+    player = Player(audio_process._rack(patches, RATE, None), RATE)
+    state.loop = RenderLoop(player, Card(clock), [state.inputs], on_block=look)
+    state.loop.run()
     return found, done
 
 

@@ -3,10 +3,11 @@
 import time
 
 import pytest
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import run
+from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
-from .fakes import RESTS, sheet, status
+from .fakes import RESTS, status, view
 
 
 class Parent:
@@ -15,12 +16,12 @@ class Parent:
     def __init__(self, panel, folder):
         self.panel, self.commands, self.said = panel, [], []
         panel.say = self.said.append
-        panel.hear("sheet", sheet(folder=folder))
-        panel.hear("ready", status(RESTS))
+        panel.show("view", view(folder=folder))
+        panel.show("ready", status(RESTS))
 
     def turn(self):
         """Let a moment pass in which the parent does its part."""
-        self.commands += self.panel.asked()
+        self.commands += self.panel.commands()
         time.sleep(0.005)
 
     def until(self, true):
@@ -39,7 +40,7 @@ class Parent:
 @pytest.fixture(scope="module")
 def panel():
     """A panel's process that serves; tests of a module share it."""
-    with PanelProcess() as panel:
+    with PanelProcess(run) as panel:
         yield panel
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from timbrel.host.live.messages import LiveStatus
-from timbrel.host.live.preset_view import Dial, PresetView
+from timbrel.host.session.messages import LiveStatus
+from timbrel.host.session.preset_view import Dial, PresetView
 
 TEXT = """\
 # my pad
@@ -34,8 +34,8 @@ PLACES = {
 GAIN = (-60.0, 12.0)
 
 
-def sheet(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
-    """The sheet of a preset of two latents; ``more`` are dials of effects."""
+def view(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
+    """The view of a preset of two latents; ``more`` are dials of effects."""
     dials = [
         Dial(
             target=target,

@@ -9,7 +9,7 @@ from timbrel.host.panel.panel_state import PanelState
 from timbrel.host.panel.protocol import read_message
 from timbrel.host.shipped import Draft
 
-from .fakes import RESTS, TEXT, Out, sheet, status
+from .fakes import RESTS, TEXT, Out, status, view
 
 
 @pytest.fixture
@@ -18,13 +18,13 @@ def stage(tmp_path):
     out = Out()
     board = PanelState(out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
-    board.take("sheet", sheet(folder=tmp_path))
+    board.take("view", view(folder=tmp_path))
     board.take("ready", status(RESTS))
 
     def say(t, page="one", **fields):
         import json
 
-        board.hear(page, read_message(json.dumps({"t": t, **fields})))
+        board.apply(page, read_message(json.dumps({"t": t, **fields})))
 
     return board, say, out
 
@@ -47,7 +47,7 @@ def answer(board, out, rests, **more):
     """The process that sounds plays the draft that was asked for last."""
     draft = played(out)
     board.take("playing", {None: draft})
-    board.take("sheet", sheet(draft.text, draft.name, rests, draft.folder, **more))
+    board.take("view", view(draft.text, draft.name, rests, draft.folder, **more))
 
 
 def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
@@ -233,7 +233,7 @@ def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
 def test_another_preset_begins_anew(stage, tmp_path):
     board, say, out = stage
     drag(say, "latent.0", 0.6)
-    board.take("sheet", sheet(TEXT.replace("0.25", "0.5"), "other", RESTS | {"latent.0": 0.5}, tmp_path))
+    board.take("view", view(TEXT.replace("0.25", "0.5"), "other", RESTS | {"latent.0": 0.5}, tmp_path))
     preset = out.shown("preset")
     assert (preset["name"], preset["dirty"], preset["can_undo"]) == ("other", False, False)
     assert out.values()["latent.0"] == 0.5
@@ -242,9 +242,9 @@ def test_another_preset_begins_anew(stage, tmp_path):
 def test_the_map_is_that_of_the_models_file_or_of_its_bytes_and_stays_as_long_as_they_do(stage, tmp_path):
     board, _, out = stage
     brought, other = ({"tiny.onnx": data, "scale.scl": b"a scale"} for data in (b"a model", b"another"))
-    of_file = sheet(folder=tmp_path)
+    of_file = view(folder=tmp_path)
     for files in (None, brought, brought, other):
-        board.take("sheet", of_file if files is None else dataclasses.replace(of_file, files=files))
+        board.take("view", of_file if files is None else dataclasses.replace(of_file, files=files))
     assert out.maps == [(of_file.model, None), (of_file.model, b"a model"), (of_file.model, b"another")]
 
 
@@ -254,7 +254,7 @@ def test_a_preset_that_is_loaded_again_is_as_its_file_has_it(stage, tmp_path):
     say("load", name="pad")
     assert out.loads == [str(tmp_path / "pad.toml")]
     board.take("playing", {None: out.loads[0]})
-    board.take("sheet", sheet(folder=tmp_path))
+    board.take("view", view(folder=tmp_path))
     assert out.values()["latent.0"] == 0.25
     assert not out.shown("preset")["can_undo"]
 
@@ -297,7 +297,7 @@ def test_what_is_saved_is_what_sounds_with_its_comments_and_is_no_longer_dirty(s
     fields = tomllib.loads(saved)
     assert (fields["latent"]["values"], fields["play"]["gain_db"]) == ([0.6, 0.75], -3.0)
     assert out.loads == [str(tmp_path / "mine.toml")]
-    board.take("sheet", sheet(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
+    board.take("view", view(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
     preset = out.shown("preset")
     assert preset["name"] == "mine"
     assert out.turns[-1] == ("morph", 0.5)  # which no file has a place for
@@ -331,7 +331,7 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     board.take("lost", "the card has gone")
     assert out.shown("sound")["away"]
     out.events.clear()
-    board.take("sheet", sheet(TEXT, folder=board._sheet.folder))
+    board.take("view", view(TEXT, folder=board._view.folder))
     board.take("ready", status(RESTS))
     assert ParameterTouch(0, 0, "latent.0", True) in out.events
     assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not

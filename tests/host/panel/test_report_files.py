@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from timbrel.export.fidelity import abx
 from timbrel.host.panel import report_files as served
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import run
+from timbrel.host.session.panel_process import PanelProcess
 from timbrel.host.shipped import report_beside, shipped_presets
 
 from .client import Client
 from .conftest import Parent
-from .fakes import sheet
+from .fakes import view
 from .test_security import answer, get, status_of
 
 WAV = b"RIFF" + bytes(2000)
@@ -38,7 +39,7 @@ def instrument(tmp_path_factory):
 @pytest.fixture(scope="module")
 def panel(instrument):
     """A panel that has that report."""
-    with PanelProcess(report=report_beside(str(instrument))) as panel:
+    with PanelProcess(run, report=report_beside(str(instrument))) as panel:
         yield panel
 
 
@@ -138,12 +139,12 @@ def test_a_page_is_told_of_the_report_while_its_model_plays(panel, instrument, t
     Parent(panel, instrument)
     with Client(panel) as page:
         page.see("report", lambda there: there)
-        panel.hear("sheet", replace(sheet(folder=tmp_path), name="other"))
+        panel.show("view", replace(view(folder=tmp_path), name="other"))
         page.see("report", lambda there: not there)
 
 
 def test_where_there_is_no_report_pages_are_told_so_and_get_none(tmp_path):
-    with PanelProcess() as bare:
+    with PanelProcess(run) as bare:
         Parent(bare, tmp_path)
         with Client(bare) as page:
             page.see("model", lambda model: model is not None)

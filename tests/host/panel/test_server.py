@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import run
+from timbrel.host.session.panel_process import PanelProcess
 from websockets.exceptions import ConnectionClosedError
 
 from ...patience import PATIENCE_SECONDS
@@ -76,7 +77,7 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
     with Client(panel) as slow, Client(panel) as page:
         slow.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for number in range(100):
-            parent.panel.hear("report", status(RESTS, latents=[0.5] * 200, underruns=number))
+            parent.panel.show("report", status(RESTS, latents=[0.5] * 200, underruns=number))
             parent.turn()
         page.wait("meters", lambda meters: meters["underruns"] == 99)
         page.say("note", key=60, velocity=100)
@@ -87,17 +88,17 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
 def test_a_page_to_which_something_cannot_be_told_is_closed_and_that_is_said(panel, parent):
     with Client(panel) as page:
-        parent.panel.hear("report", status(RESTS, latents=[float("nan")]))
+        parent.panel.show("report", status(RESTS, latents=[float("nan")]))
         with pytest.raises(ConnectionClosedError, match="1011"):
             page.wait("meters", lambda meters: meters["code"] != [0.5])
     parent.until(lambda: any("a page is closed, and comes back: ValueError" in line for line in parent.said))
-    parent.panel.hear("report", status(RESTS))
+    parent.panel.show("report", status(RESTS))
     with Client(panel) as page:
         assert page.state["preset"]["name"] == "pad"
 
 
 def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held(tmp_path):
-    with PanelProcess() as panel:
+    with PanelProcess(run) as panel:
         parent = Parent(panel, tmp_path)
         with Client(panel) as page:
             page.say("note", key=60, velocity=100)
@@ -115,7 +116,7 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
 
 
 def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
-    with PanelProcess() as panel:
+    with PanelProcess(run) as panel:
         Parent(panel, tmp_path)
         with Client(panel):
             process = panel._process
@@ -129,12 +130,12 @@ def test_a_port_that_is_taken_is_named(panel):
     from timbrel.host.errors import UserError
 
     with pytest.raises(UserError, match=f"--port {panel.port} cannot be used"):
-        PanelProcess(port=panel.port)
+        PanelProcess(run, port=panel.port)
 
 
 def test_other_machines_are_answered_only_where_that_was_asked_for(panel):
     assert [each.getsockname()[0] for each in panel._sockets] in (["127.0.0.1", "::1"], ["127.0.0.1"])
-    with PanelProcess(lan=True) as open_one:
+    with PanelProcess(run, lan=True) as open_one:
         assert [each.getsockname()[0] for each in open_one._sockets] == ["0.0.0.0"]
         assert all(f"{address}:{open_one.port}" in open_one._hosts for address in open_one.addresses)
     assert panel.token != open_one.token

@@ -11,7 +11,8 @@ from urllib.request import url2pathname
 import pytest
 from timbrel.host.commands import serving
 from timbrel.host.errors import UserError
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import run
+from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
 
@@ -62,19 +63,19 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
 
 
 def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time():
-    panel, called = PanelProcess(), threading.Semaphore(0)
+    panel, called = PanelProcess(run), threading.Semaphore(0)
     panel.begun = called.release
-    panel.hear("say", "a line")
+    panel.show("say", "a line")
     assert not called.acquire(blocking=False)
-    panel.hear("ready", None)
+    panel.show("ready", None)
     assert called.acquire(timeout=PATIENCE_SECONDS)
-    panel.hear("ready", None)
+    panel.show("ready", None)
     assert panel.begun is None
     panel.__exit__()
 
 
 def test_on_a_network_it_is_said_who_can_play_and_a_camera_can_read_the_address(capsys, monkeypatch):
-    monkeypatch.setattr("timbrel.host.panel.process._own_addresses", lambda: ["192.0.2.7"])
+    monkeypatch.setattr("timbrel.host.session.panel_process._own_addresses", lambda: ["192.0.2.7"])
     with serving.served(True, lan=True) as panel:
         first, warning, address, *picture = capsys.readouterr().out.splitlines()
     assert first == f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"

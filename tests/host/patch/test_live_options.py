@@ -9,10 +9,8 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch, ProgramChange
-from timbrel.host.live import session
-from timbrel.host.live.messages import LiveStatus, Setup
-from timbrel.host.live.session_recorder import Recording, SessionRecorder
-from timbrel.host.live.session_state import FilteredSource, SessionState
+from timbrel.host.live import audio_process
+from timbrel.host.live.process_state import FilteredSource, ProcessState
 from timbrel.host.midi.file import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.record import Recorder
@@ -20,6 +18,8 @@ from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.live_options import LiveOptions, LoadedPreset, RecordingNotes, Swap, differences, read_notes
 from timbrel.host.play import player
 from timbrel.host.play.player import Player
+from timbrel.host.session.messages import LiveStatus, Setup
+from timbrel.host.session.recorder import Recording, SessionRecorder
 from timbrel.host.shipped import Draft
 
 RATE, BLOCK = 48000, 128
@@ -65,11 +65,11 @@ class Played:
 
     def __init__(self, setup, events, seconds=0.75, then=lambda tape: None, loads=None):
         """``loads`` are presets by slot, by the number of the block before which they are loaded."""
-        stage = SessionState(replace(setup, recording=True), pipe=None, rate=RATE)
+        state = ProcessState(replace(setup, recording=True), pipe=None, rate=RATE)
         names = {None: setup.preset, **dict(setup.channels)}
-        patches = stage.cast.opened(names)
-        stage.cast.take(names, patches)
-        rack = session._rack(patches, RATE, None)
+        patches = state.presets.opened(names)
+        state.presets.activate(names, patches)
+        rack = audio_process._rack(patches, RATE, None)
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
         source = FilteredSource(self, setup.silent)
         self._coming = waiting
@@ -78,14 +78,14 @@ class Played:
         ) as tape:
             for timed in source.poll():
                 player.schedule(timed.event)
-            stage.loop = SimpleNamespace(player=player, sink=SimpleNamespace(block=BLOCK), brace=lambda blocks: None)
+            state.loop = SimpleNamespace(player=player, sink=SimpleNamespace(block=BLOCK), brace=lambda blocks: None)
             for number in range(round(seconds * RATE / BLOCK)):
                 if number in (loads or {}):
-                    session._load(stage, loads[number])
+                    audio_process._load(state, loads[number])
                 sound, due = player.block(BLOCK)
-                for what in [what for kind, what in stage.outbox if kind == "swapped"]:
+                for what in [what for kind, what in state.outbox if kind == "swapped"]:
                     tape.take("swapped", what)
-                stage.outbox.clear()
+                state.outbox.clear()
                 tape.take("events", due)
                 tape.take("sound", sound.T.tobytes())
             then(tape)
@@ -223,7 +223,7 @@ beats = 0.7
 
 def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(presets, timbrel, monkeypatch):
     """Drafts, a file that changes and a model, one after the other and on a channel alone: notes ring on in each."""
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(player, "RING_SECONDS", 0.2)  # so that what rang on fades, too
     drafts = [Draft("one", PRESET + ECHO, presets), Draft("two", PRESET + MOVED, presets)]
     loads = {
@@ -249,7 +249,7 @@ def test_what_was_loaded_while_it_was_played_is_heard_again_at_its_sample(preset
 
 
 def test_what_was_loaded_and_cannot_be_opened_any_more_is_said_and_the_rest_is_heard(presets, timbrel, monkeypatch):
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
     loads = {25: {None: Draft("one", PRESET.replace("m.onnx", "gone.onnx"), presets)}, 45: {None: "b.toml"}}
     (presets / "gone.onnx").write_bytes((presets / "m.onnx").read_bytes())
     Played(Setup("a.toml"), performance((0,)), 0.2, loads=loads)
@@ -261,7 +261,7 @@ def test_what_was_loaded_and_cannot_be_opened_any_more_is_said_and_the_rest_is_h
 
 
 def test_the_channels_of_what_was_loaded_are_stems_that_add_up(presets, timbrel, monkeypatch):
-    monkeypatch.setattr(session, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
     quiet = PRESET.replace("voices = 8", "gain_db = -40.0")
     (presets / "a.toml").write_text(quiet, encoding="utf-8")  # which the limiter leaves as it is
     Played(Setup("a.toml"), performance((0, 2)), loads={50: {2: Draft("one", quiet + ECHO, presets)}})

@@ -48,7 +48,7 @@ SAID = st.one_of(
 def told(events):
     desk = ControllerState()
     for event in events:
-        desk.hear(event)
+        desk.apply(event)
     return desk
 
 
@@ -117,7 +117,7 @@ def test_turns_are_told_until_it_is_known_where_knobs_stand_in_the_order_in_whic
         ParameterChange(200, 0, "gain", 1.0),
         late,
     ):
-        desk.hear(event)
+        desk.apply(event)
     turns = [ParameterChange(0, 0, "pan", 0.5), ParameterChange(0, 0, "gain", 1.0)]
     first, last = (replace(event, time=0) for event in (knob, late))
     assert desk.everything() == [first, *turns, last]
@@ -132,8 +132,8 @@ def test_hands_that_are_gone_let_go_of_all_but_knobs():
     held = [*cc(0, (64, 127), (66, 127), (74, 100), (1, 60), (7, 90)), PitchBend(5, 0, 4000), NoteOn(6, 0, 60, 100)]
     holds, desk = Holds(), told(held)
     for event in [*held, *hands_off()]:
-        holds.hear(event)
-        desk.hear(event)
+        holds.apply(event)
+        desk.apply(event)
     assert holds.let_go([]) == []
     assert desk.keys == []
     assert {(e.number, e.value) for e in desk.everything() if isinstance(e, ControlChange) and e.channel == 0} == {
@@ -147,13 +147,13 @@ def test_what_is_kept_does_not_grow_with_what_is_said():
     desk = ControllerState()
     for _ in range(20_000):
         channel, number, value = (int(random.integers(top)) for top in (16, 128, 128))
-        desk.hear(ControlChange(9, channel, number, value))
-        desk.hear(NoteOn(9, channel, number, 64))
-        desk.hear(PitchBend(9, channel, value))
+        desk.apply(ControlChange(9, channel, number, value))
+        desk.apply(NoteOn(9, channel, number, 64))
+        desk.apply(PitchBend(9, channel, value))
     assert len(desk.everything()) < 16 * 128 * 5
     assert len(desk.keys) <= 16 * 128
     for channel in range(16):
-        desk.hear(ControlChange(9, channel, 123, 0))
+        desk.apply(ControlChange(9, channel, 123, 0))
     assert len(desk.keys) == 0
 
 
@@ -167,14 +167,14 @@ def test_keys_are_down_until_they_come_up_or_all_notes_of_their_zone_are_off():
         (NoteOff(0, 7, 60), keys[3:]),
         (ControlChange(0, 15, 120, 0), []),
     ):
-        desk.hear(event)
+        desk.apply(event)
         assert desk.keys == left
 
 
 def held(*events):
     holds = Holds()
     for event in events:
-        holds.hear(event)
+        holds.apply(event)
     return holds
 
 

@@ -65,7 +65,7 @@ def level(sound, at, width=220):
 def test_of_a_note_that_is_held_for_long_what_has_passed_is_dropped(make_instrument, play, moving, every_hop):
     instrument = make_instrument(RATE, model=moving)
     play(instrument, [NoteOn(0, 0, 60, 100)], 20 * RATE, [512])
-    (voice,) = instrument._hands.voices
+    (voice,) = instrument._processor.voices
     assert len(voice.gesture._codes) < 20  # of 1722 hops
 
 
@@ -112,8 +112,8 @@ def test_an_attack_of_the_preset_is_heard_beside_the_gestures(make_instrument, p
 
 def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = event_processor.engine_and_hands(patch)
-    made.hear(NoteOn(0, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(patch)
+    made.apply(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     motion = made.motion_of([voice])
     lead = 256 + 256  # as far back as the engine reads its knobs
@@ -122,15 +122,15 @@ def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured
         asked = [0.95 - 0.3 * part, 0.2 + 0.1 * part]
         assert motion.latents([0], np.array([hop * HOP]))[0] == pytest.approx(asked, abs=1e-6)
     brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
-    _, made = event_processor.engine_and_hands(brighter)
-    made.hear(NoteOn(0, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(brighter)
+    made.apply(NoteOn(0, 0, 60, 100))
     assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
 
 
 def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = event_processor.engine_and_hands(patch)
-    made.hear(NoteOn(8 * HOP, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(patch)
+    made.apply(NoteOn(8 * HOP, 0, 60, 100))
     motion = made.motion_of(list(made.voices))
     lead = 256 + 256
     for hop, seconds in ((3, 0.0), (6, 0.0), (7, (lead - HOP) / RATE), (8, lead / RATE)):
@@ -142,16 +142,16 @@ def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gest
 def test_a_key_is_played_no_softer_and_no_louder_than_those_around_it_were(make_patch, gestured):
     low = [note(60.0 + i % 2, 40 + 20 * (i % 2), code=[0.1 * i, 0.5]) for i in range(8)]
     high = [note(70.0 + i, 127, code=[0.5, 0.9]) for i in range(8)]
-    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(*low, *high))))
+    _, made = event_processor.engine_and_processor(make_patch(gestured(gestures(*low, *high))))
     ways = made._gesturing._ways
     assert ways.mix(61, 127).offset[1] == pytest.approx(0.0, abs=1e-3)  # no high note's
     assert ways.mix(75, 127).offset[1] == pytest.approx(0.4, abs=1e-3)
 
 
 def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every_hop):
-    _, made = event_processor.engine_and_hands(make_patch(gestured()))
-    made.hear(NoteOn(0, 0, 60, 100))
-    made.hear(NoteOff(8000, 0, 60))
+    _, made = event_processor.engine_and_processor(make_patch(gestured()))
+    made.apply(NoteOn(0, 0, 60, 100))
+    made.apply(NoteOff(8000, 0, 60))
     motion = made.motion_of(list(made.voices))
     before, after = motion.latents([0, 0], np.array([31 * HOP, 57 * HOP]))
     assert before == pytest.approx([0.4, 0.6])
@@ -169,7 +169,7 @@ PLACES = [(60, 110), (60, 30), (90, 110)]
 def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured):
     loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
     high = note(90.0, 110, code=[0.5, 0.9])
-    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(loud, soft, high))))
+    _, made = event_processor.engine_and_processor(make_patch(gestured(gestures(loud, soft, high))))
     for key, velocity in ((60, 110), (60, 30), (60, 70), (90, 110), (75, 110), (61, 104)):
         apart = [((place - key) / 1.5) ** 2 + ((speed - velocity) / 6) ** 2 for place, speed in PLACES]
         weights = 1 / (np.array(apart) + 1e-3)  # as of Shepard's inverse squares
@@ -179,7 +179,7 @@ def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured)
 
 def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
     whole = note(64.0, release_levels=[0.0, -30.0, -90.0], release_codes=[[0.3, 0.0], [0.1, 0.2]])
-    _, made = event_processor.engine_and_hands(
+    _, made = event_processor.engine_and_processor(
         make_patch(gestured(gestures(note(release_levels=[], release_codes=[]), whole)))
     )
     mix = made._gesturing._ways.mix(60, 100)
@@ -190,8 +190,8 @@ def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gesture
 def test_a_key_plays_the_note_of_its_velocity(make_patch, gestured):
     loud, soft = note(velocity=110, code=[0.9, 0.5]), note(velocity=30, code=[0.1, 0.5])
     for velocity, asked in ((110, 0.4), (30, -0.4)):
-        _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(loud, soft))))
-        made.hear(NoteOn(0, 0, 60, velocity))
+        _, made = event_processor.engine_and_processor(make_patch(gestured(gestures(loud, soft))))
+        made.apply(NoteOn(0, 0, 60, velocity))
         [voice] = made.voices
         assert voice.gesture.code(RATE)[0] == pytest.approx(asked - 0.1, abs=0.01)  # at its way's end, 0.1 lower
 
@@ -200,7 +200,7 @@ def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, 
     homes = {"dark": [0.2, 0.5], "bright": [0.8, 0.5]}
     fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
     for values in ([0.25, 0.4], [0.7, 0.6]):
-        _, made = event_processor.engine_and_hands(make_patch(gestured(fields), latent={"values": values}))
+        _, made = event_processor.engine_and_processor(make_patch(gestured(fields), latent={"values": values}))
         assert made._gesturing._ways.mix(60, 100).offset == pytest.approx([0.0, 0.0])
 
 
@@ -216,7 +216,7 @@ def test_a_preset_names_the_instrument_whose_ways_its_notes_go(tmp_path, gesture
 
     def levels(name):
         preset.write_text(f'format = 1\nmodel = "{model.path}"\n[gesture]\ninstrument = "{name}"\n', encoding="utf-8")
-        _, made = event_processor.engine_and_hands(open_patch(str(preset)))
+        _, made = event_processor.engine_and_processor(open_patch(str(preset)))
         return made._gesturing._ways.mix(60, 100).levels.tolist()
 
     assert {name: levels(name) for name in rises} == rises
@@ -246,7 +246,7 @@ def test_any_division_into_blocks_gives_the_same_bytes(make_instrument, play, mo
 
 def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
     def parts(which):
-        engine, made = event_processor.engine_and_hands(make_patch(moving))
+        engine, made = event_processor.engine_and_processor(make_patch(moving))
         return Synthesis(engine, made, parts=which).sums(TUNE, 16_000)
 
     whole, apart = parts(range(PARTS)), [parts([number]) for number in range(PARTS)]
@@ -257,8 +257,8 @@ def test_processes_that_share_voices_give_the_same_bytes(make_patch, moving):
 
 def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, every_hop):
     model = gestured(gestures(wander=MOVING))
-    _, made = event_processor.engine_and_hands(make_patch(model))
-    made.hear(NoteOn(0, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(make_patch(model))
+    made.apply(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     seconds = np.arange(1.0, 120.0, 0.02)
     codes = np.array([voice.gesture.code(round(at * RATE / HOP) * HOP) for at in seconds]) - [-0.1, 0.1]
@@ -269,7 +269,7 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, 
         spectrum = np.abs(np.fft.rfft(column - column.mean(), 2 * len(column))) ** 2
         again = np.fft.irfft(spectrum)[: len(column) // 2]
         assert again[50:].max() < 0.95 * again[0]  # no second is like another
-    made.hear(NoteOn(0, 0, 60, 100))
+    made.apply(NoteOn(0, 0, 60, 100))
     other = list(made.voices)[-1]
     assert not np.allclose(other.gesture.code(400 * HOP), voice.gesture.code(400 * HOP))
 
@@ -312,21 +312,21 @@ def test_distances_of_codes_are_those_of_their_spectra_in_decibels(moving):
 
 def test_voices_without_a_gesture_of_codes_share_their_knobs(make_patch, gestured):
     for settings, own in (({}, True), ({"codes": 0.0}, False), ({"amount": 0.0}, False)):
-        _, made = event_processor.engine_and_hands(make_patch(gestured(), gesture=settings))
+        _, made = event_processor.engine_and_processor(make_patch(gestured(), gesture=settings))
         assert made.motion_of([]).own_codes == own
-        made.hear(NoteOn(0, 0, 60, 100))
+        made.apply(NoteOn(0, 0, 60, 100))
         assert made.motion_of(list(made.voices)).own_codes == own
     turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
-    _, made = event_processor.engine_and_hands(make_patch(gestured(), cc=turned))
-    made.hear(NoteOn(0, 0, 60, 100))
-    made.hear(ControlChange(10, 0, 20, 0))
+    _, made = event_processor.engine_and_processor(make_patch(gestured(), cc=turned))
+    made.apply(NoteOn(0, 0, 60, 100))
+    made.apply(ControlChange(10, 0, 20, 0))
     assert made.motion_of(list(made.voices)).own_codes  # the note goes on as it began
 
 
 def test_rate_is_how_many_times_as_fast(gestured, make_patch):
     def way(**settings):
-        _, made = event_processor.engine_and_hands(make_patch(gestured(), gesture=settings))
-        made.hear(NoteOn(0, 0, 60, 100))
+        _, made = event_processor.engine_and_processor(make_patch(gestured(), gesture=settings))
+        made.apply(NoteOn(0, 0, 60, 100))
         return next(iter(made.voices)).gesture
 
     whole, twice = way(), way(rate=2.0)
@@ -338,8 +338,8 @@ def test_rate_is_how_many_times_as_fast(gestured, make_patch):
 
 def test_what_rings_falls_on(gestured, make_patch):
     fields = gestures(note(fall_db_second=30.0, release_levels=[], release_codes=[]))
-    _, made = event_processor.engine_and_hands(make_patch(gestured(fields)))
-    made.hear(NoteOn(0, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(make_patch(gestured(fields)))
+    made.apply(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     fallen = 20 * np.log10(voice.gesture.gain(round(2.5 * RATE), 1)[0])
     assert fallen == pytest.approx(-60, abs=0.1)
@@ -350,8 +350,8 @@ def test_what_rings_falls_on(gestured, make_patch):
 @pytest.mark.parametrize("intonation", [0.0, 0.5, 1.0])
 def test_notes_are_as_far_off_their_keys_as_asked_from_in_tune_to_as_recorded(make_patch, gestured, intonation, key):
     model = gestured(gestures(note(key=60.4), note(key=63.7)))
-    _, made = event_processor.engine_and_hands(make_patch(model, gesture={"intonation": intonation}))
-    made.hear(NoteOn(100, 0, key, 100))
+    _, made = event_processor.engine_and_processor(make_patch(model, gesture={"intonation": intonation}))
+    made.apply(NoteOn(100, 0, key, 100))
     voices = list(made.voices)
     off = {60: 0.4, 64: -0.3}[key]
     found = made.motion_of(voices).bend_semitones([0], np.array([500]))
@@ -360,8 +360,8 @@ def test_notes_are_as_far_off_their_keys_as_asked_from_in_tune_to_as_recorded(ma
 
 def test_intonation_is_heard_without_ways(make_patch, gestured):
     settings = {"amount": 0.0, "intonation": 1.0}
-    _, made = event_processor.engine_and_hands(make_patch(gestured(gestures(note(key=60.4))), gesture=settings))
-    made.hear(NoteOn(100, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(make_patch(gestured(gestures(note(key=60.4))), gesture=settings))
+    made.apply(NoteOn(100, 0, 60, 100))
     assert made.motion_of(list(made.voices)).bend_semitones([0], np.array([500]))[0] == pytest.approx(0.4)
 
 
@@ -378,7 +378,7 @@ def test_gestures_may_come_in_while_frames_are_prepared_for_notes_to_come(make_i
     turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
     for block in range(1, 20):  # within a hop of 256, whose frames are decoded a few classes at a time
         instrument = make_instrument(RATE, gestured(), cc=turned, gesture={"amount": 0.0})
-        instrument.hear([*notes, ControlChange(512 + 8 * block, 0, 20, 127)], 2000)
+        instrument.schedule([*notes, ControlChange(512 + 8 * block, 0, 20, 127)], 2000)
         blocks = []
         for _ in range(200):
             blocks.append(instrument.read(8))
@@ -399,10 +399,10 @@ def test_a_chord_after_silence_finds_decoded_what_its_ways_begin_with(
     instrument.read(place)
     monkeypatch.setattr(Model, "decode", lambda *asked: decoded.append(asked) or decode(*asked))
     now = 400 * 32 + place  # fifty hops
-    instrument.hear([NoteOn(now + 20, 0, key, 100) for key in (28, 40, 60, 64, 91)], now + 50)
+    instrument.schedule([NoteOn(now + 20, 0, key, 100) for key in (28, 40, 60, 64, 91)], now + 50)
     instrument.read(50)
     assert not decoded
-    instrument.hear([NoteOn(now + 50, 0, 60, 30)], now + 100)  # nobody could know how softly it would be played
+    instrument.schedule([NoteOn(now + 50, 0, 60, 30)], now + 100)  # nobody could know how softly it would be played
     instrument.read(50)
     assert decoded
 
@@ -417,7 +417,7 @@ def test_what_ways_begin_with_is_prepared_once_knobs_have_stood_and_never_while_
     )
     for block in range(160):  # twenty hops, in each of which the knob moves
         if block % 4 == 0:
-            instrument.hear([ControlChange(32 * block, 0, 20, block // 2 + 1)], 32 * block + 32)
+            instrument.schedule([ControlChange(32 * block, 0, 20, block // 2 + 1)], 32 * block + 32)
         instrument.read(32)
         instrument.prepare()
     assert not rows
@@ -448,7 +448,7 @@ def test_a_rack_of_gestures_is_the_same_in_two_processes(make_patch, moving):
     sounds = []
     for processes in (1, 2):
         with contextlib.closing(Rack({0: make_patch(moving)}, RATE, processes)) as rack:
-            rack.hear(TUNE, COUNT)
+            rack.schedule(TUNE, COUNT)
             sounds.append(np.concatenate([rack.process([], 3000)[0] for _ in range(10)], axis=1))
     assert sounds[0].any()
     assert np.array_equal(*sounds)

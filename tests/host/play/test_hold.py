@@ -166,8 +166,8 @@ def test_any_division_into_blocks_and_processes_gives_the_same_samples(make_patc
 
 
 def test_notes_on_paths_of_their_own_go_where_the_hand_is_and_come_back(make_patch):
-    _, made = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
-    _, free = event_processor.engine_and_hands(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
+    _, made = event_processor.engine_and_processor(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
+    _, free = event_processor.engine_and_processor(make_patch(motion=[NOTE_PATH], latent={"values": [0.9, 0.9]}))
     events = [NoteOn(0, 0, 60, 100), NoteOn(4000, 0, 64, 100)]
     held = [
         ParameterTouch(TAKEN, 0, "latent.0", True),
@@ -175,9 +175,9 @@ def test_notes_on_paths_of_their_own_go_where_the_hand_is_and_come_back(make_pat
         ParameterTouch(LEFT, 0, "latent.0", False),
     ]
     for event in (*events, *held):
-        made.hear(event)
+        made.apply(event)
     for event in events:
-        free.hear(event)
+        free.apply(event)
 
     def codes(which, times):
         voices = list(which.voices)
@@ -229,7 +229,7 @@ def test_a_fresh_rack_is_left_where_hands_hold_and_none_where_they_let_go():
         ParameterTouch(8, 0, "latent.1", False),
         ParameterTouch(9, 3, "morph", True),
     ):
-        desk.hear(event)
+        desk.apply(event)
     expected = [
         ParameterTouch(0, 0, "latent.0", True),
         ParameterChange(0, 0, "latent.0", 0.5),
@@ -243,9 +243,9 @@ def test_a_fresh_rack_is_left_where_hands_hold_and_none_where_they_let_go():
 def test_who_leaves_lets_go_of_all_targets_but_those_that_another_holds():
     mine, other = Holds(), Holds()
     for target in ("latent.0", "latent.1"):
-        mine.hear(ParameterTouch(0, 2, target, True))
-    mine.hear(ParameterTouch(3, 2, "morph", True))
-    mine.hear(ParameterTouch(4, 2, "morph", False))
-    other.hear(ParameterTouch(0, 2, "latent.1", True))
+        mine.apply(ParameterTouch(0, 2, target, True))
+    mine.apply(ParameterTouch(3, 2, "morph", True))
+    mine.apply(ParameterTouch(4, 2, "morph", False))
+    other.apply(ParameterTouch(0, 2, "latent.1", True))
     assert mine.let_go([other]) == [ParameterTouch(0, 2, "latent.0", False)]
     assert mine.let_go([]) == []

@@ -48,7 +48,7 @@ class Player:
         after = []
         for event in events:
             heard = self.reader.read(event)
-            self.taken = heard is not None and self.mapper.hear(heard)
+            self.taken = heard is not None and self.mapper.apply(heard)
             after.append(self.values["x"])
         return after
 

@@ -49,9 +49,9 @@ def struck(make_patch):
     """A function that gives the hands of a preset on which notes have been struck: (key, velocity)."""
 
     def strike(*notes, model=None, **keys):
-        _, made = event_processor.engine_and_hands(make_patch(model, **keys))
+        _, made = event_processor.engine_and_processor(make_patch(model, **keys))
         for key, velocity in notes:
-            made.hear(NoteOn(0, 0, key, velocity))
+            made.apply(NoteOn(0, 0, key, velocity))
         return made
 
     return strike
@@ -82,14 +82,14 @@ def test_knobs_and_motion_still_move_every_note_and_all_stays_in_the_span(struck
     lfo = {"target": "latent.0", "shape": "square", "depth": 0.05, "beats": 4.0}
     made = struck((60, 1), (62, 127), note=[BRIGHT], motion=[lfo], cc=[KNOB], latent={"values": [0.5, 0.2]})
     assert [code[0] for code in codes(made, 4000)] == pytest.approx([0.15, 0.95])
-    made.hear(ControlChange(5000, 0, 20, 127))
+    made.apply(ControlChange(5000, 0, 20, 127))
     assert [code[0] for code in codes(made, 6000)] == pytest.approx([0.6, 1.0])
 
 
 def test_a_finger_moves_its_note_from_where_its_velocity_put_it(struck):
     made = struck(note=[BRIGHT], mpe={"enabled": True, "slide": "latent.0"}, latent={"values": [0.5, 0.2]})
     for event in (ControlChange(0, 1, 74, 127), NoteOn(0, 1, 60, 1), NoteOn(0, 2, 60, 1)):
-        made.hear(event)
+        made.apply(event)
     assert [code[0] for code in codes(made)] == pytest.approx([1.0, 0.1])
 
 
@@ -119,7 +119,7 @@ def test_an_envelope_is_the_dials_and_the_notes_own_within_its_range(struck):
     envelope = {"attack_seconds": 0.1, "decay_seconds": 0.2, "sustain": 0.7, "release_seconds": 0.1}
     made = struck((0, 1), (100, 127), note=tables, envelope=envelope)
     for key in (0, 100):
-        made.hear(NoteOff(30_000, 0, key))
+        made.apply(NoteOff(30_000, 0, key))
     soft, loud = (voice.envelope for voice in made.voices)
     assert (soft.attack, soft.decay, soft.release) == tuple(round(s * RATE) for s in (0.6, 0.2, 0.5))
     assert (loud.attack, loud.decay, loud.release) == tuple(round(s * RATE) for s in (0.001, 1.2, 0.1))
@@ -169,7 +169,7 @@ def test_processes_that_share_the_voices_give_the_same_bytes(make_patch, gesture
     for processes in (1, 2):
         patch = make_patch(gestured, note=[BRIGHT, PLACED, CALM, SHORT])
         with contextlib.closing(Rack({0: patch}, RATE, processes)) as rack:
-            rack.hear(TUNE, COUNT)
+            rack.schedule(TUNE, COUNT)
             sounds.append(np.concatenate([rack.process([], 3000)[0] for _ in range(8)], axis=1))
     assert sounds[0].any()
     assert np.array_equal(*sounds)

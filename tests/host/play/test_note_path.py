@@ -26,16 +26,16 @@ def codes(made, time, own_time=None):
 
 
 def test_each_note_is_where_its_own_time_says(make_patch):
-    _, made = event_processor.engine_and_hands(make_patch(motion=[WAY], latent={"values": [0.9, 0.9]}))
-    made.hear(NoteOn(0, 0, 60, 100))
-    made.hear(NoteOn(RATE // 4, 0, 64, 100))
+    _, made = event_processor.engine_and_processor(make_patch(motion=[WAY], latent={"values": [0.9, 0.9]}))
+    made.apply(NoteOn(0, 0, 60, 100))
+    made.apply(NoteOn(RATE // 4, 0, 64, 100))
     assert codes(made, RATE // 2) == [pytest.approx([1.0, 0.2], abs=1e-3), pytest.approx([0.5, 0.2], abs=1e-3)]
     assert codes(made, 2 * RATE) == [pytest.approx([0.4, 0.9], abs=1e-6)] * 2
 
 
 def test_a_code_is_read_as_far_ahead_as_it_is_heard_later(make_patch):
-    engine, made = event_processor.engine_and_hands(make_patch(motion=[WAY]))
-    made.hear(NoteOn(0, 0, 60, 100))
+    engine, made = event_processor.engine_and_processor(make_patch(motion=[WAY]))
+    made.apply(NoteOn(0, 0, 60, 100))
     [[first, _]] = codes(made, 0, 1000 - engine.lookback)
     assert first == pytest.approx(1000 / RATE / 0.5, abs=1e-6)
     assert codes(made, 0, -5 * engine.lookback)[0] == pytest.approx([0.0, 0.2])
@@ -43,15 +43,15 @@ def test_a_code_is_read_as_far_ahead_as_it_is_heard_later(make_patch):
 
 def test_what_leaves_the_spans_is_brought_back(make_patch):
     far = WAY | {"path": [[-3.0, 0.2], [7.0, 0.2], [0.4, 0.9]]}
-    _, made = event_processor.engine_and_hands(make_patch(motion=[far]))
-    made.hear(NoteOn(0, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(make_patch(motion=[far]))
+    made.apply(NoteOn(0, 0, 60, 100))
     assert [codes(made, time)[0][0] for time in (0, RATE // 2)] == [0.0, 1.0]
 
 
 def test_a_loop_goes_round_from_each_note_on(make_patch):
     around = WAY | {"loop": True, "times": [0.0, 0.5, 1.0, 1.5]}
-    _, made = event_processor.engine_and_hands(make_patch(motion=[around]))
-    made.hear(NoteOn(1000, 0, 60, 100))
+    _, made = event_processor.engine_and_processor(make_patch(motion=[around]))
+    made.apply(NoteOn(1000, 0, 60, 100))
     assert codes(made, 1000 + 2 * RATE)[0] == pytest.approx([1.0, 0.2], abs=1e-3)
 
 
@@ -79,7 +79,7 @@ def test_processes_that_share_the_voices_give_the_same_bytes(make_patch, tiny_pa
     for processes in (1, 2):
         patch = make_patch(Model(tiny_path()), motion=[WAY])
         with contextlib.closing(Rack({0: patch}, RATE, processes)) as rack:
-            rack.hear(TUNE, COUNT)
+            rack.schedule(TUNE, COUNT)
             sounds.append(np.concatenate([rack.process([], 3000)[0] for _ in range(8)], axis=1))
     assert np.array_equal(*sounds)
 

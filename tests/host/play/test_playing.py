@@ -69,7 +69,7 @@ def glide_seconds(make_instrument, play, events, **play_keys):
     """How long the instrument glides after some events: from 60 to 72, until the pitch rests."""
     instrument = make_instrument(play={"mode": "mono", **play_keys})
     play(instrument, [*events, NoteOn(10, 0, 60, 100), NoteOn(100, 0, 72, 100)], 200)
-    pitch = [v for v in instrument._hands.voices if v.stolen_at is None][-1].stream.pitch
+    pitch = [v for v in instrument._processor.voices if v.stolen_at is None][-1].stream.pitch
     moving = [t for t in range(100, 120_000) if pitch.value(t) < 72]
     return len(moving) / 22050
 
@@ -210,7 +210,7 @@ def test_shedding_takes_the_voice_of_the_rack_that_was_released_longest_ago(make
         rack.shed(100 * block)
         rack.process([], 100)
         rack.process([], 0)
-        counts.append([sum(v.stolen_at is None for v in i._hands.voices) for i in rack._instruments.values()])
+        counts.append([sum(v.stolen_at is None for v in i._processor.voices) for i in rack._instruments.values()])
     assert counts == [[1, 1], [0, 1], [0, 0]]
 
 

@@ -95,7 +95,7 @@ def played(rack, events, sizes=(4096,), ahead=0, count=COUNT, leaving=()):
             until = at + size + ahead
             if turn in leaving:
                 rack._crew._active.pop().leave()
-            rack.hear([event for event in events if heard <= event.time < until], until)
+            rack.schedule([event for event in events if heard <= event.time < until], until)
             mix, channels = rack.process([], size)
             mixes.append(mix)
             parts.append({channel: part.copy() for channel, part in channels.items()})
@@ -207,12 +207,12 @@ def test_processes_that_share_one_processor_leave(make_patch, lone, monkeypatch)
     try:
         events, block = performance(9, 4 * RATE), 16384
         with contextlib.closing(Rack({0: make_patch(play={"unison": 8})}, RATE, 2)) as rack:
-            rack.hear(events, 3 * block)
+            rack.schedule(events, 3 * block)
             for number in itertools.count(1):
                 rack.process([], block)
                 if left:
                     break
-                rack.hear([], (number + 3) * block)
+                rack.schedule([], (number + 3) * block)
     finally:
         os.sched_setaffinity(0, before)
     assert len(left) == 1
@@ -224,7 +224,7 @@ def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkey
     events = performance(5)
     whole, _ = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events, (1000,))
     with contextlib.closing(Rack({0: make_patch(cc=KNOBS)}, RATE, 2)) as rack:
-        rack.hear(events, COUNT)
+        rack.schedule(events, COUNT)
         [ahead] = rack._crew._active
         while ahead._computed[0] < ahead._requested[0]:  # it does all that it would do ahead
             ahead._listen()
@@ -295,7 +295,7 @@ def test_what_stops_all_processes_ends_those_that_share_the_voices_through_the_r
     with interrupts.listening():
         rack = Rack({0: make_patch(cc=KNOBS)}, RATE, 2)
         [child] = multiprocessing.active_children()
-        rack.hear([], 1)
+        rack.schedule([], 1)
         until(rack._crew._active[0]._connection.poll, "its first sample")
         os.kill(child.pid, number)
         assert alike(played(rack, events), whole)

@@ -89,7 +89,7 @@ def test_a_dense_way_goes_around_a_gap_where_training_codes_are(make_model):
 def heard(monkeypatch):
     """The latents that instruments are at, every hundredth of a second, and the keys that they are played."""
     found = {"latents": [], "keys": []}
-    hear, read = Instrument.hear, Instrument.read
+    hear, read = Instrument.schedule, Instrument.read
 
     def heard(self, events, until):
         found["keys"] += [event.key for event in events if hasattr(event, "velocity")]
@@ -102,7 +102,7 @@ def heard(monkeypatch):
             pieces.append(read(self, min(441, count - start)))
         return np.concatenate(pieces, axis=1)
 
-    monkeypatch.setattr(Instrument, "hear", heard)
+    monkeypatch.setattr(Instrument, "schedule", heard)
     monkeypatch.setattr(Instrument, "read", spied)
     return found
 

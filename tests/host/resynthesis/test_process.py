@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,16 @@ from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, Tempo
+from timbrel.host.events import (
+    ChannelPressure,
+    ControlChange,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    PitchBend,
+    ProgramChange,
+    Tempo,
+)
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.controller_state import ControllerState
 from timbrel.host.play.instrument import Instrument
@@ -556,6 +566,69 @@ def test_what_takes_ten_times_as_long_as_the_sound_lasts_is_told_of(
     assert re.match(r"0\.0 s of sound took \d+ s to render; ", line)
 
 
+@pytest.mark.parametrize("lookahead_ms", [1.0, 7.0])
+def test_a_program_change_selects_another_preset_and_every_sound_stays_on_its_sample(
+    allpass, make_patch, sound_of, tmp_path, lookahead_ms
+):
+    """The second preset passes the input itself, of another latency than the first."""
+    samples, at = glide(1.0, RATE), 9000
+    limiter = [{"plugin": "BrickwallLimiter", "lookahead_ms": lookahead_ms}]
+    half = make_patch(allpass["spectrum"], effects=[{"plugin": "Gain", "gain_db": -6.0206}])
+    dry = make_patch(allpass["grain"], process={"wet": 0.0}, effects=limiter)
+    process(
+        sound_of(samples),
+        half,
+        tmp_path / "out.wav",
+        events=lambda rate: [ProgramChange(100, 0, 7), ProgramChange(at, 3, 1)],
+        programs=["one", "two"],
+        opening={"two": dry}.get,
+        say=(said := []).append,
+    )
+    given = read_sound(tmp_path / "out.wav")[0][:, : len(samples)]
+    assert said == ["program 8 asked for, but the set has 2"]
+    inside = slice(RATE // 20, at)
+    assert decibels((given - samples / 2)[:, inside], samples[inside]) < -60
+    after = slice(at + RATE // 20, -RATE // 20)
+    assert decibels((given - samples)[:, after], samples[after]) < -120
+    assert np.abs(np.diff(given[:, at - 500 : at + 1000])).max() < 1.5 * np.abs(np.diff(samples)).max()
+
+
+def test_program_changes_without_a_set_change_nothing(allpass, make_patch, sound_of, tmp_path):
+    sounds = []
+    for name, events in (("with.wav", [ProgramChange(4000, 0, 1)]), ("without.wav", [])):
+        process(
+            sound_of(glide(0.5, RATE)), make_patch(allpass["spectrum"]), tmp_path / name, events=lambda _, e=events: e
+        )
+        sounds.append(read_sound(tmp_path / name)[0])
+    assert np.array_equal(*sounds)
+
+
+ZONE = [ControlChange(0, 0, 101, 0), ControlChange(0, 0, 100, 6), ControlChange(0, 0, 6, 15)]
+
+
+def test_a_finger_bends_presses_and_resets_the_sound_of_its_key_alone(keyed, make_patch):
+    """Compared with a key at the bent pitch."""
+    samples, own = glide(0.4, RATE), {"process": {"phase": "own", "scale": 0.0}, "mpe": {"pressure": "latent.0"}}
+    patch, note = make_patch(keyed, **own), NoteOn(500, 3, 61, 100)
+
+    def heard(patch, *events):
+        return run(Processor(patch, RATE), samples, [512], [*ZONE, *sorted(events, key=lambda event: event.time)])
+
+    plain, other = heard(patch, note), heard(patch, NoteOn(500, 3, 73, 100))
+    bend = PitchBend(400, 3, 2048)  # an octave
+    assert decibels(heard(patch, bend, note) - other, other) < -50
+    assert decibels(plain - other, other) > -10
+    assert np.array_equal(heard(patch, note, PitchBend(600, 4, 4000), ChannelPressure(600, 5, 127)), plain)
+    assert np.array_equal(heard(patch, bend, ControlChange(450, 3, 121, 0), note), plain)
+    whole_zone, above = PitchBend(0, 0, 4096), heard(patch, NoteOn(500, 3, 62, 100))  # a semitone, by the master
+    assert decibels(heard(patch, whole_zone, note) - above, above) < -50
+    assert np.array_equal(heard(patch, whole_zone, replace(bend, time=0), ControlChange(1, 0, 121, 0), note), plain)
+    for events, code in (([], 0.5), ([ChannelPressure(0, 3, 127)], 1.0), ([ChannelPressure(0, 4, 127)], 0.5)):
+        processor = Processor(patch, RATE)
+        run(processor, samples, [512], [*ZONE, *events, note])
+        assert processor.current_latents()[0] == pytest.approx(code)
+
+
 @pytest.mark.parametrize("number", [120, 123, 124, 125, 126, 127])
 def test_a_key_comes_up_where_all_do(keyed, make_patch, number):
     patch, note, samples = make_patch(keyed, process={"phase": "own"}), NoteOn(500, 0, 61, 100), glide(0.4, RATE)
@@ -610,7 +683,7 @@ def test_a_parameter_is_the_same_to_a_rack_to_a_processor_and_to_what_the_desk_t
         ControllerState(),
     )
     for event in [*first, *chosen, *then]:
-        desk.hear(event)
+        desk.apply(event)
     racks[0].process([*first, *chosen, *then], 1)
     processor.process([*first, *chosen, *then], noise(1))
     racks[1].process(desk.everything(), 1)

@@ -15,7 +15,7 @@ from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
 from timbrel.host.kinds.spectrum.fundamental import fundamentals
 from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, HarmonicShift, moved_down, octaves_above
 from timbrel.host.patch.library import open_patch
-from timbrel.host.resynthesis.effect import LiveEffect
+from timbrel.host.resynthesis.effect_rack import EffectRack
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
 from timbrel.host.units import midi_to_hz
@@ -85,7 +85,7 @@ def test_what_is_heard_live_keeps_its_pitch_too(keys, rate):
         heard = np.zeros(0, np.float32)
 
     ear, sound = Ear(), tone(40.5, rate=rate)
-    insert, blocks = LiveEffect(keys(), rate, ear), []
+    insert, blocks = EffectRack(keys(), rate, ear), []
     for start in range(0, len(sound) - 127, 128):
         ear.heard = sound[start : start + 128]
         blocks.append(insert.process([], 128)[0][0])

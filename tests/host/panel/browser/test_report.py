@@ -8,7 +8,8 @@ from timbrel.export.fidelity.abx import AbxTrial, abx_page
 from timbrel.export.reports.figures.frames import embedding
 from timbrel.export.reports.page import document, shown
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
-from timbrel.host.panel.process import PanelProcess
+from timbrel.host.panel.process import run
+from timbrel.host.session.panel_process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
 from ..conftest import Parent
@@ -27,7 +28,7 @@ def panel(tmp_path):
     (report / "report.json").write_text("{}")
     text = document("pad", "It plays.", "", {"Knobs": shown([picture])("embedding") + PRESS})
     (report / "index.html").write_text(text, encoding="utf-8")
-    with PanelProcess(report=report) as panel:
+    with PanelProcess(run, report=report) as panel:
         yield panel
 
 

@@ -29,21 +29,22 @@ from ..play.player import PlayableRack, Player
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
 from ..progress import HOUSE, Notices
-from ..resynthesis.effect import LiveEffect
+from ..resynthesis.effect_rack import EffectRack
+from ..session.channel_presets import Slot, by_channel
+from ..session.messages import Command, Setup
+from ..session.meters import Meters
+from ..session.preset_description import view_of
+from ..session.realtime import BESIDES, SOUND, hurry
 from ..shipped import Draft
-from .channel_presets import Slot, by_channel
-from .messages import Command, Setup
-from .preset_description import sheet_of
-from .realtime import BESIDES, SOUND, hurry
+from .process_state import FilteredSource, MeteredSource, ProcessState
 from .render_loop import EventSource, RenderLoop
-from .session_state import FilteredSource, SessionState, TappedSource
-from .status_report import report
+from .report import report
 
 JACK = "JACK"  # in PortAudio's name of this API
 REPORT_SECONDS = 0.1  # between reports, until "pace" changes it
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
-MOST_COMMANDS = 64  # read between two flushes: a millisecond
+MOST_COMMANDS = 64  # lists of commands read between two flushes: a millisecond
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has run all its parts
 READY_SECONDS = 0.005  # between checks whether a rack is ready
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
@@ -57,95 +58,93 @@ def run(pipe: Connection, setup: Setup) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
     hurry(BESIDES)  # all threads: a preempted thread that holds the interpreter lock delays the render thread
-    stage = SessionState(setup, pipe)
-    HOUSE.addHandler(Notices(lambda line: stage.send("say", line)))
-    thread = threading.Thread(target=_sound, args=(stage,), name="sound", daemon=True)
+    state = ProcessState(setup, pipe)
+    HOUSE.addHandler(Notices(lambda line: state.send("say", line)))
+    thread = threading.Thread(target=_sound, args=(state,), name="sound", daemon=True)
     thread.start()
     try:
-        while not stage.ready.wait(REPORT_SECONDS):
-            _flush(stage)
-            if _stopped(stage):
+        while not state.ready.wait(REPORT_SECONDS):
+            _flush(state)
+            if _stopped(state):
                 os._exit(0)
-        if stage.problem is None:
-            _serve(stage, thread)
-        if stage.problem is not None:
-            _tell_problem(stage)
+        if state.problem is None:
+            _serve(state, thread)
+        if state.problem is not None:
+            _tell_problem(state)
     except (BrokenPipeError, EOFError, ConnectionError):
         pass  # the parent is gone
-    if stage.loop is not None:
-        stage.loop.stop()
+    if state.loop is not None:
+        state.loop.stop()
         thread.join(0.5)
         with contextlib.suppress(BrokenPipeError, ConnectionError):
-            _flush(stage)
-        if not thread.is_alive() and stage.loop.sink.alive:
-            stage.loop.sink.close()
+            _flush(state)
+        if not thread.is_alive() and state.loop.sink.alive:
+            state.loop.sink.close()
     sys.stdout.flush()
     os._exit(0)  # clients of a dead JACK server hang in their clean-up
 
 
-def _sound(stage: SessionState) -> None:
+def _sound(state: ProcessState) -> None:
     """The render thread, which also opens card and ports."""
     try:
-        setup, cast = stage.setup, stage.cast
+        setup, presets = state.setup, state.presets
         names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
-        patches = cast.opened(names)
-        cast.take(names, patches)
-        sink = _open_sink(stage)
-        rack = _rack(patches, sink.rate, stage.ear)
-        if stage.ear is not None:
-            stage.ear.heard = white_noise(sink.block)
-        warm_up(_rack(patches, sink.rate, stage.ear), sink.block, by_channel(patches))
-        stage.inputs = _open_inputs(stage)
-        sources: list[EventSource] = [stage.hands]
-        if stage.inputs is not None:
-            coming: EventSource = FilteredSource(stage.inputs, setup.silent)
-            if setup.panel:
-                coming = stage.heard = TappedSource(coming)
-            sources.insert(0, coming)
-        stage.rate = sink.rate
-        sheet = sheet_of(names, patches, rack.knobs) if setup.panel else None
+        patches = presets.opened(names)
+        presets.activate(names, patches)
+        sink = _open_sink(state)
+        rack = _rack(patches, sink.rate, state.ear)
+        if state.ear is not None:
+            state.ear.heard = white_noise(sink.block)
+        warm_up(_rack(patches, sink.rate, state.ear), sink.block, by_channel(patches))
+        state.inputs = _open_inputs(state)
+        sources: list[EventSource] = [state.forwarded]
+        meters = Meters(presets.first_channel)
+        if state.inputs is not None:
+            sources.insert(0, MeteredSource(FilteredSource(state.inputs, setup.silent), meters))
+        state.rate = sink.rate
+        view = view_of(names, patches, rack.knobs) if setup.panel else None
         loop = RenderLoop(
             Player(rack, sink.rate, setup.before),
             sink,
             sources,
             setup.lowest_latency,
-            _recorder(stage) if setup.recording else None,
-            whole_blocks=stage.inputs is not None and stage.inputs.whole_blocks and JACK in stage.device,
-            ear=stage.ear,
-            shown=cast.place,
+            _recorder(state) if setup.recording else None,
+            whole_blocks=state.inputs is not None and state.inputs.whole_blocks and JACK in state.device,
+            ear=state.ear,
+            meters=meters,
         )
         while not rack.ready:
             time.sleep(READY_SECONDS)
         hurry(SOUND)
-        stage.loop = loop
-        stage.ready.set()
-        if sheet is not None:  # after ready: until then the parent reads nothing but lines to print
-            stage.send("sheet", sheet)
-        stage.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
+        state.loop = loop
+        state.ready.set()
+        if view is not None:  # after ready: until then the parent reads nothing but lines to print
+            state.send("view", view)
+        state.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
         loop.run()
     except BaseException as error:  # sent to the parent, which shows it
-        stage.problem = error
-        stage.ready.set()
+        state.problem = error
+        state.ready.set()
 
 
-def _open_sink(stage: SessionState) -> Sink:
-    setup = stage.setup
+def _open_sink(state: ProcessState) -> Sink:
+    setup = state.setup
     if setup.null:
-        stage.device = "nowhere (--null)"
+        state.device = "nowhere (--null)"
         return NullSink(setup.rate or NULL_RATE, setup.block, setup.depth)
     card = find_card(setup.device)
-    stage.device = f"{card.name} ({card.api})"
+    state.device = f"{card.name} ({card.api})"
     source = None if setup.input is None else find_input(setup.input)
     if source is not None:
-        stage.device += f", input {source.name}"
+        state.device += f", input {source.name}"
     sink = CardSink(card, setup.rate or card.rate, setup.block, setup.depth, source)
-    stage.ear = sink.ear
+    state.ear = sink.ear
     return sink
 
 
-def _open_inputs(stage: SessionState) -> Inputs | None:
+def _open_inputs(state: ProcessState) -> Inputs | None:
     """Open MIDI inputs; with the null sink and no port requested, failure is only reported."""
-    setup = stage.setup
+    setup = state.setup
     if not setup.midi:
         return None
     try:
@@ -153,67 +152,67 @@ def _open_inputs(stage: SessionState) -> Inputs | None:
     except UserError as error:
         if not setup.null or setup.midi_ports or setup.midi_api is not None:
             raise
-        stage.send("say", f"{error}; playing on without MIDI")
+        state.send("say", f"{error}; playing on without MIDI")
         return None
 
 
-def _recorder(stage: SessionState) -> Any:
+def _recorder(state: ProcessState) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
         if events:  # first: wherever the recording ends, it includes the events of its sound
-            stage.outbox.append(("events", events))
-        stage.outbox.append(("sound", sound.T.tobytes()))
+            state.outbox.append(("events", events))
+        state.outbox.append(("sound", sound.T.tobytes()))
 
     return keep
 
 
-def _serve(stage: SessionState, thread: threading.Thread) -> None:
-    assert stage.loop is not None
-    stage.pipe.send(("ready", report(stage)))
+def _serve(state: ProcessState, thread: threading.Thread) -> None:
+    assert state.loop is not None
+    state.pipe.send(("ready", report(state)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str | Draft] = {}
     standing: Sequence[Event] = ()
     pace = REPORT_SECONDS
     next_report = next_scan = next_look = time.monotonic()
     while True:
-        _flush(stage)
+        _flush(state)
         if not thread.is_alive():
-            if stage.problem is None:
-                stage.pipe.send(("set", stage.loop.standing))
-                stage.pipe.send(("lost", f"{stage.device} has gone"))
+            if state.problem is None:
+                state.pipe.send(("set", state.loop.standing))
+                state.pipe.send(("lost", f"{state.device} has gone"))
             return
         now = time.monotonic()
         if now >= next_report:
             next_report = now + pace
-            stage.pipe.send(("report", report(stage)))
-            if stage.heard is not None and (heard := stage.heard.lately()):
-                stage.pipe.send(("heard", heard))
-            if stage.loop.standing != standing:
-                standing = stage.loop.standing
-                stage.pipe.send(("set", standing))
+            state.pipe.send(("report", report(state)))
+            if state.setup.panel and (heard := state.loop.meters.heard()):
+                state.pipe.send(("heard", heard))
+            if state.loop.standing != standing:
+                standing = state.loop.standing
+                state.pipe.send(("set", standing))
         if now >= next_scan:
             next_scan = now + RESCAN_SECONDS
-            for line in stage.inputs.rescan() if stage.inputs is not None else ():
-                stage.send("say", line)
-        wanted |= _programs(stage)
-        for command, what in _commands(stage.pipe, min(COMMAND_SECONDS, max(0.0, next_report - now))):
+            for line in state.inputs.rescan() if state.inputs is not None else ():
+                state.send("say", line)
+        wanted |= _programs(state)
+        for command, data in _commands(state.pipe, min(COMMAND_SECONDS, max(0.0, next_report - now))):
             if command == "stop":
                 return
             if command == "events":
-                stage.hands.play(what)
+                state.forwarded.play(data)
             if command == "load":
-                wanted |= what
+                wanted |= data
             if command == "pace":
-                pace = max(FASTEST_PACE, what)
-                stage.loop.look(pace)
+                pace = max(FASTEST_PACE, data)
+                state.loop.meters.look_seconds = pace
                 next_report = min(next_report, now + pace)
         if loading is not None and loading.is_alive():
             continue
         if now >= next_look:
             next_look = now + LOOK_SECONDS
             if not wanted:  # a pending program change may choose another preset
-                wanted = stage.cast.edited()
+                wanted = state.presets.edited()
         if wanted:
-            loading = threading.Thread(target=_load, args=(stage, wanted), name="load", daemon=True)
+            loading = threading.Thread(target=_load, args=(state, wanted), name="load", daemon=True)
             wanted = {}
             loading.start()
 
@@ -221,74 +220,74 @@ def _serve(stage: SessionState, thread: threading.Thread) -> None:
 def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
     if pipe.poll(seconds):
         for _ in range(MOST_COMMANDS):
-            yield pipe.recv()
+            yield from pipe.recv()
             if not pipe.poll(0):
                 return
 
 
-def _flush(stage: SessionState) -> None:
+def _flush(state: ProcessState) -> None:
     """Write pending messages, with recorded blocks joined: each message costs the parent time."""
-    waiting = [stage.outbox.popleft() for _ in range(len(stage.outbox))]
+    waiting = [state.outbox.popleft() for _ in range(len(state.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
         if not block:
             for message in messages:
-                stage.pipe.send(message)
+                state.pipe.send(message)
             continue
         found = list(messages)
-        events = [event for kind, what in found if kind == "events" for event in what]
+        events = [event for kind, data in found if kind == "events" for event in data]
         if events:
-            stage.pipe.send(("events", events))
-        if sound := b"".join(what for kind, what in found if kind == "sound"):
-            stage.pipe.send(("sound", sound))
+            state.pipe.send(("events", events))
+        if sound := b"".join(data for kind, data in found if kind == "sound"):
+            state.pipe.send(("sound", sound))
 
 
-def _programs(stage: SessionState) -> dict[Slot, str]:
-    assert stage.loop is not None
-    asked = stage.loop.programs
-    wanted, lines = stage.cast.asked([asked.popleft() for _ in range(len(asked))])
+def _programs(state: ProcessState) -> dict[Slot, str]:
+    assert state.loop is not None
+    asked = state.loop.programs
+    wanted, lines = state.presets.requested([asked.popleft() for _ in range(len(asked))])
     for line in lines:
-        stage.send("say", line)
+        state.send("say", line)
     return wanted
 
 
-def _load(stage: SessionState, wanted: Mapping[Slot, str | Draft]) -> None:
+def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
     """Load presets in the background and swap them in; failures are reported."""
-    assert stage.loop is not None
-    stage.loop.brace(1)
+    assert state.loop is not None
+    state.loop.brace(1)
     try:
-        patches = stage.cast.opened(wanted)
-        rack = _rack(patches, stage.rate, stage.ear)
+        patches = state.presets.opened(wanted)
+        rack = _rack(patches, state.rate, state.ear)
         if isinstance(rack, Rack):
-            prime(rack, stage.loop.sink.block)
+            prime(rack, state.loop.sink.block)
     except Exception as error:  # any failure: the current presets play on
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
         why = [*lines, f"{fault}{last}; the preset before plays on"]
-        stage.send("preset", why)
-        if stage.setup.panel:
-            stage.send("refused", (dict(wanted), why))
-        stage.loop.brace(0)
+        state.send("preset", why)
+        if state.setup.panel:
+            state.send("refused", (dict(wanted), why))
+        state.loop.brace(0)
         return
-    sheet = sheet_of({**stage.cast.names, **wanted}, patches, rack.knobs) if stage.setup.panel else None
-    told = _swap_recorder(stage, wanted, patches) if stage.setup.recording else None
-    stage.loop.player.swap(rack, stage.cast.channels(wanted), told)
-    stage.cast.take(wanted, patches)
-    stage.send("playing", dict(wanted))
-    if sheet is not None:
-        stage.send("sheet", sheet)
+    view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
+    told = _swap_recorder(state, wanted, patches) if state.setup.recording else None
+    state.loop.player.swap(rack, state.presets.channels(wanted), told)
+    state.presets.activate(wanted, patches)
+    state.send("playing", dict(wanted))
+    if view is not None:
+        state.send("view", view)
     loaded = [patches[slot] for slot in wanted]
     lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
-    stage.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
+    state.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
     time.sleep(SETTLE_SECONDS)
-    stage.loop.brace(0)
+    state.loop.brace(0)
 
 
 def _swap_recorder(
-    stage: SessionState, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
+    state: ProcessState, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
-    assert stage.loop is not None
-    outbox, block = stage.outbox, stage.loop.sink.block
+    assert state.loop is not None
+    outbox, block = state.outbox, state.loop.sink.block
     presets = [LoadedPreset.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
 
     def note(time: int, primed: int) -> None:
@@ -297,29 +296,29 @@ def _swap_recorder(
     return note
 
 
-def _stopped(stage: SessionState) -> bool:
-    return stage.pipe.poll(0) and stage.pipe.recv()[0] == "stop"
+def _stopped(state: ProcessState) -> bool:
+    return state.pipe.poll(0) and any(command == "stop" for command, _ in state.pipe.recv())
 
 
-def _tell_problem(stage: SessionState) -> None:
-    error = stage.problem
+def _tell_problem(state: ProcessState) -> None:
+    error = state.problem
     if isinstance(error, TimbrelError):
-        stage.pipe.send(("error", (error.args, error.exit_status)))
+        state.pipe.send(("error", (error.args, error.exit_status)))
     elif isinstance(error, ModuleNotFoundError):
         line = f"{error.name} is not installed; install it with: pip install 'timbrel[live]'"
-        stage.pipe.send(("error", ((line,), 2)))
+        state.pipe.send(("error", ((line,), 2)))
     else:
-        stage.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
+        state.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> PlayableRack:
-    """Return a rack of the presets by channel, or an `LiveEffect` for audio input.
+    """Return a rack of the presets by channel, or an `EffectRack` for audio input.
 
     Raises:
-        UserError: a preset cannot play in real time, or as `Rack` or `LiveEffect`.
+        UserError: a preset cannot play in real time, or as `Rack` or `EffectRack`.
     """
     if ear is not None:
-        return LiveEffect(patches[None], rate, ear)
+        return EffectRack(patches[None], rate, ear)
     for patch in patches.values():
         if patch.preset.play.phase == "best":
             raise UserError(

@@ -100,24 +100,24 @@ class SessionRecorder:
             held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
-    def take(self, kind: str, what: Any) -> None:
+    def take(self, kind: str, data: Any) -> None:
         """Write a message: sound, events, or a swap of presets with its sample."""
         if kind == "events":
             if self._midi is not None:
-                self._midi.add(replace(event, time=event.time + self._began) for event in what)
-                for event in what:
-                    self._holds.hear(event)
+                self._midi.add(replace(event, time=event.time + self._began) for event in data)
+                for event in data:
+                    self._holds.apply(event)
             return
         if kind == "swapped":
             if self._midi is not None:
                 from ..patch.live_options import RecordingNotes
 
-                at, swap = what
+                at, swap = data
                 self._midi.note(at + self._began, RecordingNotes(swap=swap).text())
             return
         import numpy as np
 
-        sound = np.frombuffer(what, np.float32).reshape(-1, CHANNELS).T
+        sound = np.frombuffer(data, np.float32).reshape(-1, CHANNELS).T
         self._samples += sound.shape[1]
         skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
         if self._sound is not None and skipped < sound.shape[1]:

@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 import pytest
 from timbrel.host.events import ParameterChange
-from timbrel.host.live.preset_description import described
 from timbrel.host.panel.panel_state import PanelState
 from timbrel.host.panel.protocol import read_message
 from timbrel.host.panel.serialize import control
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.preset_description import view_of_patch
 from timbrel.host.shipped import Draft, shipped_presets
 
 from ..panel.fakes import Out, status
@@ -22,31 +22,31 @@ RATE = 48000
 GROUPS = ("latent", "macro", "morph", "play", "envelope", "effects")
 
 
-def sheet_of(name):
+def view_of(name):
     patch = open_patch(name)
-    return described(name, patch, 0, Rack({0: patch}, RATE, live=True).knobs[0])
+    return view_of_patch(name, patch, 0, Rack({0: patch}, RATE, live=True).knobs[0])
 
 
 @pytest.mark.parametrize("name", ["gm-hall", "drum-kit", "drum-loops", "lakeside-walk", "lakeside-10"])
 def test_a_control_that_is_written_where_its_place_is_rests_there_when_it_is_opened_again(name, tmp_path):
-    sheet = sheet_of(name)
-    latents = [dial for dial in sheet.dials if dial.group == "latent"]
-    assert [dial.target for dial in latents] == [f"latent.{number}" for number in range(len(sheet.latents))]
-    assert len({dial.target for dial in sheet.dials}) == len(sheet.dials)
-    text, rests = sheet.text, {}
+    view = view_of(name)
+    latents = [dial for dial in view.dials if dial.group == "latent"]
+    assert [dial.target for dial in latents] == [f"latent.{number}" for number in range(len(view.latents))]
+    assert len({dial.target for dial in view.dials}) == len(view.dials)
+    text, rests = view.text, {}
     if "values" not in tomllib.loads(text).get("latent", {}):
         text = with_value(text, ("latent", "values"), [dial.rest for dial in latents])
-    for dial in sheet.dials:
+    for dial in view.dials:
         assert dial.low <= dial.rest <= dial.high
         assert dial.title
         if dial.place and not (dial.group == "grain" and dial.target == "grain.overlap"):
             rests[dial.target] = round(dial.low + 0.375 * (dial.high - dial.low), 0 if dial.choices else 6)
             written = dial.choices[int(rests[dial.target])] if dial.choices else rests[dial.target]
             text = with_value(text, dial.place, written)
-    again = sheet_of(Draft(sheet.name, text, sheet.folder))
+    again = view_of(Draft(view.name, text, view.folder))
     assert {dial.target: dial.rest for dial in again.dials if dial.target in rests} == pytest.approx(rests)
-    assert {dial.group for dial in sheet.dials if not dial.place} <= {"morph", "macro"}
-    assert {dial.group for dial in sheet.dials} <= {*GROUPS, sheet.kind, "gesture"}
+    assert {dial.group for dial in view.dials if not dial.place} <= {"morph", "macro"}
+    assert {dial.group for dial in view.dials} <= {*GROUPS, view.kind, "gesture"}
 
 
 def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, tmp_path):
@@ -55,7 +55,7 @@ def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, t
     card["latents"][0] |= {"moves": "most of all air", "unnamed": "air is too faint"}
     model.metadata_props[0].value = json.dumps(card)
     onnx.save(model, tmp_path / "tiny.onnx")
-    dials = {dial.target: dial for dial in sheet_of(str(tmp_path / "tiny.onnx")).dials}
+    dials = {dial.target: dial for dial in view_of(str(tmp_path / "tiny.onnx")).dials}
     told = "most of all air; no name: air is too faint"
     assert control(dials["latent.0"], 0.0, 0.0, moving=False)["about"] == told
     assert control(dials["latent.1"], 0.0, 0.0, moving=False)["about"] == ""
@@ -64,25 +64,25 @@ def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, t
 def test_maps_are_told_with_their_takeover(tmp_path):
     text = shipped_presets()["gm-keys"].read_text()
     text += '\n[[cc]]\nnumber = 7\ntarget = "gain"\nlow = -60.0\nhigh = 0.0\ntakeover = "pickup"\n'
-    dials = {dial.target: dial for dial in sheet_of(Draft("mine", text, Path())).dials}
+    dials = {dial.target: dial for dial in view_of(Draft("mine", text, Path())).dials}
     assert dials["gain"].maps == (("CC 7", "pickup"),)
     assert (dials["gain"].unit, dials["gain"].place) == ("dB", ("play", "gain_db"))
 
 
 def test_a_bare_model_is_told_as_the_file_that_learning_would_write(tmp_path, monkeypatch, tiny_path):
     monkeypatch.chdir(tmp_path)
-    sheet = sheet_of("gm-chroma-8")
-    assert (sheet.file, sheet.folder, tomllib.loads(sheet.text)["model"]) == (None, Path(), "gm-chroma-8")
+    view = view_of("gm-chroma-8")
+    assert (view.file, view.folder, tomllib.loads(view.text)["model"]) == (None, Path(), "gm-chroma-8")
     (tmp_path / "own.onnx").write_bytes(tiny_path().read_bytes())
-    sheet = sheet_of("own.onnx")
-    assert (sheet.file, tomllib.loads(sheet.text)["model"]) == (None, "own.onnx")
+    view = view_of("own.onnx")
+    assert (view.file, tomllib.loads(view.text)["model"]) == (None, "own.onnx")
 
 
 def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
     def opened(preset):
         patch = open_patch(preset)
         rack = Rack({0: patch}, RATE, live=True)
-        return rack, described(preset, patch, 0, rack.knobs[0])
+        return rack, view_of_patch(preset, patch, 0, rack.knobs[0])
 
     def heard(rack, events):
         rack.process(events, 256)
@@ -90,16 +90,16 @@ def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
             rack.process([], 256)
         return rack.latent_values(0)
 
-    rack, sheet = opened("gm-keys")
+    rack, view = opened("gm-keys")
     rest, out = heard(rack, []), Out()
     board = PanelState(out, Path())
-    board.take("sheet", sheet)
+    board.take("view", view)
     board.take("ready", status(rack.knobs[0].values()))
-    board.hear("page", read_message('{"t": "set", "values": {"macro.0": 0.9}}'))
+    board.apply("page", read_message('{"t": "set", "values": {"macro.0": 0.9}}'))
     before = heard(rack, out.events)
     assert before[0] > rest[0] + 0.1
     out.events.clear()
-    board.hear("page", read_message('{"t": "effect", "do": "add", "plugin": "Chorus"}'))
-    rack, sheet = opened(out.loads[-1])
-    board.take("sheet", sheet)
+    board.apply("page", read_message('{"t": "effect", "do": "add", "plugin": "Chorus"}'))
+    rack, view = opened(out.loads[-1])
+    board.take("view", view)
     assert heard(rack, [event for event in out.events if isinstance(event, ParameterChange)]) == pytest.approx(before)

@@ -29,14 +29,14 @@ class ChannelPresets:
         self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
-        """Return all patches, with those of ``names`` reopened; `take` activates them.
+        """Return all patches, with those of ``names`` reopened; `activate` activates them.
 
         Raises:
             UserError: as `open_patch`.
         """
         return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
 
-    def take(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
+    def activate(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
         """Activate opened patches."""
         self.names |= names
         self.patches = dict(patches)
@@ -57,7 +57,7 @@ class ChannelPresets:
         self._files |= {slot: now[slot] for slot in edited}
         return {slot: self.names[slot] for slot in edited}
 
-    def asked(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
+    def requested(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
         """Return presets requested by program changes and bank selects, by slot, and lines for missing ones."""
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
@@ -65,7 +65,7 @@ class ChannelPresets:
             if not isinstance(event, ControlChange | ProgramChange):
                 continue
             slot = self._slot(event.channel)
-            self._counted[slot].hear(event)
+            self._counted[slot].apply(event)
             if isinstance(event, ProgramChange) and self._programs:
                 number = self._counted[slot].number(event.program)
                 if number < len(self._programs):
@@ -74,16 +74,16 @@ class ChannelPresets:
                     lines.append(f"program {number + 1} asked for, but the set has {len(self._programs)}")
         return wanted, lines
 
-    def heard_by(self, channel: int) -> tuple[int, Patch]:
+    def patch_of(self, channel: int) -> tuple[int, Patch]:
         """Return the rack channel and patch of a MIDI channel."""
         slot = self._slot(channel)
-        return self.place if slot is None else slot, self.patches[slot]
+        return self.first_channel if slot is None else slot, self.patches[slot]
 
     def channels(self, slots: Collection[Slot]) -> set[int]:
         return {channel for channel in range(16) if self._slot(channel) in slots}
 
     @property
-    def place(self) -> int:
+    def first_channel(self) -> int:
         """Return the rack channel of the preset for all other channels, or of the first."""
         return next(iter(by_channel(self.patches)))
 

@@ -20,7 +20,7 @@ from .preset_view import Dial, PresetView
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by a name's suffix
 
 
-def sheet_of(
+def view_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
     """Return the view of the preset of all channels, or of the first.
@@ -31,10 +31,10 @@ def sheet_of(
         knobs: of a rack of the patches, by channel, at rest.
     """
     place, patch = next(iter(by_channel(patches).items()))
-    return described(names[place if place in patches else None], patch, place, knobs[place])
+    return view_of_patch(names[place if place in patches else None], patch, place, knobs[place])
 
 
-def described(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
+def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
     """Return the view of a preset.
 
     Args:

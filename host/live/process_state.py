@@ -9,14 +9,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..audio.sound_card import Ear
-from ..events import ControlChange, Event, Timing
+from ..events import Event
 from ..midi.ports import Inputs, Timed
 from ..patch.live_options import LiveOptions
-from .channel_presets import ChannelPresets
-from .messages import Message, Setup
+from ..session.channel_presets import ChannelPresets
+from ..session.messages import Message, Setup
+from ..session.meters import Meters
 from .render_loop import EventSource, RenderLoop
-
-MOST_HEARD = 1024  # events between two reports: eight moving controllers send 40
 
 
 class ForwardedEvents:
@@ -44,45 +43,39 @@ class FilteredSource:
         return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
 
 
-class TappedSource:
-    """An event source that buffers its last `MOST_HEARD` events for display."""
+class MeteredSource:
+    """An event source whose events meters receive too."""
 
-    def __init__(self, source: EventSource) -> None:
-        self._source, self._lately = source, deque[Event](maxlen=MOST_HEARD)
+    def __init__(self, source: EventSource, meters: Meters) -> None:
+        self._source, self._meters = source, meters
 
     def poll(self) -> list[Timed]:
         came = self._source.poll()
-        self._lately.extend(timed.event for timed in came if not isinstance(timed.event, Timing))
+        self._meters.add_events(timed.event for timed in came)
         return came
-
-    def lately(self) -> list[Event]:
-        """Return new events except clock. Thread-safe."""
-        return [self._lately.popleft() for _ in range(len(self._lately))]
 
 
 @dataclass
-class SessionState:
+class ProcessState:
     """Shared state of the audio process's threads."""
 
     setup: Setup
     pipe: Connection
-    hands: ForwardedEvents = field(default_factory=ForwardedEvents)
-    cast: ChannelPresets = field(init=False)
+    forwarded: ForwardedEvents = field(default_factory=ForwardedEvents)
+    presets: ChannelPresets = field(init=False)
     loop: RenderLoop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
-    heard: TappedSource | None = None  # MIDI input, if a panel shows it
     device: str = ""
     rate: int = 0
-    last: ControlChange | None = None
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
-        self.cast = ChannelPresets(fitting, self.setup.programs)
+        self.presets = ChannelPresets(fitting, self.setup.programs)
 
-    def send(self, kind: Any, what: Any) -> None:
+    def send(self, kind: Any, data: Any) -> None:
         """Queue a message for the pipe's writer."""
-        self.outbox.append((kind, what))
+        self.outbox.append((kind, data))

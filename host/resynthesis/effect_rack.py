@@ -1,0 +1,103 @@
+"""Effect rack: plays a `Processor` of input sound in a rack's place."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UserError
+from ..events import Event
+from ..patch.library import Patch
+from ..play.mapping import Mapper
+from ..ramps import RAMP_SECONDS
+from .processor import CHANNEL, Processor
+
+Array = npt.NDArray[np.float32]
+
+
+class InputSound(Protocol):
+    """Input sound, live or from a file."""
+
+    heard: Array  # the current block
+
+
+class EffectRack:
+    """A `Processor` of input sound, with a rack's interface."""
+
+    listens = True
+    sounding = 0  # it has no voices
+    ready = True
+    age_ms = None
+
+    def __init__(
+        self,
+        patch: Patch,
+        sample_rate: int,
+        source: InputSound,
+        *,
+        fades: bool = True,
+        latency: int = 0,
+        freeze_seconds: float | None = None,
+    ) -> None:
+        """Create the processor.
+
+        Args:
+            fades: fade the input in.
+            latency: the least, in samples: sound and events are delayed to reach it.
+            freeze_seconds: as `Processor`.
+
+        Raises:
+            UserError: as `Processor`; the message names the preset.
+        """
+        try:
+            self.processor = Processor(patch, sample_rate, freeze_seconds)
+        except UserError as error:
+            raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
+        self._source = source
+        self._fade, self._now = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
+        self._late = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
+
+    @property
+    def played(self) -> int:
+        return self._now
+
+    @property
+    def latency_samples(self) -> int:
+        return self.processor.latency_samples + len(self._late)
+
+    @property
+    def pause_seconds(self) -> float:
+        return self.processor.pause_seconds
+
+    @property
+    def knobs(self) -> dict[int, Mapper]:
+        return {CHANNEL: self.processor.knobs}
+
+    def latent_values(self, channel: int) -> list[float]:
+        return self.processor.latent_values()
+
+    def current_latents(self, channel: int) -> list[float]:
+        return self.processor.current_latents()
+
+    def shed(self, time: int) -> bool:
+        """Return False: there are no voices."""
+        return False
+
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
+        """Return the next ``count`` samples, [2, count], and the same for channel 0."""
+        sound = self._source.heard
+        assert len(sound) == count
+        if self._now < self._fade:
+            sound = sound * np.clip(np.arange(self._now, self._now + count) / self._fade, 0, 1).astype(np.float32)
+        self._now += count
+        if delay := len(self._late):
+            sound = np.concatenate([self._late, sound])
+            sound, self._late = sound[:count], sound[count:]
+            events = [replace(event, time=event.time + delay) for event in events]
+        given = self.processor.process(events, sound)
+        return given, {CHANNEL: given}
