@@ -101,7 +101,8 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
     edges = [*(edge for edge in EDGES_HZ if edge < sample_rate / 2), sample_rate / 2]
     starts = np.arange(pieces.shape[2]) * PIECE_HZ
     found_bands = []
-    for low, high in [*itertools.pairwise(edges), (ABOVE_HZ, sample_rate / 2)]:
+    above = max(low for low in edges[:-1] if low <= ABOVE_HZ)  # lower where no band begins there
+    for low, high in [*itertools.pairwise(edges), (above, sample_rate / 2)]:
         before, after, noise = np.moveaxis(pieces[..., (starts >= low) & (starts < high)], 1, 0)
         asked_for = before.sum(1)
         added = np.maximum(after - before, 0).sum(1) / asked_for
