@@ -117,10 +117,11 @@ def _sound(state: ProcessState) -> None:
             time.sleep(READY_SECONDS)
         hurry(SOUND)
         state.loop = loop
-        state.ready.set()
+        state.send("ready", report(state))
         if view is not None:  # after ready: until then the parent reads nothing but lines to print
             state.send("view", view)
         state.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
+        state.ready.set()
         loop.run()
     except BaseException as error:  # sent to the parent, which shows it
         state.problem = error
@@ -167,7 +168,6 @@ def _recorder(state: ProcessState) -> Any:
 
 def _serve(state: ProcessState, thread: threading.Thread) -> None:
     assert state.loop is not None
-    state.pipe.send(("ready", report(state)))
     loading: threading.Thread | None = None
     wanted: dict[Slot, str | Draft] = {}
     standing: Sequence[Event] = ()
