@@ -137,11 +137,22 @@ def small_run(tone_corpus, small, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def one_table():
-    """The exporter's table of operators is built once for all graphs: it takes longer than what follows."""
+    """The exporter's tables of operators are built once for all graphs: it takes longer than what follows."""
+    from torch._export import utils
+    from torch.onnx._internal.exporter import _decomp
     from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    decomposed, tables = _decomp.create_onnx_friendly_decomposition_table, {}
+
+    def table(operators):  # of the one registry
+        if not tables:
+            tables["one"] = decomposed(operators)
+        return tables["one"]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        patch.setattr(_decomp, "create_onnx_friendly_decomposition_table", table)
+        patch.setattr(utils, "_materialize_cpp_cia_ops", functools.cache(utils._materialize_cpp_cia_ops))
         yield
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+import scipy
 
 from ...host.contract.card import Card, in_deviations
 from ...host.dsp import medoid
@@ -135,7 +135,7 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
     """Levels a millisecond apart, in dB relative to the maximum, without DC offset: [moments]."""
-    heard = signal.sosfilt(signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
+    heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
     return under

@@ -1,5 +1,6 @@
 """Models in closed form whose keys are obeyed, or not, as one likes."""
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -14,6 +15,7 @@ from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
 from timbrel.export.families.chroma import report as chroma_report
+from timbrel.export.fidelity import classifiers
 from timbrel.export.make import MakeStopped
 from timbrel.export.reports import picture
 from timbrel.host.contract.card import METADATA_KEY
@@ -33,7 +35,7 @@ from .undrawn import undrawn
 
 RATE, LENGTH, HOP = 48000, 4096, 1024
 WORDS_RATE = 16000
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 
 
 def lobe(bins, at):
@@ -178,27 +180,31 @@ def partials_model(partials_run, tmp_path_factory):
 
 @pytest.fixture
 def traced_once(monkeypatch, trace_of):
-    """Graphs of `chroma_run` as they were traced before: who looks at what follows need not wait for it."""
-
-    def trace(module, *arguments):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(trace_of(module, *arguments))
-        return copy
-
-    monkeypatch.setattr(exporting, "trace", trace)
+    """Graphs as they were traced before of networks that are the same: who looks at what follows need not wait."""
+    monkeypatch.setattr(exporting, "trace", trace_of)
 
 
 @pytest.fixture(scope="session")
 def trace_of():
+    """The function that traces each network once, and gives a copy."""
     original, kept = exporting.trace, {}
 
-    def trace(module, *arguments):
-        kind = type(module).__name__
-        if kind not in kept:
-            kept[kind] = original(module, *arguments)
-        return kept[kind]
+    def trace(module, inputs, *named):
+        asked = [(name, value.shape) for name, value in inputs.items()], named
+        key = hashlib.sha256(repr((asked, list(told(module)))).encode()).digest()
+        if key not in kept:
+            kept[key] = original(module, inputs, *named).SerializeToString()
+        return onnx.ModelProto.FromString(kept[key])
 
     return trace
+
+
+def told(module):
+    """Yield all that a network consists of: its layers with what they were set to, and its numbers."""
+    for name, layer in module.named_modules():
+        yield name, type(layer), {key: value for key, value in vars(layer).items() if not key.startswith("_")}
+    for name, values in (*module.named_parameters(), *module.named_buffers()):
+        yield name, values.dtype, values.shape, hashlib.sha256(values.numpy(force=True).tobytes()).digest()
 
 
 @pytest.fixture(scope="session")
@@ -252,6 +258,7 @@ def small_instruments(monkeypatch):
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)
+    monkeypatch.setattr(classifiers, "STEPS", 15)
 
 
 @pytest.fixture(scope="session")

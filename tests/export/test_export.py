@@ -18,7 +18,7 @@ from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
 
-from .exported import BATCHES, in_order, one_hot, plain_card, plain_session
+from .exported import BATCHES, in_order, network_of, one_hot, plain_card, plain_session
 
 # One of each graph: with and without chroma in and out, ways to append, three ways to a code, two domains.
 DIFFERENT = ["tuned-2", "chroma-8-vae", "chroma-8-lrelu-difference"]  # one for each prior
@@ -56,7 +56,9 @@ def differences(path, run):
 
 
 @pytest.mark.parametrize("weights", ["float16", "float32"])
-def test_the_file_gives_what_torch_gives_at_every_batch_size(chroma_run, chroma_model, tmp_path, weights):
+def test_the_file_gives_what_torch_gives_at_every_batch_size(chroma_run, chroma_model, tmp_path, request, weights):
+    if weights == "float32":
+        request.getfixturevalue("traced_once")
     export(chroma_run, tmp_path / "chroma.onnx", weights=weights)
     worst = max(differences(tmp_path / "chroma.onnx", chroma_run))
     assert worst < {"float16": 5e-3, "float32": 1e-5}[weights]
@@ -73,6 +75,16 @@ def test_the_file_gives_what_torch_gives_at_every_batch_size(chroma_run, chroma_
             assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
+def test_each_weight_of_the_decoder_takes_two_bytes_of_its_file(chroma_run, chroma_model):
+    """But for its vectors, which stay exact; what the card and the map take is no part of the graph."""
+    weights = [p for n, p in network_of(chroma_run).named_parameters() if n.startswith(("decoder", "output"))]
+    matrices = sum(p.numel() for p in weights if p.ndim == 2)
+    rest = sum(p.numel() for p in weights if p.ndim == 1)
+    graph = onnx.load(chroma_model).graph
+    assert graph.ByteSize() == pytest.approx(2 * matrices + 4 * rest, abs=8000)
+    assert matrices > 20000
+
+
 def test_rows_of_a_batch_do_not_influence_each_other(chroma_model):
     model = Model(chroma_model)
     latent, keys = codes_in(plain_card(chroma_model), 64), np.arange(64) % 12
@@ -84,6 +96,7 @@ def test_rows_of_a_batch_do_not_influence_each_other(chroma_model):
         )
 
 
+@pytest.mark.slow
 def test_a_chroma_decoder_of_full_size_is_five_and_a_half_megabytes(tone_corpus, tmp_path):
     recipe = load_recipe("chroma-8", ["training.steps=2", "training.batch_size=8"])
     start(recipe, tone_corpus, tmp_path / "run", RunOptions("cpu"))
@@ -158,10 +171,23 @@ def rounded(network):
 
 
 @pytest.fixture(scope="module")
-def encoders(trained, chroma_model, small_run, small_model, tmp_path_factory):
+def exported(trained, tmp_path_factory):
+    """The card and the file of a recipe's run, which is exported once."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            path = tmp_path_factory.mktemp("models") / "model.onnx"
+            made[name] = export(trained(name), path), path
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def encoders(trained, exported, chroma_model, small_run, small_model):
     """Run and encoder of three kinds of features: magnitudes and chroma, their roots, and their differences."""
-    path = tmp_path_factory.mktemp("difference") / "difference.onnx"
-    export(trained("chroma-8-lrelu-difference"), path)
+    _, path = exported("chroma-8-lrelu-difference")
     return {
         "chroma": (trained("chroma-8"), encoder_path(chroma_model)),
         "root": (Run.open(small_run), encoder_path(small_model)),
@@ -194,10 +220,8 @@ def test_silence_has_a_code_too(chroma_model):
 # ---- every recipe
 
 
-def check_recipe(trained, name, tmp_path):
-    """Train, export, open and play."""
-    run = trained(name)
-    card = export(run, tmp_path / "model.onnx")
+def check_recipe(run, card, path):
+    """Open and play what was trained and exported."""
     conditioned = run.recipe.network.skip
     assert (card.chroma is not None) == conditioned
     assert len(card.latents) == run.recipe.network.latents
@@ -205,10 +229,10 @@ def check_recipe(trained, name, tmp_path):
         json.loads(card.model_dump_json())["prior"]
         == PRIORS[run.recipe.network.variational, run.recipe.network.bottleneck]
     )
-    assert max(differences(tmp_path / "model.onnx", run)) < 5e-3
-    model = Model(tmp_path / "model.onnx")
+    assert max(differences(path, run)) < 5e-3
+    model = Model(path)
     assert model.verify().passed
-    instrument = Instrument(Patch("plain", Preset(format=1, model="model.onnx"), model, tmp_path), 44100)
+    instrument = Instrument(Patch("plain", Preset(format=1, model="model.onnx"), model, path.parent), 44100)
     sound = instrument.process([NoteOn(0, 0, 64, 127), NoteOff(44100, 0, 64)], 2 * 44100)
     assert np.isfinite(sound).all()
     level_db = 10 * np.log10(np.mean(np.sum(np.square(sound[:, 4410:44100]), axis=0)))
@@ -217,13 +241,13 @@ def check_recipe(trained, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_every_kind_of_network_exports_and_plays(trained, tmp_path, name):
-    check_recipe(trained, name, tmp_path)
+def test_every_kind_of_network_exports_and_plays(trained, exported, name):
+    check_recipe(trained(name), *exported(name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", sorted({name for name in shipped_recipes() if load_recipe(name).family == "chroma"} - set(DIFFERENT))
 )
-def test_every_other_recipe_exports_and_plays(trained, tmp_path, name):
-    check_recipe(trained, name, tmp_path)
+def test_every_other_recipe_exports_and_plays(trained, exported, name):
+    check_recipe(trained(name), *exported(name))

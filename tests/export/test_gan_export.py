@@ -33,7 +33,7 @@ LABELLED = ("clip-wavegan", "network.labels=true", "network.average=0.9")
 
 
 @pytest.fixture(autouse=True)
-def _no_voice(monkeypatch):
+def _no_voice(monkeypatch, traced_once):
     """Loudness is measured by playing, which is another's test."""
     monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
 
@@ -188,6 +188,7 @@ def test_each_sides_loss_is_the_sum_of_its_terms_as_weighted(made):
     assert sides["generator"][0] == pytest.approx(line["persuasion"])
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("asked", [("clip-dcgan",), LABELLED])
 def test_a_classifier_judges_what_contests_make_by_labels_where_they_were_asked_for(made, tmp_path, spoken, asked):
     judge = tmp_path / "judge"

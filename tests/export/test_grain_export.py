@@ -60,14 +60,28 @@ def run_of(rains, tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="module")
+def model_of(run_of, tmp_path_factory):
+    """The card and the file of such a run's model, which is exported once."""
+    made = {}
+
+    def model(name):
+        if name not in made:
+            path = tmp_path_factory.mktemp("models") / "rain.onnx"
+            made[name] = export(run_of(name), path), path
+        return made[name]
+
+    return model
+
+
 # Networks that differ in their training alone are long tests.
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in TRAINED else name for name in KINDS]
 )
-def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
+def test_every_kind_exports_with_its_encoder_and_plays(run_of, model_of, tmp_path, name):
     run = run_of(name)
-    card = export(run, tmp_path / "rain.onnx")
-    model = Model(tmp_path / "rain.onnx")
+    card, path = model_of(name)
+    model = Model(path)
     assert model.card == card
     assert model.verify().passed
     assert card.kind == "grain"
@@ -90,19 +104,18 @@ def test_every_kind_exports_with_its_encoder_and_plays(run_of, tmp_path, name):
     assert np.median(np.abs(found - placed).max(1)) < 0.01 * np.ptp(codes)
     events = [NoteOn(0, 0, 60, 100), NoteOff(24000, 0, 60)]
     performance = Performance(events=events, length=24000, channels=[0], warnings=[])
-    render({0: open_patch(str(tmp_path / "rain.onnx"))}, performance, tmp_path / "rain.wav", sample_rate=48000)
+    render({0: open_patch(str(path))}, performance, tmp_path / "rain.wav", sample_rate=48000)
     sound, _ = soundfile.read(tmp_path / "rain.wav")
     assert np.isfinite(sound).all()
     assert 0.001 < sound[4800:20000].std() < 0.5
 
 
-def test_a_texture_is_as_loud_as_every_other_instrument_or_peaks_a_decibel_below_full_scale(run_of, tmp_path):
+def test_a_texture_is_as_loud_as_every_other_instrument_or_peaks_a_decibel_below_full_scale(model_of):
     """Its walk from landmark to landmark, before the limiter: -20 LUFS at full velocity."""
     import pyloudnorm
 
-    export(run_of("grain-noise"), tmp_path / "rain.onnx")
-    model = Model(tmp_path / "rain.onnx")
-    patch = Patch("rain", first_preset(model), model, tmp_path)
+    model = Model(model_of("grain-noise")[1])
+    patch = Patch("rain", first_preset(model), model, model.path.parent)
     performance = demo(patch, 127)
     sound = played(patch, performance.events, performance.length)
     loud, peak = pyloudnorm.Meter(44100).integrated_loudness(sound.T), 20 * np.log10(np.abs(sound).max())

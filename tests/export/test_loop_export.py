@@ -10,7 +10,7 @@ from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.families.loops import report as reporting
-from timbrel.export.families.loops import steering
+from timbrel.export.families.loops import steering, steering_rotation
 from timbrel.export.families.loops.steering_rotation import turned, turning
 from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, first_loop
@@ -30,6 +30,14 @@ from ..train.loops import CPU
 from ..train.struck import RATE
 
 NO_LABEL = np.zeros(3, np.intp)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_codes():
+    """Fewer codes are played to find what knobs move."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(steering_rotation, "DRAWN", 32)
+        yield
 
 
 @pytest.fixture(scope="module")

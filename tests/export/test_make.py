@@ -47,6 +47,7 @@ def check_page(output, summary, report):
     assert (output / "report" / "scale.wav").read_bytes() == (output / "scale.wav").read_bytes()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     output = tmp_path / "bells"
     summary, display = made(recordings, output)

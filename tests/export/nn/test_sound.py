@@ -37,7 +37,7 @@ def apart(sound, expected):
 
 
 def test_one_note_is_the_host_s_in_any_blocks(model, in_nn):
-    count, on = 18000, 1500
+    count, on = 9000, 1500
     offsets = wandering(model.card, count)
     pitch = (57 + 14 * np.sin(np.arange(count) / 4000)).astype(np.float32)
     level = np.where(np.arange(count) < on, 0, 0.7).astype(np.float32)

@@ -49,7 +49,7 @@ TINY = [  # recipe, what makes it small, and what is asked beside the latents
 ]
 # Of networks that differ in their training, or in being told labels alone, one is tried each time.
 ALIKE = {("chroma-8-vae", "chroma"), ("tuned-8", "chroma"), ("grain-plain", None), ("grain-adversarial", None)}
-ALIKE |= {("clip-wavegan", None), ("tuned-clip", None)}
+ALIKE |= {("clip-wavegan", None), ("tuned-clip", None), ("clip-dcgan-halves", None)}
 NUMBERS = [
     pytest.param(number, marks=pytest.mark.slow) if (name, asked) in ALIKE else number
     for number, (name, _, asked) in enumerate(TINY)

@@ -36,7 +36,7 @@ def inverted(words):
 
 
 @pytest.fixture(scope="session")
-def inverted_model(inverted, tmp_path_factory):
+def inverted_model(inverted, trace_of, tmp_path_factory):
     """The file of its model, the encoder beside it; how loud it is was not measured."""
     models = {}
 
@@ -45,6 +45,7 @@ def inverted_model(inverted, tmp_path_factory):
             path = tmp_path_factory.mktemp(name) / "words.onnx"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(exporting, "loudness", lambda model: -20.0)
+                patch.setattr(exporting, "trace", trace_of)
                 exporting.export(inverted(name), path)
             models[name] = path
         return models[name]

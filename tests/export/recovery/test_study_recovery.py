@@ -22,7 +22,7 @@ from ..undrawn import undrawn
 from .words import INVERT, word
 
 SMALL = [
-    *(f"invert:{change}" for change in [*INVERT, "training.steps=2"]),
+    *(f"invert:{change}" for change in [*INVERT, "training.steps=3"]),
     *("tuned-clip:training.steps=2", "tuned-clip:network.components=8", "tuned-clip:network.hidden=16"),
     *("tuned-clip:network.latents=4", "tuned-clip:training.batch_size=4"),
 ]
@@ -30,10 +30,11 @@ SHORT = [SearchStage(2, 4, 2), SearchStage(2, 1, 1)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick():
+def quick(trace_of):
     """Searches of a few steps, and models whose loudness is not measured."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "loudness", lambda model: -20.0)
+        patch.setattr(exporting, "trace", trace_of)
         patch.setattr(search, "EVALUATIONS", 3)
         patch.setattr(recovery_rows, "SearchOptions", lambda **given: SearchOptions(stages=SHORT, starts=2, **given))
         patch.setattr(recovery_rows, "SLOPES", 3)
