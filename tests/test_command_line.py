@@ -332,7 +332,7 @@ def test_two_budgets_on_one_line_are_refused(timbrel, tmp_path, tone_corpus):
     assert not (tmp_path / "run").exists()
 
 
-def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, tmp_path, monkeypatch):
+def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, one_table, tmp_path, monkeypatch):
     """The commands one after the other, as the README has them, each saying where its work is."""
     monkeypatch.chdir(tmp_path)
     built = timbrel("corpus", "build", tones, "-o", "corpus", "--split", "0.7/0.15/0.15")

@@ -269,7 +269,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("what", WRITERS)
 def test_every_writer_that_is_stopped_at_its_very_end_leaves_nothing(
-    timbrel, tmp_path, monkeypatch, make_tone, small_run, what
+    timbrel, tmp_path, monkeypatch, make_tone, small_run, one_table, what
 ):
     monkeypatch.chdir(tmp_path)
     soundfile.write("sound.wav", make_tone(60), 44100)

@@ -1,6 +1,7 @@
 """The order in which rooms import each other is the one that CONTRIBUTING.md draws."""
 
 import ast
+import functools
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -73,9 +74,10 @@ def faults(found, rungs):
     for name in sorted(found):
         if rung_of(name, rungs) is None:
             yield f"{name} is not on the ladder once"
+    place_of = functools.cache(lambda name: rung_of(name, rungs))
     for name, others in sorted(found.items()):
         for other in sorted(others):
-            own, its = rung_of(name, rungs), rung_of(other, rungs)
+            own, its = place_of(name), place_of(other)
             if own is not None and its is not None and its < own:
                 yield f"{name} imports {other}, which stands higher"
             elif own is not None and own == its and side_of(name, rungs[own]) != side_of(other, rungs[own]):
@@ -99,7 +101,9 @@ def circle(found):
     return next((way for way in (walk(name, []) for name in sorted(found)) if way), [])
 
 
+@functools.cache
 def house():
+    """The modules of the package that each imports."""
     known = modules()
     return {name: {o for o in imported(name, path, known) if o in known} for name, path in known.items()}
 

@@ -312,7 +312,7 @@ def corpus(tmp_path_factory):
 def labelled(corpus, tmp_path_factory):
     """A conditional run of some seconds: its network."""
     folder = tmp_path_factory.mktemp("runs") / "labelled"
-    changes = ["network.labels=true", "training.steps=300", "training.learning_rate=2e-3", "frames.enough=64"]
+    changes = ["network.labels=true", "training.steps=100", "training.learning_rate=2e-3", "frames.enough=64"]
     start(recipe(*changes), corpus.folder, folder, CPU)
     network = ClipAutoencoder(Run.open(folder).recipe)
     checkpoint.restore(folder / "last.ckpt", network)

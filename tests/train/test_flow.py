@@ -110,7 +110,7 @@ def test_what_bends_is_learned_by_maximum_likelihood():
     flow = Flow(2, 1)
     flow.note(ring, one)
     steps = torch.optim.Adam(flow.parameters(), lr=3e-3)
-    for _ in range(400):
+    for _ in range(200):
         steps.zero_grad()
         flow.surprise(ring, torch.ones(512, 1)).backward()
         steps.step()

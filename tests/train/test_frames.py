@@ -343,12 +343,14 @@ MEASURE = """
     if name == "cut":
         frames.IN_MEMORY_BYTES, frames.RELEASE_BYTES, frames.PIECE, frames.TAKE = 0, 8 << 20, 1024, 4
         settings = load_recipe("chroma-8").frames.model_copy(update={"frame_length": 16384})
-        before = peak()
-        store = frames.build(Corpus.open(Path(corpus)), "train", settings, Path(run), 0)
-        rng = np.random.default_rng(0)
-        for _ in range(60):
-            store.take(rng.integers(len(store), size=50), np.zeros(50, np.int64))
-        print(len(store), peak() - before)
+        before, least = peak(), 1 << 30
+        for path in (corpus, *changes):
+            store = frames.build(Corpus.open(Path(path)), "train", settings, Path(run), 0)
+            rng = np.random.default_rng(0)
+            for _ in range(60):
+                store.take(rng.integers(len(store), size=50), np.zeros(50, np.int64))
+            least = min(least, len(store))
+        print(least, peak() - before)
     else:
         from timbrel.train import launch, loop
 
@@ -370,11 +372,11 @@ def measured(*arguments):
     return int(count), float(megabytes)
 
 
-@pytest.mark.parametrize("clips", [2, 40])
-def test_long_recordings_take_little_memory(tmp_path, make_tone, clips):
+def test_long_recordings_take_little_memory(tmp_path, make_tone):
     """11 MB of sound and 40 MB of frames go through 8 MB of pages, and one clip is as good as many."""
-    written_corpus(tmp_path / "corpus", 60 * clips // (clips - 1), clips, make_tone(60, 1.0))
-    count, megabytes = measured("cut", tmp_path / "corpus", tmp_path)
+    for clips in (2, 40):
+        written_corpus(tmp_path / str(clips), 60 * clips // (clips - 1), clips, make_tone(60, 1.0))
+    count, megabytes = measured("cut", tmp_path / "2", tmp_path, tmp_path / "40")
     assert count > 1900
     assert megabytes < 35
 

@@ -200,8 +200,8 @@ def test_the_likelihood_is_least_at_the_filter_that_the_noise_came_through():
     white = np.random.default_rng(0).standard_normal((4000, LENGTH + 64)) * 0.1
     windows = torch.from_numpy(scipy.signal.lfilter(taps, 1, white)[:, 64:].astype(np.float32))
     decoded = torch.zeros(1, domain.decoded, requires_grad=True)
-    adam = torch.optim.Adam([decoded], lr=0.02)
-    for step in range(400):
+    adam = torch.optim.Adam([decoded], lr=0.04)
+    for step in range(200):
         part = windows[step % 40 * 100 :][:100]
         loss = domain.compare(part, decoded.expand(100, -1))["likelihood"]
         adam.zero_grad()

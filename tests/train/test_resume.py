@@ -1,6 +1,8 @@
 """A run that was stopped, or killed, goes on as if nothing had happened."""
 
+import multiprocessing
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -9,9 +11,10 @@ import time
 
 import pytest
 import torch
+from lightning_fabric.strategies.ddp import DDPStrategy
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, loop
+from timbrel.train import checkpoint, launch, loop
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
@@ -20,6 +23,8 @@ from timbrel.train.run import Run
 from ..patience import PATIENCE_SECONDS, until
 
 CPU = RunOptions(accelerator="cpu")
+# Beside a GPU, torch has threads for its gradients, and no fork has them.
+START = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +71,12 @@ def wait_for(path, process):
     assert process.poll() is None, process.communicate()
 
 
+def wait_for_lines(path, count, process):
+    """Until the file has so many lines."""
+    until(lambda: process.poll() is not None or path.read_text().count("\n") >= count, path)
+    assert process.poll() is None, process.communicate()
+
+
 def same(one, two):
     """Whether two nested values are equal to the bit."""
     if isinstance(one, torch.Tensor):
@@ -91,14 +102,18 @@ def assert_same_run(one, two):
 
 
 @pytest.mark.parametrize(
-    ("name", "budget"),
-    [("tuned-8", "training.steps=60"), ("chroma-8", "training.epochs=4"), ("chroma-8-vae", "training.steps=60")],
+    ("name", "changes"),
+    [
+        ("tuned-8", ["frames.rows=2400", "training.steps=36"]),
+        ("chroma-8", ["training.epochs=3"]),
+        ("chroma-8-vae", ["training.steps=40"]),
+    ],
 )
 def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
-    tone_corpus, small, tmp_path, monkeypatch, stop_at, name, budget
+    tone_corpus, fewer, tmp_path, monkeypatch, stop_at, name, changes
 ):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)  # after every epoch, so that there is a best one to differ
-    recipe = load_recipe(name, [*small, "loss.divergence=1e-6", budget])
+    recipe = load_recipe(name, [*fewer, "loss.divergence=1e-6", *changes])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(7, 29)  # both within an epoch
     steps = []
@@ -112,11 +127,11 @@ def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
     assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
 
 
-def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, small, tmp_path, monkeypatch, stop_at):
+def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     """The loss only rises here: a look at it on the way must not become the best that is exported."""
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
-    recipe = load_recipe("tuned-8", small)
+    recipe = load_recipe("tuned-8", [*fewer, "frames.rows=2400", "training.steps=36"])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(0)
     assert start(recipe, tone_corpus, tmp_path / "parts", CPU).step == 1
@@ -127,10 +142,10 @@ def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, small,
 
 
 def test_what_was_stopped_within_an_epoch_is_saved_there_and_can_be_exported(
-    tone_corpus, small, one_table, tmp_path, stop_at, timbrel
+    tone_corpus, fewer, one_table, tmp_path, stop_at, timbrel
 ):
     stop_at(5)
-    outcome = start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+    outcome = start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
     run = Run.open(tmp_path / "run")
     assert (outcome.step, outcome.interrupted) == (6, True)
     assert checkpoint.progress_of(checkpoint.load(run.last)).step == 6
@@ -146,9 +161,9 @@ def test_what_was_stopped_within_an_epoch_is_saved_there_and_can_be_exported(
     assert exported.status == 0, exported.err
 
 
-def test_ctrl_c_in_the_last_step_is_an_end_and_no_interruption(tone_corpus, small, tmp_path, stop_at):
+def test_ctrl_c_in_the_last_step_is_an_end_and_no_interruption(tone_corpus, fewer, tmp_path, stop_at):
     stop_at(59)
-    assert not start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU).interrupted
+    assert not start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU).interrupted
 
 
 @pytest.mark.parametrize(
@@ -157,13 +172,13 @@ def test_ctrl_c_in_the_last_step_is_an_end_and_no_interruption(tone_corpus, smal
     ids=["SIGINT", "SIGTERM", "SIGHUP", "a terminal that closes"],
 )
 def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_status(
-    tone_corpus, small, tmp_path, stop_at, timbrel, numbers, status
+    tone_corpus, fewer, tmp_path, stop_at, timbrel, numbers, status
 ):
     before = {
         number: signal.signal(number, signal.default_int_handler) for number in SIGNALS
     }  # as if none were ignored
     stop_at(5, numbers=[getattr(signal, name) for name in numbers])
-    changes = [part for change in small for part in ("--set", change)]
+    changes = [part for change in fewer for part in ("--set", change)]
     folder = tmp_path / "run"
     ended = timbrel("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
     for number, handler in before.items():
@@ -179,9 +194,9 @@ def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_s
 
 
 @pytest.mark.slow
-def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(tone_corpus, small, tmp_path, timbrel):
+def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(tone_corpus, fewer, tmp_path, timbrel):
     folder = tmp_path / "run"
-    changes = [part for change in [*small, "training.steps=1000000"] for part in ("--set", change)]
+    changes = [part for change in [*fewer, "training.steps=1000000"] for part in ("--set", change)]
     process = command("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
     wait_for(folder / "log.jsonl", process)
     process.send_signal(signal.SIGINT)
@@ -202,20 +217,32 @@ def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(
 # ---- kill -9
 
 
-def killed_runs(corpus, small, folder, kills):
+def by_command(changes, corpus, folder):
+    """A process of the command line that begins the run of the folder, or goes on with it."""
+    options = ["--accelerator", "cpu", *(["--resume"] if folder.exists() else [])]
+    options += [part for change in changes for part in ("--set", change)]
+    return command("train", "tuned-8", "--corpus", corpus, "-o", folder, *options)
+
+
+def by_fork(changes, corpus, folder):
+    """The same in a process that need not import torch again."""
+    recipe = load_recipe("tuned-8", changes)
+    begin, arguments = (resume, (folder, recipe)) if folder.exists() else (start, (recipe, corpus, folder))
+    process = multiprocessing.get_context(START).Process(target=begin, args=(*arguments, CPU), daemon=True)
+    process.start()
+    process.poll, process.communicate = lambda: process.exitcode, process.join
+    return process
+
+
+def killed_runs(begin, changes, corpus, folder, kills):
     """Train in processes that are killed after a while; yields the run after each."""
-    changes = [*small, "training.batch_size=1", "training.schedule=constant", "training.steps=100000"]
-    options = ["--corpus", corpus, "-o", folder, "--accelerator", "cpu"]
-    randomness = random.Random(5)
+    randomness, log = random.Random(5), folder / "log.jsonl"
     for kill in range(kills):
-        resumed = ["--resume"] if kill else []
-        process = command(
-            "train", "tuned-8", *options, *resumed, *(part for change in changes for part in ("--set", change))
-        )
-        before = (folder / "last.ckpt").stat().st_mtime if kill else 0
-        wait_for(folder / "last.ckpt", process)
-        until(lambda before=before: (folder / "last.ckpt").stat().st_mtime != before, "another checkpoint")
-        time.sleep(randomness.random())
+        logged = log.read_text().count("\n") if kill else 0
+        process = begin([*changes, "training.steps=100000"], corpus, folder)
+        wait_for(log, process)
+        wait_for_lines(log, logged + 2, process)
+        time.sleep(0.4 * randomness.random())  # within an epoch or so, wherever it is
         process.kill()
         process.communicate()
         yield Run.open(folder)
@@ -232,38 +259,42 @@ def assert_survived(run, epoch_steps):
     assert left <= {"run.json", "recipe.toml", "last.ckpt", "best.ckpt", "log.jsonl", "last.partial", "best.partial"}
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(tone_corpus, small, tmp_path, kills):
+@pytest.mark.parametrize(("begin", "kills"), [(by_fork, 1), pytest.param(by_command, 12, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(
+    tone_corpus, fewer, tmp_path, monkeypatch, begin, kills
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    changes = [*fewer, "frames.rows=1500", "training.batch_size=1", "training.schedule=constant"]
     epoch_steps = 0
-    for run in killed_runs(tone_corpus, small, tmp_path / "run", kills):
+    for run in killed_runs(begin, changes, tone_corpus, tmp_path / "run", kills):
         epoch_steps = epoch_steps or run.logged()[0]["step"]
         assert epoch_steps >= loop.VALIDATION_STEPS  # each epoch is saved
         assert_survived(run, epoch_steps)
     step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
-    changes = [*small, "training.batch_size=1", "training.schedule=constant", f"training.steps={step}"]
-    resume(run.folder, load_recipe("tuned-8", changes), CPU)
-    start(load_recipe("tuned-8", changes), tone_corpus, tmp_path / "whole", CPU)
+    recipe = load_recipe("tuned-8", [*changes, f"training.steps={step}"])
+    resume(run.folder, recipe, CPU)
+    start(recipe, tone_corpus, tmp_path / "whole", CPU)
     whole = Run.open(tmp_path / "whole")
     assert same(checkpoint.load(run.last)["model"], checkpoint.load(whole.last)["model"])
     assert {path.name for path in run.folder.iterdir()} == {path.name for path in whole.folder.iterdir()}
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tone_corpus, small, tmp_path):
-    recipe = load_recipe("tuned-8", small)
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tone_corpus, fewer, tmp_path):
+    recipe = load_recipe("tuned-8", [*fewer, "training.steps=20"])
     start(recipe, tone_corpus, tmp_path / "whole", CPU)
     start(recipe, tone_corpus, tmp_path / "killed", CPU)
     for name in ("last.ckpt", "best.ckpt", "log.jsonl"):
         (tmp_path / "killed" / name).unlink()
-    assert resume(tmp_path / "killed", recipe, CPU).step == 60
+    assert resume(tmp_path / "killed", recipe, CPU).step == 20
     assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "killed"))
 
 
 # ---- what may change
 
 
-def test_a_larger_budget_goes_on_from_the_end(tone_corpus, small, tmp_path):
-    start(load_recipe("chroma-8", small), tone_corpus, tmp_path / "run", CPU)
-    longer = load_recipe("chroma-8", [*small, "training.steps=90"])
+def test_a_larger_budget_goes_on_from_the_end(tone_corpus, fewer, tmp_path):
+    start(load_recipe("chroma-8", fewer), tone_corpus, tmp_path / "run", CPU)
+    longer = load_recipe("chroma-8", [*fewer, "training.steps=90"])
     assert resume(tmp_path / "run", longer, CPU).step == 90
     start(longer, tone_corpus, tmp_path / "whole", CPU)
     last = [checkpoint.load(tmp_path / name / "last.ckpt") for name in ("run", "whole")]
@@ -271,44 +302,44 @@ def test_a_larger_budget_goes_on_from_the_end(tone_corpus, small, tmp_path):
     assert Run.open(tmp_path / "run").recipe == longer
 
 
-def test_a_finished_run_stays_as_it_is(tone_corpus, small, tmp_path):
-    start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+def test_a_finished_run_stays_as_it_is(tone_corpus, fewer, tmp_path):
+    start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
     before = checkpoint.load(tmp_path / "run" / "last.ckpt")
     for changes in ([], ["training.steps=30"]):
-        outcome = resume(tmp_path / "run", load_recipe("tuned-8", [*small, *changes]), CPU)
+        outcome = resume(tmp_path / "run", load_recipe("tuned-8", [*fewer, *changes]), CPU)
         assert (outcome.step, outcome.interrupted) == (60, False)
         assert same(before["model"], checkpoint.load(tmp_path / "run" / "last.ckpt")["model"])
 
 
-def test_another_recipe_is_refused(tone_corpus, small, tmp_path):
-    start(load_recipe("tuned-8", small), tone_corpus, tmp_path / "run", CPU)
+def test_another_recipe_is_refused(tone_corpus, fewer, tmp_path):
+    start(load_recipe("tuned-8", fewer), tone_corpus, tmp_path / "run", CPU)
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     training = ("training.seed=1", "training.learning_rate=1e-4")
     for change in (*training, "network.latents=3", "frames.views=2", "loss.squares=2"):
         with pytest.raises(UserError, match=r"another recipe.*give .*run/recipe\.toml") as caught:
-            resume(tmp_path / "run", load_recipe("tuned-8", [*small, change]), CPU)
+            resume(tmp_path / "run", load_recipe("tuned-8", [*fewer, change]), CPU)
         assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, small, tmp_path):
-    recipe = load_recipe("tuned-8", small)
+def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, fewer, tmp_path):
+    recipe = load_recipe("tuned-8", fewer)
     with pytest.raises(UserError, match="does not exist"):
         resume(tmp_path / "none", recipe, CPU)
     start(recipe, tone_corpus, tmp_path / "run", CPU)
     (tmp_path / "run" / "last.ckpt").write_bytes(b"no longer a checkpoint")
     with pytest.raises(UserError, match=r"last\.ckpt is damaged"):
         resume(tmp_path / "run", recipe, CPU)
-    start(load_recipe("chroma-2", small), tone_corpus, tmp_path / "other", CPU)
+    start(load_recipe("chroma-2", fewer), tone_corpus, tmp_path / "other", CPU)
     (tmp_path / "other" / "last.ckpt").replace(tmp_path / "run" / "last.ckpt")
     with pytest.raises(UserError, match="does not fit"):
         resume(tmp_path / "run", recipe, CPU)
 
 
-def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, small, tmp_path, monkeypatch):
+def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, fewer, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    recipe = load_recipe("tuned-8", small)
+    recipe = load_recipe("tuned-8", fewer)
     original = loop._Loop._step
 
     def step(self, indices, done):
@@ -337,10 +368,10 @@ class Clock:
         return self.now
 
 
-def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, small, tmp_path, monkeypatch, stop_at):
+def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     clock = Clock()
     monkeypatch.setattr(loop, "time", clock)
-    recipe = load_recipe("tuned-8", [*small, "training.minutes=0.2"])  # 12 s
+    recipe = load_recipe("tuned-8", [*fewer, "training.minutes=0.2"])  # 12 s
     stop_at(50)
     first = start(recipe, tone_corpus, tmp_path / "run", CPU)
     assert first.interrupted
@@ -364,10 +395,27 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, small, t
 # ---- several processes
 
 
-def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, small, tmp_path, timbrel, monkeypatch):
+@pytest.fixture
+def forked(monkeypatch):
+    """Several processes are forks, which need not import torch again; what they get is pickled all the same."""
+    original = launch._launch
+
+    def handed_over(fabric, *arguments):
+        return original(fabric, *pickle.loads(pickle.dumps(arguments)))
+
+    def strategy(start_method, **options):
+        assert start_method == "spawn"
+        return DDPStrategy(start_method=START, **options)
+
+    monkeypatch.setattr(launch, "_launch", handed_over)
+    monkeypatch.setattr(launch, "DDPStrategy", strategy)
+
+
+@pytest.mark.usefixtures("forked")
+def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, fewer, tmp_path, timbrel, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    start(load_recipe("chroma-8", small), tone_corpus, tmp_path / "one", CPU)
-    options = [part for change in small for part in ("--set", change)]
+    start(load_recipe("chroma-8", fewer), tone_corpus, tmp_path / "one", CPU)
+    options = [part for change in fewer for part in ("--set", change)]
     ended = timbrel(
         *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "two"),
         *("--devices", "2", "--accelerator", "cpu", *options),
@@ -385,10 +433,10 @@ def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, small, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False])
-def test_two_processes_stop_at_ctrl_c_save_and_go_on(tone_corpus, small, tmp_path, group):
+def test_two_processes_stop_at_ctrl_c_save_and_go_on(tone_corpus, fewer, tmp_path, group):
     """From a terminal it reaches all of them, from `kill` the first alone."""
     folder = tmp_path / "run"
-    changes = [part for change in [*small, "training.minutes=100"] for part in ("--set", change)]
+    changes = [part for change in [*fewer, "training.minutes=100"] for part in ("--set", change)]
     arguments = ["train", "chroma-8", "--corpus", tone_corpus, "-o", folder, "--devices", "2", "--accelerator", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "timbrel", *map(str, arguments), *changes],
@@ -408,8 +456,8 @@ def test_two_processes_stop_at_ctrl_c_save_and_go_on(tone_corpus, small, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_say_a_diverged_loss_in_one_line(tone_corpus, small, tmp_path):
-    changes = [part for change in [*small, "loss.mean_square=1e308"] for part in ("--set", change)]
+def test_two_processes_say_a_diverged_loss_in_one_line(tone_corpus, fewer, tmp_path):
+    changes = [part for change in [*fewer, "loss.mean_square=1e308"] for part in ("--set", change)]
     process = command(
         *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "run"),
         *("--devices", "2", "--accelerator", "cpu", *changes),

@@ -274,7 +274,7 @@ def test_a_few_sounds_are_learned_by_heart_and_follow_from_their_codes(tmp_path,
     """Toms and a hat of sixteen frames: from rest and a code the network plays each, and no other."""
     corpus = corpus_of(tmp_path / "corpus", [tom(1, 0.1), tom(2, 0.1), hat(1, 0.1)])
     noisy = "network.noise=0.1"  # what is fed is then near to what was learned, though it comes back a little other
-    asked = recipe("training.steps=400", "training.learning_rate=5e-3", "network.size=64", noisy, name=name)
+    asked = recipe("training.steps=300", "training.learning_rate=7e-3", "network.size=64", noisy, name=name)
     start(asked, corpus.folder, tmp_path / "run", CPU)
     network, *_ = trained(Run.open(tmp_path / "run"), "best")
     data = sequence_data(corpus, asked, tmp_path, False)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...host.dsp import chroma, window
 from ...host.errors import Failure
@@ -66,7 +67,7 @@ class FrameStore:
         taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):
             part = slice(first, first + TAKE)
-            taken[part] = self.rows[frames[part], views[part]]
+            torch.from_numpy(taken[part]).copy_(torch.from_numpy(self.rows[frames[part], views[part]]))
             _release(self.rows)
         return taken, self.pitch_classes[frames, views]
 
@@ -145,12 +146,18 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
             pitch_classes[index] = keys
             lowest = 12 * (settings.fold + 1)
             for view, key in enumerate(keys):
-                rows[index, view] = moved_frame(samples, source, lowest + key, settings)
+                rows[index, view] = _halved(moved_frame(samples, source, lowest + key, settings))
         else:
             frame = moved_frame(samples, source, source.note, settings)
-            rows[index, 0] = frame
+            rows[index, 0] = _halved(frame)
             pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
     return FrameStore(rows, pitch_classes, found)
+
+
+def _halved(frame: Array) -> npt.NDArray[np.float16]:
+    """Round as numpy does, which takes thirty times as long where values underflow."""
+    halved: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
+    return halved
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, signal
+import scipy
 
 from .frames import mel_frames
 
@@ -51,7 +51,7 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
 
 
 def _lowered(wave: Array, down: int) -> Double:
-    return np.asarray(signal.resample_poly(wave.astype(np.float64), 1, down) if down > 1 else wave, np.float64)
+    return np.asarray(scipy.signal.resample_poly(wave.astype(np.float64), 1, down) if down > 1 else wave, np.float64)
 
 
 def _of_waveform(sound: Double, clip: Double, part: int) -> int:
@@ -70,7 +70,7 @@ def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
     Folding a block into the clip's length makes the correlation circular, as the clip is.
     """
     length = len(clip)
-    spectrum = fft.rfft(clip)
+    spectrum = scipy.fft.rfft(clip)
     sums = np.concatenate([[0.0], np.cumsum(np.square(np.concatenate([clip, clip])))])
     rounds, rest = divmod(block, length)
     energy = rounds * sums[length] + sums[rest : rest + length] - sums[:length]
@@ -78,9 +78,9 @@ def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
     for first in range(0, len(sound) - block + 1, block):
         piece = sound[first : first + block]
         folded = np.pad(piece, (0, -block % length)).reshape(-1, length).sum(0)
-        products = fft.irfft(np.conj(fft.rfft(folded)) * spectrum, length)
+        products = scipy.fft.irfft(np.conj(scipy.fft.rfft(folded)) * spectrum, length)
         alike = products / np.sqrt(np.maximum(energy * (piece @ piece), 1e-12))
-        peaks, kinds = signal.find_peaks(np.pad(alike, 1, mode="wrap"), height=LIKELY)
+        peaks, kinds = scipy.signal.find_peaks(np.pad(alike, 1, mode="wrap"), height=LIKELY)
         best = peaks[np.argsort(kinds["peak_heights"])[-ALIGNMENTS:]] - 1
         found |= {int((place - first) % length) for place in best}
     return found

@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+import scipy
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ def onset_strength(sound: Array, rate: int) -> Double:
 def onset_seconds(sound: Array, rate: int) -> Double:
     """Return the onsets of a sound in seconds, ascending; empty for silence."""
     strength = onset_strength(sound, rate)
-    peaks, _ = signal.find_peaks(
+    peaks, _ = scipy.signal.find_peaks(
         np.pad(strength, 1),  # a sound may begin at once
         distance=round(APART_SECONDS * ONSET_RATE),
         prominence=max(PROMINENT * float(strength.max()), 1e-6),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+import scipy
 
 from .frames import mel_frames
 
@@ -27,7 +27,8 @@ def edge_db(sound: Array, rate: int, frame_length: int) -> float:
     two milliseconds.
     """
     cut = min(CLICK_HZ, rate / 4)
-    high = signal.sosfiltfilt(signal.butter(6, cut, "highpass", fs=rate, output="sos"), sound.astype(np.float64))
+    highpass = scipy.signal.butter(6, cut, "highpass", fs=rate, output="sos")
+    high = scipy.signal.sosfiltfilt(highpass, sound.astype(np.float64))
     energy, width = np.square(high), max(1, round(EDGE_SECONDS * rate))
     place = (np.arange(len(sound)) + width) % frame_length
     near = (place < 2 * width) & (np.arange(len(sound)) >= width)  # the sound's own beginning is no seam

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 
 import numpy as np
-import scipy.fft
+import scipy
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
