@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from timbrel.export.instrument import demo
 from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs, single
+from timbrel.export.kinds.kind import MIDDLE_C
+from timbrel.export.kinds.stream import kind as stream
 from timbrel.host.patch.library import open_patch
 from timbrel.host.shipped import shipped_presets
 
@@ -15,7 +17,7 @@ HIGHEST_DBFS = -1.0
 def loud():
     """The loudness of each preset's demo at velocity 100; of drum loops three bars."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "BARS", 3)
+        patch.setattr(stream, "BARS", 3)
         return {name: loudness_lufs(open_patch(name)) for name in shipped_presets()}
 
 
@@ -42,7 +44,7 @@ def test_no_single_key_at_full_velocity_comes_nearer_to_full_scale_than_a_decibe
 @pytest.mark.parametrize("name", ["gm-keys", "drum-kit", "lakeside-walk"])
 def test_velocity_32_is_24_db_softer_than_127_and_20_than_100(name):
     patch = open_patch(name)
-    key = demo.keys_of(patch)[0] if patch.preset.keys else demo.MIDDLE_C
+    key = demo.keys_of(patch)[0] if patch.preset.keys else MIDDLE_C
     soft, usual, full = (10 * np.log10(np.square(single(patch, key, velocity)).mean()) for velocity in (32, 100, 127))
     assert full - soft == pytest.approx(23.9, abs=1.5)
     assert usual - soft == pytest.approx(19.8, abs=1.5)

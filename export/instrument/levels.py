@@ -10,7 +10,8 @@ from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
 from ...host.play.instrument import Instrument
 from ...host.units import gain_to_db
-from .demo import MIDDLE_C, RATE, VELOCITY, demo, keys_of
+from ..kinds.kind import MIDDLE_C, RATE
+from .demo import VELOCITY, demo, keys_of
 
 Array = npt.NDArray[np.float32]
 

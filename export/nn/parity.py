@@ -9,12 +9,11 @@ import torch
 
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
-from ...host.engines.protocol import Engine, Times
-from ...host.engines.request import VOICE_LUFS, EngineRequest
-from ...host.engines.table import engine_of
+from ...host.engines.protocol import Times
+from ...host.engines.request import VOICE_LUFS
 from ...host.errors import Failure
-from ...host.patch.preset import PlaySettings
 from ...host.units import db_to_gain
+from ..kinds.player import engine_of_notes
 from .backend import Backend, NnRefusal
 
 Array = npt.NDArray[np.float32]
@@ -39,12 +38,6 @@ class ParityInputs:
 
     def bend_semitones(self, voices: list[int], times: Times) -> npt.NDArray[np.float64]:
         return np.zeros(len(times))
-
-
-def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host engine that equals an nn~ file: noise phases for spectra; partials are always coherent."""
-    rest = [knob.default for knob in model.card.latents]
-    return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
 
 def prove(model: Model, file: Path) -> None:

@@ -1,44 +1,22 @@
 """Writes a model as an nn~ file, and verifies it: loads it as nn~ does, and compares its sound with the host's."""
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...host.contract.card import METADATA_KEY
 from ...host.contract.model import Model
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
-from ...host.kinds.grain.engine import GrainEngine
-from ...host.kinds.grain.kind import GrainKind
-from ...host.kinds.partials.kind import PartialsKind
-from ...host.kinds.spectrum.kind import SpectrumKind
+from ..kinds.player import script
+from ..kinds.table import KINDS
 from ..rebuilt.decoder import RebuiltDecoder
 from .backend import NnRefusal, quiet
-from .grain import GrainPlayer
-from .parity import engine_of_notes, prove, told
-from .partials import PartialsPlayer
-from .player import NnPlayer, script
-from .spectrum import SpectrumPlayer
+from .parity import prove, told
 
 FOLDER = "timbrel"  # in the archive; any name works
-
-
-def _grain(model: Model, decoder: nn.Module) -> NnPlayer:
-    engine = engine_of_notes(model)
-    assert isinstance(engine, GrainEngine)
-    return GrainPlayer(model, decoder, engine.highest_power)
-
-
-# Kinds that can play sample by sample with moving knobs.
-PLAYERS: dict[str, Callable[[Model, nn.Module], NnPlayer]] = {
-    SpectrumKind.name: SpectrumPlayer,
-    PartialsKind.name: PartialsPlayer,
-    GrainKind.name: _grain,
-}
 
 
 def check_name(path: Path, overwrite: bool = False) -> None:
@@ -61,15 +39,16 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     """
     check_name(path, overwrite)
     card = model.card
-    if card.kind not in PLAYERS:
+    if (player := KINDS[card.kind].player) is None:
+        known = ", ".join(name for name, kind in KINDS.items() if kind.player is not None)
         raise UserError(
-            f"{model.path} is a model of kind {card.kind}, and nn~ plays {', '.join(PLAYERS)} alone; "
+            f"{model.path} is a model of kind {card.kind}, and nn~ plays {known} alone; "
             "render its notes to sound files, and play these there"
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
         example = torch.zeros(3, len(card.latents)), told(model, np.arange(3))
         decoder = torch.jit.trace(RebuiltDecoder(model).eval(), example)  # type: ignore[no-untyped-call]
-        scripted = script(PLAYERS[card.kind](model, decoder).eval())
+        scripted = script(player(model, decoder).eval())
         torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})
         _pack_anew(file)
         try:

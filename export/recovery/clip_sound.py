@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...host.contract.card import Card
 from ...host.kinds.clip.magnitude_synthesis import POOLED, QUIETEST, SpectraSound
-from .views import Array, TargetSound, View, short_spectra, sizes
+from ..kinds.view import Array, TargetSound, View, short_spectra, sizes
 
 
 class ClipSoundView(View):

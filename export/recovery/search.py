@@ -16,14 +16,17 @@ from torch import Tensor
 
 from ...host.contract.card import Card
 from ...host.contract.model import Model
+from ...host.errors import UserError
 from ...host.resynthesis.refinement import refined
 from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
+from ..kinds.clip.view import MagnitudeView
+from ..kinds.table import KINDS
+from ..kinds.view import Array, TargetSound, View
 from ..rebuilt.decoder import RebuiltDecoder
 from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
 from .levenberg import LeastSquares, least_squares
 from .search_loss import FrameDistance, Further
-from .views import Array, MagnitudeView, TargetSound, view_of
 
 STARTS = 16  # of a gradient search; at least one per label
 ROUNDS = 20  # evaluations between two progress reports
@@ -90,7 +93,7 @@ class CodeSearcher:
             model,
             model.card,
             RebuiltDecoder(model),
-            view_of(model.card),
+            _view_of(model.card),
         )
         self._sounding = ClipSoundView(model.card) if isinstance(self._view, MagnitudeView) else None
         self._played = self._sounding or self._view
@@ -247,3 +250,15 @@ def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:
         if seen[group] <= count:
             kept.append(row)
     return torch.tensor(kept)
+
+
+def _view_of(card: Card) -> View:
+    """Return the view of a model's frames.
+
+    Raises:
+        UserError: a kind without a view.
+    """
+    if (view := KINDS[card.kind].view) is None:
+        known = ", ".join(repr(name) for name, kind in KINDS.items() if kind.view is not None)
+        raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {known}")
+    return view(card)

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..errors import UserError
+from ..kinds.frame_codec import hop_of
 from ..patch.library import Patch
 from ..play.motions.motion import Latents
 from ..play.mpe import NoteExpression, fingers_of
 from ..ramps import RAMP_SECONDS, Ramp
-from .frame_stream import Times, hop_of
+from .frame_stream import Times
 
 Doubles = npt.NDArray[np.float64]
 Array = npt.NDArray[np.float32]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from timbrel.export import loudness as measuring
 from timbrel.export.first_preset import first_preset
-from timbrel.export.instrument.demo import RATE as DEMO_RATE
 from timbrel.export.instrument.demo import demo
 from timbrel.export.instrument.levels import peaks_dbfs
+from timbrel.export.kinds.kind import RATE as DEMO_RATE
 from timbrel.export.loudness import loudness
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.request import VOICE_LUFS

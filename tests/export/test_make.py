@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export import make as making
-from timbrel.export.instrument.demo import SCALE
+from timbrel.export.kinds.spectrum.kind import SCALE
 from timbrel.export.make import MakeStopped
 from timbrel.export.reports.verdict import good_news
 from timbrel.host.contract.model import Model

@@ -9,7 +9,7 @@ import soundfile
 from timbrel.export import export as exporting
 from timbrel.export import first_preset
 from timbrel.export import make as making
-from timbrel.export.instrument.demo import HIT_SECONDS
+from timbrel.export.kinds.clip.kind import HIT_SECONDS
 from timbrel.export.make import MakeStopped
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model

@@ -10,10 +10,10 @@ from timbrel.export.fidelity.rendering import CodedNotes
 from timbrel.export.first_preset import first_preset
 from timbrel.export.recovery.search import CodeSearcher, gradient, hybrid
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.kinds.partials.partial_spectra import PartialSpectra, filled
 from timbrel.host.patch.library import Patch
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.morph import morph
-from timbrel.host.resynthesis.partial_spectra import PartialSpectra, filled
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
 from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover

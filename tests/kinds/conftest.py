@@ -8,9 +8,8 @@ import torch
 from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
 from timbrel.export.families.table import FAMILIES as EXPORTED
-from timbrel.export.first_preset import PRESETS
-from timbrel.export.instrument.demo import DEMOS
-from timbrel.host.events import NoteOff, NoteOn
+from timbrel.export.kinds.kind import RATE, ExportKind, held_key
+from timbrel.export.kinds.table import KINDS as EXPORTED_KINDS
 from timbrel.host.kinds.table import KINDS
 from timbrel.host.patch.preset import Preset
 from timbrel.train.families.table import FAMILIES as TRAINED
@@ -37,9 +36,14 @@ hop_length = {length}
 """
 
 
+def bare(model):
+    """A preset that only names its model."""
+    return Preset(format=1, model=str(model.path))
+
+
 def held(patch, velocity):
     """Middle C for a second: the events, and their samples."""
-    return [NoteOn(0, 0, 60, velocity), NoteOff(44100, 0, 60)], 44100
+    return held_key(RATE, velocity), RATE
 
 
 class Pieces:
@@ -69,8 +73,7 @@ def rows():
 
         def kind(one):
             patch.setitem(KINDS, one.name, one)
-            patch.setitem(PRESETS, one.name, lambda model: Preset(format=1, model=str(model.path)))
-            patch.setitem(DEMOS, one.name, held)
+            patch.setitem(EXPORTED_KINDS, one.name, ExportKind(one.name, bare, held))
 
         def family(name, network, graphs):
             one = type("ToyRecipe", (base.Recipe,), {"__annotations__": {"family": str}})

@@ -30,12 +30,13 @@ from timbrel.host.events import (
     ProgramChange,
     Tempo,
 )
+from timbrel.host.kinds.frame_codec import hop_of
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.controller_state import ControllerState
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.code_transform import CodeTransform
-from timbrel.host.resynthesis.frame_stream import hop_of, latency_of
+from timbrel.host.resynthesis.frame_stream import latency_of
 from timbrel.host.resynthesis.process import process, with_options
 from timbrel.host.resynthesis.processor import Processor
 

@@ -9,13 +9,17 @@ value types as numbers. A failing setter may crash Max or Pd: setters clamp thei
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ...host.contract.card import Card
-from ...host.engines.request import VOICE_LUFS
+from ...host.contract.model import Model
+from ...host.engines.protocol import Engine
+from ...host.engines.request import VOICE_LUFS, EngineRequest
+from ...host.engines.table import engine_of
+from ...host.patch.preset import PlaySettings
 from ...host.ramps import RAMP_SECONDS
 from ...host.units import A4_HZ, db_to_gain
 
@@ -206,6 +210,12 @@ class NnPlayer(nn.Module):
         glide = glide.clamp(max=wanted) if self.gain_step > 0 else glide.clamp(min=wanted)
         self.gain = wanted if bool(glide[-1] == wanted) else float(glide[-1])
         return glide
+
+
+def engine_of_notes(model: Model) -> Engine[Any]:
+    """Return the host engine that equals an nn~ file: noise phases for spectra; partials are always coherent."""
+    rest = [knob.default for knob in model.card.latents]
+    return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:

@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.model import Model
-from ...host.kinds.spectrum.frame_cache import SILENT
-from ...host.kinds.spectrum.noise_phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
-from ...host.units import INAUDIBLE_HZ
-from .frames import FramePlayer
+from ....host.contract.model import Model
+from ....host.kinds.spectrum.frame_cache import SILENT
+from ....host.kinds.spectrum.noise_phase import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
+from ....host.units import INAUDIBLE_HZ
+from ..frame_player import FramePlayer
 
 
 class SpectrumPlayer(FramePlayer):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...host.contract.card import Card, in_deviations
-from ...host.kinds.clip.general_midi_drums import DRUMS
-from ...host.kinds.clip.kind import KeySettings
+from ....host.contract.card import Card, in_deviations
+from ....host.kinds.clip.general_midi_drums import DRUMS
+from ....host.kinds.clip.kind import KeySettings
 
 FIRST_KEY = 36  # General MIDI's bass drum
 KIT_KEYS = 10  # of a model without labels: one per finger

@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.card import KEYS
-from ...host.contract.model import Model
-from ...host.dsp import from_middle
-from ...host.kinds.spectrum.coherent_voicing import GOLDEN, TOP_BINS, CoherentVoicing
-from ...host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PartialsOfFrames
-from ...host.kinds.spectrum.frame_cache import PLAIN
-from ...host.kinds.spectrum.frame_shape import STEPS, window_of
-from ...host.kinds.spectrum.noise_loops import white_loop
-from ...host.kinds.spectrum.noise_phase import STRIDE
-from ...host.kinds.spectrum.partial_analysis import QUIETEST
-from ...host.units import INAUDIBLE_HZ
-from .frames import FramePlayer
+from ....host.contract.card import KEYS
+from ....host.contract.model import Model
+from ....host.dsp import from_middle
+from ....host.kinds.spectrum.coherent_voicing import GOLDEN, TOP_BINS, CoherentVoicing
+from ....host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PartialsOfFrames
+from ....host.kinds.spectrum.frame_cache import PLAIN
+from ....host.kinds.spectrum.frame_shape import STEPS, window_of
+from ....host.kinds.spectrum.noise_loops import white_loop
+from ....host.kinds.spectrum.noise_phase import STRIDE
+from ....host.kinds.spectrum.partial_analysis import QUIETEST
+from ....host.units import INAUDIBLE_HZ
+from ..frame_player import FramePlayer
 
 
 class PartialsPlayer(FramePlayer):

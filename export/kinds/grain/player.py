@@ -8,13 +8,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...host.contract.model import Model
-from ...host.dsp import gaussian_noise
-from ...host.engines.protocol import MIDDLE_C
-from ...host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN
-from ...host.kinds.grain.grain_source import PRIMES, TRIED
-from ...host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
-from .player import FLOAT, Attribute, NnPlayer
+from ....host.contract.model import Model
+from ....host.dsp import gaussian_noise
+from ....host.engines.protocol import MIDDLE_C
+from ....host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN, GrainEngine
+from ....host.kinds.grain.grain_source import PRIMES, TRIED
+from ....host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
+from ..player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
 
 def _own() -> list[Attribute]:
@@ -37,13 +37,10 @@ class GrainPlayer(NnPlayer):
     keys: list[int]
     primes: list[int]
 
-    def __init__(self, model: Model, decoder: nn.Module, highest_power: float) -> None:
-        """Compute the tables.
-
-        Args:
-            decoder: maps latents and an ignored chroma to frames, [rows, frame_width].
-            highest_power: of a grain, as `GrainEngine.highest_power`.
-        """
+    def __init__(self, model: Model, decoder: nn.Module) -> None:
+        """Compute the tables; ``decoder`` maps latents and an ignored chroma to frames, [rows, frame_width]."""
+        engine = engine_of_notes(model)
+        assert isinstance(engine, GrainEngine)
         card = model.card
         super().__init__(card, ["(signal) left", "(signal) right"], _own())
         self.decoder = decoder
@@ -54,7 +51,7 @@ class GrainPlayer(NnPlayer):
         noise = gaussian_noise(1 << longest.bit_length() if self.of_noise else 1)
         self.register_buffer("noise", torch.from_numpy(noise.copy()))
         self.register_buffer("phasors", torch.from_numpy(noise / abs(noise)))
-        self.highest_power = highest_power
+        self.highest_power = engine.highest_power
         self.seconds = GrainSettings().values(card)["grain.length"]
         self.middle, self.furthest, self.fill, self.tried = float(MIDDLE_C), FURTHEST, FILL, TRIED
         self.columns, self.when, self.side, self.noises = COLUMNS, WHEN, SIDE, NOISE

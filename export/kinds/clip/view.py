@@ -1,0 +1,44 @@
+"""Amplitudes of clips, given as samples or as magnitudes, for code searches."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ....host.contract.card import Card
+from ..view import Array, TargetSound, View, short_spectra, sizes
+
+WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of samples: separates the partials of voices
+
+
+class SampleView(View):
+    """Clips given as samples."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
+
+    def heard(self, frames: Array) -> TargetSound:
+        return TargetSound(self.decoded(torch.from_numpy(frames))[0])
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        """Return amplitudes of samples, decoded or recorded."""
+        return sizes(short_spectra(frames, self.length, self.length // OVERLAP))
+
+
+class MagnitudeView(View):
+    """Clips given as magnitudes of many spectra, normalized."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        assert card.transform_length is not None
+        self.length = card.transform_length
+
+    def heard(self, frames: Array) -> TargetSound:
+        sounds, points = torch.from_numpy(frames), self.card.envelope_points
+        envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
+        return TargetSound(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        bins = self.length // 2 + 1
+        return frames[:, : self.card.spectra * bins].reshape(-1, self.card.spectra, bins)

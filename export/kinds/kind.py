@@ -1,0 +1,59 @@
+"""ExportKind: describes a kind of model for first presets, demos, code searches and nn~."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ...host.contract.card import Card
+from ...host.contract.model import Model
+from ...host.events import Event, NoteOff, NoteOn
+from ...host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
+from ...host.patch.preset import LatentSettings, Preset
+from .player import NnPlayer
+from .view import View
+
+RATE = 44100  # of demos, in Hz
+MIDDLE_C = 60
+
+
+@dataclass(frozen=True)
+class ExportKind:
+    """Export settings of a kind of model.
+
+    Args:
+        name: of the kind in cards.
+        preset: returns a new model's preset: it starts from a real sound, and its knobs span the corpus.
+        demo: returns the events and the length, in samples at `RATE`, of a performance that shows an instrument;
+            receives its patch and a velocity.
+        held: the demo is one held key.
+        view: returns the frames' amplitudes for code searches; None: codes are not searched.
+        player: returns a player in TorchScript with a model's rebuilt decoder; None: nn~ does not play this kind.
+    """
+
+    name: str
+    preset: Callable[[Model], Preset]
+    demo: Callable[[Patch, int], tuple[list[Event], int]]
+    held: bool = False
+    view: Callable[[Card], View] | None = None
+    player: Callable[[Model, nn.Module], NnPlayer] | None = None
+
+
+def preset_of(model: Model, **parts: Any) -> Preset:
+    """Return a model's preset with these tables, at its default code."""
+    card = model.card
+    last = FIRST_KNOB_CC + len(default_knobs(card)) - 1
+    return Preset(
+        format=1,
+        model=model.path.name,
+        description=f"{card.name}: knobs on CC {FIRST_KNOB_CC} to {last}",
+        model_sha256=model.sha256,
+        latent=LatentSettings(values=[latent.default for latent in card.latents]),
+        **parts,
+    )
+
+
+def held_key(samples: int, velocity: int) -> list[Event]:
+    """Return the events of middle C, held."""
+    return [NoteOn(0, 0, MIDDLE_C, velocity), NoteOff(samples, 0, MIDDLE_C)]

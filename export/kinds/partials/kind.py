@@ -1,0 +1,18 @@
+"""Partials for export: presets as of spectra, and a major scale in the middle of the recordings' range."""
+
+from ....host.events import Event
+from ....host.kinds.partials.kind import PartialsKind
+from ....host.patch.library import Patch
+from ..kind import ExportKind
+from ..spectrum.kind import preset, scale
+from .player import PartialsPlayer
+from .view import PartialsView
+
+
+def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
+    partials = patch.model.card.partials
+    assert partials is not None
+    return scale(12 * round((partials.low + partials.high - 12) / 24), velocity)
+
+
+KIND = ExportKind(PartialsKind.name, preset, _demo, view=PartialsView, player=PartialsPlayer)

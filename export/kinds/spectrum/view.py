@@ -1,0 +1,60 @@
+"""Amplitudes of spectra for code searches: normalized, and transposed to a decoded note if the model has keys."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....host.contract.card import PITCH_CLASSES
+from ....host.dsp import chroma, window
+from ....host.kinds.spectrum.fundamental import fundamentals
+from ....host.units import semitones_to_ratio
+from ..view import LEAST, Array, TargetSound, View
+
+
+class SpectraView(View):
+    """Frames of kind ``spectrum``: normalized, and transposed to a decoded note if the model has keys."""
+
+    def heard(self, frames: Array) -> TargetSound:
+        card, length = self.card, self.length
+        middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
+        spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
+        if not card.keyed:
+            return TargetSound(_together(spectra))
+        notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
+        if np.isnan(notes).all():
+            return TargetSound(_together(spectra), self.unpitched(spectra))
+        note = float(np.nanmedian(notes))
+        key, target = self.place(math.floor(note + 0.5))
+        near = np.flatnonzero(np.abs(notes - note) < 1)  # others are detection errors, or of another note
+        moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
+        return TargetSound(_together(np.stack(moved)), key)
+
+    def decoded(self, frames: Tensor) -> Tensor:
+        return frames[:, None]
+
+    def unpitched(self, spectra: Array) -> int:
+        """Return the pitch class or key for unpitched spectra, [frames, bins]."""
+        whole = np.square(spectra).mean(0) ** 0.5
+        return int(chroma(whole, self.card.sample_rate, self.length).argmax())
+
+    def place(self, key: int) -> tuple[int, int]:
+        """Return a key's pitch class or key for the model, and the note to transpose its frames to."""
+        assert self.card.chroma is not None
+        told = key % PITCH_CLASSES
+        return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told
+
+    def _moved(self, piece: Array, semitones: float) -> Array:
+        length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
+        first = (len(piece) - length) // 2
+        found = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
+        bins = self.length // 2 + 1
+        return np.pad(found[:bins], (0, max(0, bins - len(found)))).astype(np.float32)
+
+
+def _together(spectra: Array) -> Tensor:
+    """Return the root mean power of spectra, each normalized, scaled to a maximum of 1: [1, bins]."""
+    each = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST)
+    whole = np.sqrt(np.square(each).mean(0, keepdims=True))
+    return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))

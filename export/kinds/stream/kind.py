@@ -1,0 +1,43 @@
+"""Streams for export: presets that start near their default code, and eight bars of a held key."""
+
+import numpy as np
+
+from ....host.contract.model import Model
+from ....host.events import Event
+from ....host.kinds.stream.kind import StreamKind, StreamSettings
+from ....host.patch.library import Patch, default_knobs
+from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
+from ...families.loops.playing import HEAT
+from ..kind import RATE, ExportKind, held_key, preset_of
+
+BARS = 8
+KNOBS = (
+    CCMap(number=1, target="stream.heat", low=0.0, high=2.0),
+    CCMap(number=16, target="stream.freeze", low=0.0, high=1.0),
+)
+
+
+def _preset(model: Model) -> Preset:
+    card, stream = model.card, model.card.stream
+    assert stream is not None
+    default = np.array([latent.default for latent in card.latents])
+    near = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
+    tempo = 60 * card.sample_rate / (stream.step_length * (stream.steps_per_beat or 1))
+    return preset_of(
+        model,
+        play=PlaySettings(mode="poly", voices=4),
+        stream=StreamSettings(seed_landmark=near.label, heat=HEAT),
+        tempo_bpm=round(tempo, 2),
+        envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
+        cc=[*default_knobs(card), *KNOBS],
+    )
+
+
+def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
+    stream = patch.model.card.stream
+    assert stream is not None
+    length = round(BARS * stream.beats_per_bar * 60 / patch.preset.tempo_bpm * RATE)
+    return held_key(length, velocity), length
+
+
+KIND = ExportKind(StreamKind.name, _preset, _demo, held=True)

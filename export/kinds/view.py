@@ -1,0 +1,94 @@
+"""Converts recorded and decoded frames to amplitude spectra for comparison.
+
+A view returns amplitudes [rows, spectra, bins] in the domain of the model's frames: spectra of kind ``spectrum``
+unchanged, the spectrum of a grain, or short windows of a clip. Frames of one sound are combined by their root mean
+power.
+"""
+
+import functools
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ...host.contract.card import Card
+from ...host.dsp import window
+
+Array = npt.NDArray[np.float32]
+
+LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
+
+
+class TargetSound(NamedTuple):
+    """A sound in a model's terms.
+
+    ``amplitudes`` are [spectra, bins]. ``told`` is the pitch class or key, for models conditioned on it. ``envelope``
+    is the root mean square in equal parts, [points], for models that decode one.
+    """
+
+    amplitudes: Tensor
+    told: int | None = None
+    envelope: Tensor | None = None
+
+
+class View(ABC):
+    """Amplitudes of frames.
+
+    Attributes:
+        length: of the transform of a spectrum, in samples.
+        gain_counts: whether the code determines loudness; else velocity does.
+        smooth: whether only bands are compared, since frames are noise.
+    """
+
+    length: int
+    gain_counts = False
+    smooth = False
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.length = card.frame_length
+
+    @abstractmethod
+    def heard(self, frames: Array) -> TargetSound:
+        """Combine one sound's frames, [frames, samples], as in `SearchTarget`."""
+
+    @abstractmethod
+    def decoded(self, frames: Tensor) -> Tensor:
+        """Return amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
+
+    def laid(self, frames: Tensor, told: Tensor) -> Tensor:
+        """Convert decoded frames for `decoded`; ``told`` is the pitch class or key of each, [rows]."""
+        return frames
+
+    def envelope(self, frames: Tensor) -> Tensor | None:
+        """Return decoded envelopes, [rows, points], or None."""
+        points = self.card.envelope_points
+        return frames[:, -points:] if points else None
+
+
+@functools.cache
+def window_of(name: str, length: int) -> Tensor:
+    return torch.from_numpy(window(name, length).copy())
+
+
+def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
+    """Return Hann-windowed spectra ``hop`` apart, the first centered on the first sample, [rows, spectra, bins]."""
+    side = length // 2
+    spectra = sounds.shape[1] // hop + 1
+    padded = torch.nn.functional.pad(sounds, (side, side + hop))
+    found: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :spectra] * hann(length).to(sounds))
+    return found
+
+
+def hann(length: int) -> Tensor:
+    """Return the window of clip spectra, [length]."""
+    return window_of("hann", length)
+
+
+def sizes(found: Tensor) -> Tensor:
+    """Return the amplitudes of spectra, with finite gradients at 0."""
+    amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
+    return amplitudes

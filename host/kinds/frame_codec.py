@@ -1,0 +1,78 @@
+"""FrameCodec: the steps of resynthesis that differ between kinds of models, one module `frame_codec` a kind."""
+
+import importlib
+import importlib.util
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.card import Card
+from ..errors import UserError
+from .table import KINDS, kind_of
+
+Array = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+Spectrum = npt.NDArray[np.complex64]
+Doubles = npt.NDArray[np.float64]
+
+LEAST_COVER = 1e-3  # of the largest overlap: at the windows' zeros, division would amplify noise
+TINY = np.float32(1e-20)  # keeps divisors above 0
+
+
+class FrameAnalysis(NamedTuple):
+    """Analysis results of a batch of frames."""
+
+    sounding: npt.NDArray[np.bool_]  # [rows]
+    level: Array  # [rows, 1]: the largest magnitude; the RMS for grains
+    spectra: Spectrum  # [rows, bins], of the windowed frames
+    magnitudes: Array  # of these
+    strongest: Indices  # [rows]: pitch classes
+    codes: Array  # [rows, n_latents], bent
+    pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where no pitch was detected or needed
+    down: Indices  # [rows]: octaves of downward transposition before encoding
+    told: Doubles  # [rows]: gap-free pitches, as the encoder of a partials model received them
+
+
+class FrameCodec(Protocol):
+    """The steps that differ between spectrum, partials and grain models."""
+
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        """Return target levels, [rows, 1]."""
+        ...
+
+    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
+        """Return frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
+        ...
+
+    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
+        """Return magnitudes, [rows, bins], and the summed mean squared errors at a maximum of 1."""
+        ...
+
+
+def codec_of(card: Card, phase: str) -> FrameCodec:
+    """Return the codec of a model's kind; ``phase``: of spectra, ``original`` or ``own``.
+
+    Raises:
+        UserError: the kind has none, or the codec refuses the frames or the phase.
+    """
+    folders = {name: type(kind).__module__.rpartition(".")[0] for name, kind in KINDS.items()}
+    known = [name for name, folder in folders.items() if importlib.util.find_spec(f"{folder}.frame_codec")]
+    if card.kind not in known:
+        raise UserError(
+            f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
+            f"{' or '.join(map(repr, known))}"
+        )
+    codec: FrameCodec = importlib.import_module(f"{folders[card.kind]}.frame_codec").make_codec(card, phase)
+    return codec
+
+
+def hop_of(card: Card) -> int:
+    """Return the hop between frames in samples."""
+    return kind_of(card).hop_through(card)
+
+
+def window_cover(weights: Array, hop: int) -> Array:
+    """Return the overlapped sum of weights at each sample of a frame, [frame_length]."""
+    once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
+    return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
