@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import gc
 import io
 import os
 import random
@@ -38,6 +39,13 @@ providers._get_local_constants = providers.Constants
 
 # A background job of a script ignores SIGINT, and hands that on to what it starts: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Keep the collector off the modules and tests, which stay: it would walk them thousands of times."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(tryfirst=True)

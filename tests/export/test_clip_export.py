@@ -24,7 +24,7 @@ from .bs1770 import HIGH_PASS, SHELF
 LENGTH, RATE = 4096, 8000
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "labelled"])
+@pytest.fixture(params=[pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="labelled")])
 def both(request, hit_run, hit_model):
     """The trained network, and the model of it."""
     return trained(hit_run(request.param), "best")[0], Model(hit_model(request.param))

@@ -1,5 +1,6 @@
 """Tiny models whose every frame is known in closed form, and ways to play them."""
 
+import gc
 import json
 import os
 import shutil
@@ -215,4 +216,6 @@ def hours(monkeypatch):
     monkeypatch.setattr(render_loop, "time", clock)
     monkeypatch.setattr(render_loop, "PRECISE", True)  # as this clock is on every system
     monkeypatch.setattr(render_loop, "_gave_way", lambda: clock.gave_way)
-    return clock
+    gc.freeze()  # a loop collects before it begins, which would take longer than the test: pytest keeps much
+    yield clock
+    gc.freeze()  # loops thaw

@@ -121,13 +121,14 @@ def test_a_note_spans_from_its_start_to_its_release_or_the_next_or_the_end():
 
 
 def test_an_existing_picture_is_kept_and_other_suffixes_are_refused(tmp_path):
-    draw(tmp_path / "picture.png")
+    (tmp_path / "picture.png").write_text("a picture")
     arguments = (tone(440), RATE, NOTES, PATHS, ("a", "b"), "title")
     with pytest.raises(UserError, match=r"picture\.png exists"):
         draw_performance(tmp_path / "picture.png", *arguments)
     with pytest.raises(UserError, match=r"picture\.jpg: give a name ending in \.png"):
         draw_performance(tmp_path / "picture.jpg", *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert (tmp_path / "picture.png").read_text() == "a picture"
 
 
 def test_without_matplotlib_the_user_is_told_how_to_install_it(tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_blocks_of_any_size_give_the_same_samples_as_one(chain, noise, effect):
 
 @pytest.mark.parametrize("effect", [*RANGES, *VST3_EFFECTS])
 def test_a_chain_that_is_reset_sounds_like_a_new_one(chain, noise, effect):
-    used = chain(effect)
+    noise, used = noise[:, :9000], chain(effect)
     through(used, noise[:, ::-1], (333,))
     used.reset()
     np.testing.assert_array_equal(through(used, noise), through(chain(effect), noise))

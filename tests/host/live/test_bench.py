@@ -116,7 +116,7 @@ def test_a_small_model_holds_in_large_blocks_and_the_lines_say_so(tiny_path, mon
 
 
 def test_the_process_that_renders_begins_with_the_smallest_block_and_the_fewest_voices(tiny_path):
-    rows = bench._measured(str(tiny_path()), 0.5)
+    rows = bench._measured(str(tiny_path()), 0.05)
     first = next(rows)
     assert (first.block, first.voices) == (bench.BLOCKS[0], bench.VOICES[0])
     rows.close()

@@ -40,8 +40,8 @@ KINDS = {
 
 @pytest.fixture
 def uncollected():
-    """No collector runs; gives a function that tells what it would find."""
-    gc.collect()
+    """No collector runs; gives a function that tells what it would find of what was made since."""
+    gc.freeze()
     gc.disable()
 
     def found():
@@ -110,7 +110,7 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 
 
 @pytest.fixture
-def state(monkeypatch, make_patch):
+def state(monkeypatch, make_patch, uncollected):
     """A state whose player plays nothing in particular."""
     monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(live, "RING_SECONDS", 0.0)

@@ -66,7 +66,7 @@ def whole(make_instrument, play):
 
     def sound(name, rate):
         if (name, rate) not in made:
-            count = 12_000
+            count = 9000
             events = busy(len(name), count, [entry["number"] for entry in SETTINGS[name]["cc"]])
             instrument = make_instrument(rate, **SETTINGS[name])
             made[name, rate] = events, play(instrument, events, count)
@@ -94,7 +94,7 @@ def test_the_published_frame_is_the_same_in_blocks_too(make_instrument, play, ti
 
 def test_the_same_performance_twice_gives_the_same_bits(make_instrument, play, whole):
     events, expected = whole("effects", 48000)
-    assert np.array_equal(play(make_instrument(48000, **SETTINGS["effects"]), events, 12_000), expected)
+    assert np.array_equal(play(make_instrument(48000, **SETTINGS["effects"]), events, 9000), expected)
 
 
 CHANNEL = st.just(0)

@@ -147,6 +147,7 @@ def test_a_turn_of_what_the_model_does_not_have_is_ignored_beside_effects_too(ma
 
 @given(st.text(max_size=12), FLOAT)
 def test_what_a_preset_does_not_have_is_ignored(make_patch, target, value):
+    rack = Rack({0: make_patch(**KEYS)}, RATE)
     for name in (
         target,
         f"latent.{target}",
@@ -156,9 +157,8 @@ def test_what_a_preset_does_not_have_is_ignored(make_patch, target, value):
         "effects.2.gain_db",
         "grain.pitch",
     ):
-        rack = Rack({0: make_patch(**KEYS)}, RATE)
         if name not in PLACES:
-            rack.process([ParameterChange(0, 0, name, value)], 100)
+            rack.process([ParameterChange(rack.played, 0, name, value)], 100)
             assert rack.knobs[0].standing() == {}
 
 

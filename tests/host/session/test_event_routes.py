@@ -169,6 +169,7 @@ class Keeper:
 
 def plugged(presets, events, hours, monkeypatch):
     monkeypatch.setattr("timbrel.host.plugin.audio_thread.hurry", lambda priority: None)
+    monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", lambda patch, mode: None)
     memory, keeper = Memory(), Keeper(presets)
     audio = keeper.audio = AudioThread(memory, keeper)
     audio.work()

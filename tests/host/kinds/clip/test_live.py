@@ -232,7 +232,6 @@ def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):
 
 def test_a_rack_that_is_dropped_ends_its_thread_without_a_collection(patch):
     before = threading.active_count()
-    gc.collect()
     gc.disable()
     try:
         rack = Rack({0: patch()}, RATE, live=True)

@@ -61,8 +61,8 @@ def test_no_corner_of_a_shipped_textures_knobs_is_louder_than_a_voice_may_be():
     model, engine, gain_db = shipped("lakeside-10")
     spans = [(latent.low, latent.high) for latent in model.card.latents]
     corners = np.array(list(itertools.product(*spans)), np.float32)
-    corners = np.random.default_rng(0).permutation(corners)[:256]
-    levels = np.concatenate([voices_db(engine, some, 0.3) for some in np.split(corners, 8)]) + gain_db
+    corners = np.random.default_rng(0).permutation(corners)[:128]
+    levels = np.concatenate([voices_db(engine, some, 0.3) for some in np.split(corners, 4)]) + gain_db
     assert levels.max() < LOUDEST_TEXTURE_DB + 3.0  # by chance: some hold a narrow band of noise
     assert np.mean(levels > LOUDEST_TEXTURE_DB + 1.0) < 0.1
     high = voices_db(engine, corners[:16], 0.3, key=84) + gain_db  # the same spectra, four times as wide
@@ -83,7 +83,7 @@ def test_a_shipped_preset_whose_knobs_stand_at_their_ends_is_not_all_at_the_limi
 def test_the_bound_takes_nothing_off_the_sounds_of_the_corpus_but_the_very_loudest():
     model, bounded, _ = shipped("lakeside-10")
     free = GrainEngine(model, DENSE, 16384)
-    codes = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+    codes = np.array([mark.latent for mark in model.card.landmarks[::2]], np.float32)
     with_bound, without = (
         engine.render([engine.begin(60, 0) for _ in codes], Codes(codes), 0, 2000) for engine in (bounded, free)
     )
@@ -174,7 +174,7 @@ def test_grains_from_one_place_of_the_table_differ_by_their_phases(noise):
 
 def test_density_length_and_shape_do_not_change_the_loudness(noise):
     levels = [
-        level_db(sound(noise, 15.0, block=16384, density=density, length=length, shape=shape)[0])
+        level_db(sound(noise, 8.0, block=16384, density=density, length=length, shape=shape)[0])
         for density, length, shape in (
             (100.0, 0.05, 1.0),
             (2000.0, 0.05, 1.0),

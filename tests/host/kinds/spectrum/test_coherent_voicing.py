@@ -1,5 +1,6 @@
 """The coherent voice, against a plain loop: its pitch, its formants and chords, and that blocks change no bit."""
 
+import functools
 import math
 
 import numpy as np
@@ -34,6 +35,7 @@ from .coherent import (
 )
 
 
+@functools.cache
 def window_lobe(away, length):
     """Transform of a Blackman-Harris window around its middle, ``away`` bins off, by its definition."""
     n = np.arange(-(length // 2), length // 2)
@@ -54,7 +56,6 @@ class Plain:
         )
         n = character.unison
         self.spread = [2 * i / (n - 1) - 1 for i in range(n)] if n > 1 else [0.0]
-        self.lobe = {}
 
     def frame(self, frame, first, ratio, state):
         """A frame, [channels, length]; ``state`` is a dictionary that is moved on."""
@@ -109,9 +110,8 @@ class Plain:
         nearest = round(frequency)
         step = round((frequency - nearest) * 1024)  # a lobe is known at so many places between two bins
         for tap in range(-4, 5):
-            if (tap, step) not in self.lobe:
-                self.lobe[tap, step] = window_lobe(tap - step / 1024, self.length) / (8 * 0.35875)
-            value = height * LEVEL * self.length * self.lobe[tap, step] * np.exp(2j * np.pi * turn)
+            lobe = window_lobe(tap - step / 1024, self.length) / (8 * 0.35875)
+            value = height * LEVEL * self.length * lobe * np.exp(2j * np.pi * turn)
             for channel, gain in enumerate(gains):
                 if 0 <= nearest + tap < bins:
                     spectra[channel, nearest + tap] += gain * value

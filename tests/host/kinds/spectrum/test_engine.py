@@ -158,7 +158,7 @@ def test_the_sound_is_that_of_a_plain_loop(tiny, heard, settings):
 )
 def test_division_into_blocks_changes_no_bit(engine_of, tiny, name, sizes):
     model = tiny(**SIZES[name])
-    count = 2000 if sizes == (1,) else 40_000
+    count = 2000 if sizes == (1,) else 24_000
 
     def run(sizes):
         engine = engine_of(model, BLOCK)
