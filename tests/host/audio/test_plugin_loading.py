@@ -3,9 +3,11 @@
 import ctypes
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pedalboard
@@ -32,11 +34,29 @@ def native(text):
     ctypes.CDLL(None).write(2, text.encode(), len(text.encode()))
 
 
-def test_what_loads_at_once_and_in_silence_is_not_spoken_of(said, capfd):
-    with plugin_loading.overheard(NAME):
-        pass
-    assert said() == []
-    assert capfd.readouterr() == ("", "")
+def alone(work, said):
+    """Do some work in a fork, where no thread of another test writes: what was logged, and what reached the screen."""
+    with tempfile.TemporaryFile() as screen, tempfile.TemporaryFile() as log:
+        if not (child := os.fork()):
+            try:
+                os.dup2(screen.fileno(), 2)
+                work()
+                log.write(pickle.dumps(said()))
+                log.flush()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        screen.seek(0)
+        log.seek(0)
+        return pickle.load(log), screen.read().decode()
+
+
+def test_what_loads_at_once_and_in_silence_is_not_spoken_of(said):
+    def load():
+        with plugin_loading.overheard(NAME):
+            pass
+
+    assert alone(load, said) == ([], "")
 
 
 def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
@@ -68,34 +88,40 @@ def test_a_load_is_told_of_within_ten_seconds_and_before_playing_gives_it_up():
     ],
     ids=["a line", "no end", "a flood", "in pieces", "one long line", "odd letters"],
 )
-def test_what_it_writes_is_told_of_once_and_kept_from_the_screen(said, capfd, pieces, told):
-    with plugin_loading.overheard(NAME):
-        for piece in pieces:
-            native(piece)
-    assert said() == [f"{NAME} wrote to standard error as it was loaded: {told}"]
-    native("after\n")
-    assert capfd.readouterr() == ("", "after\n")
+def test_what_it_writes_is_told_of_once_and_kept_from_the_screen(said, pieces, told):
+    def load():
+        with plugin_loading.overheard(NAME):
+            for piece in pieces:
+                native(piece)
+        native("after\n")
+
+    assert alone(load, said) == ([f"{NAME} wrote to standard error as it was loaded: {told}"], "after\n")
 
 
 def test_a_flood_is_told_of_while_it_goes_on(said, monkeypatch):
     monkeypatch.setattr(plugin_loading, "TELL_SECONDS", 0.3)
-    with plugin_loading.overheard(NAME):
-        until(lambda: native("mismatch\n" * 100) or said())
+
+    def load():
+        with plugin_loading.overheard(NAME):
+            until(lambda: native("mismatch\n" * 100) or said())
+
     words = r" is still being loaded, for \d+ s now; it writes to standard error: 'mismatch' and "
-    assert re.match(re.escape(NAME) + words, said()[0])
+    logged, _ = alone(load, said)
+    assert re.match(re.escape(NAME) + words, logged[0])
 
 
-def test_a_load_that_fails_gives_standard_error_back_and_says_what_was_written(said, capfd):
+def test_a_load_that_fails_gives_standard_error_back_and_says_what_was_written(said):
     def fail():
         with plugin_loading.overheard(NAME):
             native("cannot\n")
             raise ValueError
 
-    with pytest.raises(ValueError):
-        fail()
-    assert said() == [f"{NAME} wrote to standard error as it was loaded: 'cannot'"]
-    native("after\n")
-    assert capfd.readouterr().err == "after\n"
+    def load():
+        with pytest.raises(ValueError):
+            fail()
+        native("after\n")
+
+    assert alone(load, said) == ([f"{NAME} wrote to standard error as it was loaded: 'cannot'"], "after\n")
 
 
 def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(said):
