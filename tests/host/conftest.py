@@ -4,6 +4,8 @@ import gc
 import json
 import os
 import shutil
+import zlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -190,8 +192,10 @@ def jack_server():
         pytest.skip("jackd is not installed (Debian: apt install jackd2)")
     if jack is None:
         pytest.skip("JACK-Client is not installed, or finds no libjack")
-    # One for each process that tests, always the same: JACK's list has room for eight, and keeps those that crashed.
-    name = f"timbrel_test{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+    # One for each process that tests a checkout, always the same: JACK's list has room for eight, and keeps those that
+    # crashed.
+    checkout = zlib.crc32(str(Path(__file__).parents[2]).encode())
+    name = f"timbrel_test_{checkout:08x}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("JACK_DEFAULT_SERVER", name)
         environment.setenv("JACK_NO_START_SERVER", "1")
