@@ -116,7 +116,7 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     if not progress.step and (trial := run.trial()) is not None:
         checkpoint.restore(trial.best, plain)
     elif not progress.step:
-        plain.begin(data)
+        plain.initialise(data)
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:

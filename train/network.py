@@ -85,7 +85,7 @@ class Network(nn.Module):
         """Batches of a step: a shared one if needed, and the objectives' own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
 
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         """Initialize from the training frames before the first step; a hook."""
 
     def moved(self) -> None:

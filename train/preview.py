@@ -61,7 +61,7 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
     sounds = []
     for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
         count = int(SECONDS * recipe.frames.sample_rate / hop)
-        spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
+        spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
         sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
     return sounds
 

@@ -79,7 +79,7 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
     heights = 10 ** (taken(pieces, keys.astype(np.float32), frames) / 20) * strengths
     stored: Any = _Stored(card, heights.astype(np.float32))
     voicing = CoherentVoicing(stored, PLAIN)
-    state, numbers = voicing.begin(), np.arange(count, dtype=np.float32)[:, np.newaxis]
+    state, numbers = voicing.start_state(), np.arange(count, dtype=np.float32)[:, np.newaxis]
     made = np.zeros(count * hop + size, np.float32)
     for at in range(0, count, BATCH):
         part = slice(at, at + BATCH)

@@ -44,7 +44,7 @@ class FramePlayer(NnPlayer):
         self.begin_states(rows)
 
     def begin_note(self, row: int, number: int) -> None:
-        """Schedule the frames that overlap the first sample, as `SpectrumEngine.begin`."""
+        """Schedule the frames that overlap the first sample, as `SpectrumEngine.start_stream`."""
         moment = self.moments[number // self.together % len(self.moments)]
         silent = self.onsets[row] - self.frame_length
         self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length

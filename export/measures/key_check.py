@@ -85,6 +85,6 @@ def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
     """Sustain a frame for `SECONDS`, without the edges: [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop
-    spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.begin()] * count)
+    spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
     sound = overlap_add(np.fft.irfft(spectra) * window("hann", length), hop)
     return sound[length - hop : (count - 1) * hop + hop]

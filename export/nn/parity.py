@@ -106,7 +106,7 @@ def note(model: Model, seconds: float) -> tuple[Array, Array]:
     motion: Any = ParityInputs(
         np.clip(offsets + rest, low, high)
     )  # the part of a `Motion` that engines of these kinds use
-    stream = engine.begin(NOTE, on, round(NOTE))
+    stream = engine.start_stream(NOTE, on, round(NOTE))
     starts = range(0, count, BLOCK)
     blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
     sound = np.concatenate(blocks, axis=1) * np.float32(db_to_gain(VOICE_LUFS - card.loudness_lufs))

@@ -126,7 +126,7 @@ def _inverted(
     models = {}
     for recipe in recipes:
         run = asked.folder / "runs" / recipe.name
-        course.begin(recipe.name)
+        course.start_part(recipe.name)
         options = RunOptions(asked.accelerator, asked.devices)
         if not is_trained(run, recipe) and not train(
             recipe, asked.corpus, run, options, course, 1.0, others.get(recipe.name, {})
@@ -185,7 +185,7 @@ def _table(
 ) -> dict[str, MeasuredRow]:
     folder = asked.folder / FOUND
     folder.mkdir(parents=True, exist_ok=True)
-    course.begin(f"{table} {seed}")
+    course.start_part(f"{table} {seed}")
     found: dict[str, MeasuredRow] = {}
     for number, row in enumerate(bench.rows):
         file = folder / f"{bench.stamp}-{table}-{seed}-{row}.npz"

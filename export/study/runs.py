@@ -191,7 +191,7 @@ def train_and_evaluate(
         name, folder = recipe.name, folders[recipe.name]
         if name in found:
             continue
-        course.begin(name)
+        course.start_part(name)
         share = 1 - EVALUATION_SECONDS / work[name]
         options = RunOptions(asked.accelerator, asked.devices)
         if name not in trained and not (trains or train)(recipe, asked.corpus, folder, options, course, share):
@@ -288,7 +288,7 @@ class StudyProgress:
         self.part, self.first = "", True
         self.began = time.monotonic()
 
-    def begin(self, part: str) -> None:
+    def start_part(self, part: str) -> None:
         """Start a part."""
         self.before += self.parts.get(self.part, 0.0)
         self.part, self.first = part, True

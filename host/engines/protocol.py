@@ -118,7 +118,7 @@ class Engine(Protocol[Kept]):
     @property
     def targets(self) -> Mapping[str, Ramp]: ...
 
-    def begin(self, pitch: float, time: int, key: int) -> Kept:
+    def start_stream(self, pitch: float, time: int, key: int) -> Kept:
         """Return a stream for a note-on at sample ``time`` with ``pitch``, 69.0 for 440 Hz, and MIDI ``key``."""
         ...
 

@@ -61,7 +61,7 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
                     recorder.go_on()
                 elif recording:
                     recorder = files.enter_context(SessionRecorder(recording, setup, ready, overwrite))
-                for command, data in kept.take():
+                for command, data in kept.take_all():
                     audio.send(command, data)
                 _watch(audio, frontends, stop, recorder, underruns)
                 return
@@ -201,12 +201,12 @@ def _watch(
                     frontends.show(kind, replace(data, underruns=data.underruns + underruns))
                 case _ if kind in RECORDED:
                     if recorder is not None:
-                        recorder.take(kind, data)
+                        recorder.record(kind, data)
                 case _:
                     frontends.show(kind, data)
     for kind, data in audio.rest():
         if recorder is not None and kind in RECORDED:
-            recorder.take(kind, data)
+            recorder.record(kind, data)
 
 
 def _went_on(setup: Setup, kind: str, data: Any) -> Setup:

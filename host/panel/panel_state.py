@@ -243,7 +243,7 @@ class PanelState:
 
     # reports of the audio process
 
-    def take(self, kind: str, data: Any) -> None:
+    def apply_report(self, kind: str, data: Any) -> None:
         match kind:
             case "ready":
                 self._held.forget_keys()

@@ -236,7 +236,7 @@ class PanelServer:
             ended.set()
             return
         for kind, what in messages:
-            self._state.take(kind, what)
+            self._state.apply_report(kind, what)
 
     def _log(self, line: str) -> None:
         self._writer.put(("log", printable(line)[:200]))

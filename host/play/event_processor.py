@@ -36,7 +36,7 @@ from .controller_state import BEND_RANGE
 from .gestures.note_values import NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
-from .mpe import PitchWheel, fingers_of
+from .mpe import PitchWheel, mpe_channels_of
 from .parameters import Parameters
 from .play_modes import MonoAssignment, keyed
 from .preset_controls import Move, PresetControls
@@ -68,7 +68,7 @@ class EventProcessor:
         preset, card = patch.preset, patch.model.card
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
-        self._fingers = fingers_of(preset.mpe, play.bend_range_semitones, card)
+        self._mpe = mpe_channels_of(preset.mpe, play.bend_range_semitones, card)
         own_paths = [motion for motion in preset.motion if motion.start == "note"]
         common = [motion for motion in preset.motion if motion.start == "play"]
         codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
@@ -84,12 +84,12 @@ class EventProcessor:
         self.motion = self._parameters.motion
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
-        fingers = (self._fingers.touch, self._fingers.zone)
-        gesture = no_gesture if self._gesturing is None else self._gesturing.begin
+        mpe = (self._mpe.touch, self._mpe.zone)
+        gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
         self._own_values = NoteValues(preset.note, card) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(engine.begin, *shapes, *fingers, self._tuning, gesture, own)
+        makers = Makers(engine.start_stream, *shapes, *mpe, self._tuning, gesture, own)
         keying = kind.keying(preset.of_kind(kind), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
@@ -123,7 +123,7 @@ class EventProcessor:
         if self._gesturing is not None and (moved or self._gesturing.moves):
             motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
-        return self._fingers.motion(motion, touches) if any(touches) else motion
+        return self._mpe.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
         """Return whether the voice to steal is held, and since when, in seconds < 0; None without a voice."""
@@ -139,7 +139,7 @@ class EventProcessor:
 
     def forget(self, time: int) -> None:
         self.motion.forget(time)
-        self._fingers.forget(time)
+        self._mpe.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
         if time >= self._next_forgetting:  # voices hold little data, and may be many
@@ -169,11 +169,11 @@ class EventProcessor:
                 self.voices.shed(time)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
-            case _ if self._fingers.is_member(event.channel):
-                self._fingers.move(event, self.voices.touches)
+            case _ if self._mpe.is_member(event.channel):
+                self._mpe.move(event, self.voices.touches)
             case _:
                 if not self._controls.apply(event):
-                    self._hear_unmapped(event, self._fingers.zone(event.channel))
+                    self._hear_unmapped(event, self._mpe.zone(event.channel))
 
     def _hear_unmapped(self, event: Event, zone: int | None) -> None:
         """Apply the standard MIDI meaning; ``zone`` is the zone's master."""
@@ -212,7 +212,7 @@ class EventProcessor:
         """Reset bend, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
         self._wheel_of(zone).turn(time, 0)
         if zone is not None:
-            self._fingers.rest(time, zone, self.voices.touches)
+            self._mpe.rest(time, zone, self.voices.touches)
         self.voices.pedal(time, False, zone)
         self.voices.sostenuto(time, False, zone)
         self._parameters.expression(time, 127)
@@ -221,16 +221,16 @@ class EventProcessor:
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
         """Start or end an MPE zone; release notes and reset controllers, old and new."""
-        if self._fingers.zone(master) == master:
+        if self._mpe.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)
-        self._fingers.begin(master, members)
+        self._mpe.set_zone(master, members)
         self.voices.release_all(time, master)
         self._reset(time, None)
         self._wheel.reset(time, self._bend_range)
 
     def _wheel_of(self, zone: int | None) -> PitchWheel:
-        return self._wheel if zone is None else self._fingers.wheel(zone)
+        return self._wheel if zone is None else self._mpe.wheel(zone)
 
     def _set_glide(self) -> None:
         if isinstance(self.voices, MonoAssignment):

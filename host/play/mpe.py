@@ -170,7 +170,7 @@ class MpeChannels:
         self._sizes = {LOWER: 0, UPPER: 0}
         self._zones: dict[int, _Zone] = {}
 
-    def begin(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
+    def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
         """Start or replace a zone; 0 members end it. ``semitones``: the master's bend range."""
         self._sizes[master] = members
         self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
@@ -404,10 +404,10 @@ class Zones:
                 self._players |= dict.fromkeys(channels, player)
 
 
-def fingers_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
+def mpe_channels_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
     """Return a preset's MPE channels; if enabled, with a lower zone whose master bends ``semitones``."""
     spans = [(latent.low, latent.high) for latent in card.latents]
-    fingers = MpeChannels(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
+    channels = MpeChannels(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
     if mpe.enabled:
-        fingers.begin(LOWER, MOST_MEMBERS, semitones)
-    return fingers
+        channels.set_zone(LOWER, MOST_MEMBERS, semitones)
+    return channels

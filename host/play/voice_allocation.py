@@ -85,14 +85,14 @@ def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) 
 class Makers(NamedTuple):
     """The factories of voices.
 
-    ``begin(pitch, time, key)`` returns a stream, ``shape(time, added)`` an envelope, ``release(added)`` release
+    ``start_stream(pitch, time, key)`` returns a stream, ``shape(time, added)`` an envelope, ``release(added)`` release
     samples, ``touch(channel)`` MPE expression or None, ``gesture(time, note, pitch, added)`` a trajectory or None;
     ``added`` holds offsets from ``own(note)``. ``zone(channel)`` returns the MPE zone or None: pedals and all notes off
     apply to one zone, or to channels outside. ``tuning`` holds pitches of playable keys, in equal-tempered semitones
     where 69 is 440 Hz.
     """
 
-    begin: Callable[[float, int, int], VoiceSound]
+    start_stream: Callable[[float, int, int], VoiceSound]
     shape: Callable[[int, Mapping[str, float]], Envelope]
     release: Callable[[Mapping[str, float]], int]
     touch: Callable[[int], NoteExpression | None]
@@ -110,7 +110,7 @@ class Voices(ABC):
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """``sample_rate`` is the model's, in Hz."""
-        self._begin, self._shape, self._release = makers.begin, makers.shape, makers.release
+        self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
         self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own
         self._steal = max(1, round(STEAL_SECONDS * sample_rate))
@@ -210,7 +210,7 @@ class Voices(ABC):
 
     def _sound(self, time: int, note: Note, gain: float) -> Voice:
         channel, key = note
-        stream = self._begin(self._tuning[key], time, key)
+        stream = self._start_stream(self._tuning[key], time, key)
         parts = [voice.part for voice in self._sounding(time)]
         part = min(range(PARTS), key=parts.count)  # the part with the fewest voices, to balance the load
         own = self._own(note)

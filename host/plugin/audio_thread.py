@@ -96,7 +96,7 @@ class AudioThread:
     def work(self) -> bool:
         """Render some requested samples; return False if none are due."""
         complete = self._memory.complete
-        events = self._memory.take()
+        events = self._memory.read_events()
         last = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
         if last is not None:
             self._waiting.clear()

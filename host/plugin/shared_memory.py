@@ -209,7 +209,7 @@ class SharedMemory:
     def complete(self) -> Position:
         return Position.of(self._wire.complete)
 
-    def take(self) -> list[ReceivedEvent]:
+    def read_events(self) -> list[ReceivedEvent]:
         """Return the events since the last call."""
         self._order()
         head, tail = self._wire.event_head, self._wire.event_tail

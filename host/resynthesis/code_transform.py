@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..kinds.frame_codec import hop_of
 from ..patch.library import Patch
 from ..play.motions.motion import Latents
-from ..play.mpe import NoteExpression, fingers_of
+from ..play.mpe import NoteExpression, mpe_channels_of
 from ..ramps import RAMP_SECONDS, Ramp
 from .frame_stream import Times
 
@@ -60,7 +60,7 @@ class CodeTransform:
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._own_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._tuning = patch.tuning
-        self.fingers = fingers_of(preset.mpe, preset.play.bend_range_semitones, card)
+        self.mpe = mpe_channels_of(preset.mpe, preset.play.bend_range_semitones, card)
         # The newest pressed key, each from its sample on; without one, the detected pitch counts.
         self._played: list[tuple[int, HeldKey | None]] = [(-(1 << 62), None)]
         self.down: list[HeldKey] = []  # the newest last
@@ -116,7 +116,7 @@ class CodeTransform:
     def forget(self, time: int) -> None:
         """Discard the history before ``time``."""
         self.knobs.forget(time)
-        self.fingers.forget(time)
+        self.mpe.forget(time)
         for _, key in self._played:
             if key is not None and key.touch is not None:
                 key.touch.forget(time)
@@ -135,7 +135,7 @@ class CodeTransform:
         """Apply MPE pressure and slide of the newest key at each time to codes, [rows, n_latents]."""
         for row, time in enumerate(times):
             if (key := self._key_at(time)) is not None and key.touch is not None:
-                self.fingers.express(codes[row], key.touch, time)
+                self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
         """Return the smoothed or frozen code; in silence the last."""

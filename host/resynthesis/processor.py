@@ -80,7 +80,7 @@ class Processor:
         self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
         self._output = Output(self._own_rate, sample_rate, effects)
         self._codes = CodeTransform(patch, freeze_seconds)
-        self._fingers = self._codes.fingers
+        self._mpe = self._codes.mpe
         self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
         self._through = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = late + effects.latency_samples
@@ -172,26 +172,26 @@ class Processor:
     def _apply(self, event: Event) -> None:
         match event:
             case NoteOn(time, channel, key):
-                self._codes.press(time, channel, key, self._fingers.touch(channel))
+                self._codes.press(time, channel, key, self._mpe.touch(channel))
             case NoteOff(time, channel, key):
                 self._codes.release(time, channel, key)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
             case Timing() | ParameterChange() | ParameterTouch():
                 pass
-            case _ if self._fingers.is_member(event.channel):
-                self._fingers.move(event, self._codes.touches)
+            case _ if self._mpe.is_member(event.channel):
+                self._mpe.move(event, self._codes.touches)
                 return
             case AllOff(time, channel):
-                self._release_all(time, self._fingers.zone(channel))
-            case _ if (zone := self._fingers.zone(event.channel)) is not None:
-                self._fingers.move_master(event, zone, self._codes.touches)
+                self._release_all(time, self._mpe.zone(channel))
+            case _ if (zone := self._mpe.zone(event.channel)) is not None:
+                self._mpe.move_master(event, zone, self._codes.touches)
         self._controls.apply(event)
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
-        self._release_all(time, self._fingers.zone(master))
-        self._fingers.begin(master, members)
-        self._release_all(time, self._fingers.zone(master))
+        self._release_all(time, self._mpe.zone(master))
+        self._mpe.set_zone(master, members)
+        self._release_all(time, self._mpe.zone(master))
 
     def _release_all(self, time: int, zone: int | None) -> None:
-        self._codes.release_all(time, lambda channel: self._fingers.zone(channel) == zone)
+        self._codes.release_all(time, lambda channel: self._mpe.zone(channel) == zone)

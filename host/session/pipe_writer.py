@@ -41,7 +41,7 @@ class MessageQueue:
         for message, replaces in parts_of(command, data):
             self.put(message, replaces)
 
-    def take(self) -> list[Any]:
+    def take_all(self) -> list[Any]:
         """Return and remove all messages."""
         taken = list(self._waiting.values())
         self._waiting.clear()
@@ -108,7 +108,7 @@ class PipeWriter:
                 self._news.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                messages = self._waiting.take()
+                messages = self._waiting.take_all()
                 self._sending = True
             with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
                 self._pipe.send(messages)

@@ -100,7 +100,7 @@ class SessionRecorder:
             held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
-    def take(self, kind: str, data: Any) -> None:
+    def record(self, kind: str, data: Any) -> None:
         """Write a message: sound, events, or a swap of presets with its sample."""
         if kind == "events":
             if self._midi is not None:

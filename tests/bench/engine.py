@@ -44,7 +44,7 @@ class Knobs:
 def engine(voices: int, block: int, knobs: Knobs, phase: str):
     """A function that renders `HOPS` hops of voices on keys over three octaves."""
     made = SpectrumEngine(MODEL, 16384, character=VoicingSettings(phase=phase))
-    streams = [made.begin(48 + 5 * i % 36, 0) for i in range(voices)]
+    streams = [made.start_stream(48 + 5 * i % 36, 0) for i in range(voices)]
     time = 0
 
     def play() -> None:
@@ -88,7 +88,7 @@ def frames_alone(phase: str) -> None:
     latents = rng.random((16, N), dtype=np.float32)
     chroma, ratios = np.arange(16) % 12, np.exp2(np.linspace(-2, 2, 16))
     voicing = SpectrumEngine(MODEL, 16384, character=VoicingSettings(phase=phase))._voicing
-    states = [voicing.begin() for _ in range(16)]
+    states = [voicing.start_state() for _ in range(16)]
     frames, decode = side_by_side(
         lambda: voicing.make(latents, chroma, ratios, states), lambda: MODEL.decode(latents, chroma), rounds=500
     )

@@ -134,7 +134,7 @@ def against_floor(model):
     counted, made = Counted(model), preset()
     engine = GrainEngine(counted, made.grain, BLOCK)
     motion = CommonMotion(Latents(made.latent_values(model.card), model.card), (1.0, 1.0), RATE)
-    streams, bare, pairs = [engine.begin(60, 0)], floor(model), []
+    streams, bare, pairs = [engine.start_stream(60, 0)], floor(model), []
     for block in range(BLOCKS):
         counted.rows = 0
         began = time.perf_counter()

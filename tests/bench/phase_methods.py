@@ -33,7 +33,7 @@ BAND = 32  # bins of the long window, 86 Hz at 44.1 kHz: colour is flat within i
 def stored_noise(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """The publication's (Colonel & Keene 2020)."""
     phase = NoisePhase(frame_length, hop)
-    return phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
+    return phase.apply(magnitudes, [phase.start_state()] * len(magnitudes))
 
 
 class Given:
@@ -53,7 +53,7 @@ def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.nd
     """The host's voice: partials and noise of each frame, put together anew; no pitch is known, so all are free."""
     shape = FrameShape(frame_length, frame_length // hop, HANN, LOBE_TAPS)
     voice = CoherentVoicing(Given(magnitudes, frame_length, hop), VoicingSettings(), shape)
-    state, pieces = voice.begin(), []
+    state, pieces = voice.start_state(), []
     for rows in np.array_split(np.arange(len(magnitudes)), -(-len(magnitudes) // 64)):
         keys, ratios = np.zeros(len(rows), np.intp), np.ones(len(rows))
         latents = rows[:, np.newaxis].astype(np.float32)
@@ -67,7 +67,7 @@ def coherent_voice(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.nd
 def basins(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:
     """The host's phases for magnitudes as they are, frame after frame."""
     phase = CausalPhase(frame_length, hop)
-    return phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
+    return phase.apply(magnitudes, [phase.start_state()] * len(magnitudes))
 
 
 def best(magnitudes: np.ndarray, frame_length: int, hop: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from .chroma_networks import BATCH, SMALL, batch, generator, network_of
 
 
 class Frames:
-    """Training frames as `Network.begin` asks for them: few of each pitch class but B, of which there is none."""
+    """Training frames as `Network.initialise` asks for them: few of each pitch class but B, of which there is none."""
 
     def __init__(self, bins=513):
         self.frames, self.chroma, *_ = batch(bins)
@@ -25,7 +25,7 @@ class Frames:
 
 def begun(*changes):
     network = network_of("tuned-8", *SMALL, *changes)
-    network.begin(Frames())
+    network.initialise(Frames())
     return network
 
 

@@ -145,7 +145,7 @@ class Rows:
 
 def test_outer_layers_begin_as_principal_components_scaled_alike():
     network, rows = network_of("network.components=8"), clips(40)
-    network.begin(Rows(rows))
+    network.initialise(Rows(rows))
     features = network.features(torch.from_numpy(rows))[0]
     attacks = risen(network.features.parts(features)[1]).double()
     alike = (attacks - attacks.mean()) / attacks.std().clamp_min(1)
@@ -175,7 +175,7 @@ def test_a_step_moves_no_code_far_however_long_clips_are():
         network = network_of(f"frames.frame_length={length}", f"frames.hop_length={length}")
         rows = np.stack([(tom if seed % 2 else hat)(seed, seconds=length / RATE) for seed in range(12)])
         given = network.features(torch.from_numpy(rows))
-        network.begin(Rows(rows))
+        network.initialise(Rows(rows))
         steps = torch.optim.Adam(network.parameters(), lr=1e-3)
         before = network.encode(given[0]).detach()
         sum(network.reconstruction(*given, torch.zeros(12, dtype=torch.int64), torch.Generator()).values()).backward()
@@ -185,7 +185,7 @@ def test_a_step_moves_no_code_far_however_long_clips_are():
 
 def test_fewer_clips_than_components_come_back_as_they_are():
     network, rows = network_of("network.components=24"), clips(3)
-    network.begin(Rows(rows))
+    network.initialise(Rows(rows))
     with torch.no_grad():
         features = network.features(torch.from_numpy(rows))[0]
         given = network.outer(network._components(features))
@@ -199,7 +199,7 @@ def test_beginning_twice_gives_the_same_weights():
     one, two = network_of(), network_of()
     for network in (one, two):
         torch.rand(7)
-        network.begin(Rows(clips(12)))
+        network.initialise(Rows(clips(12)))
     assert torch.equal(one.inner.weight, two.inner.weight)
     assert torch.equal(one.outer.weight, two.outer.weight)
 
@@ -253,7 +253,7 @@ def test_a_recording_is_encoded_as_of_the_label_that_it_is_taken_for():
 def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
     for words in ((), WORDS):
         network = network_of(words=words)
-        network.begin(Rows(clips(12)))
+        network.initialise(Rows(clips(12)))
         given = network.features(torch.from_numpy(clips(12)))
         terms = network.reconstruction(*given, torch.arange(12) % 2, torch.Generator().manual_seed(0))
         labelled = {"label", "obedience"} if words else set()
@@ -280,7 +280,7 @@ def test_a_clip_that_comes_back_as_it_was_has_lost_nothing(monkeypatch):
 
 def test_what_is_asked_of_random_codes_moves_the_decoder_and_not_the_listener():
     network = network_of(words=WORDS)
-    network.begin(Rows(clips(12)))
+    network.initialise(Rows(clips(12)))
     asked = torch.arange(16) % 2
     network._obedience(network._features(torch.randn(16, 4), torch.eye(2)[asked])[0], asked).backward()
     moved = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
@@ -290,7 +290,7 @@ def test_what_is_asked_of_random_codes_moves_the_decoder_and_not_the_listener():
 
 def test_the_chance_in_latents_follows_from_the_generator_alone():
     network = network_of()
-    network.begin(Rows(clips(12)))
+    network.initialise(Rows(clips(12)))
     given = *network.features(torch.from_numpy(clips(12))), torch.zeros(12, dtype=torch.int64)
 
     def mel(seed):
@@ -411,7 +411,7 @@ def test_bands_are_told_from_their_neighbours_as_much_more_as_was_learned():
 def test_what_is_decoded_rises_when_the_decoder_says(monkeypatch):
     """Also of a network that has learned nothing but principal components; three are as many as three clips need."""
     network, rows = network_of("network.components=24"), clips(3)
-    network.begin(Rows(rows))
+    network.initialise(Rows(rows))
     features = network.features(torch.from_numpy(rows))[0]
     asked = risen(network.features.parts(features)[1])
     with torch.no_grad():
@@ -423,7 +423,7 @@ def test_what_is_decoded_rises_when_the_decoder_says(monkeypatch):
 
 def test_an_attack_that_is_told_wrong_counts_in_milliseconds(monkeypatch):
     network, rows = network_of("network.components=24"), clips(3)
-    network.begin(Rows(rows))
+    network.initialise(Rows(rows))
     features, mel = network.features(torch.from_numpy(rows))
     components = network._components(features).detach()
     monkeypatch.setattr(network, "_bent", lambda latents, told: components)
@@ -437,7 +437,7 @@ def test_an_attack_that_is_told_wrong_counts_in_milliseconds(monkeypatch):
 def test_dull_spectra_teach_it_contrast(monkeypatch):
     """The decoded are half as far from their neighbours as the recordings are."""
     network, given = network_of(), network_of().features(torch.from_numpy(clips()))
-    network.begin(Rows(clips()))
+    network.initialise(Rows(clips()))
     bands, levels = network.features.parts(given[0])
     dull = 0.5 * (bands + torch.nn.functional.avg_pool1d(bands, 9, 1, 4, count_include_pad=False))
     given_back = torch.cat([dull.flatten(1), levels], 1), risen(levels)

@@ -43,7 +43,7 @@ def network(run):
 def begun(corpus, changes=()):
     recipe = on_grid(load_recipe("tuned-sequence", [*SMALL, *changes]), corpus)
     network = LoopNetwork(recipe).eval()
-    network.begin(loop_data(corpus, recipe, corpus.folder, False))
+    network.initialise(loop_data(corpus, recipe, corpus.folder, False))
     return network, recipe
 
 

@@ -165,7 +165,7 @@ def test_a_network_begins_at_the_mean_row_and_learns(tone_corpus):
     data = PartialsData(settings.frames, found, found)
     torch.manual_seed(0)
     network, rng, generator = PartialsAutoencoder(settings), np.random.default_rng(0), torch.Generator().manual_seed(0)
-    network.begin(data)
+    network.initialise(data)
     middle = torch.full((4, 8), 0.5)
     mean = 20 * torch.log10(network.decode(middle, torch.full((4,), 63.0)))
     assert float((mean - torch.from_numpy(found.levels.mean(0))).abs().median()) < 6

@@ -141,7 +141,7 @@ def test_without_restoring_one_deviation_serves_all_positions():
 
 def batch_of(corpus, network, asked):
     data = sequence_data(corpus, asked, corpus.folder, False)
-    network.begin(data)
+    network.initialise(data)
     return data.batch(np.arange(len(data)), np.random.default_rng(0))
 
 

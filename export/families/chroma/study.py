@@ -66,7 +66,7 @@ def study(asked: ChromaStudyOptions, display: Display) -> bool:
     course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
     options = RunOptions(asked.accelerator, asked.devices)
     for job in jobs:
-        course.begin(job.folder.name)
+        course.start_part(job.folder.name)
         if not _make(job, frames[job.corpus], asked, options, course):
             display.say(f"stopped, all is saved; the same command goes on with {job.folder}")
             return False

@@ -113,7 +113,7 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
     if recipe.training.minutes is not None:
         return 60 * recipe.training.minutes
     assert recipe.training.steps is not None
-    network.begin(data)
+    network.initialise(data)
     batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
     began = time.monotonic()
     for turn in network.turns:

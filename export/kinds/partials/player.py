@@ -80,7 +80,7 @@ class PartialsPlayer(FramePlayer):
         self.turns, self.lasts, self.next_noise = [0.0] * rows, [0.0] * rows, [0] * rows
 
     def begin_state(self, row: int, number: int) -> None:
-        """As `CoherentVoicing.begin`."""
+        """As `CoherentVoicing.start_state`."""
         self.turns[row], self.lasts[row] = number * self.golden % 1.0, 0.0
         self.next_noise[row] = number * self.stride % self.noise.shape[0]
 

@@ -162,7 +162,7 @@ class ClipEngine:
     def age_ms(self) -> float | None:
         return None if self._ahead is None else self._age_ms
 
-    def begin(self, pitch: float, time: int, key: int) -> ClipStream:
+    def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
         playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
         part = ClipSegment.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
         shift = values["clip.pitch"] - UNMOVED

@@ -148,7 +148,7 @@ class GrainEngine:
         self._pace = GrainClock(self._density(0))
         self._voices_begun = 0
 
-    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
+    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
         pending = np.zeros((2, ROOM), np.float32)
         self._voices_begun += 1
         return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)

@@ -63,7 +63,7 @@ class CausalPhase:
         self._middle = from_middle(self._bins)
         self._voices_begun = 0
 
-    def begin(self) -> CausalPhaseState:
+    def start_state(self) -> CausalPhaseState:
         self._voices_begun += 1
         noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
         return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)

@@ -27,7 +27,7 @@ class ChordState(CoherentState):
 class ChordVoicing(CoherentVoicing):
     """Decodes each key of a chord separately and sums their frames; a chord is as loud as one of its keys."""
 
-    def begin(self) -> ChordState:
+    def start_state(self) -> ChordState:
         self._voices_begun += 1
         return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
 

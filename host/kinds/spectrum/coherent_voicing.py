@@ -109,7 +109,7 @@ class CoherentVoicing:
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
 
-    def begin(self) -> CoherentState:
+    def start_state(self) -> CoherentState:
         """Return the state of a new voice; initial phases differ, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))

@@ -51,7 +51,7 @@ class Voicing(Protocol):
     moments: tuple[int, ...]
     parts: int
 
-    def begin(self) -> Any:
+    def start_state(self) -> Any:
         """Return the state of a new voice."""
         ...
 
@@ -138,7 +138,7 @@ class SpectrumEngine:
     def lookback(self) -> int:
         return self._knob_hop + self._delay
 
-    def begin(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
+    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
         voicing = self._voicing
         place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts
@@ -147,7 +147,7 @@ class SpectrumEngine:
         first = silent + self._hop - (silent - moment) % self._hop
         pending = np.zeros((self.channels, self._frame_length + ROOM), np.float32)
         return SpectrumStream(
-            key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.begin()
+            key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.start_state()
         )
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:

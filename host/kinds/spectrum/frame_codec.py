@@ -22,7 +22,7 @@ class SpectrumCodec:
         shape = window(card.window, self._length)
         self._synthesis = (shape / window_cover(np.square(shape), hop)).astype(np.float32)
         self._own = CausalPhase(self._length, hop) if phase == "own" else None
-        self._voice = None if self._own is None else self._own.begin()
+        self._voice = None if self._own is None else self._own.start_state()
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
         largest: Array = magnitudes.max(axis=1, keepdims=True)

@@ -135,9 +135,9 @@ class GriffinLimVoicing:
         self._noise_scale = np.float32(np.sqrt(energy))
         self._middle = from_middle(length // 2 + 1)
 
-    def begin(self) -> GriffinLimState:
+    def start_state(self) -> GriffinLimState:
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
-        return GriffinLimState(self._voice.begin(), past)
+        return GriffinLimState(self._voice.start_state(), past)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         return self._voice.prepare(latents, chroma)

@@ -50,7 +50,7 @@ class NoisePhase:
         self._table = noise_phases(frame_length, hop_length)
         self._voices_begun = 0
 
-    def begin(self) -> PhaseState:
+    def start_state(self) -> PhaseState:
         self._voices_begun += 1
         return PhaseState(self._voices_begun * STRIDE % LOOP_FRAMES)
 
@@ -100,8 +100,8 @@ class NoiseVoicing:
         self.leakage = -2 * float(shape @ np.cos(turn) / shape.sum())
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)
 
-    def begin(self) -> PhaseState:
-        return self._phase.begin()
+    def start_state(self) -> PhaseState:
+        return self._phase.start_state()
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         return self._spectra.prepare(latents, chroma)

@@ -142,7 +142,7 @@ class StreamEngine:
     def idle(self) -> bool:
         return self._firsts is None or self._firsts.idle
 
-    def begin(self, pitch: float, time: int, key: int) -> StreamSound:
+    def start_stream(self, pitch: float, time: int, key: int) -> StreamSound:
         self._notes += 1
         if pitch in self._struck:
             self._struck.remove(pitch)

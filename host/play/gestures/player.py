@@ -59,7 +59,7 @@ class GesturePlayer:
         """Store a key's velocity, 1 to 127; its note may begin later."""
         self._velocities[note] = velocity
 
-    def begin(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
+    def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
         """Return a new note's gesture, or None; ``pitch`` is 69.0 for 440 Hz, ``added`` holds offsets by target."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))

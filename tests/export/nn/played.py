@@ -66,7 +66,7 @@ def of_the_host(model, onsets, offsets, pitch):
     rest = [knob.default for knob in model.card.latents]
     engine = engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
     motion, count = Moving(model.card, offsets, pitch), offsets.shape[1]
-    streams = [engine.begin(60.0, on, 60) for on in onsets]
+    streams = [engine.start_stream(60.0, on, 60) for on in onsets]
     for stream in streams:
         stream.pitch = motion
     blocks = []

@@ -18,8 +18,8 @@ def stage(tmp_path):
     out = Out()
     board = PanelState(out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
-    board.take("view", view(folder=tmp_path))
-    board.take("ready", status(RESTS))
+    board.apply_report("view", view(folder=tmp_path))
+    board.apply_report("ready", status(RESTS))
 
     def say(t, page="one", **fields):
         import json
@@ -46,8 +46,8 @@ def played(out):
 def answer(board, out, rests, **more):
     """The process that sounds plays the draft that was asked for last."""
     draft = played(out)
-    board.take("playing", {None: draft})
-    board.take("view", view(draft.text, draft.name, rests, draft.folder, **more))
+    board.apply_report("playing", {None: draft})
+    board.apply_report("view", view(draft.text, draft.name, rests, draft.folder, **more))
 
 
 def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
@@ -151,28 +151,28 @@ def test_panic_ends_all_sound_by_what_every_host_knows(stage):
 
 def test_a_knob_that_moves_is_seen_but_not_while_a_hand_holds_the_target_nor_before_its_own_turn_is_known(stage):
     board, say, out = stage
-    board.take("report", status(RESTS | {"latent.1": 0.1}))
+    board.apply_report("report", status(RESTS | {"latent.1": 0.1}))
     assert out.values()["latent.1"] == 0.1
     say("grab", targets=["latent.0"])
     say("move", values={"latent.0": 0.9})
-    board.take("report", status(RESTS))
+    board.apply_report("report", status(RESTS))
     say("drop", targets=["latent.0"])
-    board.take("report", status(RESTS))  # was on its way before the move arrived
+    board.apply_report("report", status(RESTS))  # was on its way before the move arrived
     assert out.values()["latent.0"] == 0.9
-    board.take("report", status(RESTS | {"latent.0": 0.9}))
-    board.take("report", status(RESTS | {"latent.0": 0.2}))
+    board.apply_report("report", status(RESTS | {"latent.0": 0.9}))
+    board.apply_report("report", status(RESTS | {"latent.0": 0.2}))
     assert out.values()["latent.0"] == 0.2
 
 
 def test_a_knob_that_waits_is_told_where_it_stands_until_it_has_met_its_target(stage):
     board, _say, out = stage
     assert board.state()["waiting"] == {}
-    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    board.apply_report("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
     assert out.shown("waiting") == board.state()["waiting"] == {"gain": {"CC 7": -20.0, "CC 8": -3.0}}
     told = len(out.told)
-    board.take("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
+    board.apply_report("report", status(RESTS, waiting={("gain", "CC 7"): -20.0, ("gain", "CC 8"): -3.0}))
     assert [message["t"] for _, message in out.told[told:]] == ["meters"]
-    board.take("report", status(RESTS))
+    board.apply_report("report", status(RESTS))
     assert out.shown("waiting") == {}
 
 
@@ -224,7 +224,7 @@ def test_what_hands_do_while_a_draft_is_opened_is_done_again_when_it_plays(stage
 def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
     board, say, out = stage
     say("effect", do="add", plugin="Reverb")
-    board.take("refused", ({None: played(out)}, ["no room"]))
+    board.apply_report("refused", ({None: played(out)}, ["no room"]))
     assert out.said() == ["no room"]
     preset = out.shown("preset")
     assert (preset["dirty"], preset["can_undo"]) == (False, False)
@@ -233,7 +233,7 @@ def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
 def test_another_preset_begins_anew(stage, tmp_path):
     board, say, out = stage
     drag(say, "latent.0", 0.6)
-    board.take("view", view(TEXT.replace("0.25", "0.5"), "other", RESTS | {"latent.0": 0.5}, tmp_path))
+    board.apply_report("view", view(TEXT.replace("0.25", "0.5"), "other", RESTS | {"latent.0": 0.5}, tmp_path))
     preset = out.shown("preset")
     assert (preset["name"], preset["dirty"], preset["can_undo"]) == ("other", False, False)
     assert out.values()["latent.0"] == 0.5
@@ -244,7 +244,7 @@ def test_the_map_is_that_of_the_models_file_or_of_its_bytes_and_stays_as_long_as
     brought, other = ({"tiny.onnx": data, "scale.scl": b"a scale"} for data in (b"a model", b"another"))
     of_file = view(folder=tmp_path)
     for files in (None, brought, brought, other):
-        board.take("view", of_file if files is None else dataclasses.replace(of_file, files=files))
+        board.apply_report("view", of_file if files is None else dataclasses.replace(of_file, files=files))
     assert out.maps == [(of_file.model, None), (of_file.model, b"a model"), (of_file.model, b"another")]
 
 
@@ -253,8 +253,8 @@ def test_a_preset_that_is_loaded_again_is_as_its_file_has_it(stage, tmp_path):
     drag(say, "latent.0", 0.6)
     say("load", name="pad")
     assert out.loads == [str(tmp_path / "pad.toml")]
-    board.take("playing", {None: out.loads[0]})
-    board.take("view", view(folder=tmp_path))
+    board.apply_report("playing", {None: out.loads[0]})
+    board.apply_report("view", view(folder=tmp_path))
     assert out.values()["latent.0"] == 0.25
     assert not out.shown("preset")["can_undo"]
 
@@ -275,11 +275,11 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     assert out.shown("learn")["target"] == "latent.1"
     for value in range(0, 128, 16):
         now[0] += 0.02
-        board.take("heard", [NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)])
-    board.take("report", status(RESTS))
+        board.apply_report("heard", [NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)])
+    board.apply_report("report", status(RESTS))
     assert out.loads == []
     now[0] += 1.0
-    board.take("report", status(RESTS))
+    board.apply_report("report", status(RESTS))
     assert out.shown("learn") == {"target": None, "said": "CC 74 moves latent.1, and latent.0 as before"}
     maps = [(entry["number"], entry["target"]) for entry in tomllib.loads(played(out).text)["cc"]]
     assert maps == [(74, "latent.0"), (74, "latent.1")]
@@ -297,7 +297,7 @@ def test_what_is_saved_is_what_sounds_with_its_comments_and_is_no_longer_dirty(s
     fields = tomllib.loads(saved)
     assert (fields["latent"]["values"], fields["play"]["gain_db"]) == ([0.6, 0.75], -3.0)
     assert out.loads == [str(tmp_path / "mine.toml")]
-    board.take("view", view(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
+    board.apply_report("view", view(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
     preset = out.shown("preset")
     assert preset["name"] == "mine"
     assert out.turns[-1] == ("morph", 0.5)  # which no file has a place for
@@ -328,11 +328,11 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     say("grab", targets=["latent.0"])
     say("note", key=60, velocity=100)
     say("set", values={"latent.1": 0.5})
-    board.take("lost", "the card has gone")
+    board.apply_report("lost", "the card has gone")
     assert out.shown("sound")["away"]
     out.events.clear()
-    board.take("view", view(TEXT, folder=board._view.folder))
-    board.take("ready", status(RESTS))
+    board.apply_report("view", view(TEXT, folder=board._view.folder))
+    board.apply_report("ready", status(RESTS))
     assert ParameterTouch(0, 0, "latent.0", True) in out.events
     assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not
     assert not out.shown("sound")["away"]

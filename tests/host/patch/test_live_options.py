@@ -84,10 +84,10 @@ class Played:
                     audio_process._load(state, loads[number])
                 sound, due = player.block(BLOCK)
                 for what in [what for kind, what in state.outbox if kind == "swapped"]:
-                    tape.take("swapped", what)
+                    tape.record("swapped", what)
                 state.outbox.clear()
-                tape.take("events", due)
-                tape.take("sound", sound.T.tobytes())
+                tape.record("events", due)
+                tape.record("sound", sound.T.tobytes())
             then(tape)
 
     def poll(self):
@@ -274,7 +274,7 @@ def test_the_channels_of_what_was_loaded_are_stems_that_add_up(presets, timbrel,
 def test_the_keys_that_were_down_when_the_card_went_are_silent_in_a_recording_that_goes_on(presets, timbrel):
     def lose(tape):
         tape.go_on()
-        tape.take("sound", np.zeros((RATE, 2), np.float32).tobytes())
+        tape.record("sound", np.zeros((RATE, 2), np.float32).tobytes())
 
     Played(Setup("a.toml"), [NoteOn(100, 3, 60, 100)], 1.0, lose)
     sound, _ = rendered(timbrel)

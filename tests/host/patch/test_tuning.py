@@ -258,13 +258,13 @@ def test_what_a_preset_cannot_say_of_its_tuning_is_one_line(tmp_path, lines, exp
 @pytest.fixture
 def begun(monkeypatch):
     """The pitches and times at which engines begin notes from now on."""
-    heard, begin = [], SpectrumEngine.begin
+    heard, start = [], SpectrumEngine.start_stream
 
     def listen(self, pitch, time, key):
         heard.append((pitch, time))
-        return begin(self, pitch, time, key)
+        return start(self, pitch, time, key)
 
-    monkeypatch.setattr(SpectrumEngine, "begin", listen)
+    monkeypatch.setattr(SpectrumEngine, "start_stream", listen)
     return heard
 
 

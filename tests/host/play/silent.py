@@ -14,7 +14,7 @@ EQUAL = {key: float(key) for key in range(128)}
 
 def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tuning=EQUAL):
     makers = Makers(
-        begin=lambda pitch, time, key: SimpleNamespace(key=pitch, on=time, over=None, pitch=None, chord=None),
+        start_stream=lambda pitch, time, key: SimpleNamespace(key=pitch, on=time, over=None, pitch=None, chord=None),
         shape=lambda time, added: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
         release=lambda added: release,
         touch=lambda channel: None,

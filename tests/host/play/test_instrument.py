@@ -216,7 +216,7 @@ def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(
             return np.zeros(len(times))
 
     engine = SpectrumEngine(tiny(), 4000)
-    bare = engine.render([engine.begin(60, 0)], Still(), 0, 4000)[0][0]
+    bare = engine.render([engine.start_stream(60, 0)], Still(), 0, 4000)[0][0]
     gain = 10 ** ((VOICE_LUFS - tiny().card.loudness_lufs) / 20)
     sound = play(make_instrument(envelope=SHARP), [NoteOn(0, 0, 60, 127)], 4000)
     assert sound[:, 100:] == pytest.approx(np.stack([bare, bare])[:, 100:] * gain * 0.5**0.5, rel=1e-5, abs=1e-7)

@@ -14,7 +14,7 @@ HATS = {42: "hats", 44: "hats", 46: "hats", 50: "toms"}
 
 def make(way=Struck, limit=8, over=None):
     makers = Makers(
-        begin=lambda pitch, time, key: SimpleNamespace(
+        start_stream=lambda pitch, time, key: SimpleNamespace(
             key=pitch, on=time, over=None if over is None else time + over, pitch=None, chord=None
         ),
         shape=lambda time, added: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),

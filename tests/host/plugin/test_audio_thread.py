@@ -19,7 +19,7 @@ class Memory:
         number = OFFLINE if offline else 0
         self._events = [ReceivedEvent(0, 48000.0, EventKind.RESET, number, 1, 0, 0, 0, loads)]
 
-    def take(self):
+    def read_events(self):
         events, self._events = self._events, []
         return events
 

@@ -308,7 +308,7 @@ def test_phases_of_frequencies_that_are_known_go_on_by_these():
     near = np.abs(away) < 2
     lobe[:, near] = (np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2)[near]
     phases = CausalPhase(LENGTH, hop)
-    states = [phases.begin()] * frames
+    states = [phases.start_state()] * frames
     spectra = phases.apply(lobe, states, np.tile(np.where(near, away, np.nan), (frames, 1)))
     steps = np.angle(spectra[1:, 29] / spectra[:-1, 29])
     wanted = 2 * np.pi * hop / LENGTH * place

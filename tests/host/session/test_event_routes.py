@@ -141,7 +141,7 @@ class Memory:
         self.complete = Position(1, 0)
         self.events = [ReceivedEvent(0, RATE, EventKind.RESET, 0, 1, 0, 0, 0, 0)]
 
-    def take(self):
+    def read_events(self):
         events, self.events = self.events, []
         return events
 

@@ -43,7 +43,7 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
 
     queue = MessageQueue()
     queue.put_command("events", events)
-    lasting = [event for command, what in queue.take() for event in what]
+    lasting = [event for command, what in queue.take_all() for event in what]
     assert met(lasting) == met(events)
     assert len(lasting) < len(events)
     assert not queue
@@ -53,7 +53,7 @@ def test_commands_wait_in_their_order():
     queue = MessageQueue()
     queue.put_command("events", [NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)])
     queue.put_command("load", 1)
-    assert queue.take() == [("events", [NoteOn(0, 0, 60, 1)]), ("events", [NoteOff(0, 0, 60)]), ("load", 1)]
+    assert queue.take_all() == [("events", [NoteOn(0, 0, 60, 1)]), ("events", [NoteOff(0, 0, 60)]), ("load", 1)]
 
 
 def test_of_values_that_wait_only_the_newest_is_sent(blocked):

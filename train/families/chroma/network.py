@@ -65,7 +65,7 @@ class ChromaAutoencoder(Autoencoder):
         return self.settings.domain == "level"
 
     @torch.no_grad()
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         """In the level domain, start from pitch classes' mean frames, and standardise levels."""
         if not self.in_levels:
             return

@@ -89,7 +89,7 @@ class Classifier(Network):
         self.spectrogram = Spectrogram(frames.sample_rate, frames.frame_length, frames.hop_length, frames.bands)
         self.stem, self.blocks, channels = resnet(width)
         self.scores = nn.Linear(channels, len(self.words))
-        begin(self)
+        initialise_weights(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
         """Return activations after each of the eight blocks, then the penultimate layer.
@@ -152,7 +152,7 @@ def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
     return stem, nn.ModuleList(blocks), channels
 
 
-def begin(network: nn.Module) -> None:
+def initialise_weights(network: nn.Module) -> None:
     """Initialise all convolutions."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):

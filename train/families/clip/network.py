@@ -63,7 +63,7 @@ class ClipAutoencoder(Autoencoder):
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         """Set the outer layers to principal components, and measure the recordings' spectra.
 
         `LOUDNESS` and `TOLD` raise the weights of loudness and attack, which have few features.

@@ -45,7 +45,7 @@ class DCGAN(ClipGenerator):
         self.weights, self.latents = recipe.loss, settings.latents
         self.generator, self.trunk = generator(settings, length), trunk(settings, length)
         self.verdict = nn.Sequential(nn.LeakyReLU(LEAK), nn.Linear(settings.latents, 1))
-        begin(self)
+        initialise_weights(self)
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         clips: Tensor = self.generator(latents)
@@ -98,7 +98,7 @@ class Halves(Autoencoder):
         self.weights = recipe.loss
         self.generator = generator(recipe.network, recipe.frames.frame_length)
         self.trunk = trunk(recipe.network, recipe.frames.frame_length)
-        begin(self)
+        initialise_weights(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return codes, [batch, latents]."""
@@ -156,7 +156,7 @@ def _without_last(layers: Sequence[nn.Module], count: int) -> Sequence[nn.Module
     return layers[:-count]
 
 
-def begin(network: nn.Module) -> None:
+def initialise_weights(network: nn.Module) -> None:
     """Initialise by Glorot: unlike the image DCGAN's method, it keeps the scale of activations at any depth."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):

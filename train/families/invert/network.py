@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ....host.errors import UserError
 from ...network import Adam, Network, Objective
 from ...recipes.base import Recipe
-from ..classifier.network import Classifier, Spectrogram, begin, resnet
+from ..classifier.network import Classifier, Spectrogram, initialise_weights, resnet
 from ..classifier.recipe import ClassifierRecipe
 from ..gan.generator import ClipGenerator
 from ..gan.recipe import DCGANRecipe, HalvesRecipe, WaveGANRecipe
@@ -108,7 +108,7 @@ class CodePlacement(nn.Module):
         self.spectrogram = Spectrogram(rate, settings.transform_length, settings.transform_hop, settings.bands)
         self.stem, self.blocks, channels = resnet(settings.width)
         self.last = nn.Linear(channels, latents + len(settings.words))
-        begin(self)
+        initialise_weights(self)
 
     def forward(self, clips: Tensor) -> Tensor:
         pictures = self.stem(self.spectrogram(clips))

@@ -75,7 +75,7 @@ class LoopNetwork(Autoencoder):
         self.vague = nn.Parameter(torch.full((latents,), -2.0))  # log variances of the steering codes
 
     @torch.no_grad()
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         """Compute principal components and the codebook from training slices."""
         numbers = np.random.default_rng(0).permutation(len(data))[: MOST // self.bar]
         told, heard, _, tilts, _, density = (

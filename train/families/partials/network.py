@@ -57,7 +57,7 @@ class PartialsAutoencoder(Autoencoder):
         self.register_buffer("deviation", torch.ones(BANDS))
 
     @torch.no_grad()
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         """Initialise from the mean row, and standardise levels."""
         rows, pitches = (part.to(self.means) for part in data.spread(MOST))
         levels = self.bands(magnitudes(rows), pitches)

@@ -90,7 +90,7 @@ class RecurrentNetwork(Network):
         self.out = nn.Linear(size, width)
         self.register_buffer("steps", torch.zeros(()))
 
-    def begin(self, data: Data) -> None:
+    def initialise(self, data: Data) -> None:
         self.standard.measure(data)
 
     def moved(self) -> None:

@@ -42,7 +42,7 @@ class Codes(Still):
 def voices_db(engine, codes, seconds, key=60):
     """The louder side's level of a held voice at each code, [codes], after its beginning."""
     rate = engine._rate
-    streams = [engine.begin(key, 0) for _ in codes]
+    streams = [engine.start_stream(key, 0) for _ in codes]
     parts = engine.render(streams, Codes(codes), 0, round(seconds * rate))
     return np.array([max(level_db(side) for side in part) for part in parts])
 
@@ -85,7 +85,7 @@ def test_the_bound_takes_nothing_off_the_sounds_of_the_corpus_but_the_very_loude
     free = GrainEngine(model, DENSE, 16384)
     codes = np.array([mark.latent for mark in model.card.landmarks[::2]], np.float32)
     with_bound, without = (
-        engine.render([engine.begin(60, 0) for _ in codes], Codes(codes), 0, 2000) for engine in (bounded, free)
+        engine.render([engine.start_stream(60, 0) for _ in codes], Codes(codes), 0, 2000) for engine in (bounded, free)
     )
     changed = [not np.array_equal(*pair) for pair in zip(with_bound, without, strict=True)]
     assert np.mean(changed) < 0.02

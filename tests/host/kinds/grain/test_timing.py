@@ -53,7 +53,7 @@ def test_the_pace_is_the_integral_of_the_density(moves):
 
 def test_a_knob_that_is_turned_up_is_heard_before_the_grain_that_was_to_come(ones):
     engine = GrainEngine(ones, GrainSettings(density=0.1, length=0.002, jitter=0.0), 16384)
-    stream = engine.begin(60, 0)
+    stream = engine.start_stream(60, 0)
     engine.render([stream], Still(), 0, RATE // 2)
     engine.targets["grain.density"].move(RATE // 2, 100.0)
     heard = engine.render([stream], Still(), RATE // 2, RATE // 2)[0][0]
@@ -98,7 +98,7 @@ def test_a_very_dense_texture_begins_with_few_grains_that_are_as_loud(noise):
     motion = Still()
     motion.latents = lambda voices, times: np.random.default_rng(0).random((len(voices), LATENTS), np.float32)
     try:
-        engine.render([engine.begin(60, 0)], motion, 0, 1)
+        engine.render([engine.start_stream(60, 0)], motion, 0, 1)
     finally:
         noise.decode = decode
     assert calls == [FILL + 1]
@@ -115,7 +115,7 @@ def test_grains_that_overtake_each_other_and_those_before_a_note_do_not_depend_o
         engine = GrainEngine(model, GrainSettings(density=300.0, spread=1.0), 16384)
         engine.render([], Still(), 0, 1000)
         engine.targets["grain.pitch"].move(900, 7.0)
-        stream, blocks, now = engine.begin(60, 1100), [], 1000
+        stream, blocks, now = engine.start_stream(60, 1100), [], 1000
         for size in sizes:
             blocks.append(engine.render([stream], Still(), now, size)[0].copy())
             now += size
@@ -131,6 +131,6 @@ def test_grains_before_a_note_are_as_the_knobs_are_when_it_begins(noise):
     motion = Still()
     motion.latents = lambda voices, times: read.extend(times) or Still().latents(voices, times)
     engine = GrainEngine(noise, GrainSettings(density=300.0), 16384)
-    engine.render([engine.begin(60, 1100)], motion, 0, 1101)
+    engine.render([engine.start_stream(60, 1100)], motion, 0, 1101)
     assert len(read) > 3
     assert set(read) == {1100}

@@ -81,7 +81,7 @@ def test_partials_of_stiff_strings_are_stretched_by_the_keys_own_inharmonicity(p
 def chord_of(model, classes, key, count, sizes=(512,), motion=STILL):
     """The sound of a chord in one voice; ``classes`` has pitch classes by the sample from which they sound."""
     engine = SpectrumEngine(model, max(sizes), VoicingSettings(**PURE))
-    stream = engine.begin(key, 0)
+    stream = engine.start_stream(key, 0)
     stream.chord, stream.pitch = Ramp(0, 1), Ramp(float(key), 1)
     for time, which in classes.items():
         stream.chord.jump(time, sum(1 << one for one in which))
@@ -133,7 +133,7 @@ def test_a_chord_without_keys_is_silent_and_one_that_comes_after_sounds(partials
 def test_chords_of_two_voices_begin_alike_whatever_blocks_their_keys_join_in(partials_of):
     def both(size):
         engine = SpectrumEngine(partials_of(tonal), 8192, VoicingSettings(**PURE))
-        streams = [engine.begin(key, 0) for key in (60, 72)]
+        streams = [engine.start_stream(key, 0) for key in (60, 72)]
         for stream, times in zip(streams, ((0, 3000), (0, 1500)), strict=True):
             stream.chord, stream.pitch = Ramp(1, 1), Ramp(float(stream.key), 1)
             stream.chord.jump(times[1], 1 | 1 << 4)

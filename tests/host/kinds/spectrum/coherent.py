@@ -63,7 +63,7 @@ def harmonics_of(pitch_class, heights):
 def sound_of(model, keys, count, motion=STILL, sizes=(BLOCK,), on=0, **character):
     """Samples, [streams, channels, count], of keys pressed at sample ``on``, in blocks of the sizes in turn."""
     engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(**character))
-    streams = [engine.begin(key, on) for key in keys]
+    streams = [engine.start_stream(key, on) for key in keys]
     blocks, at, turn = [], 0, 0
     while at < count:
         size = min(sizes[turn % len(sizes)], count - at)

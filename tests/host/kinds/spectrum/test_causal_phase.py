@@ -33,7 +33,7 @@ def vibrating(seconds=1.0):
 def test_the_magnitudes_of_a_swaying_tone_are_nearly_those_of_the_sound(hop, limit):
     magnitudes = np.abs(stft(vibrating(0.6), FRAME, hop))
     phase = CausalPhase(FRAME, hop)
-    spectra = phase.apply(magnitudes, [phase.begin()] * len(magnitudes))
+    spectra = phase.apply(magnitudes, [phase.start_state()] * len(magnitudes))
     assert np.abs(spectra) == pytest.approx(magnitudes, rel=1e-4, abs=1e-6)
     assert convergence_db(magnitudes, spectra, hop) < limit
 
@@ -45,7 +45,7 @@ def test_phases_of_one_frame_know_nothing_of_later_ones():
     heard = []
     for frames in (magnitudes, other):
         phase = CausalPhase(FRAME, 128)
-        heard.append(phase.apply(frames, [phase.begin()] * len(frames)))
+        heard.append(phase.apply(frames, [phase.start_state()] * len(frames)))
     assert np.array_equal(heard[0][:40], heard[1][:40])
     assert not np.array_equal(heard[0][40], heard[1][40])
 
@@ -54,11 +54,11 @@ def test_voices_side_by_side_are_what_they_are_alone():
     rng = np.random.default_rng(1)
     frames = rng.random((3, 6, FRAME // 2 + 1)).astype(np.float32)
     together = CausalPhase(FRAME, 256)
-    states = [together.begin() for _ in range(3)]
+    states = [together.start_state() for _ in range(3)]
     rows = together.apply(frames.reshape(18, -1), [state for state in states for _ in range(6)]).reshape(3, 6, -1)
     for voice in range(3):
         alone = CausalPhase(FRAME, 256)
-        state = [alone.begin() for _ in range(3)][voice]
+        state = [alone.start_state() for _ in range(3)][voice]
         one_by_one = np.concatenate([alone.apply(frame[np.newaxis], [state]) for frame in frames[voice]])
         assert np.array_equal(rows[voice], one_by_one)
 
@@ -93,7 +93,7 @@ def test_a_frame_that_is_repeated_sounds_one_steady_tone_a_peak():
     """Fitting to what sounds would bend its phases to and fro: a false line beside each partial."""
     frame = np.abs(stft(vibrating(), FRAME, 128))[60]
     phase = CausalPhase(FRAME, 128)
-    spectra = phase.apply(np.repeat(frame[np.newaxis], 120, 0), [phase.begin()] * 120)
+    spectra = phase.apply(np.repeat(frame[np.newaxis], 120, 0), [phase.start_state()] * 120)
     turns = np.unwrap(np.angle(spectra[8:]), axis=0)
     peak = int(frame.argmax())
     steps = np.diff(turns[:, peak])
@@ -102,7 +102,7 @@ def test_a_frame_that_is_repeated_sounds_one_steady_tone_a_peak():
 
 def test_silence_stays_silent_and_finite():
     phase = CausalPhase(FRAME, 256)
-    state = phase.begin()
+    state = phase.start_state()
     spectra = phase.apply(np.zeros((5, FRAME // 2 + 1), np.float32), [state] * 5)
     assert np.all(spectra == 0)
     loud = phase.apply(np.ones((2, FRAME // 2 + 1), np.float32), [state] * 2)

@@ -171,7 +171,7 @@ def test_frames_are_those_of_a_plain_loop(model_of, name, pitched):
     voicing = CoherentVoicing(model_of(frame, chroma=pitched), character)
     harmonics = int(BINS / (midi_to_hz(60) * FRAME / RATE)) if pitched else 0
     plain = Plain(voicing, Layout(harmonics, voicing.frame_length // 2 + 1, FRAME / voicing.frame_length), character)
-    states = [voicing.begin() for _ in range(3)]
+    states = [voicing.start_state() for _ in range(3)]
     own = [{"turns": s.turns.copy(), "free": s.free.copy(), "noise": s.noise, "ratio": None} for s in states]
     keys, ratios = np.array([0, 7, 11]), np.array([1.0, 0.26, 3.9])
     for hop in range(3):
@@ -279,7 +279,7 @@ def test_a_chord_in_one_voice_has_the_partials_of_all_its_keys(model_of):
 
     engine_model.decode = both
     engine = SpectrumEngine(engine_model, BLOCK, character=VoicingSettings(noise=0.0))
-    stream = engine.begin(60, 0)
+    stream = engine.start_stream(60, 0)
     stream.chord = Ramp(float(1 << 0 | 1 << 6), 1)
     sound = engine.render([stream], STILL, 0, BLOCK)[0][0].astype(np.float64)
     hz = np.concatenate([midi_to_hz(key) * np.array([1, 2]) for key in (60, 66)])

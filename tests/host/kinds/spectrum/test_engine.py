@@ -106,7 +106,7 @@ def test_the_sound_is_scipys_inverse_transform_of_the_same_spectra(tiny, heard):
     card = model.card
     engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(phase="noise"))
     on = 777
-    streams = [engine.begin(57 + 5 * i, on) for i in range(5)]
+    streams = [engine.start_stream(57 + 5 * i, on) for i in range(5)]
     firsts = [stream.next_frame for stream in streams]
     sound = sound_of(engine, streams, Turning(), 12 * card.frame_length, sizes=(1000,))
     lowest = np.arange(card.frame_width) * card.sample_rate / card.frame_length < 20
@@ -133,7 +133,7 @@ def test_the_sound_is_that_of_a_plain_loop(tiny, heard, settings):
     model = tiny(**settings)
     n, hop = model.card.frame_length, model.card.hop_length
     engine = SpectrumEngine(model, BLOCK, character=VoicingSettings(phase="noise"))
-    stream = engine.begin(64, 300)
+    stream = engine.start_stream(64, 300)
     first = stream.next_frame
     sound = sound_of(engine, [stream], Still(), 9 * n, sizes=(n, 17, 555))[0]
     t = np.arange(n)
@@ -162,7 +162,7 @@ def test_division_into_blocks_changes_no_bit(engine_of, tiny, name, sizes):
 
     def run(sizes):
         engine = engine_of(model, BLOCK)
-        streams = [engine.begin(50 + 3 * i, 100 * i) for i in range(6)]
+        streams = [engine.start_stream(50 + 3 * i, 100 * i) for i in range(6)]
         return sound_of(engine, streams, Turning(semitones=0.3), count, sizes)
 
     whole = run((BLOCK,))
@@ -175,7 +175,7 @@ def test_the_first_five_milliseconds_are_as_loud_as_the_rest(engine_of, tiny, se
     rate = model.card.sample_rate
     engine = engine_of(model)
     on = np.random.default_rng(2).integers(0, 3000, 96)
-    streams = [engine.begin(48 + i % 36, int(time)) for i, time in enumerate(on)]
+    streams = [engine.start_stream(48 + i % 36, int(time)) for i, time in enumerate(on)]
     sound = sound_of(engine, streams, Still(), 3000 + rate)
     start = np.mean([np.square(row[t : t + rate // 200]).mean() for row, t in zip(sound, on, strict=True)])
     later = np.mean([np.square(row[t + rate // 10 :]).mean() for row, t in zip(sound, on, strict=True)])
@@ -187,7 +187,7 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
     engine = engine_of(model)
     made, make = [], engine._voicing.make
     monkeypatch.setattr(engine._voicing, "make", lambda *args: [made.append(len(args[0])), make(*args)][1])
-    streams = [engine.begin(48 + i, 0) for i in range(16)]
+    streams = [engine.start_stream(48 + i, 0) for i in range(16)]
     sound_of(engine, streams, Apart(), 8192, sizes=(128,))
     frames, decoded = [], []
     for block in range(64, 128):
@@ -203,7 +203,7 @@ def test_the_frames_and_the_decoding_of_many_voices_are_spread_over_the_blocks(e
 def test_where_frames_are_due_in_every_block_they_are_decoded_between_blocks(tiny):
     model = Counting(tiny(**SIZES["as published"]))
     engine, motion = SpectrumEngine(model, BLOCK), Apart()
-    begun = [engine.begin(48 + i % 16, 0) for i in range(40)]
+    begun = [engine.start_stream(48 + i % 16, 0) for i in range(40)]
     streams = [*begun[:8], *begun[-8:]]  # of two groups
     for start in range(0, 16384, 128):
         model.calls.clear()
@@ -215,7 +215,7 @@ def test_where_frames_are_due_in_every_block_they_are_decoded_between_blocks(tin
 def test_still_knobs_decode_nothing_new(engine_of, tiny):
     model = Counting(tiny())
     engine = engine_of(model)
-    streams = [engine.begin(48 + i, 0) for i in range(16)]
+    streams = [engine.start_stream(48 + i, 0) for i in range(16)]
     sound_of(engine, streams, Still(), 4096)
     assert sum(model.calls) == 12
     sounding(engine, streams, Still(), 4096, BLOCK)
@@ -226,7 +226,7 @@ def test_64_voices_that_share_turning_knobs_need_at_most_twelve_rows_a_hop(engin
     model = Counting(tiny())
     hop = model.card.hop_length
     engine = engine_of(model)
-    streams = [engine.begin(30 + i, 0) for i in range(64)]
+    streams = [engine.start_stream(30 + i, 0) for i in range(64)]
     sound_of(engine, streams, Turning(), 20 * hop)
     model.calls.clear()
     hops = 40
@@ -238,7 +238,7 @@ def test_64_voices_that_share_turning_knobs_need_at_most_twelve_rows_a_hop(engin
 def test_all_voices_that_are_due_are_decoded_in_one_run(engine_of, tiny):
     model = Counting(tiny())
     engine = engine_of(model)
-    streams = [engine.begin(48 + i, 0) for i in range(8)]
+    streams = [engine.start_stream(48 + i, 0) for i in range(8)]
     sound_of(engine, streams, Apart(), 4096)
     model.calls.clear()
     sounding(engine, streams, Apart(), 4096, model.card.hop_length)
@@ -252,7 +252,7 @@ def test_an_octave_moves_the_sounding_note_by_an_octave(engine_of, tiny, setting
     rate = model.card.sample_rate
     engine = engine_of(model)
     keys = [60 + 12 * octaves + step for step in (0, 4, 9, 11)]
-    sound = sound_of(engine, [engine.begin(key, 0) for key in keys], Still(), 2 * rate)
+    sound = sound_of(engine, [engine.start_stream(key, 0) for key in keys], Still(), 2 * rate)
     for key, row in zip(keys, sound, strict=True):
         assert sounding_note(row, rate) == pytest.approx(key, abs=0.35)
         hz, power = scipy.signal.welch(row, rate, nperseg=8192)
@@ -264,7 +264,7 @@ def test_an_octave_moves_the_sounding_note_by_an_octave(engine_of, tiny, setting
 def test_a_bend_moves_the_note_by_its_semitones(engine_of, tiny, semitones):
     model = tiny(**SIZES["as published"])
     engine = engine_of(model)
-    sound = sound_of(engine, [engine.begin(64, 0)], Still(semitones=semitones), 60_000)
+    sound = sound_of(engine, [engine.start_stream(64, 0)], Still(semitones=semitones), 60_000)
     assert sounding_note(sound[0], 44100) == pytest.approx(64 + semitones, abs=0.25)
 
 
@@ -273,7 +273,9 @@ def test_a_moved_note_is_as_loud_as_it_was(engine_of, tiny, octaves):
     model = tiny(sample_rate=44100, frame_length=4096, hop_length=1024, brightest_hz=2500.0)
     engine = engine_of(model)
     keys = [60 + step for step in range(12)]
-    streams = [engine.begin(key, 0) for key in keys] + [engine.begin(key + 12 * octaves, 0) for key in keys]
+    streams = [engine.start_stream(key, 0) for key in keys] + [
+        engine.start_stream(key + 12 * octaves, 0) for key in keys
+    ]
     power = np.square(sound_of(engine, streams, Still(), 88_200)).mean(1)
     assert 10 * np.log10(power[12:].mean() / power[:12].mean()) == pytest.approx(0, abs=1.5)
 
@@ -282,7 +284,7 @@ def test_without_chroma_every_key_moves_the_spectrum_and_middle_c_does_not(engin
     model = tiny(chroma=False, **SIZES["as published"])
     engine = engine_of(model)
     keys = [48, 55, 60, 61, 66, 71, 72, 77]
-    sound = sound_of(engine, [engine.begin(key, 0) for key in keys], Still(), 60_000)
+    sound = sound_of(engine, [engine.start_stream(key, 0) for key in keys], Still(), 60_000)
     assert [sounding_note(row, 44100) for row in sound] == pytest.approx(keys, abs=0.25)
 
 
@@ -291,7 +293,7 @@ def test_without_chroma_every_key_moves_the_spectrum_and_middle_c_does_not(engin
 def test_there_is_no_direct_current(engine_of, tiny, settings, key):
     model = tiny(**settings)
     engine = engine_of(model)
-    sound = sound_of(engine, [engine.begin(key, 0)], Still(), 60_000)[0].astype(np.float64)
+    sound = sound_of(engine, [engine.start_stream(key, 0)], Still(), 60_000)[0].astype(np.float64)
     window = scipy.signal.get_window("blackman", len(sound))
     offset = np.sum(sound * window) / window.sum()
     assert 20 * np.log10(np.abs(offset) / np.sqrt(np.mean(sound**2))) < -60
@@ -306,7 +308,7 @@ def test_a_model_that_is_all_rumble_gives_none(engine_of, tiny, settings):
             return np.ones((len(latent), self.card.frame_width), np.float32)
 
     engine = engine_of(Rumbling())
-    sound = sound_of(engine, [engine.begin(60, 0)], Still(), 120_000)[0].astype(np.float64)
+    sound = sound_of(engine, [engine.start_stream(60, 0)], Still(), 120_000)[0].astype(np.float64)
     rate = Rumbling.card.sample_rate
     hz, power = scipy.signal.periodogram(sound, rate, "blackman", detrend=False, scaling="spectrum")
     # The coherent voice's noise reaches down to 0 Hz: a bin that it leaves out would click where frames begin.
@@ -320,13 +322,13 @@ def test_every_frame_that_overlaps_the_note_on_is_made(engine_of, tiny, on):
     engine = engine_of(tiny())
     n, hop = engine._voicing.frame_length, engine._voicing.hop_length
     for _ in range(40):
-        assert on - n < engine.begin(60, on).next_frame <= on - n + hop
+        assert on - n < engine.start_stream(60, on).next_frame <= on - n + hop
 
 
 def test_a_stream_that_sounds_for_long_does_not_grow(engine_of, tiny):
     model = tiny()
     engine = engine_of(model, 512)
-    stream = engine.begin(60, 0)
+    stream = engine.start_stream(60, 0)
     length = stream.pending.shape
     sound = sound_of(engine, [stream], Still(), 200_000, sizes=(512, 100))
     assert stream.pending.shape == length
@@ -340,7 +342,7 @@ def test_voices_begun_late_sound_as_they_would_have_at_the_start(engine_of, tiny
 
     def run(on):
         engine = engine_of(model)
-        return sound_of(engine, [engine.begin(60, on)], Still(), on + 5000, start=on - 50)[0]
+        return sound_of(engine, [engine.start_stream(60, on)], Still(), on + 5000, start=on - 50)[0]
 
     assert np.array_equal(run(100), run(100 + 400 * hop))
 
@@ -350,15 +352,15 @@ def test_frames_that_come_together_add_up_as_if_they_came_one_by_one(engine_of, 
     model = tiny(**SIZES[name])
     whole, hops = (engine_of(model, 16384) for _ in range(2))
     count = 16000
-    a = whole.render([whole.begin(60, 0)], Still(), 0, count)[0][0].copy()
-    b = sound_of(hops, [hops.begin(60, 0)], Still(), count, sizes=(64,))
+    a = whole.render([whole.start_stream(60, 0)], Still(), 0, count)[0][0].copy()
+    b = sound_of(hops, [hops.start_stream(60, 0)], Still(), count, sizes=(64,))
     assert np.array_equal(a, b[0])
 
 
 def test_a_stream_makes_no_frame_that_begins_after_its_end(engine_of, tiny):
     counting = Counting(tiny())
     engine = engine_of(counting, 16384)
-    stream = engine.begin(60, 0)
+    stream = engine.start_stream(60, 0)
     stream.end = 1
     sounding(engine, [stream], Turning(), 0, 16384)
     overlapping = -(-counting.card.frame_length // counting.card.hop_length)
@@ -368,12 +370,12 @@ def test_a_stream_makes_no_frame_that_begins_after_its_end(engine_of, tiny):
 def test_a_key_beside_others_finds_its_frames_decoded_while_knobs_turn(engine_of, tiny):
     counting = Counting(tiny(**SIZES["as published"]))
     engine = engine_of(counting, 16384)
-    streams, motion, block = [engine.begin(60, 0)], Turning(), 64
+    streams, motion, block = [engine.start_stream(60, 0)], Turning(), 64
     for start in range(0, 5 * 1024 + 800, block):
         sounding(engine, streams, motion, start, block)
     counting.calls.clear()
     start += block
-    streams.append(engine.begin(67, start))
+    streams.append(engine.start_stream(67, start))
     sounding(engine, streams, motion, start, block)
     assert counting.calls == []
 
@@ -389,7 +391,7 @@ def test_the_first_keys_after_silence_find_their_frames_decoded(engine_of, tiny,
             model.calls.clear()
         sounding(engine, [], knobs, start, block)
     foreseen = sum(model.calls)
-    sounding(engine, [engine.begin(key, at) for key in range(60, 72)], knobs, at, block)
+    sounding(engine, [engine.start_stream(key, at) for key in range(60, 72)], knobs, at, block)
     assert sum(model.calls) == foreseen == (0 if type(knobs) is Still else 1 if settings else 12)
 
 
@@ -409,7 +411,7 @@ class Noting(Still):
 def test_knobs_are_read_from_a_note_on_and_its_own_codes_from_before_it(tiny, on):
     engine = SpectrumEngine(tiny(**SIZES["as published"]), BLOCK)
     hop, noting = engine._knob_hop, Noting()
-    stream = engine.begin(60.0, on, 60)
+    stream = engine.start_stream(60.0, on, 60)
     for start in range(on - on % 512, on + 6 * hop, 512):
         sounding(engine, [stream], noting, start, 512)
     first = on - on % hop

@@ -60,7 +60,7 @@ def misfit(magnitudes, spectra, frame, hop):
 def started(frame, hop, seconds=0.4):
     magnitudes = np.abs(stft(tune(seconds), frame, hop))
     noise = NoisePhase(frame, hop)
-    return magnitudes, noise.apply(magnitudes, [noise.begin()] * len(magnitudes))
+    return magnitudes, noise.apply(magnitudes, [noise.start_state()] * len(magnitudes))
 
 
 @pytest.mark.parametrize(("frame", "hop"), [(256, 64), (250, 62), (128, 128), (256, 16)])
@@ -135,7 +135,7 @@ class Still:
 def held(model, keys, block=16384, seconds=2.0, **character):
     """Keys held by the engine with refined phases, [keys, channels, samples]."""
     engine = SpectrumEngine(model, block, character=VoicingSettings(phase="best", **character))
-    streams = [engine.begin(key, 0) for key in keys]
+    streams = [engine.start_stream(key, 0) for key in keys]
     count = round(seconds * model.card.sample_rate)
     blocks = [
         np.array([sound.copy() for sound in engine.render(streams, Still(), at, min(block, count - at))])
@@ -166,7 +166,7 @@ def test_a_key_held_with_refined_phases_has_its_frequency_and_stands_still(tiny,
 def test_refined_phases_are_as_loud_as_the_coherent_voice(tiny):
     model = tiny()
     engine = SpectrumEngine(model, 16384, character=VoicingSettings())
-    plain_voice = engine.render([engine.begin(60, 0)], Still(), 0, 16384)[0]
+    plain_voice = engine.render([engine.start_stream(60, 0)], Still(), 0, 16384)[0]
     refined = held(model, [60])[0][:, :16384]
     assert level_db(refined[0, 4000:]) == pytest.approx(level_db(plain_voice[0, 4000:]), abs=0.3)
 
@@ -184,7 +184,7 @@ def test_a_note_with_refined_phases_is_at_full_level_from_its_first_samples(tiny
 
 def test_what_still_sounds_of_earlier_frames_is_known_to_those_that_follow(tiny):
     voicing = GriffinLimVoicing(tiny(), VoicingSettings(phase="best"))
-    state, length, hop = voicing.begin(), voicing.frame_length, voicing.hop_length
+    state, length, hop = voicing.start_state(), voicing.frame_length, voicing.hop_length
     sound = np.zeros(40 * hop + length)
     for batch in range(3):
         rows = 12

@@ -19,7 +19,7 @@ def sound(spectra, frame=FRAME, hop=HOP):
 
 
 def frames_of(phase, count, bins=FRAME // 2 + 1):
-    state = phase.begin()
+    state = phase.start_state()
     return phase.apply(np.ones((count, bins), np.float32), [state] * count)
 
 
@@ -33,14 +33,14 @@ def consistency(spectra):
 def test_magnitudes_are_kept(frame, hop):
     phase = NoisePhase(frame, hop)
     magnitudes = np.random.default_rng(3).uniform(0, 1, (100, frame // 2 + 1)).astype(np.float32)
-    spectra = phase.apply(magnitudes, [phase.begin() for _ in range(100)])
+    spectra = phase.apply(magnitudes, [phase.start_state() for _ in range(100)])
     assert spectra.dtype == np.complex64
     assert np.abs(np.abs(spectra) - magnitudes).max() < 1e-6
 
 
 def test_applying_phases_does_not_change_the_phases():
     phase = NoisePhase(FRAME, HOP)
-    state = phase.begin()
+    state = phase.start_state()
     start = state.frame
     first = phase.apply(np.full((1, 513), 0.5, np.float32), [state])
     state.frame = start
@@ -64,7 +64,7 @@ def test_phases_come_round_after_the_loop_and_not_before():
 
 def test_64_voices_begin_at_64_places():
     phase = NoisePhase(FRAME, HOP)
-    states = [phase.begin() for _ in range(64)]
+    states = [phase.start_state() for _ in range(64)]
     assert len({state.frame for state in states}) == 64
 
 
@@ -78,8 +78,8 @@ def test_voices_with_one_spectrum_add_up_by_power_not_by_amplitude():
 
 def test_rows_of_a_batch_are_the_rows_one_by_one():
     one, many = NoisePhase(FRAME, HOP), NoisePhase(FRAME, HOP)
-    a, b = one.begin(), one.begin()
-    c, d = many.begin(), many.begin()
+    a, b = one.start_state(), one.start_state()
+    c, d = many.start_state(), many.start_state()
     magnitudes = np.random.default_rng(5).uniform(0, 1, (4, 513)).astype(np.float32)
     single = [one.apply(magnitudes[i : i + 1], [s])[0] for i, s in enumerate([a, b, a, a])]
     assert np.array_equal(many.apply(magnitudes, [c, d, c, c]), single)
