@@ -1,6 +1,7 @@
 """Plugins that load long or write to standard error are told of by their names, and the screen stays clean."""
 
 import ctypes
+import gc
 import logging
 import os
 import pickle
@@ -35,9 +36,13 @@ def native(text):
 
 
 def alone(work, said):
-    """Do some work in a fork, where no thread of another test writes: what was logged, and what reached the screen."""
+    """Do some work in a fork: what was logged, and what reached the screen.
+
+    There no thread of another test writes, and no plugin that another test left is collected, which may write too.
+    """
     with tempfile.TemporaryFile() as screen, tempfile.TemporaryFile() as log:
         if not (child := os.fork()):
+            gc.disable()
             try:
                 os.dup2(screen.fileno(), 2)
                 work()

@@ -700,9 +700,9 @@ def test_an_interpreter_that_fails_is_given_up(lib, folder):
         core.offline(True)
         until(lambda: core.run(1000).any() or len(core.said) > 1, "lines")  # each waits for the attempt that is to come
         assert not core.run(1000).any()
-        assert core.said[0] == SPOILT
-        assert "3 times (status 1)" in core.said[1]
-        assert len(core.said) == 2
+        told, other = sorted(core.said, key=SPOILT.__ne__)  # by chance it is given up before the bounce begins
+        assert told == SPOILT
+        assert "3 times (status 1)" in other
 
 
 @pytest.mark.parametrize("how", ["preset", "state", "parameter", "activation"])
