@@ -120,18 +120,26 @@ def run(made, environment, *command):
 
 
 def exported(session, path, environment):
-    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2].
-
-    One export in some twenty was seen to end 4 s early, with no known cause: then all that was said and saved is shown.
-    """
+    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2], and what it printed."""
     said = run(path, environment, "ardour7-export", "-b", "float", "-o", path, session, session.name)
     assert soundfile.info(path).subtype == "FLOAT"
-    sound = soundfile.read(path, dtype="float32")[0]
-    if len(sound) != SECONDS * RATE:
-        logs = [file.read_text(errors="replace") for file in sorted(path.parent.rglob("plugin.log"))]
-        saved = (session / f"{session.name}.ardour").read_text()
-        pytest.fail(f"{path} has {len(sound)} samples\n{said}\n{logs}\n{saved}")
-    return sound
+    return soundfile.read(path, dtype="float32")[0], said
+
+
+def check_twice(session, exports):
+    """Two exports sound, last as long as the song, and are the same.
+
+    On a busy machine one export in some twenty was seen to end 4 s early, or to lack an instance or both, with no known
+    cause: then all that was said and saved is shown.
+    """
+    (first, _), (second, _) = exports
+    lengths, levels = {len(first), len(second)}, [np.abs(sound).max() for sound in (first, second)]
+    if lengths == {SECONDS * RATE} and min(levels) > 0.05 and first.tobytes() == second.tobytes():
+        return
+    logs = [file.read_text(errors="replace") for file in sorted(session.parent.rglob("plugin.log"))]
+    saved = (session / f"{session.name}.ardour").read_text()
+    printed = "\n".join(said for _, said in exports)
+    pytest.fail(f"exports of {lengths} samples, up to {levels}\n{printed}\n{logs}\n{saved}")
 
 
 @pytest.mark.parametrize("plugin_format", NAMES)
@@ -143,9 +151,9 @@ def test_two_exports_of_two_instances_are_the_same_samples_and_those_of_render(
     run(session, environment, "ardour7-lua", *script)
     tunes = [song(tmp_path / f"{name}.mid", keys) for name, keys in KEYS.items()]
     put_tunes(session, tunes)
-    first, second = (exported(session, tmp_path / f"{name}.wav", environment) for name in ("first", "second"))
-    assert np.abs(first).max() > 0.05
-    assert first.tobytes() == second.tobytes()
+    exports = [exported(session, tmp_path / f"{name}.wav", environment) for name in ("first", "second")]
+    check_twice(session, exports)
+    first = exports[0][0]
     parts, ends = np.zeros_like(first), []
     for preset, tune in zip(KEYS, tunes, strict=True):
         out = tmp_path / f"{preset}.wav"
