@@ -100,8 +100,8 @@ def test_events_are_taken_once_in_order_across_the_end_of_their_ring(shared):
         )
         plugin.event_head += 1
         if written % 1000 == 0:
-            taken += server.take()
-    taken += server.take()
+            taken += server.read_events()
+    taken += server.read_events()
     assert (
         [event.time for event in taken]
         == [event.loads for event in taken]
@@ -111,7 +111,7 @@ def test_events_are_taken_once_in_order_across_the_end_of_their_ring(shared):
         (0.5, 1, 255, 0, 7)
     }
     assert plugin.event_tail == plugin.event_head
-    assert server.take() == []
+    assert server.read_events() == []
 
 
 def test_sound_goes_round_its_ring(shared):
