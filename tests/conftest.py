@@ -145,7 +145,7 @@ def small_run(tone_corpus, small, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def one_table():
-    """The exporter's tables of operators are built once for all graphs: it takes longer than what follows."""
+    """Build the exporter's tables of operators once for all graphs: this takes longer than a small graph."""
     from torch._export import utils
     from torch.onnx._internal.exporter import _decomp
     from torch.onnx._internal.exporter._registration import ONNXRegistry

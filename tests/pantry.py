@@ -123,8 +123,8 @@ def stock_music(folder):
 
 
 def begin_quickly(monkeypatch):
-    """Let what sounds begin as a copy of this process, which has loaded what it needs, and not anew."""
-    from timbrel.host.live import audio_process, parent_process  # noqa: F401 - what sounds needs the second
+    """Fork the audio process, with its modules loaded, instead of starting Python again."""
+    from timbrel.host.live import audio_process, parent_process  # noqa: F401 - the fork runs audio_process
     from timbrel.host.play.worker import START
 
     begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))

@@ -180,7 +180,7 @@ def partials_model(partials_run, tmp_path_factory):
 
 @pytest.fixture
 def traced_once(monkeypatch, trace_of):
-    """Graphs as they were traced before of networks that are the same: who looks at what follows need not wait."""
+    """Reuse the graph of an equal network, for tests of later steps."""
     monkeypatch.setattr(exporting, "trace", trace_of)
 
 
@@ -200,7 +200,7 @@ def trace_of():
 
 
 def told(module):
-    """Yield all that a network consists of: its layers with what they were set to, and its numbers."""
+    """Yield a network's layers with their settings, and digests of its weights."""
     for name, layer in module.named_modules():
         yield name, type(layer), {key: value for key, value in vars(layer).items() if not key.startswith("_")}
     for name, values in (*module.named_parameters(), *module.named_buffers()):

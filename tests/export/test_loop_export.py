@@ -34,7 +34,7 @@ NO_LABEL = np.zeros(3, np.intp)
 
 @pytest.fixture(scope="module", autouse=True)
 def few_codes():
-    """Fewer codes are played to find what knobs move."""
+    """Play fewer codes to name the knobs."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(steering_rotation, "DRAWN", 32)
         yield

@@ -1,4 +1,4 @@
-"""Sixty damaged files, as `make fuzz` damages ten thousand; and that it would notice what it looks for."""
+"""Sixty damaged files, where `make fuzz` damages ten thousand; and planted faults, which it must notice."""
 
 import json
 import subprocess

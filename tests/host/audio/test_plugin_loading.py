@@ -36,7 +36,7 @@ def native(text):
 
 
 def alone(work, said):
-    """Do some work in a fork: what was logged, and what reached the screen.
+    """Do some work in a fork; return the lines logged and the text on the screen.
 
     There no thread of another test writes, and no plugin that another test left is collected, which may write too.
     """

@@ -40,7 +40,7 @@ KINDS = {
 
 @pytest.fixture
 def uncollected():
-    """No collector runs; gives a function that tells what it would find of what was made since."""
+    """Switch the collector off; return a function that lists the garbage made since."""
     gc.freeze()
     gc.disable()
 

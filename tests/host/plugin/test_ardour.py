@@ -120,7 +120,7 @@ def run(made, environment, *command):
 
 
 def exported(session, path, environment):
-    """The samples of a session as Ardour exports them, as 32-bit floats, [samples, 2], and what it printed."""
+    """Return Ardour's export of a session, 32-bit floats, [samples, 2], and its printed lines."""
     said = run(path, environment, "ardour7-export", "-b", "float", "-o", path, session, session.name)
     assert soundfile.info(path).subtype == "FLOAT"
     return soundfile.read(path, dtype="float32")[0], said
