@@ -169,7 +169,7 @@ def test_two_signals_of_one_stop_interrupt_once_and_a_later_one_again(monkeypatc
 
 @pytest.fixture
 def song(tmp_path):
-    """Chords that sound for ten minutes: longer than any test waits."""
+    """Chords that sound for four hours: longer than any test waits."""
     path = tmp_path / "long.mid"
     song = mido.MidiFile(ticks_per_beat=480)
     keys = range(40, 72, 2)
@@ -179,7 +179,7 @@ def song(tmp_path):
                 *(mido.Message("note_on", note=key, velocity=90) for key in keys),
                 *(mido.Message("note_off", note=key, time=36_000 if key == keys[0] else 0) for key in keys),
             ]
-            * 16
+            * 400
         )
     )
     song.save(path)
@@ -218,7 +218,12 @@ def test_a_render_that_is_stopped_leaves_no_file_no_process_and_one_line(song, t
     assert process.poll() is None, process.communicate()
     others = children(process.pid)
     (os.killpg if group else os.kill)(process.pid, getattr(signal, name))
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        about = Path(f"/proc/{process.pid}/status").read_text()  # which signals it ignores, catches and has waiting
+        process.kill()
+        pytest.fail(f"it goes on: {process.communicate()}\n{about}")
     assert (process.returncode, out, err) == (NAMES[name], "", "timbrel: stopped\n")
     assert sorted(tmp_path.iterdir()) == before
     assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
