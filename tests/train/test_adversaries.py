@@ -463,12 +463,12 @@ spec = importlib.util.spec_from_file_location("adversaries", sys.argv[1])
 adversaries = sys.modules["adversaries"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(adversaries)
 row = adversaries.Family(adversaries.Clipped, adversaries.check_grains, adversaries.grain_data, None)
-adversaries.families.FAMILIES["adversaries"] = row
+adversaries.table.FAMILIES["adversaries"] = row
 adversaries.load.KINDS_OF_RECIPE["adversaries"] = adversaries.Contest
 if __name__ == "__main__":
     corpus, recipe, folder = map(Path, sys.argv[2:])
     asked = adversaries.load_recipe(str(recipe), ["training.steps=4"])
-    adversaries.start(asked, corpus, folder, adversaries.Options("cpu", devices=2))
+    adversaries.start(asked, corpus, folder, adversaries.RunOptions("cpu", devices=2))
 """
 
 

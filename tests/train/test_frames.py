@@ -354,7 +354,7 @@ MEASURE = """
     else:
         from timbrel.train import launch, loop
 
-        outcome = launch.start(load_recipe(name, changes), Path(corpus), Path(run), loop.Options("cpu"))
+        outcome = launch.start(load_recipe(name, changes), Path(corpus), Path(run), loop.RunOptions("cpu"))
         print(outcome.step, peak())
 """
 
