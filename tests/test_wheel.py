@@ -29,6 +29,8 @@ clap:
 	touch build/timbrel.clap
 """
 
+DATA = ("export/reports/templates/*", "host/panel/page/*.*", "presets/*.toml", "train/families/*/*.toml")
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the plugins are built on Linux")
 
 
@@ -92,3 +94,6 @@ def test_a_wheel_is_built_without_what_compiles_plugins_and_is_for_every_platfor
     wheel = built("all:\n\tcc -o build/timbrel.clap clap.c\n", str(tmp_path / "bin"))
     assert wheel.name.endswith("-py3-none-any.whl")
     assert plugins(wheel) == set()
+    files = {f"timbrel/{path.relative_to(ROOT)}" for pattern in DATA for path in ROOT.glob(pattern)}
+    assert len(files) > len(DATA)
+    assert files - set(zipfile.ZipFile(wheel).namelist()) == set()

@@ -1,10 +1,11 @@
 """Fidelity report as HTML sections and as terminal text."""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from ..reports.page import based, document, faint, players, shown, table
+from markupsafe import Markup
+
+from ..reports.page import based, document, faint, heard_notes, paragraphs, players, shown, table
 from ..reports.picture import Picture
 from .comparison import ABX, title
 from .dynamics import in_words
@@ -55,30 +56,27 @@ SIDES = {  # by figure: column heading, and terminal heading
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
 
-def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., str]) -> str:
-    """Return the HTML of the notes with sounds and pictures, worst first, and the link to the ABX page.
+def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Markup]) -> Markup:
+    """Return the notes with sounds and pictures, worst first, and the link to the ABX page.
 
     Args:
         found: figures of `beside`; None if no clip is a single note.
         sounds: captions by file.
-        of: returns the HTML of pictures by name.
+        of: returns pictures by name.
     """
     if found is None:
-        return ""
-    notes = [
-        f"<h4>{escape(title(row))}</h4>\n"
-        + players({file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")})
-        + of(f"note-{number}")
-        for number, row in enumerate(found["each"][: found["worst"]], 1)
-    ]
-    link = f'<p><a href="{ABX}">Can you tell three of them from the recordings?</a> The worst, to hear and see:</p>\n'
-    return link + "".join(notes)
+        return Markup()
+    notes = []
+    for number, row in enumerate(found["each"][: found["worst"]], 1):
+        own = {file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")}
+        notes.append((title(row), players(own) + of(f"note-{number}")))
+    return heard_notes(ABX, notes)
 
 
-def figures(found: Figures | None) -> str:
-    """Return the HTML of the figures of `beside`; None if no clip is a single note."""
+def figures(found: Figures | None) -> Markup:
+    """Return the figures of `beside`; None if no clip is a single note."""
     if found is None:
-        return f"<p>{NONE}</p>"
+        return paragraphs([NONE])
     sides = {side: found[side] for side in SIDES if found[side] is not None}
     rows = [
         [label, *(cell for side in sides.values() for cell in _cells(side, name)), meaning]
@@ -108,7 +106,7 @@ def figures(found: Figures | None) -> str:
     if found["stored"] is not None:
         note += " Of their own partials, notes are put together again by the same voice, without a network."
     note += "".join(f" {line}." for line in telling_lines(found))
-    dynamics = "".join(f"<p>{escape(line)}.</p>\n" for line in [*tuning_line(found), *dynamics_line(found)])
+    dynamics = paragraphs([f"{line}." for line in [*tuning_line(found), *dynamics_line(found)]])
     return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
 
 

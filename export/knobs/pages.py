@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from markupsafe import Markup
+
 from ..reports.page import faint, table
 from ..reports.verdict import percent
 
 Figures = dict[str, Any]
 
 
-def section(found: Figures | None) -> str:
-    """Return the page's section about knobs, or ""."""
+def section(found: Figures | None) -> Markup:
+    """Return the page's section about knobs; it may be empty."""
     if found is None:
-        return ""
+        return Markup()
     rows = [
         [
             f"{number}: {row['name'] or '–'}",

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from ..reports.figures.clips import spectrograms, waveforms
-from ..reports.page import document, faint, figure, table
+from ..reports.page import document, faint, figure, joined, noted, table
 from ..reports.picture import Picture
 from ..reports.report import Figures
 
@@ -55,7 +56,7 @@ def pictures(name: str, what: str, rows: Mapping[str, Array], rate: int) -> list
 
 def page(found: Figures) -> str:
     sections = {TITLES[name]: _table(name, rows, found["rows"]) for name, rows in found["tables"].items()}
-    sections["Examples"] = "".join(figure(path, caption) for path, caption in found["pictures"].items())
+    sections["Examples"] = joined(figure(path, caption) for path, caption in found["pictures"].items())
     return document(f"recovery on {found['corpus']}", _verdict(found), _basis(found), sections, "study.json")
 
 
@@ -76,7 +77,7 @@ def _basis(found: Figures) -> str:
     )
 
 
-def _table(name: str, rows: Mapping[str, Figures], told: Mapping[str, str]) -> str:
+def _table(name: str, rows: Mapping[str, Figures], told: Mapping[str, str]) -> Markup:
     columns = [key for key in COLUMNS if any(key in row for row in rows.values())]
     header = ["", *(COLUMNS[key][0] for key in columns)]
     body = []
@@ -88,7 +89,7 @@ def _table(name: str, rows: Mapping[str, Figures], told: Mapping[str, str]) -> s
             if row == "asked" and key not in ("inception_score", "accuracy"):
                 own = None
             cell = "–" if own is None else f"{own[0]:{form}} ± {own[1]:{form}}"
-            cells.append(cell if there is None else f'{cell}<br><span class="faint">{there:{form}}</span>')
+            cells.append(cell if there is None else noted(cell, f"{there:{form}}"))
         body.append(cells)
     note = (
         "Means over seeds and their deviations; below in grey, the publication's. Score: inception score of what the "

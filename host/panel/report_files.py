@@ -19,7 +19,7 @@ from .security import is_token
 PATH = "/report"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".wav": "audio/wav"}
-# The only script that runs is that of the ABX page: export/fidelity/abx.py.
+# The only script that runs is that of the ABX page: export/reports/templates/abx.js.
 SCRIPT = "sha256-0jBClFWJyT/tzTs3tVL+7Y2Paq5x6t5gJgCZWyS674U="
 POLICY = {
     "Content-Security-Policy": f"default-src 'none'; script-src '{SCRIPT}'; style-src 'unsafe-inline'; "

@@ -1,6 +1,7 @@
 """Pictures show what they are told to, on light and dark pages."""
 
 import re
+from pathlib import Path
 
 import matplotlib
 import matplotlib.image
@@ -88,7 +89,8 @@ def luminance(colour):
 
 
 def test_text_stands_out_from_the_page_in_both_themes():
-    for block in (page.STYLE.split("@media")[0], page.STYLE.split("@media")[1]):
+    style = (Path(page.__file__).with_name("templates") / "page.css").read_text()
+    for block in (style.split("@media")[0], style.split("@media")[1]):
         colours = dict(re.findall(r"--(\w+): (#\w{6})", block))
         paper = luminance(matplotlib.colors.to_rgb(colours["paper"]))
         for name in ("ink", "faint", "mark"):
@@ -110,3 +112,19 @@ def test_pictured_frames_are_of_different_sounds_and_of_none_twice(monkeypatch, 
         "test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64)
     )
     assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted
+
+
+def test_texts_on_a_page_are_never_taken_for_html():
+    text = "<b>a & b</b>"
+    parts = [
+        page.table([text], [[text], [page.noted(text, text)]], 0),
+        page.players({"a.wav": text}),
+        page.figure("a", text),
+        page.faint(text),
+        page.run_link("a & b"),
+        page.heard_notes("abx.html", [(text, page.bold(text))]),
+    ]
+    whole = page.document(text, text, text, {text: page.joined(parts), "Plain": text}, shortcomings=[text])
+    assert text not in whole
+    assert whole.count("&lt;b&gt;a &amp; b&lt;/b&gt;") == 17
+    assert whole.count("a &amp; b/report/index.html") == 1

@@ -5,10 +5,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from markupsafe import Markup
+
 from ....host.units import PITCH_CLASSES
 from ...fidelity import pages
 from ...knobs import pages as knobs
-from ...reports.page import faint, likeness, listening, pressed, report_page, shown, table
+from ...reports.page import faint, likeness, listening, noted, paragraphs, pressed, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.verdict import percent
 
@@ -73,7 +75,7 @@ def page(
     )
 
 
-def _sound(found: Figures) -> str:
+def _sound(found: Figures) -> Markup:
     columns = {"same_key": "Same key", "another_key": "Another key"}
     names = [name for name in columns if name in found["reconstruction"]]
     rows = []
@@ -87,16 +89,16 @@ def _sound(found: Figures) -> str:
     return table(header, rows, len(names), "told") + faint(note)
 
 
-def _cell(figure: dict[str, float], measure: str) -> str:
+def _cell(figure: dict[str, float], measure: str) -> Markup:
     digits = ".1f" if measure.endswith("_db") else ".3g"
     value, mean, deviation = (f"{figure[name]:{digits}}".replace("-", "−") for name in ("value", "mean", "deviation"))
-    return f'{value}<br><span class="faint">{mean} ± {deviation}</span>'
+    return noted(value, f"{mean} ± {deviation}")
 
 
-def _keys(found: Figures) -> str:
+def _keys(found: Figures) -> Markup:
     keys = found["keys"]
     if keys is None:
-        return "<p>The decoder has no chroma input, so there is nothing to ask for.</p>"
+        return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
     places = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
     rows = []
     for place, label in places.items():
@@ -122,7 +124,7 @@ def _keys(found: Figures) -> str:
     )
 
 
-def latents(found: Figures) -> str:
+def latents(found: Figures) -> Markup:
     told = found["latents"]
     variational = "divergence" in told["dimensions"][0]
     header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]

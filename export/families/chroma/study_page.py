@@ -1,13 +1,13 @@
 """The HTML page of the chroma study."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from ....host.units import PITCH_CLASSES
-from ...reports.page import document, faint, shown, table
+from ...reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
 from ...reports.picture import Picture
 from .study_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Named, Values
 
@@ -101,20 +101,14 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number > 1)}"
 
 
-def _claims(found: Figures) -> str:
+def _claims(found: Figures) -> Markup:
     rows = []
     for claim in found["claims"]:
-        compared = "<br>".join(f"{_side(pair['below'])} &lt; {_side(pair['above'])}" for pair in claim["compared"])
-        rows.append(
-            [
-                escape(claim["verdict"]),
-                f'{escape(claim["claim"])} <span class="faint">{claim["place"]}</span>',
-                f'{escape(claim["figure"])}:<br><span class="faint">{compared}</span>',
-            ]
-        )
+        compared = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
+        rows.append([claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", compared)])
     text = table(["Verdict", "Claim", "What it says must hold of"], rows, 0)
     if found["undecided"]:
-        text += faint("Not decided by the tables made: " + " ".join(map(escape, found["undecided"])))
+        text += faint("Not decided by the tables made: " + " ".join(found["undecided"]))
     return text
 
 
@@ -123,10 +117,10 @@ def _side(side: Figures) -> str:
     if side["name"] == value:
         return value
     deviation = "" if side["deviation"] is None else f" ± {side['deviation']:.1g}"
-    return f"{escape(side['name'])} {value}{deviation}"
+    return f"{side['name']} {value}{deviation}"
 
 
-def _errors(name: str, rows: Sequence[Named], runs: Runs) -> str:
+def _errors(name: str, rows: Sequence[Named], runs: Runs) -> Markup:
     first: dict[str, Named] = {}
     body = []
     for row in rows:
@@ -139,7 +133,7 @@ def _errors(name: str, rows: Sequence[Named], runs: Runs) -> str:
         dead = sum(run["dead"] for run in runs[row])
         body.append(
             [
-                _label(row) + (f" <b>dead: {dead} of {len(runs[row])}</b>" if dead else ""),
+                _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else ""),
                 row[0],
                 _value(errors, ".2f"),
                 _value(Values("", list(ratios)), ".2f"),
@@ -155,11 +149,11 @@ def _errors(name: str, rows: Sequence[Named], runs: Runs) -> str:
     return table(["Network", "Corpus", "Test MSE", "Time", "Paper’s", "Minutes"], body, 5) + faint(note)
 
 
-def _accuracies(rows: Sequence[Named], runs: Runs) -> str:
+def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
     body = []
     for row in rows:
         meshes = [run["mesh"] for run in runs[row] if run["mesh"]]
-        name = f'{len(runs[row][0]["bounds"])} latents <span class="faint">{escape(row[1])}</span>'
+        name = aside(f"{len(runs[row][0]['bounds'])} latents", row[1])
         if not meshes:
             body.append([name, row[0], "dead", *["–"] * (1 + len(PITCH_CLASSES))])
             continue
@@ -180,8 +174,8 @@ def _hundredths(shares: Sequence[float | None]) -> str:
     return f"{100 * np.mean(known):.0f}" if known else "–"
 
 
-def _posteriors(rows: Sequence[Named], runs: Runs) -> str:
-    text = ""
+def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
+    text = Markup()
     for row in rows:
         seeds = [run["posterior"] for run in runs[row] if run["posterior"]]
         if not seeds:
@@ -196,17 +190,17 @@ def _posteriors(rows: Sequence[Named], runs: Runs) -> str:
             ]
             for i, latent in enumerate(seeds[0])
         ]
-        text += f"<p>{_label(row)}: {_value(counts, '.1f')} of {len(seeds[0])} latents collapsed.</p>\n"
+        text += paragraphs([_label(row) + ": " + _value(counts, ".1f") + f" of {len(seeds[0])} latents collapsed."])
         text += table(["First seed", "Divergence", "Means", "Variance"], body, 3, "narrow")
     note = (
         "Divergence of the encoder’s distribution from the standard normal prior, in nats, a mean over training "
         "frames: below 0.01 a latent has collapsed onto the prior and says nothing. Means: their root mean square; the "
         "prior’s variance is 1."
     )
-    return text + faint(note) if text else ""
+    return text + faint(note) if text else text
 
 
-def _moved(rows: Sequence[Named], runs: Runs) -> str:
+def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
     latents = max(len(run["moved"]) for row in rows for run in runs[row])
     body = []
     for row in rows:
@@ -220,7 +214,7 @@ def _moved(rows: Sequence[Named], runs: Runs) -> str:
     return table(header, body, latents, "narrow") + faint(note)
 
 
-def _embeddings(rows: Sequence[Named], runs: Runs) -> str:
+def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
     body = []
     for row in rows:
         bounds = runs[row][0]["bounds"]
@@ -239,14 +233,13 @@ def _embeddings(rows: Sequence[Named], runs: Runs) -> str:
     return table(["Network", "Latent 0", "Latent 1", "Correlation", "Filled"], body, 4) + faint(note)
 
 
-def _label(row: Named) -> str:
-    name = escape(row[1])
-    return f'{LABELS[row[1]]} <span class="faint">{name}</span>' if row[1] in LABELS else f"<b>{name}</b>"
+def _label(row: Named) -> Markup:
+    return aside(LABELS[row[1]], row[1]) if row[1] in LABELS else bold(row[1])
 
 
-def _value(values: Values, digits: str) -> str:
-    deviation = "" if values.deviation is None else f' <span class="faint">± {values.deviation:{digits}}</span>'
-    return f"{values.mean:{digits}}".replace("-", "−") + deviation
+def _value(values: Values, digits: str) -> Markup:
+    mean = f"{values.mean:{digits}}".replace("-", "−")
+    return Markup(mean) if values.deviation is None else aside(mean, f"± {values.deviation:{digits}}")
 
 
 def signed(number: float) -> str:

@@ -1,7 +1,6 @@
 """Evaluates a classifier run: accuracy, confusion matrix and page."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -82,10 +81,10 @@ def _page(found: Figures, pictures: Sequence[Picture]) -> str:
         f"(step {run['step']})."
     )
     rows = [
-        [escape(word), "–" if share is None else percent(share), *(str(count) if count else "·" for count in counts)]
+        [word, "–" if share is None else percent(share), *(str(count) if count else "·" for count in counts)]
         for word, share, counts in zip(words, found["accuracies"], found["confusion"], strict=True)
     ]
-    confusion = table(["", "Right", *map(escape, words)], rows, len(words) + 1, "narrow")
+    confusion = table(["", "Right", *words], rows, len(words) + 1, "narrow")
     note = faint("Each row has the clips of a label, each column what they were taken for.")
     taken = {"What is taken for what": confusion + note}
     return report_page(found, {}, taken, {"Training": shown(pictures)("loss")}, basis)

@@ -1,8 +1,8 @@
 """The HTML page of the study of clip generators."""
 
-from html import escape
+from markupsafe import Markup
 
-from ...reports.page import basis, document, faint, figure, players, table
+from ...reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
 from ...reports.report import Figures
 
 
@@ -10,7 +10,7 @@ def page(found: Figures, report: Figures) -> str:
     sections = {
         "Networks": _networks(found),
         "Sounds": players(found["sounds"]),
-        "Pictures": "".join(figure(path, caption) for path, caption in found["pictures"].items()),
+        "Pictures": joined(figure(path, caption) for path, caption in found["pictures"].items()),
     }
     return document(f"clips on {found['corpus']}", _verdict(found), _basis(report), sections, "study.json")
 
@@ -30,17 +30,16 @@ def _verdict(found: Figures) -> str:
     return f"{near} as these are from each other. {told}".strip()
 
 
-def _networks(found: Figures) -> str:
+def _networks(found: Figures) -> Markup:
     judged = any(network["inception_score"] for network in found["networks"])
     header = ["Network", "Fréchet, dB²", "Nearest, dB", "Diversity, dB", "Back, dB", "Error"]
     header += ["Score", "Features", "Label"] if judged else []
     header += ["Steps", "Seconds", "Weights"]
     rows = []
     for network in found["networks"]:
-        name, seconds = escape(network["name"]), network["seconds"]
-        link = f'<a href="runs/{name}/report/index.html">{name}</a>{" (collapsed)" if network["collapsed"] else ""}'
-        cells = [
-            link,
+        seconds = network["seconds"]
+        cells: list[str] = [
+            run_link(network["name"]) + (" (collapsed)" if network["collapsed"] else ""),
             _beside(network["frechet_db2"], ".0f"),
             _beside(network["nearest_db"], ".1f"),
             _beside(network["diversity_db"], ".1f"),
@@ -69,14 +68,14 @@ def _networks(found: Figures) -> str:
 def _beside(values: list[float] | None, form: str) -> str:
     if values is None:
         return "–"
-    return f'{values[0]:{form}}<br><span class="faint">{values[1]:{form}}</span>'
+    return noted(f"{values[0]:{form}}", f"{values[1]:{form}}")
 
 
 def _scores(values: list[list[float]] | None) -> str:
     if values is None:
         return "–"
     own, real = (f"{score:.2f} ± {deviation:.2f}" for score, deviation in values)
-    return f'{own}<br><span class="faint">{real}</span>'
+    return noted(own, real)
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ...reports.page import faint, likeness, listening, report_page, shown, table
+from markupsafe import Markup
+
+from ...reports.page import faint, likeness, listening, noted, paragraphs, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.verdict import percent
 
@@ -55,7 +57,7 @@ def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) 
     )
 
 
-def _sound(found: Figures) -> str:
+def _sound(found: Figures) -> Markup:
     rows = []
     for measure, (label, meaning) in MEASURES.items():
         cells = [_cell(found["reconstruction"][way][measure], measure) for way in ("unfiltered", "filtered")]
@@ -68,13 +70,13 @@ def _sound(found: Figures) -> str:
     return table(["", "As decoded", "Filtered", "What it says"], rows, 2, "told") + faint(error + note)
 
 
-def _cell(figure: dict[str, float], measure: str) -> str:
+def _cell(figure: dict[str, float], measure: str) -> Markup:
     digits = ".1f" if measure.endswith("_db") else ".3g"
     value, mean, deviation = (f"{figure[name]:{digits}}".replace("-", "−") for name in ("value", "mean", "deviation"))
-    return f'{value}<br><span class="faint">{mean} ± {deviation}</span>'
+    return noted(value, f"{mean} ± {deviation}")
 
 
-def _bands(found: Figures) -> str:
+def _bands(found: Figures) -> Markup:
     rows = []
     for plain, filtered in zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True):
         cells = [signed(plain["level_db"]["mean"]), *(_least(band["excess_db"]) for band in (plain, filtered))]
@@ -101,7 +103,7 @@ def _least(figure: dict[str, float]) -> str:
     return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
 
 
-def _texture(found: Figures) -> str:
+def _texture(found: Figures) -> Markup:
     distance = found["spectral_distance"]
     drawn = "the prior" if distance["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
     names = {
@@ -113,8 +115,8 @@ def _texture(found: Figures) -> str:
     return likeness(distance, names, "windows")
 
 
-def _codes(found: Figures) -> str:
-    codes, html = found["codes"], ""
+def _codes(found: Figures) -> Markup:
+    codes = found["codes"]
     parts = [part for part in PARTS if part in codes]
     normal = codes["normal"]
     figures = {
@@ -127,23 +129,23 @@ def _codes(found: Figures) -> str:
     }
     rows = []
     for name, label in figures.items():
-        cells = []
+        cells: list[str] = []
         for part in parts:
             by_chance = codes[part]["by_chance"]
             digits = 3 if name == "energy" else 2
             chance = f"{by_chance[name]:.{digits}f} by chance" if name in by_chance else ""
-            cells.append(f'{_interval(codes[part][name], digits)}<br><span class="faint">{chance}</span>')
+            cells.append(noted(_interval(codes[part][name], digits), chance))
         rows.append([label, *cells])
     deviations = [[f"{codes[part]['as_loud'][name]:.2f}" for name in ("smallest_std", "largest_std")] for part in parts]
     rows.append(["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviations)])
-    html += table(["", *(PARTS[part] for part in parts)], rows, len(parts))
+    shares = table(["", *(PARTS[part] for part in parts)], rows, len(parts))
     clips = " and ".join(f"{codes[part]['clips']} {PARTS[part].lower()}" for part in parts)
     what = (
         f"the prior, mean 0 and deviation {normal['deviation'][0]:g}"
         if normal["prior"]
         else "a normal distribution fitted to training codes: no prior was trained toward"
     )
-    return html + faint(
+    return shares + faint(
         f"95 % intervals are a bootstrap over clips ({clips}). Distances are to {what}; 0 is the same, 1 is apart. "
         "By chance: what truly normal codes have, were there one a clip."
     )
@@ -154,7 +156,7 @@ def _interval(figure: dict[str, float], digits: int) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _latents(found: Figures) -> str:
+def _latents(found: Figures) -> Markup:
     latents, rows = found["latents"], []
     part = next(part for part in PARTS if part in found["codes"])
     distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in found["codes"][part]["dimensions"]]
@@ -168,13 +170,14 @@ def _latents(found: Figures) -> str:
     return table(["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", "Distance", ""], rows, 5) + faint(note)
 
 
-def _phases(found: Figures) -> str:
+def _phases(found: Figures) -> Markup:
     if found["phases"] is None:
-        return ""
+        return Markup()
     share = found["phases"]["far_apart"]
     source, reconstruction = (percent(share[name]) for name in ("source", "reconstruction"))
-    return (
-        f"<p>After unwrapping, {source} of neighbouring phases of the sounds are more than π/2 apart, and "
+    told = (
+        f"After unwrapping, {source} of neighbouring phases of the sounds are more than π/2 apart, and "
         f"{reconstruction} of those that come out. The post wants none; multiples of 2π can only bring neighbours "
-        "within π, and those of noise lie anywhere.</p>\n"
+        "within π, and those of noise lie anywhere."
     )
+    return paragraphs([told])

@@ -1,10 +1,11 @@
 """The HTML page of the study of grains."""
 
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from ...reports.page import basis, document, faint, figure, players, table
+from markupsafe import Markup
+
+from ...reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
 from ...reports.report import Figures
 from .page import LEAST_DB, signed
 
@@ -54,20 +55,19 @@ def _verdict(found: Figures) -> str:
     return f"{text}."
 
 
-def _networks(found: Figures) -> str:
+def _networks(found: Figures) -> Markup:
     header = ["Network", "Mean square", "Convergence", "Distance", "Level", "Added", "Random", "Seconds", "Weights"]
     rows = []
     for network in found["networks"]:
         ratio, seconds = network["spectral_distance_ratio"], network["seconds"]
         rows.append(
             [
-                _link(network["name"]),
+                run_link(network["name"]),
                 f"{network['sample_mean_square']:.3g}",
                 _negative(f"{network['spectral_convergence_db']:.1f}"),
                 f"{network['log_spectral_distance_db']:.1f}",
                 signed(network["level_above_3_khz_db"]),
-                f"{_least(network['excess_above_3_khz_db'])}<br>"
-                f'<span class="faint">{_least(network["excess_above_3_khz_filtered_db"])}</span>',
+                noted(_least(network["excess_above_3_khz_db"]), _least(network["excess_above_3_khz_filtered_db"])),
                 f"{network['spectral_distance']:.0f}" if ratio is None else f"{ratio:.2f} ×",
                 "–" if seconds is None else f"{seconds:.0f}",
                 f"{network['parameters'] / 1e6:.2f} M",
@@ -84,25 +84,24 @@ def _networks(found: Figures) -> str:
     return table(header, rows, len(header) - 1, "narrow") + faint(note)
 
 
-def _codes(found: Figures) -> str:
+def _codes(found: Figures) -> Markup:
     columns = ("Mean", "Deviations", "Correlation")
     parts = list(found["networks"][0]["codes"])
     names = {"held_out": "ends", "test": "test", "val": "validation", "train": "training"}
     header = ["Network", *(f"{column}, {names[part]}" for part in parts for column in columns)]
     rows = []
     for network in found["networks"]:
-        cells = []
+        cells: list[str] = []
         for codes in network["codes"].values():
             mean, low, high, correlation = (
                 codes[name] for name in ("largest_mean", "smallest_std", "largest_std", "largest_correlation")
             )
             cells += [
                 _with_interval(mean),
-                f"{low['value']:.2f} to {high['value']:.2f}<br>"
-                f'<span class="faint">{low["low"]:.2f} to {high["high"]:.2f}</span>',
+                noted(f"{low['value']:.2f} to {high['value']:.2f}", f"{low['low']:.2f} to {high['high']:.2f}"),
                 _with_interval(correlation),
             ]
-        rows.append([_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"), *cells])
+        rows.append([run_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"), *cells])
     note = (
         "The largest mean of a latent, the smallest and largest deviation, the largest correlation of two: of codes at "
         "the ends of training clips, which were not trained on, and of other clips. Below each: 95 % of a bootstrap "
@@ -111,13 +110,8 @@ def _codes(found: Figures) -> str:
     return table(header, rows, len(header) - 1, "narrow") + faint(note)
 
 
-def _with_interval(found: dict[str, float]) -> str:
-    return f'{found["value"]:.2f}<br><span class="faint">{found["low"]:.2f} to {found["high"]:.2f}</span>'
-
-
-def _link(name: str) -> str:
-    name = escape(name)
-    return f'<a href="runs/{name}/report/index.html">{name}</a>'
+def _with_interval(found: dict[str, float]) -> Markup:
+    return noted(f"{found['value']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
 
 
 def _negative(text: str) -> str:
@@ -128,15 +122,14 @@ def _least(level: float) -> str:
     return "≤ −40" if level <= LEAST_DB else signed(level)
 
 
-def _figure(found: Figures, shown: Shown, folder: Path) -> str:
+def _figure(found: Figures, shown: Shown, folder: Path) -> Markup:
     names = [network["name"] for network in found["networks"]]
     if shown.recipe not in names:
-        return ""
-    html = ""
+        return Markup()
+    found_pictures = []
     for name in dict.fromkeys((shown.recipe, found["best"])):
         path = f"runs/{name}/report/{shown.picture}"
         if (folder / f"{path}.png").exists():
-            html += figure(
-                path, f"{name}: {shown.caption if name == shown.recipe else 'the same of the best network'}."
-            )
-    return html
+            caption = shown.caption if name == shown.recipe else "the same of the best network"
+            found_pictures.append(figure(path, f"{name}: {caption}."))
+    return joined(found_pictures)

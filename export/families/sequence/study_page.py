@@ -1,21 +1,21 @@
 """The HTML page of the sequence study."""
 
 from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 
 import numpy as np
+from markupsafe import Markup
 
-from ...reports.page import document, faint, figure, players, table
+from ...reports.page import document, faint, figure, joined, noted, players, run_link, table
 from ...reports.report import Figures
 
 
 def page(found: Figures) -> str:
     sections = {}
     for corpus in found["corpora"]:
-        pictures = "".join(figure(name, caption) for name, caption in corpus["pictures"].items())
+        pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
         parts = [_errors(corpus, found["targets"]), _continued(corpus["continued"]), pictures]
-        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = "".join([*parts, players(corpus["sounds"])])
+        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*parts, players(corpus["sounds"])])
     names = " and ".join(corpus["name"] for corpus in found["corpora"])
     told = "All networks give back what they were trained on; the rows say how long they stay near it."
     return document(f"sequences on {names}", _verdict(found), told, sections, "study.json")
@@ -29,13 +29,11 @@ def _verdict(found: Figures) -> str:
     return f"{', '.join(told)}."
 
 
-def _errors(corpus: Figures, targets: Sequence[float]) -> str:
+def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
     rows = []
     for network in corpus["networks"]:
-        name = escape(network["name"])
-        link = f'<a href="{escape(corpus["name"])}/runs/{name}/report/index.html">{name}</a>'
-        cells = [
-            link,
+        cells: list[str] = [
+            run_link(network["name"], f"{corpus['name']}/runs"),
             f"{network['mean_square']:.4f}",
             f"{network['first']:.2f}",
             *(_first(place) for place in network["reached"]),
@@ -87,15 +85,15 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
     return found
 
 
-def _continued(rows: Sequence[Figures]) -> str:
+def _continued(rows: Sequence[Figures]) -> Markup:
     cells = [
         [
-            escape(row["recipe"]),
+            row["recipe"],
             "put back" if row["restored"] else "not put back",
             str(row["seed"]),
             f"{row['correlation']:.3f}",
             f"{row['onsets']:.2f}",
-            f'{row["worst_onsets"]:.2f}<br><span class="faint">{escape(row["worst"])}</span>',
+            noted(f"{row['worst_onsets']:.2f}", row["worst"]),
             f"{row['edges_db']:+.1f}",
             f"{row['tail_db']:+.0f}",
             f"{row['rise_db']:+.1f}",
@@ -114,4 +112,4 @@ def _continued(rows: Sequence[Figures]) -> str:
 
 
 def _first(place: Sequence[float] | None) -> str:
-    return "–" if place is None else f'{place[0]:.0f}<br><span class="faint">{place[1]:.0f}</span>'
+    return "–" if place is None else noted(f"{place[0]:.0f}", f"{place[1]:.0f}")
