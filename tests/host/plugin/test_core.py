@@ -936,7 +936,7 @@ def test_a_memory_that_cannot_be_is_the_end_of_a_server(lib, tmp_path, what):
         until(lambda: (core.run(128), folder.heard("began"))[1], "a server")
         process = folder.heard("began")[0]["pid"]
         until(lambda: (core.midi(0, NOTE, 3), core.run(128), ended(process))[2], "its end")
-        assert not core.run(128).any()
+        until(lambda: not core.run(128).any(), "the end of the fade")
         assert core.latency() == 256
 
 
