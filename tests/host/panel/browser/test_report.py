@@ -1,20 +1,19 @@
 """The report of an instrument in the panel: its dots are pressed, and heard where notes are played."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from timbrel.export.fidelity.abx import AbxTrial, abx_page
 from timbrel.export.reports.figures.frames import embedding
-from timbrel.export.reports.page import document, shown
+from timbrel.export.reports.page import document, pressed, shown
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 from timbrel.host.panel.process import run
 from timbrel.host.session.panel_process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
 from ..conftest import Parent
-
-PRESS = '<p id="press">Press its dots to hear them: <code>timbrel panel pad</code></p>'
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def panel(tmp_path):
     picture = embedding(codes, np.arange(40) % 12)
     picture.save(report)
     (report / "report.json").write_text("{}")
-    text = document("pad", "It plays.", "", {"Knobs": shown([picture])("embedding") + PRESS})
+    text = document("pad", "It plays.", "", {"Knobs": pressed(shown([picture]), Path("pad"))})
     (report / "index.html").write_text(text, encoding="utf-8")
     with PanelProcess(run, report=report) as panel:
         yield panel
