@@ -142,7 +142,7 @@ def evaluate(
     from ..host.shipped import is_instrument
     from ..train.run import Run
     from .evaluate import evaluate
-    from .knobs.pages import told as knobs
+    from .knobs.pages import as_text as knobs
 
     if corpus is not None:
         _beside(run, corpus, output, checkpoint or classifier)
@@ -188,10 +188,10 @@ def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object
 
 
 def _tell_notes(found: Mapping[str, Any]) -> None:
-    from .fidelity.pages import told
+    from .fidelity.pages import as_text
 
     if "notes" in found:
-        print(told(found["notes"]))
+        print(as_text(found["notes"]))
 
 
 @commands.command()

@@ -243,7 +243,7 @@ def _step_pairs(
     for step in range(STEPS if graphs.state else 1):
         conditions = model.card.conditions
         latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
-        asked = [latent, *model.told(condition).values()]
+        asked = [latent, *model.condition_inputs(condition).values()]
         noise = np.random.default_rng([seed, step]).standard_normal((batch, _noise(graphs)), np.float32)
         if noise.size:
             asked.append(noise)

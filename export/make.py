@@ -217,7 +217,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         return _family_of(Run.open(begun), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        family, why, mixed = _heard(corpus, tonal)
+        family, why, mixed = _chosen_family(corpus, tonal)
         if mixed:
             display.say(mixed)
         display.say(f"{why}: {FAMILIES[family].why} (--family {said(family)})")
@@ -226,7 +226,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
     return family
 
 
-def _heard(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
+def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
     """Return the family, the reason, and a description of mixed kinds."""
     looped = are_loops(corpus)
     if looped.loops:

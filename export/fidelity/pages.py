@@ -56,7 +56,7 @@ SIDES = {  # by figure: column heading, and terminal heading
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
 
-def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Markup]) -> Markup:
+def notes_section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Markup]) -> Markup:
     """Return the notes with sounds and pictures, worst first, and the link to the ABX page.
 
     Args:
@@ -73,7 +73,7 @@ def heard(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Ma
     return heard_notes(ABX, notes)
 
 
-def figures(found: Figures | None) -> Markup:
+def figures_section(found: Figures | None) -> Markup:
     """Return the figures of `beside`; None if no clip is a single note."""
     if found is None:
         return paragraphs([NONE])
@@ -120,8 +120,8 @@ def instrument_page(
         found, pictures, sounds: of `beside`; sounds as captions by file.
     """
     sections = {
-        "Listen": heard(found, sounds, shown(pictures)),
-        "Figures": based(basis(found), "report.json") + figures(found),
+        "Listen": notes_section(found, sounds, shown(pictures)),
+        "Figures": based(basis(found), "report.json") + figures_section(found),
     }
     return document(f"{instrument} beside {corpus}", in_short(found), "", sections)
 
@@ -133,7 +133,7 @@ def basis(found: Figures) -> str:
     return f"{found['notes']} recorded notes that training never saw ({', '.join(parts)})."
 
 
-def told(found: Figures | None) -> str:
+def as_text(found: Figures | None) -> str:
     """Return the figures as terminal text."""
     if found is None:
         return NONE

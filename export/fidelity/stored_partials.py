@@ -10,7 +10,7 @@ from ...host.contract.card import Card
 from ...host.dsp import window
 from ...host.kinds.spectrum.coherent_voicing import CoherentVoicing
 from ...host.kinds.spectrum.frame_cache import BATCH, PLAIN
-from ...train.families.partials.batches import first_heard, taken
+from ...train.families.partials.batches import first_audible_bin, taken
 from ...train.families.partials.recipe import PartialsFrames
 
 Array = npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
     around = np.pad(sound, (length // 2, length + size)).astype(np.float32)
     pieces = np.lib.stride_tricks.sliding_window_view(around, length)[: count * hop : hop]
     keys = np.full(count, key)
-    heard = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_heard(frames) :]
+    heard = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_audible_bin(frames) :]
     strengths = np.sqrt(np.square(heard).sum(1, keepdims=True))
     heights = 10 ** (taken(pieces, keys.astype(np.float32), frames) / 20) * strengths
     stored: Any = _Stored(card, heights.astype(np.float32))

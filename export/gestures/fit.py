@@ -55,7 +55,7 @@ class CodeFitter:
     def encoded(self, frames: Array, conditions: Floats) -> Array:
         """Encode frames, [rows, frame_length], under conditions, [rows], to codes, [rows, n_latents]."""
         parts = [
-            self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._told(conditions[at : at + ROWS])).numpy()
+            self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._condition(conditions[at : at + ROWS])).numpy()
             for at in range(0, len(frames), ROWS)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
@@ -69,7 +69,7 @@ class CodeFitter:
 
     @torch.enable_grad()
     def _fit(self, frames: Array, conditions: Floats) -> Tensor:
-        first, told = torch.from_numpy(self.encoded(frames, conditions)), self._told(conditions)
+        first, told = torch.from_numpy(self.encoded(frames, conditions)), self._condition(conditions)
         latents = self.card.latents
         low, high, scale = (
             torch.tensor([getattr(latent, name) for latent in latents]) for name in ("low", "high", "std")
@@ -81,7 +81,7 @@ class CodeFitter:
         search = torch.optim.Rprop([aside], lr=RATE)  # rows are independent, and so are Rprop's step sizes
         for _ in range(STEPS):
             decoded = self._decoder(torch.clamp(first + aside * scale, low, high), told)
-            found_shape, found_brightness = self._heard(decoded, told)
+            found_shape, found_brightness = self._descriptors(decoded, told)
             lost = (found_shape - shape).square().mean(1) + OCTAVE * (found_brightness - brightness).square()
             lost = lost + ASIDE * aside.square().sum(1)
             (aside.grad,) = torch.autograd.grad(lost.sum(), aside)
@@ -89,10 +89,10 @@ class CodeFitter:
         found: Tensor = torch.clamp(first + aside.detach() * scale, low, high)
         return found
 
-    def _told(self, conditions: Floats) -> Tensor:
+    def _condition(self, conditions: Floats) -> Tensor:
         return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
 
-    def _heard(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
@@ -121,10 +121,10 @@ class PitchedCodeFitter(CodeFitter):
         """MIDI pitch of a note."""
         return single.pitch
 
-    def _told(self, conditions: Floats) -> Tensor:
+    def _condition(self, conditions: Floats) -> Tensor:
         return torch.from_numpy(conditions.astype(np.float32))[:, None]
 
-    def _heard(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
         pitches = told[:, 0]
         shares = self._bands.shares(decoded, pitches)
         return 10 * torch.log10(shares + FLOOR), torch.log2(self._bands.centroid(decoded, pitches).clamp_min(1.0))

@@ -52,7 +52,7 @@ class View(ABC):
         self.length = card.frame_length
 
     @abstractmethod
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         """Combine one sound's frames, [frames, samples], as in `SearchTarget`."""
 
     @abstractmethod

@@ -62,7 +62,7 @@ class DecodedModel:
             return DESCRIPTORS
         return SOUND if _has_length(self._model.card) else SOUND[:1]
 
-    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return descriptors, [codes, descriptors], and band levels in dB, [codes, bands]."""
         card = self._model.card
         frames = self._model.decode(codes.numpy(), self._conditions)

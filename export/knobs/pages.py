@@ -36,7 +36,7 @@ def section(found: Figures | None) -> Markup:
     return table(header, rows, 3, "told") + faint(note)
 
 
-def told(found: Figures | None) -> str:
+def as_text(found: Figures | None) -> str:
     """Return a terminal line: named knobs and macros, and the share of steps where they hold."""
     if found is None:
         return ""

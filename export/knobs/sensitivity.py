@@ -39,7 +39,7 @@ class Ground(ABC):
         """
 
     @torch.no_grad()
-    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return `sound` of one code per row, [codes, latents]."""
         parts = [
             self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
@@ -83,7 +83,7 @@ class Turnable(Protocol):
     def low(self) -> Tensor: ...
     @property
     def high(self) -> Tensor: ...
-    def heard(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
+    def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ class KnobEffect:
 
 def turned(ground: Turnable) -> KnobEffect:
     """Move each knob alone: a step up and down from each code where its span has room, and over its span."""
-    rest, levels = ground.heard(ground.codes)
+    rest, levels = ground.measure(ground.codes)
     deviation = ground.codes.std(0, correction=0)
     rows = []
     for number in range(ground.codes.shape[1]):
@@ -131,7 +131,7 @@ def turned(ground: Turnable) -> KnobEffect:
             way = torch.zeros(len(deviation))
             way[number] = side * (ground.high - ground.low)[number]
             after, whole = stepped(ground, way)
-            there, at_level = ground.heard(after)
+            there, at_level = ground.measure(after)
             rises.append((there - rest)[whole] * np.sign(side))
             apart = (at_level - levels)[whole].abs().mean(1)
             changes.append(apart * deviation[number] / way[number].abs())
@@ -149,7 +149,7 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
     for place in places:
         codes = ground.codes.clone()
         codes[:, number] = ground.low[number] + place * (ground.high - ground.low)[number]
-        heard.append(ground.heard(codes)[0].double())
+        heard.append(ground.measure(codes)[0].double())
     values = torch.stack(heard)  # [places, codes, descriptors]
     away = values - values.mean((0, 1))
     stands = (places - places.mean()).double()
@@ -164,9 +164,9 @@ def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
     Codes are clamped to the spans, as in playing. Steps along a single latent count only where its span has room.
     """
     single = int((way != 0).sum()) == 1
-    rest, right = ground.heard(ground.codes)[0][:, descriptor], []
+    rest, right = ground.measure(ground.codes)[0][:, descriptor], []
     for side in (-1.0, 1.0):
         after, whole = stepped(ground, side * way)
-        risen = side * (ground.heard(after)[0][:, descriptor] - rest) > 0
+        risen = side * (ground.measure(after)[0][:, descriptor] - rest) > 0
         right.append(risen[whole] if single else risen)
     return float(torch.cat(right).double().mean())

@@ -73,15 +73,15 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
         notes = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch)
         expected.append(model.decode(codes, notes))
         try:
-            found.append(decoder(torch.from_numpy(codes), told(model, notes)).numpy())
+            found.append(decoder(torch.from_numpy(codes), condition_tensor(model, notes)).numpy())
         except RuntimeError:  # TorchScript's message has many lines
             raise Failure(f"{model.path}: its graph gives {batch} rows no frames in torch; no file was kept") from None
     return np.concatenate(expected), np.concatenate(found)
 
 
-def told(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
+def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
     """Return the condition of a file's decoder for pitch classes or keys, [rows]; unconditioned decoders ignore it."""
-    (condition,) = model.told(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
+    (condition,) = model.condition_inputs(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
     return torch.from_numpy(condition)
 
 

@@ -14,7 +14,7 @@ from ..kinds.player import script
 from ..kinds.table import KINDS
 from ..rebuilt.decoder import RebuiltDecoder
 from .backend import NnRefusal, quiet
-from .parity import prove, told
+from .parity import condition_tensor, prove
 
 FOLDER = "timbrel"  # in the archive; any name works
 
@@ -46,7 +46,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
             "render its notes to sound files, and play these there"
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
-        example = torch.zeros(3, len(card.latents)), told(model, np.arange(3))
+        example = torch.zeros(3, len(card.latents)), condition_tensor(model, np.arange(3))
         decoder = torch.jit.trace(RebuiltDecoder(model).eval(), example)  # type: ignore[no-untyped-call]
         scripted = script(player(model, decoder).eval())
         torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})

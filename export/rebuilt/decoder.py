@@ -95,7 +95,7 @@ class RebuiltDecoder(nn.Module):
                 f"{model.path}: a decoder with a state has no code of its own to be searched for; give a model of "
                 "spectra, grains or clips"
             )
-        self.condition = next(iter(model.told(np.zeros(1, np.intp))), None)
+        self.condition = next(iter(model.condition_inputs(np.zeros(1, np.intp))), None)
         self.graph = Graph(model.path, "frame").requires_grad_(False)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

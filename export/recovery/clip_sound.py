@@ -22,7 +22,7 @@ class ClipSoundView(View):
         self.length = card.transform_length
         self._host = SpectraSound(card.frame_length, self.length, card.hop_length, card.envelope_points)
 
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         sounds = torch.from_numpy(frames)
         envelope = self.envelope(sounds)
         return TargetSound(self.decoded(sounds)[0], None, None if envelope is None else envelope[0])

@@ -186,11 +186,13 @@ class CodeSearcher:
         return played, points, groups, torch.tensor(told)
 
     def _likeness(self, sounds: Sequence[SearchTarget]) -> FrameDistance:
-        return FrameDistance(self._played, [self._played.heard(sound.frames) for sound in sounds], self.options.further)
+        return FrameDistance(
+            self._played, [self._played.target_sound(sound.frames) for sound in sounds], self.options.further
+        )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
         """Return the sounds in the model's terms, and their pitch classes or keys (0 if unknown)."""
-        heard = [self._view.heard(sound.frames) for sound in sounds]
+        heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 
     def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ class RecoveryBench:
         ]
 
     def _placed(self, asked: RecoveryTargets) -> list[SearchResult]:
-        codes, labels = self._encoder.heard(asked.sounds)
+        codes, labels = self._encoder.encode_with_labels(asked.sounds)
         told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
             SearchResult(code.astype(np.float64), label, None, np.nan, True)
@@ -252,7 +252,7 @@ class InvertedBench(RecoveryBench):
         return super()._ways(seed) | {"tuned-clip": self._tuned_again}
 
     def _tuned_again(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
-        codes, labels = Encoder(self._tuned).heard(asked.sounds)
+        codes, labels = Encoder(self._tuned).encode_with_labels(asked.sounds)
         told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
         return as_loud(sounds_of(self._tuned, codes, told), asked.sounds), None
 

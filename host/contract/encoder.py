@@ -57,9 +57,9 @@ class Encoder:
             UserError: the graph cannot run, or returns another shape.
             Failure: a latent is not finite.
         """
-        return self.heard(frames, told)[0]
+        return self.encode_with_labels(frames, told)[0]
 
-    def heard(
+    def encode_with_labels(
         self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
         """Return the latents of frames, [frames, n_latents], and label probabilities, [frames, labels].

@@ -118,13 +118,13 @@ class Model:
         Raises:
             UserError: the graph cannot run, or returns another shape.
         """
-        feeds = {"latent": latent} | state | self.told(condition)
+        feeds = {"latent": latent} | state | self.condition_inputs(condition)
         if self._noise:
             feeds["noise"] = np.zeros((len(latent), self._noise), np.float32) if noise is None else noise
         frame, *after = run(self.session, self.path, self._outputs, feeds)
         return frame, dict(zip(state, after, strict=True))
 
-    def told(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
+    def condition_inputs(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
         """Return the graph's conditioning input by name, for a ``condition`` as in `step`."""
         if self.card.partials is not None:
             return {"pitch": condition.astype(np.float32)[:, np.newaxis]}
@@ -169,7 +169,7 @@ class Model:
         inputs = {i.name: i.shape for i in self.session.get_inputs()}
         outputs = {o.name: o.shape for o in self.session.get_outputs()}
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
-        told = self.told(np.zeros(1, np.intp))
+        told = self.condition_inputs(np.zeros(1, np.intp))
         expected_inputs |= {name: list(given.shape[1:]) for name, given in told.items()}
         if self._noise:
             expected_inputs["noise"] = [self._noise]

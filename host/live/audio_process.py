@@ -184,7 +184,7 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
         if now >= next_report:
             next_report = now + pace
             state.pipe.send(("report", report(state)))
-            if state.setup.panel and (heard := state.loop.meters.heard()):
+            if state.setup.panel and (heard := state.loop.meters.take_events()):
                 state.pipe.send(("heard", heard))
             if state.loop.standing != standing:
                 standing = state.loop.standing

@@ -141,7 +141,7 @@ class AudioThread:
             self._open(loaded, rack_of(loaded.patch, self.mode))
         except UserError as error:  # such as an effect that does not support this rate
             self._keeper.say(f"{error}; nothing is heard")
-        self._memory.tell_made(Position(self._epoch, 0))
+        self._memory.write_made(Position(self._epoch, 0))
 
     def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
         assert self.mode is not None
@@ -165,7 +165,7 @@ class AudioThread:
         if self._bpm is not None:
             self.player.schedule(Tempo(now, self._bpm))
         self.playing = loaded
-        self._memory.tell_latency(rack.latency_samples)
+        self._memory.write_latency(rack.latency_samples)
 
     def _make_live(self, end: int) -> None:
         """Render up to `MOST_LIVE` samples before ``end``, or skip to it if that is too late."""
@@ -211,7 +211,7 @@ class AudioThread:
             sound, _ = self.player.block(end - self._made)
         self._memory.put(self._made, sound)
         self._made = end
-        self._memory.tell_made(Position(self._epoch, end))
+        self._memory.write_made(Position(self._epoch, end))
         if self.player is not None and not self.mode.offline:
             if self._memory.complete.samples > end:  # the next block is due already
                 self.player.put_off()
@@ -242,7 +242,7 @@ class AudioThread:
         silent = min(end - self._made, RING)
         self._memory.put(end - silent, np.zeros((2, silent), np.float32))
         self._made = end
-        self._memory.tell_made(Position(self._epoch, end))
+        self._memory.write_made(Position(self._epoch, end))
 
     def _chosen(self, told: ReceivedEvent) -> int:
         """Return the preset number that an event selects, or 0."""

@@ -45,13 +45,13 @@ class ControlSocket:
     def say(self, line: str) -> None:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
-    def tell_parameters(self, slots: Sequence[PluginParameter]) -> None:
+    def send_parameters(self, slots: Sequence[PluginParameter]) -> None:
         told = (WireParameter * MACROS)()
         for place, slot in zip(told, slots, strict=False):
             place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1
         self.send(ToPlugin.PARAMETERS, bytes(told))
 
-    def tell_presets(self, names: Sequence[str]) -> None:
+    def send_presets(self, names: Sequence[str]) -> None:
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))
 
     def _bytes(self, count: int) -> bytes | None:

@@ -41,7 +41,7 @@ class Instance(Protocol):
         """Load another preset; the panel receives it, or the reason for a failure."""
         ...
 
-    def tell_state(self) -> None: ...
+    def send_state(self) -> None: ...
 
 
 class PluginPanel:
@@ -136,7 +136,7 @@ class PluginPanel:
         return pace
 
     def _report(self, panel: PanelProcess) -> None:
-        if heard := self._meters.heard():
+        if heard := self._meters.take_events():
             panel.show("heard", heard)
         panel.show("report", report(self._loaded, self._meters))
 
@@ -144,7 +144,7 @@ class PluginPanel:
         if self._turned is None or now < max(self._turned + REST_SECONDS, self._state_told + APART_SECONDS):
             return
         self._turned, self._state_told = None, now
-        self._instance.tell_state()
+        self._instance.send_state()
 
     def _open(self, url: str, address: str) -> None:
         self._instance.say(f"panel: {url}")

@@ -97,7 +97,7 @@ class PluginServer:
             case ToServer.LOAD_PRESET:
                 self._jobs.put(lambda: self._obey(lambda: self._named(message.data)))
             case ToServer.SAVE:
-                self._jobs.put(lambda: self._tell_state(message.number))
+                self._jobs.put(lambda: self._send_state(message.number))
 
     def close(self) -> None:
         if self._window is not None:
@@ -119,7 +119,7 @@ class PluginServer:
             return None
         self._loaded, _, rack = tried
         self._unplayed = None
-        self._jobs.put(self._tell)
+        self._jobs.put(self._send_loaded)
         return self._loaded, rack
 
     def choose(self, number: int) -> None:
@@ -147,8 +147,8 @@ class PluginServer:
     def load(self, preset: str | Draft) -> None:
         self._jobs.put(lambda: self._load(preset))
 
-    def tell_state(self) -> None:
-        self._jobs.put(lambda: self._tell_state(0))
+    def send_state(self) -> None:
+        self._jobs.put(lambda: self._send_state(0))
 
     def _sound(self) -> None:
         try:
@@ -170,8 +170,8 @@ class PluginServer:
 
     def _greet(self) -> None:
         self._talk.send(ToPlugin.READY)
-        self._talk.tell_presets(self._names)
-        self._talk.tell_parameters(self._loaded.slots)
+        self._talk.send_presets(self._names)
+        self._talk.send_parameters(self._loaded.slots)
 
     def _obey(self, opening: Opening) -> None:
         """Process a load message; it counts as processed even if it fails."""
@@ -183,7 +183,7 @@ class PluginServer:
                 self._loads += 1
                 self._obeyed.notify_all()
         if offered:
-            self._tell()
+            self._send_loaded()
 
     def _restore(self, data: bytes) -> None:
         """Load a project's state; if that fails, saving the project keeps the state unchanged."""
@@ -192,11 +192,11 @@ class PluginServer:
 
     def _choose(self, number: int) -> None:
         if not self.has(number) and self._offer(lambda: self._numbered(number)):
-            self._tell()
+            self._send_loaded()
 
     def _load(self, preset: str | Draft) -> None:
         if self._offer(lambda: self._shown(preset), preset):
-            self._tell()
+            self._send_loaded()
 
     def _open_panel(self) -> None:
         from ..session.panel_page import missing  # lazy, as `PluginPanel`: few instances open a panel
@@ -282,14 +282,14 @@ class PluginServer:
         path = str(self._own[name]) if name in self._own else name
         return OpenedPatch(open_patch(path), path, name)
 
-    def _tell(self) -> None:
+    def _send_loaded(self) -> None:
         loaded = self._loaded
-        self._talk.tell_parameters(loaded.slots)
+        self._talk.send_parameters(loaded.slots)
         if self._window is not None:
             self._window.follow(loaded)
-        self._tell_state(0)
+        self._send_state(0)
 
-    def _tell_state(self, number: int) -> None:
+    def _send_state(self, number: int) -> None:
         """Send the project state, in reply to request ``number`` (0: unrequested)."""
         state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
         self._talk.send(ToPlugin.STATE, state, number)

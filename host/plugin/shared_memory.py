@@ -231,11 +231,11 @@ class SharedMemory:
         self._sound[:, begin : begin + first] = sound[:, :first]
         self._sound[:, : sound.shape[1] - first] = sound[:, first:]
 
-    def tell_latency(self, samples: int) -> None:
+    def write_latency(self, samples: int) -> None:
         """Set the latency of the rack, before the first samples of an epoch."""
         self._wire.rack_latency = samples
 
-    def tell_made(self, position: Position) -> None:
+    def write_made(self, position: Position) -> None:
         """Publish the samples before a position, and wake the plugin.
 
         The wake is unconditional: the plugin's sleep flag could be read too early.

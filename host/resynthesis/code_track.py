@@ -132,7 +132,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
         taken = f"its {seconds:.3g} s"
     frames, label = clip.samples[np.newaxis], None
     none = np.zeros((1, 0), np.float32)
-    codes, labels = (none, None) if encoder is None else encoder.heard(frames)
+    codes, labels = (none, None) if encoder is None else encoder.encode_with_labels(frames)
     if labels is not None:
         label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
         taken += f", taken for {label!r} ({share:.0%})"

@@ -179,7 +179,7 @@ class FrameStream:
         if self._relaid is not None:
             down = octaves_above(pitches, self._model.card)
             frames = moved_down(frames, down)
-        told = pitches if self._laid is None else self._laid.told(pitches)
+        told = pitches if self._laid is None else self._laid.filled_pitches(pitches)
         encoded = self._encoder.encode(frames, strongest if self._laid is None else told)
         codes = self._bend.codes(encoded, sounding, job.times)
         level = self._codec.level(windowed, magnitudes)

@@ -67,7 +67,7 @@ class Meters:
             self.latents = player.rack.current_latents(self._channel)
         self.seen = SeenBlock(player, patch, sample_rate, count)
 
-    def heard(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """Return the MIDI input since the last call; of more than `MOST_HEARD` events, the newest."""
         return [self._heard.popleft() for _ in range(len(self._heard))]
 

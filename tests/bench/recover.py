@@ -154,7 +154,7 @@ def methods(path: Path, folder: Path) -> None:
     sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
     def placed(clip: np.ndarray) -> SearchTarget:
-        codes, labels = encoder.heard(clip[np.newaxis])
+        codes, labels = encoder.encode_with_labels(clip[np.newaxis])
         return SearchTarget(clip[np.newaxis], codes[0].astype(np.float64), int(labels.argmax()))
 
     def unrefined(sounds: list[SearchTarget]) -> list[SearchResult]:

@@ -83,12 +83,12 @@ def test_the_weights_of_a_clips_loudness_are_those_of_bs_1770():
 def test_the_encoder_gives_the_codes_and_labels_that_torch_gives(both, drum_corpus):
     network, model = both
     clips, _ = heard(drum_corpus)
-    codes, labels = Encoder(model).heard(clips)
+    codes, labels = Encoder(model).encode_with_labels(clips)
     with torch.no_grad():
         expected = network.encode(network.features(torch.from_numpy(clips))[0]).numpy()
         assert np.abs(codes - expected).max() < 5e-3 * np.ptp(expected) * 3
         if model.card.labels:
-            asked = network.heard(network.features(torch.from_numpy(clips))[0]).numpy()
+            asked = network.label_probabilities(network.features(torch.from_numpy(clips))[0]).numpy()
             assert np.abs(labels - asked).max() < 5e-3
         else:
             assert labels is None

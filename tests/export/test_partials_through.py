@@ -104,8 +104,8 @@ def test_a_frame_without_a_pitch_takes_the_one_before():
 def test_the_pitch_of_the_frame_before_is_kept_from_block_to_block(partials_model):
     laid = PartialSpectra(partials_model.card)
     middle = (partials_model.card.partials.low + partials_model.card.partials.high) / 2
-    assert laid.told(np.array([np.nan, 61.0])).tolist() == [middle, 61.0]
-    assert laid.told(np.array([np.nan, 63.5, np.nan])).tolist() == [61.0, 63.5, 63.5]
+    assert laid.filled_pitches(np.array([np.nan, 61.0])).tolist() == [middle, 61.0]
+    assert laid.filled_pitches(np.array([np.nan, 63.5, np.nan])).tolist() == [61.0, 63.5, 63.5]
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_search_compares_what_is_decoded_with_the_sound_at_its_own_key(partial
     card = partials_model.card
     searcher = CodeSearcher(partials_model)
     frames = tone(65.2, card.sample_rate, 1.0)[: 7 * card.frame_length][np.newaxis]
-    heard = searcher._view.heard(frames)
+    heard = searcher._view.target_sound(frames)
     assert heard.told == 65
     at = float(heard.amplitudes[0].argmax()) * card.sample_rate / card.frame_length
     assert at == pytest.approx(midi_to_hz(65), abs=card.sample_rate / card.frame_length)

@@ -91,14 +91,14 @@ def test_gain_changes_nothing(gain):
 def test_clips_at_another_rate_are_heard_as_those_at_its_own():
     clips = np.stack([hum(hz, rate=16000) for hz in HZ.values()])
     one = network()
-    assert np.array_equal(one.heard(clips, 16000)[:, :4096], soxr.resample(clips.T, 16000, RATE).T[:, :4096])
+    assert np.array_equal(one.resampled(clips, 16000)[:, :4096], soxr.resample(clips.T, 16000, RATE).T[:, :4096])
     assert one.judge(clips, 16000).posteriors.shape == (3, 2)
 
 
 @pytest.mark.parametrize("samples", [1, 100, 4095, 4096, 4097, 9000])
 def test_clips_of_any_length_are_cut_or_followed_by_silence(samples):
     clips = np.random.default_rng(0).standard_normal((2, samples)).astype(np.float32)
-    heard = network().heard(clips, RATE)
+    heard = network().resampled(clips, RATE)
     assert heard.shape == (2, 4096)
     kept = min(samples, 4096)
     assert np.array_equal(heard[:, :kept], clips[:, :kept])

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clips import SILENT, check_clips, clip_data, describe, places, told_words, words_of
+from timbrel.train.batches.clips import SILENT, check_clips, clip_data, describe, places, with_words, words_of
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.recipes.load import load_recipe
 
@@ -40,7 +40,7 @@ def recipe(*changes):
 
 
 def told(corpus):
-    return told_words(recipe("network.labels=true"), corpus)
+    return with_words(recipe("network.labels=true"), corpus)
 
 
 # ---- where pieces lie
@@ -162,8 +162,8 @@ def test_one_recording_alone_is_said(tmp_path):
 def test_words_are_those_of_training_clips_in_order_each_once(corpus):
     assert words_of(corpus) == ["a", "b"]
     assert told(corpus).network.words == ["a", "b"]
-    assert told_words(told(corpus), corpus) == told(corpus)
-    assert told_words(recipe(), corpus) == recipe()
+    assert with_words(told(corpus), corpus) == told(corpus)
+    assert with_words(recipe(), corpus) == recipe()
 
 
 def test_clips_come_with_the_numbers_of_their_labels_and_those_without_one_stay_out(corpus, tmp_path):

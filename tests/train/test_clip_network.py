@@ -244,7 +244,7 @@ def test_a_recording_is_encoded_as_of_the_label_that_it_is_taken_for():
     torch.nn.init.normal_(network.flow.middles, std=3.0)
     features = network.features(torch.from_numpy(clips()))[0]
     with torch.no_grad():
-        heard, codes = network.heard(features).argmax(1), network.encode(features)
+        heard, codes = network.label_probabilities(features).argmax(1), network.encode(features)
         told = network.encoder(network._components(features))[:, :4]
         expected = network.flow.codes(told, torch.eye(2)[heard])
         other = network.flow.codes(told, torch.eye(2)[1 - heard])
@@ -324,7 +324,9 @@ def labelled(corpus, tmp_path_factory):
 @torch.no_grad()
 def test_labels_are_heard_of_clips_that_were_never_trained_on_and_obeyed(labelled, corpus):
     found = hits(corpus, "test", WORDS)
-    heard = labelled.heard(labelled.features(torch.from_numpy(found.take(corpus, np.arange(8), LENGTH)))[0])
+    heard = labelled.label_probabilities(
+        labelled.features(torch.from_numpy(found.take(corpus, np.arange(8), LENGTH)))[0]
+    )
     assert heard.sum(1).numpy() == pytest.approx(np.ones(8), abs=1e-5)
     assert (heard.argmax(1).numpy() == found.labels).all()
     codes = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clips import told_words
+from timbrel.train.batches.clips import with_words
 from timbrel.train.families.clip.batches import check_hits, describe_hits, hit_changes, hit_data, hits, varied
 from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.recipes.load import load_recipe
@@ -69,7 +69,7 @@ def test_silent_clips_stay_out_and_so_do_those_without_a_label_where_labels_coun
     found = hits(corpus, "train", ["a", "b"])
     assert [clip.name for clip in found.clips] == ["clip 0", "clip 1", "clip 3"]
     assert found.labels.tolist() == [1, 0, 1]
-    told = told_words(recipe("network.labels=true"), corpus)
+    told = with_words(recipe("network.labels=true"), corpus)
     assert told.network.words == ["a", "b"]
     assert describe_hits(corpus, told).endswith(
         "; 1 silent clip is left out ('clip 4'); 1 unlabelled clip is left out ('clip 2')"

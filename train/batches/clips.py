@@ -150,7 +150,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
         )
 
 
-def told_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
+def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
     """Fill in the corpus's labels in a conditional recipe, unless it has some."""
     if not recipe.network.labels or recipe.network.words:
         return recipe

@@ -48,7 +48,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     copies = Copies()
     for number, (name, path) in enumerate(sounds.items()):
         progress(number / len(sounds) / 2, name)
-        if (beat := _heard(path, name, writer.rate, writer.report, copies)) is not None:
+        if (beat := _tempo(path, name, writer.rate, writer.report, copies)) is not None:
             beats[name] = beat
     if not beats:
         return None
@@ -93,7 +93,7 @@ def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> 
     return _as_long(found[round(around * wanted / length) :], wanted)
 
 
-def _heard(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
+def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
     try:
         samples = _samples(SoundFile(path), rate)
     except Unreadable as error:

@@ -119,10 +119,10 @@ class Recordings:
             test_nearest=self.test_nearest,
             diversity_db=pairwise(distances_db(levels, levels)),
             test_diversity_db=self.test_diversity_db,
-            told=self._told(made, labels),
+            told=self._judged(made, labels),
         )
 
-    def _told(self, made: Array, labels: Ints | None) -> ClassifierFigures | None:
+    def _judged(self, made: Array, labels: Ints | None) -> ClassifierFigures | None:
         if self.judge is None or self.told is None:
             return None
         (train, test), now = self.told, self.judge(made, self.rate)

@@ -59,11 +59,11 @@ def page(
         found,
         {
             "The instrument": listen["The instrument"],
-            "Notes beside recordings": pages.heard(found["notes"], notes, of) if compared else "",
+            "Notes beside recordings": pages.notes_section(found["notes"], notes, of) if compared else "",
             "The network": listen["The network"] + of("spectrogram"),
         },
         {
-            "Notes beside recordings": pages.figures(found["notes"]) if compared else "",
+            "Notes beside recordings": pages.figures_section(found["notes"]) if compared else "",
             "Keys": _keys(found) + of("keys", "square"),
             "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
         },

@@ -123,16 +123,16 @@ def moved(
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
-    def heard(codes: Array, asked: Ints) -> Ints:
+    def strongest(codes: Array, asked: Ints) -> Ints:
         classes: Ints = chroma(decode(network, codes, asked), rate, length).argmax(1)
         return classes
 
-    before = heard(codes, asked)
+    before = strongest(codes, asked)
     shares = []
     for latent, (low, high) in enumerate(np.percentile(latents, measures.SPAN, axis=0).T):
         way = np.repeat(codes[None], MOVED_STEPS, 0)
         way[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
-        after = heard(way.reshape(-1, codes.shape[1]), np.tile(asked, MOVED_STEPS))
+        after = strongest(way.reshape(-1, codes.shape[1]), np.tile(asked, MOVED_STEPS))
         shares.append(float(np.mean((after.reshape(MOVED_STEPS, -1) != before).any(0))))
     return shares
 

@@ -31,7 +31,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     """
     assert isinstance(run.recipe, ClassifierRecipe)
     corpus, words = run.corpus(), run.recipe.network.words
-    split, clips = _heard(corpus, words)
+    split, clips = _split_clips(corpus, words)
     say(0.2, "listening")
     confusion = confused(network, corpus, clips)
     right, logged = np.diag(confusion), run.logged()
@@ -64,7 +64,7 @@ def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
     return counts
 
 
-def _heard(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
+def _split_clips(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
     for split in FALLBACKS:
         if clips := labelled(corpus, split, words):
             return split, clips

@@ -80,7 +80,7 @@ class Listener(ClipEncoder):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         features = self.network.features(audio)[0]
-        return self.network.encode(features), self.network.heard(features)
+        return self.network.encode(features), self.network.label_probabilities(features)
 
 
 @torch.no_grad()

@@ -100,7 +100,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     loss = losses(work.run, work.recipe.loss)
     loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)
-    heard = _heard(work, generated)
+    heard = _report_sounds(work, generated)
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
@@ -241,7 +241,7 @@ def _typical(work: _Work) -> int:
     return int(np.argsort(energy)[len(energy) // 2])
 
 
-def _heard(work: _Work, generated: Array) -> list[ReportSound]:
+def _report_sounds(work: _Work, generated: Array) -> list[ReportSound]:
     frames = work.recipe.frames
     hop = frames.frame_length // OVERLAP
     sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)

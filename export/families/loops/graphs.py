@@ -73,7 +73,7 @@ class LoopEncoder(nn.Module):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         codes = self.network.coded(self.network.features.raw(audio))
-        return (self.network.heard(codes) - self.middle) @ self.back, codes
+        return (self.network.steering_codes(codes) - self.middle) @ self.back, codes
 
 
 @torch.no_grad()

@@ -87,7 +87,7 @@ def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int
     """Continue a loop's first bars, which also set the steering code: [samples]."""
     cut = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
     codes = network.coded(network.features.raw(torch.from_numpy(cut)))
-    return played(network, recipe, codes, network.heard(codes).mean(0), BARS, seed)
+    return played(network, recipe, codes, network.steering_codes(codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:

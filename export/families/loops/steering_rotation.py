@@ -55,7 +55,7 @@ def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning
     Regression over sound generated from an empty seed finds the directions, since codes of recorded loops may describe
     features that the network ignores. Its codes are distributed as those of training loops and variants.
     """
-    codes = heard(network, recipe, corpus)
+    codes = training_codes(network, recipe, corpus)
     middle, root, _ = _spread(codes, vague(network))
     drawn = middle + np.random.default_rng(SEED).standard_normal((DRAWN, len(middle))).clip(-FAR, FAR) @ root
     sounds = all_played(network, recipe, torch.from_numpy(drawn).float(), DRAWN_BARS, SEED)
@@ -64,7 +64,7 @@ def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning
     return turned(codes, drawn, measures, vague(network))
 
 
-def heard(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
+def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
     """Steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
     found, codes = loops(corpus, "train", recipe), []
     found = [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]

@@ -40,10 +40,10 @@ def page(
         found,
         {
             "The instrument": listening(heard, found["sounds"])["The instrument"],
-            "Notes beside recordings": pages.heard(found["notes"], notes, of),
+            "Notes beside recordings": pages.notes_section(found["notes"], notes, of),
         },
         {
-            "Notes beside recordings": pages.figures(found["notes"]),
+            "Notes beside recordings": pages.figures_section(found["notes"]),
             "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
         },
         {

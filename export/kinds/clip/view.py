@@ -18,7 +18,7 @@ class SampleView(View):
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
 
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         return TargetSound(self.decoded(torch.from_numpy(frames))[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class MagnitudeView(View):
         assert card.transform_length is not None
         self.length = card.transform_length
 
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         sounds, points = torch.from_numpy(frames), self.card.envelope_points
         envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
         return TargetSound(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)

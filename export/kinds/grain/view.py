@@ -16,7 +16,7 @@ class GrainView(View):
         super().__init__(card)
         self.smooth = card.domain == "magnitude"
 
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
         found = sizes(torch.fft.rfft(middles[:, None] * self._window()))
         points, envelope = self.card.envelope_points, None

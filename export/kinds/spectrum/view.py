@@ -16,7 +16,7 @@ from ..view import LEAST, Array, TargetSound, View
 class SpectraView(View):
     """Frames of kind ``spectrum``: normalized, and transposed to a decoded note if the model has keys."""
 
-    def heard(self, frames: Array) -> TargetSound:
+    def target_sound(self, frames: Array) -> TargetSound:
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)

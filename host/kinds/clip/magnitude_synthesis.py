@@ -61,7 +61,7 @@ class SpectraSound:
 
     def _sound(self, frame: Array) -> Array:
         """Return a clip, [length], silent after its last audible spectrum."""
-        magnitudes, levels = self._heard(frame)
+        magnitudes, levels = self._audible(frame)
         sound = np.zeros(self._length, np.float32)
         made = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
         sound[: len(made)] = made
@@ -83,7 +83,7 @@ class SpectraSound:
 
     def phasors(self, frame: Array) -> Spectra:
         """Return a frame's synthesis phasors, [audible spectra, bins]."""
-        return self._fitted(*self._heard(frame))
+        return self._fitted(*self._audible(frame))
 
     def own_phasors(self, sound: Array) -> Spectra:
         """Return the unit phasors of a clip, [length] → [spectra, bins]."""
@@ -91,7 +91,7 @@ class SpectraSound:
         phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors
 
-    def _heard(self, frame: Array) -> tuple[Array, Array]:
+    def _audible(self, frame: Array) -> tuple[Array, Array]:
         spectra = self._bins * self._count
         magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
         if self._trims:

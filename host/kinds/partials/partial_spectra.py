@@ -22,7 +22,7 @@ class PartialSpectra:
         self._card, self._layout = card, card.partials
         self._last = middle_of(card)
 
-    def told(self, pitches: Floats) -> Floats:
+    def filled_pitches(self, pitches: Floats) -> Floats:
         """Return pitches, [rows], with NaN replaced by the last one known."""
         found = filled(pitches, self._last)
         if len(found):

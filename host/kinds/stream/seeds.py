@@ -37,11 +37,11 @@ def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest: 
         code = next(mark.latent for mark in marks if mark.label == settings.seed_landmark)
         return [Seed(at_rest, np.array(code, np.float32) - base)]
     if sound is not None:
-        return [_heard(model, settings.seed_sound or "", sound, base)]
+        return [_seed(model, settings.seed_sound or "", sound, base)]
     return [Seed(at_rest, 0 * base)]
 
 
-def _heard(model: Model, name: str, sound: Array, base: Array) -> Seed:
+def _seed(model: Model, name: str, sound: Array, base: Array) -> Seed:
     card = model.card
     assert card.stream is not None
     step, length = card.stream.step_length, card.frame_length

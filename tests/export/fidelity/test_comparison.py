@@ -8,7 +8,7 @@ import soundfile
 from timbrel.export.evaluate import evaluate_instrument
 from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.fidelity import comparison, pages
-from timbrel.export.fidelity.pages import NONE, in_short, told
+from timbrel.export.fidelity.pages import NONE, as_text, in_short
 from timbrel.export.first_preset import first_preset
 from timbrel.export.reports import picture
 from timbrel.host.contract.model import Model
@@ -78,8 +78,8 @@ def test_a_second_take_of_a_key_and_velocity_stands_beside_and_so_do_notes_that_
     assert found["takes"] == 2
     assert found["take"]["shape_db"]["worst"] < 0.5
     assert found["heard"]["shape_db"]["median"] > 0
-    assert "2nd take" in told(found)
-    assert "2 notes have one" in pages.figures(found)
+    assert "2nd take" in as_text(found)
+    assert "2 notes have one" in pages.figures_section(found)
 
 
 def test_time_of_attack_is_the_presets(analytic, tmp_path):
@@ -146,7 +146,7 @@ def test_a_runs_report_has_the_notes_of_its_own_export(tmp_path, monkeypatch):
 
 
 def test_figures_are_told_in_words():
-    assert told(None) == NONE
+    assert as_text(None) == NONE
     figure = {"median": 14.14, "worst": 20.0}
     ours = dict.fromkeys(("shape_db", "sustain_db", "quarter_db", "change", "envelope_db", "attack_ms"), figure)
     ours["brightness"] = None
@@ -164,7 +164,7 @@ def test_figures_are_told_in_words():
         "told_apart": {"statistics": 0.944, "network": 0.9},
         "frechet": {"ours": 30.0, "sampler": 20.0, "ratio": 1.5},
     }
-    lines = told(found).splitlines()
+    lines = as_text(found).splitlines()
     assert lines[0] == ("2 recorded notes that training never saw (1 of the test split, 1 of the validation split).")
     assert lines[1].split() == ["median", "worst"]
     assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0"]
@@ -173,10 +173,10 @@ def test_figures_are_told_in_words():
         "network",
         "All frames together, ours are 1.50 times as far from recorded as a sampler's",
     ]
-    off = told(found | {"tuning": {"median_cents": -12.4, "most_cents": 47.2}}).splitlines()
+    off = as_text(found | {"tuning": {"median_cents": -12.4, "most_cents": 47.2}}).splitlines()
     assert off[-1].startswith("tuning: recordings lie up to 47 cents off their keys, -12 in the median; notes are")
-    assert not [line for line in told(found | {"told_apart": None, "frechet": None}).splitlines() if "told" in line]
-    assert told(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
+    assert not [line for line in as_text(found | {"told_apart": None, "frechet": None}).splitlines() if "told" in line]
+    assert as_text(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
         "shape 14.1 dB, shape of the held part 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; "
         "medians of 2 notes it never heard"

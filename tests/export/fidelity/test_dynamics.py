@@ -5,7 +5,7 @@ import pytest
 from timbrel.export.fidelity import comparison
 from timbrel.export.fidelity.dynamics import centroid_hz, dynamics, in_words
 from timbrel.export.fidelity.notes import singles
-from timbrel.export.fidelity.pages import dynamics_line, told
+from timbrel.export.fidelity.pages import as_text, dynamics_line
 from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
@@ -176,13 +176,13 @@ def test_a_corpus_without_training_notes_says_nothing(patched, tmp_path):
     found = comparison.beside(patched(), corpus, 0, lambda done, what: None).found
     assert found["dynamics"] is None
     assert dynamics_line(found) == []
-    assert "dynamics" not in told(found)
+    assert "dynamics" not in as_text(found)
 
 
 def test_the_comparison_with_recordings_tells_of_dynamics(patched, tmp_path):
     corpus = corpus_of(tmp_path / "c", lambda key: [SOFT, LOUD])
     shares = []
     found = comparison.beside(patched(), corpus, 0, lambda done, what: shares.append(done)).found
-    assert told(found).splitlines()[-1] == f"dynamics: {in_words(found['dynamics'])}"
+    assert as_text(found).splitlines()[-1] == f"dynamics: {in_words(found['dynamics'])}"
     assert shares == sorted(shares)
     assert 0.7 < shares[-1] < 1

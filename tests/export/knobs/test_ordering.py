@@ -7,7 +7,7 @@ import pytest
 import torch
 from timbrel.export.knobs.descriptors import NAMES, Timbre, of_partials
 from timbrel.export.knobs.ordering import SURE, directions, names, reordered
-from timbrel.export.knobs.pages import section, told
+from timbrel.export.knobs.pages import as_text, section
 from timbrel.export.knobs.sensitivity import ChromaGround, PitchedGround, held, turned
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import spectra
@@ -122,10 +122,10 @@ def test_a_report_says_names_and_shares_and_nothing_where_there_are_no_knobs():
     way = {"name": "brighter", "raises": "brightness", "training": 1.0, "holds": 1.0}
     found = {"split": "test", "codes": 480, "latents": [row, plain], "directions": [way]}
     line = "knobs and macros hold, at codes of the test split: noise 97.5 %, brighter 100 %"
-    assert told(found) == line
+    assert as_text(found) == line
     assert "0: noise" in section(found)
     assert "1: –" in section(found)
-    assert told(None) == section(None) == ""
+    assert as_text(None) == section(None) == ""
 
 
 class Rows:

@@ -139,7 +139,7 @@ def test_it_is_exported_as_its_generators_encoder_with_the_spectrogram_inside(in
     model, network = Model(path), network_of(inverted(name))
     encoder = Encoder(model)
     sounds = clips(3)
-    codes, labels = encoder.heard(sounds.numpy())
+    codes, labels = encoder.encode_with_labels(sounds.numpy())
     with torch.no_grad():
         expected, scores = network.placed(sounds)
     assert codes == pytest.approx(expected.numpy(), abs=5e-3)

@@ -72,7 +72,7 @@ class Given(CodeSearcher):
             envelope = view.envelope(frame)
             return search.TargetSound(view.decoded(frame)[0], key, None if envelope is None else envelope[0])
 
-        view.heard = heard
+        view.target_sound = heard
 
 
 def correlation(found, code, card):
@@ -142,7 +142,7 @@ def test_a_note_of_any_octave_is_looked_for_at_the_key_that_the_model_knows(make
     searcher, length = CodeSearcher(model), model.card.frame_length
     sound = make_tone(note, 1.5, 44100)
     frames = np.stack([sound[start : start + 7 * length] for start in (9000, 18000, 30000)])
-    heard = searcher._view.heard(frames)
+    heard = searcher._view.target_sound(frames)
     assert heard.told == note % 12
     octave = model.card.chroma.octave
     strongest = float(heard.amplitudes[0].argmax()) * 44100 / length

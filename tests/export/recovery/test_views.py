@@ -17,6 +17,6 @@ def test_grains_are_compared_by_their_spectra(domain):
     heard = np.random.default_rng(0).standard_normal((1, LENGTH)).astype(np.float32)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(LENGTH) / LENGTH) if domain == "samples" else 1.0
     expected = np.abs(np.fft.rfft(heard * window))
-    assert view.heard(heard).amplitudes.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert view.target_sound(heard).amplitudes.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-4)
     decoded = heard if domain == "samples" else expected.astype(np.float32)
     assert view.decoded(torch.from_numpy(decoded))[0].numpy() == pytest.approx(expected, rel=1e-4, abs=1e-4)

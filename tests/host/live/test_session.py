@@ -336,7 +336,7 @@ def test_midi_input_passes_the_meters_unchanged():
     meters = Meters(0)
     source = MeteredSource(SimpleNamespace(poll=lambda: came), meters)
     assert source.poll() == came
-    assert meters.heard() == [came[1].event]
+    assert meters.take_events() == [came[1].event]
 
 
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
@@ -546,7 +546,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     assert [(event.channel, event.key) for event in heard()] == [(3, 62), (4, 64)]
     assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
     assert state.loop.standing == [knob]
-    assert [event.key for event in state.loop.meters.heard()] == [62, 64]
+    assert [event.key for event in state.loop.meters.take_events()] == [62, 64]
     assert (shown.channel, shown.values["pan"], shown.values["latent.0"]) == (0, 0.0, shown.latents[0])
 
 

@@ -26,10 +26,10 @@ class Memory:
     def put(self, at, sound):
         self.done.append(("put", at))
 
-    def tell_latency(self, samples):
+    def write_latency(self, samples):
         pass
 
-    def tell_made(self, position):
+    def write_made(self, position):
         self.done.append(("made", position.samples))
 
 
@@ -64,14 +64,14 @@ def test_live_notes_are_put_off_and_nothing_is_prepared_where_the_next_block_is_
     sounding = AudioThread(memory, Keeper("gm-keys"))
     monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append("prepared"))
     monkeypatch.setattr(Player, "put_off", lambda player: memory.done.append("put off"))
-    told = Memory.tell_made
+    told = Memory.write_made
 
-    def tell_made(_, position):
+    def write_made(_, position):
         told(memory, position)
         if position.samples:
             memory.complete = Position(1, position.samples + 128)
 
-    monkeypatch.setattr(Memory, "tell_made", tell_made)
+    monkeypatch.setattr(Memory, "write_made", write_made)
     memory.complete = Position(1, 128)
     assert sounding.work()
     assert memory.done == [("made", 0), ("put", 0), ("made", 128), *([] if offline else ["put off"])]

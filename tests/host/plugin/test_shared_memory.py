@@ -127,7 +127,7 @@ def test_sound_goes_round_its_ring(shared):
 def test_what_is_made_is_told_and_rung(shared):
     server, plugin, _ = shared
     plugin.plugin_bell = 0xFFFFFFFF
-    server.tell_made(Position(3, 1 << 40))
+    server.write_made(Position(3, 1 << 40))
     assert (plugin.made, plugin.plugin_bell) == (3 << 48 | 1 << 40, 0)
 
 

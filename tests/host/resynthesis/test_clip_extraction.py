@@ -131,11 +131,11 @@ def told(save_encoder, tmp_path_factory):
 
 def test_an_encoder_tells_labels_beside_latents(told, model):
     clips = np.stack([clip(20, -10), clip(-20, 20)]).astype(np.float32)
-    codes, labels = Encoder(told).heard(clips)
+    codes, labels = Encoder(told).encode_with_labels(clips)
     assert codes == pytest.approx(np.array([[1.0, -0.5], [-1.0, 1.0]]), abs=1e-4)
     assert labels == pytest.approx(np.exp(codes) / np.exp(codes).sum(1, keepdims=True), abs=1e-6)
     assert np.array_equal(Encoder(told).encode(clips), codes)
-    assert Encoder(model).heard(clips)[1] is None
+    assert Encoder(model).encode_with_labels(clips)[1] is None
 
 
 def test_of_a_model_with_labels_the_preset_says_what_the_sound_was_taken_for(told, tmp_path):

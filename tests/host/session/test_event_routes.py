@@ -148,7 +148,7 @@ class Memory:
     def put(self, at, sound):
         pass
 
-    tell_latency = tell_made = lambda self, told: None
+    write_latency = write_made = lambda self, told: None
 
 
 class Keeper:

@@ -79,11 +79,11 @@ def test_a_patch_that_was_loaded_and_not_heard_yet_is_at_rest(meters, keys):
 def test_midi_input_is_heard_once_but_for_the_beat_and_automation_and_of_too_much_the_oldest_is_forgotten(meters):
     knobs = [ControlChange(0, 0, 20, value % 128) for value in range(3000)]
     meters.add_events([Clock(0, "tick"), *knobs, ParameterChange(0, 0, "pan", 0.5), NoteOn(0, 0, 60, 1)])
-    heard = meters.heard()
+    heard = meters.take_events()
     assert heard[:-1] == knobs[-len(heard) + 1 :]
     assert len(heard) >= 400
     assert heard[-1] == NoteOn(0, 0, 60, 1)
-    assert meters.heard() == []
+    assert meters.take_events() == []
     assert meters.last == knobs[-1]
 
 

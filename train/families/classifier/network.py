@@ -125,13 +125,13 @@ class Classifier(Network):
         device = next(self.parameters()).device
         posteriors, features = [], []
         for first in range(0, len(clips), TOGETHER):
-            audio = torch.from_numpy(self.heard(clips[first : first + TOGETHER], rate)).to(device)
+            audio = torch.from_numpy(self.resampled(clips[first : first + TOGETHER], rate)).to(device)
             seen = self.features(audio)[-1]
             posteriors.append(self.scores(seen).softmax(1).cpu().numpy())
             features.append(seen.cpu().numpy())
         return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
 
-    def heard(self, clips: Array, rate: int) -> Array:
+    def resampled(self, clips: Array, rate: int) -> Array:
         """Return clips at the network's rate and length, [clips, clip_length]."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T

@@ -99,7 +99,7 @@ class ClipAutoencoder(Autoencoder):
         heard = self.listener(components)
         return self.flow.codes(latents, (heard == heard.amax(1, keepdim=True)).to(latents))
 
-    def heard(self, features: Tensor) -> Tensor:
+    def label_probabilities(self, features: Tensor) -> Tensor:
         """Return label probabilities, [batch, words]."""
         assert self.listener is not None
         taken: Tensor = torch.softmax(self.listener(self._components(features)), 1)

@@ -58,7 +58,7 @@ class Inverter(Network):
         """Return the perceptual error of reconstructed recordings."""
         codes, scores = self.placed(clips)
         again = self.generator.decode(codes, self.generator.rows(labels))
-        return {"recorded": self._apart(clips, again)} | self._told(scores, labels)
+        return {"recorded": self._apart(clips, again)} | self._label_loss(scores, labels)
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return code and perceptual errors on generated clips, one per recording, with its label."""
@@ -69,7 +69,7 @@ class Inverter(Network):
         again = self.generator.decode(found, rows)
         return {"latent": F.mse_loss(found, codes), "generated": self._apart(made, again)}
 
-    def _told(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _label_loss(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
 
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:

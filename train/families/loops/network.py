@@ -114,14 +114,14 @@ class LoopNetwork(Autoencoder):
         """Return the index of the prototype nearest to each code."""
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
-    def heard(self, codes: Tensor) -> Tensor:
+    def steering_codes(self, codes: Tensor) -> Tensor:
         """Return steering codes estimated from single slices, [.., latents]."""
         found: Tensor = self.steering(codes)
         return found
 
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the steering codes of raw features: means over slices."""
-        return self.heard(self.coded(inputs[0].to(self.middle))).mean(1)
+        return self.steering_codes(self.coded(inputs[0].to(self.middle))).mean(1)
 
     def reconstruction(
         self,
@@ -155,7 +155,7 @@ class LoopNetwork(Autoencoder):
         batch, steps, _ = codes.shape
         target = apart.argmin(2)
         likely = torch.softmax(-apart / (2 * SOFT), 2)
-        means = self.heard(steering).mean(1)
+        means = self.steering_codes(steering).mean(1)
         steered = means + torch.randn(means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
         place = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
         fed = F.pad(before, (0, 0, 1, 0))[:, :-1]

@@ -154,7 +154,7 @@ def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
     return float(np.mean(free / np.maximum(free + harmonic, 1e-20)))
 
 
-def first_heard(frames: PartialsFrames) -> int:
+def first_audible_bin(frames: PartialsFrames) -> int:
     """Return the first bin at or above 20 Hz."""
     return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
 
@@ -163,7 +163,7 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
     """Return partials and noise, normalised to energy 1 above 20 Hz, and their layout."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    first = first_heard(frames)  # an offset may lie below
+    first = first_audible_bin(frames)  # an offset may lie below
     spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
     spectra[:, :first] = spectra[:, first, np.newaxis]
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate

@@ -139,7 +139,7 @@ def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
         )
 
 
-def told_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
+def with_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
     """Fill in the number of training sequences."""
     network = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
     return recipe.model_copy(update={"network": network})

@@ -2,7 +2,7 @@
 
 from ...preview import held_sequences
 from ..family import Family
-from .batches import check_sequences, describe_sequences, sequence_data, told_clips
+from .batches import check_sequences, describe_sequences, sequence_data, with_clips
 from .network import RecurrentNetwork
 
 FAMILIES = {
@@ -11,7 +11,7 @@ FAMILIES = {
         check_sequences,
         sequence_data,
         held_sequences,
-        complete=told_clips,
+        complete=with_clips,
         describe=describe_sequences,
     ),
 }
