@@ -27,6 +27,9 @@ PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
 FORGET_SECONDS = 60.0  # time constant of the clock offset's drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
 SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library fails
+# JACK 2 reads a client's list of ports without a lock when it reports a changed graph (its issue 216): a port that is
+# closed in that moment crashes the process. A sender that leaves changes the graph.
+QUIET_SECONDS = 0.5  # shorter than from one scan to the next: a controller that comes back finds its input free
 THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 
@@ -93,7 +96,7 @@ class Inputs:
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
         self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
-        self._closing: list[_Port] = []  # until the rendering thread has released them
+        self._closing: dict[_Port, float] = {}  # with their removal in seconds, until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
         self._finder = _client(self._rtmidi, self._api, "list")
@@ -173,10 +176,10 @@ class Inputs:
         return said
 
     def _close(self) -> None:
-        """Close inputs that rendering no longer uses."""
-        held = [port for port, _ in tuple(self._gone)]
-        for port in [port for port in self._closing if port not in held]:
-            self._closing.remove(port)
+        """Close inputs that rendering no longer uses, `QUIET_SECONDS` after their removal."""
+        held, due = {port for port, _ in tuple(self._gone)}, time.perf_counter() - QUIET_SECONDS
+        for port in [port for port, since in self._closing.items() if port not in held and since <= due]:
+            del self._closing[port]
             port.source.close_port()
             while port.source.get_message() is not None:
                 pass  # discard late messages
@@ -200,7 +203,7 @@ class Inputs:
     def _drop(self, port: _Port, heir: _Port | None) -> str:
         self._ports = tuple(other for other in self._ports if other is not port)
         self._gone.append((port, heir))
-        self._closing.append(port)
+        self._closing[port] = time.perf_counter()
         if heir is None:
             return _farewell(port.name)
         return f"MIDI port {port.name!r} is connected by hand as well; it is heard there alone"

@@ -280,8 +280,9 @@ def test_a_controller_that_comes_later_is_found():
         assert comes(inputs, (late, b"\x90\x30\x01")) == [NoteOn(0, 0, 48, 1)]
 
 
-def test_what_has_gone_is_closed_once_the_thread_that_plays_has_let_it_go_and_serves_the_next():
+def test_what_has_gone_is_closed_once_the_thread_that_plays_has_let_it_go_and_serves_the_next(monkeypatch):
     """The one that plays has no time to close it, and a JACK server no room for inputs that nobody closes."""
+    monkeypatch.setattr(ports, "QUIET_SECONDS", 0.0)
     with controller("Keystation 49"):
         inputs = Inputs(["Keystation"], "jack")
         (port,) = inputs._ports
@@ -290,6 +291,10 @@ def test_what_has_gone_is_closed_once_the_thread_that_plays_has_let_it_go_and_se
     assert port.source.is_port_open()
     inputs.poll()
     assert port.source.is_port_open()
+    monkeypatch.setattr(ports, "QUIET_SECONDS", 1e9)  # the server still tells others that it has gone
+    inputs.rescan()
+    assert port.source.is_port_open()
+    monkeypatch.setattr(ports, "QUIET_SECONDS", 0.0)
     inputs.rescan()
     assert not port.source.is_port_open()
     with controller("Keystation 61") as keys:
