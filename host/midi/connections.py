@@ -1,12 +1,20 @@
 """MIDI port connections: finds an input's senders, where the system reports them (JACK)."""
 
+import contextlib
+import errno
 from typing import Any, Protocol
 
 from ..errors import UserError
 
 
 class PortConnections(Protocol):
-    """Connections between MIDI ports."""
+    """Connections between MIDI ports.
+
+    Attributes:
+        permanent: inputs stay registered, and senders are connected to them and disconnected.
+    """
+
+    permanent: bool
 
     def ports(self, client: str) -> set[str]:
         """Return inputs of clients with this prefix."""
@@ -16,9 +24,23 @@ class PortConnections(Protocol):
         """Return an input's senders; None if unknown."""
         ...
 
+    def connect(self, sender: str, port: str | None) -> None:
+        """Connect a sender to an input.
+
+        Raises:
+            UserError: the system refuses.
+        """
+        ...
+
+    def disconnect(self, sender: str, port: str | None) -> None:
+        """Disconnect a sender, if it is connected."""
+        ...
+
 
 class Unknown:
     """Connections of a system without reports."""
+
+    permanent = False
 
     def ports(self, client: str) -> set[str]:
         return set()
@@ -26,9 +48,21 @@ class Unknown:
     def into(self, port: str | None) -> set[str] | None:
         return None
 
+    def connect(self, sender: str, port: str | None) -> None:
+        raise UserError("this system does not connect ports")
+
+    def disconnect(self, sender: str, port: str | None) -> None:
+        pass
+
 
 class JackConnections:
-    """JACK's connections, by a client outside the graph."""
+    """JACK's connections, by a client outside the graph.
+
+    Inputs are permanent: JACK 2 reads a client's list of ports without a lock when it reports a changed graph (its
+    issue 216), so a port that is unregistered in that moment crashes the process.
+    """
+
+    permanent = True
 
     def __init__(self, name: str) -> None:
         """``name`` is the client's.
@@ -59,6 +93,19 @@ class JackConnections:
             return {other.name for other in self._client.get_all_connections(self._client.get_port_by_name(port))}
         except self._jack.JackError:
             return set()
+
+    def connect(self, sender: str, port: str | None) -> None:
+        if port is None:
+            raise UserError("JACK does not list our input")
+        try:
+            self._client.connect(sender, port)
+        except self._jack.JackErrorCode as error:
+            if error.code != errno.EEXIST:
+                raise UserError(f"JACK does not connect it: {error}") from None
+
+    def disconnect(self, sender: str, port: str | None) -> None:
+        with contextlib.suppress(self._jack.JackError):
+            self._client.disconnect(sender, port)
 
 
 def _silent(error: Exception) -> UserError:

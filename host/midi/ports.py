@@ -27,9 +27,6 @@ PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
 FORGET_SECONDS = 60.0  # time constant of the clock offset's drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
 SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library fails
-# JACK 2 reads a client's list of ports without a lock when it reports a changed graph (its issue 216): a port that is
-# closed in that moment crashes the process. A sender that leaves changes the graph.
-QUIET_SECONDS = 0.5  # shorter than from one scan to the next: a controller that comes back finds its input free
 THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 
@@ -43,9 +40,10 @@ class Timed:
 
 @dataclass(eq=False)
 class _Port:
-    name: str
+    name: str | None  # its sender's; None: an input without sender, where inputs stay registered
     source: Any
     place: str | None = None  # the input's own name, if connections are known
+    leaving: str | None = None  # the last sender, until its connection has gone
     guests: frozenset[str] = frozenset()  # senders connected manually, at the last scan
     patience: int = PATIENCE_LOOKS  # scans left to wait for its sender; 0 once connected
     decoder: MidiDecoder = field(default_factory=MidiDecoder)
@@ -96,7 +94,7 @@ class Inputs:
         self._names = tuple(names)
         self._ports: tuple[_Port, ...] = ()
         self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
-        self._closing: dict[_Port, float] = {}  # with their removal in seconds, until rendering has released them
+        self._closing: list[_Port] = []  # until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
         self._finder = _client(self._rtmidi, self._api, "list")
@@ -120,7 +118,7 @@ class Inputs:
     @property
     def open(self) -> list[str]:
         """Names of open ports, then manually connected senders."""
-        return [*(port.name for port in self._ports), *sorted(self._guests())]
+        return [*(port.name for port in self._ports if port.name), *sorted(self._guests())]
 
     def present(self) -> list[str]:
         """Return names of other programs' ports."""
@@ -132,11 +130,12 @@ class Inputs:
         while self._gone:
             port, heir = self._gone.popleft()
             if heir is None:
-                if port in self._ports:  # a manual sender disconnected; read its last messages first
+                if port in self._ports:  # the input stays; read the sender's last messages first
                     arrived += port.poll()
                 arrived += port.released(self._ports)
             else:
                 heir.holds.join(port.holds)
+                port.holds = Holds()
         for port in self._ports:
             arrived += port.poll()
         return arrived
@@ -152,7 +151,7 @@ class Inputs:
         self._refused = {name: line for name, line in self._refused.items() if name in listed}
         said = self._see_guests()
         for port in self._ports:
-            if port.name == VIRTUAL:
+            if port.name in (VIRTUAL, None):
                 continue
             host = next((other for other in self._ports if port.name in other.guests), None)
             wired = self._wires.into(port.place)
@@ -176,10 +175,10 @@ class Inputs:
         return said
 
     def _close(self) -> None:
-        """Close inputs that rendering no longer uses, `QUIET_SECONDS` after their removal."""
-        held, due = {port for port, _ in tuple(self._gone)}, time.perf_counter() - QUIET_SECONDS
-        for port in [port for port, since in self._closing.items() if port not in held and since <= due]:
-            del self._closing[port]
+        """Close removed inputs that rendering no longer uses."""
+        held = {port for port, _ in tuple(self._gone)}
+        for port in [port for port in self._closing if port not in held]:
+            self._closing.remove(port)
             port.source.close_port()
             while port.source.get_message() is not None:
                 pass  # discard late messages
@@ -189,7 +188,10 @@ class Inputs:
         """Update manual connections; queue releases of disconnected senders."""
         said: list[str] = []
         for port in self._ports:
-            guests = frozenset(self._wires.into(port.place) or ()) - {port.name}
+            senders = frozenset(self._wires.into(port.place) or ())
+            if port.leaving not in senders:
+                port.leaving = None
+            guests = senders - {port.name, port.leaving}
             left = sorted(port.guests - guests)
             port.guests = guests
             if left:
@@ -201,34 +203,52 @@ class Inputs:
         return {name for port in self._ports for name in port.guests}
 
     def _drop(self, port: _Port, heir: _Port | None) -> str:
-        self._ports = tuple(other for other in self._ports if other is not port)
+        name = str(port.name)
+        if self._wires.permanent:
+            self._wires.disconnect(name, port.place)
+            port.name, port.leaving = None, name
+        else:
+            self._ports = tuple(other for other in self._ports if other is not port)
+            self._closing.append(port)
         self._gone.append((port, heir))
-        self._closing[port] = time.perf_counter()
         if heir is None:
-            return _farewell(port.name)
-        return f"MIDI port {port.name!r} is connected by hand as well; it is heard there alone"
+            return _farewell(name)
+        return f"MIDI port {name!r} is connected by hand as well; it is heard there alone"
 
     def _open(self, name: str, index: int) -> None:
-        before = self._wires.ports(CLIENT)
+        if self._wires.permanent:
+            port = self._free()
+            self._wires.connect(name, port.place)
+            port.name, port.patience, port.decoder = name, PATIENCE_LOOKS, MidiDecoder()
+            return
         if not self._idle:
             self._idle.append(_client(self._rtmidi, self._api, "in"))
         self._idle[-1].open_port(index, name="in")
-        self._add(name, self._idle.pop(), before)
+        self._ports += (_Port(name, self._idle.pop()),)
 
-    def _add(self, name: str, source: Any, before: set[str]) -> None:
-        new = sorted(self._wires.ports(CLIENT) - before)
-        self._ports += (_Port(name, source, new[0] if new else None),)
+    def _free(self) -> _Port:
+        """Return a registered input without sender."""
+        held = {port for port, _ in tuple(self._gone)}
+        for port in self._ports:
+            if port.name is None and port.leaving is None and not port.guests and port not in held:
+                return port
+        return self._register(None)
 
-    def _open_virtual(self) -> None:
+    def _register(self, name: str | None) -> _Port:
         before = self._wires.ports(CLIENT)
         source = _client(self._rtmidi, self._api, "in")
+        source.open_virtual_port("in")
+        new = sorted(self._wires.ports(CLIENT) - before)
+        port = _Port(name, source, new[0] if new else None)
+        self._ports += (port,)
+        return port
+
+    def _open_virtual(self) -> None:
         try:
-            source.open_virtual_port("in")
+            self._register(VIRTUAL)
         except (self._rtmidi.RtMidiError, NotImplementedError) as error:
             if self._names:
                 raise UserError(f"a virtual MIDI port cannot be opened here: {error}; name a port instead") from None
-            return
-        self._add(VIRTUAL, source, before)
 
     def _wanted(self, name: str) -> bool:
         if not self._names:

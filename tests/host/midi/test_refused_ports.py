@@ -19,7 +19,7 @@ class Busy:
     SystemError = RtMidiError
 
     def __init__(self):
-        self.listed, self.taken = ["Keys"], True
+        self.listed, self.taken, self.closed = ["Keys"], True, 0
 
     def get_compiled_api(self):
         return [self.API_MACOSX_CORE]
@@ -29,12 +29,15 @@ class Busy:
         client.get_ports = lambda: list(self.listed)
         client.open_virtual_port = lambda name: None
         client.open_port = self.open
-        client.close_port = client.delete = lambda: None
+        client.close_port = self.close
         return client
 
     def open(self, index, name):
         if self.taken:
             raise self.RtMidiError("busy")
+
+    def close(self):
+        self.closed += 1
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
     busy.taken = False
     inputs = Inputs(["Keys"])
     wires = {"Keys"}
-    inputs._wires = SimpleNamespace(into=lambda place: frozenset(wires), ports=lambda client: set())
+    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
     for _ in range(2):
         wires.add("Keys")
         assert inputs.rescan() == []
@@ -79,12 +82,30 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
         assert inputs.rescan() == ["MIDI port 'Keys' is here"]
 
 
+def test_what_has_gone_is_closed_once_the_thread_that_plays_has_released_its_notes(busy):
+    """The one that plays has no time to close it."""
+    busy.taken = False
+    inputs = Inputs(["Keys"])
+    (port,) = inputs._ports
+    busy.listed.clear()
+    inputs.rescan()
+    inputs.rescan()
+    assert busy.closed == 0
+    inputs.poll()
+    assert busy.closed == 0
+    inputs.rescan()
+    assert busy.closed == 1
+    busy.listed.append("Keys")
+    inputs.rescan()
+    assert inputs._ports[0].source is port.source
+
+
 def test_a_note_that_a_sender_sent_before_it_left_is_heard_and_then_released(busy):
     """It was connected by hand to an input that stays."""
     busy.taken = False
     inputs = Inputs(["Keys"])
     wires, sent = {"Keys", "another"}, [([0x90, 64, 100], 0.0)]
-    inputs._wires = SimpleNamespace(into=lambda place: frozenset(wires), ports=lambda client: set())
+    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
     inputs.rescan()
     inputs._ports[0].source.get_message = lambda: sent.pop() if sent else None
     wires.remove("another")
