@@ -1,1 +1,1 @@
-"""Exports trained runs to models for a host, verifies and evaluates them."""
+"""Exports, verifies and evaluates trained runs."""

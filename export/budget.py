@@ -1,4 +1,4 @@
-"""Checks the training minutes of `make` before torch is imported."""
+"""Checks training minutes before torch is imported."""
 
 from ..host.errors import UserError
 from ..train.recipes.base import MOST_MINUTES
@@ -7,11 +7,7 @@ MINUTES = 5.0  # of training, by default
 
 
 def check_minutes(option: str, minutes: float) -> None:
-    """Reject a training budget outside the range of recipes.
-
-    Raises:
-        UserError: it is outside; states the range in minutes.
-    """
+    """Raise `UserError` for training minutes outside 0 to `MOST_MINUTES`."""
     if not 0 < minutes <= MOST_MINUTES:
         raise UserError(
             f"{option} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "

@@ -1,4 +1,4 @@
-"""Commands of exporting: models and instruments, evaluation, inversion and studies."""
+"""Commands of exporting: models, instruments, evaluation, recovery and studies."""
 
 import importlib.util
 import os
@@ -33,8 +33,6 @@ STUDIES = {  # options that each study adds
 
 
 class FamilyChoice(StrEnum):
-    """Families that `make` can train."""
-
     auto = "auto"
     chroma = "chroma"
     partials = "partials"
@@ -44,16 +42,12 @@ class FamilyChoice(StrEnum):
 
 
 class MethodChoice(StrEnum):
-    """The ways to find the code of a sound."""
-
     network = "network"
     gradient = "gradient"
     hybrid = "hybrid"
 
 
 class Weights(StrEnum):
-    """The formats in which weights are stored."""
-
     float16 = "float16"
     float32 = "float32"
 

@@ -1,4 +1,4 @@
-"""Describes a model's codes for its card: latent ranges, landmarks, and the default code."""
+"""Describes a model's codes for its card: latent ranges, landmarks, default code."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +21,12 @@ NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs lo
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """Encoded training frames.
+    """Encoded training frames: latents [frames, n], labels and pitch classes [frames].
 
     Args:
-        latents: [frames, n].
-        labels: [frames].
-        pitch_classes: [frames], of models with chroma.
-        span: low and high ends of all latents, or [n] each; None for percentiles of the frames.
-        names: the latents' names, if the family has them.
+        span: low and high ends of latents, [n] or common; None takes percentiles.
         moves: measured effect of a latent, by name.
-        sound: maps codes [codes, n] to audible features [codes, numbers], if the family can.
+        sound: maps codes [codes, n] to audible features [codes, numbers].
     """
 
     latents: Array
@@ -42,7 +38,7 @@ class EncodedFrames:
     sound: Callable[[Array], Array] | None = None
 
     def ends(self) -> tuple[Array, Array]:
-        """Return the low and high end of each latent's knob, [n] both."""
+        """Return the low and high ends of knobs, [n] each."""
         if self.span is None:
             low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
             return low, high
@@ -51,9 +47,9 @@ class EncodedFrames:
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
-    """Return frames spread evenly over the corpus, of those with codes inside every knob's span.
+    """Return frames spread evenly over the corpus, with codes inside all knobs' spans.
 
-    Each of ``words`` labels at least one. If all its codes lie outside, the nearest one is clamped.
+    Each of ``words`` labels one, clamped if all its codes lie outside.
     """
     low, high = codes.ends()
     within = np.clip(codes.latents, low, high)
@@ -77,9 +73,9 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
 
 
 def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
-    """Return the landmark nearest to the median code: a real sound.
+    """Return the landmark nearest to the median code, or with ``sound`` the medoid of the landmarks' sounds.
 
-    With ``sound``, return the landmark of the medoid of sounds, as codes in the middle may sound like few recordings.
+    Codes in the middle may sound like few recordings.
     """
     if codes.sound is not None:
         heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))
@@ -91,7 +87,6 @@ def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
 
 
 def latents(codes: EncodedFrames, defaults: list[float]) -> list[Latent]:
-    """Return one knob for each dimension, spanning the training set."""
     low, high = codes.ends()
     middle = (low + high) / 2
     low, high = np.minimum(low, middle - NARROWEST / 2), np.maximum(high, middle + NARROWEST / 2)

@@ -1,4 +1,4 @@
-"""Evaluates a run or an instrument on held-out sounds, and writes a report of figures, pictures and sounds."""
+"""Evaluates runs and instruments on held-out sounds, and writes reports."""
 
 import contextlib
 import functools
@@ -41,19 +41,14 @@ def evaluate(
     instrument: Path | None = None,
     progress: Progress | None = None,
 ) -> Figures:
-    """Measure a run and write ``RUN/report/`` atomically: index.html, report.json, pictures and sounds.
+    """Measure a run, write ``RUN/report/`` atomically, and return the figures of report.json.
 
     Args:
-        run: unchanged except for its report, which is replaced.
         checkpoint: the last is read if there is no best (its latents never varied).
-        classifier: a classifier's run, to judge clips made by labels.
-        exported: returns the run as an instrument, to play notes; None exports it temporarily.
-        instrument: folder of the instrument that will contain the report, as typed. The page explains how to play both,
-            and plays its family's ``heard`` file from there.
-        progress: called with the completed share, 0 to 1, and a description.
-
-    Returns:
-        The figures, as in report.json.
+        classifier: judges clips made by labels.
+        exported: returns the run as an instrument; None exports it temporarily.
+        instrument: folder that will contain the report, as typed, for the page's commands.
+        progress: receives the share, 0 to 1, and a description.
 
     Raises:
         UserError: no checkpoint, the corpus is missing or silent, or the report is not writable.
@@ -84,16 +79,13 @@ def evaluate(
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
-    """Compare an instrument's notes with held-out ones of a corpus, and write a report atomically to ``output``.
+    """Compare an instrument's notes with a corpus's held-out notes; write a report atomically and return its figures.
 
-    The model's keys select the note, and the corpus's test and validation splits should not be its training data.
-
-    Returns:
-        The figures, as in report.json.
+    The held-out notes should not be the model's training data.
 
     Raises:
-        UserError: the model's keys select no note, its rate is not the corpus's, no held-out clip is a single note, or
-            the output is not writable.
+        UserError: the keys select no note, rates differ, no held-out clip is a single note, or the output is not
+            writable.
         Failure: the disk is full.
     """
     say, card = progress or (lambda share, what: None), patch.model.card
@@ -172,7 +164,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
 
 
 def _write(folder: Path, sounds: Sequence[ReportSound]) -> None:
-    """Write sounds with one gain, so that their levels compare and the loudest does not clip."""
+    """One gain for all sounds keeps their levels comparable."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:
         with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:

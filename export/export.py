@@ -1,4 +1,4 @@
-"""Exports a run to ONNX decoder and encoder files, each verified as written."""
+"""Exports a run to verified ONNX decoder and encoder files."""
 
 import contextlib
 import datetime
@@ -65,7 +65,7 @@ def export(
     weights: Weights = "float16",
     overwrite: bool = False,
 ) -> Card:
-    """Write ``path`` and the network's encoder, if any; both appear, or neither.
+    """Write ``path`` and the network's encoder, if any: both or neither.
 
     Raises:
         UserError: no checkpoint, the corpus is missing, the output is not writable, or the network makes no sound.
@@ -200,7 +200,7 @@ def _training(run: Run, step: int) -> Provenance:
 def probes(
     codes: EncodedFrames, count: int, seed: int, conditions: int = PITCH_CLASSES
 ) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Return latents inside and at the edges of the range, [count, n], and pitch classes or labels, [count]."""
+    """Return latents inside and at the edges of the range, [count, n], and conditions, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
     inside = rng.uniform(low, high, (count, len(low)))
@@ -233,10 +233,9 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
 def _step_pairs(
     graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield frames of torch and of the file, [batch, frame_width]: one pair, or `STEPS` pairs of a stateful model.
+    """Yield frames of torch and of the file, [batch, frame_width], for each step.
 
-    Each keeps its own state, and every step has new inputs. With ``together`` the file steps from torch's states: a
-    network with rounded weights diverges after some steps.
+    With ``together`` the file steps from torch's states, as rounded weights diverge.
     """
     ours = model.at_rest(batch)
     theirs = [torch.from_numpy(state) for state in ours.values()]
@@ -306,7 +305,7 @@ def _write_encoder(
 
 
 def _sounds(corpus: Corpus, length: int, count: int) -> Array:
-    """Return pieces of the corpus's clips, [count, length]."""
+    """Pieces of clips, [count, length]."""
     rng = np.random.default_rng(count)
     clips = corpus.clips("train")
     pieces = np.zeros((count, length), np.float32)

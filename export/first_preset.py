@@ -1,4 +1,4 @@
-"""Makes the preset of a new model and a demo sound, by family."""
+"""Makes a new model's preset and demo sound, by family."""
 
 import math
 from dataclasses import dataclass
@@ -23,17 +23,15 @@ from .kinds.table import KINDS
 
 @dataclass(frozen=True)
 class FirstPreset:
-    """A preset, its rendered sound file, and how it plays."""
-
     preset: Preset
     heard: Path
     plays: str
 
 
 def first_preset(model: Model) -> Preset:
-    """Make a model's preset: it starts from a real sound, and its knobs span the corpus.
+    """Make a model's preset.
 
-    Keys of a kit that would peak above -1 dBFS at full velocity get an individual gain.
+    Keys of a kit that would peak above -1 dBFS at full velocity get their own gain.
     """
     preset = untrimmed(model)
     if not preset.keys:
@@ -48,12 +46,12 @@ def first_preset(model: Model) -> Preset:
 
 
 def untrimmed(model: Model) -> Preset:
-    """Make a model's preset without individual gains of keys."""
+    """Make a model's preset without gains of keys."""
     return KINDS[model.card.kind].preset(model)
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    """Return the preset's file, with a comment that names its starting sound."""
+    """Return the preset's file, with a comment on its starting sound."""
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
     return preset.to_toml(
@@ -62,7 +60,6 @@ def as_text(preset: Preset, card: Card) -> str:
 
 
 def first_scale(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Render a major scale of a chroma model, in the octave of its recordings."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "scale.wav"
@@ -71,7 +68,6 @@ def first_scale(output: Path, run: Run, model: Model, display: Display) -> First
 
 
 def first_texture(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Render a held key of a grain model while its knobs move from landmark to landmark."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "texture.wav"
@@ -80,7 +76,6 @@ def first_texture(output: Path, run: Run, model: Model, display: Display) -> Fir
 
 
 def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Render each key of a clip model's kit, then a bar on them."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "kit.wav"
@@ -91,7 +86,6 @@ def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPr
 
 
 def first_loop(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    """Render eight bars of a held key of a loop model."""
     display.stage("rendering")
     preset = first_preset(model)
     heard = output / "loop.wav"

@@ -1,4 +1,4 @@
-"""The interface from families to the exporter: a model's decoder and encoder graphs and their metadata."""
+"""Interface from families to the exporter: a model's graphs with metadata."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,17 @@ from .describe import EncodedFrames
 
 @dataclass(frozen=True)
 class Graphs:
-    """A model's two graphs as the contract requires, with the family's metadata.
+    """A model's graphs as the contract requires, and the family's fields of its ``card``.
 
     Args:
         decoder: reads latents [voice, n], then, if the model has them, chroma [voice, 12], MIDI notes [voice, 1]
             (``pitched``), shares of the card's labels [voice, labels], the stream's ``noise`` and each ``state``.
             Returns frames, then each next state.
         encoder: reads audio [batch, frame_length], then chroma and notes as above. Returns latents, a stream's state
-            ``previous``, and label shares (``encoder_labels``). None for no encoder.
-        decoder_chroma, encoder_chroma, encoder_labels, pitched: whether the graphs have these inputs or outputs.
-        card: the family's fields of the card: kind, domain, hop, window, prior, chroma, and others of its own.
-        strays: share of codes or frames that may differ from torch's, where features step or a network chooses: the
-            last bit can change the result.
-        exact: elements up to which a matrix keeps single precision with half-precision weights.
-        state: of a stateful decoder.
-        gestures: makes the gestures of the written model, or None.
+            ``previous``, and label shares (``encoder_labels``).
+        strays: share of codes or frames that may differ from torch's, as features step and networks choose at the last
+            bit.
+        exact: matrices of at most so many elements keep single precision with half-precision weights.
     """
 
     decoder: nn.Module

@@ -1,4 +1,4 @@
-"""Measures a model's loudness as played, so that all instruments play at one level."""
+"""Measures a model's loudness, so that all instruments play at one level."""
 
 import math
 from pathlib import Path
@@ -14,10 +14,10 @@ PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain
 
 
 def loudness(model: Model) -> float:
-    """Return the loudness in LUFS for a model's card: that of its first preset's demo at full velocity, with gestures.
+    """Return the loudness in LUFS for a model's card: of its first preset's demo at full velocity.
 
-    If a key at full velocity would then peak above -1 dBFS, the excess is added; keys of a kit have individual gains
-    instead. ``model``'s card must state `PLAIN_LUFS`.
+    A key's peak over -1 dBFS is added, except for kits, whose keys have individual gains. ``model``'s card must state
+    `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
     softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)

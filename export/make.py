@@ -1,4 +1,4 @@
-"""Makes an instrument from a folder of sounds: corpus, training, report, model and preset."""
+"""Makes an instrument from a folder of sounds."""
 
 import contextlib
 import functools
@@ -66,23 +66,19 @@ def make(
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
 
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
-    notes, trial/: the run without the report's held-out keys. A second call resumes after an interruption. The family
-    ``auto`` selects loops for recordings with a steady beat, clips for hits or words, grains where less than half of
-    the sound has a pitch, chroma for inharmonic partials, and otherwise partials.
+    notes, trial/: the run without held-out keys. A second call resumes after an interruption. ``auto`` selects loops
+    for a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, chroma for inharmonic
+    partials, otherwise partials.
 
     Args:
         sounds: files and folders; to resume, the same as at first.
-        output: the instrument's folder.
-        minutes: of training.
-        more_minutes: train a finished instrument further, or finish such a training; ``minutes`` is then ignored and
-            ``sounds`` are optional. An edited preset is kept beside the new one.
-        family: to train, or ``auto``.
-        label: as `build`; conditions hits and words on their labels.
+        more_minutes: train a finished instrument further, or finish such a training; ``minutes`` is then ignored, and
+            ``sounds`` may be empty. An edited preset is kept beside the new one.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
         Failure: training diverged, every sound got the same code, or every code the same sound.
-        Stopped: Ctrl-C during training; everything is saved.
+        MakeStopped: Ctrl-C during training.
     """
     family = chosen(family)
     if more_minutes is None:
@@ -123,11 +119,6 @@ def _exported(run: Run, output: Path, display: Display) -> Patch:
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
-    """Move the report to ``output``.
-
-    Raises:
-        Failure: the run has collapsed.
-    """
     display.stage("evaluating")
     found = evaluate(run, exported=exported, instrument=output, progress=display.update)
     shutil.rmtree(output / "report", ignore_errors=True)
@@ -185,7 +176,7 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
 
 
 def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> CorpusReport:
-    """If all sounds are too short for notes, accept clicks and hats."""
+    """Accept clicks if all sounds are too short for notes."""
     read = functools.partial(
         build, sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update
     )
@@ -227,7 +218,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 
 
 def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
-    """Return the family, the reason, and a description of mixed kinds."""
+    """Return family, reason, and a description of mixed kinds."""
     looped = are_loops(corpus)
     if looped.loops:
         return LOOPS, looped.why, ""
@@ -247,7 +238,7 @@ def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 def _as_wanted(
     corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
-    """Rebuild the corpus at the sounds' own rate for families of whole clips or loops."""
+    """Rebuild the corpus at the sounds' own rate for clips and loops."""
     if not row.whole and not row.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
@@ -297,7 +288,6 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
 def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
-    """First finish the rest of an interrupted resumption."""
     check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists():
         raise UserError(

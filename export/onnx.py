@@ -1,4 +1,4 @@
-"""Writes a torch module as a single ONNX file, optionally with float16 weights."""
+"""Writes a torch module as one ONNX file, optionally with float16 weights."""
 
 import logging
 import math
@@ -44,8 +44,8 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
 def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
-    Matrices of at most ``exact`` elements and vectors stay float32: a rounded analysis window leaks at -70 dB, and
-    moves codes by a tenth of their range.
+    Matrices of at most ``exact`` elements stay float32: a rounded analysis window leaks at -70 dB, and moves codes by a
+    tenth of their range.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:
@@ -63,7 +63,7 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the model with its metadata, after ONNX's checker."""
+    """Write a checked model with its metadata."""
     helper.set_model_props(model, dict(metadata))
     for node in model.graph.node:
         node.doc_string = ""

@@ -1,7 +1,6 @@
-"""Makes a model's reference: a few inputs with the file's outputs, including every output's largest magnitude.
+"""Makes a model's reference: a few inputs, and the file's outputs for them.
 
-``python -m timbrel.export.parity MODEL.onnx …`` updates older files: their reference, and names of knobs or the reasons
-for their lack.
+``python -m timbrel.export.parity MODEL.onnx …`` updates reference and knob names of older files.
 """
 
 import sys
@@ -24,7 +23,7 @@ STEPS = 16  # of a stateful model: several cycles that still differ by rounding 
 
 
 def reference(model: Model) -> Reference:
-    """Return a model's outputs at seeded codes within its knobs' spans, and each output at its largest magnitude."""
+    """Return outputs at seeded codes within the knobs' spans, and each output's largest magnitude."""
     rng = np.random.default_rng(1)
     low = [latent.low for latent in model.card.latents]
     high = [latent.high for latent in model.card.latents]
@@ -52,11 +51,10 @@ def reference(model: Model) -> Reference:
 
 
 def prove_again(path: Path) -> None:
-    """Update an older model's reference and knob names; its graph, and a reference of all outputs, stay unchanged.
+    """Update an older model's reference, unless it covers all outputs, and its knob names.
 
     Raises:
-        UserError: the model cannot be opened.
-        Failure: the model's outputs differ from its current reference.
+        Failure: the model's outputs differ from its reference.
     """
     model = Model(path)
     verdict = model.verify()

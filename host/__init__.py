@@ -1,1 +1,1 @@
-"""Host: plays models from events, without torch. Lower modules never import higher ones: see CONTRIBUTING.md."""
+"""Host: plays models from events, without torch."""

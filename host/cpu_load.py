@@ -1,4 +1,4 @@
-"""CPU load: counts the CPU cores that other processes leave idle."""
+"""CPU load: counts cores that other processes leave idle."""
 
 import math
 import time
@@ -11,7 +11,7 @@ GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of t
 
 
 def processors_worked() -> Callable[[], float]:
-    """Return a function that totals busy seconds of our CPU cores, without time stolen by a VM host."""
+    """Return a function that totals our cores' busy seconds, without time stolen by a VM host."""
     allowed = _allowed()
 
     def worked() -> float:
@@ -22,7 +22,7 @@ def processors_worked() -> Callable[[], float]:
 
 
 def free_processors() -> int:
-    """Return the number of idle CPU cores of this process, at least one; sleeps for `GLANCE_SECONDS`."""
+    """Return this process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
     worked = processors_worked()
     began, before = time.perf_counter(), worked()
     time.sleep(GLANCE_SECONDS)

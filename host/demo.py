@@ -21,11 +21,7 @@ LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Render a shipped tune and its picture to ``folder``, replacing both; return the files.
-
-    Args:
-        name: of `shipped_tunes`; the files of `DEMO` are called ``demo``.
-    """
+    """Render a tune of `shipped_tunes` and its picture, replacing both; return the files."""
     tune = shipped_tunes()[name]
     performance = read_performance(tune, RATE)
     if name in PARTS:
@@ -47,7 +43,7 @@ def demo(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
-    """Return latent targets by channel, one row per `LATENT_BLOCK` samples."""
+    """Return [blocks, n_latents] by channel."""
     rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
     for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
         for channel, row in rows.items():

@@ -1,4 +1,4 @@
-"""Shared signal processing: windows, STFT, reproducible noise, chroma, overlap-add, limiter."""
+"""Shared signal processing: windows, STFT, reproducible noise, chroma, limiter."""
 
 import functools
 from typing import Any
@@ -19,7 +19,7 @@ SEED = 2020  # of reproducible noise
 
 @functools.cache
 def window(name: str, length: int) -> Array:
-    """Return a periodic window: ``hann``, ``blackman`` or ``rectangular``, [length]."""
+    """Return a periodic window, [length]."""
     t = 2.0 * np.pi * np.arange(length) / length
     shapes = {
         "hann": 0.5 - 0.5 * np.cos(t),
@@ -32,20 +32,16 @@ def window(name: str, length: int) -> Array:
 
 
 def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
-    """Short-time Fourier transform without padding: frame ``i`` starts at sample ``i * hop_length``.
+    """Short-time Fourier transform of [samples], at least ``frame_length``: [frames, frame_length // 2 + 1].
 
-    Args:
-        signal: [samples], at least ``frame_length``.
-
-    Returns:
-        [frames, frame_length // 2 + 1].
+    Without padding: frame ``i`` starts at sample ``i * hop_length``.
     """
     frames = np.lib.stride_tricks.sliding_window_view(signal, frame_length)[::hop_length]
     return np.fft.rfft(frames * window(window_name, frame_length), axis=-1).astype(np.complex64)
 
 
 def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Hash counters to reproducible random numbers (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Hash counters to random numbers (Steele, Lea and Flood, OOPSLA 2014)."""
     value = counters * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
@@ -68,10 +64,7 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
-    """Random numbers on [0, 1), [count, columns], of a seed and a note, from row ``first`` on.
-
-    A row depends on its index only.
-    """
+    """Random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
     key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
     places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
     return _uniform(splitmix64(key + places)).reshape(count, columns)
@@ -91,7 +84,7 @@ def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 
 @functools.cache
 def from_middle(bins: int) -> Array:
-    """Signs, [bins], that move a spectrum's time origin from the frame's middle to its start, or back."""
+    """Signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
     signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
     signs.setflags(write=False)
     return signs
@@ -114,16 +107,12 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
 
 
 def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
-    """Return pitch class energies, [..., 12], C first; the publication's one-hot chroma marks the largest.
-
-    Args:
-        magnitudes: [..., frame_length // 2 + 1].
-    """
+    """Return pitch class energies, [..., 12], C first, of magnitudes, [..., bins]."""
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
 
 
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
-    """Overlap-add [n, length] at ``hop`` samples: [(n - 1) * hop + length]."""
+    """Overlap-add [n, length] to [(n - 1) * hop + length]."""
     count, length = pieces.shape
     total = np.zeros((count - 1) * hop + length, np.float32)
     for number, piece in enumerate(pieces):
@@ -132,7 +121,7 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 
 
 def medoid(rows: npt.NDArray[np.float64]) -> int:
-    """Return the index of the row nearest to the median of rows, [n, length]."""
+    """Return the index of the row nearest to the rows' median, [n, length]."""
     return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
 
 
@@ -150,16 +139,14 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """Return the share of samples, 0 to 1, that `limit` has bent in its output."""
+    """Return the share, 0 to 1, of samples that `limit` has bent in its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))
 
 
 def moved_up(pending: Array, done: int, length: int) -> Array:
-    """Return a buffer without its first ``done`` samples, zero-padded.
+    """Return a buffer, [channels, samples], without its first ``done`` samples, zero-padded to ``length``.
 
-    Args:
-        pending: [channels, samples]; reused if long enough.
-        length: minimum; shorter buffers grow to twice this, so that they grow rarely.
+    Shorter buffers grow to twice this, so that they grow rarely.
     """
     ahead = pending[:, done:].copy()
     if length > pending.shape[1]:

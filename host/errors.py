@@ -1,19 +1,10 @@
-"""Errors with one-line messages for users.
-
-TimbrelError
-├── UserError   invalid input: exit status 2
-└── Failure     an operation failed: exit status 1
-
-A message names the object, its value, the allowed values and the next step. Use assert for internal errors.
-"""
+"""Errors with one-line messages for users. Use assert for internal errors."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
-    """An error for users; one line per mistake."""
-
     exit_status = 1
 
     def __str__(self) -> str:
@@ -21,8 +12,6 @@ class TimbrelError(Exception):
 
 
 class UserError(TimbrelError):
-    """Unusable input from the user."""
-
     exit_status = 2
 
 
@@ -33,7 +22,7 @@ class Failure(TimbrelError):
 
 
 def printable(text: str) -> str:
-    """Replace unprintable characters, such as terminal controls, by spaces."""
+    """Replace unprintable characters, such as terminal controls."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

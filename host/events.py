@@ -1,6 +1,7 @@
 """Performance events: notes, controllers, clock and parameter changes.
 
-``time`` is in output samples from the start; ``channel`` is 0 to 15. Racks process events in order of time.
+``time`` is in output samples from the start, ``channel`` 0 to 15; MIDI data are 0 to 127 unless stated. Racks process
+events in order of time.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ Part = Literal["coarse", "fine", "up", "down"]  # of data entry: MSB or LSB, or 
 
 @dataclass(frozen=True, slots=True)
 class NoteOn:
-    """Key press: ``key`` 0-127 (60 is C4), ``velocity`` 1-127."""
+    """``velocity`` is 1 to 127; key 60 is C4."""
 
     time: int
     channel: int
@@ -25,8 +26,6 @@ class NoteOn:
 
 @dataclass(frozen=True, slots=True)
 class NoteOff:
-    """Key release."""
-
     time: int
     channel: int
     key: int
@@ -34,8 +33,6 @@ class NoteOff:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """Control change: ``number`` and ``value`` 0-127."""
-
     time: int
     channel: int
     number: int
@@ -44,7 +41,7 @@ class ControlChange:
 
 @dataclass(frozen=True, slots=True)
 class PitchBend:
-    """Pitch bend: ``value`` -8192 to 8191, 0 at rest."""
+    """``value``: -8192 to 8191, 0 at rest."""
 
     time: int
     channel: int
@@ -53,8 +50,6 @@ class PitchBend:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPressure:
-    """Pressure of all keys of a channel: ``value`` 0-127."""
-
     time: int
     channel: int
     value: int
@@ -62,8 +57,6 @@ class ChannelPressure:
 
 @dataclass(frozen=True, slots=True)
 class KeyPressure:
-    """Pressure of one key: ``value`` 0-127."""
-
     time: int
     channel: int
     key: int
@@ -72,8 +65,6 @@ class KeyPressure:
 
 @dataclass(frozen=True, slots=True)
 class ProgramChange:
-    """Program change: ``program`` 0-127."""
-
     time: int
     channel: int
     program: int
@@ -81,21 +72,21 @@ class ProgramChange:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A clock or tempo event, without channel."""
+    """An event without channel."""
 
     time: int
 
 
 @dataclass(frozen=True, slots=True)
 class Clock(Timing):
-    """MIDI clock; a tick is a 24th of a quarter note."""
+    """A tick is a 24th of a quarter note."""
 
     message: Literal["tick", "start", "continue", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tempo(Timing):
-    """Tempo change in a MIDI file; ``bpm`` in quarter notes per minute."""
+    """``bpm``: quarter notes per minute."""
 
     bpm: float
 
@@ -104,8 +95,8 @@ class Tempo(Timing):
 class ParameterChange:
     """Sets a target, past all maps: from a panel or a plugin's automation.
 
-    ``channel`` is the preset's own, also in an MPE zone. ``target`` is named as in presets; ``value``, in its
-    unit, is clamped. Unknown targets are ignored.
+    ``channel``: the preset's own, also in an MPE zone. ``target``: as in presets; unknown ones are ignored. ``value``:
+    in its unit, clamped.
     """
 
     time: int
@@ -116,10 +107,7 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class ParameterTouch:
-    """The user touches a target, or releases it (``down`` is false).
-
-    No motion moves a touched target; a released one returns to its motion in half a second.
-    """
+    """No motion moves a touched target; a released one returns to its motion in half a second."""
 
     time: int
     channel: int
@@ -129,7 +117,7 @@ class ParameterTouch:
 
 @dataclass(frozen=True, slots=True)
 class DataEntry:
-    """Data entry for an RPN (registered) or NRPN; ``value``, 0-127, is unused for steps."""
+    """``parameter``: an RPN (``registered``) or NRPN of 14 bits. Steps ignore ``value``."""
 
     time: int
     channel: int
@@ -141,7 +129,7 @@ class DataEntry:
 
 @dataclass(frozen=True, slots=True)
 class AllOff:
-    """Release a channel's keys; ``cut`` ends all sound, despite pedals."""
+    """Releases a channel's keys; ``cut`` ends all sound, despite pedals."""
 
     time: int
     channel: int
@@ -150,7 +138,7 @@ class AllOff:
 
 @dataclass(frozen=True, slots=True)
 class ControllersReset:
-    """Reset a channel's controllers (MIDI RP-015)."""
+    """Resets a channel's controllers (MIDI RP-015)."""
 
     time: int
     channel: int
@@ -158,10 +146,7 @@ class ControllersReset:
 
 @dataclass(frozen=True, slots=True)
 class ZoneSize:
-    """Resize an MPE zone: ``channel`` is its master, 0 or 15; ``members`` 0-15, 0 ends it.
-
-    Racks send it after RPN 6.
-    """
+    """Resizes an MPE zone (RPN 6). ``channel``: its master, 0 or 15. ``members``: 0-15, 0 ends it."""
 
     time: int
     channel: int
@@ -170,7 +155,7 @@ class ZoneSize:
 
 @dataclass(frozen=True, slots=True)
 class StealVoice:
-    """Steal the least audible voice, for lack of processing time."""
+    """Steals the least audible voice, for lack of processing time."""
 
     time: int
     channel: int

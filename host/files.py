@@ -15,7 +15,7 @@ from .interrupts import held
 
 
 class Stamp(NamedTuple):
-    """File metadata that changes when it is written or replaced."""
+    """Changes when a file is written or replaced."""
 
     changed_ns: int
     size: int
@@ -23,7 +23,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return a file's stamp; None if it is unreadable."""
+    """None if the file is unreadable."""
     try:
         now = path.stat()
     except OSError:
@@ -32,12 +32,12 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def check_regular(path: Path, most: int) -> None:
-    """Check that a file is regular and has at most ``most`` bytes, before opening it.
+    """Check a file before opening it: regular, at most ``most`` bytes.
 
     Missing files and folders pass: opening them raises the reason.
 
     Raises:
-        UserError: with the path and the limit.
+        UserError: names path and limit.
     """
     try:
         now = path.stat()
@@ -70,7 +70,7 @@ def check_new_folder(path: Path) -> None:
     """Check that a folder is empty, or can be created.
 
     Raises:
-        UserError: it is a file or not empty, or its parent is missing or read-only.
+        UserError: it is not empty, or its parent is missing or read-only.
     """
     if path.is_file():
         raise UserError(f"cannot make folder {path}: a file has that name; give another name")
@@ -85,7 +85,7 @@ def check_new_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` (same suffix), moved there only if the block succeeds.
+    """Yield a temporary file beside ``path``, of its suffix; moved there only if the block succeeds.
 
     Raises:
         UserError: as `check_output`.
@@ -100,11 +100,11 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``, moved there only if the block succeeds.
+    """As `replacing`, for a folder.
 
     Raises:
         UserError: as `check_new_folder`.
-        Failure: the folder cannot be written.
+        Failure: it cannot be written.
     """
     check_new_folder(path)
     with _saying(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
@@ -117,7 +117,7 @@ def building_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces ``path`` only if the block succeeds.
+    """As `building_folder`, but replaces an existing folder.
 
     Raises:
         UserError: its parent is read-only.
@@ -142,7 +142,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_at_once(path: Path) -> None:
-    """Remove a folder, or a link to one; its name is free at once, even if a signal interrupts.
+    """Remove a folder, or a link to one; its name is free at once, even after a signal.
 
     Raises:
         Failure: it cannot be removed.
@@ -195,7 +195,7 @@ def _saying(path: Path, kept: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Silence C libraries' standard error; one thread at a time."""
+    """Silence C libraries' standard error; other threads wait."""
     with _HUSH:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
@@ -211,7 +211,7 @@ _HUSH = threading.Lock()  # two threads would each restore the other's redirecti
 
 
 def _share_like_new(path: Path) -> None:
-    """Apply the umask, as mkstemp creates private files."""
+    """mkstemp creates private files."""
     path.chmod(0o666 & ~_umask())
 
 

@@ -14,7 +14,7 @@ AGAIN_SECONDS = 1.0  # a closing terminal sends two signals at once: the second 
 
 @dataclass
 class _Asked:
-    """The pending signal; only the main thread receives signals."""
+    """Only the main thread receives signals."""
 
     number: int | None = None
     at: float = -AGAIN_SECONDS
@@ -43,7 +43,7 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Defer signals in a brief block, where C code would lose the exception."""
+    """Defer signals in a brief block: C code would lose the exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,12 +58,11 @@ def held() -> Iterator[None]:
 
 
 def note(number: int) -> None:
-    """Record a signal that another handler received."""
     _asked.number = number
 
 
 def exit_status(status: int) -> int:
-    """Return ``status``, or 128 plus the signal's number (130, 143 or 129)."""
+    """Return ``status``, or 128 plus the signal's number."""
     return status if status == 0 or _asked.number is None else 128 + _asked.number
 
 

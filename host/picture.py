@@ -1,4 +1,4 @@
-"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents over one time axis."""
+"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents over time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,12 +48,11 @@ def draw_performance(
 
     Args:
         audio: [2, n].
-        rate: Hz.
         events: in samples of ``audio``.
-        latents: [frames, n_latents], evenly spaced over the sound.
+        latents: [frames, n_latents], evenly spaced.
 
     Raises:
-        UserError: as `check_picture` and `host.files.check_output`.
+        UserError: as `check_picture` and `check_output`.
         Failure: the file cannot be written.
     """
     check_picture(path)
@@ -88,7 +87,7 @@ def draw_performance(
 
 
 def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
-    """Draw spectrograms side by side: titles and sounds, [n] each at ``rate`` Hz.
+    """Draw spectrograms of sounds, [n], side by side.
 
     Raises:
         UserError, Failure: as `draw_performance`.
@@ -108,10 +107,10 @@ def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwr
 
 
 def check_picture(path: Path) -> None:
-    """Check for matplotlib and the suffix before any work is done.
+    """Check before any work is done.
 
     Raises:
-        UserError: matplotlib is missing, or the path does not end in .png.
+        UserError: matplotlib is missing, or the suffix is not .png.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -122,7 +121,6 @@ def check_picture(path: Path) -> None:
 
 
 def style() -> Any:
-    """Return matplotlib settings independent of the user's."""
     from matplotlib import rcParamsDefault
 
     ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # it opens windows
@@ -163,10 +161,7 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 
 
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
-    """Return power in dB of its maximum, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch.
-
-    At most COLUMNS Hann windows of 90 ms; clamped to -80 dB.
-    """
+    """Return dB of the maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
     mono = audio.mean(axis=0)
     length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
     columns = min(COLUMNS, 1 + mono.size // (length // 32))
@@ -207,7 +202,7 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
-    """Return (start, end, key, velocity) of every note, in samples; unreleased notes end at ``length``."""
+    """Return (start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:

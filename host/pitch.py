@@ -1,4 +1,4 @@
-"""Pitch detection by subharmonic summation; works on noise-phase sound, which is not periodic."""
+"""Pitch detection, also of noise-phase sound, which is not periodic."""
 
 import functools
 
@@ -17,13 +17,10 @@ STEPS = 10  # a semitone
 
 
 def sounding_note(sound: Array, sample_rate: int) -> float:
-    """Return the MIDI note of a single-note sound, to a tenth of a semitone; NaN for silence.
+    """Return the MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
 
     Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
     between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.
-
-    Args:
-        sound: [samples], at least a few hundred.
     """
     if len(sound) < FRAME:
         sound = np.pad(sound, (0, FRAME - len(sound)))

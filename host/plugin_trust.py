@@ -1,7 +1,7 @@
-"""Plugin trust: a preset's native plugins run only with the user's consent, stored by path and digest.
+"""Plugin trust: presets' native plugins run only with the user's consent, stored by path and digest.
 
-Any preset may name a VST3, which runs with the user's permissions. Consent covers all presets, but no replaced plugin.
-`timbrel.host.audio.effects` loads no other.
+A VST3 runs with the user's permissions. Consent covers all presets, but no replaced plugin. `host.audio.effects` loads
+no other.
 """
 
 import functools
@@ -29,13 +29,13 @@ def may_run(plugin: Path) -> bool:
 
 
 def may_run_by_name(name: str) -> Path | None:
-    """Return an approved plugin of this name, anywhere, or None."""
+    """Return an approved plugin of this name, or None."""
     known = (Path(path) for path in sorted(_remembered()))
     return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
 
 
 def let_run(plugin: Path) -> None:
-    """Store a plugin's approval.
+    """Store an approval.
 
     Raises:
         UserError: it cannot be stored, or as `digest`.
@@ -54,11 +54,7 @@ def let_run(plugin: Path) -> None:
 
 
 def ask_for(presets: Iterable[str], trust: bool) -> None:
-    """Ask the user about unapproved plugins of presets.
-
-    Args:
-        presets: as in commands; others have no plugins.
-        trust: answer yes.
+    """Ask the user about unapproved plugins; ``trust`` answers yes.
 
     Raises:
         UserError: no terminal, the answer is no, or as `let_run`.
@@ -79,7 +75,6 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
 
 
 def plugins_of(preset: Path) -> list[Path]:
-    """Return a preset's existing plugin files."""
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
@@ -94,7 +89,7 @@ def plugins_of(preset: Path) -> list[Path]:
 
 
 def digest(plugin: Path) -> str:
-    """Return the SHA-256 of a plugin's file names, bytes and folder links.
+    """Return the SHA-256 of file names, bytes and folder links.
 
     Raises:
         UserError: it is unreadable, too large, or links outside itself.
@@ -114,7 +109,6 @@ def digest(plugin: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
-    """Cached by sizes and times."""
     whole = hashlib.sha256()
     for part, *_ in parts:
         whole.update(os.fsencode(part.relative_to(root)) + b"\0")
@@ -147,7 +141,6 @@ def _settings() -> Path:
 
 
 def _remembered() -> dict[str, str]:
-    """Return digests by path; an unreadable file is empty."""
     try:
         known = json.loads(_settings().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Command progress: a bar on terminals, occasional lines in logs; warns of slow rendering."""
+"""Command progress: a bar on terminals, lines in logs; warns of slow rendering."""
 
 import contextlib
 import logging
@@ -55,8 +55,6 @@ def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Forwards the package's log messages to the user."""
-
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
         self._say = say
@@ -73,7 +71,7 @@ class Notices(logging.Handler):
 
 
 class Display:
-    """A command's progress on standard error; notices become warnings."""
+    """Shows progress, and log messages as warnings, on standard error."""
 
     def __init__(self) -> None:
         self._notices = Notices(lambda line: self.say(f"warning: {line}"))

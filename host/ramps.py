@@ -1,4 +1,4 @@
-"""Parameter ramps: values that glide in time without steps; controller curves."""
+"""Parameter ramps: values that glide without steps; controller curves."""
 
 import functools
 from bisect import bisect_right
@@ -13,7 +13,7 @@ FEW = 8  # up to so many times, a loop is faster than arrays
 
 
 class _Segment(NamedTuple):
-    """A straight line from (start, first) to (start + length, last), flat afterwards."""
+    """A line from (start, first) to (start + length, last), flat afterwards."""
 
     start: int
     length: float
@@ -21,7 +21,7 @@ class _Segment(NamedTuple):
     last: float
 
     def at(self, time: int) -> float:
-        """`_glide` for one number: ten times as fast without arrays."""
+        """`_glide` for one number: ten times as fast."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
 
@@ -30,10 +30,7 @@ _start = attrgetter("start")
 
 
 class Ramp:
-    """A value that glides to its target.
-
-    Moves keep the past: blocks are computed after all their events are known, with the same numbers for any block size.
-    """
+    """Moves keep the past: blocks are computed after all their events, with equal numbers for any block size."""
 
     def __init__(self, value: float, ramp_samples: int) -> None:
         self._ramp_samples = max(1, ramp_samples)
@@ -44,7 +41,7 @@ class Ramp:
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
-        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
+        """Glide from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
         last = self._segments[-1]
         if value == last.last:
             return
@@ -52,18 +49,18 @@ class Ramp:
         self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
 
     def jump(self, time: int, value: float) -> None:
-        """Set ``value`` from sample ``time`` on, where a step is inaudible."""
+        """Set ``value`` where a step is inaudible."""
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Return the value at a sample, bit-identical to `at`."""
+        """Bit-identical to `at`."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return values at times, [times] in any order, none before the last ``forget``."""
+        """Return values at times, [times], in any order, none before the last `forget`."""
         if len(times) <= FEW:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
@@ -73,14 +70,13 @@ class Ramp:
         return _glide(times, *(column[which] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
-        """Return values from ``start`` on, [count], or a scalar if constant."""
+        """Return values, [count], or a scalar if constant."""
         only = self._segments[0]
         if len(self._segments) == 1 and start >= only.start + only.length:
             return np.float32(only.last)
         return self.at(np.arange(start, start + count)).astype(np.float32)
 
     def forget(self, time: int) -> None:
-        """Discard the history before ``time``."""
         while len(self._segments) > 1 and self._segments[1].start <= time:
             del self._segments[0]
 
@@ -101,7 +97,7 @@ def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> f
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
-    """Move a controller by ``steps`` 127ths of its travel, clamped; negative is down."""
+    """Move a controller by ``steps`` 127ths of its travel, clamped."""
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)

@@ -1,4 +1,4 @@
-"""Offline rendering of a performance to sound files: mix, stems, program changes, normalisation."""
+"""Offline rendering to sound files: mix, stems, program changes, normalisation."""
 
 import contextlib
 import functools
@@ -38,13 +38,10 @@ PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (
 def remarks(
     performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
 ) -> list[str]:
-    """Return advice on a file's parts that are not played as meant: General MIDI drums, program changes.
+    """Return advice on parts not played as meant: General MIDI drums, program changes.
 
-    Args:
-        preset: the name of the default preset.
-        given: channels (0 to 15) that need no advice: the user chose their presets.
-        kit: the preset is a drum kit.
-        followed: program changes select presets.
+    ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
+    kit. ``followed``: program changes select presets.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
@@ -73,16 +70,10 @@ def programmed(
     say: Callable[[str], None],
     opening: Callable[[str], Patch] = open_patch,
 ) -> tuple[dict[int, Patch], list[Successor]]:
-    """Return the initial patches by channel, and the successors that program changes select.
+    """Return the initial patches by channel, and successors that program changes select.
 
-    Changes apply to their own channel; held notes ring out.
-
-    Args:
-        patches: those before any program change.
-        events: of the performance, in order of time.
-        programs: the presets; program 1 is the first.
-        say: receives presets' warnings, and programs beyond the last.
-        opening: opens a preset.
+    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: presets,
+    program 1 first. ``say``: receives warnings of presets, and programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -117,7 +108,6 @@ def programmed(
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
-    """Return whether several processes would save time."""
     return performance.length >= WORTH_SHARING_SECONDS * sample_rate
 
 
@@ -138,24 +128,20 @@ def render(
     progress: Callable[[float], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Render a performance to a file, and optionally its channels beside it.
+    """Render a performance to a file, and optionally its channels beside it; return all files, or write none.
 
     Args:
-        patches: by MIDI channel.
-        performance: events in samples at ``sample_rate``.
+        patches: by channel.
         path: ``.wav``, ``.flac`` or ``.ogg``.
         tail_seconds: the longest tail; it ends earlier in silence.
         stems: also write ``NAME-chNN.SUFFIX`` for each channel.
         normalise: bring the loudest file's true peak to `PEAK_DB`, by one gain for all.
-        as_float: write bit-exact 32-bit float; ``.wav`` only.
+        as_float: bit-exact 32-bit float; ``.wav`` only.
         processes: share the voices; the sound does not depend on them.
         omni: the first patch plays channels without their own.
-        successors: later patches, in order of time, rendered by one process.
-        progress: receives the completed fraction, 0 to 1.
+        successors: in order of time, rendered by one process.
+        progress: receives 0 to 1.
         say: receives a warning if the limiter works hard, with the worst place.
-
-    Returns:
-        The files written: all, or none.
     """
     channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
@@ -200,9 +186,10 @@ def _too_loud(path: Path, part: float, seconds: float) -> str:
 def blocks(
     rack: Rack | Succession, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
 ) -> Iterator[tuple[int, Array, dict[int, Array]]]:
-    """Yield (samples done, mix, channels) of a performance, without the rack's latency.
+    """Yield (samples done, mix, channels), without the rack's latency.
 
-    The tail lasts until no voice sounds and no echo can follow, at most ``tail_seconds``; trailing silence is dropped.
+    The tail ends when no voice sounds and no echo can follow, at most after ``tail_seconds``; silence at its end is
+    dropped.
     """
     events = performance.events
     latency = rack.latency_samples
@@ -229,5 +216,5 @@ def blocks(
 
 
 def _light(sound: Array) -> Array:
-    """Return silence as a broadcast zero: minutes of it may be held."""
+    """Minutes of silence may be held."""
     return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)

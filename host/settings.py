@@ -1,4 +1,4 @@
-"""Base class of preset tables, and annotations for controllable numbers."""
+"""Base class of preset tables, and controllable numbers."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Misplaced(ValueError):
-    """A setting that conflicts with another, and its location."""
+    """A setting that conflicts with another."""
 
     def __init__(self, where: tuple[str | int, ...], what: str) -> None:
         super().__init__(what)
@@ -17,23 +17,20 @@ class Misplaced(ValueError):
 
 
 class SettingsSection(BaseModel):
-    """A preset table; refuses unknown keys, infinities and NaN."""
+    """Refuses unknown keys, infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Fault(NamedTuple):
-    """A preset's fault: message and key path, entries counted from 0."""
+    """Entries of the key path count from 0."""
 
     where: tuple[str | int, ...]
     what: str
 
 
 class Knob(NamedTuple):
-    """Annotation of a controllable number.
-
-    ``highest`` is the maximum where the field has none.
-    """
+    """Annotates a controllable number; ``highest``: the maximum if the field has none."""
 
     unit: str
     target: str = ""
@@ -41,8 +38,6 @@ class Knob(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A controllable number: target name, range, unit and field."""
-
     name: str
     low: float
     high: float
@@ -54,11 +49,7 @@ class Control(NamedTuple):
 
 
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
-    """Return a table's numbers annotated with `Knob`, by target.
-
-    Args:
-        section: prefix of target names.
-    """
+    """Return numbers annotated with `Knob`, by target; ``section``: prefix of targets."""
     found = {}
     for field, info in table.model_fields.items():
         marks = list(_marks(info))
@@ -72,7 +63,7 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Includes annotations within optional types."""
+    """Also within optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

@@ -1,4 +1,4 @@
-"""Shipped presets, models and tunes; preset lookup. Imports little, as every command needs it."""
+"""Shipped presets, models and tunes; preset lookup. Light import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,10 +17,7 @@ MADE = "preset.toml"  # preset name in the folder of `timbrel make`
 
 @dataclass(frozen=True)
 class Draft:
-    """A preset without a file: ``text``, read as if it were ``name`` in ``folder``.
-
-    ``files`` are in-memory files beside it: bytes by name.
-    """
+    """A preset without a file, read as if it were ``name`` in ``folder``, with in-memory ``files`` beside it."""
 
     name: str
     text: str
@@ -29,24 +26,22 @@ class Draft:
 
 
 def shipped_presets() -> dict[str, Path]:
-    """Return files by name."""
     return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
 
 
 def shipped_models() -> dict[str, Path]:
-    """Return files by name."""
     return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
 
 
 def shipped_tunes() -> dict[str, Path]:
-    """Return tunes by name: for several presets, and for one by its name."""
+    """A tune for one preset has the preset's name."""
     tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
     own = {name: tunes[name] for name in shipped_presets() if name in tunes}
     return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | own
 
 
 def preset_file(name: str) -> Path | None:
-    """Return a preset's file: shipped, by path (may be missing), or in a folder of `timbrel make`; else None."""
+    """Return a preset's file: shipped, by path (may be missing), or in an instrument's folder; else None."""
     path = Path(name)
     if name in shipped_presets():
         return shipped_presets()[name]
@@ -56,12 +51,10 @@ def preset_file(name: str) -> Path | None:
 
 
 def report_beside(name: str) -> Path | None:
-    """Return the report folder of a preset from `timbrel make`."""
     file = preset_file(name)
     folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
     return folder if folder is not None and (folder / "index.html").is_file() else None
 
 
 def is_instrument(name: str) -> bool:
-    """Return whether `timbrel render` accepts this preset or model."""
     return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"

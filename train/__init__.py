@@ -1,1 +1,1 @@
-"""Trains networks: corpora, data, recipes and the training loop; needs torch."""
+"""Trains networks: corpora, recipes and the training loop; needs torch."""

@@ -1,4 +1,4 @@
-"""Checkpoints: saves and loads weights, optimisers and the progress of a run, atomically."""
+"""Saves and loads checkpoints: weights, optimisers and the progress of a run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,7 +18,7 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """The progress of a run; batches and random numbers depend only on the recipe's seed and ``step``."""
+    """With the recipe's seed, ``step`` determines batches and random numbers."""
 
     step: int = 0
     seconds: float = 0.0
@@ -26,10 +26,10 @@ class Progress:
 
 
 def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a checkpoint under a temporary name, then rename it, so that readers never see a partial file.
+    """Write a checkpoint and then rename it, so that readers never see a partial file.
 
     Raises:
-        Failure: the disk is full, or the file is not writable.
+        Failure: the file cannot be written.
     """
     temporary = path.with_suffix(".partial")
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
@@ -54,11 +54,6 @@ def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progres
 
 
 def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress, count: int) -> None:
-    """Write ``step-N.ckpt`` into a folder, and delete all but the last ``count``.
-
-    Raises:
-        Failure: as `save`.
-    """
     folder.mkdir(exist_ok=True)
     save(folder / f"step-{progress.step:09d}.ckpt", model, optimizers, progress)
     for older in sorted(folder.glob("step-*.ckpt"))[:-count]:
@@ -66,10 +61,10 @@ def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain values; no code runs.
+    """Read a checkpoint; no code runs.
 
     Raises:
-        UserError: missing, damaged, or of another format.
+        UserError: it is missing, damaged, or of another format.
     """
     if not path.exists():
         raise UserError(f"run {path.parent} has no checkpoint {path.name} yet; train it first")

@@ -1,4 +1,4 @@
-"""Draws clips side by side in a picture: waveforms above, spectrograms below."""
+"""Draws a grid of clips: waveforms above spectrograms."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -19,11 +19,7 @@ FLOOR_DB = -60.0  # under a clip's loudest, where the picture is black
 
 
 def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:
-    """Draw a PNG of sounds [samples] at ``rate`` Hz, each under its title.
-
-    Returns:
-        False, and no picture, if matplotlib is missing.
-    """
+    """Draw sounds [samples] at ``rate`` Hz as a PNG; without matplotlib, draw nothing and return False."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     from matplotlib.figure import Figure

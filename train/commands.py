@@ -19,8 +19,6 @@ commands.add_typer(corpus_commands, name="corpus")
 
 
 class Which(StrEnum):
-    """Checkpoints of a run."""
-
     best = "best"
     last = "last"
 
@@ -217,7 +215,7 @@ def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | Non
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
-    """Return the loop's progress callbacks; none for several processes, which cannot share a display."""
+    """Return progress callbacks; None for several processes, which cannot share a display."""
     if devices > 1:
         return None, None
 

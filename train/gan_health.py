@@ -1,4 +1,4 @@
-"""Measures the state of adversarial training: critic's estimate, diversity and Fréchet distance, to detect collapse."""
+"""Measures adversarial training by critic, diversity and Fréchet distance, and detects collapse."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,12 @@ REMEDY = "go back to a checkpoint in RUN/kept, or train again with another train
 
 
 def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
-    """Measure a network in evaluation mode on validation clips and as many clips made from fixed codes.
+    """Compare validation clips with as many clips made from fixed codes; the network is in evaluation mode.
 
     Returns:
-        ``estimate``: mean output of the judge for real less made clips; a Wasserstein critic's estimate of their
-        distance. ``diversity``: mean distance of made clips on levels of mel bands, relative to real ones. ``frechet``:
-        squared Fréchet distance between non-silent made and real frames, in dB².
+        ``estimate``: mean output of the judge for real less made clips, a Wasserstein critic's estimate of their
+        distance. ``diversity``: `apart` of made clips relative to real ones. ``frechet``: distance of non-silent
+        frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -46,12 +46,12 @@ def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, fl
 
 
 def apart(levels: Array) -> float:
-    """Return the mean distance of all pairs of clips, in dB, from levels [clips, frames, bands]."""
+    """Return the mean distance of all pairs of levels [clips, frames, bands], in dB."""
     return pairwise(distances_db(levels, levels))
 
 
 def frames(levels: Array) -> Double:
-    """Return the non-silent frames of clips, [frames, bands]; placeholder frames for silence."""
+    """Return non-silent frames, [frames, bands]; placeholders for silence."""
     found = sounding_frames(levels)
     return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)
 

@@ -1,4 +1,4 @@
-"""Synthesizes grain frames as sound without a host, for figures and previews."""
+"""Synthesizes decoded grain frames as sound, for figures and previews."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ Array = npt.NDArray[np.float32]
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Return unwindowed samples of decoded frames, [frames, frame_length]; each draws new noise."""
+    """Return unwindowed samples [frames, frame_length], each with new noise."""
     length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames

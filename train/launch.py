@@ -1,4 +1,4 @@
-"""Starts or resumes a training run, on one device or several processes."""
+"""Starts or resumes a training run on one or several devices."""
 
 import contextlib
 import os
@@ -35,12 +35,11 @@ def start(
     """Train a new run.
 
     Args:
-        others: folders of the trained runs that this run's network builds on, by their names in its family.
-        trial: run of the same recipe without the test split; this run starts from its best weights and trains on all
-            clips.
+        others: folders of the runs that the network builds on, by name.
+        trial: run of this recipe without the test split; its best weights start this run, which trains on all clips.
 
     Raises:
-        UserError: the corpus, the folder, one of the others or the accelerator is unusable.
+        UserError: the corpus, folder, accelerator or another run is unusable.
         Failure: the loss is not finite.
     """
     corpus = Corpus.open(corpus_folder)
@@ -69,14 +68,11 @@ def start(
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
-    """Resume a run from its last checkpoint, or begin one without a checkpoint.
-
-    The recipe's budget may be larger than before; everything else must be equal.
+    """Resume a run from its last checkpoint, if it has one. Only the recipe's budget may differ.
 
     Raises:
-        UserError: not a run, its corpus or one of the other runs is missing, the recipe differs, or the accelerator is
-            unusable.
-        Failure: the loss is not finite.
+        UserError: as `start`, or the recipe differs.
+        Failure: as `start`.
     """
     run = Run.open(folder)
     corpus = run.corpus()
@@ -141,10 +137,7 @@ def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
 
 
 def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outcome | TimbrelError:
-    """Train as one of several processes; errors are returned to the parent.
-
-    Ctrl-C in a terminal reaches parent and children; the parent alone handles and forwards it.
-    """
+    """Train as one of several processes. The parent alone handles Ctrl-C, which reaches all in a terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return train(fabric, run, options)
@@ -155,7 +148,7 @@ def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outco
 
 
 def _leave_peers() -> None:
-    """Exit together: a peer that disappears aborts those that wait for it."""
+    """Exit together: a peer that disappears aborts others."""
     with contextlib.suppress(RuntimeError):  # a peer that failed alone has no one to wait for
         torch.distributed.barrier(async_op=True).wait(PARTING)
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Training loop of all families: steps, validation, checkpoints, previews and progress reports."""
+"""Training loop of all families: steps, validation, checkpoints, previews."""
 
 import contextlib
 import itertools
@@ -69,7 +69,7 @@ class Outcome:
 class Stop:
     """Ends the loop after the current step on signals such as SIGTERM; a second Ctrl-C stops at once.
 
-    With ``forward``, the loop runs in child processes, and they receive the signal.
+    With ``forward`` the loop runs in child processes, which receive the signal.
     """
 
     forward: bool = False
@@ -205,9 +205,9 @@ class _Loop:
         return losses[0]
 
     def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
-        """Return this process's part of a batch, and the generator for its objectives.
+        """Return this process's part of a batch, and a random generator.
 
-        Both depend only on the seed, the step and the batch's number in it.
+        They depend on the seed, the step, ``number`` and the process alone.
         """
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = [self.recipe.training.seed, self.progress.step]
@@ -241,7 +241,7 @@ class _Loop:
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
     def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
-        """Return the completed share of the budget, and whether to stop, equal in all processes despite their clocks.
+        """Return the share of the budget, and whether to stop, equal in all processes despite their clocks.
 
         All raise if one loss is not finite, as the others would wait forever.
         """

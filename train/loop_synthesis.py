@@ -1,4 +1,4 @@
-"""Decodes the codes of loop slices into one sound, with crossfades."""
+"""Decodes the codes of loop slices into one sound."""
 
 import math
 
@@ -25,12 +25,11 @@ def sound_of(
     late: float = 0.0,
     turns: int = TURNS,
 ) -> Array:
-    """Return the sound of slices' codes [steps, components], [steps * hop_length].
+    """Return the sound of slices' codes [steps, components]: [steps * hop_length].
 
     Args:
-        loudest_db: limit of each slice's RMS in dB of full scale, as in a host.
+        loudest_db: limit of each slice's RMS in dB of full scale.
         late: delay of every other slice, from the second on, in steps.
-        turns: see `SpectraSound`.
     """
     seen = network.features
     made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points, turns)
@@ -46,7 +45,7 @@ def sound_of(
 
 
 def joined(slices: Array, step: int) -> Array:
-    """Join slices [steps, length] into one sound, [steps * step], with equal-power crossfades.
+    """Join slices [steps, length] with equal-power crossfades: [steps * step].
 
     A slice begins with the overlap before its step; silence precedes the first.
     """

@@ -20,10 +20,9 @@ class Objective:
     """A part of a training step that minimises a loss of its own.
 
     Args:
-        name: method that returns the loss's terms from a batch and a random generator.
-        optimiser: name of its optimiser.
-        batches: number of its own batches, each a move of the weights; 0 for the step's shared batch.
-        differentiates: its terms contain gradients, such as a gradient penalty, in validation too.
+        name: method that returns the loss's terms from a batch and a generator.
+        batches: number of its own batches, each a move of the weights; 0 for the shared batch.
+        differentiates: its terms contain gradients, also in validation.
     """
 
     name: str
@@ -38,9 +37,8 @@ class Adam:
 
     Args:
         modules: trained attributes of the network; none for all of it.
-        learning_rate: initial rate of the schedule; None for the recipe's.
-        betas: decay of the running means of gradients and squared gradients.
-        largest_norm: maximum norm of the gradient of all its weights; None for no clipping.
+        learning_rate: None for the recipe's.
+        largest_norm: maximum norm of all weights' gradient; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -54,8 +52,8 @@ class Adam:
     def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
         """Return a torch optimiser of a network's weights.
 
-        The penalty ``l2 * sum of squares`` applies to weights alone, as in Keras's kernel regulariser. Its gradient is
-        2 * l2 * weight, so torch's weight decay is 2 * l2.
+        The penalty ``l2 * sum of squares`` spares biases, as Keras's kernel regulariser. Torch's weight decay is its
+        gradient's factor, 2 * l2.
         """
         modules = [network.get_submodule(name) for name in self.modules] or [network]
         parameters = [parameter for module in modules for parameter in module.parameters()]
@@ -66,10 +64,7 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A trainable network with a method for each of its objectives, which a step runs in the order of ``turns``.
-
-    The first objective's loss measures the network.
-    """
+    """A trainable network; a step runs its objectives in the order of ``turns``. The first one's loss measures it."""
 
     turns: tuple[Objective, ...] = (Objective("reconstruction"),)
     optimisers: Mapping[str, Adam] = {SHARED: Adam()}
@@ -77,38 +72,35 @@ class Network(nn.Module):
 
     @property
     def adversarial(self) -> bool:
-        """Whether objectives compete: no loss measures quality."""
+        """Whether objectives compete, so no loss measures quality."""
         return len(self.turns) > 1
 
     @property
     def batches_a_step(self) -> int:
-        """Batches of a step: a shared one if needed, and the objectives' own."""
         return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
 
     def initialise(self, data: Data) -> None:
-        """Initialize from the training frames before the first step; a hook."""
+        """Initialize before the first step."""
 
     def moved(self) -> None:
-        """Follow a change of the weights after a step; a hook."""
+        """Follow a change of the weights after a step."""
 
     def varies(self, *inputs: Tensor) -> bool:
-        """Return whether outputs differ between these training frames, as a playable network's must."""
+        """Return whether outputs differ between training frames, as a playable network's must."""
         return True
 
     def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
-        """Return the terms of an objective's loss; Fabric wraps this method."""
+        """Return an objective's terms; Fabric wraps this."""
         terms: dict[str, Tensor] = getattr(self, turn)(*arguments)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Return the weighted sum of the terms; a missing weight is 1."""
+        """Return the weighted sum of terms; a missing weight is 1."""
         weights = self.weights.model_dump()
         return torch.stack([w * term for name, term in terms.items() if (w := weights.get(name, 1.0))]).sum()
 
 
 class Autoencoder(Network, ABC):
-    """A network with an encoder whose latents must vary."""
-
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the latents, [batch, latents]."""

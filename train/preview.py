@@ -40,7 +40,7 @@ PEAK = 0.5
 
 @torch.no_grad()
 def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, held: Held, step: int) -> Path:
-    """Decode a few validation frames, synthesize them as their family does, and write ``step-N.wav``."""
+    """Write decoded validation frames as ``step-N.wav``, whole clips also as a picture."""
     folder.mkdir(exist_ok=True)
     device = next(network.parameters()).device
     sounds = held(network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
@@ -54,7 +54,6 @@ def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, he
 
 
 def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decode spectra, with consistent phases."""
     frames, chroma, *_ = batch
     length, hop = recipe.frames.frame_length, recipe.frames.hop_length
     phase = CausalPhase(length, hop)
@@ -67,7 +66,6 @@ def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[t
 
 
 def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decode clips; each follows its original."""
     features, _, labels = batch
     features, words = features.float(), len(network.settings.words)
     told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
@@ -79,7 +77,6 @@ def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor
 
 
 def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decode grains; each repeats a quarter of its length apart."""
     length, rng = recipe.frames.frame_length, np.random.default_rng(0)
     count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
     frames = network.decode(network.encode(*batch)).cpu().numpy()
@@ -87,26 +84,22 @@ def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torc
 
 
 def held_clips(network: ClipGenerator, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Generate clips from fixed codes, with the labels in turn."""
     codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
     label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
     return list(network.decode(codes, label).cpu().numpy())
 
 
 def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Decode clips; each follows its original."""
     made = network.decode(network.encode(batch[0])).cpu().numpy()
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
 def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Generate clips from recordings' codes; each follows its recording."""
     made = network.again(*batch).cpu().numpy()
     return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
 
 
 def held_sequences(network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    """Continue sequences from their first frames; each follows its recording."""
     sounds, counts, numbers = batch
     frames = network.standard(sounds)
     made = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])

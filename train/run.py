@@ -1,10 +1,10 @@
-"""A run: the folder of a recipe, its checkpoints and its log.
+"""A run on disk: recipe, checkpoints and log.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         corpus and whether it is tonal, versions, hardware, and the runs that it builds on or its trial
+RUN/run.json         corpus, versions, hardware, and the runs that it builds on
 RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
-RUN/kept/            checkpoints of the last validations; the recipe sets their number
+RUN/kept/            the last checkpoints, as many as the recipe's training.keep
 RUN/log.jsonl        one line a validation
 RUN/preview/         decoded frames as sound
 RUN/report/          output of `timbrel evaluate`
@@ -41,8 +41,6 @@ class RunInfo(BaseModel):
 
 
 class Run:
-    """A run on disk."""
-
     def __init__(self, folder: Path, recipe: Recipe, info: RunInfo) -> None:
         self.folder, self.recipe, self.info = folder, recipe, info
 
@@ -63,7 +61,7 @@ class Run:
         """Make the folder of a new run.
 
         Raises:
-            UserError: it exists and is not empty, or is not writable.
+            UserError: it is not empty or not writable.
             Failure: the disk is full.
         """
         with building_folder(folder) as new:
@@ -76,7 +74,7 @@ class Run:
         """Open a run.
 
         Raises:
-            UserError: missing, not a run, of another format, or damaged.
+            UserError: it is missing, not a run, of another format, or damaged.
         """
         if not folder.is_dir():
             raise UserError(
@@ -103,28 +101,16 @@ class Run:
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
-        """Return the run's corpus; after a trial, with all clips under train.
-
-        Raises:
-            UserError: it is no longer there.
-        """
+        """Return the run's corpus; after a trial, with all clips under train."""
         corpus = Corpus.open((self.folder / self.info.corpus).resolve())
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":
-        """Return the run without the test split, which measures the playing of unseen notes.
-
-        Raises:
-            UserError: it is no longer there, or as `open`.
-        """
+        """Return the run without the test split, which measures unseen notes; raises as `open`."""
         return None if self.info.trial is None else self._other(self.info.trial, "trial")
 
     def others(self) -> dict[str, "Run"]:
-        """Return the runs that this one's network builds on, by name.
-
-        Raises:
-            UserError: one is no longer there, or as `open`.
-        """
+        """Return the runs that the network builds on, by name; raises as `open`."""
         return {name: self._other(path, name) for name, path in self.info.others.items()}
 
     def _other(self, path: str, name: str) -> "Run":
@@ -137,7 +123,7 @@ class Run:
         """Append a line to ``log.jsonl``.
 
         Raises:
-            Failure: the disk is full, or the file is not writable.
+            Failure: the file cannot be written.
         """
         path = self.folder / "log.jsonl"
         try:
@@ -147,7 +133,7 @@ class Run:
             raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the lines of ``log.jsonl``, without one cut off by a crash."""
+        """Return the log, except lines cut off by a crash."""
         file = self.folder / "log.jsonl"
         entries = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
@@ -157,5 +143,5 @@ class Run:
 
 
 def relative_to(target: Path, folder: Path) -> str:
-    """Return a path relative to a folder, so that a run and its corpus can move together."""
+    """Return a relative path, so that a run and its corpus can move together."""
     return os.path.relpath(target.resolve(), folder.resolve())

@@ -1,7 +1,6 @@
 """Adapts the number of torch's threads to the CPU cores that other processes leave idle.
 
-Torch's threads wait for each other many times a step, so one delayed thread slows all. The load of other processes is
-the system's CPU time minus this process's own.
+Torch's threads wait for each other many times a step, so one delayed thread slows all.
 """
 
 import math
@@ -20,7 +19,7 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 
 
 class Threads:
-    """Keeps torch's threads at the number of idle cores, between one and torch's own count.
+    """Keeps torch's threads on the CPU at the number of idle cores.
 
     ``OMP_NUM_THREADS``, if set, has priority.
     """
@@ -33,14 +32,9 @@ class Threads:
         own: Callable[[], float] = time.process_time,
         use: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
-        """Start from torch's current number of threads.
+        """``everybody`` returns CPU seconds of all processes on this process's cores; None for the system's.
 
-        Args:
-            device: threads matter on the CPU alone.
-            clock: in seconds.
-            everybody: CPU seconds of all processes on the cores that this process may use; None for the system's.
-            own: CPU seconds of this process.
-            use: receives the number of threads.
+        ``own`` returns this process's CPU seconds, and ``use`` receives the number of threads.
         """
         self._clock, self._own, self._use = clock, own, use
         self._everybody = everybody or processors_worked()
@@ -55,7 +49,7 @@ class Threads:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Wrap a training step: load between steps does not count."""
+        """Wrap a training step; load between steps does not count."""
         if not self._follows:
             yield
             return

@@ -1,4 +1,4 @@
-"""Protocol of the training data of a run."""
+"""Protocol of a run's training data."""
 
 from typing import Protocol
 
@@ -8,18 +8,16 @@ from torch import Tensor
 
 
 class Data(Protocol):
-    """Frames of a corpus as batches."""
-
     def __len__(self) -> int: ...
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return the inputs of the network's objectives for these training frames."""
+        """Return the inputs of the network's objectives."""
         ...
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Return batches of at most ``limit`` validation frames, evenly spaced, the same at every call."""
+        """Return batches of at most ``limit`` validation frames, evenly spaced, equal at every call."""
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return the inputs of `Network.varies`: at most ``limit`` training frames, evenly spaced, always the same."""
+        """Return the inputs of `Network.varies`, from training frames chosen as in `validation`."""
         ...

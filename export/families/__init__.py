@@ -1,7 +1,4 @@
-"""Network families for export, one folder each: graphs, report, first preset and study.
-
-FOLDERS is the only registry.
-"""
+"""Network families for export. `FOLDERS` is the only registry."""
 
 FOLDERS = [
     ".chroma",

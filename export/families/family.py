@@ -1,4 +1,4 @@
-"""ExportFamily: describes a network family's graphs, report, and instruments of `make`."""
+"""Describes a network family for export."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,24 +16,27 @@ from ..reports.report import Report
 
 @dataclass(frozen=True)
 class ExportFamily:
-    """Export settings of a network family.
+    """Graphs, report and `make` settings of a network family.
 
     Args:
-        graphs: returns decoder, encoder and card fields; receives whether the corpus is tonal. None for networks
-            without sound: they are not exported, and `make` ignores them.
-        report: for `timbrel evaluate`; receives run, network, checkpoint name and step.
+        graphs: returns decoder, encoder, codes of sampled training data and card fields; receives whether the corpus is
+            tonal, and raises UserError if no training data is audible. None for networks without sound: they are not
+            exported, and `make` ignores them.
+        report: for `timbrel evaluate`; receives run, network, checkpoint name, step and progress. Raises UserError if
+            the corpus has no audible data.
         recipe: that `make` trains; empty for families that train for hours.
         why: purpose of its instruments, for users.
+        first: writes `make`'s preset and a sound.
+        heard: file of that sound; an instrument's report receives it as ``heard``.
         changes: `make`'s recipe changes for a corpus, as ``key=value``.
-        tried: `make` holds out whole keys, trains once without them for the report, then on all.
-        played: the report compares notes of the exported model with recordings.
+        tried: `make` trains once without whole keys, for the report, then on all.
+        played: the report compares notes with recordings. It receives ``exported``, which opens the model with its
+            first preset, ``instrument``, the preset's folder, and after `tried` ``trial``.
         judged: the report receives a classifier ``judge``.
         whole: clips are whole recordings, at their own sample rate and of any length.
         gridded: clips are loops on one grid, at their own sample rate.
         unpitched: warning for sounds without a clear pitch.
         called: name for users, if different.
-        first: writes `make`'s preset, with a sound.
-        heard: file of that sound.
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None

@@ -1,4 +1,4 @@
-"""The table of network families, loaded from the family folders."""
+"""Network families by name."""
 
 import importlib
 
@@ -16,10 +16,9 @@ TONAL, FREE, TEXTURE, SHORT, LOOPS = "partials", "chroma", "grain", "clip", "loo
 
 
 def said(family: str) -> str:
-    """Return a family's name for users."""
     return FAMILIES[family].called or family
 
 
 def chosen(name: str) -> str:
-    """Return the family with a user's name; ``auto`` stays."""
+    """Return the family of a user's name; ``auto`` stays."""
     return next((family for family, row in FAMILIES.items() if row.called == name), name)

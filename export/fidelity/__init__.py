@@ -1,1 +1,1 @@
-"""Fidelity report: compares an instrument's notes with held-out recordings, in figures and by listening."""
+"""Fidelity of an instrument's notes to recordings."""

@@ -1,4 +1,4 @@
-"""ABX listening test page: A, B, and X, which is randomly one of the two."""
+"""ABX listening test page: X is randomly A or B."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from ..reports.page import rendered
 
 
 class AbxTrial(NamedTuple):
-    """A note of the test: its title, and the sound files of the recording and the rendition."""
+    """A note of the test, with sound files; ``other`` is the rendition."""
 
     title: str
     recording: str
@@ -15,11 +15,6 @@ class AbxTrial(NamedTuple):
 
 
 def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
-    """Return the page; it needs only the sounds beside it.
-
-    Args:
-        name: the instrument's.
-        trials: at least one.
-    """
+    """Return the page of at least one trial; it needs only the sounds beside it."""
     notes = [{"a": trial.recording, "b": trial.other} for trial in trials]
     return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=notes)

@@ -1,4 +1,4 @@
-"""Classifier test: trains classifiers to distinguish an instrument's notes from recordings; chance is 50 %."""
+"""Trains classifiers to distinguish an instrument's notes from recordings; chance is 50 %."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +23,7 @@ SEED = 0
 
 
 class NotePair(NamedTuple):
-    """A key, and mel-band levels of the held parts of a recording and a rendition, [frames, 64] each."""
+    """Mel-band levels of the held parts of a recording and its rendition, [frames, 64] each."""
 
     key: int
     recorded: Array
@@ -31,7 +31,7 @@ class NotePair(NamedTuple):
 
 
 def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
-    """Return the pair of a recording and its rendition, [samples] each: frames within 20 dB of the loudest."""
+    """Measure a recording and its rendition, [samples] each."""
     parts = []
     for sound in (recorded, played):
         measured = course(sound, rate)
@@ -41,11 +41,7 @@ def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
 
 
 def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
-    """Return the accuracy of two classifiers, 0 to 1; None for too few notes.
-
-    ``statistics``: logistic regression on each band's mean, deviation and mean change between frames. ``network``: two
-    convolutions over frames, averaged. Each is tested on keys outside its training set.
-    """
+    """Return the accuracy of two classifiers, 0 to 1, on keys outside their training sets; None for too few notes."""
     keys = sorted({pair.key for pair in pairs})
     if len(pairs) < FEWEST or len(keys) < FOLDS:
         return None
@@ -60,7 +56,7 @@ def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
 
 
 def _statistics(levels: Array) -> Double:
-    """Return the mean, the deviation and the mean change of each band, [3 * 64]."""
+    """Mean, deviation and mean change of each band, [3 * 64]."""
     change = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 

@@ -44,8 +44,6 @@ ABX = "abx.html"
 
 
 class Comparison(NamedTuple):
-    """Figures with their pictures, sounds and pages."""
-
     found: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[ReportSound]
@@ -53,8 +51,6 @@ class Comparison(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A note, the sounds compared with it, [samples] each, and its row of figures."""
-
     note: RecordedNote
     ours: Array
     sampler: Array | None
@@ -72,10 +68,8 @@ def beside(
     """Compare a patch's notes with held-out notes of a corpus; None if no clip is a single note.
 
     Args:
-        patch: of a model of kind spectrum with keys, at the corpus's rate.
+        patch: of a model with keys, at the corpus's rate.
         corpus: its test split is held out, and with few notes validation too; the sampler uses its training split.
-        seed: of the selection of notes.
-        say: receives progress, 0 to 1, and a description.
         notes: the most notes to compare, and the most training notes besides.
         trial: plays the held-out notes, if ``patch`` was trained on them too.
     """
@@ -131,7 +125,6 @@ def beside(
 
 
 def title(row: Figures) -> str:
-    """Return a note's title."""
     return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['recording']}"
 
 
@@ -179,7 +172,6 @@ def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
 
 
 def _coded(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
-    """Return `shape_db` of a note from its codes at its own pitch: by the decoder alone, and as played."""
     moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
     return {
         "each_frame": shape_db(own, course(coded.each(moved), rate)),
@@ -214,7 +206,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
 
 
 def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
-    """Return the median and the worst (largest, or with ``least`` smallest) of the values; None if all are None."""
+    """Return the median and the worst value: the largest, or the smallest with ``least``."""
     there = [value for value in values if value is not None]
     if not there:
         return None
@@ -222,16 +214,12 @@ def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, 
 
 
 def _tuning(every: Sequence[SingleNote]) -> dict[str, float]:
-    """Return the recordings' deviation from their keys in cents: signed median, and 95th percentile of its size."""
     cents = np.array([100 * (single.pitch - single.key) for single in every])
     return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
-    """Return Fréchet distances to the recordings' held frames: of the instrument, the sampler, and their ratio.
-
-    All play the same keys. None if a set has fewer than two frames.
-    """
+    """Return Fréchet distances to the recordings' held frames, all at the same keys."""
     sounds = {
         "recorded": [one.note.sound for one in compared],
         "ours": [one.ours for one in compared],
@@ -248,7 +236,7 @@ def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
 
 
 def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
-    """Return the mel-band levels of held frames, in dB below each frame's highest: [frames, 64], -60 at least."""
+    """Mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
     parts = [np.zeros((0, BANDS))]
     for sound in sounds:
         measured = course(sound, rate)

@@ -1,7 +1,7 @@
-"""Dynamics: level range of recordings, and brightness of soft and loud notes, recorded and played.
+"""Measures dynamics: level range of recordings, and brightness of soft and loud notes, recorded and played.
 
-If notes of a key differ in level by far more than one dynamic varies, their level is the velocity, and an instrument
-with gestures selects codes by it. Otherwise the recordings may be normalized, and no measure says which were soft.
+If notes of a key differ in level by more than one dynamic varies, their level is the velocity, and an instrument with
+gestures selects codes by it. Otherwise the recordings may be normalized, and no measure says which were soft.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ LOWEST = 0.75  # of the fundamental: below it are rumble and hum, which soft not
 
 
 class _Heard(NamedTuple):
-    """A training note, its velocity, the centroid of its held part in Hz, and its peak in dB."""
+    """A training note; ``hz`` is the centroid of its held part."""
 
     note: RecordedNote
     velocity: int
@@ -61,15 +61,11 @@ def dynamics(
     Args:
         patch: of a model with keys, at the corpus's rate.
         known: the single notes of the training split.
-        seed: of the selection among many notes.
-        say: receives progress, 0 to 1.
 
     Returns:
-        ``dynamics``: whether the recordings have any. ``levelled``: whether all are equally loud. ``apart_db``: median
-        level difference of soft and loud notes of a key, None if no key has two. ``softest``, ``loudest``: velocities
-        of the recordings. ``soft``, ``loud``: mean ``velocity`` of the played notes; ``recorded_hz``, geometric mean of
-        their spectral centroids (None without dynamics); ``played_hz``, that of the patch at the same keys and
-        velocities. ``each``: the notes.
+        ``levelled``: whether all recordings are equally loud. ``apart_db``: median level difference of soft and loud
+            notes of a key, None if no key has two. ``soft``, ``loud``: mean velocity, and geometric means of spectral
+            centroids, ``recorded_hz`` (None without dynamics) and ``played_hz`` at the same keys and velocities.
     """
     if not known:
         return None
@@ -104,15 +100,9 @@ def dynamics(
 
 
 def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
-    """Return the spectral centroid of a held note: from the power of each frame, geometric mean over frames.
+    """Return the spectral centroid of a held note, [samples]: geometric mean over loud frames.
 
-    Uses frames of `measures.course` within 20 dB of the loudest, and bins above 3/4 of the fundamental. Power instead
-    of magnitude: room noise, stronger in soft recordings, is faint in each bin, and there are a thousand.
-
-    Args:
-        sound: [samples].
-        rate: in Hz.
-        pitch: MIDI note, fractional.
+    Power instead of magnitude: room noise, stronger in soft recordings, is faint in each bin, and there are a thousand.
     """
     shape = window("hann", FRAME)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
@@ -126,7 +116,6 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 
 
 def in_words(found: Figures) -> str:
-    """Return the result as a line of text."""
     soft, loud = found["soft"], found["loud"]
     if found["dynamics"]:
         level_alone = " differ in level alone" if _alike(soft["recorded_hz"], loud["recorded_hz"]) else ""
@@ -169,12 +158,12 @@ def _held_samples(note: RecordedNote, rate: int) -> int:
 
 
 def _apart_db(loud: _Heard, soft: _Heard) -> float:
-    """Return the level difference of two velocities, in dB of the host's gain."""
+    """Level difference of two velocities, in dB of the host's gain."""
     return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
 
 
 def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
-    """Return pairs of a soft and a loud note of nearby keys, farthest apart in velocity."""
+    """Return pairs of nearby soft and loud notes, farthest apart in velocity."""
     near = [
         (soft, loud)
         for soft in heard
@@ -191,7 +180,6 @@ def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
 
 
 def _levelled(heard: Sequence[_Heard]) -> bool:
-    """Return whether all keys have equal loudness or equal peaks."""
     levels = [[one.note.level_db for one in heard], [one.peak_db for one in heard]]
     return len(heard) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
 

@@ -18,7 +18,7 @@ MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: 
 
 
 def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) -> Picture:
-    """Plot the mel bands of sounds, [samples] each, side by side with their names."""
+    """Plot mel bands of sounds, [samples] each."""
     images = {who: levels(course(sound, rate)) for who, sound in sounds.items()}
     longest = max(len(image) for image in images.values()) * HOP / rate
     bands = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
@@ -42,7 +42,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
 
 
 def levels(measured: SpectralCourse) -> Double:
-    """Return a sound's band levels in dB below the loudest, -80 at least: [frames, 64]."""
+    """Return band levels in dB below a sound's loudest, -80 at least: [frames, 64]."""
     found = measured.shapes + measured.levels[:, np.newaxis]
     under: Double = np.maximum(found - found.max(), LOWEST_DB)
     return under

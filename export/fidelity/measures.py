@@ -1,4 +1,4 @@
-"""Spectral distances between a note and a recording: spectral shape, envelope, brightness, attack."""
+"""Distances between a note and a recording: spectral shape, envelope, brightness, attack."""
 
 import functools
 from typing import NamedTuple
@@ -26,8 +26,10 @@ SILENT = 1e-12  # mean square, -120 dBFS: keeps logarithms finite
 class SpectralCourse(NamedTuple):
     """Frame-by-frame measures of a sound.
 
-    ``levels`` [frames]: root mean square under the window, in dBFS. ``shapes`` [frames, 64]: share of the frame's power
-    in each mel band, in dB, -80 at least. ``brightness`` [frames]: spectral centroid, in octaves above 1 Hz.
+    Args:
+        levels: root mean square under the window in dBFS, [frames].
+        shapes: share of the power in each mel band in dB, -80 at least, [frames, 64].
+        brightness: spectral centroid in octaves above 1 Hz, [frames].
     """
 
     levels: Double
@@ -36,8 +38,6 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
-    """Distances of a sound to a recording, from `nearness`."""
-
     shape_db: float
     sustain_db: float
     quarter_db: float
@@ -55,13 +55,9 @@ def mel(rate: int) -> Double:
 
 
 def course(sound: Array, rate: int) -> SpectralCourse:
-    """Measure a sound in periodic Hann windows of 2048 samples, centered every 512 from the first sample on.
+    """Measure a sound, [samples], in periodic Hann windows of 2048 samples, centered every 512 from the first on.
 
-    The sound is padded with silence, whose shape is -80 dB in all bands.
-
-    Args:
-        sound: [samples].
-        rate: in Hz.
+    The padding is silence, whose shape is -80 dB in all bands.
     """
     shape = window("hann", FRAME)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
@@ -80,16 +76,16 @@ def course(sound: Array, rate: int) -> SpectralCourse:
 
 
 def counted(asked: SpectralCourse) -> npt.NDArray[np.bool_]:
-    """Return a mask of the recording's frames within 50 dB of its loudest: [frames]."""
+    """Mask of the frames within 50 dB of the loudest, [frames]."""
     loud: npt.NDArray[np.bool_] = asked.levels > asked.levels.max() - RANGE_DB
     return loud
 
 
 def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]:
-    """Return a mask of the frames to compare: counted ones where the other sound is not silent, [frames].
+    """Return a mask of the counted frames where the other sound is not silent, [frames].
 
-    Silent means 80 dB below its loudest frame: `envelope_db` measures an early end. If the other sound is silent in
-    more than half of the counted frames, all of them are compared.
+    Silent frames are 80 dB below its loudest: `envelope_db` measures an early end. If they are more than half of the
+    counted frames, all of these are compared.
     """
     which = counted(asked)
     both = which & (given.levels > given.levels.max() + FLOOR_DB)
@@ -97,23 +93,18 @@ def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]
 
 
 def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
-    """Return the distance of normalized spectra, in dB.
+    """Return the distance of the normalized spectra of equally long courses, in dB.
 
-    The root mean square over 64 bands of the difference of `SpectralCourse.shapes`, averaged over the frames of
-    `alike`.
-
-    Args:
-        asked: of the recording.
-        given: of the other sound, with the same number of frames.
+    The root mean square over bands of the difference of `SpectralCourse.shapes`, averaged over the frames of `alike`.
     """
     apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
     return float(apart[alike(asked, given)].mean())
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
-    """Return the distance of the held parts' spectra, in dB: the first four fifths of two sounds, [samples] both.
+    """Return `shape_db` of the first four fifths of two sounds, [samples] both.
 
-    As `shape_db`, over the frames within 20 dB of the first sound's loudest.
+    Only frames within 20 dB of the first sound's loudest count.
     """
     length = max(1, round(SUSTAINED * len(asked)))
     first, second = (course(sound[:length], rate) for sound in (asked, given))
@@ -132,9 +123,9 @@ def quarter_tones(rate: int) -> Double:
 
 
 def quarter_db(asked: Array, given: Array, rate: int) -> float:
-    """Return the distance of the held parts' quarter-tone spectra, in dB: `sustain_db` in narrow bands.
+    """Return `sustain_db` in quarter tones from 370 Hz, in frames of 8192 samples, 2048 apart.
 
-    Frames of 8192 samples, 2048 apart; bands from 370 Hz. Detects noise in a partial's place, and misplaced partials.
+    Detects noise in a partial's place, and misplaced partials.
     """
     length = max(1, round(SUSTAINED * len(asked)))
     first, second = (_quarters(sound[:length], rate) for sound in (asked, given))
@@ -143,7 +134,7 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
-    """Return the shares of power in quarter tones in dB, [frames, bands], and the frame levels in dB."""
+    """Shares of power in quarter tones, [frames, bands], and frame levels, both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
     whole = np.maximum(power.sum(1), SILENT)
@@ -154,7 +145,7 @@ def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
 def change_db(sound: Array, rate: int) -> float | None:
     """Return the mean absolute change of bands between frames of the held part, in dB; None for a single frame.
 
-    Over the bands 2 to 47 of `SpectralCourse.shapes`, and frames within 20 dB of the loudest in the first four fifths.
+    The held part is as in `sustain_db`.
     """
     measured = course(sound[: max(1, round(SUSTAINED * len(sound)))], rate)
     loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
@@ -164,13 +155,9 @@ def change_db(sound: Array, rate: int) -> float | None:
 
 
 def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
-    """Return the distance of the level envelopes, in dB.
+    """Return the standard deviation of the difference of level envelopes in dB, so that gain is ignored.
 
-    The standard deviation (so gain is ignored) of the difference of levels over the recording's counted frames. Levels
-    are relative to each sound's loudest of these frames, -50 dB at least.
-
-    Args:
-        asked, given: as `shape_db`.
+    Over the recording's counted frames, relative to each sound's loudest of these, -50 dB at least.
     """
     which = counted(asked)
     first, second = (np.maximum(of.levels[which] - of.levels[which].max(), -RANGE_DB) for of in (asked, given))
@@ -180,10 +167,7 @@ def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
 def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
     """Return Pearson's correlation of the brightness over the frames of `alike`, -1 to 1.
 
-    0 if only the other sound's is constant (within a hundredth of an octave); None if the recording's is.
-
-    Args:
-        asked, given: as `shape_db`.
+    0 if only the other sound's is constant; None if the recording's is.
     """
     which = alike(asked, given)
     first, second = asked.brightness[which], given.brightness[which]
@@ -195,8 +179,8 @@ def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
 def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
     """Compare a sound with a recording, [samples] both, of equal length and aligned onsets.
 
-    ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment (`attack_seconds`). ``change`` is
-    the ratio of the other sound's `change_db` to the recording's. The others are named after their functions.
+    ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment, ``change`` the ratio of
+    `change_db` to the recording's.
     """
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)

@@ -1,4 +1,4 @@
-"""Selects held-out single notes for comparison, and imitates them with a sampler of the training notes."""
+"""Selects held-out single notes, and imitates them with a sampler of the training notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,20 +28,19 @@ LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity squar
 
 
 class SingleNote(NamedTuple):
-    """A clip that is a single note, with its detected MIDI pitch (fractional)."""
+    """A clip of a single note, with its detected MIDI pitch (fractional)."""
 
     clip: Clip
     pitch: float
 
     @property
     def key(self) -> int:
-        """The nearest key."""
         return int(np.clip(np.floor(self.pitch + 0.5), 0, 127))
 
 
 @dataclass(frozen=True)
 class RecordedNote:
-    """A recorded note from its onset to its end, [samples], and how a key plays it.
+    """A note from its onset to its end, [samples].
 
     ``held_seconds`` is the time of the release, ``level_db`` the loudest moment in dBFS.
     """
@@ -53,16 +52,16 @@ class RecordedNote:
 
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
-    """Return the single notes of a split, by detected pitch, regardless of labels."""
+    """Return a split's single notes by detected pitch, regardless of labels."""
     heard = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
     return [SingleNote(clip, pitch) for clip, pitch in heard if pitch is not None]
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
-    """Select at most ``count`` held-out notes: of the test split, and if these are too few, of validation.
+    """Select at most ``count`` held-out notes, sorted by key: of the test split, and if too few, of validation.
 
     Skips validation if no training note has a key of the test notes: its keys were trained. Each key gets one note
-    before any gets two, at random by ``seed``. Sorted by key.
+    before any gets two.
     """
     chosen: list[SingleNote] = []
     rng = np.random.default_rng(seed)
@@ -79,8 +78,8 @@ def spread(
 ) -> list[SingleNote]:
     """Draw at most ``count`` notes, equally many per key; if some keys get one less, those kept are evenly spaced.
 
-    With ``loudness``, [notes], the softest note of each key comes first, then its loudest, then random ones. If not
-    every key can have two, evenly spaced keys have both.
+    With ``loudness``, [notes], each key's softest note comes first, then its loudest, then random ones. If not every
+    key can have two, evenly spaced keys have both.
     """
     if len(loudness):
         keys = sorted({note.key for note in notes})
@@ -137,11 +136,6 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
-    """Return a note's velocity: its label's, or one from its level relative to the loudest.
-
-    Args:
-        loudest_db: level of the loudest training note, at velocity 127.
-    """
     labelled = note.single.clip.velocity
     if labelled is not None:
         return max(1, labelled)
@@ -149,22 +143,21 @@ def velocity(note: RecordedNote, loudest_db: float) -> int:
 
 
 def loudest_db(corpus: Corpus, notes: Sequence[SingleNote]) -> float:
-    """Return the level of the loudest moment among notes, in dBFS; samples every n-th of many."""
+    """Return the loudest moment among notes in dBFS; measures every n-th of many."""
     few = notes[:: max(1, -(-len(notes) // LEVELLED))]
     return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
 
 
 def tuned(note: RecordedNote, rate: int) -> RecordedNote:
-    """Return a note resampled to its key's pitch."""
     return _turned(note, note.single.key, rate)
 
 
 def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[SingleNote]) -> RecordedNote | None:
     """Play a note's key as a sampler of the training notes would; None if there is no other note.
 
-    Selects a recording of the nearest key, of the same instrument (label and program) if known. Ties are resolved by
-    velocity if labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording
-    is resampled to the key's pitch, and faded at the release.
+    Selects the nearest key, of the same instrument (label and program) if known. Ties are resolved by velocity if
+    labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording is
+    resampled to the key's pitch, and faded at the release.
     """
     own = note.single
     others = [single for single in known if single.clip.name != own.clip.name]

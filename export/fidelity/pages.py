@@ -57,13 +57,7 @@ NONE = "No held-out recording is a single note, so no note was compared with one
 
 
 def notes_section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Markup]) -> Markup:
-    """Return the notes with sounds and pictures, worst first, and the link to the ABX page.
-
-    Args:
-        found: figures of `beside`; None if no clip is a single note.
-        sounds: captions by file.
-        of: returns pictures by name.
-    """
+    """Return the notes, worst first, and the link to the ABX page; ``sounds`` are captions by file."""
     if found is None:
         return Markup()
     notes = []
@@ -74,7 +68,6 @@ def notes_section(found: Figures | None, sounds: Mapping[str, str], of: Callable
 
 
 def figures_section(found: Figures | None) -> Markup:
-    """Return the figures of `beside`; None if no clip is a single note."""
     if found is None:
         return paragraphs([NONE])
     sides = {side: found[side] for side in SIDES if found[side] is not None}
@@ -113,12 +106,6 @@ def figures_section(found: Figures | None) -> Markup:
 def instrument_page(
     instrument: str, corpus: str, found: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
 ) -> str:
-    """Return a page on an instrument's notes alone.
-
-    Args:
-        instrument, corpus: their names.
-        found, pictures, sounds: of `beside`; sounds as captions by file.
-    """
     sections = {
         "Listen": notes_section(found, sounds, shown(pictures)),
         "Figures": based(basis(found), "report.json") + figures_section(found),
@@ -127,14 +114,12 @@ def instrument_page(
 
 
 def basis(found: Figures) -> str:
-    """Return a sentence on the compared notes."""
     names = {"test": "the test split", "val": "the validation split"}
     parts = [f"{count} of {names[split]}" for split, count in found["splits"].items() if count]
     return f"{found['notes']} recorded notes that training never saw ({', '.join(parts)})."
 
 
 def as_text(found: Figures | None) -> str:
-    """Return the figures as terminal text."""
     if found is None:
         return NONE
     sides = {side: found[side] for side in SIDES if found[side] is not None}
@@ -152,7 +137,6 @@ def as_text(found: Figures | None) -> str:
 
 
 def telling_lines(found: Figures) -> list[str]:
-    """Return up to two lines on the classifiers and the Fréchet distance."""
     lines = []
     if (told := found["told_apart"]) is not None:
         lines.append(
@@ -165,7 +149,6 @@ def telling_lines(found: Figures) -> list[str]:
 
 
 def tuning_line(found: Figures) -> list[str]:
-    """Return a line on recordings 20 cents or more out of tune, if any."""
     most, median = found["tuning"]["most_cents"], found["tuning"]["median_cents"]
     if most < OUT_OF_TUNE_CENTS:
         return []
@@ -176,12 +159,10 @@ def tuning_line(found: Figures) -> list[str]:
 
 
 def dynamics_line(found: Figures) -> list[str]:
-    """Return a line on dynamics; none without single training notes."""
     return [] if found["dynamics"] is None else [f"dynamics: {in_words(found['dynamics'])}"]
 
 
 def in_short(found: Figures) -> str:
-    """Return the medians in one line."""
     parts = []
     for name in IN_SHORT:
         label, _ = MEASURES[name]

@@ -1,4 +1,4 @@
-"""Renders a recorded note with a model: by its key, from the codes of all frames, and from a single code."""
+"""Renders a recorded note with a model: by its key, from all frames' codes, and from one code."""
 
 import contextlib
 from typing import NamedTuple
@@ -28,7 +28,7 @@ VELOCITY = 100  # of a note of unknown level
 
 
 def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
-    """Render a key with a patch, [length] at the model's rate, mixed to mono; the note starts at sample 0."""
+    """Render a key to mono, [length] at the model's rate; the note starts at sample 0."""
     rate = patch.model.card.sample_rate
     events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(max(1, round(held_seconds * rate)), 0, key)]
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
@@ -42,19 +42,14 @@ class CodedNotes:
     """Resynthesizes notes from their codes: the decoder's best result, given the right codes."""
 
     def __init__(self, patch: Patch) -> None:
-        """Open the encoder.
-
-        Raises:
-            UserError: the model's encoder cannot be used.
-        """
+        """Open the encoder, or raise UserError."""
         self._model, self._folder = patch.model, patch.folder
         self._encoder = Encoder(patch.model)
 
     def moved(self, sound: Array, pitch: float) -> "TransposedNote":
         """Transpose a note to its key, in the octave of training if there is one, and encode it.
 
-        The code is that of the frame nearest to the median of all frames' codes, as in `timbrel recover --method
-        network` (without the transposition).
+        Its code is the frame's nearest to the median of all frames' codes, as in `timbrel recover --method network`.
         """
         card = self._model.card
         key = note = int(np.floor(pitch + 0.5))
@@ -68,18 +63,15 @@ class CodedNotes:
         return TransposedNote(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
 
     def each(self, moved: "TransposedNote") -> Array:
-        """Encode and decode each frame, with the original phases and levels.
-
-        Transposed back to the original pitch: [samples], the note's length.
-        """
+        """Encode and decode each frame with the original phases and levels, at the original pitch: [samples]."""
         return self._through(moved, None)
 
     def one(self, moved: "TransposedNote") -> Array:
-        """Decode all frames from the note's single code, otherwise as `each`."""
+        """Decode all frames from the note's single code, else as `each`."""
         return self._through(moved, moved.code)
 
     def played(self, moved: "TransposedNote", length: int) -> Array:
-        """Play the note's key for ``length`` samples at its code, with a preset of defaults."""
+        """Play the note's key at its code with default settings, [length]."""
         latent = LatentSettings(values=moved.code.tolist())
         still = GestureSettings(amount=0.0)
         preset = Preset(format=1, model=self._model.path.name, latent=latent, gesture=still)
@@ -96,9 +88,9 @@ class CodedNotes:
 
 
 class TransposedNote(NamedTuple):
-    """A transposed note: [samples], its MIDI note, its original key, and its code.
+    """A transposed note, [samples].
 
-    ``ratio`` is the change of speed, ``length`` the original number of samples.
+    ``key`` and ``length``, in samples, are the original's; ``ratio`` is the change of speed.
     """
 
     sound: Array
@@ -123,7 +115,6 @@ class _Held:
 
 
 def has_encoder(patch: Patch) -> bool:
-    """Return whether notes can be resynthesized from codes: the model has keys, and its encoder file exists."""
     return encoder_path(patch.model.path).exists() and patch.model.card.keyed
 
 

@@ -25,7 +25,6 @@ class _Stored:
         self.card, self._frames = card, frames
 
     def decode(self, latent: Array, condition: Any) -> Array:
-        """Return the frames of indices, [rows, 1]."""
         return self._frames[latent[:, 0].astype(np.intp)]
 
 
@@ -56,14 +55,9 @@ def _frames(card: Card) -> PartialsFrames | None:
 
 
 def from_partials(sound: Array, key: int, card: Card) -> Array:
-    """Analyze a note, and resynthesize it with the coherent voice, [samples].
+    """Analyze an in-tune note, [samples] at the card's rate, and resynthesize it with the coherent voice: [samples].
 
-    Each frame of the voice is analyzed from a window of the card's frame length around its center.
-
-    Args:
-        sound: an in-tune note of ``key``, [samples], at the card's rate.
-        key: MIDI.
-        card: of a model for `can_be_stored`.
+    Each frame is analyzed from the card's frame length around its center. The card must pass `can_be_stored`.
     """
     frames, length = _frames(card), card.frame_length
     assert frames is not None

@@ -1,1 +1,1 @@
-"""Gestures of a model file: trajectories of code and loudness from training notes."""
+"""Gestures: trajectories of code and loudness from training notes."""

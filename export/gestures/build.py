@@ -44,12 +44,9 @@ QUIETEST = 1e-9  # power of a silent decoded frame
 
 
 def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | None:
-    """Return the gestures of training notes; None where no training clip is a single note.
+    """Return the gestures of training notes; None without audible single notes, or if keys choose no note.
 
-    Args:
-        corpus: at the model's sample rate.
-        coder: wraps the model's networks.
-        model: as exported; its keys choose the note.
+    ``corpus`` has the model's sample rate.
     """
     known = singles(corpus, "train")
     if not known or not model.card.keyed:
@@ -80,7 +77,7 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
 
 
 def _chosen(known: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
-    """Choose equally many notes per instrument; pool instruments with too few keys."""
+    """Choose equally many notes per instrument."""
     places: dict[tuple[str, int | None], list[int]] = {}
     for place, single in enumerate(known):
         places.setdefault(_instrument_of(single), []).append(place)
@@ -127,7 +124,7 @@ def _fitted(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_Note]
 
 
 def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
-    """Principal directions of codes along notes, of equal length in deviations."""
+    """Principal directions of codes along notes, [directions, n_latents], of equal length in deviations."""
     ways = [note.codes.held for note in notes]
     ways += [note.codes.released for note in notes if note.codes.released is not None]
     scale = in_deviations(card)
@@ -138,16 +135,16 @@ def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
 
 
 def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
-    """Project codes, [points, n_latents], onto the directions: [points, directions]."""
+    """Project codes, [points, n_latents], to [points, directions]."""
     scale = in_deviations(card)
     along: Doubles = (codes * scale) @ (directions * scale).T
     return along
 
 
 def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], Doubles]]:
-    """Return each instrument's name, notes, and home code, the origin of its notes' codes.
+    """Return each instrument's name, notes and home code.
 
-    The nearest instrument's home is the model's default code, that of others the mean of their notes.
+    The home is the notes' mean, or for the instrument nearest to it the default code.
     """
     by_name: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
@@ -163,7 +160,7 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
 
 
 class _Levels:
-    """Levels of decoded codes, to subtract from notes' levels: codes also change the level."""
+    """Levels of decoded codes, to subtract from notes' levels."""
 
     def __init__(self, model: Model, directions: Doubles) -> None:
         self.card, self.directions = model.card, directions
@@ -171,7 +168,7 @@ class _Levels:
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
     def of(self, codes: Doubles, condition: float) -> Doubles:
-        """Frame levels in dB, [points]; codes are clamped to the latents' spans."""
+        """Frame levels in dB, [points]."""
         kept = np.clip(codes, self._low, self._high).astype(np.float32)
         conditions = np.full(len(kept), round(condition), np.intp)
         frames = spectra(self.card, self._model.decode(kept, conditions), conditions)
@@ -192,9 +189,7 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
 
 
 def velocity_steps(places: Doubles, codes: Doubles) -> float:
-    """Return the velocity steps equivalent to 1.5 semitones, by the smallest prediction error.
-
-    Notes of all other keys predict each key's codes, blended as in a host.
+    """Return the velocity steps that equal 1.5 semitones, by predictions from notes of other keys.
 
     Args:
         places: keys and velocities, [notes, 2].
@@ -212,22 +207,16 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
 
 
 def _apart(places: Doubles, steps: float) -> Doubles:
-    """Return squared distances, [notes, notes]."""
+    """Squared distances, [notes, notes]."""
     away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
     apart: Doubles = np.square(away).sum(2)
     return apart
 
 
 def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
-    """Return how well neighbours in key and velocity predict notes' codes, 0 to 1.
+    """Return the least-squares factor from neighbours' blends to notes' codes, 0 to 1.
 
-    This is the least-squares factor from the others' blend, as in a host, to a note's code, both relative to the mean.
-    It is near 0 where notes of several instruments are mixed.
-
-    Args:
-        places: keys and velocities, [notes, 2].
-        codes: in deviations, [notes, n_latents].
-        steps: from `velocity_steps`.
+    Arguments are as in `velocity_steps`, which returns ``steps``.
     """
     if len(places) < JUDGED:
         return 1.0
@@ -264,12 +253,12 @@ def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
 
 
 def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
-    """Interpolate a trajectory, [points, directions], at moments: [moments, directions]."""
+    """Interpolate a trajectory, [points, directions]."""
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
-    """Median movement of the notes' steady parts; zero where all are too short."""
+    """Median movement of steady parts, zero if all are too short."""
     levels, codes = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
@@ -291,7 +280,7 @@ def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeF
 
 
 def _moves(values: Doubles, apart: float) -> Doubles:
-    """Deviation of each column from a straight line, and its speed in Hz: [2, columns].
+    """Deviation of each column from a straight line, and its speed in Hz, [2, columns].
 
     A sum of sines of deviation s, whose slope has deviation d, has a mean square frequency of (d / 2 pi s)^2.
     """

@@ -1,8 +1,7 @@
 """Fits codes to recorded frames: gradient search from the encoder's codes.
 
-Encoders trained on steady sound map breath and room sound around a note to dark codes. Frames are long: one at the
-breath contains the following tone, so only its middle half counts. The target is the measure of `timbrel evaluate`:
-spectral shape and brightness.
+Encoders trained on steady sound map breath and room sound around a note to dark codes. A frame at the breath contains
+the following tone, so only its middle half counts. The target is the shape and brightness of `timbrel evaluate`.
 """
 
 import librosa
@@ -29,7 +28,7 @@ ROWS = 512  # per network batch
 
 
 class CodeFitter:
-    """Encodes frames and fits codes to them, for networks conditioned on a chroma."""
+    """Fits codes to frames, for networks conditioned on a chroma."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
         self._encoder, self._decoder, self.card = encoder, decoder, card
@@ -40,7 +39,7 @@ class CodeFitter:
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
     def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
-        """Resample a note to the octave of training; return its sound, [samples], and the speed ratio."""
+        """Resample a note to the octave of training; return samples and speed ratio."""
         chroma = self.card.chroma
         assert chroma is not None
         there = PITCH_CLASSES * (chroma.octave + 1) + single.key % PITCH_CLASSES
@@ -48,7 +47,6 @@ class CodeFitter:
         return soxr.resample(sound, self.card.sample_rate * ratio, self.card.sample_rate).astype(np.float32), ratio
 
     def condition(self, single: SingleNote) -> float:
-        """Pitch class of a note."""
         return single.key % PITCH_CLASSES
 
     @torch.no_grad()
@@ -61,7 +59,7 @@ class CodeFitter:
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
 
     def fitted(self, frames: Array, conditions: Floats) -> Array:
-        """Fit codes within the latents' spans; arguments and shapes as in `encoded`."""
+        """Fit codes within the latents' spans; shapes as in `encoded`."""
         parts = [
             self._fit(frames[at : at + ROWS], conditions[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
         ]
@@ -96,7 +94,7 @@ class CodeFitter:
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
-        """Each mel band's share of a frame's power in dB: [rows, BANDS]."""
+        """Share of each mel band in a frame's power in dB, [rows, BANDS]."""
         power = spectra.square()
         shares = power @ self._mel / power.sum(1, keepdim=True).clamp_min(1e-20)
         return 10 * torch.log10(shares + FLOOR)
@@ -107,18 +105,16 @@ class CodeFitter:
 
 
 class PitchedCodeFitter(CodeFitter):
-    """A `CodeFitter` for networks conditioned on pitch that decode partials and noise."""
+    """Fits codes to frames, for networks of partials and noise conditioned on pitch."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card, bands: Bands) -> None:
         super().__init__(encoder, decoder, card)
         self._bands = bands
 
     def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
-        """Return the sound unchanged."""
         return sound, 1.0
 
     def condition(self, single: SingleNote) -> float:
-        """MIDI pitch of a note."""
         return single.pitch
 
     def _condition(self, conditions: Floats) -> Tensor:

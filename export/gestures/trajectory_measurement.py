@@ -40,14 +40,16 @@ SMOOTH_SECONDS = 0.046  # smoothing of power for wander: two periods of the lowe
 
 
 class NoteTrajectory(NamedTuple):
-    """A note's levels, and the frames to encode; ``condition`` is the networks' other input.
+    """A note's levels, and the frames to encode under ``condition``.
 
-    ``levels`` [LEVELS_AT] are in dB relative to the maximum, ``fall`` in dB a second after them. ``release_levels``
-    [RELEASE_LEVELS_AT] are in dB relative to the release; None where the note rang out or was cut off.
-
-    ``frames`` [points, frame_length]: that of the note's code, those at the first ``held`` of `CODES_AT`, and those at
-    the first of RELEASE_CODES_AT after release. ``steady_levels`` [moments] in dB and ``steady_frames`` [frames,
-    frame_length] are of the steady part, a millisecond and ``frame_seconds`` apart.
+    Attributes:
+        levels: in dB relative to the maximum, [LEVELS_AT].
+        fall: in dB a second, after ``levels``.
+        release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
+        frames: [points, frame_length]: the note's own, the first ``held`` of `CODES_AT`, and the first of
+            `RELEASE_CODES_AT`.
+        steady_levels: in dB, a millisecond apart.
+        steady_frames: [frames, frame_length], ``frame_seconds`` apart.
     """
 
     note: RecordedNote
@@ -63,10 +65,7 @@ class NoteTrajectory(NamedTuple):
 
 
 class NoteCodes(NamedTuple):
-    """A note's code, [n_latents], and offsets from it: [CODES_AT, n_latents], [RELEASE_CODES_AT, n_latents].
-
-    ``released`` is None where the note rang out or was cut off.
-    """
+    """A note's own code, [n_latents], and offsets from it at `CODES_AT` and `RELEASE_CODES_AT`, [times, n_latents]."""
 
     own: Doubles
     held: Doubles
@@ -74,7 +73,7 @@ class NoteCodes(NamedTuple):
 
 
 def course_of(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
-    """Measure a note recorded at the model's sample rate; None where it is silent."""
+    """Measure a note at the model's sample rate; None if it is silent."""
     card = coder.card
     moved, ratio = coder.moved(note.sound, note.single)
     condition = coder.condition(note.single)
@@ -113,7 +112,10 @@ def course_of(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
 
 
 def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
-    """Build a note's codes from its frames' codes, [points, n_latents]; the last one holds beyond the recording."""
+    """Build a note's codes from its frames' codes, [points, n_latents].
+
+    Beyond the recording, a held note has its own code, a release its last.
+    """
     own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
     rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
     way = None
@@ -125,7 +127,7 @@ def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
-    """Frames centred at these seconds, [frames, frame_length], with silence around the sound."""
+    """Frames centred at ``middles`` in seconds, [frames, frame_length]."""
     half = card.frame_length // 2
     padded = np.pad(sound, (half, card.frame_length))
     starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
@@ -134,7 +136,7 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    """Levels a millisecond apart, in dB relative to the maximum, without DC offset: [moments]."""
+    """Levels a millisecond apart, in dB relative to the maximum."""
     heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
@@ -142,7 +144,7 @@ def _levels(note: RecordedNote, rate: int) -> Doubles:
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
-    """Levels while held, [moments], at `LEVELS_AT`; beyond them the steady level, or a fall."""
+    """Levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
     end = (len(levels) - 1) * STEP_SECONDS
     first, last = (round(part * (len(levels) - 1)) for part in STEADY)
     steady = _decibels(levels[first : last + 1])
@@ -152,7 +154,7 @@ def _held_levels(levels: Doubles, fall: float) -> Doubles:
 
 
 def _release_levels(levels: Doubles) -> Doubles:
-    """Levels from release, [moments], at `RELEASE_LEVELS_AT`, starting at 0; extrapolated beyond them."""
+    """Levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
     end = (len(levels) - 1) * STEP_SECONDS
     under = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
     slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
@@ -162,7 +164,7 @@ def _release_levels(levels: Doubles) -> Doubles:
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:
-    """Levels, a millisecond apart, at moments: mean power up to halfway to the neighbours."""
+    """Mean power around moments in seconds, up to halfway between them, in dB."""
     power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
     halves = (moments[1:] + moments[:-1]) / 2
     begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
@@ -175,7 +177,7 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
 
 
 def _fall(levels: Doubles) -> float:
-    """Fall of a ringing note's second half, in dB a second."""
+    """Fall of the second half, in dB a second."""
     later = levels[len(levels) // 2 :]
     times = np.arange(len(later)) - (len(later) - 1) / 2
     return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)

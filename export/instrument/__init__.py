@@ -1,1 +1,1 @@
-"""Instrument presets: kit keys, demo performance, loudness and peak levels."""
+"""Demos, loudness and peaks of instruments."""

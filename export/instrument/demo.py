@@ -1,4 +1,4 @@
-"""Demo performances: a scale, a walk between landmarks, a drum pattern or a loop, by kind of model."""
+"""Demo performances of instruments, by kind of model."""
 
 from ...host.events import NoteOn
 from ...host.midi.file import Performance
@@ -9,13 +9,12 @@ VELOCITY = 100  # default
 
 
 def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
-    """Return an instrument's demo: a major scale, a walk, a kit's keys and a bar, or eight bars."""
     events, samples = KINDS[patch.model.card.kind].demo(patch, velocity)
     return Performance(events=events, length=samples, channels=[0], warnings=[])
 
 
 def keys_of(patch: Patch) -> list[int]:
-    """Return the keys of an instrument's demo in ascending order; none for a single held key."""
+    """Return a demo's keys, ascending; none for a single held key."""
     if KINDS[patch.model.card.kind].held:
         return []
     return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})

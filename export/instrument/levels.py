@@ -1,4 +1,4 @@
-"""Measures an instrument's loudness (ITU-R BS.1770) and peak levels, before the limiter."""
+"""Measures an instrument's loudness (ITU-R BS.1770) and peaks, before the limiter."""
 
 from collections.abc import Sequence
 
@@ -34,9 +34,9 @@ def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 
 
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
-    """Return the peak of each key at full velocity, in dBFS, of ``keys`` or the demo's.
+    """Return each key's peak in dBFS at full velocity, for ``keys`` or the demo's.
 
-    Kinds with one held key in their demo play the demo: their loudest moment may come late.
+    A demo of one held key is rendered whole: its loudest moment may come late.
     """
     asked = list(keys) or keys_of(patch)
     if not asked:
@@ -46,7 +46,7 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
-    """Return the sound of one key held for a second, or of a clip to its end: [2, samples]."""
+    """Render one key held for a second, or a clip to its end, [2, samples]."""
     card = patch.model.card
     seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:

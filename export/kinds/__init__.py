@@ -1,7 +1,4 @@
-"""Kinds of models for export, one folder each: first preset, demo, view for searches, and player for nn~.
-
-FOLDERS is the only registry.
-"""
+"""Kinds of models for export. `FOLDERS` is the only registry."""
 
 FOLDERS = [
     ".spectrum",

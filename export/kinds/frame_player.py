@@ -1,6 +1,6 @@
-"""Overlap-add voice in TorchScript: base class of frame-based players, as `SpectrumEngine`.
+"""Overlap-add voice in TorchScript: base class of players of frames.
 
-Frames start, and read knobs and pitch, at the same samples as those of the engine's voices in order. So the sound
+Frames start, and read knobs and pitch, at the same samples as those of `SpectrumEngine`'s voices in order. So the sound
 equals the engine's for any block size.
 """
 
@@ -16,8 +16,6 @@ from .player import NnPlayer
 
 
 class FramePlayer(NnPlayer):
-    """Voices with frames one hop apart; subclasses synthesize the frames."""
-
     held: Tensor
     next_frames: list[int]
     moments: list[int]
@@ -94,12 +92,8 @@ class FramePlayer(NnPlayer):
         raise NotImplementedError
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """Return a voice's next frames, [frames, frame_length].
+        """Return a voice's next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
 
-        Args:
-            row: the voice.
-            codes: [frames, latents].
-            keys: decoded MIDI note of each frame.
-            ratios: of each output frequency to the decoded one.
+        ``ratios`` are of output frequencies to decoded ones.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""ExportKind: describes a kind of model for first presets, demos, code searches and nn~."""
+"""Describes a kind of model for export."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +20,14 @@ MIDDLE_C = 60
 
 @dataclass(frozen=True)
 class ExportKind:
-    """Export settings of a kind of model.
+    """First preset, demo, code search and nn~ player of a kind of model.
 
     Args:
-        name: of the kind in cards.
         preset: returns a new model's preset: it starts from a real sound, and its knobs span the corpus.
-        demo: returns the events and the length, in samples at `RATE`, of a performance that shows an instrument;
-            receives its patch and a velocity.
+        demo: returns the events and the length, in samples at `RATE`, of a performance for a patch and a velocity.
         held: the demo is one held key.
-        view: returns the frames' amplitudes for code searches; None: codes are not searched.
-        player: returns a player in TorchScript with a model's rebuilt decoder; None: nn~ does not play this kind.
+        view: returns the frames' amplitudes; None: codes are not searched.
+        player: returns a player with a model's rebuilt decoder; None: nn~ does not play this kind.
     """
 
     name: str
@@ -41,7 +39,6 @@ class ExportKind:
 
 
 def preset_of(model: Model, **parts: Any) -> Preset:
-    """Return a model's preset with these tables, at its default code."""
     card = model.card
     last = FIRST_KNOB_CC + len(default_knobs(card)) - 1
     return Preset(
@@ -55,5 +52,4 @@ def preset_of(model: Model, **parts: Any) -> Preset:
 
 
 def held_key(samples: int, velocity: int) -> list[Event]:
-    """Return the events of middle C, held."""
     return [NoteOn(0, 0, MIDDLE_C, velocity), NoteOff(samples, 0, MIDDLE_C)]

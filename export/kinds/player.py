@@ -1,9 +1,9 @@
 """Base class of nn~ files: input and output signals, attributes set by messages, and gain.
 
 nn~ finds methods in a TorchScript file by name. A method with ``METHOD_params``, [channels in, ratio in, channels out,
-ratio out], plays: it maps signals, [batch, channels, samples / ratio], to the same number of samples.
-``get_attributes`` lists attributes; ``get_NAME`` returns a list, ``set_NAME`` returns 0, and ``NAME_params`` holds the
-value types as numbers. A failing setter may crash Max or Pd: setters clamp their values, and never fail.
+ratio out], maps signals, [batch, channels, samples / ratio], to the same number of samples. ``get_attributes`` lists
+attributes; ``get_NAME`` returns a list, ``set_NAME`` returns 0, and ``NAME_params`` holds the value types as numbers. A
+failing setter may crash Max or Pd: setters clamp their values, and never fail.
 """
 
 import math
@@ -31,7 +31,7 @@ TAKEN = ("methods", "attributes", "none", "submodule", "parameter", "buffer", "e
 
 
 class Attribute(NamedTuple):
-    """A number that messages get and set: name, type, range and default."""
+    """A number that messages get and set; ``kind`` is its type, ``rest`` its default."""
 
     name: str
     kind: int
@@ -41,7 +41,7 @@ class Attribute(NamedTuple):
 
 
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
-    """Return a model's attributes, in the order of `NnPlayer.values`.
+    """Return a model's attributes in the order of `NnPlayer.values`.
 
     Gain (0), the pitch of A4 (1) and the sample rate (2) come first, then a kind's ``own`` from 3 on, then the knobs.
     """
@@ -65,8 +65,8 @@ class NnPlayer(nn.Module):
     """Monophonic voices, one per row of signals; subclasses synthesize them.
 
     Input is [rows, latents + 2, samples]: an offset of each knob, in the card's units; the pitch, as a fractional MIDI
-    note; and the level, 0 to 1, which multiplies the sound. A note starts when the level leaves 0, and ends when it
-    returns. Output does not depend on the block size.
+    note; and the level, 0 to 1, which multiplies the sound. A note lasts while the level is above 0. Output does not
+    depend on the block size.
     """
 
     forward_params: Tensor
@@ -82,12 +82,6 @@ class NnPlayer(nn.Module):
     sounding: list[bool]
 
     def __init__(self, card: Card, outputs: list[str], own: Sequence[Attribute] = ()) -> None:
-        """Set up the knobs of a card.
-
-        Args:
-            outputs: names of the output channels.
-            own: the kind's attributes, from ``values[3]`` on.
-        """
         super().__init__()
         attributes = named(card, own)
         self.names = [attribute.name for attribute in attributes]
@@ -167,7 +161,7 @@ class NnPlayer(nn.Module):
         raise NotImplementedError
 
     def keep(self, codes: Tensor) -> None:
-        """Store this block's codes, [rows, latents, samples], for the next block."""
+        """Store this block's codes, [rows, latents, samples], for the next."""
         raise NotImplementedError
 
     @torch.jit.export
@@ -180,7 +174,7 @@ class NnPlayer(nn.Module):
 
     @torch.jit.export
     def turn(self, place: int, value: float) -> int:
-        """Set an attribute, clamped; ignore values that are not finite. Return 0, as nn~ requires."""
+        """Set an attribute, clamped; skip values that are not finite."""
         if math.isfinite(value):
             self.values[place] = min(max(value, self.lows[place]), self.highs[place])
         return 0
@@ -219,7 +213,7 @@ def engine_of_notes(model: Model) -> Engine[Any]:
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
-    """Compile a player to TorchScript, with a getter and a setter per attribute."""
+    """Compile a player, with a getter and a setter per attribute."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):
         kind = WRITTEN[int(getattr(player, f"{name}_params"))]

@@ -1,4 +1,4 @@
-"""The table of kinds for export, loaded from the kinds' folders."""
+"""Kinds of models by name."""
 
 import importlib
 

@@ -1,8 +1,7 @@
 """Converts recorded and decoded frames to amplitude spectra for comparison.
 
-A view returns amplitudes [rows, spectra, bins] in the domain of the model's frames: spectra of kind ``spectrum``
-unchanged, the spectrum of a grain, or short windows of a clip. Frames of one sound are combined by their root mean
-power.
+Amplitudes are [rows, spectra, bins] in the domain of the model's frames. Frames of one sound are combined by their root
+mean power.
 """
 
 import functools
@@ -25,8 +24,10 @@ LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 class TargetSound(NamedTuple):
     """A sound in a model's terms.
 
-    ``amplitudes`` are [spectra, bins]. ``told`` is the pitch class or key, for models conditioned on it. ``envelope``
-    is the root mean square in equal parts, [points], for models that decode one.
+    Args:
+        amplitudes: [spectra, bins].
+        told: pitch class or key, for models conditioned on it.
+        envelope: root mean square in equal parts, [points], for models that decode one.
     """
 
     amplitudes: Tensor
@@ -57,14 +58,13 @@ class View(ABC):
 
     @abstractmethod
     def decoded(self, frames: Tensor) -> Tensor:
-        """Return amplitudes of decoded frames, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
+        """Return amplitudes, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
     def laid(self, frames: Tensor, told: Tensor) -> Tensor:
         """Convert decoded frames for `decoded`; ``told`` is the pitch class or key of each, [rows]."""
         return frames
 
     def envelope(self, frames: Tensor) -> Tensor | None:
-        """Return decoded envelopes, [rows, points], or None."""
         points = self.card.envelope_points
         return frames[:, -points:] if points else None
 
@@ -75,7 +75,7 @@ def window_of(name: str, length: int) -> Tensor:
 
 
 def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
-    """Return Hann-windowed spectra ``hop`` apart, the first centered on the first sample, [rows, spectra, bins]."""
+    """Return Hann-windowed spectra ``hop`` apart, the first centered on the first sample: [rows, spectra, bins]."""
     side = length // 2
     spectra = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
@@ -84,7 +84,6 @@ def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
 
 
 def hann(length: int) -> Tensor:
-    """Return the window of clip spectra, [length]."""
     return window_of("hann", length)
 
 

@@ -1,1 +1,1 @@
-"""Knobs of a model: timbre descriptors, names of latents, macro directions."""
+"""Descriptors, names and directions of latents."""

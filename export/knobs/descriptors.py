@@ -1,8 +1,8 @@
 """Differentiable timbre descriptors of decoded frames, used to name knobs.
 
-Frames are magnitudes with a known fundamental, so no partial search is needed. Brightness and the shares of the
-fundamental and the next partials follow G. Peeters, "A large set of audio features for sound description" (Ircam,
-2004): spectral centroid, and the tristimulus of Pollard and Jansson (Acustica 51, 1982).
+Fundamentals are known, so no partial search is needed. Brightness is the spectral centroid, and fundamental and body
+are the tristimulus of Pollard and Jansson (Acustica 51, 1982), as in G. Peeters, "A large set of audio features for
+sound description" (Ircam, 2004).
 """
 
 from typing import NamedTuple
@@ -23,8 +23,6 @@ AIR_HZ = 5000.0
 
 
 class Descriptor(NamedTuple):
-    """A timbre descriptor and its unit."""
-
     name: str
     unit: str
 
@@ -42,10 +40,9 @@ NAMES = tuple(descriptor.name for descriptor in DESCRIPTORS)
 
 
 class Timbre:
-    """Measures frames of one octave."""
+    """Measures frames of one octave; octave 4 contains middle C."""
 
     def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
-        """``octave`` is that of the frames; 4 contains middle C."""
         self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
         keys = torch.arange(12) + 12 * (octave + 1)
         fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)

@@ -1,7 +1,4 @@
-"""Names the knobs of a model file by their effect, and gives a reason for each nameless knob.
-
-It decodes the card's landmarks with the file, so models of any age can be named.
-"""
+"""Names a model file's knobs by their effect at its landmarks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +28,7 @@ MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knob
 
 
 class DecodedModel:
-    """Tests a model file's knobs at its landmarks, at least one, as `Ground` does for a network."""
+    """Tests a model file's knobs at its landmarks, as `Ground` does a network's."""
 
     def __init__(self, model: Model) -> None:
         card = model.card
@@ -57,7 +54,6 @@ class DecodedModel:
 
     @property
     def descriptors(self) -> Sequence[Descriptor]:
-        """All for notes; brightness, and length if known, for other sounds."""
         if self._timbre is not None:
             return DESCRIPTORS
         return SOUND if _has_length(self._model.card) else SOUND[:1]
@@ -78,7 +74,7 @@ class DecodedModel:
 def explained(model: Model) -> list[Latent]:
     """Return a card's latents, each with a name or the reason for having none.
 
-    Existing names stay. A knob that lowers its descriptor gets a prefix: a file's knobs cannot be inverted.
+    A knob that lowers its descriptor gets a prefix: a file's knobs cannot be inverted.
     """
     latents = model.card.latents
     nameless = [number for number, latent in enumerate(latents) if latent.name == f"latent {number}"]

@@ -1,4 +1,4 @@
-"""Sorts and names the latents of models whose keys choose the note, and finds macro directions."""
+"""Sorts and names latents, and finds macro directions, where keys choose the note."""
 
 import copy
 from collections.abc import Callable
@@ -38,10 +38,9 @@ HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from
 
 @dataclass(frozen=True)
 class OrderedLatent:
-    """A latent in the model's order, and its effect at training codes.
+    """A latent, and its effect on ``most``, the descriptor that it moves most, as in `KnobEffect`.
 
-    ``name`` is a descriptor's, empty without a reliable one. ``most`` is the descriptor it moves most: ``share`` is the
-    share of steps in its direction, ``correlation`` Pearson's. ``change_db`` is as in `KnobEffect`.
+    ``name`` is empty without a reliable descriptor. ``share`` is 0.5 or more.
     """
 
     name: str
@@ -53,7 +52,6 @@ class OrderedLatent:
 
     @property
     def moves(self) -> str:
-        """Describe the effect in words."""
         unit = DESCRIPTORS[NAMES.index(self.most)].unit
         what = "" if self.name else f"most of all {self.most}, "
         low, high = self.ends
@@ -62,8 +60,6 @@ class OrderedLatent:
 
 @dataclass(frozen=True)
 class OrderedLatents:
-    """A network with sorted latents, knobs, and macro directions."""
-
     network: Any
     knobs: list[OrderedLatent]
     directions: list[Direction]
@@ -75,7 +71,7 @@ class OrderedLatents:
 
 
 def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> OrderedLatents | None:
-    """Sort a network's latents; None where keys do not choose the note or codes fill no cube."""
+    """Sort a network's latents; None if keys choose no note, codes fill no cube, or no frame sounds."""
     settings = network.settings
     in_cube = settings.bottleneck == "sigmoid" and not settings.variational
     if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
@@ -87,20 +83,15 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
 
 
 def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
-    """Sort a partials network's latents by training frames."""
     train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
     return in_order(network, lambda network: pitched_ground(network, *train))
 
 
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
-    """Sort and name a network's latents.
+    """Sort and name a network's latents, 0 to 1.
 
-    The order is by the mean level change of 64 mel bands in dB for a deviation of the latent, largest first. A named
-    latent that lowers its descriptor is inverted.
-
-    Args:
-        network: latents from 0 to 1.
-        ground_of: returns a network's `Ground`.
+    The largest level change of mel bands per deviation comes first. A named latent that lowers its descriptor is
+    inverted.
     """
     measured = turned(ground_of(network))
     order = np.argsort(-measured.change_db, kind="stable")
@@ -115,10 +106,7 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents
 def ground(
     network: ChromaAutoencoder, recipe: ChromaRecipe, sample: FrameSample, ends: tuple[Tensor, Tensor] | None = None
 ) -> Ground:
-    """Return test codes: of at most `CODES` frames of a sample, on all keys in turn.
-
-    ``ends`` are the low and high ends of the knobs; default those of the sample.
-    """
+    """Return codes of at most `CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
     frames = recipe.frames
     assert frames.fold is not None
     few = np.linspace(0, len(sample) - 1, min(len(sample), CODES)).astype(np.int64)
@@ -130,12 +118,7 @@ def ground(
 def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
-    """Return test codes: of at most `CODES` rows, at pitches across the recordings' range.
-
-    Args:
-        levels, pitches: as from `rows` of the partials batches.
-        ends: as in `ground`.
-    """
+    """Return codes of at most `CODES` rows, at pitches across the recordings' range."""
     few = np.linspace(0, len(pitches) - 1, min(len(pitches), CODES)).astype(np.int64)
     with torch.no_grad():
         codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
@@ -145,7 +128,7 @@ def pitched_ground(
 
 
 def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """Return low and high ends of knobs, [latents] each: given ones, or those of codes, [codes, latents]."""
+    """Return knob ends, [latents] each: ``ends``, or percentiles of codes, [codes, latents]."""
     low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
     return low, torch.maximum(high, low + NARROWEST)
 
@@ -153,8 +136,7 @@ def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Ten
 def names(measured: KnobEffect) -> dict[int, int]:
     """Return the descriptor index of each named latent, by latent.
 
-    A descriptor names one latent that follows it reliably. After brightness, the largest effects in deviations come
-    first.
+    Brightness is named first, then the largest effects in deviations.
     """
     score = measured.score
     sure = np.maximum(measured.share, 1 - measured.share) >= SURE
@@ -169,12 +151,7 @@ def names(measured: KnobEffect) -> dict[int, int]:
 
 
 def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
-    """Return an equivalent network with permuted latents, the ``flipped`` ones as 1 - x.
-
-    Args:
-        order: old index of each new latent.
-        flipped: mask of new latents.
-    """
+    """Return an equivalent network with latents in ``order`` of old indices, the ``flipped`` new ones as 1 - x."""
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))
     assert isinstance(first, torch.nn.Linear)
@@ -189,10 +166,7 @@ def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
 
 
 def directions(at: Ground) -> list[Direction]:
-    """Return macro directions that hold on training codes: the mean normalised gradient of their descriptors.
-
-    Latents are measured in deviations.
-    """
+    """Return macro directions that hold on training codes: mean normalised gradients in deviations."""
     scale, found = at.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = at.codes.clone().requires_grad_(True)
@@ -232,8 +206,7 @@ def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -
 def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
-    ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor in the right
-    direction; None for nameless latents.
+    ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor rightly.
     """
     measured = turned(at)
     rows = []

@@ -1,4 +1,4 @@
-"""Report sections about knobs and macros, for the page and the terminal."""
+"""Report sections about knobs and macros."""
 
 from typing import Any
 
@@ -11,7 +11,6 @@ Figures = dict[str, Any]
 
 
 def section(found: Figures | None) -> Markup:
-    """Return the page's section about knobs; it may be empty."""
     if found is None:
         return Markup()
     rows = [
@@ -37,7 +36,7 @@ def section(found: Figures | None) -> Markup:
 
 
 def as_text(found: Figures | None) -> str:
-    """Return a terminal line: named knobs and macros, and the share of steps where they hold."""
+    """Return a terminal line: the share of steps where each named knob holds."""
     if found is None:
         return ""
     named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]

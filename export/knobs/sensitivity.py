@@ -21,10 +21,7 @@ PLACES = 5  # positions of a knob from end to end, for its correlation with desc
 
 @dataclass(frozen=True)
 class Ground(ABC):
-    """A network and codes to test its knobs at.
-
-    ``codes`` is [codes, latents]; ``low`` and ``high`` [latents] are the ends of the knobs.
-    """
+    """A network, codes [codes, latents] to test its knobs at, and the knobs' ends, [latents] each."""
 
     network: Any
     codes: Tensor
@@ -33,14 +30,10 @@ class Ground(ABC):
 
     @abstractmethod
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return descriptors, [rows, descriptors], and mel band levels in dB, [rows, 64], of some rows' codes.
-
-        Each row has its own key. Differentiable.
-        """
+        """Return differentiable descriptors, [rows, descriptors], and mel-band levels in dB, [rows, 64]."""
 
     @torch.no_grad()
     def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `sound` of one code per row, [codes, latents]."""
         parts = [
             self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
             for at in range(0, len(codes), ROWS)
@@ -64,7 +57,7 @@ class ChromaGround(Ground):
 
 @dataclass(frozen=True)
 class PitchedGround(Ground):
-    """Codes decoded at MIDI notes ``pitches``, [codes], to partials and noise."""
+    """Codes decoded at MIDI notes ``pitches``, [codes]."""
 
     pitches: Tensor
 
@@ -75,7 +68,7 @@ class PitchedGround(Ground):
 
 
 class Turnable(Protocol):
-    """Codes, knob ends and decoding for `turned`, as in `Ground`."""
+    """The part of `Ground` that `turned` needs."""
 
     @property
     def codes(self) -> Tensor: ...
@@ -87,7 +80,7 @@ class Turnable(Protocol):
 
 
 def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes after a step along ``way`` [latents], and the mask of whole steps, all True if none is: [codes]."""
+    """Return codes after a step along ``way`` [latents], and the mask of whole steps, all True if none is, [codes]."""
     after = ground.codes + way
     inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
     return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
@@ -95,15 +88,15 @@ def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class KnobEffect:
-    """Effects of single knobs over many codes.
+    """Effects of single knobs over many codes, [latents, descriptors].
 
     Args:
-        change_db: mean level change of bands per deviation of the knob: [latents].
-        rise: mean rise of descriptors per step up: [latents, descriptors].
-        share: share of steps that move a descriptor in the knob's direction: [latents, descriptors].
-        correlation: Pearson's, of knob positions and descriptors: [latents, descriptors].
-        ends: mean descriptors at a knob's low and high end: [2, latents, descriptors].
-        spread: deviations of descriptors over the unchanged codes, [descriptors].
+        change_db: mean level change of bands per deviation, [latents].
+        rise: mean rise per step up.
+        share: of steps that move a descriptor in the knob's direction.
+        correlation: Pearson's, of knob positions and descriptors.
+        ends: means at a knob's low and high end, [2, latents, descriptors].
+        spread: deviations of descriptors over the codes, [descriptors].
     """
 
     change_db: Double
@@ -115,13 +108,13 @@ class KnobEffect:
 
     @property
     def score(self) -> Double:
-        """In deviations over the codes: [latents, descriptors]."""
+        """In deviations over the codes, [latents, descriptors]."""
         score: Double = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
         return score
 
 
 def turned(ground: Turnable) -> KnobEffect:
-    """Move each knob alone: a step up and down from each code where its span has room, and over its span."""
+    """Move each knob alone: a step up and down from each code, and over its span."""
     rest, levels = ground.measure(ground.codes)
     deviation = ground.codes.std(0, correction=0)
     rows = []
@@ -143,7 +136,7 @@ def turned(ground: Turnable) -> KnobEffect:
 
 
 def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
-    """Return correlations with descriptors over a knob's span, [descriptors], and its ends, [2, descriptors]."""
+    """Correlations with descriptors over a knob's span, [descriptors], and its ends, [2, descriptors]."""
     places = torch.linspace(0, 1, PLACES)
     heard = []
     for place in places:
@@ -161,7 +154,7 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
 def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
     """Return the share of steps along ``way`` [latents], up and down, that move a descriptor in the same direction.
 
-    Codes are clamped to the spans, as in playing. Steps along a single latent count only where its span has room.
+    Steps along one latent count only where its span has room.
     """
     single = int((way != 0).sum()) == 1
     rest, right = ground.measure(ground.codes)[0][:, descriptor], []

@@ -1,1 +1,1 @@
-"""Measures for reports and studies: frame distances, pitch control, latent codes, and likeness of sounds."""
+"""Measures of frames, grains, keys, codes and onsets."""

@@ -1,4 +1,4 @@
-"""Compares the distribution of latent codes with the normal distribution that playing samples from."""
+"""Compares the distribution of latent codes with a normal distribution."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ TRIALS = 100  # of normal samples, for the distances expected by chance
 class CodeDistribution:
     """A normal distribution of codes: ``mean`` [latents], and covariance F Fᵀ with ``factor`` F [latents, latents].
 
-    ``prior``: whether training imposed it, or it was fitted to the codes afterwards.
+    ``prior``: training imposed it, otherwise it was fitted.
     """
 
     mean: Double
@@ -51,7 +51,6 @@ class CodeDistribution:
 
 
 def prior(latents: int, deviation: float) -> CodeDistribution:
-    """Return independent latents of mean 0."""
     return CodeDistribution(np.zeros(latents), deviation * np.eye(latents), prior=True)
 
 
@@ -62,20 +61,13 @@ def fitted(codes: Array) -> CodeDistribution:
 
 
 def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
-    """Return statistics of codes and their distance to ``normal``, with 95 % intervals.
+    """Return statistics of codes, [codes, latents], and their distance to ``normal``, with 95 % intervals.
 
     Windows of a clip are correlated, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997, section
-    3.8), and distances replace tests, which treat windows as independent. Each latent has the Kolmogorov-Smirnov
-    distance, the largest difference of two cumulative distributions. All latents jointly have the energy coefficient
-    (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a sample, both in deviations of
-    ``normal``; it is 0 only for equal distributions, and at most 1. ``by_chance`` holds both distances, on average, for
-    normal samples with one code per clip: the least to expect if all windows of a clip share one code.
-
-    Args:
-        codes: [codes, latents].
-        clips: clip index of each code, [codes].
-        normal: the distribution to compare with.
-        rng: draws replicates and normal codes.
+    3.8), and distances replace tests. Each latent has the Kolmogorov-Smirnov distance. All latents jointly have the
+    energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a sample, both
+    in deviations of ``normal``. It is at most 1, and 0 only for equal distributions. ``by_chance`` holds both mean
+    distances for normal samples with one code per clip, the least to expect. ``clips`` are clip indices, [codes].
     """
     _, which = np.unique(clips, return_inverse=True)
     count = int(which.max()) + 1
@@ -106,15 +98,9 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
 
 
 def as_loud(codes: Array, levels: Array, wanted: Array) -> Double:
-    """Return the deviations of codes, reweighted to the levels of other windows, [latents].
+    """Return deviations, [latents], of codes, [windows, latents], reweighted from their ``levels`` to ``wanted`` ones.
 
-    Codes of loud windows vary more than those of soft ones, for any encoder. Each of `LEVELS` equal groups of windows
-    by level is weighted by its number of other windows.
-
-    Args:
-        codes: [windows, latents].
-        levels: of these windows, [windows].
-        wanted: levels of the others, [others].
+    Codes of loud windows vary more than those of soft ones, for any encoder.
     """
     edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
     group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, wanted), minlength=LEVELS)
@@ -130,7 +116,7 @@ def _interval(values: Double) -> dict[str, float]:
 
 
 def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
-    """Return means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
+    """Means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)
@@ -146,7 +132,7 @@ def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double,
 
 
 def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
-    """Return distances of values, [codes], to the standard normal distribution, [replicates]."""
+    """Distances of values, [codes], to the standard normal distribution, [replicates]."""
     order = np.argsort(values)
     weights = times[:, which[order]]
     above = np.cumsum(weights, 1)
@@ -159,7 +145,7 @@ def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
 
 
 def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
-    """Return energy coefficients of codes and normal samples, both standardized, [replicates]."""
+    """Energy coefficients of standardized codes and normal samples, [replicates]."""
     member = np.eye(times.shape[1])[which]
     total = times @ member.sum(0)
     between = times @ (member.T @ cdist(apart, others).mean(1)) / total

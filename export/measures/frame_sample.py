@@ -1,4 +1,4 @@
-"""Samples frames of a split, and encodes, decodes and resynthesizes them with a network."""
+"""Samples frames of a split, and encodes, decodes and resynthesizes them."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ ROWS = 1024  # per network call: 8 MB per layer, and large enough for efficient 
 class FrameSample:
     """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and their origins.
 
-    ``found``: number of sounding frames in the split, before sampling.
+    ``found`` counts the split's sounding frames.
     """
 
     split: Split
@@ -38,7 +38,7 @@ class FrameSample:
 
     @property
     def clips(self) -> Ints:
-        """Clip index of each frame, from 0: [frames]."""
+        """Clip index of each frame, [frames]."""
         names = [source.clip.name for source in self.sources]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -68,16 +68,16 @@ def cut(
 
 
 def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:
-    """Transpose frames to keys in octave ``settings.fold``, one pitch class per frame: [frames, bins]."""
+    """Transpose frames to their ``keys`` in octave ``settings.fold``, [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
     return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
 
 
 def chosen(length: int, count: int, rng: np.random.Generator) -> Ints:
-    """Draw at most ``count`` of ``length`` indices without replacement, in ascending order.
+    """Draw at most ``count`` of ``length`` indices without replacement, ascending.
 
-    Evenly spaced ones could hit the same moment of every clip, if clips have equal length.
+    Evenly spaced ones could hit the same moment of equally long clips.
     """
     return np.sort(rng.permutation(length)[:count])
 
@@ -95,7 +95,7 @@ def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> A
 
 @torch.no_grad()
 def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
-    """Decode latents, all in one pitch class or each in its own: [frames, bins]."""
+    """Decode latents to [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
     parts = [
         network.decode(torch.from_numpy(latents[i : i + ROWS]), torch.from_numpy(one_hot[i : i + ROWS])).numpy()
@@ -107,10 +107,10 @@ def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int
 def resynthesised(
     corpus: Corpus, clip: Clip, network: ChromaAutoencoder, settings: ChromaFrames, folded: bool, seconds: float
 ) -> tuple[Array, Array]:
-    """Return the beginning of a clip, and its resynthesis by the network: [samples] both.
+    """Return the beginning of a clip and its resynthesis, [samples] both.
 
-    The network's gain of each magnitude is applied to the clip's spectra; with ``folded``, the gain in the octave of
-    training. Unpitched frames are then silent, since they were not trained.
+    The network's gain of each magnitude is applied to the clip's spectra. With ``folded`` it is the gain in the octave
+    of training, and unpitched frames are silent.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]

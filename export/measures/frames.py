@@ -20,13 +20,13 @@ COLLAPSED_NATS = 0.01  # divergence below which a variational latent carries no 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
     """Return distances between frames, each over all frames (``value``), and as mean and deviation over clips.
 
-    ``mean_square`` is the publication's measure (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
-    energy of the difference over the target's; ``log_spectral_distance_db`` the root mean square over bins of the
-    difference in dB, averaged over frames; ``relative_error`` the squared error over that of ``means``.
+    ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the energy of
+    the difference over the target's. ``log_spectral_distance_db`` is the root mean square difference over bins,
+    averaged over frames. ``relative_error`` is the squared error over that of ``means``.
 
     Args:
         asked, decoded: magnitudes, [frames, bins]; ``asked`` has maximum 1.
-        clips: clip index of each frame, [frames].
+        clips: clip indices, [frames].
         means: mean training spectrum of each frame's pitch class, [frames, bins].
     """
     squares = np.square(asked - decoded, dtype=np.float64).sum(1)
@@ -47,10 +47,7 @@ def pooled(
 ) -> dict[str, float]:
     """Return the ratio of two sums over all frames (``value``), and its mean and deviation over clips.
 
-    Args:
-        above, below: the summands, [frames].
-        clips: clip index of each frame, [frames].
-        unit: converts ratios.
+    Arguments are [frames].
     """
     _, which = np.unique(clips, return_inverse=True)
     each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
@@ -59,13 +56,13 @@ def pooled(
 
 
 def decibels(ratio: Double) -> Double:
-    """Return a ratio of energies in dB, at least `PERFECT_DB`."""
+    """Return an energy ratio in dB, at least `PERFECT_DB`."""
     level: Double = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
     return level
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
-    """Return the mean spectrum of each pitch class, [12, bins]; of all frames for an empty class."""
+    """Return each pitch class's mean spectrum, [12, bins]; of all frames for an empty class."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
@@ -73,11 +70,9 @@ def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
 
 
 def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
-    """Return each latent's range over the training set, and the correlations.
+    """Return each latent's range over training codes, [frames, latents], and correlations.
 
-    Args:
-        latents: codes of training frames, [frames, latents].
-        divergence: from the standard normal prior in nats, [latents]; None for networks that are not variational.
+    ``divergence`` from the standard normal prior is in nats, [latents]; None for networks that are not variational.
     """
     low, high = np.percentile(latents, SPAN, axis=0)
     deviation = latents.std(0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Samples windows of a corpus for reports, and encodes and decodes them with a grain network."""
+"""Samples windows of a corpus, and encodes and decodes them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,7 @@ KEPT = 0.15  # of the bins, as in the post
 class GrainSample:
     """Windows of a part of the corpus, [windows, frame_length], and their clip indices, [windows].
 
-    ``found``: number of sounding windows in the part, before sampling.
+    ``found`` counts the part's sounding windows.
     """
 
     part: Part
@@ -48,7 +48,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
-    """Return up to ``seconds`` of a part's sound: evenly spaced whole clips, concatenated, [samples]."""
+    """Return up to ``seconds`` of a part: evenly spaced clips, concatenated, [samples]."""
     sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
@@ -59,7 +59,7 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:
-    """Split a sound into windows ``hop`` samples apart, [windows, length]; short sounds are zero-padded."""
+    """Split a sound into windows ``hop`` apart, zero-padded if short, [windows, length]."""
     padded = np.pad(sound, (0, max(0, length - len(sound))))
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
 
@@ -73,7 +73,7 @@ def encode(network: GrainAutoencoder, samples: Array) -> Array:
 
 @torch.no_grad()
 def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Decode latents into unwindowed samples, [grains, frame_length], with new noise for each."""
+    """Decode latents into unwindowed samples, [grains, frame_length]."""
     parts = [
         grains(network.decode(torch.from_numpy(latents[i : i + ROWS])).numpy(), recipe, rng)
         for i in range(0, len(latents), ROWS)
@@ -82,7 +82,7 @@ def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: 
 
 
 def filtered(sounds: Array) -> Array:
-    """Remove the upper 85 % of the grains' bins, as in the post: [grains, frame_length]."""
+    """Keep the lower 15 % of bins, as in the post, [grains, frame_length]."""
     spectra = np.fft.rfft(sounds)
     spectra[:, round(KEPT * spectra.shape[1]) :] = 0
     return np.fft.irfft(spectra, sounds.shape[1]).astype(np.float32)

@@ -22,13 +22,9 @@ FEWEST_BINS = 2048  # samples that a window is zero-padded to: its narrowest mel
 
 
 def powers(sounds: Array) -> Double:
-    """Return power spectra of Hann-windowed grains: white noise of power 1 has mean 1 in each bin.
+    """Return Hann-windowed power spectra, [grains, bins], of grains, [grains, frame_length].
 
-    Args:
-        sounds: [grains, frame_length].
-
-    Returns:
-        [grains, bins], from a transform of `transform_length` of frame_length.
+    White noise of power 1 has mean 1 in each bin.
     """
     length = sounds.shape[1]
     window = np.hanning(length + 1)[:-1]
@@ -43,22 +39,17 @@ def transform_length(length: int) -> int:
 
 
 def log_mel(sounds: Array, sample_rate: int) -> Double:
-    """Return levels of 40 mel bands in dB re full-scale power per sample, -100 or more: [grains, 40]."""
+    """Return levels of 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
-    """Return distances between grains, each over all (``value``), and as mean and deviation over clips.
+    """Return distances between grains over all (``value``), and as mean and deviation over clips.
 
-    ``sample_mean_square`` compares waveforms. ``sample_error_db`` is its ratio to the target's energy: 0 dB for
-    silence, 3 dB for other noise of equal level, so neither applies to networks that decode a noise filter.
-    ``spectral_convergence_db`` compares Hann-windowed magnitudes: energy of the difference over the target's.
+    ``sample_mean_square`` compares waveforms, [grains, frame_length], and ``sample_error_db`` is its ratio to the
+    target's energy: 0 dB for silence, 3 dB for other noise of equal level. Neither applies to networks that decode a
+    noise filter. ``spectral_convergence_db`` is the energy of the difference of magnitudes over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
-
-    Args:
-        asked, given: samples, [grains, frame_length].
-        clips: clip index of each grain, [grains].
-        sample_rate: in Hz.
     """
     squares = np.square(asked - given, dtype=np.float64).sum(1)
     count = np.ones(len(asked))
@@ -73,19 +64,12 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
 
 
 def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
-    """Return the excess and loss of grains against their targets by band; the last is all above 3 kHz.
+    """Return the excess and loss of grains, [grains, frame_length], by band; the last is all above 3 kHz.
 
-    Compares mean spectra per clip, which suits waveforms and noise alike. ``level_db``: output power over target power.
-    ``excess_db``: added power, from output beyond target in pieces of 100 Hz, over the band's target power; -40 or
-    more. ``noise_db``: output power incoherent with the target waveform (1 - coherence, over the windows of a clip),
-    over target power, -40 or more; None if the network does not follow waveforms. Each is mean and deviation over
-    clips.
-
-    Args:
-        asked, given: samples, [grains, frame_length].
-        clips: clip index of each grain, [grains].
-        sample_rate: in Hz.
-        same_waveform: whether the network reconstructs waveforms.
+    Mean spectra per clip are compared, as suits waveforms and noise alike. Values are means and deviations over clips,
+    relative to the band's target power. ``level_db`` is the output power. ``excess_db`` is the power beyond the target
+    in pieces of 100 Hz, -40 or more. ``noise_db`` is the power incoherent with the target waveform (1 - coherence, over
+    the windows of a clip), -40 or more; None unless the network reconstructs waveforms.
     """
     window = np.hanning(asked.shape[1] + 1)[:-1]
     scale = 1 / np.square(window).sum()
@@ -120,7 +104,7 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
 
 
 def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
-    """Sum spectra [..., bins] in pieces of 100 Hz, [..., pieces]."""
+    """Sum spectra [..., bins] to [..., pieces]."""
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
     sums: Double = np.add.reduceat(spectra, starts, axis=-1)
     return sums

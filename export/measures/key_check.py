@@ -1,4 +1,4 @@
-"""Pitch accuracy of a chroma decoder: tests whether the output has the requested pitch class."""
+"""Pitch accuracy of a chroma decoder: does it sound the requested pitch class?"""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ SILENT = -1  # pitch class of a frame without sound between A0 and C8
 
 
 def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
-    """Return the trained pitch classes; all, if frames were transposed to several keys."""
+    """Return the trained pitch classes."""
     if folded and settings.views > 1:
         return list(range(12))
     counts = np.bincount(pitch_classes, minlength=12)
@@ -29,10 +29,10 @@ def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -
 
 
 def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
-    """Return about ``points`` codes that fill a box: [points, latents].
+    """Return about ``points`` codes that fill a box, [points, latents].
 
-    Up to three latents, a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A); above, uniform random
-    points, since a coarse mesh would lie almost entirely on the boundary.
+    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A). More have uniform
+    random points, as a coarse mesh lies almost entirely on the boundary.
     """
     n = len(low)
     if n > 3:
@@ -43,17 +43,13 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
-    """Return the strongest pitch class of each code decoded at ``asked``, `SILENT` if none: [codes]."""
+    """Return the strongest pitch class of each code decoded at ``asked``, `SILENT` if none, [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
-    """Return the share of correct strongest pitch classes, by class and overall; None for untested classes.
-
-    Args:
-        answers: results of `strongest` by requested pitch class.
-    """
+    """Return shares of correct answers of `strongest`, by class and overall; None for untested classes."""
     shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
     return {
         "overall": float(np.mean(list(shares.values()))),
@@ -66,8 +62,7 @@ def sounding(
 ) -> dict[str, Any]:
     """Return the share of notes with the right pitch class, and with the right octave (None without one).
 
-    Each code is decoded in each class and held with noise phase, which keeps a frame's own pitch: the coherent voice
-    would correct harmonics that are slightly out of tune.
+    Noise phase keeps a frame's own pitch: the coherent voice would correct harmonics slightly out of tune.
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0
@@ -82,7 +77,7 @@ def sounding(
 
 
 def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
-    """Sustain a frame for `SECONDS`, without the edges: [samples]."""
+    """Sustain a frame for `SECONDS`, without the edges, [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop
     spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)

@@ -1,4 +1,4 @@
-"""Mel-band levels for the likeness of two sets of sounds."""
+"""Mel-band levels for the likeness of sounds."""
 
 import functools
 
@@ -22,11 +22,9 @@ def mel(sample_rate: int, n_fft: int) -> Double:
 
 
 def mel_levels(spectra: Array, sample_rate: int) -> Double:
-    """Return levels of 40 mel bands in dB below a frame's maximum, -60 or more: [frames, 40].
+    """Return levels of 40 mel bands, [frames, 40], of magnitudes, [frames, bins].
 
-    Args:
-        spectra: magnitudes, [frames, bins].
-        sample_rate: in Hz.
+    They are in dB below a frame's maximum, -60 or more.
     """
     power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
     levels: Double = 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))

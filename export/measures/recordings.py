@@ -1,4 +1,4 @@
-"""Measures recordings for the choice of an instrument: event length, pitched share and median note."""
+"""Measures recordings for reports: event length, pitched share and median note."""
 
 from typing import Any
 
@@ -20,9 +20,8 @@ APART_STEPS = 10  # between two onsets
 def recordings(corpus: Corpus) -> dict[str, Any]:
     """Measure the training clips.
 
-    ``event_seconds``: mean time that a sound stays loud after its onset; 0.05 to 0.4 s for drums and words, 0.6 s and
-    more for orchestral notes. ``pitched``: the share of pitched sound. ``note``: the median MIDI pitch, None without
-    any.
+    ``event_seconds`` is the mean time that a sound stays loud: 0.05 to 0.4 s for drums and words, 0.6 s and more for
+    orchestral notes. ``note`` is the median MIDI pitch, None without any.
     """
     clips = corpus.clips("train")
     few = clips[:: max(1, round(corpus.seconds("train") / LOOKED_AT_SECONDS))]

@@ -1,4 +1,4 @@
-"""nn~ emulator: loads and runs a TorchScript file as nn~ does; it refuses files that nn~ refuses or crashes on."""
+"""nn~ emulator: loads and runs TorchScript files as nn~ does."""
 
 import re
 import warnings
@@ -17,18 +17,13 @@ NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at th
 
 
 class NnRefusal(Exception):
-    """Raised, with the reason, where nn~ would refuse a file or crash."""
+    """Raised where nn~ would refuse a file or crash."""
 
 
 class Backend:
-    """A file opened in nn~."""
+    """A file opened in nn~; raises `NnRefusal` for files and messages that nn~ cannot use."""
 
     def __init__(self, path: Path) -> None:
-        """Load a file.
-
-        Raises:
-            Refused: not TorchScript, or without a playable method.
-        """
         try:
             with quiet():
                 self._module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
@@ -38,32 +33,25 @@ class Backend:
             raise NnRefusal("it has no method with METHOD_params")
 
     def methods(self) -> list[str]:
-        """Return the playable methods: the listed ones, else those with parameters."""
         if self._has("get_methods"):
             return [str(name) for name in self._module.get_methods()]
         names: list[str] = self._module._c._method_names()
         return [name for name in names if hasattr(self._module, f"{name}_params")]
 
     def attributes(self) -> list[str]:
-        """Return the attributes: the listed ones, else those with parameters."""
         if self._has("get_attributes"):
             return [str(name) for name in self._module.get_attributes()]
         names = {name for name, _ in (*self._module.named_buffers(), *self._module.named_parameters())}
         return sorted(name.removesuffix("_params") for name in names if name.endswith("_params"))
 
     def params(self, method: str) -> tuple[int, int, int, int]:
-        """Return a method's channels in, ratio in, channels out and ratio out.
-
-        Raises:
-            Refused: not a playable method, or its parameters are not four numbers.
-        """
+        """Return channels in, ratio in, channels out and ratio out."""
         if method not in self.methods():
             raise NnRefusal(f"it has no method {method!r}")
         channels_in, ratio_in, channels_out, ratio_out = self._numbers(f"{method}_params", 4)
         return channels_in, ratio_in, channels_out, ratio_out
 
     def labels(self, method: str) -> tuple[list[str], list[str]]:
-        """Return the names of a method's inlets and outlets, by default nn~'s own."""
         channels_in, _, channels_out, _ = self.params(method)
         found = []
         for way, count in (("input", channels_in), ("output", channels_out)):
@@ -73,11 +61,7 @@ class Backend:
         return found[0], found[1]
 
     def get(self, name: str) -> str:
-        """Return an attribute's values as nn~ prints them, separated by spaces.
-
-        Raises:
-            Refused: no getter or no types, or values that do not match.
-        """
+        """Return an attribute's values as nn~ prints them."""
         types = self._types(name)
         values = self._call(f"get_{name}")
         if not isinstance(values, list | tuple) or len(values) < len(types):
@@ -85,11 +69,7 @@ class Backend:
         return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
 
     def set(self, name: str, *words: str) -> None:
-        """Set an attribute from the words of a message.
-
-        Raises:
-            Refused: no setter or no types, words that do not match, or a result other than 0.
-        """
+        """Set an attribute from a message's words."""
         types = self._types(name)
         if len(words) != len(types):
             raise NnRefusal(f"{name} takes {len(types)} values, {len(words)} were given")
@@ -98,22 +78,11 @@ class Backend:
             raise NnRefusal(f"set_{name} gives {given!r} in place of 0")
 
     def set_sample_rate(self, rate: int) -> None:
-        """Set the sample rate in Hz, if the file has a setter."""
         if self._has("set_sample_rate"):
             self._call("set_sample_rate", rate)
 
     def perform(self, signals: Array, method: str = "forward") -> Array:
-        """Render a block.
-
-        Args:
-            signals: [batch, channels in, samples].
-
-        Returns:
-            [batch, channels out, samples].
-
-        Raises:
-            Refused: the method fails, or returns another shape.
-        """
+        """Render a block, [batch, channels in, samples], to [batch, channels out, samples]."""
         channels_in, ratio_in, channels_out, ratio_out = self.params(method)
         batch, _, count = signals.shape
         if count % ratio_in:
@@ -154,7 +123,7 @@ class Backend:
 
 
 def quiet() -> AbstractContextManager[object]:
-    """Suppress torch's TorchScript deprecation warnings: nn~ requires it."""
+    """Suppress deprecation warnings of TorchScript, which nn~ requires."""
     return warnings.catch_warnings(action="ignore")
 
 

@@ -1,4 +1,4 @@
-"""Writes the files of `timbrel export`: an ONNX model, an nn~ file for Max and Pd, or both."""
+"""Writes the files of `timbrel export`: ONNX models and nn~ files."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,14 +25,13 @@ def written(
     weights: Weights,
     overwrite: bool,
 ) -> Iterator[str]:
-    """Write the requested files; yield a line after each.
+    """Write the requested files; yield a message after each.
 
     Args:
         source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
-        output, nn: the model and the nn~ file; one may be omitted.
 
     Raises:
-        UserError, Failure: as `export` and `write`; or no file is requested, or a model cannot provide it.
+        UserError, Failure: as `export` and `write`; or a model cannot provide a file.
     """
     if output is None and nn is None:
         raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")

@@ -1,4 +1,4 @@
-"""Parity check of an nn~ file with its model: equal frames to onnxruntime, and equal sound to the host."""
+"""Compares an nn~ file's frames and sound with its model's."""
 
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,7 @@ class ParityInputs:
 
 
 def prove(model: Model, file: Path) -> None:
-    """Compare a file with its model.
-
-    Raises:
-        Refused: nn~ would not load it.
-        Failure: its frames or its sound differ.
-    """
+    """Raise `NnRefusal` if nn~ would not load a file, `Failure` if frames or sound differ from its model's."""
     backend = Backend(file)
     for name in backend.attributes():
         before = backend.get(name)
@@ -80,19 +75,13 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
 
 
 def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
-    """Return the condition of a file's decoder for pitch classes or keys, [rows]; unconditioned decoders ignore it."""
+    """Return a decoder's condition for pitch classes or keys, [rows]."""
     (condition,) = model.condition_inputs(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
     return torch.from_numpy(condition)
 
 
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
-    """Return the signals of a note, and the host engine's sound.
-
-    Each knob moves between its ends and back, at its own rate.
-
-    Returns:
-        [1, latents + 2, samples] and [channels, samples].
-    """
+    """Return the signals of a note, [1, latents + 2, samples], and the host engine's sound, [channels, samples]."""
     card = model.card
     on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
     rest, low, high = (

@@ -1,4 +1,4 @@
-"""Writes a model as an nn~ file, and verifies it: loads it as nn~ does, and compares its sound with the host's."""
+"""Writes a model as an nn~ file, and verifies the file."""
 
 import zipfile
 from pathlib import Path
@@ -20,11 +20,7 @@ FOLDER = "timbrel"  # in the archive; any name works
 
 
 def check_name(path: Path, overwrite: bool = False) -> None:
-    """Check a file name before exporting.
-
-    Raises:
-        UserError: it does not end in .ts, or cannot be written.
-    """
+    """Raise `UserError` unless a name ends in .ts and can be written."""
     if path.suffix != ".ts":
         raise UserError(f"--nn {path} must end in .ts, such as {path.with_suffix('.ts').name}")
     check_output(path, overwrite)
@@ -34,7 +30,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     """Write ``path`` atomically.
 
     Raises:
-        UserError: as `check_name`, or the model cannot play there.
+        UserError: as `check_name`, or nn~ cannot play the model's kind.
         Failure: the file's output differs from the model's.
     """
     check_name(path, overwrite)
@@ -58,7 +54,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
 
 
 def _pack_anew(file: Path) -> None:
-    """Remove source paths of this machine and the temporary file name from the archive."""
+    """Remove this machine's source paths and the temporary name from the archive."""
     kept = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():

@@ -1,4 +1,4 @@
-"""Decoder as a differentiable torch module, rebuilt from its ONNX graph."""
+"""Differentiable torch decoder, rebuilt from an ONNX graph."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ from .operators import Operator, Unsupported, Values, attributes, operator
 
 
 class GraphNode:
-    """An ONNX node: its operator, attributes, and value names."""
-
     def __init__(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise Unsupported(f"its graph has operator {node.op_type!r} of domain {node.domain!r}")
@@ -34,16 +32,12 @@ class GraphNode:
 class Graph(nn.Module):
     """An ONNX graph as a torch module: inputs by name → the output.
 
-    Weights are buffers in the file's precision (float16 becomes float32), and constant expressions are folded.
-    ``double()`` switches to double precision. The first axis has any length.
+    Weights are buffers in the file's precision (float16 becomes float32); ``double()`` converts them. The first axis
+    has any length.
     """
 
     def __init__(self, path: Path, output: str) -> None:
-        """Read a graph that `open_session` has opened; ``output`` names its output.
-
-        Raises:
-            UserError: an operator that exported decoders do not use.
-        """
+        """Read a graph that `open_session` has opened; raise `UserError` for an unknown operator."""
         super().__init__()
         self._output, self._path = output, path
         graph = onnx.load(path).graph
@@ -83,11 +77,7 @@ class RebuiltDecoder(nn.Module):
     """Latents [voice, n] and a condition → frames [voice, frame_width], as `Model.decode`."""
 
     def __init__(self, model: Model) -> None:
-        """Rebuild a model's decoder.
-
-        Raises:
-            UserError: it has a state between steps, or an operator that exported decoders do not use.
-        """
+        """Raise `UserError` for a model with a state or an unknown operator."""
         super().__init__()
         card = model.card
         if card.state:
@@ -99,7 +89,7 @@ class RebuiltDecoder(nn.Module):
         self.graph = Graph(model.path, "frame").requires_grad_(False)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return frames; ``condition`` holds weights of pitch classes or labels, or pitches."""
+        """``condition`` holds weights of pitch classes or labels, or pitches."""
         if self.condition is None:
             frames: Tensor = self.graph(latent=latent)
         else:

@@ -1,4 +1,4 @@
-"""ONNX operators of exported decoders in torch, as defined in ONNX opset 18."""
+"""Operators of ONNX opset 18 in torch, for exported decoders."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,15 +24,10 @@ CASTS = {
 
 
 class Unsupported(Exception):
-    """Raised, with the reason, for a node that exported decoders do not use."""
+    """Raised for a node that exported decoders do not use."""
 
 
 def operator(name: str) -> Operator:
-    """Return the implementation of an operator.
-
-    Raises:
-        Unsupported: no exported decoder uses it.
-    """
     if name not in OPERATORS:
         raise Unsupported(f"its graph has operator {name!r}")
     return OPERATORS[name]
@@ -88,7 +83,7 @@ def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
-    """Return a reduction's axes: an input since opset 18, all by default."""
+    """A reduction's axes: an input since opset 18, all by default."""
     if _given(values, 1) is not None:
         return _numbers(values, 1)
     return list(settings.get("axes", range(_there(values, 0).ndim)))

@@ -1,1 +1,1 @@
-"""Gradient-based code recovery: finds the latent code of a sound."""
+"""Gradient search for the latent code of a sound."""

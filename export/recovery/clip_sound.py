@@ -1,7 +1,6 @@
-"""View of clips given as magnitudes, by the sound that a host synthesizes from them.
+"""View of magnitude clips by the sound that a host synthesizes from them.
 
-Decoded magnitudes match no sound exactly, and phases are found for the nearest one. So recordings are compared with
-the spectra of the synthesized sound.
+Decoded magnitudes match no sound exactly, so recordings are compared with the synthesized sound.
 """
 
 import torch
@@ -31,7 +30,7 @@ class ClipSoundView(View):
         return sizes(short_spectra(frames, self.length, self.card.hop_length))
 
     def envelope(self, frames: Tensor) -> Tensor | None:
-        """Return envelopes as smooth as the host's, [rows, points], or None."""
+        """Return envelopes as smooth as the host's, [rows, points]."""
         points = self.card.envelope_points
         return _pooled(frames.view(len(frames), points, -1).square().mean(2)) if points else None
 
@@ -41,6 +40,6 @@ class ClipSoundView(View):
 
 
 def _pooled(power: Tensor) -> Tensor:
-    """Return the smoothed root mean square of power, [rows, parts]."""
+    """Smoothed root mean square of power, [rows, parts]."""
     mean = F.avg_pool1d(power[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return (mean + float(QUIETEST) ** 2).sqrt()

@@ -1,10 +1,9 @@
 """Batched L-BFGS in a box: minimizes many rows at once, each with its own line search.
 
-The method is Liu and Nocedal's ("On the limited memory BFGS method for large scale optimization", Mathematical
-Programming 1989). The line search finds the weak Wolfe conditions by doubling and halving, which also terminates where
-slopes jump, as with absolute differences (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods",
-Mathematical Programming 2013, algorithm 2.6). One evaluation of all rows is one batch: rows shorten their steps
-independently, and finished ones are dropped.
+It is Liu and Nocedal's ("On the limited memory BFGS method for large scale optimization", Mathematical Programming
+1989). The line search finds the weak Wolfe conditions by doubling and halving, which also terminates where slopes jump,
+as with absolute differences (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods", Mathematical
+Programming 2013, algorithm 2.6).
 """
 
 from collections.abc import Callable
@@ -30,10 +29,9 @@ class SearchEnd:
     """Results of a minimization.
 
     Args:
-        points: best of each row inside the box, [rows, n], as fractions of it.
-        losses: of these, [rows].
-        evaluations: per row, [rows].
-        settled: whether a row converged, or another of its group reached ``found``, [rows].
+        points: best of each row, [rows, n], 0 to 1.
+        losses, evaluations: [rows].
+        settled: a row converged, or another of its group reached ``found``, [rows].
     """
 
     points: Tensor
@@ -54,16 +52,14 @@ class Minimiser:
         found: float,
         generator: torch.Generator,
     ) -> None:
-        """Set the starting points.
+        """Start at ``points``, [rows, n], 0 to 1.
 
         Args:
-            objective: differentiated row by row: losses must not depend on other rows.
-            points: [rows, n], 0 to 1.
+            objective: losses must not depend on other rows.
             groups: rows of equal number have the same target, [rows]: all stop once one has found it.
             clipping: coordinates outside the box become random inside it (``stochastic``: Lipton and Tripathi, "Precise
                 recovery of latent vectors from generative adversarial networks", 2017), or are clamped (``nearest``).
             found: a loss that ends a group's search.
-            generator: random generator.
         """
         self._objective, self._groups, self._found, self._generator = objective, groups, found, generator
         self._jumps = clipping == "stochastic"
@@ -83,7 +79,7 @@ class Minimiser:
         self.ended = SearchEnd(self._x.clone(), self._loss.clone(), nothing, torch.zeros(rows, dtype=torch.bool))
 
     def run(self, evaluations: int) -> SearchEnd:
-        """Evaluate each active row up to this many more times; return the best points so far."""
+        """Evaluate active rows up to this many more times; return the best points so far."""
         for _ in range(evaluations):
             rows = self._active.nonzero()[:, 0]
             if not len(rows):
@@ -92,7 +88,7 @@ class Minimiser:
         return self.ended
 
     def leave(self, rows: Tensor) -> None:
-        """Stop rows by index, [some]; their best points remain."""
+        """Stop rows by index, [some]."""
         self._active[rows] = False
 
     def _evaluate(self, rows: Tensor) -> None:
@@ -140,7 +136,7 @@ class Minimiser:
             self._jump(rows[~ended])
 
     def _jump(self, rows: Tensor) -> None:
-        """Redraw coordinates outside the box, and clear the history, which no longer applies."""
+        """Redraw coordinates outside the box, and clear the rows' history."""
         points = self._x[rows]
         out = (points < 0) | (points > 1)
         away = out.any(1)
@@ -154,7 +150,7 @@ class Minimiser:
         self._moves[:, rows], self._turns[:, rows] = 0.0, 0.0
 
     def _aim(self, rows: Tensor) -> None:
-        """Compute directions by the two-loop recursion of L-BFGS, and start line searches."""
+        """Compute directions by the two-loop recursion, and start line searches."""
         held = self._held(rows)
         way = torch.where(held, 0.0, self._slope[rows])
         moves, turns = self._moves[:, rows], self._turns[:, rows]
@@ -175,7 +171,7 @@ class Minimiser:
         self._stride[rows], self._least[rows], self._most[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
 
     def _held(self, rows: Tensor) -> Tensor:
-        """Return a mask of coordinates at a bound with lower losses beyond it, [some, n]."""
+        """Mask of coordinates at a bound with lower losses beyond it, [some, n]."""
         if self._jumps:
             return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
         points, slope = self._x[rows], self._slope[rows]

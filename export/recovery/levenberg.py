@@ -1,10 +1,9 @@
 """Levenberg-Marquardt least squares of few parameters in a box, with Broyden updates of the Jacobian.
 
 (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian follows
-narrow valleys that gradient search crosses hundreds of times, and costs about ten evaluations. So it is computed at
-the start, updated after each evaluation (Broyden, "A class of methods for solving nonlinear simultaneous equations",
-Mathematics of Computation 1965, equation 4.5), and recomputed once when updates stop helping. Its columns, one per
-latent, are finite differences in one batch.
+narrow valleys that gradient search crosses hundreds of times, but costs ten evaluations. So each evaluation updates it
+(Broyden, "A class of methods for solving nonlinear simultaneous equations", Mathematics of Computation 1965, equation
+4.5), and it is computed again once, when updates stop helping.
 """
 
 from collections.abc import Callable
@@ -38,7 +37,6 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
 
     Args:
         point: the start, [n], 0 to 1.
-        evaluations: at most.
         found: a sum of squares that ends the search.
     """
     best = point.float().clamp(0, 1)[None]
@@ -67,7 +65,7 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
-    """Return the Jacobian at a point [1, n], [n, m]."""
+    """Jacobian at a point [1, n], [n, m]."""
     aside = torch.where(point > 0.5, -ASIDE, ASIDE)  # inside the box
     points = point + torch.diag(aside[0])
     moved = torch.cat([residuals(part) for part in torch.split(points, TOGETHER)])
@@ -75,7 +73,7 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 
 
 def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
-    """Return the end of a damped step; coordinates at a bound with lower losses beyond it stay there."""
+    """End of a damped step; coordinates at a bound with lower losses beyond it stay."""
     slope = ways @ rest
     held = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
     free = ways.masked_fill(held[:, None], 0.0)

@@ -1,9 +1,8 @@
 """Searches for latent codes: by gradient descent from many starts, or least squares from a network's code.
 
 ``gradient`` follows Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2: L-BFGS on the mean
-absolute error of spectrograms, with stochastic clipping. Added here: many starts in one batch (the best
-continue), and coarse-to-fine spectrograms. ``hybrid`` starts at a network's code, as there, and refines it by least
-squares; clips given as magnitudes are refined by the host (`host/resynthesis/refinement.py`).
+absolute error of spectrograms, with stochastic clipping. Many starts and coarse-to-fine spectrograms are added.
+``hybrid`` refines a network's code; the host refines clips given as magnitudes.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ Progress = Callable[[float], None]
 
 
 class SearchStage(NamedTuple):
-    """A stage of a gradient search: evaluations per start, pooling factor of spectrograms, and starts kept."""
+    """A stage of a gradient search: evaluations per start, pooling factor, starts kept."""
 
     evaluations: int
     pooled: int
@@ -52,14 +51,9 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of a search; `timbrel recover` uses the defaults.
+    """Options of a search; ``starts`` are per sound.
 
-    Args:
-        seed: of starts and clipping.
-        stages: of a gradient search.
-        starts: of a gradient search, per sound.
-        gain_counts: whether a code determines loudness; None: as the model's kind.
-        further: returns additional least-squares residuals of decoded frames, given their targets.
+    ``gain_counts``: whether a code determines loudness; None: as the model's kind.
     """
 
     seed: int = SEED
@@ -70,24 +64,17 @@ class SearchOptions:
 
 
 def gradient(model: Model, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
-    """Search from random codes, as `Search`."""
     return CodeSearcher(model).gradient(sounds, progress)
 
 
 def hybrid(model: Model, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
-    """Search from a network's codes, as `Search`."""
     return CodeSearcher(model).hybrid(sounds, progress)
 
 
 class CodeSearcher:
-    """Searches codes of one model."""
+    """Searches codes of one model; raises `UserError` for a model that cannot be searched."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
-        """Rebuild the model's decoder.
-
-        Raises:
-            UserError: the model cannot be searched.
-        """
         self.options = options or SearchOptions()
         self._model, self._card, self._decoder, self._view = (
             model,
@@ -102,7 +89,7 @@ class CodeSearcher:
         self._low, self._high = span(model.card)
 
     def gradient(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
-        """Search from random codes, for each label from several."""
+        """Search from random codes, at least one for each label."""
         targets, classes = self._targets(sounds)
         likeness = FrameDistance(self._view, targets)
         generator = torch.Generator().manual_seed(self.options.seed)
@@ -140,7 +127,7 @@ class CodeSearcher:
         return self._found(better, groups, labels, settled, played, before.tolist())
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
-        """Refine a network's codes by L-BFGS on absolute differences, as the publication's hybrid."""
+        """Refine a network's codes by L-BFGS, as the publication's hybrid."""
         played, points, groups, labels = self._placed(sounds)
         before = self._missed(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
@@ -169,9 +156,9 @@ class CodeSearcher:
         return apart
 
     def _placed(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        """Return the distance of played sounds, their codes scaled to 0 to 1, their indices, and labels.
+        """Return the distance of played sounds, their codes, 0 to 1, their indices, and labels.
 
-        An unknown label becomes the one whose decoded code is nearest.
+        An unknown label becomes the nearest decoded one.
         """
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
@@ -191,7 +178,7 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        """Return the sounds in the model's terms, and their pitch classes or keys (0 if unknown)."""
+        """Sounds in the model's terms, and their pitch classes or keys."""
         heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 
@@ -237,7 +224,7 @@ class CodeSearcher:
 
 
 def span(card: Card) -> tuple[Tensor, Tensor]:
-    """Return the search box: the ranges of the knobs, outside which no code can be played."""
+    """Return the search box: the ranges of the knobs."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
@@ -255,11 +242,6 @@ def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:
 
 
 def _view_of(card: Card) -> View:
-    """Return the view of a model's frames.
-
-    Raises:
-        UserError: a kind without a view.
-    """
     if (view := KINDS[card.kind].view) is None:
         known = ", ".join(repr(name) for name, kind in KINDS.items() if kind.view is not None)
         raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {known}")

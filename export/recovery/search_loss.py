@@ -1,4 +1,4 @@
-"""Distance of decoded frames to target sounds: absolute differences, or least-squares residuals."""
+"""Distance of decoded frames to target sounds."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,13 +17,9 @@ Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their target 
 
 
 class FrameDistance:
-    """Compares decoded frames with targets, in the amplitudes of a view.
-
-    If gain does not count, both have equal energy.
-    """
+    """Compares decoded frames with targets in a view's amplitudes, at equal energy unless gain counts."""
 
     def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
-        """``further`` returns additional residuals."""
         self._view, self._further = view, further
         self._target = self._levelled(torch.stack([target.amplitudes for target in targets]))
         bands = min(BANDS, view.length // 4)
@@ -39,14 +35,14 @@ class FrameDistance:
         self._envelope = _in_levels(torch.stack(envelopes)) if envelopes else None
 
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
-        """Return the mean absolute difference of amplitudes, relative to the target's mean: [rows].
+        """Return the mean absolute difference of amplitudes, relative to the target's mean, [rows].
 
-        (Keyes et al. 2020, equation 1, except for the divisor, which does not move the minimum.)
+        (Keyes et al. 2020, equation 1, but for the divisor, which does not move the minimum.)
 
         Args:
             frames: decoded, [rows, frame_width].
             which: target indices, [rows].
-            pooled: size of average pooling along both axes: fewer local minima.
+            pooled: size of average pooling: fewer local minima.
         """
         given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
         if pooled > 1:
@@ -55,11 +51,7 @@ class FrameDistance:
         return (given - asked).abs().sum((1, 2)) / asked.sum((1, 2)).clamp_min(1e-12)
 
     def residuals(self, frames: Tensor, which: Tensor) -> Tensor:
-        """Return least-squares residuals, [rows, m].
-
-        Differences of mel-band levels and, if frames have them, envelopes; and of roots of amplitudes, unless frames
-        are noise.
-        """
+        """Return residuals, [rows, m], of mel-band levels, envelopes and, unless noise, roots of amplitudes."""
         given = self._levelled(self._view.decoded(frames))
         power = given.square() @ self._mel
         loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[which]
@@ -85,6 +77,6 @@ class FrameDistance:
 
 
 def _in_levels(envelope: Tensor) -> Tensor:
-    """Return envelopes as log10 of power relative to the loudest part."""
+    """Envelopes as log10 of power relative to the loudest part."""
     power = envelope.square()
     return (power / (power.amax(1, keepdim=True) + 1e-12) + SOFTEST).log10()

@@ -1,4 +1,4 @@
-"""Writes a scatter plot's dot positions as JSON, so that the page can play a clicked dot."""
+"""Writes dot positions of scatter plots as JSON, for pages that play dots."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CODE_DIGITS = 5  # codes are about 1 apart
 
 @dataclass(frozen=True)
 class Dots:
-    """Dots [dots, 2] in data units of a figure's first axes, their codes [dots, latents] and pitch classes."""
+    """Dots [dots, 2] in data units of a figure's axes, their codes [dots, latents] and pitch classes."""
 
     points: tuple[npt.NDArray[np.float32], ...]
     codes: npt.NDArray[np.float32]

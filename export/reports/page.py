@@ -1,4 +1,4 @@
-"""HTML report pages for light and dark screens, from the templates beside this file.
+"""HTML report pages, from the templates beside this file.
 
 Text is escaped; `Markup` is HTML already.
 """
@@ -35,7 +35,6 @@ SPLITS = {
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Return a template as HTML."""
     return _TEMPLATES.get_template(template).render(values)
 
 
@@ -47,7 +46,7 @@ def document(
     figures: str = "report.json",
     shortcomings: Sequence[str] = (),
 ) -> str:
-    """Return a page of sections by heading; empty sections and an empty ``basis`` are omitted."""
+    """Return a page of sections by heading, without empty ones."""
     return rendered(
         "report.html",
         title=title,
@@ -66,13 +65,7 @@ def report_page(
     research: Mapping[str, str],
     measured_on: str = "",
 ) -> str:
-    """Return a run's report page: sounds, figures, research.
-
-    Args:
-        found: the report's figures.
-        listen, figures, research: parts by heading; empty ones are omitted.
-        measured_on: a sentence on the measured clips; default `basis`.
-    """
+    """Return a run's report page from parts by heading, without empty ones."""
     run = found["run"]
     sections = {
         "Listen": _parts(listen),
@@ -85,18 +78,12 @@ def report_page(
 
 
 def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]:
-    """Return audio players by heading: the preset's rendered sound, and the report's sounds."""
     first = players({heard: "The instrument, as its preset plays it."}) if heard else Markup()
     return {"The instrument": first, "The network": players(sounds)}
 
 
 def pressed(of: Callable[..., Markup], instrument: Path | None) -> Markup:
-    """Return the embedding picture, with the panel command that makes its dots playable.
-
-    Args:
-        of: returns pictures by name.
-        instrument: preset folder of the page.
-    """
+    """Return the embedding picture, with a command for playing its dots."""
     picture = of("embedding")
     if not picture or instrument is None:
         return picture
@@ -108,12 +95,10 @@ def _parts(parts: Mapping[str, str]) -> Markup:
 
 
 def based(basis: str, figures: str) -> Markup:
-    """Return a paragraph on the measured clips, with a link to all figures."""
     return _part("based", basis, figures)
 
 
 def basis(found: Mapping[str, Any]) -> str:
-    """Describe the measured clips."""
     run = found["run"]
     return (
         f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
@@ -122,7 +107,7 @@ def basis(found: Mapping[str, Any]) -> str:
 
 
 def shown(pictures: Sequence[Picture]) -> Callable[..., Markup]:
-    """Return a function from picture names to HTML; it skips missing ones."""
+    """Return a function from picture names to HTML, without missing ones."""
     html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> Markup:
@@ -132,7 +117,6 @@ def shown(pictures: Sequence[Picture]) -> Callable[..., Markup]:
 
 
 def players(sounds: Mapping[str, str]) -> Markup:
-    """Return audio players; ``sounds`` are captions by file."""
     return _part("players", sounds)
 
 
@@ -155,17 +139,14 @@ def paragraphs(lines: Sequence[str]) -> Markup:
 
 
 def lines(texts: Sequence[str]) -> Markup:
-    """Return texts with a line break after each but the last."""
     return _part("lines", texts)
 
 
 def noted(value: str, note: str) -> Markup:
-    """Return a table cell with a faint note below its value."""
     return _part("noted", value, note)
 
 
 def aside(value: str, note: str) -> Markup:
-    """Return a value with a faint note behind it."""
     return _part("aside", value, note)
 
 
@@ -174,12 +155,10 @@ def bold(text: str) -> Markup:
 
 
 def run_link(name: str, folder: str = "runs") -> Markup:
-    """Return a link to a run's report page; ``folder`` holds the runs."""
     return _part("run_link", name, folder)
 
 
 def heard_notes(abx: str, notes: Sequence[tuple[str, Markup]]) -> Markup:
-    """Return a link to the ABX page, and notes by their titles."""
     return _part("notes", abx, [{"title": title, "html": html} for title, html in notes])
 
 
@@ -197,12 +176,9 @@ def _macros() -> Any:
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
-    """Return a table of distances between sets of sounds and the split.
+    """Return a table of Fréchet distances between sets of sounds and the split.
 
-    Args:
-        distance: Fréchet distances, and ``ratio``, None without sounds to compare with.
-        names: label of each set, in row order.
-        pieces: name of the parts of sounds.
+    ``names`` are labels in row order. The distances' ``ratio`` is None without sounds to compare with.
     """
     train = distance["train"] if distance["ratio"] is not None else None
     times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}

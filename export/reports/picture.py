@@ -18,7 +18,7 @@ DPI = 140  # 1260 pixels per picture: sharp on a page of 960
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page; ``span`` is the part of the colormap that contrasts with ``paper``."""
+    """Colours of a page; ``span`` of the colormap contrasts with ``paper``."""
 
     paper: str
     ink: str
@@ -50,7 +50,7 @@ class Theme:
         }
 
     def pitch_classes(self) -> ListedColormap:
-        """12 colours, from dark C to light B."""
+        """Return 12 colours, dark C to light B."""
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
 
 
@@ -61,7 +61,7 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: file name, caption, and width in inches; ``dots`` are its playable training codes."""
+    """A picture, ``width`` in inches; ``dots`` are its playable training codes."""
 
     name: str
     caption: str

@@ -24,7 +24,7 @@ Figures = dict[str, Any]
 
 
 class ReportSound(NamedTuple):
-    """A sound on the page: file name, caption, samples [samples], rate in Hz."""
+    """A sound on the page: [samples] at ``rate`` in Hz."""
 
     name: str
     caption: str
@@ -33,7 +33,7 @@ class ReportSound(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Figures for report.json, pictures, sounds, HTML page, and other pages by name."""
+    """Contents of a report; ``found`` are the figures of report.json, ``pages`` further pages by name."""
 
     found: Figures
     pictures: Sequence[Picture]
@@ -43,10 +43,7 @@ class Report(NamedTuple):
 
 
 class HeldOutRun(NamedTuple):
-    """A run trained without the test split: corpus, network, exporter.
-
-    It stands in for an instrument trained on the whole corpus, whose report needs unheard sounds.
-    """
+    """A run without the test split, for the report of an instrument trained on the whole corpus."""
 
     corpus: Corpus
     network: Any
@@ -54,12 +51,11 @@ class HeldOutRun(NamedTuple):
 
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
-    """Captions by file, for report.json."""
+    """Return captions by file."""
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
 
 
 def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
-    """Return a clip report's figures about the run."""
     logged = run.logged()
     return {
         "recipe": run.recipe.name,
@@ -72,7 +68,7 @@ def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:
-    """Return logged validation losses, each term times its weight, default 1."""
+    """Return validation losses, each term times its weight, default 1."""
     lines = run.logged()
     if not lines:
         return {"steps": [], "terms": {}}

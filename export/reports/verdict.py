@@ -1,6 +1,6 @@
-"""Verdicts on runs per family: thresholds, and the sentences of reports and `make`.
+"""Verdicts on runs, one function per family, as sentences of reports and `make`.
 
-Sentences with bad news are also shortcomings, so that page and terminal agree.
+Bad news are also shortcomings, so that page and terminal agree.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,6 @@ HIGH = 0.97  # share of correct clips: the classifier's answers on generated cli
 
 
 class Verdict(NamedTuple):
-    """A verdict, and a sentence per shortcoming."""
-
     text: str
     shortcomings: list[str]
 
@@ -58,7 +56,6 @@ def good_news(found: Figures) -> str:
 
 
 def chroma(found: Figures) -> Verdict:
-    """Judge an instrument whose keys choose the note: keys, knobs, and sounds that it cannot reproduce."""
     if not _alive(found):
         return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
@@ -74,7 +71,6 @@ def chroma(found: Figures) -> Verdict:
 
 
 def partials(found: Figures) -> Verdict:
-    """Judge an instrument of partials: reconstruction and knobs."""
     if not _alive(found):
         return _verdict([_dead(found)])
     off = found["reconstruction"]["bands_db"]
@@ -91,7 +87,6 @@ def partials(found: Figures) -> Verdict:
 
 
 def grain(found: Figures) -> Verdict:
-    """Judge a texture: likeness of random codes, and distribution of codes."""
     if not _alive(found):
         return _verdict([_dead(found)])
     worst = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
@@ -104,7 +99,6 @@ def grain(found: Figures) -> Verdict:
 
 
 def clip(found: Figures) -> Verdict:
-    """Judge a clip network: reconstruction, and likeness of random codes."""
     made, again, said, worst, more = found["generated"], found["reconstruction"], [], [], []
     if again is not None:
         said.append(_came_back(again))
@@ -123,7 +117,6 @@ def clip(found: Figures) -> Verdict:
 
 
 def sequence(found: Figures) -> Verdict:
-    """Judge a network that continues sound: prediction, and likeness to recordings."""
     rows, more = [row for row in found["continued"] if row["seed"] == 1], []
     near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
     if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
@@ -145,7 +138,6 @@ def sequence(found: Figures) -> Verdict:
 
 
 def loops(found: Figures) -> Verdict:
-    """Judge a loop network: likeness, timing, novelty, and stability for ten minutes."""
     rows, endless, said, more = found["played_on"], found["endless"], [], []
     within = [row["within"] for row in rows if row["within"] is not None]
     kept = float(np.median([row["beat"] for row in rows]))
@@ -164,7 +156,6 @@ def loops(found: Figures) -> Verdict:
 
 
 def classifier(found: Figures) -> Verdict:
-    """Judge a classifier: is it accurate enough to judge generated clips?"""
     accuracy, count, worst, more = found["accuracy"], found["clips"], [], []
     right = (
         f"{percent(accuracy)} of clips are taken for what they are: {round((1 - accuracy) * count)} of {count} are not."
@@ -194,7 +185,7 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """Report recordings shifted up by octaves; a shift down loses nothing."""
+    """A shift down by octaves loses nothing."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []

@@ -1,1 +1,1 @@
-"""Studies: reproduce a publication's measurements from one's own corpora."""
+"""Studies: repeat a publication's measurements."""

@@ -1,9 +1,8 @@
 """The recovery study: tables and figures of Keyes et al., "Latent Vector Recovery of Audio GANs" (2020).
 
-A network, a search, and both invert a generator, for its own sounds (table 1) and recordings (table 2). Networks are
-trained once; each seed draws other sounds and searches. Further rows: least squares instead of the publication's 200
-slopes, the same with the perceptual term, and `tuned-clip`, whose encoder is trained with its decoder. For an existing
-clip model, the study only measures.
+Networks are trained once; each seed draws other sounds and searches. Added rows have least squares instead of the
+publication's 200 slopes, the same with the perceptual term, and `tuned-clip`, whose encoder is trained with its
+decoder. An existing clip model is only measured.
 """
 
 import json
@@ -46,8 +45,8 @@ SHOWN = 3  # examples per figure, as in the publication
 class RecoveryStudyOptions:
     """Settings of the recovery study.
 
-    ``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``changes`` are
-    ``KEY=VALUE`` for both recipes, or ``RECIPE:KEY=VALUE`` for one. ``clips`` counts sounds per table and seed.
+    ``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``clips`` counts
+    sounds per table and seed.
     """
 
     corpus: Path
@@ -63,10 +62,9 @@ class RecoveryStudyOptions:
 
 
 def study(asked: RecoveryStudyOptions, display: Display) -> bool:
-    """Train the networks, recover the sounds, and write index.html, study.json and pictures.
+    """Train the networks, recover the sounds, and write the page; return whether it finished.
 
-    Returns:
-        Whether it finished; after any interruption, call it again to resume: finished rows are kept.
+    After an interruption, call it again: finished rows are kept.
 
     Raises:
         UserError: a recipe, a run, the folder or the corpus cannot be used.
@@ -89,11 +87,6 @@ def study(asked: RecoveryStudyOptions, display: Display) -> bool:
 
 
 def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> RecoveryBench:
-    """Return the bench of an existing model.
-
-    Raises:
-        UserError: it makes no clips, has no encoder, or the corpus lacks its labels or has another rate.
-    """
     card = model.card
     if not kind_of(card).of_clips:
         raise UserError(f"--model {card.name} is of kind {card.kind!r}; give a model of clips")

@@ -1,4 +1,4 @@
-"""The HTML page of the recovery study: its tables beside the publication's."""
+"""The recovery study's page: its tables beside the publication's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -45,7 +45,6 @@ TITLES = {"generated": "Table 1: generated sounds", "recorded": "Table 2: record
 
 
 def pictures(name: str, what: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    """Draw waveforms and spectrograms of sounds and each method's results."""
     shown = {told: rows[row] for row, told in DRAWN.items()}
     caption = f"{what[0].upper()}{what[1:]} above; below, what came of their codes by network, gradient and hybrid"
     return [

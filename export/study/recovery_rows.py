@@ -1,4 +1,4 @@
-"""Rows of the recovery study: each method finds codes of sounds, and is measured."""
+"""Rows of the recovery study: each method finds codes of sounds."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,16 +48,13 @@ FURTHER = {  # for an inverted generator
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """Measurements of a row.
+    """Measurements of a row, [sounds].
 
     Args:
         sounds: decoded, [sounds, samples].
-        mse: mean squared difference of samples, [sounds].
-        spectrogram_mse, ssim, log_mel_db: as in `measures`, [sounds].
-        correlation: of found with original codes, [sounds]; NaN without originals.
-        right: the classifier recognizes the label, [sounds].
+        mse: of samples; other distances are as in `measures`.
+        correlation: of found with original codes; NaN without originals.
         posteriors: of the classifier, [sounds, labels].
-        seconds: per sound.
     """
 
     sounds: Array
@@ -71,13 +68,12 @@ class MeasuredRow:
     seconds: Array
 
     def write(self, path: Path) -> None:
-        """Write a NumPy archive."""
         with path.open("wb") as file:
             np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @staticmethod
     def read(path: Path, count: int) -> "MeasuredRow | None":
-        """Load ``count`` sounds; None if missing."""
+        """Load a row of ``count`` sounds; None if it is missing or has another count."""
         if not path.exists():
             return None
         with np.load(path) as file:
@@ -93,11 +89,7 @@ class RecoveryTargets:
 
 
 class RecoveryBench:
-    """Measures rows for a clip model and its encoder.
-
-    Attributes:
-        rows: descriptions by row name.
-    """
+    """Measures rows, described in ``rows``, for a clip model and its encoder."""
 
     rows: Mapping[str, str] = ROWS
 
@@ -117,11 +109,10 @@ class RecoveryBench:
 
     @property
     def recordings(self) -> int:
-        """Pieces in the test split."""
         return len(places(self._corpus, "test", self._frames, self._words))
 
     def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
-        """Measure a row for ``count`` sounds of a table, drawn with a seed."""
+        """Measure a row for ``count`` drawn sounds of a table."""
         asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
         sounds, codes = self._ways(seed)[row](asked)
@@ -146,7 +137,7 @@ class RecoveryBench:
         )
 
     def figures(self, seeds: Sequence[MeasuredRow], asked: Sequence[MeasuredRow]) -> Figures:
-        """Return means and deviations over seeds; ``asked`` are the target sounds."""
+        """Return means and deviations over seeds."""
         scores = [inception_score(one.posteriors)[0] for one in seeds]
         each: dict[str, list[float]] = {
             "inception_score": scores,
@@ -238,7 +229,7 @@ class RecoveryBench:
 
 
 class InvertedBench(RecoveryBench):
-    """A bench for a generator with an inverting network, and `tuned-clip`."""
+    """A bench for an inverted generator and `tuned-clip`."""
 
     rows = ROWS | FURTHER
 

@@ -1,4 +1,4 @@
-"""Trains and evaluates a study's runs one after another; resumes interrupted ones."""
+"""Trains and evaluates a study's runs; resumes interrupted ones."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ class StudyOptions:
     """Settings of a study.
 
     A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``classifier`` is a run that judges generated clips. ``more`` are further corpora.
+    ``more`` are further corpora.
     """
 
     corpus: Path
@@ -54,12 +54,7 @@ def load_recipes(
     *,
     by_steps: bool = True,
 ) -> list[Recipe]:
-    """Load a study's recipes, default ``usual``.
-
-    Args:
-        families: allowed families.
-        fitting: changes that fit a recipe to the corpus, before the user's.
-        by_steps: require a budget of steps.
+    """Load a study's recipes, default ``usual``; ``fitting`` returns changes that precede the user's.
 
     Raises:
         UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
@@ -90,11 +85,6 @@ def load_recipes(
 
 
 def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Split changes into those per recipe and general ones.
-
-    Raises:
-        UserError: a change names a recipe outside the study.
-    """
     own: dict[str, list[str]] = {name: [] for name in names}
     general = []
     for change in changes:
@@ -109,14 +99,7 @@ def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, lis
 
 
 def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
-    """Check that the folder is new or holds the study's own runs.
-
-    Args:
-        further: accept runs with a smaller budget, to extend them.
-
-    Raises:
-        UserError: the folder holds other files or cannot be made, or its runs are of another corpus or recipe.
-    """
+    """Raise `UserError` unless the folder is new or holds the study's own runs, as `check_run`."""
     runs = asked.folder / "runs"
     if not runs.is_dir():
         check_new_folder(asked.folder)
@@ -125,10 +108,9 @@ def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: boo
 
 
 def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = False) -> None:
-    """Check that a run is missing or trains the recipe on the corpus; ``further`` accepts a smaller budget.
+    """Raise `UserError` unless a run is missing or trains the recipe on the corpus.
 
-    Raises:
-        UserError: it is another run, or no run.
+    ``further`` accepts a smaller budget.
     """
     if not folder.exists():
         return
@@ -169,10 +151,8 @@ def train_and_evaluate(
 
     Args:
         asked: its folder passes `check_folder`.
-        recipes: to train; finished runs and reports are kept.
+        recipes: finished runs and reports are kept.
         seconds: approximate training time by name, for progress.
-        display: shows the whole work as one stage.
-        trains: starts or resumes a run; default `train`.
 
     Raises:
         UserError: the corpus cannot be used.
@@ -210,14 +190,11 @@ def train(
     share: float,
     others: Mapping[str, Path] = {},
 ) -> bool:
-    """Start or resume a run, as the first ``share`` of a part of the progress.
+    """Start or resume a run, as the first ``share`` of a part of the progress; return whether it finished.
 
     Args:
-        options: accelerator, devices, callbacks; several devices show no progress, as processes cannot share a display.
-        others: folders of the runs that the recipe depends on, by name.
-
-    Returns:
-        Whether the run finished.
+        options: several devices show no progress, as processes cannot share a display.
+        others: folders of runs that the recipe depends on, by name.
 
     Raises:
         UserError: the corpus or the accelerator cannot be used; no files remain.
@@ -253,7 +230,6 @@ def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", before: floa
 
 
 def is_trained(folder: Path, recipe: Recipe) -> bool:
-    """Return whether a recipe's budget of steps or minutes is used up."""
     last = folder / "last.ckpt"
     if not last.exists():
         return False
@@ -276,10 +252,7 @@ Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool
 
 
 class StudyProgress:
-    """Shows the progress of several parts as one, with the remaining time.
-
-    ``parts`` are estimated seconds by name; once work is done, only their ratios count.
-    """
+    """Shows several parts, estimated in seconds, as one progress with the remaining time."""
 
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts
@@ -289,12 +262,11 @@ class StudyProgress:
         self.began = time.monotonic()
 
     def start_part(self, part: str) -> None:
-        """Start a part."""
         self.before += self.parts.get(self.part, 0.0)
         self.part, self.first = part, True
 
     def update(self, share: float, note: str) -> None:
-        """Show a part's finished share, 0 to 1, and a note."""
+        """Show a part's finished share, 0 to 1."""
         if self.first:
             self.given += share * self.parts[self.part]
             self.first = False
@@ -305,5 +277,4 @@ class StudyProgress:
         self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
 
     def say(self, message: str) -> None:
-        """Print a persistent line."""
         self.display.say(f"{self.part}: {message}")

@@ -1,1 +1,1 @@
-"""Audio I/O and effects: sound files, sound devices and plugins."""
+"""Audio I/O and effects."""

@@ -1,6 +1,6 @@
-"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV if installed.
+"""Opens sound files by libsndfile, or PyAV for phone recordings (AAC in .m4a, .3gp, .webm …).
 
-FFmpeg may open no other file or address, and only the containers below.
+FFmpeg opens only `CONTAINERS`, and no other file or address.
 """
 
 import io
@@ -28,7 +28,7 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
     """Open a sound file, or its ``data``.
 
     Raises:
-        soundfile.SoundFileError: it cannot be read; the message says how to convert it.
+        soundfile.SoundFileError: it cannot be read.
         OSError, TypeError: it cannot be opened; it holds raw samples.
     """
     try:
@@ -40,10 +40,7 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
 
 
 class PhoneFile:
-    """A container's first audio stream, with the interface of `soundfile.SoundFile` that readers use.
-
-    ``frames`` is 0 if unknown.
-    """
+    """A container's first audio stream, like a `soundfile.SoundFile`; ``frames`` is 0 if unknown."""
 
     subtype = "FLOAT"  # samples are decoded, and may lie above full scale
 
@@ -51,7 +48,7 @@ class PhoneFile:
         """Open a container, which owns ``file``.
 
         Raises:
-            soundfile.SoundFileError: PyAV is not installed, or the file is no sound.
+            soundfile.SoundFileError: PyAV is missing, or the file is no sound.
         """
         self._file, self._name = file, path.name
         try:

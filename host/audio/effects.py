@@ -1,4 +1,4 @@
-"""Audio effects, plugins, resampling and time stretching by pedalboard, which is imported on first use."""
+"""Audio effects, plugins, resampling and time stretching by pedalboard, imported on first use."""
 
 import json
 import math
@@ -26,9 +26,9 @@ SETTLING_SECONDS = 1.0  # for a plugin's buffers to fill; MP3Compressor needs 0.
 
 
 class Effect(BaseModel):
-    """An effect of a preset: ``plugin`` is a name in `RANGES` or a VST3's path; extra keys are parameters.
+    """An effect of a preset, bypassed unless ``on``; extra keys are parameters.
 
-    Sound bypasses it unless ``on``.
+    ``plugin``: a name in `RANGES` or a VST3's path.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -38,7 +38,7 @@ class Effect(BaseModel):
 
 
 class EffectChain:
-    """A chain of stereo effects for blocks of any size."""
+    """Stereo effects for blocks of any size."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class EffectChain:
         """Load the effects; paths are relative to ``folder``, except a `Draft`'s ``files``.
 
         Raises:
-            UserError: naming the effect and its first fault.
+            UserError: names the effect and its first fault.
         """
         self._stages = [_load(index, effect, sample_rate, folder, files) for index, effect in enumerate(effects)]
         self._heard = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
@@ -63,12 +63,11 @@ class EffectChain:
 
     @property
     def latency_samples(self) -> int:
-        """Latency of the buffering effects, plus a `QUANTUM` for each."""
         return sum(stage.latency_samples for stage in self._heard)
 
     @property
     def pause_seconds(self) -> float:
-        """The longest silence before an echo, at any setting so far; infinite for plugin files."""
+        """Longest silence before an echo, at any setting so far; infinite with plugin files."""
         return sum(stage.pause_seconds for stage in self._heard)
 
     def process(self, audio: Array) -> Array:
@@ -78,23 +77,23 @@ class EffectChain:
         return audio
 
     def reset(self) -> None:
-        """Clear all audio state; parameters stay."""
+        """Clear audio state; parameters stay."""
         for stage in self._stages:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """Return automatable parameters, ``effects.N.parameter``, with their ranges."""
+        """Return ranges of ``effects.N.parameter``."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def values(self) -> dict[str, float]:
-        """Return the values of `targets`, as the effects round them."""
+        """Return `targets`' values, as the effects round them."""
         return {target: float(getattr(stage.plugins[0], name)) for target, (stage, name) in self._knobs.items()}
 
     def set(self, target: str, value: float) -> None:
         """Set a parameter from the next block on.
 
         Raises:
-            UserError: the target is unknown, or the value out of range.
+            UserError: unknown target, or value out of range.
         """
         if target not in self._knobs:
             raise UserError(f"effect parameter {target!r} does not exist{nearest(target, self._knobs)}")
@@ -104,10 +103,7 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """One effect, as one plugin or one mono instance per channel.
-
-    Plugins that buffer return blocks of unequal length: they process whole quanta, after padding with silence.
-    """
+    """Buffering plugins return blocks of unequal length: they process whole quanta, after padding with silence."""
 
     plugins: Sequence[Any]
     rate: int
@@ -174,8 +170,8 @@ class _Stage:
 class Resampler:
     """Streaming resampler, a windowed sinc of 32 zero crossings.
 
-    Output and input start together, but for ``late``, at most half an output sample. ``latency`` is the look-ahead in
-    input samples.
+    Output starts with the input, within ``late``, at most half an output sample. ``latency``: look-ahead in input
+    samples.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
@@ -191,14 +187,14 @@ class Resampler:
         self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
 
     def process(self, audio: Array) -> Array:
-        """Resample [channels, n]; the output length varies."""
+        """Resample [channels, n]; output lengths vary."""
         given: Array = self._resampler.process(audio)
         self._taken += audio.shape[1]
         self._given += given.shape[1]
         return given
 
     def flush(self) -> Array:
-        """Return the rest, which makes the total length exact."""
+        """Return the rest, for an exact total length."""
         left = round(self._taken * self._ratio) - self._given
         beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
         return self.process(beyond)[:, :left]
@@ -214,12 +210,12 @@ def _late(audio: Array, count: int) -> Array:
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """Clamp cutoffs: first-order filters become unstable at Nyquist."""
+    """First-order filters become unstable at Nyquist."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
 def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
-    """Yield the faults of a built-in effect: key, message."""
+    """Yield a built-in effect's faults: key, message."""
     name = effect.plugin
     if name.endswith(PLUGINS):
         return
@@ -278,7 +274,7 @@ def _load_named(
 
 
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
-    """Return an impulse response, [channels, n], and its rate in Hz; too long files are refused while reading."""
+    """Return [channels, n], and the rate in Hz."""
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     with sound_reader(path, data) as reader:
@@ -295,7 +291,7 @@ def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
 
 
 def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
-    """Return the echo delay, or a convolution's length, as it may contain gaps."""
+    """A convolution's response may contain gaps."""
     response = arguments.get("impulse_response_filename")
     return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
@@ -379,7 +375,7 @@ def _one_line(error: Exception) -> str:
 def stretched(sound: Array, rate: int, factor: float) -> Array:
     """Time-stretch a mono sound at constant pitch, to [samples / factor].
 
-    Rubber Band with short windows keeps hits within 2 ms; long windows, 8 ms.
+    Short windows keep hits within 2 ms, long ones within 8 ms.
     """
     from pedalboard import time_stretch
 

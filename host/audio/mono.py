@@ -21,7 +21,7 @@ LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would 
 
 @contextlib.contextmanager
 def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound file, or its ``data``, as `sound_reader`.
+    """As `sound_reader`.
 
     Raises:
         UserError: also below `LOWEST_RATE`.
@@ -43,10 +43,10 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return at most the last ``most`` samples of a sound, or its ``data``, [n], in constant memory.
+    """Return at most the last ``most`` samples, [n], in constant memory.
 
     Raises:
-        UserError: the sound is unreadable, or no regular file of at most `LARGEST_SOUND`.
+        UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.
     """
     if data is None:
         check_regular(sound, LARGEST_SOUND)

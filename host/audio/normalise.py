@@ -1,4 +1,4 @@
-"""Peak normalisation: buffers sound on disk until its true peak is known."""
+"""Peak normalisation: keeps sound on disk until its true peak is known."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +17,6 @@ PIECE = 1 << 16  # samples read back at once
 
 
 class KeptSound:
-    """Stereo sound buffered on disk."""
-
     def __init__(self, sample_rate: int) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
         self._above = Resampler(sample_rate, OVERSAMPLING * sample_rate)
@@ -35,12 +33,12 @@ class KeptSound:
             self._look(sound)
 
     def true_peak(self) -> float:
-        """Return the largest oversampled magnitude, after all writes."""
+        """Return the oversampled peak; write nothing afterwards."""
         self._look(self._above.flush())
         return self._peak
 
     def blocks(self, gain: float) -> Iterator[Array]:
-        """Yield the sound with ``gain`` applied, [2, n]."""
+        """Yield amplified sound, [2, n]."""
         self._file.seek(0)
         while data := self._file.read(PIECE * 8):
             yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""Output stage: converts the model's rate to the output's, and applies effects, in blocks of any size."""
+"""Output stage: converts the model's rate to the output's, and applies effects."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -19,10 +19,9 @@ ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
 class Output:
-    """Pulls sound at one rate, returns it at another, through effects.
+    """Pulls sound at one rate, returns it at another, with constant latency.
 
-    Effects run in quanta from sample 0: parameters change at the same samples for any block size. `latency_samples` is
-    constant.
+    Effects run in quanta from sample 0: parameters change at the same samples for any block size.
     """
 
     def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
@@ -47,18 +46,17 @@ class Output:
 
     @property
     def pause_seconds(self) -> float:
-        """As `EffectChain.pause_seconds`."""
         return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
-        """Schedule an event, in output samples, of the next block or later; return it in source samples."""
+        """Schedule an event of the next block or later; convert it to source samples."""
         time = self.source_time(event.time)
         event = event if time == event.time else replace(event, time=time)
         self._events.append(event)
         return event
 
     def source_time(self, time: int) -> int:
-        """Convert an output time to a source sample, which no output before ``time`` pulls."""
+        """Convert an output time to a source sample; no output before ``time`` pulls it."""
         if self._effects:
             time += QUANTUM
         if self._resampler is not None:
@@ -66,15 +64,11 @@ class Output:
         return time
 
     def set_effect(self, time: int, target: str, value: float) -> None:
-        """Set an effect's parameter from source sample ``time`` on."""
+        """Set a parameter from source sample ``time`` on."""
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source) -> Array:
-        """Return the next output samples, [2, count].
-
-        Args:
-            synthesize: ``synthesize(events, count)`` returns source samples, [2, count].
-        """
+        """Return output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count]."""
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
             if self._effects:
@@ -84,7 +78,6 @@ class Output:
         return block
 
     def _conversion_delay(self) -> int:
-        """Return the resampler's look-ahead in output samples."""
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 

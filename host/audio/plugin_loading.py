@@ -1,4 +1,4 @@
-"""Logs slow plugin loading, and native code's standard error output, with the plugin's name."""
+"""Logs slow loading of plugins, and native code's standard error."""
 
 import contextlib
 import logging
@@ -20,11 +20,7 @@ _one_at_a_time = threading.Lock()
 
 @contextlib.contextmanager
 def overheard(name: str) -> Iterator[None]:
-    """Load a plugin in the block: logs while loading is slow, then the first line of its standard error.
-
-    Args:
-        name: of the plugin, for messages.
-    """
+    """Log while the block loads plugin ``name`` slowly, then its first line of standard error."""
     loaded, ear = threading.Event(), _Ear()
     teller = threading.Thread(target=_tell, args=(name, loaded, ear), name="overheard", daemon=True)
     try:
@@ -49,8 +45,6 @@ def _tell(name: str, loaded: threading.Event, ear: "_Ear") -> None:
 
 
 class _Ear:
-    """Captures native standard error: the first line, and a count."""
-
     def __init__(self) -> None:
         self._start, self._end = b"", b"\n"
         self._ends = 0
@@ -92,7 +86,7 @@ class _Ear:
 
 
 def _shared() -> bool:
-    """Return False if Python's standard error was replaced."""
+    """False if Python's standard error was replaced."""
     try:
         return sys.stderr.fileno() == STDERR
     except (AttributeError, OSError, ValueError):

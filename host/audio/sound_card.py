@@ -1,6 +1,6 @@
-"""Audio devices by PortAudio: a C ring buffer between the render thread and the callback.
+"""Sound cards by PortAudio, with a C ring buffer between render thread and callback.
 
-PortAudio is loaded on the first call, not on import.
+PortAudio is loaded on the first call.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; lo
 
 @dataclass(frozen=True)
 class SoundCard:
-    """A PortAudio device; ``rate`` is its default in Hz."""
+    """``rate`` is the default in Hz."""
 
     index: int
     name: str
@@ -41,10 +41,7 @@ class SoundCard:
 
 
 class Sink(Protocol):
-    """An audio output: a sound card, or a clock.
-
-    It is kept ``depth`` blocks ahead, with room for `SPARE_BLOCKS` more.
-    """
+    """A sound card or a clock, kept ``depth`` blocks ahead, with room for `SPARE_BLOCKS` more."""
 
     rate: int
     block: int
@@ -59,18 +56,18 @@ class Sink(Protocol):
 
     @property
     def taken(self) -> int:
-        """Samples played; negative during the initial silence."""
+        """Samples played; negative during initial silence."""
         ...
 
     @property
     def alive(self) -> bool: ...
 
     def start(self) -> None:
-        """Start with ``depth`` blocks of silence."""
+        """Start with ``depth`` silent blocks."""
         ...
 
     def write(self, sound: Array) -> None:
-        """Append a block, [2, block]."""
+        """Append [2, block]."""
         ...
 
     def close(self) -> None: ...
@@ -78,7 +75,6 @@ class Sink(Protocol):
 
 @functools.cache
 def _portaudio() -> Any:
-    """Return sounddevice, with PortAudio initialised under our JACK client name."""
     try:
         import sounddevice
     except ImportError:
@@ -125,7 +121,7 @@ def _known(way: str) -> list[SoundCard]:
 
 
 def find_card(name: str | None) -> SoundCard:
-    """Find a sound card by a unique part of its name; None is the default.
+    """Find a card by a unique part of its name; None is the default.
 
     Raises:
         UserError: none or several match.
@@ -139,11 +135,7 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """Find an input by a unique part of its name, or ``default``.
-
-    Raises:
-        UserError: none or several match.
-    """
+    """As `find_card`, for inputs; ``default`` is the system's."""
     known = inputs()
     if not known:
         raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
@@ -166,11 +158,7 @@ def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> Sou
 
 
 def check_block(block: int) -> None:
-    """Check a block size.
-
-    Raises:
-        UserError: it is out of range.
-    """
+    """Raise UserError for a size outside `BLOCKS`."""
     low, high = BLOCKS
     if not low <= block <= high:
         raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
@@ -179,11 +167,10 @@ def check_block(block: int) -> None:
 class Ear:
     """A card's input, in blocks of the sink's size.
 
-    The callback fills a ring in C. After an underrun, `listen` drops the surplus, so that latency does not grow.
+    After an underrun, `listen` drops the surplus, so that latency does not grow.
     """
 
     def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
-        """Wrap an empty ring, with elements of ``channels`` floats."""
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
         self._action: Any = None
         self._late = 0  # successive late blocks
@@ -199,11 +186,11 @@ class Ear:
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Start recording, before the sink starts."""
+        """Start before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
-        """Read the next block into `heard`; only when `ready`."""
+        """Read a block into `heard`; only when `ready`."""
         block = self._sink.block
         surplus = int(self._ring.read_available) + self._sink.ahead - self._sink.depth * block
         self._late = self._late + 1 if surplus > 0 else 0
@@ -217,19 +204,11 @@ class Ear:
 
 
 class CardSink:
-    """A card's stream; its C callback only copies from the ring, independently of the interpreter."""
-
     def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
-        """Open the card, and ``source`` as an input.
-
-        Args:
-            rate: Hz.
-            block: samples per callback.
-            depth: blocks that the ring is kept ahead.
-            source: an input of the same host API, read through ``ear``.
+        """Open the card at ``rate`` Hz, and ``source``, an input of the same host API, as ``ear``.
 
         Raises:
-            UserError: the card is busy, or does not support the rate or the input.
+            UserError: busy, or unsupported block, rate or input.
         """
         portaudio = _portaudio()
         import rtmixer
@@ -277,7 +256,6 @@ class CardSink:
 
     @property
     def ahead(self) -> int:
-        """Samples in the ring."""
         return int(self._ring.read_available)
 
     @property
@@ -324,7 +302,6 @@ class NullSink:
 
     @property
     def _wanted(self) -> int:
-        """Samples due by the clock so far."""
         blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
         return (blocks - self.depth) * self.block
 
@@ -338,8 +315,7 @@ class NullSink:
             self.underruns += 1
             self._began += behind / self.rate
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
 
 def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:

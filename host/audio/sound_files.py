@@ -26,7 +26,7 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
-    """Streams to a sound file; created by `sound_writer`."""
+    """Created by `sound_writer`."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
@@ -65,7 +65,7 @@ class SoundWriter:
                     self._flush()
 
     def finish(self) -> None:
-        """Flush and close: of several files, finish all before any is moved into place.
+        """Flush and close. Finish all of several files before any is moved into place.
 
         Raises:
             Failure: the file cannot be written.
@@ -99,16 +99,12 @@ class SoundWriter:
 def sound_writer(
     path: Path, sample_rate: int, channels: int = 2, overwrite: bool = False, as_float: bool = False
 ) -> Iterator[SoundWriter]:
-    """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix.
+    """Open a file for writing: 24-bit WAV or FLAC, or Ogg Vorbis, by its suffix; ``as_float``: unclipped 32-bit WAV.
 
-    It appears only if the block succeeds. Results are reproducible for any block sizes: bytes in WAV and FLAC, sound in
-    Ogg.
-
-    Args:
-        as_float: write a 32-bit float WAV, unclipped.
+    It appears only if the block succeeds. Bytes of WAV and FLAC, and sound of Ogg, do not depend on block sizes.
 
     Raises:
-        UserError: another suffix, one without float, a rate outside 8 to 192 kHz, or as `host.files.check_output`.
+        UserError: unsupported suffix, or rate outside 8 to 192 kHz, or as `check_output`.
         Failure: the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
@@ -141,9 +137,9 @@ def sound_writer(
 
 
 class SoundReader:
-    """Streams from a sound file; created by `sound_reader`.
+    """Created by `sound_reader`.
 
-    ``sample_rate`` is in Hz, ``length`` in samples per channel, by the header.
+    ``length``: samples per channel by the header. A broken header's length must not be allocated.
     """
 
     def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
@@ -153,10 +149,10 @@ class SoundReader:
         self._file = file
 
     def __iter__(self) -> Iterator[Array]:
-        """Yield [channels, n]; a broken header's length must not be allocated.
+        """Yield [channels, n].
 
         Raises:
-            UserError: the file is cut off, empty, or has samples that are not finite.
+            UserError: cut off, empty, or samples not finite or beyond `LOUDEST`.
         """
         empty = True
         while len(block := self._read()):
@@ -182,7 +178,7 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
     """Open a sound file, or its ``data``, for one pass in constant memory.
 
     Raises:
-        UserError: the file is missing or no sound.
+        UserError: missing or no sound.
     """
     if data is None and path.is_dir():
         raise UserError(f"cannot read {path}: it is a folder; give a sound file")
@@ -196,10 +192,10 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
-    """Return samples, [channels, n], and the rate in Hz, of a file or its ``data``.
+    """Return samples, [channels, n], and the rate in Hz.
 
     Raises:
-        UserError: the file is missing, no sound, cut off, empty, or has samples that are not finite.
+        UserError: as `sound_reader` and `SoundReader`.
     """
     with sound_reader(path, data) as reader:
         return np.concatenate(list(reader), axis=1), reader.sample_rate

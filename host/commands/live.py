@@ -1,4 +1,4 @@
-"""Commands for live playing: play, panel, devices, learn and bench."""
+"""Commands for live playing."""
 
 import time
 from pathlib import Path
@@ -191,7 +191,6 @@ def devices() -> None:
 
 
 def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
-    """Return the result of ``ask``, or print the error."""
     try:
         with hushed():
             found = ask()
@@ -223,8 +222,6 @@ def learn(
 
 
 class _Moments:
-    """Endless MIDI input; opens the ports on iteration."""
-
     def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
         self._names, self._api, self._say = names, api, say
 

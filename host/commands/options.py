@@ -28,7 +28,6 @@ INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
 def opened_model(name: str) -> "Model":
-    """Open a model by name; print its warnings."""
     from ..contract.model import Model
     from ..patch.library import find_model
 
@@ -39,7 +38,7 @@ def opened_model(name: str) -> "Model":
 
 
 def channel_presets(options: list[str]) -> dict[int, str | None]:
-    """Parse ``--channel`` options: names by channel 0 to 15; None if muted."""
+    """Parse ``--channel``: names by channel, 0 to 15; None if muted."""
     chosen: dict[int, str | None] = {}
     for option in options:
         number, equals, name = option.partition("=")
@@ -54,7 +53,7 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:
-    """Return a folder's presets by name; program 1 is the first."""
+    """Return a folder's presets; program 1 is the first."""
     if folder is None:
         return ()
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Starts the web panel, prints its address and QR code, and opens the browser."""
+"""Starts the web panel, prints its address and QR code, opens the browser."""
 
 import contextlib
 import functools
@@ -21,14 +21,10 @@ def served(
 ) -> "Iterator[PanelProcess | None]":
     """Yield the panel's process after printing its address; None unless ``asked``.
 
-    Args:
-        lan: also serve other machines of the network.
-        port: None for a free one.
-        browse: open a browser, if any.
-        report: folder of a report to show.
+    ``port``: None for a free one. ``report``: folder of a report to show.
 
     Raises:
-        UserError: a missing dependency, a taken port, or an option without a panel.
+        UserError: missing dependency, taken port, or an option without a panel.
     """
     if not asked:
         if lan or port is not None:

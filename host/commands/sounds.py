@@ -1,4 +1,4 @@
-"""Commands that write sound files: demo, process, morph, render."""
+"""Commands that write sound files."""
 
 import sys
 from enum import StrEnum
@@ -30,15 +30,11 @@ RATE_HELP = "Sampling rate of the output in Hz: 44100, 48000 or 96000"
 
 
 class Phase(StrEnum):
-    """Phase of a processed sound."""
-
     original = "original"
     own = "own"
 
 
 class Way(StrEnum):
-    """Interpolation between codes."""
-
     linear = "linear"
     spherical = "spherical"
     dense = "dense"

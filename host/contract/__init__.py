@@ -1,1 +1,1 @@
-"""Model files: decoders, encoders, cards, gestures, maps, and their parity checks."""
+"""Model files: decoders, encoders, cards, gestures and maps."""

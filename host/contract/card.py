@@ -1,4 +1,4 @@
-"""The model card: JSON metadata in the ONNX file that a host needs to play a model."""
+"""Model cards: JSON in ONNX metadata that a host needs to play a model."""
 
 import base64
 import itertools
@@ -39,10 +39,9 @@ class _Part(BaseModel):
 
 
 class Latent(_Part):
-    """One latent: range in the training set, default, and distribution of codes.
+    """Range, default and distribution of codes in the training set.
 
-    ``moves``: measured effect of its ends, empty if not measured. ``unnamed``: why its name is only a number, else
-    empty.
+    ``moves``: measured effect of its ends. ``unnamed``: why its name is only a number.
     """
 
     name: str
@@ -68,21 +67,21 @@ class Latent(_Part):
 
 
 class UniformPrior(_Part):
-    """Uniform prior of codes on [low, high]."""
+    """Uniform prior on [low, high]."""
 
     uniform: tuple[float, float]
 
 
 class NormalPrior(_Part):
-    """Normal prior of codes (mean, standard deviation)."""
+    """Normal prior (mean, standard deviation)."""
 
     normal: tuple[float, float]
 
 
 class Chroma(_Part):
-    """Trained pitch classes (0 is C), and the octave of decoded frames (4 has middle C).
+    """Trained pitch classes, and the octave of decoded frames (4 has middle C).
 
-    ``folded``: sounds of other octaves were transposed into it before encoding.
+    ``folded``: sounds of other octaves were transposed before encoding.
     """
 
     trained: list[PitchClass]
@@ -93,12 +92,12 @@ class Chroma(_Part):
 class PartialsLayout(_Part):
     """A frame of partials at the pitch of the graph's input ``pitch``.
 
-    First ``harmonics`` magnitudes: peaks of harmonics 1, 2, … in a spectrum of ``frame_length`` samples under the
-    card's window; in training frames their squares sum to 1. Then the noise: root mean square magnitude of the bins
-    between peaks, in each band between increasing ``edges_hz``. ``low``, ``high``: recorded range of MIDI notes.
+    First come ``harmonics`` magnitudes: peaks in a spectrum of ``frame_length`` samples under the card's window. In
+    training frames their squares sum to 1. Noise follows: root mean square magnitude of bins between peaks, in bands
+    between ``edges_hz``. ``low``, ``high``: recorded MIDI notes.
 
-    Partial k of key p has k sqrt(1 + B k^2) times the frequency of the first, B = exp(``stretch[0]`` + ``stretch[1]``
-    p) (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964); ``stretch`` None: B = 0.
+    Partial k of key p has k sqrt((1 + B k^2) / (1 + B)) times the frequency of the first, with B = exp(``stretch[0]`` +
+    ``stretch[1]`` p), or 0 (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964).
     """
 
     harmonics: Annotated[int, Field(ge=1, le=400)]
@@ -124,19 +123,18 @@ class PartialsLayout(_Part):
         return self
 
     def inharmonicity(self, pitch: float) -> float:
-        """Return the inharmonicity B of a MIDI note."""
         return 0.0 if self.stretch is None else math.exp(self.stretch[0] + self.stretch[1] * pitch)
 
 
 class RecurrentState(_Part):
-    """A recurrent state: graph input ``name`` and output ``name_next``, [voice, *shape]."""
+    """Graph input ``name`` and output ``name_next``, [voice, *shape]."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=1, le=1 << 20)]], Field(min_length=1, max_length=4)]
 
 
 class Scaling(_Part):
-    """Mean and standard deviation of training frames: one number, or one a component."""
+    """Mean and deviation of training frames: one number, or one a component."""
 
     mean: float | list[float]
     deviation: float | list[float]
@@ -145,11 +143,9 @@ class Scaling(_Part):
 class StreamLayout(_Part):
     """The timing of a stream's frames.
 
-    ``step_length``: samples between frame starts, at the model's rate; the rest of ``frame_length`` is crossfaded, and
-    a musical step starts at the end of the crossfade.
-    ``steps_per_beat``: of the frames' grid, with ``beats_per_bar``; None: no grid.
-    ``noise``: normal numbers a step of the input ``noise``; the host scales them by the heat.
-    ``levels_db``: minimum and maximum root mean square of training frames, dB of full scale.
+    ``step_length``: samples between frame starts. The rest of ``frame_length`` is crossfaded, and a musical step starts
+    at the crossfade's end. ``steps_per_beat``: of the frames' grid, if any. ``noise``: normal numbers a step, which the
+    host scales by the heat. ``levels_db``: minimum and maximum root mean square of training frames, dB of full scale.
     """
 
     step_length: Annotated[int, Field(ge=16, le=1 << 20)]
@@ -160,7 +156,7 @@ class StreamLayout(_Part):
 
 
 class Landmark(_Part):
-    """A labelled code: of a training frame, or drawn from the prior if there is no encoder."""
+    """A code of a training frame, or drawn from the prior if there is no encoder."""
 
     latent: list[float]
     chroma: PitchClass | None
@@ -168,9 +164,9 @@ class Landmark(_Part):
 
 
 class Direction(_Part):
-    """A direction for a macro: ``latent`` is added at its upper end, subtracted at its lower.
+    """A macro's direction: ``latent`` is added at its upper end, subtracted at its lower.
 
-    ``raises``: the quantity measured to rise along it; ``holds``: the share of steps from training codes where it rose.
+    ``raises``: a quantity that rises along it, in a share ``holds`` of steps.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -180,8 +176,6 @@ class Direction(_Part):
 
 
 class Provenance(_Part):
-    """Origin of the weights."""
-
     recipe: str
     steps: int
     seed: int
@@ -194,7 +188,7 @@ class Provenance(_Part):
 
 
 class Parity(_Part):
-    """Largest difference between torch and onnxruntime, over these batch sizes."""
+    """Largest differences between torch and onnxruntime."""
 
     absolute: float
     relative: float
@@ -202,12 +196,12 @@ class Parity(_Part):
 
 
 class Reference(_Part):
-    """Inputs and expected frames for a parity check.
+    """Inputs and expected frames for `Model.verify`.
 
-    ``points``: positions stored in ``frame`` of each row. ``peaks``: every output once, at the row of its largest
-    magnitude: base64 of zlib of these rows, a byte an output, then of the values, little-endian float16. Older cards
-    have none, so most outputs are unchecked. ``key``: MIDI notes of a model of partials. Models with state run
-    ``steps`` times with the same inputs from zeros; the frames are the last step's.
+    ``points``: positions stored in ``frame``. ``peaks``: every output once, in the row of its largest magnitude: base64
+    of zlib of these rows, a byte an output, then of the values, little-endian float16. Older cards lack them, so most
+    outputs are unchecked. ``key``: MIDI notes for partials. Models with state run ``steps`` times from zeros; ``frame``
+    is the last step's.
     """
 
     latent: Annotated[list[list[float]], Field(min_length=1, max_length=256)]
@@ -237,12 +231,11 @@ class Reference(_Part):
 
 
 def pack_peaks(rows: bytes, values: bytes) -> str:
-    """Encode rows and values for `Reference.unpack_peaks`."""
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
 class Card(_Part):
-    """Model metadata outside the graph. Rates in Hz, lengths in samples at the model's rate."""
+    """Model metadata. Rates in Hz, lengths in samples at the model's rate."""
 
     format: Literal[1]
     name: str
@@ -275,7 +268,7 @@ class Card(_Part):
 
     @property
     def conditions(self) -> int:
-        """Return the number of pitch classes, labels or keys that condition the graph; 0 without."""
+        """Number of pitch classes, labels or keys; 0 without."""
         if self.partials is not None:
             return KEYS
         return PITCH_CLASSES if self.chroma is not None else len(self.labels)
@@ -287,23 +280,22 @@ class Card(_Part):
 
     @property
     def spectra(self) -> int:
-        """Return the spectra a frame: 1, or those of a clip."""
+        """Spectra a frame: 1, or those of a clip."""
         return 1 if self.transform_length is None else self.frame_length // self.hop_length + 1
 
     @property
     def frame_width(self) -> int:
-        """Return the length of a row of the output ``frame``.
+        """Length of a row of the output ``frame``.
 
         By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
-        phases in radians, or real and imaginary parts. Of grains these are of the rfft of unwindowed samples.
-        Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain; then ``envelope_points`` follow, linear from
-        its first to its last sample.
+        phases in radians, or real and imaginary parts. Partials: as in `PartialsLayout`.
 
-        A clip has samples, or with a ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes each:
-        rffts of windowed frames that add up to the clip without further scaling, centred at multiples of ``hop_length``
-        from its first sample. Then ``envelope_points``: its root mean square in as many equal parts.
+        Grains: of the rfft of unwindowed samples. Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain.
+        ``envelope_points`` follow, linear from first to last sample.
 
-        Partials: as in `PartialsLayout`.
+        Clips: samples, or with a ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes: rffts of
+        windowed frames, centred at multiples of ``hop_length`` from the first sample, that add up to the clip without
+        scaling. ``envelope_points`` follow: root mean squares of as many equal parts.
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands
@@ -363,7 +355,7 @@ def read_card(text: str, source: str) -> Card:
     """Parse a card; ``source`` names the file in errors.
 
     Raises:
-        UserError: not JSON, written by a newer timbrel, or not a valid card.
+        UserError: not JSON, of a newer timbrel, or invalid.
     """
     try:
         fields = json.loads(text)
@@ -381,14 +373,14 @@ def read_card(text: str, source: str) -> Card:
 
 
 def in_deviations(card: Card) -> npt.NDArray[np.float64]:
-    """Return factors, [n_latents], from codes to standard deviations of training codes; 0 for constant latents."""
+    """Return factors from codes to standard deviations, [n_latents]; 0 for constant latents."""
     deviations = np.array([latent.std for latent in card.latents])
     scale: npt.NDArray[np.float64] = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return scale
 
 
 def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
-    """Return fields unknown to this timbrel, as ``part.field``, each once."""
+    """Return fields of a newer timbrel, as ``part.field``, each once."""
     names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
     for name, value in part:
         for inner in value if isinstance(value, list) else [value]:
@@ -398,7 +390,6 @@ def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """Format pydantic's first error as ``where: what (got value)``."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")

@@ -13,7 +13,6 @@ COLUMNS = 100  # of a line of labels
 
 
 def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plane: CodeMap | None = None) -> str:
-    """Return the text of `timbrel info`."""
     kind = kind_of(card)
     chroma = f"none: keys move the {kind.moved}"
     if card.chroma is not None:

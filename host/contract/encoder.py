@@ -1,4 +1,4 @@
-"""Encoder files: encode frames of sound to the latents of their model."""
+"""Encoder files: encode frames of sound to latents of their model."""
 
 import json
 from pathlib import Path
@@ -18,18 +18,15 @@ SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale
 
 
 def encoder_path(path: Path) -> Path:
-    """Return ``model.encoder.onnx`` for ``model.onnx``."""
     return path.with_name(f"{path.stem}.encoder.onnx")
 
 
 class Encoder:
-    """Encodes frames of sound to a model's latents."""
-
     def __init__(self, model: Model) -> None:
-        """Open and check the encoder of a model.
+        """Open and check the encoder beside a model.
 
         Raises:
-            UserError: missing, cannot be opened, or of another model.
+            UserError: missing, unusable, or of another model.
         """
         self.path = encoder_path(model.path)
         if not self.path.exists():
@@ -43,36 +40,28 @@ class Encoder:
         self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
 
     def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
-        """Return the latents of frames, [frames, n_latents].
+        """Return the latents, [frames, n_latents], of unwindowed samples, [frames, frame_length].
 
-        A chroma input receives each frame's strongest pitch class, as in training (Colonel & Keene 2020, section
-        III-B).
-
-        Args:
-            frames: samples at the model's rate, [frames, frame_length], not windowed.
-            told: these pitch classes, [frames]; None computes them. Models of partials require MIDI notes, fractions
-                allowed.
+        ``told``: pitch classes, [frames]; by default each frame's strongest, as in training (Colonel & Keene 2020,
+        section III-B). Models of partials need MIDI notes, fractions allowed.
 
         Raises:
-            UserError: the graph cannot run, or returns another shape.
-            Failure: a latent is not finite.
+            UserError: as `run`.
+            Failure: an output is not finite.
         """
         return self.encode_with_labels(frames, told)[0]
 
     def encode_with_labels(
         self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
-        """Return the latents of frames, [frames, n_latents], and label probabilities, [frames, labels].
-
-        Probabilities are None without labels. Otherwise as `encode`.
-        """
+        """As `encode`, with label probabilities, [frames, labels], or None."""
         found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
-        """Return the latents of a stream's frames, [frames, n_latents], and states ``previous``, [frames, *shape].
+        """As `encode`, with the decoder's state ``previous`` after each frame, [frames, *shape].
 
-        Each state is the decoder's after that frame. A clip's code is the mean of its frames. Otherwise as `encode`.
+        A clip's code is the mean of its frames.
         """
         found = self._run(frames, None)
         return found["latent"], found[FED]
@@ -97,7 +86,6 @@ class Encoder:
         return strongest
 
     def _check(self) -> tuple[bool, dict[str, list[int]]]:
-        """Return whether there is a chroma input, and the output shapes by name."""
         card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")

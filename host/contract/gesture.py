@@ -1,4 +1,4 @@
-"""Gestures: trajectories of code and loudness of recorded notes, as JSON in the ONNX file."""
+"""Gestures: trajectories of code and loudness of recorded notes, as JSON in ONNX metadata."""
 
 import itertools
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ MOST_POINTS = 256  # of a trajectory
 
 
 class _ArrayOf(NamedTuple):
-    """Validates lists of numbers as ``lists``, stored as one array: Python floats need megabytes."""
+    """Validates lists, but stores an array: Python floats need megabytes."""
 
     lists: Any
 
@@ -50,7 +50,7 @@ class _Part(BaseModel):
 
 
 class Grid(_Part):
-    """Times of the trajectories' points, in seconds from note-on and note-off, starting at 0."""
+    """Times of points, in seconds from note-on and note-off, starting at 0."""
 
     levels: Seconds
     codes: Seconds
@@ -66,10 +66,7 @@ class Grid(_Part):
 
 
 class Wander(_Part):
-    """Random motion of held notes: root mean squares, and rates of new values in Hz.
-
-    ``level_db``, ``level_hz``: loudness; ``codes``, ``codes_hz``: along each direction.
-    """
+    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are along each direction."""
 
     level_db: Annotated[float, Field(ge=0, le=24)]
     level_hz: Annotated[float, Field(gt=0, le=100)]
@@ -81,9 +78,8 @@ class NoteWay(_Part):
     """The trajectory of a recorded note.
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
-    code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
-    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out; ``release_codes``
-    as ``codes``.
+    code there relative to ``home``; afterwards they fall by ``fall_db_second``. ``codes``: [points, directions],
+    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -98,7 +94,7 @@ class NoteWay(_Part):
 
 
 class InstrumentNotes(_Part):
-    """The notes of an instrument. A note's offset from the preset's code is its code minus ``home``.
+    """A note's offset from the preset's code is its code minus ``home``.
 
     ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes.
     """
@@ -110,8 +106,6 @@ class InstrumentNotes(_Part):
 
 
 class Gestures(_Part):
-    """Recorded notes' trajectories along ``directions``, [directions, n_latents]."""
-
     format: Literal[1]
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
@@ -148,7 +142,6 @@ class Gestures(_Part):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
     def text(self) -> str:
-        """Describe the gestures."""
         notes = [note for instrument in self.instruments for note in instrument.notes]
         keys = [round(note.key) for note in notes]
         of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
@@ -161,7 +154,7 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
     """Parse a model's gestures; ``source`` names the file in errors.
 
     Raises:
-        UserError: not JSON, written by a newer timbrel, or not gestures of such a model.
+        UserError: not JSON, of a newer timbrel, or invalid.
     """
     what = f"{source}: its gestures ({GESTURE_KEY})"
     try:

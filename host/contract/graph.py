@@ -1,6 +1,6 @@
 """Finds external tensor data in an ONNX file's bytes before any library opens it.
 
-Protobuf field numbers are those of onnx.proto. Only messages that may hold tensors are parsed.
+Field numbers are those of onnx.proto.
 """
 
 DEEPEST = 100  # levels of nested messages: protobuf's own limit
@@ -21,16 +21,14 @@ HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field
 
 
 class NotONNX(Exception):
-    """Raised with the reason; the caller adds the file's name."""
+    """The caller adds the file's name."""
 
 
 def leads_out(data: bytes) -> bool:
-    """Return whether any tensor is stored in another file.
-
-    True for external data entries or a location other than the default.
+    """Return whether a tensor has external data, or a data location other than the default.
 
     Raises:
-        NotONNX: not protobuf, nested deeper than protobuf reads, or too many fields.
+        NotONNX: not protobuf, too deep, or too many fields.
     """
     waiting = [(0, len(data), "model", 1)]
     fields = 0
@@ -67,7 +65,7 @@ def graph_of(data: bytes) -> bytes:
     """Return an ONNX file's graph without its metadata.
 
     Raises:
-        NotONNX: as `leads_out`.
+        NotONNX: a broken number.
     """
     at, graph = 0, b""
     while at < len(data):
@@ -84,7 +82,7 @@ def graph_of(data: bytes) -> bytes:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Decode a varint: up to ten bytes of seven bits, lowest first; return it and the next position."""
+    """Return a number of seven bits a byte, lowest first, and the next position."""
     value = 0
     for place in range(at, min(at + 10, end)):
         value |= (data[place] & 0x7F) << 7 * (place - at)

@@ -1,4 +1,4 @@
-"""The code map: a 2-D plane of latent codes, stored in the ONNX file's metadata."""
+"""Code maps: 2-D planes of latent codes in ONNX metadata."""
 
 import base64
 import json
@@ -33,14 +33,13 @@ class CodeMap:
     """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top.
 
     Attributes:
-        surface: codes at nodes, [side, side, n_latents], rows from the top; bilinear between.
-        places: of the dots, [dots, 2]: points of the plane nearest to their codes.
-        codes: of the dots, [dots, n_latents].
-        notes: their pitch classes, [dots], 0 is C; `NO_NOTE` without.
-        brightness: [dots], 0 darkest, 1 brightest.
-        label: index into ``labels``, [dots].
-        labels: names of dots.
-        scale: factors from codes to standard deviations, [n_latents].
+        surface: codes at nodes, [side, side, n_latents], rows from the top.
+        places: nearest positions to ``codes``, [dots, 2].
+        codes: [dots, n_latents].
+        notes: pitch classes, [dots], 0 is C; `NO_NOTE` without.
+        brightness: [dots], 0 to 1.
+        label: indices into ``labels``, [dots].
+        scale: from codes to standard deviations, [n_latents].
     """
 
     surface: Array
@@ -53,7 +52,7 @@ class CodeMap:
     scale: Array
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-        """Return codes at positions, [..., n_latents], bilinear; positions outside the plane are clamped."""
+        """Return bilinear codes, [..., n_latents], at positions clamped to the plane."""
         last = len(self.surface) - 1
         across, down = (np.clip(np.asarray(at, np.float64), 0.0, 1.0) * last for at in (x, y))
         column, row = (np.minimum(at.astype(np.intp), last - 1) for at in (across, down))
@@ -65,9 +64,9 @@ class CodeMap:
         return code
 
     def place_of(self, codes: Array) -> Array:
-        """Return the nearest position on the plane to each code, [..., n_latents]: [..., 2].
+        """Return the nearest position, [..., 2], to each code, [..., n_latents].
 
-        In standard deviations: finds the nearest node, then the nearest point in the cells around it.
+        Finds the nearest node, in standard deviations, then the nearest point in the cells around it.
         """
         shape = codes.shape[:-1]
         wanted = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
@@ -96,11 +95,9 @@ class CodeMap:
         return place.astype(np.float32)
 
     def largest_step(self, pixels: int) -> float:
-        """Return the largest step between neighbouring pixels, ``pixels`` a side, in standard deviations."""
         return largest_step(self.surface * self.scale, pixels)
 
     def thinned(self, dots: int) -> "CodeMap":
-        """Return the map with ``dots`` evenly chosen dots."""
         kept = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
         used, label = np.unique(self.label[kept], return_inverse=True)
         return CodeMap(
@@ -115,7 +112,7 @@ class CodeMap:
         )
 
     def text(self) -> str:
-        """Serialize to JSON: arrays as float16 and integers, in base64 of zlib."""
+        """Serialize to JSON: float16 and integers in base64 of zlib."""
         arrays = (
             self.surface.astype("<f2"),
             np.round(self.places * LARGEST_PLACE).astype("<u2"),
@@ -135,14 +132,13 @@ class CodeMap:
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     def said(self) -> str:
-        """Describe the map."""
         dots, side, n = len(self.codes), len(self.surface), len(self.scale)
         labels = f" of {len(self.labels)} labels" if len(self.labels) > 1 else ""
         plane = f"{side} x {side} nodes" if n > 2 else "the latents themselves" if n == 2 else "the latent itself"
         return f"{dots} training code{'s' * (dots != 1)}{labels} on {plane}"
 
     def message(self) -> bytes:
-        """Return the arrays for the page, little-endian.
+        """Return the arrays for the panel's page, little-endian.
 
         Four uint32: nodes a side, latents, dots, 0. Then float32: surface [side, side, latents], places [dots, 2],
         codes [dots, latents], notes [dots], brightness [dots]; and int32: label [dots].
@@ -161,20 +157,20 @@ def nearest(points: Array, nodes: Array) -> Ints:
 
 
 def largest_step(surface: Array, pixels: int) -> float:
-    """Return the largest step between neighbouring pixels, ``pixels`` a side, on a surface, [side, side, n]."""
+    """Return the largest step between pixels, ``pixels`` a side, on a surface, [side, side, n]."""
     between = max(float(np.sqrt(np.square(np.diff(surface, axis=axis)).sum(-1)).max()) for axis in (0, 1))
     return between * (len(surface) - 1) / pixels
 
 
 def _along(away: Array, way: Array) -> Array:
-    """Return the position, 0 to 1, on a segment nearest to a point; both from its start, [..., n]."""
+    """Return the position, 0 to 1, on a segment nearest to a point, both [..., n] from its start."""
     length = np.square(way).sum(-1)
     part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
     return part
 
 
 def within(codes: Array, card: Card) -> Array:
-    """Clamp codes, [..., n_latents], to the latents' ranges, so that controls reach them."""
+    """Clamp codes, [..., n_latents], to the latents' ranges."""
     low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
     inside: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
     return inside
@@ -197,7 +193,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
     Clamps codes to the latents' ranges, which rounding may exceed.
 
     Raises:
-        UserError: not JSON, written by a newer timbrel, or not a map of such a model.
+        UserError: not JSON, of a newer timbrel, or invalid.
     """
     what = f"{source}: its map ({MAP_KEY})"
     try:
@@ -227,11 +223,6 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
 
 
 def _unpacked(stored: _Stored, n: int) -> Sequence[npt.NDArray[np.generic]]:
-    """Return the stored arrays: surface, places, codes, notes, brightness, label.
-
-    Raises:
-        ValueError: wrong shapes, or values out of range.
-    """
     side, dots = stored.side, stored.dots
     shapes = [("<f2", (side, side, n)), ("<u2", (dots, 2)), ("<f2", (dots, n)), ("i1", (dots,)), ("u1", (dots,))]
     shapes += [("<u2", (dots,))]

@@ -1,4 +1,4 @@
-"""A model file: onnxruntime session of a decoder, with card, gestures and map."""
+"""Model files: a decoder in an onnxruntime session, with its card, gestures and map."""
 
 import functools
 import hashlib
@@ -26,9 +26,9 @@ States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *sha
 
 
 class ParityResult(NamedTuple):
-    """The largest difference of outputs from the card's reference, and the tolerance.
+    """Largest difference from the card's reference, which holds ``told`` of ``width`` outputs.
 
-    The card holds ``told`` of ``width`` outputs. Differences in faint outputs weigh up to 1 / `FAINT` as much.
+    Differences in faint outputs weigh up to 1 / `FAINT` times as much.
     """
 
     difference: float
@@ -38,26 +38,21 @@ class ParityResult(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Within the tolerance; False for NaN."""
+        """False for NaN."""
         return self.difference <= self.tolerance
 
 
 class Model:
-    """A decoder: latents and optional conditions in, frames out.
+    """A decoder. Rows of a batch are independent to the bit.
 
-    One intra-op thread, sequential, no spinning, denormals as zero: a run never waits for another core, and a busy
-    machine does not slow it. Rows of a batch are independent to the bit.
+    A run uses one thread without spinning: it never waits for another core.
     """
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
-        """Open and check a model.
-
-        Args:
-            path: of its file.
-            data: bytes in place of a file; ``path`` is then only a name.
+        """Open and check a model file, or its bytes ``data``; ``path`` is then only a name.
 
         Raises:
-            UserError: missing, unreadable, not ONNX, without card, or graph, gestures or map do not match it.
+            UserError: as `open_session`, without card, or its graph, gestures or map do not match the card.
         """
         self.path, self._data = path, data
         # Stamped before reading, so that a change while reading is detected.
@@ -80,7 +75,6 @@ class Model:
         self.map: CodeMap | None = None if plane is None else read_map(plane, self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path, bytes | None]]:
-        """Unpickle by reopening the file."""
         return Model, (self.path, self._data)
 
     def read_bytes(self) -> bytes:
@@ -92,11 +86,11 @@ class Model:
 
     @functools.cached_property
     def graph_sha256(self) -> str:
-        """Return the SHA-256 of the graph without the card, in hex."""
+        """SHA-256 of the graph without metadata, in hex."""
         return hashlib.sha256(graph_of(self.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
-        """Return frames, [voice, frame_width], of a model without state; otherwise as `step`."""
+        """As `step`, for a model without state."""
         return self.step(latent, condition, {})[0]
 
     def step(
@@ -110,13 +104,13 @@ class Model:
 
         Args:
             latent: [voice, n_latents].
-            condition: pitch class 0-11, [voice], or weights, [voice, 12]; with labels a label's number, [voice], or
-                weights, [voice, labels]; of partials the MIDI note, [voice], fractions allowed. Else ignored.
+            condition: pitch classes 0-11 or label numbers, [voice], or weights, [voice, 12 or labels]; MIDI notes of
+                partials, [voice], fractions allowed; else ignored.
             state: of the previous step, by name, [voice, *shape]; `at_rest` at first.
-            noise: normal numbers times the heat, [voice, noise], if its `StreamLayout` has noise; None for zeros.
+            noise: normal numbers times the heat, [voice, noise]; None for zeros.
 
         Raises:
-            UserError: the graph cannot run, or returns another shape.
+            UserError: as `run`.
         """
         feeds = {"latent": latent} | state | self.condition_inputs(condition)
         if self._noise:
@@ -125,7 +119,7 @@ class Model:
         return frame, dict(zip(state, after, strict=True))
 
     def condition_inputs(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
-        """Return the graph's conditioning input by name, for a ``condition`` as in `step`."""
+        """Return the graph's input for a ``condition`` as in `step`, by name."""
         if self.card.partials is not None:
             return {"pitch": condition.astype(np.float32)[:, np.newaxis]}
         if not self.card.conditions:
@@ -134,18 +128,16 @@ class Model:
         return {"chroma" if self.card.chroma is not None else "label": weights}
 
     def at_rest(self, voices: int) -> States:
-        """Return the initial state: zeros, [voices, *shape], by name."""
         return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
 
     def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
-        """Return the last frames, [voice, frame_width], of ``steps`` steps with the same inputs."""
+        """Return the last frames of ``steps`` equal steps."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
             frame, state = self.step(latent, condition, state)
         return frame
 
     def verify(self) -> ParityResult:
-        """Compare with the card's reference on this machine."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         told = reference.chroma or reference.label or reference.key or [0] * len(latent)
@@ -183,7 +175,7 @@ class Model:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
     def _try_ends(self) -> None:
-        """Decode the latents' ends once: a graph need not return its declared shapes."""
+        """A graph need not return its declared shapes."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
@@ -211,10 +203,10 @@ def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
 
 
 def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "onnxruntime.InferenceSession":
-    """Open an ONNX file, or its ``data``, for real-time use; weights must be inside.
+    """Open an ONNX file, or its ``data``, for real-time use.
 
     Raises:
-        UserError: missing, a folder, unreadable, not ONNX, or with weights in other files.
+        UserError: unreadable, not ONNX, or with weights in other files.
     """
     if data is None:
         _check_file(path)
@@ -238,7 +230,7 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
 
 
 def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
-    """Return an ONNX file's metadata, by key.
+    """Return an ONNX file's metadata by key.
 
     Raises:
         UserError: not UTF-8.
@@ -256,14 +248,10 @@ def run(
     outputs: Mapping[str, Sequence[int]],
     feeds: Mapping[str, Array],
 ) -> list[Array]:
-    """Run a graph; return its outputs, each [rows, *shape]. ``path`` is for errors.
-
-    Args:
-        outputs: shapes by name.
-        feeds: inputs by name, [rows, ...].
+    """Run a graph on ``feeds``, [rows, ...]; return outputs, [rows, *shape] each, for ``outputs``, shapes by name.
 
     Raises:
-        UserError: the graph cannot run, such as for lack of memory, or returns another shape.
+        UserError: the graph cannot run, or returns another shape.
     """
     try:
         given: list[Array] = session.run(list(outputs), feeds)
@@ -296,10 +284,9 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """Import onnxruntime with telemetry off and memory of all sessions bounded.
+    """Import onnxruntime. A graph may request more memory than exists.
 
-    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host. A graph may
-    request more memory than exists.
+    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
@@ -314,7 +301,7 @@ def _load_onnxruntime() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    """Check a file before onnxruntime does: some versions open files that a graph references."""
+    """Check before onnxruntime: some versions open files that a graph references."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():
@@ -343,7 +330,6 @@ def _not_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    """Return onnxruntime's first line without codes and prefixes."""
     asked = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
     if asked:
         return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"

@@ -18,8 +18,8 @@ LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 def spread(partials: PartialsLayout, hertz: Floats) -> Array:
     """Return each band's noise weight at some frequencies, [bands, frequencies], for powers.
 
-    Linear over log frequency between band centres, the geometric means of edges. Not between the lowest two: a room's
-    rumble in the lowest must not leak into audible bands. Zero below its edge.
+    Linear over log frequency between band centres, the geometric means of edges; zero below the first edge. The lowest
+    band stays apart: a room's rumble must not leak into audible bands.
     """
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
@@ -31,18 +31,14 @@ def spread(partials: PartialsLayout, hertz: Floats) -> Array:
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
-    """Return MIDI notes' fundamentals in bins of a model's frame."""
+    """Return fundamentals in bins of a model's frame."""
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 
 def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
-    """Return magnitude spectra of decoded frames, [rows, bins], of partials as lobes and noise.
+    """Return magnitude spectra, [rows, bins], of frames of partials, [rows, frame_width]; other frames unchanged.
 
-    Powers add, as with random phases.
-
-    Args:
-        frames: [rows, frame_width].
-        condition: pitch classes or keys, [rows]; keys may have fractions.
+    Powers add, as with random phases. ``condition``: MIDI notes, [rows], fractions allowed.
     """
     layout = card.partials
     if layout is None:
@@ -72,15 +68,12 @@ def hann_lobe(away: Floats) -> Floats:
 
 
 def orders(partials: PartialsLayout, keys: Indices | Floats) -> Floats:
-    """Return each partial's frequency ratio to the first, [keys, harmonics]."""
+    """Return frequency ratios to the first partial, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
     return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
 
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Floats:
-    """Return partials' frequency ratios to the first, for inharmonicity B.
-
-    (Fletcher, "Normal vibration frequencies of a stiff piano string", J. Acoust. Soc. Am. 36, 1964.)
-    """
+    """Return partials' frequency ratios for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
     found: Floats = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
     return found

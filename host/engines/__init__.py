@@ -1,1 +1,1 @@
-"""Engines that play models: protocol, requests and model processes."""
+"""Engines that play models."""

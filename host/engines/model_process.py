@@ -1,7 +1,6 @@
-"""Model process: serves requests on one model in a process of its own, beside the audio process.
+"""Model process: serves requests on a model beside the audio process.
 
-A thread would share the audio thread's interpreter lock: with a constantly moving parameter, a block of 16 held voices
-took one and a half times as long.
+A thread would share the interpreter lock: with a moving parameter, a block of 16 voices took 1.5 times as long.
 """
 
 import multiprocessing
@@ -17,28 +16,24 @@ from ..interrupts import SIGNALS
 
 
 class ModelHolder(Protocol):
-    """Holds an opened model; unpickling reopens the file."""
+    """Unpickling reopens the file."""
 
     @property
     def stamp(self) -> Stamp | None:
-        """Stamp of the model's file when read."""
+        """Stamp of the file when read."""
 
 
 class Away(Exception):
-    """The process is not ready, has exited, or opened another file: the caller computes the result itself."""
+    """The process is not ready, has exited, or opened another file. The caller computes the result itself."""
 
 
 class ModelProcess:
-    """Client of a model process, which exits with the last reference to this object."""
+    """The process exits with the last reference to this object."""
 
     def __init__(self, name: str, opened: ModelHolder, answer: Callable[..., Any], *shared: Any) -> None:
-        """Start the process.
+        """Start the process with a pickle of ``opened``.
 
-        Args:
-            name: of the process.
-            opened: pickled for the process.
-            answer: module-level function of (``opened``, question, *``shared``).
-            shared: memory of both processes.
+        ``answer``: module-level function of (``opened``, question, *``shared``); ``shared``: memory of both processes.
         """
         self._stamp = opened.stamp
         context = multiprocessing.get_context("spawn")
@@ -70,7 +65,6 @@ class ModelProcess:
         return answer
 
     def _is_there(self) -> bool:
-        """Return whether the process is ready and opened the same file."""
         try:
             if not self._there and not self._gone and self._pipe.poll(0):
                 self._there, self._gone = True, self._pipe.recv() != self._stamp

@@ -1,4 +1,4 @@
-"""Protocols between engines and the player: voices, motion of parameters, and engines."""
+"""Protocols of engines, and of the parameter values that they read."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ MIDDLE_C = 60  # the untransposed key of a model without chroma
 
 @dataclass(slots=True, kw_only=True)
 class VoiceSound:
-    """One voice's sound, extended by each engine; ``key`` is a pitch, 69.0 for 440 Hz.
+    """One voice's sound, extended by each engine. ``key``: 69.0 for 440 Hz.
 
-    For a sound that ends by itself, ``over`` is set at note-on, in every process that shares the voices.
+    ``over`` is set at note-on, in every process that shares the voices.
     """
 
     key: float
@@ -37,10 +37,10 @@ Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Beginnings(NamedTuple):
-    """The initial codes of future notes while no parameter moves.
+    """Initial codes of future notes while no parameter moves; ``of`` identifies the set.
 
-    ``of`` identifies the set. ``codes`` are pairs of a pitch, 69.0 for 440 Hz, likely ones first, and the codes, [rows,
-    n_latents], that a note of that pitch may read within its first hop.
+    ``codes``: pitches, 69.0 for 440 Hz, likely ones first, with the codes, [rows, n_latents], that a note may read
+    within its first hop.
     """
 
     of: Hashable
@@ -48,7 +48,7 @@ class Beginnings(NamedTuple):
 
 
 class Motion(Protocol):
-    """The parameter values of voices; one row per pair of a voice and a sample time.
+    """Parameter values of voices; a row is a voice at a sample.
 
     Voices with ``own_codes`` share none with each other, nor with future notes.
     """
@@ -57,41 +57,36 @@ class Motion(Protocol):
     def own_codes(self) -> bool: ...
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents].
+        """Return codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
 
-        Args:
-            voices: one per row.
-            times: samples where parameters are read, not before the hop of a note-on.
-            own_times: samples where a note's own modulation is read, also before its note-on; None: ``times``.
+        ``own_times``: samples where a note's own modulation is read, also before its note-on; None: ``times``.
         """
         ...
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return the initial codes of notes after a sample; None if unknown."""
+        """Return codes of notes after a sample; None if unknown."""
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return bends in semitones, [rows]."""
+        """Return bends, [rows]."""
         ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """Return a voice's bend over a block in semitones: a scalar if constant, else [count]."""
+        """Return semitones over a block: a scalar if constant, else [count]."""
         ...
 
     def morph(self, time: int) -> float:
-        """Return the morph position, 0 to 1; 0 without a morph."""
+        """Return the position, 0 to 1; 0 without a morph."""
         ...
 
     def beat(self, time: int) -> float: ...
 
     def beat_samples(self, time: int) -> float:
-        """Return the length of a quarter note in samples, as known at ``time``."""
+        """Return a quarter note's length, as known at ``time``."""
         ...
 
 
 class Engine(Protocol[Kept]):
-    """Synthesizes voices block by block."""
-
     @property
     def channels(self) -> int:
         """1, or 2 for stereo."""
@@ -104,34 +99,31 @@ class Engine(Protocol[Kept]):
 
     @property
     def ready(self) -> bool:
-        """Whether it can play; an engine with a model process may not be ready at first.
-
-        Live, it plays the newest ready frames; offline, it waits.
-        """
+        """False while a model process lacks frames. Live, the engine plays ready frames only; offline, it waits."""
         ...
 
     @property
     def age_ms(self) -> float | None:
-        """Age of the last note's code at its note-on; None if the engine never plays older codes."""
+        """Age of the last note's code at its note-on; None if codes are never old."""
         ...
 
     @property
     def targets(self) -> Mapping[str, Ramp]: ...
 
     def start_stream(self, pitch: float, time: int, key: int) -> Kept:
-        """Return a stream for a note-on at sample ``time`` with ``pitch``, 69.0 for 440 Hz, and MIDI ``key``."""
+        """Return the stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
-        """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
+        """Return each stream's sound, [channels, count]; silence before its note-on.
 
         The result is valid until the next call.
         """
         ...
 
     def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
-        """Do one step of the work due after sample ``now``, the end of the rendered sound; no sample depends on it.
+        """Do one step of work due after ``now``, the end of the rendered sound; no sample depends on it.
 
-        Live, it runs after a block's delivery, to delay no sound.
+        Live, it runs after a block's delivery.
         """
         ...

@@ -1,4 +1,4 @@
-"""Engine request: the preset settings that an engine reads."""
+"""Engine requests."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just re
 
 
 class EngineRequest(NamedTuple):
-    """A preset's settings for an engine.
+    """Preset settings for an engine.
 
     Attributes:
-        rest: rest position of the latents, for decoding ahead.
+        rest: latents at rest, for decoding ahead.
         own: from `Kind.own`.
         bend: range in semitones.
         live: the engine must not block on other processes.

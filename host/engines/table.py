@@ -1,4 +1,4 @@
-"""Selects the engine of a model: the module `engine` beside its kind."""
+"""Selects a model's engine: the module `engine` beside its kind."""
 
 import importlib
 from typing import Any
@@ -11,10 +11,10 @@ from .request import EngineRequest
 
 
 def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
-    """Return the engine of a model; its module is imported on first use.
+    """Return a model's engine; imports its module on first use.
 
     Raises:
-        UserError: play.mode is 'chord' and the model has no keys for notes, or the engine refuses the request.
+        UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.
     """
     card = model.card
     if request.play.mode == "chord" and not card.keyed:

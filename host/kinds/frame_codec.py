@@ -1,4 +1,4 @@
-"""FrameCodec: the steps of resynthesis that differ between kinds of models, one module `frame_codec` a kind."""
+"""Resynthesis steps that differ between kinds of models, one `frame_codec` module a kind."""
 
 import importlib
 import importlib.util
@@ -21,8 +21,6 @@ TINY = np.float32(1e-20)  # keeps divisors above 0
 
 
 class FrameAnalysis(NamedTuple):
-    """Analysis results of a batch of frames."""
-
     sounding: npt.NDArray[np.bool_]  # [rows]
     level: Array  # [rows, 1]: the largest magnitude; the RMS for grains
     spectra: Spectrum  # [rows, bins], of the windowed frames
@@ -35,8 +33,6 @@ class FrameAnalysis(NamedTuple):
 
 
 class FrameCodec(Protocol):
-    """The steps that differ between spectrum, partials and grain models."""
-
     def level(self, frames: Array, magnitudes: Array) -> Array:
         """Return target levels, [rows, 1]."""
         ...
@@ -51,7 +47,7 @@ class FrameCodec(Protocol):
 
 
 def codec_of(card: Card, phase: str) -> FrameCodec:
-    """Return the codec of a model's kind; ``phase``: of spectra, ``original`` or ``own``.
+    """Return the codec of a model's kind for ``phase``, ``original`` or ``own``.
 
     Raises:
         UserError: the kind has none, or the codec refuses the frames or the phase.
@@ -68,7 +64,6 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
 
 
 def hop_of(card: Card) -> int:
-    """Return the hop between frames in samples."""
     return kind_of(card).hop_through(card)
 
 

@@ -1,4 +1,4 @@
-"""Model kinds: the interface that each kind of model implements for cards, presets and keys."""
+"""Model kinds: the rules that each kind implements for cards, presets and keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -47,10 +47,9 @@ class Keying(NamedTuple):
     """How keys play voices.
 
     Attributes:
-        holds: notes latch until their key is pressed again.
-        strikes: notes play to their own end, regardless of key release.
-        chokes: choke group per key; a key cuts the playing notes of its group.
-        gains_db: by key.
+        holds: a note latches until its key is pressed again.
+        strikes: a note plays to its own end, regardless of key release.
+        chokes: choke group by key; a key cuts the playing notes of its group.
     """
 
     holds: bool = False
@@ -60,7 +59,7 @@ class Keying(NamedTuple):
 
 
 class Kind:
-    """Base class of model kinds, one singleton each; its attributes are the defaults."""
+    """Base class of model kinds, one instance each; attributes are defaults."""
 
     name: ClassVar[str] = ""  # in cards
     moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
@@ -81,11 +80,7 @@ class Kind:
     finds_no_code: ClassVar[str] = ""  # why code recovery refuses this kind; empty: it does not
 
     def check(self, card: KindCard) -> None:
-        """Validate a card.
-
-        Raises:
-            ValueError: it contradicts its kind.
-        """
+        """Raise ValueError if a card contradicts its kind."""
         if not self.carries_state and (card.state or card.scaling):
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
         if not self.of_clips and (card.transform_length or card.labels):
@@ -100,18 +95,15 @@ class Kind:
             )
 
     def targets(self, own: Any, card: KindCard) -> dict[str, Range]:
-        """Return the modulation targets of this kind; ``own``, here and below, is the result of `own`."""
+        """Return the modulation targets; ``own``, here and below, is the result of `own`."""
         return {}
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
-        """Return the targets that select an item by its number, from 0, with item names."""
+        """Return the item names of targets that select by number, from 0."""
         return {}
 
     def faults(self, own: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """Yield contradictions among a preset's settings, or with the model.
-
-        ``play`` is the preset's [play], ``tuning`` its [tuning].
-        """
+        """Yield contradictions in a preset, or with the model; ``play`` and ``tuning`` are its tables."""
         yield from ()
 
     def own(self, sections: Any) -> Any:
@@ -119,7 +111,7 @@ class Kind:
         return getattr(sections, self.sections[0]) if self.sections else None
 
     def sound(self, own: Any) -> str | None:
-        """Return the name of the seed sound file, or None."""
+        """Return the seed sound's file name."""
         return None
 
     def sound_samples(self, card: KindCard) -> int:
@@ -134,7 +126,7 @@ class Kind:
         return Keying()
 
     def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        """Return the pitch per playable key, 69.0 for 440 Hz; ``tuned`` holds the preset's tuning."""
+        """Return pitches by playable key, 69.0 for 440 Hz; ``tuned`` holds the preset's tuning."""
         return tuned
 
     def label(self, own: Any) -> str | None:
@@ -145,7 +137,7 @@ class Kind:
         return {}
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        """Describe a model's frames in (label, text) pairs."""
+        """Describe frames in (label, text) pairs."""
         milliseconds = 1000 / card.sample_rate
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),

@@ -1,4 +1,4 @@
-"""Table of all model kinds, and the preset tables for one kind alone."""
+"""Table of all model kinds, and the preset tables of single kinds."""
 
 from typing import Any
 
@@ -15,8 +15,6 @@ KINDS: dict[str, Kind] = {
 
 
 class Sections(ClipSections):
-    """The preset tables for one kind alone, named by `Kind.sections`."""
-
     gesture: GestureSettings | None = None
     grain: GrainSettings | None = None
     stream: StreamSettings | None = None

@@ -85,7 +85,6 @@ def run(pipe: Connection, setup: Setup) -> None:
 
 
 def _sound(state: ProcessState) -> None:
-    """The render thread, which also opens card and ports."""
     try:
         setup, presets = state.setup, state.presets
         names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
@@ -144,7 +143,7 @@ def _open_sink(state: ProcessState) -> Sink:
 
 
 def _open_inputs(state: ProcessState) -> Inputs | None:
-    """Open MIDI inputs; with the null sink and no port requested, failure is only reported."""
+    """Open MIDI inputs; with the null sink and no port requested, only report a failure."""
     setup = state.setup
     if not setup.midi:
         return None
@@ -251,7 +250,6 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
 
 
 def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
-    """Load presets in the background and swap them in; failures are reported."""
     assert state.loop is not None
     state.loop.brace(1)
     try:
@@ -312,11 +310,6 @@ def _tell_problem(state: ProcessState) -> None:
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> PlayableRack:
-    """Return a rack of the presets by channel, or an `EffectRack` for audio input.
-
-    Raises:
-        UserError: a preset cannot play in real time, or as `Rack` or `EffectRack`.
-    """
     if ear is not None:
         return EffectRack(patches[None], rate, ear)
     for patch in patches.values():

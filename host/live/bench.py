@@ -44,8 +44,6 @@ SETTLING_SECONDS = 0.3  # after the last note-on, before measuring
 
 @dataclass(frozen=True)
 class BenchRow:
-    """The measurement of a block size and voice count."""
-
     block: int
     voices: int
     load: tuple[float, float, float]  # p50, p99, p99.9 of the rendering time, relative to a block's time
@@ -54,7 +52,6 @@ class BenchRow:
 
     @property
     def holds(self) -> bool:
-        """Whether no block was late and no voice stolen."""
         return self.underruns == 0 and self.given_up == 0
 
 
@@ -85,7 +82,6 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
 
 
 def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) -> list[str]:
-    """Return lines about a table; ``wanted`` is the preset's voice count."""
     held = {block: _most(rows, block) for block in sorted({row.block for row in rows})}
     lines = [
         f"blocks of {block} ({1000 * block / RATE:.1f} ms): "
@@ -185,8 +181,6 @@ def _all_moving(patch: Patch, voices: int) -> Patch:
 
 
 class _Hands:
-    """Holds keys and moves all controllers, by the clock."""
-
     def __init__(self, voices: int, knobs: int) -> None:
         self._voices, self._knobs = voices, KNOBS[:knobs]
         self._pressed = self._moves = 0
@@ -205,5 +199,5 @@ class _Hands:
 
 
 def _position(knob: int, moves: int) -> int:
-    """Return a controller's position after ``moves``: an oscillation, the first at 0.3 Hz."""
+    """Return an oscillation after ``moves``, for the first controller at 0.3 Hz."""
     return round(63.5 + 60 * math.sin(moves / 30 * (1 + (knob - KNOBS.start) / 3)))

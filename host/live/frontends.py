@@ -11,15 +11,11 @@ TYPED_VELOCITY = 100  # of typed notes, which have no velocity
 
 
 class Screen(Protocol):
-    """A display of the live status, with keyboard input."""
-
     def show(self, report: LiveStatus) -> None: ...
 
     def say(self, line: str) -> None: ...
 
-    def show_preset_lines(self, lines: list[str]) -> None:
-        """Show a preset's lines in place of the previous ones."""
-        ...
+    def show_preset_lines(self, lines: list[str]) -> None: ...
 
     def waitables(self) -> Sequence[Any]:
         """Return objects for `multiprocessing.connection.wait`, ready on a key."""
@@ -31,23 +27,21 @@ class Screen(Protocol):
 
 
 class Panel(Protocol):
-    """A web panel. Its methods must not block."""
+    """Its methods must not block."""
 
     def waitables(self) -> Sequence[Any]:
         """Return objects for `multiprocessing.connection.wait`, ready on a command."""
         ...
 
     def commands(self) -> list[Command]:
-        """Return new commands to the audio process; also polled without one."""
+        """Return new commands to the audio process; called also when none waits."""
         ...
 
-    def show(self, kind: str, data: Any) -> None:
-        """Receive a message other than recorded sound and events."""
-        ...
+    def show(self, kind: str, data: Any) -> None: ...
 
 
 class Frontends:
-    """Dispatches messages to screen and panel, and collects their commands."""
+    """Dispatches messages to screen and panel, and collects commands."""
 
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
@@ -66,7 +60,7 @@ class Frontends:
         return commands
 
     def keep(self, kept: MessageQueue) -> bool:
-        """Queue commands while nothing plays, except notes, which would be late; return False on "stop"."""
+        """Queue commands while nothing plays, except events that set no parameter; return False on "stop"."""
         for command, data in self.commands():
             if command == "stop":
                 return False
@@ -79,7 +73,6 @@ class Frontends:
         self.show("say", line)
 
     def show(self, kind: str, data: Any) -> None:
-        """Show a message other than recorded sound and events."""
         if self._panel is not None:
             self._panel.show(kind, data)
         match kind:

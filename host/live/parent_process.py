@@ -34,7 +34,7 @@ START_SECONDS = 20.0  # until the first report, on a slow or busy machine
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
-    """Play until SIGINT, SIGTERM or the quit key.
+    """Play until SIGINT, SIGTERM, SIGHUP or the quit key.
 
     Raises:
         UserError: the card, a port, the preset or an output cannot be used.
@@ -99,8 +99,6 @@ class _Lost(Exception):
 
 
 class _AudioProcess:
-    """Handle of the audio process."""
-
     def __init__(self, setup: Setup) -> None:
         os.environ.setdefault(*HUGE_PAGES)
         context = multiprocessing.get_context("spawn")
@@ -116,7 +114,7 @@ class _AudioProcess:
         self.setup = setup  # with the current presets
 
     def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
-        """Return the first report; None if stopped. Shows messages and queues commands meanwhile."""
+        """Return the first report, None if stopped; show messages and queue commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
             for kind, data in self.messages():
@@ -134,12 +132,7 @@ class _AudioProcess:
         wait([self._pipe, *others], seconds)
 
     def messages(self) -> Iterator[Message]:
-        """Yield pending messages, at most `MOST_MESSAGES`.
-
-        Raises:
-            _Lost: the card is gone.
-            UserError, Failure: errors of the process.
-        """
+        """Yield pending messages, at most `MOST_MESSAGES`; raise _Lost, or the process's UserError or Failure."""
         try:
             if not self._pipe.poll(0):
                 if time.monotonic() - self._heard > self._patience:
@@ -167,7 +160,6 @@ class _AudioProcess:
         self._writer.put_command(command, data)
 
     def rest(self) -> Iterator[Message]:
-        """Send stop, then yield messages for up to `REST_SECONDS`."""
         self.send("stop")
         until = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
@@ -175,7 +167,6 @@ class _AudioProcess:
                 yield self._pipe.recv()
 
     def end(self) -> None:
-        """Stop the process, by force if necessary."""
         self.send("stop")
         self._process.join(PATIENCE_SECONDS)
         if self._process.is_alive():
@@ -210,7 +201,6 @@ def _watch(
 
 
 def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
-    """Update the setup for a restart from a message."""
     if kind == "playing":
         channels = {**dict(setup.channels), **{slot: name for slot, name in data.items() if slot is not None}}
         return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()))
@@ -223,7 +213,10 @@ def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Yield an event set by SIGINT, SIGTERM and SIGHUP, even in background jobs that ignored them."""
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set; an ignored SIGHUP stays ignored (nohup).
+
+    Background jobs inherit an ignored SIGINT, which is replaced.
+    """
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -19,7 +19,7 @@ from .render_loop import EventSource, RenderLoop
 
 
 class ForwardedEvents:
-    """Event source of the parent's events: computer keyboard and panel."""
+    """Event source of the computer keyboard and the panel."""
 
     def __init__(self) -> None:
         self._waiting: deque[Timed] = deque()
@@ -44,8 +44,6 @@ class FilteredSource:
 
 
 class MeteredSource:
-    """An event source whose events meters receive too."""
-
     def __init__(self, source: EventSource, meters: Meters) -> None:
         self._source, self._meters = source, meters
 
@@ -57,8 +55,6 @@ class MeteredSource:
 
 @dataclass
 class ProcessState:
-    """Shared state of the audio process's threads."""
-
     setup: Setup
     pipe: Connection
     forwarded: ForwardedEvents = field(default_factory=ForwardedEvents)
@@ -77,5 +73,4 @@ class ProcessState:
         self.presets = ChannelPresets(fitting, self.setup.programs)
 
     def send(self, kind: Any, data: Any) -> None:
-        """Queue a message for the pipe's writer."""
         self.outbox.append((kind, data))

@@ -37,13 +37,11 @@ PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a t
 
 
 class EventSource(Protocol):
-    """A source of timed events: MIDI inputs or a keyboard."""
-
     def poll(self) -> list[Timed]: ...
 
 
 class Hearing(Protocol):
-    """Audio input, one block at a time."""
+    """Audio input, one block for each block of the sink."""
 
     @property
     def ready(self) -> bool: ...
@@ -98,8 +96,6 @@ class RenderLoop:
             on_block: receives each block and its events; must not block.
             whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
                 so that their delay is constant without a block of reserve.
-            ear: audio input, one block for each block of the sink.
-            meters: measure each block; new ones for channel 0 by default.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -127,19 +123,19 @@ class RenderLoop:
 
     @property
     def delay_samples(self) -> int:
-        """Return the events' delay: constant, or an upper bound at the lowest latency."""
+        """The events' delay: constant, or an upper bound at the lowest latency."""
         return self.sink.depth * self.sink.block + self._in_hand
 
     @property
     def ring_blocks(self) -> int:
-        """Return the ring's depth, larger while other threads delay rendering.
+        """The ring's depth, larger while other threads delay rendering.
 
-        Constant with audio input, which cannot be rendered ahead.
+        It is constant with audio input, which cannot be rendered ahead.
         """
         return self.sink.depth + (max(self._asked_blocks, self._spare_blocks) if self._ear is None else 0)
 
     def brace(self, blocks: int) -> None:
-        """Deepen the ring by ``blocks``, 0 or 1, while other threads are busy. Thread-safe.
+        """Deepen the ring by ``blocks``, 0 or 1, while other threads are busy; thread-safe.
 
         Events keep their delay if it has a block in reserve.
         """
@@ -150,7 +146,6 @@ class RenderLoop:
         self._ending.set()
 
     def run(self) -> None:
-        """Render until stopped or the card is gone, on the calling thread."""
         with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:
@@ -211,14 +206,9 @@ class RenderLoop:
         """Deepen the ring while other threads delay this one often; events are then later.
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as the first
-        of a chord, take five times as long. Single waits change nothing, nor does the lowest latency: there a gap is
-        better than a late note.
-
-        Args:
-            seconds: rendering time of a block.
-            worked: CPU seconds of it.
-            gave_way: the thread waited for the interpreter lock; without it the time was preempted, which no ring
-                outlasts.
+        of a chord, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a
+        late note. A block took ``seconds``, of them ``worked`` on the CPU. If the thread never ``gave_way`` to the
+        lock, it was preempted, which no ring outlasts.
         """
         waited = seconds - worked if gave_way else 0.0
         self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS

@@ -52,11 +52,10 @@ class Typist:
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
     def waitables(self) -> list[Any]:
-        """Return [sys.stdin] if it can be polled; empty on Windows, where a console holds the keys."""
+        """Return [sys.stdin] if it can be polled, which a Windows console cannot."""
         return [] if self._ended or sys.platform == "win32" else [sys.stdin]
 
     def typed_keys(self) -> list[tuple[int, bool] | str]:
-        """Return new (note, on) pairs and ``quit``."""
         text = None if self._ended else _typed()
         self._ended = text is None
         return self.read(text or "", time.monotonic())
@@ -76,7 +75,6 @@ class PlainScreen:
     """Prints a status line a second, for logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
-        """``typist``: keyboard input, if there is a terminal."""
         self._typist = typist
         self._next = 0.0
         self._closing = contextlib.ExitStack()
@@ -96,7 +94,6 @@ class PlainScreen:
         print(summary(report), flush=True)
 
     def say(self, line: str) -> None:
-        """Print a line to stderr."""
         print(line, file=sys.stderr, flush=True)
 
     def show_preset_lines(self, lines: list[str]) -> None:
@@ -111,7 +108,6 @@ class PlainScreen:
 
 
 def summary(report: LiveStatus) -> str:
-    """Format a report as one line."""
     p50, p99 = report.load
     parts = (
         f"underruns {report.underruns}",
@@ -135,8 +131,6 @@ class _Said(NamedTuple):
 
 
 class FullScreen:
-    """A full terminal screen."""
-
     def __init__(self, typist: Typist) -> None:
         from rich.live import Live
 
@@ -160,12 +154,10 @@ class FullScreen:
         self._draw()
 
     def say(self, line: str) -> None:
-        """Show a line until newer ones push it out."""
         self._said.append(_Said(line, of_preset=False))
         self._draw()
 
     def show_preset_lines(self, lines: list[str]) -> None:
-        """Replace the previous preset's lines."""
         kept = [said for said in self._said if not said.of_preset]
         self._said.clear()
         self._said.extend(kept)
@@ -185,8 +177,6 @@ class FullScreen:
 
 
 class _Page(NamedTuple):
-    """The page of `FullScreen`, laid out for the terminal's current width."""
-
     hint: str
     report: LiveStatus
     said: list[str]
@@ -208,7 +198,7 @@ class _Page(NamedTuple):
 
 
 def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
-    """Return the screen's rows (name, value), at most ``width`` columns; constant in number for a preset."""
+    """Return (name, value) rows of at most ``width`` columns; constant in number for a preset."""
     room = width - LABEL - 2
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
@@ -233,7 +223,6 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
 
 
 def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
-    """Return a value on exactly ``count`` rows, unused ones empty."""
     first = textwrap.wrap(value, room)[: count - 1]
     rest = value[len(" ".join(first)) :].strip()
     parts = [*first, rest, *[""] * (count - 1 - len(first))]
@@ -270,10 +259,7 @@ def _macros(report: LiveStatus, room: int) -> list[str]:
 
 
 def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
-    """Draw knobs as bars in two or three columns, with names cut to fit.
-
-    ``known``: name, value, and position in its range, 0 to 1.
-    """
+    """Draw knobs (name, value, position 0 to 1) in two or three columns, with names cut to fit."""
     columns = 2 if len(known) <= FEW_KNOBS else 3
     width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
     width = max(width, NUMBER)
@@ -293,14 +279,11 @@ def _decibels(level: float) -> str:
 
 
 class Piano:
-    """Plays notes with letter keys."""
-
     def __init__(self) -> None:
         self._base = MIDDLE
         self._until: dict[int, float] = {}
 
     def moves(self, typed: str, now: float) -> Iterator[tuple[int, bool]]:
-        """Yield (note, on) pairs."""
         for letter in typed.casefold():
             if letter in "zx":
                 self._base = min(96, max(12, self._base + (12 if letter == "x" else -12)))
@@ -315,7 +298,7 @@ class Piano:
 
 
 def can_type() -> bool:
-    """Return whether keys can be read: stdin is a terminal, and this process in its foreground."""
+    """Return whether stdin is a terminal with this process in its foreground."""
     if not _is_terminal(sys.stdin):
         return False
     # The system stops a background process that reads a terminal.
@@ -323,7 +306,6 @@ def can_type() -> bool:
 
 
 def can_draw() -> bool:
-    """Return whether stdout is a terminal that can move the cursor up."""
     return _is_terminal(sys.stdout) and (sys.platform == "win32" or os.environ.get("TERM", "") not in DUMB)
 
 

@@ -1,1 +1,1 @@
-"""Code maps: planes through a model's codes and their timbre."""
+"""Code maps and timbre of codes."""

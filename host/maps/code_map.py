@@ -1,4 +1,4 @@
-"""Makes code maps: of training codes at export, or of the card's landmarks for older models."""
+"""Makes code maps of a model's codes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles of brightness 0 and 1
 
 
 def map_of(model: Model) -> CodeMap | None:
-    """Return the map of a model's file, or one of its landmarks; None without either."""
+    """Return the file's map, or one of its landmarks; None without either."""
     if model.map is not None:
         return model.map
     marks = model.card.landmarks
@@ -39,16 +39,10 @@ def map_of(model: Model) -> CodeMap | None:
 
 
 def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
-    """Make a map with all of these codes as dots. Deterministic.
+    """Make a map of all codes, [codes, n_latents], at least one. Deterministic.
 
     Two latents are the plane, the second upward; one runs from left to right. For more, the plane is fitted to codes
-    and timbre with bounded steps.
-
-    Args:
-        model: decodes the codes.
-        codes: of training sounds, [codes, n_latents], at least one.
-        labels: of the codes.
-        notes: pitch classes or `NO_NOTE`, [codes].
+    and timbre, with bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
     """
     card = model.card
     codes = within(codes, card)
@@ -69,7 +63,7 @@ def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[n
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
-    """Return the map as text of at most `BYTES`, of evenly chosen codes."""
+    """Return a map's text, at most `BYTES`, of evenly chosen codes."""
     kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
     found = made(model, codes[kept], [labels[index] for index in kept], notes[kept])
     text = found.text()
@@ -80,7 +74,6 @@ def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArra
 
 
 def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
-    """Return each code's own label if any, else one key or pitch class."""
     if card.partials is not None:
         return np.full(len(labels), round((card.partials.low + card.partials.high) / 2), np.intp)
     if card.chroma is not None:
@@ -90,7 +83,7 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 
 
 def _latents(card: Card) -> Array:
-    """Return the plane of one or two latents, [2, 2, n_latents]."""
+    """Return [2, 2, n_latents]."""
     across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
     low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
@@ -99,7 +92,7 @@ def _latents(card: Card) -> Array:
 
 
 def _through(card: Card, codes: Array, heard: Array | None) -> Array:
-    """Return the plane nearest to the codes, steps at most `LARGEST_STEP`, [side, side, n]."""
+    """Return the plane nearest to the codes, [side, side, n], of steps up to `LARGEST_STEP`."""
     n = codes.shape[1]
     side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
     mean, scale = codes.mean(0), in_deviations(card)
@@ -119,7 +112,7 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return principal components of levels, [codes, at most `SOUNDS`], with root mean square norm 1."""
+    """Return [codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]
@@ -128,7 +121,6 @@ def _principal(heard: Array) -> Array:
 
 
 def _scaled(brightness: Array) -> Array:
-    """Scale brightness to 0 to 1, [sounds]."""
     low, high = np.percentile(brightness, (DARKEST, BRIGHTEST))
     if high <= low:
         return np.full(len(brightness), 0.5, np.float32)

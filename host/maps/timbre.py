@@ -19,14 +19,9 @@ SILENT = 1e-20
 
 
 def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array] | None:
-    """Return levels in dB, [codes, numbers], and brightness in octaves, [codes].
+    """Return levels in dB, [codes, numbers], and brightness in octaves, [codes], of codes, [codes, n_latents].
 
-    None for models with state, whose output depends on earlier steps.
-
-    Args:
-        model: decodes the codes.
-        codes: [codes, n_latents].
-        conditions: pitch classes or label numbers, [codes], as in `Model.step`.
+    None for models with state: their output depends on earlier steps. ``conditions``: as in `Model.step`.
     """
     card = model.card
     if card.state:
@@ -39,7 +34,7 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
 
 
 def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return levels and brightness of frames, [frames, frame_width]."""
+    """As `levels`, of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
@@ -49,7 +44,7 @@ def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tu
 
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return band energies, [frames, parts, bands], and band centres in octaves."""
+    """Return energies, [frames, parts, bands], and band centres in octaves."""
     power = _spectra(card, frames, conditions)
     bins, half = power.shape[-1], card.sample_rate / 2
     hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
@@ -60,7 +55,7 @@ def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple
 
 
 def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:
-    """Return power spectra, [frames, parts, bins]."""
+    """Return power, [frames, parts, bins]."""
     if card.partials is not None:
         return np.square(spectra(card, frames, conditions))[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]

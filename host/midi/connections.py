@@ -1,4 +1,4 @@
-"""MIDI port connections: finds an input's senders, where the system reports them (JACK)."""
+"""MIDI port connections: finds an input's senders (JACK)."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ class PortConnections(Protocol):
         ...
 
     def into(self, port: str | None) -> set[str] | None:
-        """Return an input's senders; None if unknown."""
+        """Return senders; None if unknown."""
         ...
 
     def connect(self, sender: str, port: str | None) -> None:
@@ -38,7 +38,7 @@ class PortConnections(Protocol):
 
 
 class Unknown:
-    """Connections of a system without reports."""
+    """For systems that report no connections."""
 
     permanent = False
 
@@ -65,7 +65,7 @@ class JackConnections:
     permanent = True
 
     def __init__(self, name: str) -> None:
-        """``name`` is the client's.
+        """Open a client named ``name``.
 
         Raises:
             UserError: JACK-Client is missing, or no server runs.
@@ -86,7 +86,6 @@ class JackConnections:
         return {port.name for port in self._client.get_ports(f"^{client}", is_midi=True, is_input=True)}
 
     def into(self, port: str | None) -> set[str] | None:
-        """Return the senders; empty if the input vanished."""
         if port is None:
             return None
         try:

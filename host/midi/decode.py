@@ -1,6 +1,6 @@
-"""MIDI byte stream decoder: converts a port's bytes to events.
+"""MIDI byte stream decoder.
 
-mido's parser drops messages with running status or interrupted by MIDI clock, and is five times slower.
+mido's parser drops messages with running status or interrupted by clock, and is five times slower.
 """
 
 from typing import Literal
@@ -29,9 +29,9 @@ RESET_CONTROLLERS, ALL_NOTES_OFF = 121, 123
 
 
 class MidiDecoder:
-    """Decodes one port's bytes in chunks of any size, and never fails (MIDI 1.0 Detailed Specification).
+    """Decodes a port's bytes in chunks of any size; never fails (MIDI 1.0 Detailed Specification).
 
-    System exclusive and common messages end running status, so their data are skipped. Active sensing is ignored: ports
+    System exclusive and common messages end running status: their data are skipped. Active sensing is ignored: ports
     report disconnection.
     """
 
@@ -41,10 +41,7 @@ class MidiDecoder:
         self._first: int | None = None  # the first of two data bytes
 
     def feed(self, data: bytes, time: int) -> list[Event]:
-        """Return events completed by ``data``, all at sample ``time``.
-
-        A system reset (FF) resets controllers and releases all notes, on each channel.
-        """
+        """Return events completed by ``data``, all at sample ``time``."""
         events: list[Event] = []
         for byte in data:
             if byte < 0x80:
@@ -69,7 +66,7 @@ class MidiDecoder:
 
 
 def channel_event(time: int, status: int, first: int, second: int) -> Event:
-    """Return the event of a channel message: ``status`` 0x80 to 0xEF, data 0 to 127 (one or two)."""
+    """Return a channel message's event: ``status`` 0x80 to 0xEF, one or two data bytes."""
     channel = status & 0x0F
     match status >> 4:
         case 0x9 if second > 0:
@@ -89,6 +86,6 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
 
 
 def let_go(time: int) -> list[Event]:
-    """Return events that reset controllers and release all notes, on all channels."""
+    """Return events that reset controllers and release notes on all channels."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]

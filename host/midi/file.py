@@ -1,4 +1,4 @@
-"""MIDI file reader: converts a Standard MIDI File to events in output samples."""
+"""MIDI file reader: converts Standard MIDI Files to events in output samples."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
@@ -20,12 +20,11 @@ FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 3
 
 
 class Performance(NamedTuple):
-    """The events of a MIDI file, in samples from its start.
+    """The events of a MIDI file, in order of time, in samples from its start.
 
-    ``events`` are in order of time; at one sample a held key's note-off precedes its next note-on, except in timbrel's
-    recordings, which keep the played order. ``length``: end of the longest track; ``channels``: those with notes;
-    ``warnings``: one line each. ``recorded``: by timbrel, live, where one preset receives all channels without their
-    own; ``notes``: its annotations, for `host.patch.live_options`.
+    At one sample a held key's note-off precedes its next note-on, except in timbrel's recordings, which keep the played
+    order. ``length``: end of the longest track. ``channels``: those with notes. ``recorded``: by timbrel, live; one
+    preset receives all channels without their own. ``notes``: annotations for `host.patch.live_options`.
     """
 
     events: list[Event]
@@ -36,7 +35,7 @@ class Performance(NamedTuple):
     notes: Sequence[tuple[int, str]] = ()
 
     def without(self, channels: Collection[int]) -> "Performance":
-        """Return a copy without some channels (0 to 15), of equal length."""
+        """Return a copy of equal length without some channels."""
         left = [channel for channel in self.channels if channel not in channels]
         silent = (
             ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
@@ -48,12 +47,11 @@ class Performance(NamedTuple):
 def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
-    Times are rounded to samples once, so they never drift. Channel messages and MIDI clock (F7 escapes) become events;
-    so do all tracks' tempos, except in timbrel's recordings, where tempo only scales ticks. System exclusive and other
-    meta events are skipped.
+    Times are rounded to samples once, so they never drift. Channel messages, MIDI clock (F7 escapes) and all tracks'
+    tempos become events; tempos of timbrel's recordings only scale ticks. Other events are skipped.
 
     Raises:
-        UserError: the file is missing, empty, truncated, broken, no MIDI file, or longer than ten hours.
+        UserError: unreadable, broken, no MIDI file, or longer than ten hours.
     """
     data = _read_midi_bytes(path)
     try:
@@ -66,7 +64,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Time in units of ``unit_seconds``: microseconds over ticks a quarter note, or SMPTE ticks."""
+    """Units are microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool
@@ -161,7 +159,7 @@ def _event(time: int, status: int, data: bytes) -> Event:
 def _settle(events: Sequence[Event]) -> list[Event]:
     """Move a held key's note-off before its new note-on at the same sample.
 
-    A silent key's note-off stays after its note-on: a note of zero length.
+    A silent key's note-off stays after it: a note of zero length.
     """
     settled: list[Event] = []
     down: set[tuple[int, int]] = set()
@@ -189,7 +187,6 @@ def _settle(events: Sequence[Event]) -> list[Event]:
 
 
 def _left_down(events: Iterable[Event]) -> list[tuple[int, int]]:
-    """Return held (channel, key) pairs, oldest first."""
     down: dict[tuple[int, int], None] = {}
     for event in events:
         if isinstance(event, NoteOn):

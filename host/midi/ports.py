@@ -1,6 +1,6 @@
-"""MIDI input ports by RtMidi: matched by part of their name, several at once, reopened after replugging.
+"""MIDI input ports by RtMidi, reopened after replugging.
 
-RtMidi queues messages on its own thread; `Inputs.poll` never waits.
+RtMidi queues messages on its own thread.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 @dataclass(frozen=True)
 class Timed:
-    """An event and its arrival in seconds of `time.perf_counter`."""
+    """Arrival in seconds of `time.perf_counter`."""
 
     seconds: float
     event: Event
@@ -70,21 +70,20 @@ class _Port:
         return arrived
 
     def released(self, others: Sequence["_Port"]) -> list[Timed]:
-        """Return releases of a removed port's holds, except those of other ports."""
         now = time.perf_counter()
         events = self.holds.let_go(port.holds for port in others if port is not self)
         return [Timed(now, event) for event in events]
 
 
 class Inputs:
-    """The open MIDI inputs: `poll` in the rendering thread, `rescan` in another, once a second."""
+    """Open MIDI inputs: `poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
     def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
         """Open ports.
 
         Args:
-            names: parts of port names, or ``virtual``; none: all ports, present and future, and a virtual one.
-            api: one of `APIS`; None selects the first available.
+            names: parts of port names, or ``virtual``; none: a virtual port and all others, present and future.
+            api: None selects the first available.
 
         Raises:
             UserError: no such API or port, or no permission.
@@ -112,7 +111,7 @@ class Inputs:
 
     @property
     def whole_blocks(self) -> bool:
-        """Whether timestamps resolve only blocks of the sound card."""
+        """Whether timestamps resolve only the card's blocks."""
         return bool(self._api == self._rtmidi.API_UNIX_JACK)
 
     @property
@@ -121,7 +120,6 @@ class Inputs:
         return [*(port.name for port in self._ports if port.name), *sorted(self._guests())]
 
     def present(self) -> list[str]:
-        """Return names of other programs' ports."""
         return [name for name in self._finder.get_ports() if _foreign(name)]
 
     def poll(self) -> list[Timed]:
@@ -143,8 +141,8 @@ class Inputs:
     def rescan(self) -> list[str]:
         """Open new ports and close removed ones; return a message for each.
 
-        A port that vanished between scans counts as removed, since its connection is lost. A sender connected manually
-        to another of our inputs is read only there.
+        A port that vanished between scans counts as removed: its connection is lost. A sender connected manually to
+        another of our inputs is read only there.
         """
         listed = self._finder.get_ports()
         self._close()
@@ -185,7 +183,6 @@ class Inputs:
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
-        """Update manual connections; queue releases of disconnected senders."""
         said: list[str] = []
         for port in self._ports:
             senders = frozenset(self._wires.into(port.place) or ())
@@ -257,7 +254,7 @@ class Inputs:
 
 
 def port_names(api: str | None = None) -> list[str]:
-    """Return available MIDI ports.
+    """Return available ports.
 
     Raises:
         UserError: no MIDI system.

@@ -1,6 +1,6 @@
-"""Private events in MIDI files: parameter changes and touches as bytes.
+"""Private events in MIDI files: parameter changes and touches.
 
-One byte of kind, one of channel (0 to 15); values as big-endian doubles, exact; then the target's name in UTF-8.
+A byte of kind, one of channel; values as big-endian doubles, exact; then the target's name in UTF-8.
 """
 
 import struct
@@ -14,7 +14,7 @@ _HOLD = struct.Struct(">BB?")
 
 
 def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
-    """Return an event's bytes, without its time."""
+    """Encode an event without its time."""
     if isinstance(event, ParameterChange):
         head = _TURN.pack(TURN, event.channel, event.value)
     else:
@@ -23,7 +23,7 @@ def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
-    """Return the event of `to_bytes` at a sample.
+    """Decode `to_bytes`.
 
     Raises:
         SmfError: invalid bytes.

@@ -7,13 +7,13 @@ PROGRAMS = 128  # in a bank
 
 
 class Programs:
-    """Program numbers with 128 per bank, on channels that share a preset."""
+    """Numbers programs, for channels that share a preset."""
 
     def __init__(self) -> None:
         self._bank = 0
 
     def apply(self, event: Event) -> None:
-        """Apply a bank select; the coarse half resets the fine one to 0."""
+        """Apply a bank select; the coarse half resets the fine one."""
         match event:
             case ControlChange(number=number, value=value) if number == BANK_COARSE:
                 self._bank = value * 128
@@ -21,5 +21,5 @@ class Programs:
                 self._bank = self._bank // 128 * 128 + value
 
     def number(self, program: int) -> int:
-        """Return the number of program 0-127, counted over all banks."""
+        """Number program 0-127 over all banks."""
         return self._bank * PROGRAMS + program

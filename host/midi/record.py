@@ -50,7 +50,7 @@ class _Note(NamedTuple):
 
 
 class Recorder:
-    """Writes events to a file of type 0, with one tick per sample where possible.
+    """Writes a file of type 0, with one tick per sample where possible.
 
     `read_performance` at the same rate returns equal events, samples, order and length. The ``with`` block's exit
     renames the file, also after Ctrl-C or an error, but not after an error without events. Until then a temporary file
@@ -58,11 +58,11 @@ class Recorder:
     """
 
     def __init__(self, path: Path, sample_rate: int, overwrite: bool = False, note: str = "") -> None:
-        """Start a file for events at ``sample_rate`` in Hz, 4000 or more; ``note`` is an annotation.
+        """Start a file; ``sample_rate``: 4000 Hz or more; ``note``: an annotation.
 
         Raises:
-            UserError: as `host.files.check_output`.
-            Failure: cannot write the file.
+            UserError: as `check_output`.
+            Failure: the file cannot be written.
         """
         self._path = path
         division, tempo = _grid(sample_rate)
@@ -90,11 +90,11 @@ class Recorder:
         self._waiting.extend(events)
 
     def note(self, time: int, text: str) -> None:
-        """Queue an annotation at a sample, not before queued events."""
+        """Queue an annotation, not before queued events."""
         self._waiting.append(_Note(time, text))
 
     def spill(self, length: int) -> None:
-        """Write queued events; the performance is ``length`` samples long so far.
+        """Write queued events; ``length``: samples so far.
 
         Call about once a second in a non-audio thread, to limit memory and losses.
 
@@ -136,12 +136,11 @@ class Recorder:
             self._open.close()
 
     def _ticks(self, samples: int) -> int:
-        """Return the nearest tick, within half a sample, so that reading restores it."""
+        """Within half a sample, so that reading restores it."""
         above, below = self._scale
         return (2 * samples * above + below) // (2 * below)
 
     def _write(self, events: bytes, tick: int) -> None:
-        """Append events, the last at ``tick``, and the track's end."""
         track_end = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
         with self._temporary.open("r+b") as file:
             file.seek(self._end)
@@ -154,7 +153,7 @@ class Recorder:
 
 
 def _grid(sample_rate: int) -> tuple[int, int]:
-    """Return ticks and microseconds a quarter note: a tick is a sample, or less."""
+    """Return ticks and microseconds a quarter note; a tick is at most a sample."""
     for tempo in (500_000, 250_000, 125_000, 1_000_000):
         division, rest = divmod(tempo * sample_rate, 1_000_000)
         if rest == 0 and division <= MOST_TICKS:
@@ -163,7 +162,6 @@ def _grid(sample_rate: int) -> tuple[int, int]:
 
 
 def _delta(ticks: int) -> bytes:
-    """Return a delta time, seven bits a byte; empty texts extend it."""
     waits = b""
     while ticks > LONGEST_DELTA:
         waits += b"\xff\xff\xff\x7f" + NOTHING

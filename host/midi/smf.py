@@ -1,7 +1,7 @@
 """Standard MIDI File parser: bytes to tracks of messages, with times in ticks.
 
-Format: "Standard MIDI Files 1.0" (MIDI Manufacturers Association, RP-001). mido rejects files that others play (F7
-escapes, unknown chunks, odd key signatures), reads SMPTE time as negative ticks, and 32768 or more tracks as none.
+"Standard MIDI Files 1.0" (MIDI Manufacturers Association, RP-001). mido rejects files that others play (F7 escapes,
+unknown chunks, odd key signatures), and misreads SMPTE time and 32768 or more tracks.
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ OWN = 0xFF  # status of a private event in a `MidiTrack`
 
 
 class SmfError(Exception):
-    """A format error; the caller adds the file's name."""
+    """The caller adds the file's name."""
 
 
 @dataclass
 class MidiTrack:
-    """One track: ``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``end`` in ticks.
+    """``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``notes`` (tick, text).
 
     Messages are channel messages, MIDI clock statuses without data, or `OWN` with a private event's data. `OURS` sets
-    ``in_order``; ``notes`` (tick, text) follow it.
+    ``in_order``.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -37,10 +37,10 @@ class MidiTrack:
 
 
 def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
-    """Return type, division and tracks of a whole file, starting with ``MThd``.
+    """Return type, division and tracks of a file that starts with ``MThd``.
 
     Raises:
-        SmfError: truncated, or invalid bytes.
+        SmfError: truncated or broken.
     """
     chunks = _chunks(data)
     _, header = next(chunks)
@@ -60,7 +60,6 @@ def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (name, body) of each chunk."""
     at = 0
     while at < len(data):
         if at + 8 > len(data):
@@ -74,7 +73,6 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parse_track(body: bytes, number: int) -> MidiTrack:
-    """Parse track ``number`` (from 1) up to its end mark or last byte."""
     track = MidiTrack()
     try:
         for track.end, status, data in _raw_events(body):
@@ -103,7 +101,7 @@ def _parse_track(body: bytes, number: int) -> MidiTrack:
 
 
 def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (tick, status, data) of events; meta data start with the type."""
+    """Yield (tick, status, data); meta data start with the type."""
     at, tick, running = 0, 0, 0
     while at < len(body):
         delta, at = _variable_length(body, at)
@@ -134,7 +132,6 @@ def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _variable_length(body: bytes, at: int) -> tuple[int, int]:
-    """Return a number of up to four bytes, seven bits each, and the next position."""
     value = 0
     for place in range(at, at + 4):
         value = value << 7 | body[place] & 0x7F

@@ -9,8 +9,6 @@ PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
 
 
 class HeldControls:
-    """Pressed keys, the pedal, and held parameters, by page."""
-
     def __init__(self, play: Callable[[Event], None]) -> None:
         self._play = play
         self.channel = 0
@@ -45,7 +43,6 @@ class HeldControls:
             self._play(ControlChange(0, self.channel, number, 0))
 
     def grab(self, page: Hashable, values: Mapping[str, float]) -> None:
-        """Hold targets, with their current values."""
         own = self._holds.setdefault(page, {})
         for target, value in values.items():
             if not self.held(target):
@@ -63,7 +60,7 @@ class HeldControls:
         return before
 
     def leave(self, page: Hashable) -> dict[str, float]:
-        """Release all controls of a page; return as `drop` does."""
+        """Release all controls of a page; return as `drop`."""
         for key in sorted(self._keys.get(page, ())):
             self.key(page, key, 0)
         self.pedal(page, False)
@@ -79,7 +76,7 @@ class HeldControls:
         return any(target in own for own in self._holds.values())
 
     def again(self, targets: Iterable[str], channel: int) -> None:
-        """Hold the targets again in another rack with ``targets``; release missing ones."""
+        """Touch the held targets again in another rack; forget those that it lacks."""
         self.channel = channel
         known = set(targets)
         for own in self._holds.values():
@@ -89,6 +86,6 @@ class HeldControls:
             self._play(ParameterTouch(0, channel, target, True))
 
     def forget_keys(self) -> None:
-        """Forget keys and pedals: a new audio process has none down."""
+        """Forget keys and pedals for a new audio process."""
         self._keys.clear()
         self._pedals.clear()

@@ -7,8 +7,6 @@ from ..patch.moved_control import MovedKnob
 
 
 class MidiLearn:
-    """The target waiting for a controller, if any."""
-
     def __init__(self, bind: Callable[[int, str], str], changed: Callable[[], None]) -> None:
         """``bind(number, target)`` binds a controller and returns a message; ``changed()`` is called on changes."""
         self._bind, self._changed = bind, changed
@@ -22,7 +20,7 @@ class MidiLearn:
         self._changed()
 
     def add_event(self, seconds: float, event: Event | None) -> None:
-        """Process an event, or None as a time step, at ``seconds``."""
+        """Process an event, or None as time passes, at ``seconds``."""
         if self.target is None:
             return
         number = self._knob.add_event(seconds, event)

@@ -13,7 +13,7 @@ END_SECONDS = 1.0  # for a process to exit after sending its map
 
 
 class Map(NamedTuple):
-    """A map as a binary frame, its nodes per side, and the labels of its dots."""
+    """A map as a binary frame, its nodes per side, and its dots' labels."""
 
     frame: bytes
     side: int
@@ -21,8 +21,6 @@ class Map(NamedTuple):
 
 
 class MapProcess:
-    """A map being computed."""
-
     def __init__(self, model: Path, data: bytes | None) -> None:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe(duplex=False)

@@ -1,7 +1,4 @@
-"""Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server.
-
-Input: messages of pages (`protocol`), and reports of the audio process. Output: an `PanelOutput`.
-"""
+"""Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server."""
 
 import time
 import tomllib
@@ -26,7 +23,7 @@ IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change c
 
 
 class PanelOutput(Protocol):
-    """Outputs: to the audio process and to pages."""
+    """Outputs to the audio process and to pages."""
 
     def play(self, event: Event) -> None: ...
 
@@ -37,16 +34,16 @@ class PanelOutput(Protocol):
     def load(self, preset: str | Draft) -> None: ...
 
     def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """Send a message to a page, or to all (None)."""
+        """Send a message to a page; None for all."""
         ...
 
     def show_map(self, model: Path, data: bytes | None) -> None:
-        """Show the map of a model's file, or of its ``data``, once computed; until then, none."""
+        """Show the map of a model's file or ``data`` once computed; until then, none."""
         ...
 
 
 class PanelState:
-    """The preset on the panel, and the edits of its pages; a page is any hashable object."""
+    """The preset on the panel, and its edits; a page is any hashable object."""
 
     def __init__(self, out: PanelOutput, home: Path) -> None:
         """``home`` is the preset folder for presets without one."""
@@ -74,7 +71,7 @@ class PanelState:
     # messages of pages
 
     def apply(self, page: Hashable, word: protocol.PageMessage) -> None:
-        """Process a page's message; errors are returned to the page."""
+        """Process a page's message; return errors to the page."""
         try:
             self._do(page, word)
         except TimbrelError as error:
@@ -82,7 +79,7 @@ class PanelState:
                 self._say(str(line), "error", page)
 
     def leave(self, page: Hashable) -> None:
-        """Release the controls of a page that has disconnected."""
+        """Release the controls of a disconnected page."""
         self._step(self._held.leave(page))
 
     def _do(self, page: Hashable, word: protocol.PageMessage) -> None:
@@ -159,7 +156,6 @@ class PanelState:
         return self._histories[self._side]
 
     def _step(self, before: Values) -> None:
-        """Record a gesture with these start values, if it changed any."""
         changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
         if changed:
             self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
@@ -176,7 +172,7 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
-        """Switch between sides A and B; B begins as a copy of A."""
+        """Switch sides; B begins as a copy of A."""
         if side == self._side:
             return
         here, there = self._state(), self._other
@@ -200,7 +196,6 @@ class PanelState:
         self._tell(preset=self._preset_state())
 
     def _draft(self, text: str) -> None:
-        """Request a text whose defaults are the current values."""
         assert self._view is not None
         self._text = self._draft_text = text
         self._file_values = dict(self._values)
@@ -339,7 +334,7 @@ class PanelState:
     # messages to pages
 
     def state(self) -> dict[str, Any]:
-        """Return the panel's contents, except frequently changing values."""
+        """Return the panel's contents, without meters."""
         view = self._view
         fields = tomllib.loads(self._text)
         moving = serialize.moving(fields, self._dials)

@@ -16,8 +16,7 @@ EFFECTS = "effects."
 def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
     """Return a state's text with the current values of ``targets`` as defaults, where the file has a key for them.
 
-    Args:
-        dials: of the preset on the panel; the keys of other effects follow from their number.
+    ``dials`` are of the preset on the panel; the keys of other effects follow from their number.
 
     Raises:
         UserError: the text cannot be edited without changing more.
@@ -33,11 +32,7 @@ def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
-    """Return a preset's text with the path of a message.
-
-    Raises:
-        UserError: a point has another number of latents.
-    """
+    """Set a message's path in a preset's text; UserError if a point has another number of latents."""
     if word.points is None:
         return editing.with_path(text, None)
     if any(len(point) != latents for point in word.points):
@@ -51,11 +46,7 @@ def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
 
 
 def with_effect(text: str, word: protocol.EffectMessage) -> str:
-    """Return a preset's text with its effects edited by a message.
-
-    Raises:
-        UserError: an unavailable effect, or an index out of range.
-    """
+    """Edit the effects in a preset's text; UserError for an unavailable effect or an index out of range."""
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":
         if word.plugin not in serialize.available_effects():

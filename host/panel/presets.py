@@ -21,8 +21,6 @@ MOST_LISTED = 1000  # of a folder
 
 @dataclass(frozen=True)
 class Listed:
-    """A preset in the list."""
-
     name: str
     description: str
     model: str
@@ -32,15 +30,13 @@ class Listed:
 
 
 class PresetFolder:
-    """The shipped presets, and those of a folder."""
-
     def __init__(self, folder: Path, home: Path) -> None:
         """Use ``folder``, or ``home`` in place of the shipped presets' folder."""
         folder = folder.resolve()
         self.folder = home.resolve() if folder == PRESETS else folder
 
     def listed(self) -> list[Listed]:
-        """Return the loadable presets, sorted by name: the folder's first, then the shipped ones."""
+        """Return the loadable presets: the folder's, then the shipped ones, each sorted by name."""
         found = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
@@ -53,11 +49,7 @@ class PresetFolder:
         return found
 
     def find(self, name: str) -> str:
-        """Return the path or name to load a listed preset by.
-
-        Raises:
-            UserError: not in the list.
-        """
+        """Return the path or name that loads a listed preset; UserError if it is not in the list."""
         for entry in self.listed():
             if entry.name == name:
                 return entry.path
@@ -70,7 +62,7 @@ class PresetFolder:
         overwritten.
 
         Raises:
-            UserError: the name is invalid or shipped, or the file exists and ``overwrite`` is off.
+            UserError: as `place`, or the file exists and ``overwrite`` is off.
             Failure: cannot be written.
         """
         path = self.place(name)
@@ -94,7 +86,7 @@ class PresetFolder:
         return path, text
 
     def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
-        """Return the place of a file: its name, with a number if other data has it. The name is untrusted."""
+        """Return a file's place: its untrusted name, with a number if other data has it."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             name = "file"
         if name in shipped_models():  # another model of that name would be found instead
@@ -105,11 +97,7 @@ class PresetFolder:
         return next(place for place in free if place not in taken)
 
     def place(self, name: str) -> Path:
-        """Return the file of a preset name in the folder.
-
-        Raises:
-            UserError: the name is invalid, or belongs to a shipped preset or model.
-        """
+        """Return a preset's file in the folder; UserError for an invalid name or that of a shipped preset or model."""
         name = name.strip().removesuffix(".toml").rstrip(" .")
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             raise UserError(f"{name!r} is no name for a preset; use letters, digits, spaces, and . + # - _ inside")

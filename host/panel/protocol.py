@@ -1,4 +1,7 @@
-"""Panel protocol: JSON messages from a page; unknown or invalid messages raise an error."""
+"""Panel protocol: JSON messages from a page; unknown or invalid messages raise an error.
+
+A user's drag of parameters sends grab, move and drop; a typed or clicked value sends set.
+"""
 
 from typing import Annotated, Literal
 
@@ -20,37 +23,28 @@ def _tag(name: str) -> str:
     return name.removesuffix("Message").lower()
 
 
-class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_fields=True):
-    """A page message."""
+class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_fields=True): ...
 
 
 class HelloMessage(_PageMessage):
-    """Login: the first message, with the token."""
+    """The first message."""
 
     token: Annotated[str, Meta(max_length=128)]
 
 
 class GrabMessage(_PageMessage):
-    """The user touches parameters."""
-
     targets: Targets
 
 
 class MoveMessage(_PageMessage):
-    """The user moves held parameters."""
-
     values: Values
 
 
 class DropMessage(_PageMessage):
-    """The user releases parameters."""
-
     targets: Targets
 
 
 class SetMessage(_PageMessage):
-    """Parameter values, typed or clicked."""
-
     values: Values
 
 
@@ -62,60 +56,46 @@ class NoteMessage(_PageMessage):
 
 
 class SustainMessage(_PageMessage):
-    """The sustain pedal."""
-
     down: bool
 
 
-class PanicMessage(_PageMessage):
-    """Stop all sound."""
+class PanicMessage(_PageMessage): ...
 
 
-class UndoMessage(_PageMessage):
-    """Undo the last step."""
+class UndoMessage(_PageMessage): ...
 
 
-class RedoMessage(_PageMessage):
-    """Redo the last undone step."""
+class RedoMessage(_PageMessage): ...
 
 
-class PresetsMessage(_PageMessage):
-    """Request the preset list."""
+class PresetsMessage(_PageMessage): ...
 
 
 class SideMessage(_PageMessage):
-    """Switch to side A or B."""
-
     side: Literal["A", "B"]
 
 
 class LearnMessage(_PageMessage):
-    """Start MIDI learn for a target, or cancel it (None)."""
+    """Start MIDI learn for a target; None cancels it."""
 
     target: Target | None
 
 
 class UnlearnMessage(_PageMessage):
-    """Remove a target's controllers."""
-
     target: Target
 
 
 class LoadMessage(_PageMessage):
-    """Load another preset."""
-
     name: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class SaveMessage(_PageMessage):
-    """Save the preset with its current values."""
-
     name: Annotated[str, Meta(min_length=1, max_length=LONGEST_TITLE)]
     overwrite: bool = False
 
 
 class PathMessage(_PageMessage):
-    """Set a path of codes for all latents, or remove it (None)."""
+    """Set a path of codes for all latents; None removes it."""
 
     points: (
         Annotated[list[Annotated[list[float], Meta(max_length=256)]], Meta(min_length=2, max_length=MOST_POINTS)] | None
@@ -130,8 +110,6 @@ class PathMessage(_PageMessage):
 
 
 class EffectMessage(_PageMessage):
-    """Add, remove, move or bypass an effect."""
-
     do: Literal["add", "remove", "move", "bypass"]
     index: Annotated[int, Meta(ge=0, le=255)] = 0
     to: Annotated[int, Meta(ge=0, le=255)] = 0
@@ -163,10 +141,6 @@ _DECODER = msgspec.json.Decoder(PageMessage)
 
 
 def read_message(text: str) -> PageMessage:
-    """Parse a message.
-
-    Raises:
-        ValueError: invalid; the error text is one line.
-    """
+    """Parse a message; ValueError with a line of text if it is invalid."""
     word: PageMessage = _DECODER.decode(text)
     return word

@@ -1,6 +1,6 @@
 """Report files beside an instrument, served to pages that have sent the token.
 
-A frame cannot send the token with each request, so a page sends it once for a cookie. The cookie is derived from the
+A frame cannot send the token with each request, so a page exchanges it for a cookie. The cookie is derived from the
 token: browsers also send cookies to other ports of this machine, where other programs may listen.
 """
 
@@ -29,8 +29,6 @@ POLICY = {
 
 
 class ReportFiles:
-    """Routes below `PATH`."""
-
     def __init__(self, folder: Path | None, token: str) -> None:
         """``folder`` holds index.html; None without a report."""
         self._folder, self._token = folder, token
@@ -41,13 +39,11 @@ class ReportFiles:
         ]
 
     def tells_of(self, model: Path | None) -> bool:
-        """Return whether the report is beside this model."""
         if self._folder is None or model is None:
             return False
         return self._folder.parent.resolve() == model.parent.resolve()
 
     async def _enter(self, request: Request) -> Response:
-        """Exchange the token for the cookie."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         own = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
         if not own or scheme != "Bearer" or not is_token(given, self._token):
@@ -57,7 +53,6 @@ class ReportFiles:
         return answer
 
     async def _give(self, request: Request) -> Response:
-        """Send a file, given the cookie."""
         if not is_token(request.cookies.get(_cookie_name(request), ""), self._cookie):
             return _refused()
         path = self._file(request.path_params["name"])
@@ -66,7 +61,6 @@ class ReportFiles:
         return FileResponse(path, media_type=TYPES[path.suffix], headers=POLICY)
 
     def _file(self, name: str) -> Path | None:
-        """Return a file of the report; None for other types, and for symbolic links."""
         if self._folder is None or not NAME.fullmatch(name):
             return None
         path = self._folder / name
@@ -80,5 +74,5 @@ def _refused() -> Response:
 
 
 def _cookie_name(request: Request) -> str:
-    """Return a cookie name with the port: cookies are shared among the ports of a host."""
+    """Return a name with the port: cookies are shared among the ports of a host."""
     return f"report-{request.headers['host'].rpartition(':')[2]}"

@@ -35,7 +35,7 @@ class AccessControl:
     """ASGI middleware: replies 403 to requests for other addresses, and adds security headers."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        """``hosts`` are the addresses as browsers write them: ``127.0.0.1:8000``."""
+        """``hosts`` are addresses as browsers write them: ``127.0.0.1:8000``."""
         self._app, self._hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,12 +61,10 @@ class AccessControl:
                 await self._app(scope, receive, guarded)
 
     def _asked(self, headers: Headers) -> str | None:
-        """Return the requested address if it appears once and is one of ours."""
         given = headers.getlist("host")
         return given[0] if len(given) == 1 and given[0] in self._hosts else None
 
     def _own_page(self, headers: Headers) -> bool:
-        """Return whether the request comes from a page of the same address."""
         host = self._asked(headers)
         return host is not None and headers.getlist("origin") == [f"http://{host}"]
 

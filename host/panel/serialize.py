@@ -30,7 +30,6 @@ def model(view: PresetView) -> dict[str, Any]:
 
 
 def keys(view: PresetView) -> dict[str, int]:
-    """Return the playable keys, and the center of the page's keyboard."""
     low, high = view.keys
     return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
 
@@ -57,7 +56,6 @@ def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str,
 
 
 def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
-    """Return the targets that a preset's motions move."""
     motions = fields.get("motion", [])
     if any("target" not in motion for motion in motions):
         return {target for target in targets if target.startswith("latent.")}
@@ -65,7 +63,6 @@ def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
 
 
 def path(fields: Mapping[str, Any]) -> list[list[float]] | None:
-    """Return the codes of a preset's path, if any."""
     return next((motion["path"] for motion in fields.get("motion", []) if "path" in motion), None)
 
 

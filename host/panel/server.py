@@ -47,7 +47,7 @@ LATEST = ("state", "values", "meters", "presets")  # only the newest of each is 
 
 
 class Page:
-    """Message queue of a page. A slow page receives fewer messages and blocks nobody."""
+    """Message queue of a page; a slow page receives fewer messages and blocks nobody."""
 
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, Any]] = {}
@@ -70,12 +70,10 @@ class Page:
         self.news.set()
 
     def put_bytes(self, data: bytes) -> None:
-        """Queue the map's frame."""
         self._binary.append(data)
         self.news.set()
 
     def taken(self) -> list[str | bytes]:
-        """Remove and return all queued messages."""
         self.news.clear()
         messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
         frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
@@ -87,7 +85,7 @@ class Page:
 
 
 class PanelServer:
-    """Connects the pages, their shared `PanelState`, and the pipe to the parent."""
+    """Connects the pages, their shared state, and the pipe to the parent."""
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
@@ -253,8 +251,6 @@ async def serve(
     """Serve until the parent closes the pipe.
 
     Args:
-        pipe: to the parent.
-        sockets: listening sockets.
         token: required from pages.
         hosts: accepted addresses, as browsers write them.
         home: preset folder for presets without one.
@@ -290,16 +286,12 @@ async def serve(
 
 
 class _Quiet(uvicorn.Server):
-    """A server without signal handlers."""
-
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
 
 
 class _Told(logging.Handler):
-    """Logs server errors to the parent, one line each."""
-
     def __init__(self, say: Any) -> None:
         super().__init__(logging.ERROR)
         self._say = say

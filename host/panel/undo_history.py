@@ -18,7 +18,7 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """A step: the state before and after, as values alone or a whole preset."""
+    """The state before and after a step, as values alone or a whole preset."""
 
     before: PresetState | Values
     after: PresetState | Values
@@ -26,8 +26,6 @@ class HistoryEntry(NamedTuple):
 
 @dataclass
 class History:
-    """Undoable and undone steps."""
-
     done: list[HistoryEntry] = field(default_factory=list)
     undone: list[HistoryEntry] = field(default_factory=list)
 

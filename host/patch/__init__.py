@@ -1,1 +1,1 @@
-"""Presets and patches: reading, checking, resolving and editing of preset files."""
+"""Presets and patches: reads, validates, opens and edits preset files."""

@@ -20,7 +20,7 @@ Number = Annotated[int, Field(ge=0, le=127)]
 class Controller(BaseModel):
     """A controller's factory settings: CC numbers in physical order, by rows from left to right.
 
-    ``source``: origin of the numbers. ``channel``: 1 to 16, None if set on the device.
+    ``source`` is the origin of the numbers; ``channel`` is None if set on the device.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,9 +58,9 @@ def read_controller(name: str) -> Controller:
 
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
-    """Map knobs, then faders, to latents 0, 1 and so on, each over its full range.
+    """Map knobs, then faders, to latents in order; skip CCs reserved by MIDI.
 
-    Skips CCs reserved by MIDI. Maps accept any channel, for templates on other channels.
+    Maps accept any channel, for templates on other channels.
     """
     free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
     return [

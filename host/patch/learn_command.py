@@ -25,20 +25,15 @@ Moment = tuple[float, Event | None]  # seconds, and the event received then; Non
 def learn(
     preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
 ) -> list[str]:
-    """Bind moved controllers to a target, or to all latents in turn; save each binding at once.
+    """Bind a moved controller to a target, or one to each latent in turn; save each binding at once.
 
-    Shipped presets and models are copied to NAME.toml in ``folder``. An existing map keeps range and curve; a new one
-    covers the target's range. Comments and layout are preserved. In turn, no controller is bound twice.
+    Shipped presets and models are copied to NAME.toml in ``folder``. Return a line for each binding, fewer if the
+    moments end or on Ctrl-C.
 
     Args:
-        preset: a preset or model, as in `open_patch`.
         target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for all latents.
-        moments: timed events in order, and about every 0.1 s one without an event, to detect rest. Read after all
-            checks.
-        say: receives instructions and results, a line each.
-
-    Returns:
-        A line for each binding; fewer if the moments end or on Ctrl-C.
+        moments: timed events in order, read after all checks. About every 0.1 s comes one without an event, to detect
+            rest.
 
     Raises:
         UserError: the preset or target cannot be used, or the copy would replace a file.
@@ -76,7 +71,6 @@ def _ranges(patch: Patch) -> dict[str, Range]:
 
 
 def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
-    """Return the controller that moved last, once it rests; None without moves."""
     for seconds, event in moments:
         number = knob.add_event(seconds, event)
         if number is not None:
@@ -86,13 +80,12 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """A preset file to edit; ``copy``: initial text of a new file."""
+    """A preset file to edit; ``copy`` is the initial text of a new one."""
 
     path: Path
     copy: str | None
 
     def bind(self, number: int, target: str, span: Range) -> list[str]:
-        """Write the binding; return the controller's other targets."""
         if self.copy is None:
             read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else self.path.read_bytes().decode()

@@ -34,12 +34,11 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its opened and checked model and other files: ready to play.
+    """A preset with its opened model and other files; playing reads none.
 
-    Files are read once, none while playing. ``folder``: base of relative paths. ``files``: read files and their stamps.
-    ``text``: None for a model. ``kept``: files of a `Draft`. ``tuning``: pitch of each playable MIDI key, from
-    `tuned_keys` or the kind of model. ``morph``, ``process_end`` (target code of processed audio) and ``sound`` (end of
-    the sound that notes continue, at the model's rate) are None if unused.
+    ``folder`` is the base of relative paths, ``files`` has the read files with stamps, ``kept`` those of a `Draft`.
+    ``text`` is None for a model. ``tuning`` has the pitch of each playable MIDI key. ``process_end`` is the target code
+    of processed audio, ``sound`` the end of the sound that notes continue, at the model's rate.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -72,14 +71,13 @@ class Patch:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of settings, model, tuning and morph, without comments and description."""
+        """SHA-256 of settings, model, tuning and morph, without comments and description."""
         settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude={"description", "model"})
         end = None if self.morph is None else list(self.morph.end)
         said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _hear(self, name: str, samples: int) -> None:
-        """Read the end of the sound that notes continue; warn if it exceeds ``samples``."""
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
@@ -137,7 +135,7 @@ def notes_of(name: str) -> list[str]:
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """Map CC 70 to 79 to the first ten latents, over their full range."""
+    """Map CC 70 to 79 to the first ten latents."""
     return [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:10])
@@ -145,7 +143,7 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 
 def default_macros(card: Card) -> list[MacroSettings]:
-    """Return a macro for each direction of the card, at rest in its centre."""
+    """Return a macro for each direction of the card."""
     least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
@@ -157,7 +155,7 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 
 def macro_knobs(card: Card) -> list[CCMap]:
-    """Map CC 16 to 19 to `default_macros`, over their full range."""
+    """Map CC 16 to 19 to `default_macros`."""
     count = min(len(default_macros(card)), MACRO_KNOBS)
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 

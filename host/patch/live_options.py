@@ -16,10 +16,7 @@ from .preset import CCMap
 
 
 class LiveOptions(BaseModel):
-    """Maximum voices, and a controller for the latents.
-
-    ``presets``: names by channel (1 to 16).
-    """
+    """A session's most voices, controller for the latents, and preset names by channel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,10 +34,7 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    """Return a controller's maps to latents, with range and curve of the preset's own maps.
-
-    CC numbers mapped by the preset are not changed.
-    """
+    """Return a controller's maps to latents, with the preset's ranges and curves; skip CCs that the preset maps."""
     own = [entry for entry in patch.preset.cc if entry.number is not None]
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
     maps = {entry.target: entry for entry in reversed(own)}
@@ -52,10 +46,7 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
 
 
 class LoadedPreset(BaseModel):
-    """A preset loaded in a session, for a channel (1 to 16) or all others.
-
-    Without ``text``, ``name`` is a model's.
-    """
+    """A preset loaded in a session, for a channel or all others; without ``text``, a model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,30 +57,22 @@ class LoadedPreset(BaseModel):
 
     @classmethod
     def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "LoadedPreset":
-        """Record a patch loaded as ``asked`` for a slot: a channel (0 to 15), or all others."""
         name = asked if patch.text is None and isinstance(asked, str) else patch.name
         channel = None if slot is None else slot + 1
         return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
 
     @property
     def slot(self) -> int | None:
-        """Its channel, 0 to 15, or None."""
+        """The channel, 0 to 15; None for all others."""
         return None if self.channel is None else self.channel - 1
 
     def open(self) -> Patch:
-        """Reopen the preset.
-
-        Raises:
-            UserError: as `open_patch`.
-        """
+        """Reopen the preset; errors as in `open_patch`."""
         return open_patch(self.name if self.text is None else Draft(self.name, self.text, Path(self.folder)))
 
 
 class Swap(BaseModel):
-    """Presets swapped in together, after ``primed`` samples of silence in their rack.
-
-    ``block``: the session's block size.
-    """
+    """Presets loaded together, after ``primed`` samples of silence, in a session of this ``block`` size."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -99,7 +82,7 @@ class Swap(BaseModel):
 
 
 class Opening(BaseModel):
-    """A session's initial preset, for a channel (1 to 16) or all others, with `Patch.digest`."""
+    """A session's initial preset, for a channel or all others, with `Patch.digest`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -122,10 +105,7 @@ class RecordingNotes(BaseModel):
 
 
 class Notes(NamedTuple):
-    """A recording's options, swaps with their samples, and initial presets.
-
-    Older recordings have no initial presets.
-    """
+    """A recording's options, swaps with their samples, and initial presets."""
 
     fitting: LiveOptions
     swaps: list[tuple[int, Swap]]
@@ -133,11 +113,7 @@ class Notes(NamedTuple):
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
-    """Parse the notes of a recording.
-
-    Args:
-        notes: texts of `RecordingNotes` with their samples, as in `host.midi.file.Performance`.
-        file: for messages.
+    """Parse a recording's `RecordingNotes` with their samples.
 
     Raises:
         UserError: invalid notes.
@@ -157,13 +133,7 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
 
 
 def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
-    """Return a line for each preset changed since a recording.
-
-    Args:
-        notes: of the recording.
-        default: fitted preset of all other channels.
-        others: fitted presets by channel, 0 to 15.
-    """
+    """Return a line for each preset changed since a recording; ``others`` are by channel, 0 to 15."""
     lines = []
     for opening in notes.opening:
         patch = default if opening.channel is None else others.get(opening.channel - 1)
@@ -180,12 +150,7 @@ def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str
 
 
 def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
-    """Return a line if the channels' presets differ from a recording's.
-
-    Args:
-        fitting: of the recording.
-        given: names by channel (1 to 16).
-    """
+    """Return a line if presets by channel (1 to 16) differ from a recording's."""
     if fitting.presets == dict(given):
         return []
     played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())

@@ -1,7 +1,6 @@
 """Reads preset files and reports all errors at once, with their lines.
 
-`tomllib` and `tomlkit` report neither the lines of keys nor errors after the first, so a faulty file is split into
-`statements`.
+`tomllib` and `tomlkit` report neither the lines of keys nor errors after the first.
 """
 
 import re
@@ -56,7 +55,6 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    """Format faults with line numbers, in file order."""
     lines = lines_of(preset_text(path) if text is None else text)
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
@@ -110,7 +108,6 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:
-    """Return the line of a key, or of its table."""
     while where and where not in lines:
         where = where[:-1]
     return lines.get(where)

@@ -14,10 +14,7 @@ MOST_TARGETS = 64  # of one macro
 
 
 class MacroTarget(SettingsSection):
-    """A target of a macro, with the offset ``low + (high - low) * p ** curve``, p 0 to 1.
-
-    The macro adds it minus its value at rest.
-    """
+    """At position p, 0 to 1, the offset is ``low + (high - low) * p ** curve``, less that of the macro at rest."""
 
     target: str
     low: float
@@ -25,7 +22,6 @@ class MacroTarget(SettingsSection):
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
 
     def added(self, position: float, rest: float) -> float:
-        """Return the offset at a position, 0 to 1, relative to ``rest``."""
         here, there = (between(place, self.low, self.high, self.curve) for place in (position, rest))
         return here - there
 

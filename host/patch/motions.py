@@ -1,4 +1,4 @@
-"""The [morph], [walk] and [[motion]] tables of a preset."""
+"""The [morph] and [[motion]] tables of a preset."""
 
 import itertools
 from collections.abc import Sequence
@@ -27,10 +27,7 @@ class MorphSettings(SettingsSection):
 
 
 class MorphTarget(NamedTuple):
-    """A morph on a model: target code, one number a latent, shape, and label.
-
-    ``label`` None keeps the current label.
-    """
+    """A morph on a model; ``end`` has one number a latent, ``label`` None keeps the current label."""
 
     end: Sequence[float]
     shape: Way
@@ -38,10 +35,7 @@ class MorphTarget(NamedTuple):
 
 
 class WalkSettings(SettingsSection):
-    """A random walk, ``speed`` a second, within ``bound`` of the training codes.
-
-    Both in the latents' standard deviations from the card; training codes are its landmarks.
-    """
+    """A random walk, ``speed`` a second, within ``bound`` of the card's landmarks; both in standard deviations."""
 
     speed: Annotated[float, Field(gt=0, le=10)]
     bound: Annotated[float, Field(ge=0.05, le=100)]  # a smaller one needs more steps than run live
@@ -67,12 +61,10 @@ _OF_MOTION = {  # allowed keys of each kind of motion
 
 
 class MotionSettings(SettingsSection):
-    """A [[motion]] table: moves ``target``, a latent or ``morph``, around its value, or all latents.
+    """A [[motion]] table: moves a latent or ``morph`` around its value, or all latents by a walk or ``path``.
 
-    All latents move by a walk or a ``path`` of codes, with straight lines or great circles as ``legs``. A path is
-    closed, or reaches each code at one of ``times``, in seconds, and stops; with ``loop`` one more time closes it, and
-    it repeats. Times count from the ``start`` of playing, or of each note. A cycle lasts 1 / ``rate_hz`` seconds, or
-    ``beats`` quarter notes of MIDI clock or tempo.
+    A path is closed, or reaches each code at one of ``times``, in seconds; with ``loop``, one more time closes it. A
+    cycle lasts 1 / ``rate_hz`` seconds, or ``beats`` quarter notes.
     """
 
     target: str | None = None

@@ -52,15 +52,13 @@ class _Turn:
 
 
 class MovedKnob:
-    """Detects the controller that moved last and now rests."""
-
     def __init__(self, taken: Mapping[int, str], say: Callable[[str], None]) -> None:
-        """``taken``: rejected controllers and their targets; ``say`` receives reasons."""
+        """``taken`` are rejected controllers and their targets; ``say`` receives reasons."""
         self._taken, self._say = taken, say
         self._turns: dict[int, _Turn] = {}  # ordered by last event
 
     def add_event(self, seconds: float, event: Event | None) -> int | None:
-        """Process an event, or None as time passes; return the controller once found."""
+        """Return the controller once found; ``event`` None only passes time."""
         if _rested(self._turns, seconds):
             number = self.choice()
             if number is not None:

@@ -13,8 +13,8 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's rang
 class NoteSettings(SettingsSection):
     """A [[note]] table: an offset to a note's own latent, or to a parameter read at its start.
 
-    ``low`` at velocity 1 or up to ``key_low``; ``high`` at velocity 127 or from ``key_high``; between them ``low +
-    (high - low) * position ** curve``, position 0 to 1.
+    From velocity 1 to 127, or ``key_low`` to ``key_high``, it is ``low + (high - low) * position ** curve``, position 0
+    to 1.
     """
 
     source: Literal["velocity", "key"]
@@ -34,7 +34,6 @@ class NoteSettings(SettingsSection):
         return self
 
     def added(self, velocity: int, key: int) -> float:
-        """Return the offset for velocity 1 to 127 or MIDI key."""
         first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
         value = velocity if self.source == "velocity" else key
         part: float = min(max((value - first) / (last - first), 0.0), 1.0) ** self.curve

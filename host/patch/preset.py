@@ -1,4 +1,4 @@
-"""The preset file: TOML tables of model, latents, controllers, motions and play settings."""
+"""The preset file: TOML tables of model, latents, controllers and play settings; docs/presets.md describes all keys."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,19 +26,15 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 
 
 class LatentSettings(SettingsSection):
-    """The [latent] table: rest values, one a latent; None: the model's defaults."""
+    """The [latent] table: rest values, one a latent; None for the model's defaults."""
 
     values: list[float] | None = None
 
 
 class PlaySettings(SettingsSection):
-    """The [play] table: how keys become voices.
+    """The [play] table: how keys become voices, at the level ``(velocity / 127) ** (2 * velocity_curve)``.
 
-    Poly: each key is a voice, at most ``voices``. Mono: the last key plays; overlapping keys with ``legato`` do not
-    restart the envelope, and pitch glides in ``glide_seconds``. Chord: one voice plays the pitch classes of all keys.
-    Shipped models are trained on single notes: two keys both sound, softer than alone; of three mostly one or two.
-
-    Level: ``(velocity / 127) ** (2 * velocity_curve)``; 0 makes all equal, 1 is the MIDI default.
+    In a chord, models trained on single notes play two keys softer than alone, and of three mostly one or two.
     """
 
     mode: Literal["poly", "mono", "chord"] = "poly"
@@ -57,20 +53,14 @@ class PlaySettings(SettingsSection):
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
 
     def values(self) -> dict[str, float]:
-        """Return rest values by target."""
         return {"gain": self.gain_db, "pan": self.pan}
 
 
 class ProcessSettings(SettingsSection):
     """The [process] table: transforms the codes of audio input and mixes the output.
 
-    Codes are smoothed in ``smooth_seconds``, a time constant, and held while ``freeze`` is 0.5 or more. Their distance
-    from a centre is scaled by ``scale`` and ``scales``, then ``shift`` is added; ``scales`` and ``shift`` have one
-    number a latent. The centre is the preset's code, else the mean training code. Last, codes move by ``amount`` of the
-    way to the code of ``to``: a landmark's label, or a preset.
-
-    ``phase``: of the input (``original``), or estimated from the new magnitudes (``own``). ``wet``: processed share of
-    the output.
+    Codes are smoothed, held, scaled around a centre, shifted, and moved toward ``to``, in this order. The centre is the
+    preset's code, else the mean training code.
     """
 
     wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
@@ -84,7 +74,6 @@ class ProcessSettings(SettingsSection):
     phase: Literal["original", "own"] = "original"
 
     def values(self) -> dict[str, float]:
-        """Return rest values by target."""
         return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
 
 
@@ -92,10 +81,7 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(SettingsSection):
-    """The [mpe] table: targets of a note's pressure and slide: ``latent.N``, ``gain`` or none.
-
-    Controllers start a zone by message; ``enabled`` starts with a lower zone of all channels.
-    """
+    """The [mpe] table: targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
 
     enabled: bool = False
     pressure: str | None = None
@@ -103,7 +89,7 @@ class MpeSettings(SettingsSection):
 
 
 class EnvelopeSettings(SettingsSection):
-    """The ADSR of each voice: seconds, sustain relative to full level."""
+    """The [envelope] table: the ADSR of each voice."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
@@ -111,7 +97,6 @@ class EnvelopeSettings(SettingsSection):
     release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
 
     def values(self) -> dict[str, float]:
-        """Return rest values by target."""
         return {f"envelope.{name}": value for name, value in self}
 
 
@@ -120,10 +105,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
 class TuningSettings(SettingsSection):
-    """Pitches of keys: equal temperament at ``a4_hz``, or Scala ``scale`` (.scl) and ``keymap`` (.kbm).
-
-    Paths are relative to the preset. A keymap sets its own reference frequency.
-    """
+    """The [tuning] table: equal temperament, or Scala files with paths relative to the preset."""
 
     a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
     scale: str | None = None
@@ -147,10 +129,7 @@ def _not_reserved(number: int) -> int:
 class CCMap(SettingsSection):
     """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
-    Omitted ends are the target's own (`validation.fitted`). The source is ``number`` (a CC; at 14 bits the LSB is CC
-    ``number + 32``), ``nrpn`` or ``pressure`` (of the channel, or the hardest pressed key), on ``channel`` 1 to 16 or
-    any channel of the preset. ``takeover``, if controller and target differ: the target jumps; waits until the
-    controller passes it (pickup); or both cover their remaining ranges together (scale).
+    At 14 bits the LSB is CC ``number + 32``. `validation.fitted` fills omitted ends.
     """
 
     number: Annotated[int, Field(ge=0, le=127)] | None = None
@@ -200,10 +179,7 @@ class CCMap(SettingsSection):
 
 
 class Preset(Sections):
-    """A preset in TOML. ``model``: a shipped name, or a path relative to the file.
-
-    ``knobs``: CCs of latents 0, 1 and so on, each over its full range.
-    """
+    """A preset; ``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
 
     format: Literal[1]
     model: str
@@ -259,7 +235,7 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return the rest values, one a latent.
+        """Return the rest values.
 
         Raises:
             UserError: not one value a latent.
@@ -289,10 +265,7 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the preset as TOML without unset fields.
-
-        ``heading`` becomes the first comment; ``names`` of targets become comments in maps and macros.
-        """
+        """Return the preset as TOML without unset fields; ``names`` of targets become comments in maps and macros."""
         import tomlkit  # slow import, needed only to write a preset
 
         document = tomlkit.document()
@@ -310,7 +283,6 @@ class Preset(Sections):
 
 
 def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
-    """Return a table as TOML: inner tables one a line, targets with names as comments."""
     import tomlkit
 
     table = tomlkit.table()

@@ -20,7 +20,7 @@ NO_FILES: Files = MappingProxyType({})
 
 
 def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> MorphTarget | None:
-    """Return the [morph] of a preset in ``folder`` on a model; None without.
+    """Return the [morph] of a preset in ``folder`` on a model.
 
     Raises:
         UserError: its preset cannot be used, or the number of latents differs.
@@ -34,9 +34,7 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
-    """Return the code of ``process.to`` of a preset in ``folder`` on a model; None without.
-
-    A label's code is the medoid of its landmarks, a preset's its rest code.
+    """Return the code of ``process.to``: the medoid of a label's landmarks, or a preset's rest code.
 
     Raises:
         UserError: no such label or preset, or the preset does not match the model.
@@ -54,20 +52,14 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
 
 
 def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Return the rest code of a shipped preset, or of a file in ``folder``.
-
-    ``key``: the setting that names it, for messages.
-
-    Raises:
-        UserError: the preset cannot be used, or the number of latents differs.
-    """
+    """Return the rest code of a shipped preset, or of a file in ``folder``; errors as in `morph_of`."""
     return _rest_of(name, card, folder, key, NO_FILES)[0]
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
     """Return a preset's rest code, and its label if the model has it.
 
-    A preset in ``files`` must contain its code.
+    A preset in ``files`` without a code has the default code of ``card``.
     """
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name

@@ -1,8 +1,7 @@
 """Tuning: pitches of MIDI keys in equal temperament or by Scala scales (.scl) and keyboard maps (.kbm).
 
 Formats by Manuel Op de Coul: "Scala scale file format" and "Keyboard mappings" in Scala's help
-(huygens-fokker.org/scala). A scale repeats at its last note, not necessarily an octave. A map repeats after its size in
-keys, transposed by the degree called formal octave.
+(huygens-fokker.org/scala).
 """
 
 import math
@@ -33,13 +32,9 @@ HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 def tuned_keys(
     settings: TuningSettings, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})
 ) -> dict[int, float]:
-    """Return the pitch of each playable MIDI key, in fractional equal-tempered semitones, 69 is 440 Hz.
+    """Return the pitch of each playable MIDI key, in equal-tempered semitones, 69 is 440 Hz.
 
-    Omits unmapped keys, and those below 1 Hz or above 30 kHz.
-
-    Args:
-        folder: base of relative paths.
-        files: of a `Draft`.
+    Unmapped keys, and those below 1 Hz or above 30 kHz, are omitted.
 
     Raises:
         UserError: a file cannot be read or parsed (with its line), or no key is playable.
@@ -62,12 +57,11 @@ def tuned_keys(
 
 
 class Scale(NamedTuple):
-    """Notes above degree 0, in semitones; repeats at the last."""
+    """Notes above degree 0, in semitones; it repeats at the last, not necessarily an octave."""
 
     notes: Sequence[float]
 
     def pitch(self, degree: int) -> float:
-        """Return semitones above degree 0, for any degree."""
         repeats, step = divmod(degree, len(self.notes))
         return repeats * self.notes[-1] + (self.notes[step - 1] if step else 0.0)
 
@@ -75,9 +69,9 @@ class Scale(NamedTuple):
 class Keymap(NamedTuple):
     """A keyboard map: scale degrees of keys, and the frequency of a reference key.
 
-    ``degrees``: of keys from ``middle`` up, repeated every ``size`` keys; None and missing ones are silent. ``octave``:
-    degree of the repeat's transposition, 0 for the scale's last. ``size`` 0: each key is the next degree. Keys
-    ``first`` to ``last`` play.
+    ``degrees`` are those of keys from ``middle`` up, repeated every ``size`` keys; None and missing ones are silent.
+    The degree ``octave`` transposes each repeat, 0 for the scale's last. With ``size`` 0, each key is the next degree.
+    Keys ``first`` to ``last`` play.
     """
 
     path: Path
@@ -107,7 +101,6 @@ class Keymap(NamedTuple):
         return {key: at + (pitch - start) for key, pitch in pitches.items() if pitch is not None}
 
     def _pitch(self, key: int, scale: Scale) -> float | None:
-        """Return semitones above the middle key's degree 0."""
         if self.size == 0:
             return scale.pitch(key - self.middle)
         repeats, place = divmod(key - self.middle, self.size)
@@ -128,11 +121,7 @@ def read_scale(path: Path, data: bytes | None = None) -> Scale:
 
 
 def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
-    """Read a Scala keyboard map, .kbm, from a file or ``data``.
-
-    Raises:
-        UserError: unreadable, or an invalid line.
-    """
+    """Read a Scala keyboard map, .kbm; arguments and errors as in `read_scale`."""
     lines, most = _Lines(path, "keymap", data), 10**9 - 1
     size = lines.whole("the size of the map", 0, most)
     first = lines.whole("the first key", 0, KEYS[-1])
@@ -156,7 +145,6 @@ class _Lines:
     """Reads the first word of a Scala file's lines, without comments."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
-        """``key``: of the preset, for messages; ``data``: bytes in place of a file."""
         data = self._read(path, key) if data is None else data
         if len(data) > LONGEST_FILE:
             raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
@@ -167,7 +155,6 @@ class _Lines:
 
     @staticmethod
     def _read(path: Path, key: str) -> bytes:
-        """Read at most one byte more than allowed."""
         if not path.is_file():
             raise UserError(f"tuning.{key}: {path} is no file; give a path relative to the preset")
         try:
@@ -181,7 +168,7 @@ class _Lines:
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """Return the next line's first word, skipping empty lines unless ``blank``."""
+        """Return the next line's first word; skip empty lines unless ``blank``."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
@@ -201,7 +188,7 @@ class _Lines:
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """Return a note in semitones: cents if it has a point, else a ratio or integer."""
+    """Return semitones: cents have a point, others are ratios or integers."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

@@ -23,11 +23,7 @@ ANY_RATE = 48_000  # Hz for querying the effects' ranges, which do not depend on
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    """Yield a preset's faults for its model.
-
-    Args:
-        effects: ranges of effects' targets; None if unknown.
-    """
+    """Yield a preset's faults for its model; ``effects`` has ranges of effects' targets, None if unknown."""
     yield from _value_faults(preset, card)
     yield from _kind_faults(preset, card)
     for index, effect in enumerate(preset.effects):
@@ -44,7 +40,7 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
 
 
 def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
-    """Yield a fault if [gesture] names an instrument missing in the model's gestures."""
+    """Yield a fault for an unknown ``gesture.instrument``."""
     name = None if preset.gesture is None else preset.gesture.instrument
     if name is None or model.gestures is None:
         return
@@ -58,11 +54,7 @@ def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
-    """Reject a preset with faults.
-
-    Raises:
-        UserError: a line for each of the `faults`.
-    """
+    """Raise a `UserError` with a line for each fault."""
     if found := list(faults(preset, card, effects)):
         raise UserError(*(fault.what for fault in found))
 
@@ -86,11 +78,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in.
-
-    Args:
-        folder: of the preset's plugins; one is loaded only for a map with an omitted end.
-        files: of a `Draft`.
+    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in; only these load plugins.
 
     Raises:
         UserError: the plugin cannot be used, or has no such parameter.
@@ -124,17 +112,12 @@ def named(preset: Preset, card: Card) -> dict[str, str]:
 
 
 def titled(target: str, preset: Preset, card: Card) -> str:
-    """Return a target with its name, such as ``latent.0 (brightness)``."""
     name = named(preset, card).get(target)
     return target if name is None else f"{target} ({name})"
 
 
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
-    """Return each target's range; latents' include the preset's values and map ends.
-
-    Args:
-        effects: ranges of effects' targets.
-    """
+    """Return each target's range, widened by the preset's values and map ends."""
     known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
     ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
     rests = [(f"latent.{index}", value) for index, value in enumerate(preset.latent_values(card))]
@@ -264,7 +247,6 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
 
 
 def _in_seconds(name: str, value: float, most: float) -> str:
-    """Hint at milliseconds, or return ""."""
     if not name.endswith("_seconds") or not most < value <= 1000 * most:
         return ""
     return f", in seconds; {value:g} ms are {value / 1000:g}"

@@ -1,1 +1,1 @@
-"""Playing: event processing, voices, synthesis and mixing, from events to blocks of sound."""
+"""Playing: turns events into blocks of sound."""

@@ -1,6 +1,6 @@
 """MIDI controller state: decodes RPN, NRPN and channel mode messages, and keeps the last value of each controller.
 
-MIDI cannot query a controller's position, so the last messages are kept.
+MIDI cannot query a controller's position.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -71,7 +71,6 @@ class ControllerReader:
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
-        """Set half of a parameter number; the other half stays."""
         registered, parameter = self._selected.get(channel, NOTHING)
         if registered != (number >= 100):
             parameter = NULL_PARAMETER
@@ -109,8 +108,6 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
 
 
 class _Subject(NamedTuple):
-    """Key of a stored message; zone members are separate from channels outside zones."""
-
     channel: int
     member: bool
     kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold"]
@@ -118,10 +115,10 @@ class _Subject(NamedTuple):
 
 
 class ControllerState:
-    """The minimal event sequence that sets a fresh rack to the present controller state.
+    """The events that set a fresh rack to the present controller state.
 
-    Keeps the last message per subject in order of arrival, since zones and resets override earlier messages. Increments
-    and clock are not kept: they are relative.
+    They keep their order, since zones and resets override earlier messages. Relative messages (increments, clock) are
+    skipped.
     """
 
     def __init__(self) -> None:
@@ -165,7 +162,7 @@ class ControllerState:
     def forget_knobs(self, channels: Collection[int]) -> None:
         """Forget the knobs of channels (0 to 15) whose preset changes.
 
-        Keeps `PLAYED` controllers, bends, pressures, bend ranges, zones, and members' expression.
+        `PLAYED` controllers, bends, pressures, bend ranges, zones, and members' expression stay.
         """
         self._messages = {
             subject: events
@@ -176,11 +173,7 @@ class ControllerState:
         }
 
     def everything(self, stood: Sequence[ParameterChange] = (), since: int = 0) -> list[Event]:
-        """Return the events for a fresh rack, all at sample 0.
-
-        Args:
-            stood: target values from messages before sample ``since``.
-        """
+        """Return the events, all at sample 0; ``stood`` replaces parameter changes before sample ``since``."""
         said = [event for events in self._messages.values() for event in events]
         before = [event for event in said if event.time < since and not isinstance(event, ParameterChange)]
         after = [event for event in said if event.time >= since]
@@ -223,7 +216,7 @@ class ControllerState:
 
 
 def hands_off() -> list[Event]:
-    """Return events at sample 0 that release keys, pedals, bends and pressures, but no knobs or targets."""
+    """Return events that release keys, pedals, bends and pressures on all channels."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]

@@ -1,4 +1,4 @@
-"""ADSR envelope as a function of time, computable for any block."""
+"""ADSR envelope as a function of time."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough 
 
 @dataclass(slots=True)
 class Envelope:
-    """Attack (linear), decay and release (cubic, similar to an exponential, but exactly 0 at the end).
+    """Linear attack, cubic decay and release: similar to an exponential, but exactly 0 at the end.
 
-    All times in samples: ``on`` is the note-on, ``off`` the release, None while held. ``decay`` and ``release`` are
-    lengths >= 1; ``attack`` is >= 1, or 0 for full level at once; ``sustain`` is a level 0-1. With ``closes``, for
-    sounds that decay by themselves, the release hardly falls until its end (the fourth root of the remaining part).
+    Times and lengths are in samples: ``attack`` >= 0, ``decay`` and ``release`` >= 1. ``sustain`` is 0 to 1, ``off``
+    None while held. With ``closes``, for sounds that decay by themselves, the release follows the fourth root of the
+    remaining part.
     """
 
     on: int
@@ -30,13 +30,13 @@ class Envelope:
 
     @property
     def end(self) -> int | None:
-        """The first sample of final silence; None while held."""
+        """First sample of final silence; None while unknown."""
         if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
             return self.on + self.attack + self.decay
         return None if self.off is None else self.off + self.release
 
     def block(self, start: int, count: int) -> np.float32 | Array:
-        """Return levels at samples ``start`` to ``start + count``: a scalar if constant, else [count]."""
+        """Return levels over a block: a scalar if constant, else [count]."""
         settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # no decay at full sustain
         if start >= settled and (self.off is None or self.off >= start + count):
             return np.float32(self.sustain)
@@ -55,7 +55,6 @@ class Envelope:
         return float(np.max(self.block(time, 1)))
 
     def _held(self, start: int, count: int) -> Array:
-        """Return levels of a held note, [count]."""
         top, settled = self.on + self.attack, self.on + self.attack + self.decay
         if top <= start and start + count <= settled:  # the usual case in a decay
             left = (settled - np.arange(start, start + count)) / self.decay

@@ -1,7 +1,4 @@
-"""Event processor: applies MIDI and parameter events to the voices and controls of one preset.
-
-Events write functions of time; `Synthesis` renders after all events of a block.
-"""
+"""Event processor: applies MIDI and parameter events to the voices and controls of one preset."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -50,8 +47,6 @@ FORGETTING_SAMPLES = 1024  # interval between cleanups of voices
 
 
 class EventProcessor:
-    """The voices and parameters of one preset, changed by events."""
-
     def __init__(
         self,
         patch: Patch,
@@ -60,11 +55,7 @@ class EventProcessor:
         rests: Mapping[str, float],
         move_effect: Move,
     ) -> None:
-        """Arguments as in `engine_and_processor`.
-
-        Raises:
-            UserError: the preset does not fit the model.
-        """
+        """Arguments and errors as in `engine_and_processor`."""
         preset, card = patch.preset, patch.model.card
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
@@ -111,7 +102,6 @@ class EventProcessor:
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        """Return the motion of voices with note values, gestures and MPE."""
         motion: Motion = self.motion
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
@@ -126,7 +116,7 @@ class EventProcessor:
         return self._mpe.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Return whether the voice to steal is held, and since when, in seconds < 0; None without a voice."""
+        """Return whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
@@ -134,7 +124,7 @@ class EventProcessor:
         return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
 
     def expect_shedding(self) -> None:
-        """Count a scheduled `StealVoice` as done."""
+        """Count a scheduled `StealVoice`: its voice is not spare."""
         self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
@@ -176,7 +166,6 @@ class EventProcessor:
                     self._hear_unmapped(event, self._mpe.zone(event.channel))
 
     def _hear_unmapped(self, event: Event, zone: int | None) -> None:
-        """Apply the standard MIDI meaning; ``zone`` is the zone's master."""
         match event:
             case PitchBend(time, _, value):
                 self._wheel_of(zone).turn(time, value)
@@ -209,7 +198,7 @@ class EventProcessor:
                 self.voices.sostenuto(time, value >= 64, zone)
 
     def _reset(self, time: int, zone: int | None) -> None:
-        """Reset bend, expression, pedals and glide, but not volume, pan and bend range (MIDI RP-015)."""
+        """Volume, pan and bend range stay (MIDI RP-015)."""
         self._wheel_of(zone).turn(time, 0)
         if zone is not None:
             self._mpe.rest(time, zone, self.voices.touches)
@@ -220,7 +209,6 @@ class EventProcessor:
         self._set_glide()
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
-        """Start or end an MPE zone; release notes and reset controllers, old and new."""
         if self._mpe.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)
@@ -238,11 +226,6 @@ class EventProcessor:
 
 
 def gesturing_of(patch: Patch, lead: int) -> GesturePlayer | None:
-    """Return the gestures of a patch; None if its model has none.
-
-    Args:
-        lead: samples from a code read to its sound.
-    """
     preset, model = patch.preset, patch.model
     if model.gestures is None:
         return None
@@ -253,8 +236,7 @@ def gesturing_of(patch: Patch, lead: int) -> GesturePlayer | None:
     return GesturePlayer(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
 
 
-def _no_effect(time: int, target: str, value: float) -> None:
-    """Do nothing."""
+def _no_effect(time: int, target: str, value: float) -> None: ...
 
 
 def engine_and_processor(
@@ -269,8 +251,7 @@ def engine_and_processor(
     Args:
         effects: ranges of effect parameters, by target.
         rests: default values of these.
-        move_effect: called with sample, target and value when an effect parameter moves.
-        live: see `EngineRequest`.
+        move_effect: called with sample, target and value.
 
     Raises:
         UserError: the preset does not fit the model.

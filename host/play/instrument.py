@@ -1,4 +1,4 @@
-"""Instrument: one preset with synthesis, resampling and effects, from events to blocks of samples."""
+"""Instrument: one preset on a MIDI channel or an MPE zone, with synthesis, resampling and effects."""
 
 from collections.abc import Sequence
 
@@ -18,15 +18,8 @@ Array = npt.NDArray[np.float32]
 
 
 class Instrument:
-    """One preset, on one MIDI channel or the channels of an MPE zone."""
-
     def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
-        """Prepare to play.
-
-        Args:
-            sample_rate: of the output, Hz.
-            elsewhere: processes that render some voices.
-            live: never wait for a model process.
+        """``sample_rate`` is the output's, in Hz; ``live`` never waits for a model process.
 
         Raises:
             UserError: the preset does not fit the model or its effects.
@@ -43,7 +36,6 @@ class Instrument:
 
     @property
     def latency_samples(self) -> int:
-        """Output samples of rate conversion and effect quanta, constant."""
         return self._output.latency_samples
 
     @property
@@ -70,26 +62,24 @@ class Instrument:
         return self._processor.latent_values()
 
     def current_latents(self) -> list[float]:
-        """Return the code at the next sample, without MPE."""
         return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:
-        """As `EventProcessor.spare`."""
         return self._synthesis.spare()
 
     def shed(self, time: int) -> None:
-        """Steal a voice at output sample ``time``; it fades in 5 ms."""
+        """Steal a voice at output sample ``time``."""
         self._processor.expect_shedding()
         self._output.schedule(StealVoice(time, 0))
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Schedule all events before ``until``, in order of time, in output samples."""
+        """As `Rack.schedule`."""
         scheduled = [self._output.schedule(event) for event in events]
         for other in self._elsewhere:
             other.schedule(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
-        """Return the next ``count`` samples, [2, count], before the limiter; events come first."""
+        """Return the next ``count`` samples, [2, count], before the limiter; schedule their events first."""
         self._samples_read += count
         return self._output.read(count, self._synthesis.process)
 

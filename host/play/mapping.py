@@ -34,7 +34,7 @@ class _Binding:
     def turned(self, value: int, top: int, present: float) -> float | None:
         """Return the target's new value for controller ``value`` of ``top``; None if it stays.
 
-        While the target is at the controller's last value it follows; otherwise the takeover mode decides.
+        A target at the controller's last value follows; otherwise the takeover mode decides.
         """
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
@@ -69,7 +69,7 @@ class _Knob:
 
 
 class Mapper:
-    """The maps of one preset, by source; channels are 0 to 15, times in samples."""
+    """The maps of one preset, by source."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Mapper:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """``reach``: ranges of targets over all maps.
+        """``reach`` has ranges of targets over all maps.
 
-        ``present(target)`` returns a target's destination value, ``move(time, target, value)`` sets it.
+        ``present`` returns a target's destination value, ``move(time, target, value)`` sets it.
         """
         self._reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
@@ -105,7 +105,7 @@ class Mapper:
         return {target: self._present(target) for target in self._reach}
 
     def waiting(self) -> dict[tuple[str, str], float]:
-        """Return known controller positions that have yet to pick up their targets, by target and source."""
+        """Return controller positions that have yet to pick up their targets, by target and source."""
         return {
             (binding.entry.target, binding.entry.source): binding.stood
             for binding in self._careful
@@ -136,7 +136,7 @@ class Mapper:
             self._careful.append(source.bindings[-1])
 
     def apply(self, event: Event) -> bool:
-        """Apply an event; return whether the preset maps it, overriding its standard meaning."""
+        """Apply an event; return whether a map replaces its standard meaning."""
         match event:
             case ParameterChange(time, _, target, value) if target in self._reach:
                 low, high = self._reach[target]
@@ -184,7 +184,6 @@ class Mapper:
         return True
 
     def _reset(self, time: int, channel: int) -> None:
-        """Reset pressures, wheel and expression (MIDI RP-015)."""
         self._press_channel(time, channel, 0)
         self._press(time, channel, dict.fromkeys(self._pressed_keys.get(channel, {}), 0))
         for number, rest in RESTS.items():
@@ -239,7 +238,7 @@ class Mapper:
 
 
 class Macros:
-    """Macros of one preset: add offsets to knob values, between maps and parameters."""
+    """Macros of one preset: add offsets to knob values, before the parameters."""
 
     def __init__(
         self,
@@ -248,13 +247,7 @@ class Macros:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """Start at rest, with no offsets.
-
-        Args:
-            macros: the preset's.
-            reach: ranges of movable targets including offsets.
-            present, move: of the parameters, as in `Mapper`.
-        """
+        """``reach`` limits the sums; ``present`` and ``move`` are the parameters', as in `Mapper`."""
         self._reach, self._present, self._move = reach, present, move
         self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
         self._positions = dict(self._rests)
@@ -275,7 +268,6 @@ class Macros:
         return self._present(target)
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Set a macro, or a target's knob."""
         if target in self._positions:
             self._positions[target] = value
             for moved in self._moved[target]:

@@ -1,8 +1,7 @@
 """MIDI Polyphonic Expression (MPE 1.0): zones, per-note bend, pressure and slide, and channel routing.
 
 The lower zone has master channel 1 and members from 2 upward, the upper zone master 16 and members from 15 downward.
-Master messages affect all notes of the zone; bend, pressure and slide (CC 74) of a member only its own. One instrument
-may play both zones, with separate bends and pedals.
+Messages of a master affect all notes of its zone.
 """
 
 from bisect import bisect_right
@@ -54,10 +53,9 @@ SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first me
 
 
 class PitchWheel:
-    """Wheel position times range, as a function of time."""
+    """A bend in semitones, as a function of time."""
 
     def __init__(self, semitones: float, bend: Ramp) -> None:
-        """``semitones`` is the initial range; ``bend`` the ramp to move, in semitones."""
         self.bend = bend
         self._range, self._value = semitones, 0
 
@@ -72,7 +70,6 @@ class PitchWheel:
         self.turn(time, self._value)
 
     def reset(self, time: int, semitones: float) -> None:
-        """Center the wheel and set its range."""
         self._range = semitones
         self.turn(time, 0)
 
@@ -81,8 +78,8 @@ class PitchWheel:
 class NoteExpression:
     """Per-note expression as functions of time.
 
-    ``bend`` in semitones; ``level`` a factor 0-1; ``pressure`` 0-1; ``slide`` -1 to 1, 0 in the middle of the key.
-    ``masters`` are bends of zone masters, each with its first sample: a shared voice may change zones.
+    ``bend`` is in semitones, ``level`` a factor 0 to 1, ``pressure`` 0 to 1, ``slide`` -1 to 1. ``masters`` are bends
+    of zone masters, each with its first sample: a shared voice may change zones.
     """
 
     masters: list[tuple[int, Ramp]]
@@ -95,7 +92,6 @@ class NoteExpression:
         return self.bend, self.level, self.pressure, self.slide
 
     def follow(self, time: int, other: "NoteExpression") -> None:
-        """Glide to another note's expression."""
         for mine, its in zip(self._ramps(), other._ramps(), strict=True):
             mine.move(time, its.target)
         if (master := other.masters[-1][1]) is not self.masters[-1][1]:
@@ -106,7 +102,6 @@ class NoteExpression:
         return self.master(time).value(time) + self.bend.value(time)
 
     def master(self, time: int) -> Ramp:
-        """Return the zone's bend at one sample."""
         since = bisect_right(self.masters, time, key=itemgetter(0))
         return self.masters[max(0, since - 1)][1]
 
@@ -136,21 +131,15 @@ class _Zone:
 class MpeChannels:
     """Member channels of one instrument's zones, and the targets of pressure and slide.
 
-    A note starts with its channel's last values and follows it while the key is down.
-
-    On a latent, pressure moves from the knob to the high end; slide moves from mid-key to either end. Fingers at rest
-    do not change the sound. On ``gain``, each acts by its square, like expression (CC 11).
+    A note starts with its channel's last values and follows it while the key is down. On a latent, pressure moves from
+    the knob to the high end, slide from mid-key to either end. On ``gain``, each acts by its square, like expression
+    (CC 11).
     """
 
     def __init__(
         self, pressure: str | None, slide: str | None, latents: Sequence[tuple[float, float]], ramp: int
     ) -> None:
-        """Validate the targets.
-
-        Args:
-            pressure, slide: ``latent.N``, ``gain`` or None.
-            latents: low and high of each.
-            ramp: smoothing in samples.
+        """``pressure`` and ``slide`` are ``latent.N``, ``gain`` or None; ``ramp`` is the smoothing in samples.
 
         Raises:
             UserError: unknown target.
@@ -176,7 +165,6 @@ class MpeChannels:
         self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
 
     def zone(self, channel: int) -> int | None:
-        """Return the master of a channel's zone."""
         return zone_of(self._sizes, channel)
 
     def wheel(self, master: int) -> PitchWheel:
@@ -186,7 +174,6 @@ class MpeChannels:
         return self.zone(channel) not in (None, channel)
 
     def touch(self, channel: int) -> NoteExpression | None:
-        """Return a new note's expression; None outside zones."""
         master = self.zone(channel)
         if master is None:
             return None
@@ -228,7 +215,7 @@ class MpeChannels:
             touch.level.move(time, self._level(finger))
 
     def move_master(self, event: Event, zone: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Apply a zone master's bend, bend range or reset; ``notes`` as in `move`."""
+        """Apply a zone master's event; ``notes`` as in `move`."""
         match event:
             case PitchBend(time, _, value):
                 self.wheel(zone).turn(time, value)
@@ -239,7 +226,6 @@ class MpeChannels:
                 self.rest(time, zone, notes)
 
     def rest(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Reset bends and pressures of a zone's members."""
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
 
@@ -258,7 +244,6 @@ class MpeChannels:
             code[index] = expressed(code[index], self._spans[index], getattr(touch, name).value(time))
 
     def motion(self, common: Motion, touches: Sequence[NoteExpression | None]) -> Motion:
-        """Return a motion with expression; ``touches`` are by voice."""
         return _FingerMotion(common, touches, self._to_latents, self._spans)
 
     def _level(self, finger: _Finger) -> float:
@@ -267,14 +252,14 @@ class MpeChannels:
 
 
 def expressed(knob: Doubles, span: tuple[float, float], amount: Doubles) -> Doubles:
-    """Return values moved from the knob toward an end of a latent's span, by ``amount`` -1 to 1."""
+    """Move knob values toward an end of a latent's span by ``amount``, -1 to 1."""
     low, high = span
     moved: Doubles = knob + np.where(amount < 0, knob - low, high - knob) * amount
     return moved
 
 
 def _slide(finger: _Finger) -> float:
-    """Return the slide, -1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
+    """Return -1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
     away = finger.slide - SLIDE_CENTRE
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
@@ -291,10 +276,7 @@ class _FingerMotion(MotionWrapper):
         self._touches, self._to_latents, self._spans = touches, to_latents, spans
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents].
-
-        Without expression they equal the common ones to the bit, to share frames.
-        """
+        """Without expression, codes equal the common ones to the bit, to share frames."""
         codes = self._common.latents(voices, times, own_times)
         if not self._to_latents:
             return codes
@@ -334,14 +316,10 @@ class Zones:
     """
 
     def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:
-        """Start with the presets' zones.
-
-        Args:
-            enabled: by channel of an instrument, whether its preset starts with a lower zone.
-            others: channel of the instrument for zones without one.
+        """``enabled`` presets, by channel, start with a lower zone; zones without an instrument go to ``others``.
 
         Raises:
-            UserError: only some presets start with a zone, which leaves no channel for others.
+            UserError: only some presets start with a zone, which takes all channels.
         """
         if any(enabled.values()) and not all(enabled.values()):
             other = next(channel for channel, on in enabled.items() if not on)
@@ -405,7 +383,7 @@ class Zones:
 
 
 def mpe_channels_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
-    """Return a preset's MPE channels; if enabled, with a lower zone whose master bends ``semitones``."""
+    """Return a preset's MPE channels; ``semitones`` is the bend range of a zone's master."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     channels = MpeChannels(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
     if mpe.enabled:

@@ -41,11 +41,8 @@ def successors(
 ) -> list[Successor]:
     """Return the preset changes of a recording.
 
-    Args:
-        default: the patch of channels without their own.
-        others: by channel, 0 to 15.
-        notes: of the recording.
-        say: receives messages about presets that cannot be opened; the previous one continues.
+    ``default`` plays the channels that ``others`` lacks. ``say`` receives a message for each preset that cannot be
+    opened; the previous one continues.
     """
     found = []
     for time, swap in notes.swaps:
@@ -63,8 +60,6 @@ def successors(
 
 
 class OfflineRack(PlayableRack, Protocol):
-    """A rack whose tail can be awaited."""
-
     @property
     def pause_seconds(self) -> float:
         """As `EffectChain.pause_seconds`."""
@@ -72,7 +67,7 @@ class OfflineRack(PlayableRack, Protocol):
 
 
 class Succession:
-    """A rack and its successors in order of time, as one rack."""
+    """A rack and its successors, as one rack."""
 
     def __init__(
         self,
@@ -84,12 +79,9 @@ class Succession:
         live: bool = False,
         listen: Callable[[int], None] = lambda count: None,
     ) -> None:
-        """Start with the first rack.
+        """``make`` returns a successor's rack; ``live``: the recording was live.
 
-        Args:
-            make: returns the rack of a successor's patches.
-            live: the changes are those of a live recording.
-            listen: called with the length of each block before it is rendered.
+        ``listen`` receives each block's length before it is rendered.
         """
         self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
         self._make, self._listen = make, listen
@@ -104,8 +96,7 @@ class Succession:
     def sounding(self) -> int:
         return self._player.sounding
 
-    def close(self) -> None:
-        """Do nothing."""
+    def close(self) -> None: ...
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
         for event in events:

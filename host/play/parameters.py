@@ -1,4 +1,4 @@
-"""Parameters of one preset: knob targets, volume, pan, expression and envelope settings over time."""
+"""Parameters of a synthesizer's preset over time: knob targets, volume, pan, expression and envelope settings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -59,8 +59,6 @@ class CommonMotion:
 
 
 class Parameters(ParameterSet):
-    """The parameters of a synthesizer's preset, at the model's rate."""
-
     def __init__(
         self,
         rests: Mapping[str, float],
@@ -70,14 +68,9 @@ class Parameters(ParameterSet):
         sample_rate: int,
         sharpest_seconds: float | None = None,
     ) -> None:
-        """Start with the preset's values.
+        """``rests`` has initial values of all targets of [play], [envelope] and effects.
 
-        Args:
-            rests: initial values by target, all those of [play], [envelope] and effects.
-            codes: the preset's latents.
-            engine: ramps of the engine's targets.
-            move_effect: called with sample, target and value.
-            sharpest_seconds: shortest attack; None: `SHORTEST_SECONDS`.
+        ``sharpest_seconds``: shortest attack; None: `SHORTEST_SECONDS`.
         """
         super().__init__(codes, engine, rests, move_effect)
         self._rate = sample_rate
@@ -120,7 +113,6 @@ class Parameters(ParameterSet):
         )
 
     def release_samples(self, added: Mapping[str, float]) -> int:
-        """Return the release length in samples; ``added`` as in `shape`."""
         return round(max(SHORTEST_SECONDS, self._with(added, "envelope.release_seconds")) * self._rate)
 
     def _with(self, added: Mapping[str, float], name: str) -> float:
@@ -133,7 +125,7 @@ class Parameters(ParameterSet):
         self.motion.right.move(time, right)
 
     def _gains(self) -> tuple[float, float]:
-        """Return left and right gains: equal power; volume, expression squared (General MIDI: 40 log10)."""
+        """Equal power pan; volume and expression squared (General MIDI: 40 log10)."""
         level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2

@@ -16,17 +16,11 @@ class PolyAssignment(Voices):
     """One voice per key."""
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
-        """Start without voices.
-
-        Args:
-            limit: most voices, without stolen ones, which fade.
-            chokes: choke groups by key: a new note cuts its group.
-        """
+        """``limit`` does not count stolen voices; a new note cuts its group of ``chokes``, by key."""
         super().__init__(sample_rate, makers)
         self._limit, self._chokes = limit, chokes
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """Start a voice; release an earlier one of the key, and steal one at the limit."""
         note = (channel, key)
         self._down.add(note)
         group = self._chokes.get(key)
@@ -67,8 +61,7 @@ class Latch(PolyAssignment):
         else:
             super().note_off(time, key, held[0])
 
-    def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """Do nothing."""
+    def note_off(self, time: int, key: int, channel: int = 0) -> None: ...
 
 
 class Struck(PolyAssignment):
@@ -85,17 +78,14 @@ class _Held:
 
 
 class MonoAssignment(Voices):
-    """One voice for all keys.
+    """One voice for all keys: plays the last key pressed, or after its release the previous held key.
 
-    Mono: the last key pressed plays; after its release, the previous held key. With ``legato``, overlapping keys
-    continue the voice: its envelope continues, its level ramps to the new velocity. During ``glide_samples`` the pitch
-    glides linearly in semitones.
-
-    Chord: the pitch classes nearest to all held keys, in the octave of the lowest, at the last velocity; always legato.
+    With ``legato``, overlapping keys continue the envelope, and the level ramps. The pitch glides linearly in semitones
+    during ``glide_samples``. A chord has the pitch classes nearest to all held keys, in the octave of the lowest, at
+    the last velocity, always legato.
     """
 
     def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
-        """``chord`` implies ``legato``."""
         super().__init__(sample_rate, makers)
         self._legato, self._chord = legato or chord, chord
         self._held: list[_Held] = []  # by a key or a pedal, in order of presses

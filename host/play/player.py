@@ -28,7 +28,7 @@ Told = Callable[[int, int], None] | None
 
 
 class PlayableRack(Protocol):
-    """A block-based renderer: a `Rack`, or an `EffectRack` for input sound."""
+    """A `Rack`, or an `EffectRack` for input sound."""
 
     @property
     def listens(self) -> bool:
@@ -78,21 +78,14 @@ class _Seat:
 
 
 class Player:
-    """Racks in turn, rendered block by block.
-
-    Events take effect on their sample, at any block size. A new rack plays new keys; the previous one keeps held keys
-    and rings out.
-    """
+    """Racks in turn: a new one plays new keys, the previous one keeps held keys and rings out."""
 
     def __init__(
         self, rack: PlayableRack, sample_rate: int, before: Sequence[Event] = (), patient: bool = False
     ) -> None:
-        """Start with one rack.
+        """With ``patient``, offline, all notes begin on time and all racks ring out.
 
-        Args:
-            before: the `standing` of another player.
-            patient: offline: all notes begin on time, and all racks ring out. While `ringing`, blocks must end at
-                multiples of `LOOK_SAMPLES`; then block sizes do not change samples.
+        While `ringing`, blocks must then end at multiples of `LOOK_SAMPLES`, so that their sizes change no sample.
         """
         self._rate, self._patient = sample_rate, patient
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
@@ -118,7 +111,6 @@ class Player:
 
     @property
     def ringing(self) -> bool:
-        """Whether earlier racks ring."""
         return len(self._seats) > 1
 
     @property
@@ -127,7 +119,7 @@ class Player:
         return sorted({note.key for note in self._controllers.keys})
 
     def schedule(self, event: Event) -> None:
-        """Queue an event, its time in samples; late ones take effect at the next sample."""
+        """Queue an event; a late one takes effect at the next sample."""
         if event.time < self.now:
             event = replace(event, time=self.now)
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
@@ -138,12 +130,10 @@ class Player:
         return self._standing_events(())
 
     def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), told: Told = None) -> None:
-        """Change to another rack of the same rate, once it is ready. Thread-safe.
+        """Change to a rack of the same rate, once it is ready. Thread-safe.
 
-        Args:
-            rack: may have rendered some silence.
-            channels: 0 to 15, those with a new preset.
-            told: called with the rack's first sample, and its samples rendered before.
+        ``channels`` are those with a new preset, 0 to 15. ``told`` receives the rack's first sample and its samples
+        rendered before.
         """
         self._next.append((rack, channels, told))
 
@@ -155,9 +145,9 @@ class Player:
                 return
 
     def put_off(self) -> None:
-        """Delay new notes past a short next block, after a block that took too long.
+        """After a slow block, delay new notes past a short next one, since notes cost less together.
 
-        Notes cost less together. Never in two successive blocks, so that notes begin even under constant overload.
+        Two successive blocks never delay notes, so they begin even under constant overload.
         """
         self._strained = True
 
@@ -181,7 +171,7 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Prepare the next block while idle, unless new notes wait, which need its time."""
+        """Prepare the next block, unless new notes wait, which need its time."""
         if self._queue and self._queue[0].time < self.now:
             return
         for seat in self._seats:
@@ -220,17 +210,13 @@ class Player:
                 seat.fade = self.now + self.rack.latency_samples
 
     def _open(self, rack: PlayableRack, opening: Sequence[Event]) -> None:
-        """Start a rack with the events ``opening``; a primed rack's time continues after its silence."""
         began = rack.played
         self._seats.append(_Seat(rack, self.now - began, [replace(event, time=began) for event in opening]))
         for event in opening:
             self._controllers.apply(replace(event, time=self.now))
 
     def _standing_events(self, others: Collection[int]) -> list[Event]:
-        """Return events for a fresh rack; ``others`` are channels with new presets.
-
-        Knob values lag the newest events by the latency.
-        """
+        """Knob values lag the newest events by the latency."""
         stood = [
             ParameterChange(0, place, target, value)
             for place, knobs in self.rack.knobs.items()
@@ -240,7 +226,6 @@ class Player:
         return self._controllers.everything(stood, self.now - self.rack.latency_samples)
 
     def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> dict[int, Array]:
-        """Return an earlier rack's next block, before the limiter, [2, count] by channel."""
         kept = [event for event in due if not isinstance(event, NoteOn)]
         parts = seat.rack.process(_counted_from(kept, seat.since), count)[1]
         passed = count

@@ -1,4 +1,4 @@
-"""Controls of one preset: the events that move its parameters, the same in a synthesizer and an effect."""
+"""Preset controls: applies events to a preset's parameters, for synthesizers and effects."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,12 +17,11 @@ Move = Callable[[int, str, float], None]  # of sample, target and value
 
 
 class ParameterSet:
-    """The parameters that knobs move, by target: a preset's latents, ramps, and single values."""
+    """A preset's parameters by target: latents, ramps and plain values."""
 
     def __init__(
         self, codes: Latents, ramps: Mapping[str, Ramp], values: Mapping[str, float], move_effect: Move
     ) -> None:
-        """``move_effect`` is called when an effect's value changes."""
         self._codes, self._ramps, self._move_effect = codes, ramps, move_effect
         self._values = dict(values)
 
@@ -37,7 +36,6 @@ class ParameterSet:
         return target in self._values or target in self._ramps or target in self._codes.targets
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Set a target from sample ``time`` on."""
         if target in self._codes.targets:
             self._codes.turn(time, target, value)
         elif target in self._ramps:
@@ -49,10 +47,9 @@ class ParameterSet:
 
 
 class PresetControls:
-    """The maps and macros of a preset in front of its parameters, its motions' clock, and touched knobs.
+    """The maps, macros, motions and touched knobs of a preset.
 
-    It refers to the parameters, and they not to it: live playing disables the garbage collector, so objects must not
-    form reference cycles.
+    The parameters must not refer back to it: live playing disables the garbage collector.
     """
 
     def __init__(
@@ -64,14 +61,7 @@ class PresetControls:
         parameters: ParameterSet,
         entries: Iterable[CCMap],
     ) -> None:
-        """Start at the preset's values.
-
-        Args:
-            effects: ranges of effect parameters, by target.
-            codes: the preset's latents.
-            parameters: those that it has.
-            entries: its maps of these.
-        """
+        """``effects`` are ranges of effect parameters by target, ``entries`` the maps of ``parameters``."""
         self._codes = codes
         moved = macro_targets(preset.macro)
         spans = {
@@ -83,7 +73,7 @@ class PresetControls:
         self.knobs = Mapper(entries, spans, macros.present, macros.turn)
 
     def apply(self, event: Event) -> bool:
-        """Apply an event; return whether the preset maps it, overriding its standard meaning."""
+        """As `Mapper.apply`."""
         match event:
             case Clock():
                 self._codes.clock(event)

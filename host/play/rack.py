@@ -24,8 +24,6 @@ Array = npt.NDArray[np.float32]
 
 
 class Rack:
-    """Instruments by channel, with one limited mix."""
-
     listens = False
 
     def __init__(
@@ -39,15 +37,14 @@ class Rack:
         """Create the instruments.
 
         Args:
-            patches: by MIDI channel 0-15.
-            processes: number of processes that share the voices, 1 to `PARTS`, with the same sound. With 2 or more, for
-                offline use; close the rack. They exit when other programs need the processors.
-            omni: the first patch receives channels without one; else only MPE zones do.
+            patches: by MIDI channel, 0 to 15.
+            processes: number that shares the voices, 1 to `PARTS`; with 2 or more, play offline only, and close the
+                rack.
+            omni: the first patch receives the channels without one.
             live: engines play the newest ready frames and never wait.
 
         Raises:
-            UserError: a preset, named in the message, does not fit its model or effects, or leaves no channel to
-                others.
+            UserError: a preset does not fit its model or effects, or leaves no channel to others.
         """
         self._omni_channel = next(iter(patches)) if omni else None  # its instrument receives channels without one
         self._zones = Zones(
@@ -107,10 +104,7 @@ class Rack:
         return self._instruments[channel].current_latents()
 
     def shed(self, time: int) -> bool:
-        """Steal the earliest released voice, else the oldest, at output sample ``time``; it fades in 5 ms.
-
-        ``time`` must not precede the next block. Returns whether there was a voice.
-        """
+        """Steal a voice at output sample ``time``, not before the next block; return whether there was one."""
         spare = {channel: cost for channel, i in self._instruments.items() if (cost := i.spare()) is not None}
         if not spare:
             return False
@@ -136,11 +130,7 @@ class Rack:
             instrument.schedule(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Apply the events of the next ``count`` samples, and render these.
-
-        Returns:
-            The limited mix [2, count], and each channel before the limiter.
-        """
+        """Return the limited mix of the next ``count`` samples, [2, count], and each channel before the limiter."""
         with self._crew.working() if self._crew else contextlib.nullcontext():
             return self._process(events, count)
 

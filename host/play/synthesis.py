@@ -1,7 +1,7 @@
 """Synthesis at the model's rate: renders voices, their sum and gains from events.
 
-A block applies its events to functions of time, then renders, so samples do not depend on block sizes. Voices are
-summed in parts, and parts in the mix, so they do not depend on the number of processes.
+Events change functions of time, and voices are summed in fixed parts. So neither block sizes nor the number of
+processes change a sample.
 """
 
 from bisect import bisect_left
@@ -37,17 +37,15 @@ class Elsewhere(Protocol):
         ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
-        """Wait for requested samples by part, [sides, count]; sides: 1 or 2, as the engine."""
+        """Wait for requested samples by part, [sides, count]; sides: 1 or 2."""
         ...
 
     def hand_over(self) -> tuple[Collection[int], list[VoiceSound]]:
-        """Wait for its parts and their voice streams at its end, in order of voices."""
+        """Wait for its parts and, at its end, their voice streams in order of voices."""
         ...
 
 
 class Synthesis:
-    """The voices of one preset, before effects."""
-
     def __init__(
         self,
         engine: Engine[Any],
@@ -56,13 +54,7 @@ class Synthesis:
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """Prepare to play.
-
-        Args:
-            engine, processor: from `engine_and_processor`.
-            parts: voice parts to render here.
-            elsewhere: processes that render the others.
-        """
+        """Render ``parts`` here, and the others ``elsewhere``."""
         self._engine, self._processor = engine, processor
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._voices, self._motion = processor.voices, processor.motion
@@ -84,11 +76,7 @@ class Synthesis:
         return self._processor.spare(self._now)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        """Return the next ``count`` samples, [2, count].
-
-        Args:
-            events: those of the block, in order of time, in samples from the start; also sent to other processes.
-        """
+        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block, in order of time."""
         start = self._now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
             return self._process_across_an_end(events, count)
@@ -127,7 +115,7 @@ class Synthesis:
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
         """Return the next samples by part rendered here, before volume and pan, [channels, count].
 
-        Arguments as in `process`; call `forget` afterwards.
+        Call `forget` afterwards.
         """
         start = self._now
         for event in events:
@@ -155,5 +143,4 @@ class Synthesis:
         return [voice for voice in self._voices if voice.part in self._parts]
 
     def forget(self) -> None:
-        """Drop data before the next sample."""
         self._processor.forget(self._now - self._engine.lookback)

@@ -22,11 +22,7 @@ PARTS = 4  # summing parts of voices: the most processes that can share them
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × envelope × velocity.
-
-    ``part`` is its summing part, ``touch`` its MPE expression, ``gesture`` its trajectory, ``own`` its offsets from
-    velocity and key.
-    """
+    """An engine's stream × envelope × velocity; ``own`` are its offsets from velocity and key."""
 
     note: Note
     part: int
@@ -78,18 +74,15 @@ class Voice:
             self.stream.chord.forget(time)
 
 
-def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None:
-    """Return None."""
+def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
 
 
 class Makers(NamedTuple):
-    """The factories of voices.
+    """The factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
 
-    ``start_stream(pitch, time, key)`` returns a stream, ``shape(time, added)`` an envelope, ``release(added)`` release
-    samples, ``touch(channel)`` MPE expression or None, ``gesture(time, note, pitch, added)`` a trajectory or None;
-    ``added`` holds offsets from ``own(note)``. ``zone(channel)`` returns the MPE zone or None: pedals and all notes off
-    apply to one zone, or to channels outside. ``tuning`` holds pitches of playable keys, in equal-tempered semitones
-    where 69 is 440 Hz.
+    ``added`` holds the offsets of ``own(note)``; ``release(added)`` returns samples. Pedals and all notes off apply to
+    one ``zone(channel)`` of MPE, or, for None, to all channels outside. ``tuning`` holds the pitches of playable keys,
+    in semitones, 69 for 440 Hz.
     """
 
     start_stream: Callable[[float, int, int], VoiceSound]
@@ -103,10 +96,7 @@ class Makers(NamedTuple):
 
 
 class Voices(ABC):
-    """The voices of one instrument; each ``time`` is a sample, and never decreases.
-
-    A stolen voice fades out in 5 ms.
-    """
+    """The voices of one instrument; each ``time`` is a sample, and never decreases."""
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """``sample_rate`` is the model's, in Hz."""
@@ -128,7 +118,6 @@ class Voices(ABC):
 
     @property
     def steal_samples(self) -> int:
-        """Length of a stolen voice's fade, in samples."""
         return self._steal
 
     @abstractmethod
@@ -160,7 +149,7 @@ class Voices(ABC):
             self._sostenuto[zone] = {note for note in self._down if self._zone(note[0]) == zone}
 
     def release_all(self, time: int, zone: int | None = None) -> None:
-        """Release all keys (all notes off, CC 123), but not pedals."""
+        """Release a zone's keys (all notes off, CC 123), but not pedals."""
         self._lift_keys(zone)
         for voice in self._voices:
             if self._zone(voice.note[0]) == zone:
@@ -168,7 +157,7 @@ class Voices(ABC):
         self._settle(time)
 
     def silence(self, time: int, zone: int | None = None) -> None:
-        """Fade all voices in 5 ms (all sound off, CC 120)."""
+        """Steal a zone's voices (all sound off, CC 120)."""
         self._lift_keys(zone)
         for voice in list(self._voices):
             if self._zone(voice.note[0]) == zone:

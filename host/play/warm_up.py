@@ -11,14 +11,14 @@ WARM_BLOCKS = 60
 
 
 def prime(machine: PlayableRack, block: int) -> None:
-    """Render silence until the codes of first keys are decoded, too slow in real time."""
+    """Render silence until the codes of likely first notes are decoded, too slow in real time."""
     for _ in range(PRIMING_BLOCKS):
         machine.process([], block)
         machine.prepare()
 
 
 def warm_up(machine: PlayableRack, block: int, channels: Iterable[int]) -> None:
-    """Render soft notes, using up the machine, to fill caches of this thread and process."""
+    """Render soft notes to fill the caches of this thread and process; ``machine`` is of no use afterwards."""
     channels = list(channels)
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []

@@ -53,7 +53,7 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """CPU usage: elapsed seconds, and processor seconds."""
+    """Elapsed seconds and processor seconds."""
 
     passed: float = 0.0
     spent: float = 0.0
@@ -70,16 +70,9 @@ class WorkerTask:
 
 
 class Worker:
-    """A process that receives the rack's events, renders ahead, and writes sums to shared memory."""
+    """A process that renders some parts of the voices ahead, into shared memory."""
 
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
-        """Start the process.
-
-        Args:
-            patches: by MIDI channel.
-            parts: voice parts to render.
-            sample_rate: output rate in Hz.
-        """
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()
         highest = max((patch.model.card.sample_rate for patch in patches.values()), default=sample_rate)
@@ -105,7 +98,7 @@ class Worker:
         return WorkerChannel(self, channel)
 
     def schedule(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """Send events of a channel; the worker renders ahead until its ring is full."""
+        """Send a channel's events; the worker renders ahead until its ring is full."""
         until = min(until, self._read[channel] + self._length)
         if self._leaving or (not events and until <= self._requested[channel]):
             return
@@ -135,16 +128,10 @@ class Worker:
             self._connection.send(LEAVE)
 
     def end(self, channel: int) -> int | None:
-        """Return the first sample not rendered; None while it runs."""
         return self._requested[channel] if self._leaving else None
 
     def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
-        """Wait for the parts and a channel's voice streams.
-
-        Raises:
-            Failure: the process has exited.
-            Exception: an error in the process.
-        """
+        """Wait for the parts and a channel's voice streams; errors as in `sums`."""
         while channel not in self._streams:
             self._listen()
         return self._parts, self._streams.pop(channel)
@@ -199,19 +186,10 @@ class WorkerChannel:
 
 
 class WorkerPool:
-    """The workers of a rack; they exit when other programs need the processors.
-
-    All processes wait for the slowest, so workers only pay if their total processor time exceeds one process's.
-    """
+    """The workers of a rack; they exit when other programs need the processors."""
 
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
-        """Start the workers; none if the system cannot start all.
-
-        Args:
-            patches: by MIDI channel.
-            sample_rate: output rate in Hz.
-            processes: processes that share the voices, including this one.
-        """
+        """Start the workers, or none if the system cannot start all; ``processes`` includes this one."""
         self._workers: list[Worker] = []
         self._active: list[Worker] = []  # workers that may be stopped
         self._own_work = WorkerTask()
@@ -279,7 +257,6 @@ def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
 
 
 def _ring_places(start: int, count: int, length: int) -> slice | npt.NDArray[np.intp]:
-    """Return the index of samples in a ring: a slice, without a copy, except across its end."""
     first = start % length
     return slice(first, first + count) if first + count <= length else np.arange(start, start + count) % length
 
@@ -291,10 +268,7 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Entry point of a worker: render until the rack closes the connection.
-
-    Closes ``other_end``, because a process holding both ends would miss the rack's exit.
-    """
+    """Close ``other_end``: a process that holds both ends would miss the rack's exit."""
     for number in SIGNALS:  # signals often reach all processes; the rack ends this one
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()
@@ -339,7 +313,6 @@ def _play(
 
 
 def _portable(error: Exception) -> Exception:
-    """Return a picklable error."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

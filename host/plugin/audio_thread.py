@@ -42,16 +42,14 @@ class PatchKeeper(Protocol):
         """Return the loaded patch after this number of load messages."""
         ...
 
-    def has(self, number: int) -> bool:
-        """Return whether this preset number is loaded."""
-        ...
+    def has(self, number: int) -> bool: ...
 
     def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        """Load a preset number; return it with a rack for the current mode, or None after reporting why to `say`."""
+        """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
         ...
 
     def choose(self, number: int) -> None:
-        """Queue a preset number for loading, unless an earlier load has loaded it; `AudioThread` receives an offer."""
+        """Queue a preset for loading, unless it is loaded by then; `AudioThread.offer` receives it."""
         ...
 
     def say(self, line: str) -> None: ...
@@ -156,7 +154,6 @@ class AudioThread:
             self._set(loaded, rack)
 
     def _set(self, loaded: LoadedPatch, rack: Rack) -> None:
-        """Set a rack to the panel's values, then the host's, as at the start of an epoch."""
         assert self.player is not None
         now = self.player.now
         moved = [loaded.slots[macro].turn(now, at) for macro, at in self._moved.items() if macro < len(loaded.slots)]
@@ -168,7 +165,6 @@ class AudioThread:
         self._memory.write_latency(rack.latency_samples)
 
     def _make_live(self, end: int) -> None:
-        """Render up to `MOST_LIVE` samples before ``end``, or skip to it if that is too late."""
         assert self.mode is not None
         offered = [self._offered.popleft() for _ in range(len(self._offered))]
         for mode, loaded, rack in offered[-1:]:  # the reset of an epoch may have loaded it already
@@ -245,7 +241,6 @@ class AudioThread:
         self._memory.write_made(Position(self._epoch, end))
 
     def _chosen(self, told: ReceivedEvent) -> int:
-        """Return the preset number that an event selects, or 0."""
         if told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET:
             return max(0, _whole(told.value))
         if told.kind == EventKind.MIDI and told.status & 0xF0 == PROGRAM_CHANGE:

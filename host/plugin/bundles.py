@@ -14,7 +14,7 @@ INTERPRETER = "interpreter"  # file beside a plugin's binary; its one line is th
 
 @dataclass(frozen=True)
 class Bundle:
-    """A plugin of one format: a folder with a binary and files that the format requires."""
+    """A plugin of one format: a folder with its binary."""
 
     format: str
     built: Path  # compiler output: a folder, or the binary alone
@@ -23,7 +23,6 @@ class Bundle:
 
     @property
     def built_binary(self) -> Path:
-        """The compiled binary; may not exist."""
         return self.built if self.built.suffix == self.binary.suffix else self.built / self.binary
 
     @property
@@ -49,7 +48,6 @@ def bundles() -> tuple[Bundle, ...]:
 
 
 def how_to_build() -> str:
-    """Return build instructions: missing packages and the command."""
     if sys.platform != "linux":
         return "it is built on Linux alone"
     missing = list(_missing())

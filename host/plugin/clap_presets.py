@@ -1,4 +1,4 @@
-"""CLAP presets: lists the shipped presets and the user's own beside the plugin, for a host's preset browser."""
+"""CLAP presets: lists the shipped and the user's presets beside the plugin, for a host's preset browser."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LIST = "presets"  # as in native/clap_presets.c
 
 
 def list_presets(folder: Path) -> None:
-    """Write the list beside the plugin's binary: ``shipped`` or ``own``, name and description, separated by tabs."""
+    """Write the list beside the binary: ``shipped`` or ``own``, name and description, separated by tabs."""
     lines = []
     for kind, found in (("shipped", shipped_presets()), ("own", own_presets())):
         for name, path in found.items():

@@ -1,4 +1,4 @@
-"""Installs and uninstalls the compiled plugins in the folders where hosts look for them."""
+"""Installs and uninstalls the compiled plugins in the folders that hosts search."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from .lv2_presets import add_presets
 def install() -> list[Bundle]:
     """Copy every built plugin into the user's folder of its format; return the installed ones.
 
-    Each folder is replaced as a whole. A running host keeps the old binary.
+    Replaces each folder as a whole. A running host keeps the old binary.
 
     Raises:
         UserError: no plugin is built, or a folder of that name is not ours and stays.
@@ -31,11 +31,7 @@ def install() -> list[Bundle]:
 
 
 def uninstall() -> list[Bundle]:
-    """Remove the plugins that `install` installed; return them.
-
-    Raises:
-        Failure: one cannot be removed.
-    """
+    """Remove the plugins that `install` installed, and return them; Failure if one cannot be removed."""
     ours = [bundle for bundle in bundles() if bundle.is_ours]
     for bundle in ours:
         remove_at_once(bundle.installed)

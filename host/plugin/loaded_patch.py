@@ -25,7 +25,7 @@ BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
 
 
 class Mode(NamedTuple):
-    """Render mode: sampling rate in Hz, and whether offline (a bounce)."""
+    """Sampling rate in Hz, and whether rendering is offline (a bounce)."""
 
     rate: int
     offline: bool
@@ -33,9 +33,9 @@ class Mode(NamedTuple):
 
 @dataclass(eq=False)
 class LoadedPatch:
-    """A patch with its panel view, the plugin parameters, and its project copy.
+    """A patch with its panel view, plugin parameters and project copy.
 
-    ``shipped`` is its name if it ships, else None. ``turned`` maps targets to values set on the panel.
+    ``shipped`` is its name in the preset list, or None. ``turned`` maps targets to values set on the panel.
     """
 
     patch: Patch
@@ -55,7 +55,7 @@ class LoadedPatch:
         return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
-        """Return the events that set a new rack to the panel's values."""
+        """Return the events that set a rack to the panel's values."""
         return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
 
 
@@ -78,11 +78,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
 
 
 def warm_up_for(patch: Patch, mode: Mode) -> None:
-    """Load and cache on this thread everything that notes of a patch need.
-
-    Raises:
-        UserError: as `rack_of`.
-    """
+    """Load and cache on this thread everything that a patch's notes need; errors as `rack_of`."""
     warm_up(rack_of(patch, mode), BLOCK_SAMPLES, [CHANNEL])
     let_memory_go()
 
@@ -90,16 +86,9 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
 def loaded(
     patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]
 ) -> LoadedPatch:
-    """Return a patch as loaded.
+    """Describe an opened patch, whose rack has played only silence; errors as `kept`.
 
-    Args:
-        patch: an opened patch.
-        rack: of the patch; has played only silence.
-        name: the name it was opened by.
-        shipped, turned: as in `LoadedPatch`.
-
-    Raises:
-        UserError: as `kept`.
+    ``name`` is the name that opened it.
     """
     view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
     return LoadedPatch(patch, view, slots_of(patch.preset, view.dials), kept(patch), shipped, dict(turned))

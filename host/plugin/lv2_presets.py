@@ -1,4 +1,4 @@
-"""LV2 presets: adds the shipped presets and the user's own to the LV2 bundle, for a host's preset list."""
+"""LV2 presets: adds the shipped and the user's presets to the LV2 bundle, for a host's preset list."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ PREFIXES = """
 
 
 def add_presets(bundle: Path) -> None:
-    """Add presets to an LV2 bundle: each to its manifest, and their data to presets.ttl."""
+    """Add presets to the manifest, and their data to presets.ttl."""
     names, told = [PREFIXES], [PREFIXES]
     for name, path in {**shipped_presets(), **own_presets()}.items():
         try:

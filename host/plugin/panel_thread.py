@@ -1,4 +1,4 @@
-"""Panel of a plugin instance, run on its own thread; imported when the user opens it."""
+"""Panel of a plugin instance on its own thread; imported when the user opens it."""
 
 import contextlib
 import threading
@@ -37,18 +37,16 @@ class Instance(Protocol):
 
     def play(self, events: Iterable[Event]) -> None: ...
 
-    def load(self, preset: str | Draft) -> None:
-        """Load another preset; the panel receives it, or the reason for a failure."""
-        ...
+    def load(self, preset: str | Draft) -> None: ...
 
     def send_state(self) -> None: ...
 
 
 class PluginPanel:
-    """The panel of an instance: one process for the server's lifetime, with any number of pages."""
+    """The panel of an instance; `open`, `follow` and `refuse` are thread-safe."""
 
     def __init__(self, instance: Instance, audio: AudioThread, loaded: LoadedPatch, main: PanelMain) -> None:
-        """Start the panel, and open its page in a browser if there is a display; ``main``: as in `PanelProcess`."""
+        """Start the panel, and open its page in a browser if there is a display."""
         self._instance, self._audio, self._main = instance, audio, main
         self._loaded = loaded  # shown on the panel
         self._meters = Meters(CHANNEL)
@@ -64,19 +62,16 @@ class PluginPanel:
 
     @property
     def ended(self) -> bool:
-        """Whether the panel failed to start or has stopped."""
         return not self._thread.is_alive()
 
     def open(self) -> None:
-        """Open the page again; thread-safe."""
         self._page_wanted.set()
 
     def follow(self, loaded: LoadedPatch) -> None:
-        """Show another patch; thread-safe."""
         self._followed.append(loaded)
 
     def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
-        """Report a failed load, of the panel's request ``wanted`` or another's (None); thread-safe."""
+        """Report a failed load of ``wanted`` from the panel, or of another's request (None)."""
         self._refused.append(({None: wanted}, why))
 
     def close(self) -> None:
@@ -153,7 +148,7 @@ class PluginPanel:
 
 
 def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
-    """Return the status of a loaded patch; at rest until the host requests its sound."""
+    """Return a loaded patch's status; at rest until the host requests its sound."""
     patch, seen = loaded.patch, meters.seen
     rest = status_at_rest(patch, CHANNEL, NAME)
     if seen is None or seen.patch is not patch:

@@ -23,10 +23,9 @@ LARGE_BYTES = 6_000_000  # larger files are not stored whole: a host may save it
 
 
 class ProjectPreset(NamedTuple):
-    """A preset in a project.
+    """A preset in a project; ``files`` has its files, by the names in its text, without folders.
 
-    ``files`` are the preset's files, by the names in its text, without folders. A shipped or large model is not among
-    them: `model_bytes` finds it by its name or its SHA-256, in hex.
+    A shipped or large model is not among them: `model_bytes` finds it by its SHA-256, in hex.
     """
 
     name: str
@@ -41,6 +40,7 @@ def kept(patch: Patch) -> ProjectPreset:
 
     Raises:
         UserError: a file was deleted since the patch was opened, or is too large.
+        Failure: a large model cannot be copied to the user's folder.
     """
     preset, model = patch.preset, patch.model
     text = patch.text
@@ -65,11 +65,7 @@ def ships(name: str, sha256: str) -> bool:
 
 
 def model_bytes(name: str, sha256: str) -> bytes:
-    """Read a model that is not among the files of a `ProjectPreset`.
-
-    Raises:
-        UserError: not found.
-    """
+    """Read a model that is not among a project's files; raise UserError if it is missing."""
     shipped = shipped_models()
     for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
         if path.is_file() and open_model(path).sha256 == sha256:
@@ -81,7 +77,7 @@ def model_bytes(name: str, sha256: str) -> bytes:
 
 
 def lay_aside(name: str, sha256: str) -> None:
-    """Copy a model to the user's folder, for `model_bytes`, in case a later timbrel ships another one of its name.
+    """Copy a model to the user's folder, in case a later timbrel ships another one of its name.
 
     Skipped if the copy exists or cannot be written: this timbrel plays the project anyway.
     """
@@ -91,7 +87,7 @@ def lay_aside(name: str, sha256: str) -> None:
 
 
 def files_of(preset: Preset) -> Iterator[str]:
-    """Yield the names of a preset's scales and sounds."""
+    """Yield the names of a preset's scale, keymap and sounds."""
     sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
     for effect in preset.effects:
         settings = SETTINGS.get(effect.plugin, {})
@@ -100,7 +96,6 @@ def files_of(preset: Preset) -> Iterator[str]:
 
 
 def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
-    """Yield a preset's file names, with bytes; None for a model found elsewhere."""
     yield preset.model, _model(patch)
     for name in files_of(preset):
         yield name, _read(patch, name)
@@ -112,7 +107,7 @@ def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _model(patch: Patch) -> bytes | None:
-    """Return the bytes of a patch's model; None if it ships, or is large and copied to the user's folder."""
+    """Return None for a model that ships, or that is large and now in the user's folder."""
     model = patch.model
     if model.path in shipped_models().values():
         return None

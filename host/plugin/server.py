@@ -33,10 +33,7 @@ FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first 
 
 
 def serve(memory: int, socket: int, panel: "PanelMain") -> None:
-    """Serve the plugin at these file descriptors until it disconnects, then exit the process.
-
-    ``panel``: as in `PanelProcess`.
-    """
+    """Serve the plugin at these file descriptors until it disconnects, then exit the process."""
     talk = ControlSocket(socket)
     server: PluginServer | None = None
     try:
@@ -57,7 +54,7 @@ def serve(memory: int, socket: int, panel: "PanelMain") -> None:
 
 
 class OpenedPatch(NamedTuple):
-    """A patch, the name it was opened by, its name in the preset list if any, and values set on the panel."""
+    """A patch, the name that opened it, its name in the preset list or None, and values set on the panel."""
 
     patch: Patch
     name: str | Draft
@@ -69,11 +66,7 @@ class PluginServer:
     """Holds the loaded patch of a plugin, and runs the load and audio threads."""
 
     def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
-        """Load the first preset, and start the threads.
-
-        Raises:
-            UserError: it cannot be played.
-        """
+        """Load the first preset, and start the threads; UserError if it cannot be played."""
         self._talk, self._panel_main = talk, panel
         self._audio = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -90,7 +83,6 @@ class PluginServer:
             threading.Thread(target=work, name=name, daemon=True).start()
 
     def process(self, message: Message) -> None:
-        """Dispatch a message, in order; unknown kinds are ignored."""
         match message.kind:
             case ToServer.LOAD_STATE:
                 self._jobs.put(lambda: self._restore(message.data))
@@ -174,7 +166,6 @@ class PluginServer:
         self._talk.send_parameters(self._loaded.slots)
 
     def _obey(self, opening: Opening) -> None:
-        """Process a load message; it counts as processed even if it fails."""
         offered = False
         try:
             offered = self._offer(opening)
@@ -186,7 +177,6 @@ class PluginServer:
             self._send_loaded()
 
     def _restore(self, data: bytes) -> None:
-        """Load a project's state; if that fails, saving the project keeps the state unchanged."""
         self._unplayed = data
         self._obey(lambda: self._saved(data))
 
@@ -211,7 +201,6 @@ class PluginServer:
             self._window = PluginPanel(self, self._audio, self._loaded, self._panel_main)
 
     def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
-        """Open and play a preset or keep the current one; return whether it plays. ``wanted``: the panel's request."""
         tried = self._try(opening, wanted)
         if tried is not None:
             self._loaded, mode, rack = tried
@@ -290,6 +279,6 @@ class PluginServer:
         self._send_state(0)
 
     def _send_state(self, number: int) -> None:
-        """Send the project state, in reply to request ``number`` (0: unrequested)."""
+        """Send the project state, in reply to request ``number``, 0 for none."""
         state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
         self._talk.send(ToPlugin.STATE, state, number)

@@ -2,7 +2,7 @@
 
 Each number has one writer, in its own word, by plain stores. x86-64 keeps the order of stores: data written before a
 position is visible to a reader of that position. Elsewhere a `SharedMemory` makes a futex system call between the two,
-which orders the accesses before and after it.
+which orders the accesses.
 """
 
 import ctypes
@@ -38,8 +38,6 @@ STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
 
 
 class EventKind(IntEnum):
-    """Kinds of events in the memory."""
-
     MIDI = 1
     PARAMETER = 2
     TEMPO = 3
@@ -48,16 +46,12 @@ class EventKind(IntEnum):
 
 
 class ToServer(IntEnum):
-    """Messages from the plugin."""
-
     LOAD_STATE = 1
     LOAD_PRESET = 2
     SAVE = 3
 
 
 class ToPlugin(IntEnum):
-    """Messages from the server."""
-
     READY = 101
     STATE = 102
     PARAMETERS = 103
@@ -66,7 +60,7 @@ class ToPlugin(IntEnum):
 
 
 class Parameter(IntEnum):
-    """Parameters after the macros."""
+    """Numbers of the parameters after the macros."""
 
     GAIN = 16
     PRESET = 17
@@ -74,8 +68,6 @@ class Parameter(IntEnum):
 
 
 class WireEvent(ctypes.Structure):
-    """An event in the memory."""
-
     _fields_ = (
         ("time", ctypes.c_uint64),
         ("value", ctypes.c_float),
@@ -90,7 +82,7 @@ class WireEvent(ctypes.Structure):
 
 
 class WireMemory(ctypes.Structure):
-    """The shared memory; the part of each writer is aligned to 64 bytes."""
+    """The shared memory; each writer's part is aligned to 64 bytes."""
 
     _fields_ = (
         ("magic", ctypes.c_uint32),
@@ -113,14 +105,10 @@ class WireMemory(ctypes.Structure):
 
 
 class WireMessage(ctypes.Structure):
-    """The header of a socket message."""
-
     _fields_ = (("kind", ctypes.c_uint32), ("number", ctypes.c_uint32), ("length", ctypes.c_uint32))
 
 
 class WireParameter(ctypes.Structure):
-    """A macro in a PARAMETERS message."""
-
     _fields_ = (("name", ctypes.c_char * NAME_BYTES), ("rest", ctypes.c_float), ("used", ctypes.c_uint32))
 
 
@@ -143,7 +131,7 @@ class Position(NamedTuple):
 
 
 class ReceivedEvent(NamedTuple):
-    """A `WireEvent` as read from the memory, with the bytes of its MIDI message."""
+    """A `WireEvent` with the bytes of its MIDI message."""
 
     time: int
     value: float
@@ -171,14 +159,8 @@ _EVENT = np.dtype(
 
 
 class SharedMemory:
-    """The server's access to the shared memory."""
-
     def __init__(self, descriptor: int) -> None:
-        """Map a plugin's memory.
-
-        Raises:
-            Failure: another version, or not Linux on x86-64 or ARM.
-        """
+        """Map a plugin's memory; Failure for another version or size, or if not on Linux on x86-64 or ARM."""
         number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
         if number is None:
             raise Failure(f"plugins play on Linux on x86-64 and ARM, not on {sys.platform} on {platform.machine()}")
@@ -210,7 +192,6 @@ class SharedMemory:
         return Position.of(self._wire.complete)
 
     def read_events(self) -> list[ReceivedEvent]:
-        """Return the events since the last call."""
         self._order()
         head, tail = self._wire.event_head, self._wire.event_tail
         self._order()
@@ -232,7 +213,7 @@ class SharedMemory:
         self._sound[:, : sound.shape[1] - first] = sound[:, first:]
 
     def write_latency(self, samples: int) -> None:
-        """Set the latency of the rack, before the first samples of an epoch."""
+        """Set the rack's latency, before the first samples of an epoch."""
         self._wire.rack_latency = samples
 
     def write_made(self, position: Position) -> None:
@@ -257,6 +238,5 @@ class SharedMemory:
         self._syscall(ctypes.c_long(self._futex_number), word, operation, ctypes.c_uint32(value), nothing, nothing, 0)
 
     def _order(self) -> None:
-        """Memory barrier between the accesses before and after."""
         if not STORES_IN_ORDER:
             self._futex(self._plugin_bell, FUTEX_WAKE, 1)

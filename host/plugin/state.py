@@ -1,4 +1,4 @@
-"""Plugin state in a project: a preset with its files as bytes with a checksum.
+"""Plugin state in a project: a preset and its files as bytes with a checksum.
 
     magic, 8 bytes | version, 4 | SHA-256 of the rest, 32 | deflated: length of the head, 4 | head, JSON | files
 
@@ -36,7 +36,7 @@ PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: 
 
 
 class ProjectState(NamedTuple):
-    """A saved preset, its name if it ships, and the values set on the panel, by target."""
+    """A saved preset, its name in the preset list or None, and the values set on the panel, by target."""
 
     kept: ProjectPreset
     shipped: str | None
@@ -64,11 +64,7 @@ class _Head(BaseModel):
 
 
 def pack(state: ProjectState) -> bytes:
-    """Return a state as bytes. A shipped model is stored by name and digest, and copied to the user's folder.
-
-    Raises:
-        UserError: larger than a project may be.
-    """
+    """Return a state as bytes, with a shipped model as name and digest; UserError above `LARGEST`."""
     kept, files = state.kept, state.kept.files
     if kept.model_name not in files:
         lay_aside(kept.model_name, kept.model_sha256)
@@ -90,11 +86,7 @@ def pack(state: ProjectState) -> bytes:
 
 
 def unpack(data: bytes) -> ProjectState:
-    """Parse the bytes of a state, from any source.
-
-    Raises:
-        UserError: not a state, damaged, or of a newer version.
-    """
+    """Parse untrusted bytes of a state; UserError if damaged, not a state, or of a newer version."""
     if len(data) < BEGIN.size or not data.startswith(MAGIC):
         raise _damaged("it does not begin as one")
     _, version, digest = BEGIN.unpack_from(data)
@@ -123,11 +115,7 @@ def unpack(data: bytes) -> ProjectState:
 
 
 def check_whole(kept: ProjectPreset) -> None:
-    """Refuse a project whose preset names files outside the project, before opening reads them.
-
-    Raises:
-        UserError: with the name, or the error in the preset.
-    """
+    """Raise UserError if a project's preset is invalid or names files outside the project, before opening reads any."""
     preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
     held = {*kept.files, kept.model_name, *shipped_presets()}
     outside = [name for name in (preset.model, *files_of(preset)) if name not in held]
@@ -141,11 +129,7 @@ def check_whole(kept: ProjectPreset) -> None:
 
 
 def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
-    """Open the preset of a project.
-
-    Args:
-        kept: the project's preset.
-        say: receives a line for each effect that is skipped since its plugin is missing.
+    """Open the preset of a project; ``say`` receives a line for each effect whose plugin is missing or untrusted.
 
     Raises:
         UserError: the preset cannot be used, or its model is missing.
@@ -172,7 +156,6 @@ def _plugins(text: str) -> dict[int, str]:
 
 
 def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], None]) -> str:
-    """Return the text with local plugin paths, and placeholders for missing or untrusted plugins."""
     import tomlkit  # lazy: few presets have such effects
 
     fields = tomllib.loads(text)

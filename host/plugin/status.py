@@ -1,4 +1,4 @@
-"""Plugin status: lists built and installed plugins, checks their interpreter, and shows the end of the log."""
+"""Plugin status: built and installed plugins, their interpreters, and the end of the log."""
 
 import filecmp
 import os
@@ -15,7 +15,6 @@ SERVE_SECONDS = 30.0  # a Python that imports the server slower than this is unf
 
 
 def status() -> Iterator[str]:
-    """Yield lines: each format, each interpreter of the installed plugins, and the end of the log."""
     interpreters = set()
     for bundle in bundles():
         yield f"{bundle.format:<5} {_standing(bundle)}"

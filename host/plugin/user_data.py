@@ -12,16 +12,15 @@ MOST_LISTED = 1000  # presets
 
 
 def own_folder(name: str) -> Path:
-    """Return a user folder of plugin data that belongs to no project; it may not exist yet."""
+    """Return a folder of the user's plugin data; it may not exist yet."""
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "timbrel" / name
 
 
 def own_presets() -> dict[str, Path]:
-    """Return the user's presets, name to file, in alphabetical order.
+    """Return the user's presets, name to file, sorted: NAME.toml of the folder ``presets``, or NAME/ of `timbrel make`.
 
-    These are the files NAME.toml of the folder ``presets``, and its folders NAME written by `timbrel make`. Skips
-    other files, and names of shipped presets and models.
+    Skips other files, and names of shipped presets and models.
     """
     folder = own_folder("presets")
     try:

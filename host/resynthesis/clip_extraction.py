@@ -22,16 +22,10 @@ class ExtractedClip(NamedTuple):
 
 
 def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> ExtractedClip:
-    """Return the clip-length part of a sound, padded with silence.
+    """Return ``length`` samples of a sound at ``rate`` Hz, padded with silence.
 
-    In longer sounds it starts at the onset of the loudest sound, after the last quiet step before the peak, and
-    contains the peak.
-
-    Args:
-        blocks: the sound, [n] each.
-        again: the same blocks again; neither stays in memory.
-        length: of the clip, in samples.
-        rate: Hz.
+    A longer sound is cut at the onset of its loudest sound, after the last quiet step before the peak, and keeps the
+    peak. ``blocks`` and ``again`` yield the sound, [n] a block.
     """
     step = max(1, round(STEP_SECONDS * rate))
     levels, total = _levels(blocks, step)

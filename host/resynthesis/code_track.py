@@ -27,9 +27,9 @@ QUIET = 10 ** (-50 / 20)  # of the loudest frame: quieter frames are tail and no
 
 
 class CodeTrack(NamedTuple):
-    """Codes of a sound's sounding frames; of a clip, one code, described by ``taken``.
+    """Codes of a sound's sounding frames, or of a clip, [frame_length], with its predicted label.
 
-    ``label`` is the clip's predicted label, ``clip`` its samples, [frame_length].
+    ``taken`` describes the clip's part of the sound.
     """
 
     seconds: Doubles  # [frames]: time of each frame's middle
@@ -140,11 +140,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:
-    """Return the frames centred at times, [frames, frame_length + 2 × beside].
-
-    Args:
-        beside: samples to add on both sides; zeros beyond the sound.
-    """
+    """Return the frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
     length = card.frame_length + 2 * beside
     starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
     found, at = np.zeros((len(starts), length), np.float32), 0

@@ -36,11 +36,7 @@ class CodeTransform:
     """A `Bend` by [process] settings and controllers; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
-        """Start with the preset's values.
-
-        Raises:
-            UserError: the preset's [process] does not fit its model.
-        """
+        """Start with the preset's values; raise UserError if its [process] does not fit the model."""
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
         ramp = round(RAMP_SECONDS * rate)
@@ -84,7 +80,6 @@ class CodeTransform:
         return given
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """Return the newest pressed key's pitch, else the detected ones."""
         if len(self._played) == 1 and self._played[0][1] is None:
             return heard
         chosen = heard.copy()
@@ -94,23 +89,20 @@ class CodeTransform:
         return chosen
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
-        """Press a key, with its MPE expression if any; times never decrease."""
+        """Press a key; times never decrease."""
         if key in self._tuning:  # keymaps may leave keys unmapped
             self.down.append(HeldKey(channel, key, self._tuning[key], touch))
         self._note_key(time)
 
     def release(self, time: int, channel: int, key: int) -> None:
-        """Release a key."""
         self.down = [other for other in self.down if (other.channel, other.key) != (channel, key)]
         self._note_key(time)
 
     def release_all(self, time: int, those: Callable[[int], bool]) -> None:
-        """Release the keys of channels for which ``those(channel)`` is true."""
         self.down = [key for key in self.down if not those(key.channel)]
         self._note_key(time)
 
     def touches(self, channel: int) -> list[NoteExpression]:
-        """Return the expression of a channel's held keys."""
         return [key.touch for key in self.down if key.channel == channel and key.touch is not None]
 
     def forget(self, time: int) -> None:
@@ -132,7 +124,7 @@ class CodeTransform:
         self._played.append((time, self.down[-1] if self.down else None))
 
     def _express(self, codes: Doubles, times: Sequence[int]) -> None:
-        """Apply MPE pressure and slide of the newest key at each time to codes, [rows, n_latents]."""
+        """Apply the newest key's MPE pressure and slide to codes, [rows, n_latents]."""
         for row, time in enumerate(times):
             if (key := self._key_at(time)) is not None and key.touch is not None:
                 self.mpe.express(codes[row], key.touch, time)

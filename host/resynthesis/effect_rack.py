@@ -1,4 +1,4 @@
-"""Effect rack: plays a `Processor` of input sound in a rack's place."""
+"""Effect rack: processes input sound with a `Processor` behind a rack's interface."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +18,10 @@ Array = npt.NDArray[np.float32]
 
 
 class InputSound(Protocol):
-    """Input sound, live or from a file."""
-
     heard: Array  # the current block
 
 
 class EffectRack:
-    """A `Processor` of input sound, with a rack's interface."""
-
     listens = True
     sounding = 0  # it has no voices
     ready = True
@@ -41,15 +37,14 @@ class EffectRack:
         latency: int = 0,
         freeze_seconds: float | None = None,
     ) -> None:
-        """Create the processor.
+        """Open the processor; errors name the preset.
 
         Args:
             fades: fade the input in.
             latency: the least, in samples: sound and events are delayed to reach it.
-            freeze_seconds: as `Processor`.
 
         Raises:
-            UserError: as `Processor`; the message names the preset.
+            UserError: as `Processor`.
         """
         try:
             self.processor = Processor(patch, sample_rate, freeze_seconds)
@@ -82,14 +77,13 @@ class EffectRack:
         return self.processor.current_latents()
 
     def shed(self, time: int) -> bool:
-        """Return False: there are no voices."""
         return False
 
     def prepare(self) -> None:
         """Do nothing."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the next ``count`` samples, [2, count], and the same for channel 0."""
+        """Return the next block, [2, count], also as that of channel 0."""
         sound = self._source.heard
         assert len(sound) == count
         if self._now < self._fade:

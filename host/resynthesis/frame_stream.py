@@ -40,7 +40,7 @@ class Bend(Protocol):
 
 @dataclass
 class Fit:
-    """Accumulated distance of decoded frames from the input; excludes silent frames."""
+    """Accumulated distance of decoded frames from the input, without silent frames."""
 
     error: float = 0.0
     energy: float = 0.0
@@ -49,7 +49,7 @@ class Fit:
 
     @property
     def convergence(self) -> float:
-        """Spectral convergence: the norm of the magnitude difference, relative to the input's."""
+        """Norm of the magnitude difference, relative to the input's norm."""
         return math.sqrt(self.error / self.energy) if self.energy else 0.0
 
     @property
@@ -60,7 +60,7 @@ class Fit:
 
 @dataclass
 class _Job:
-    """A batch of frames from sample ``start`` on; ``times`` are their middles."""
+    """A batch of frames; ``start`` and the frames' middles ``times`` are in samples."""
 
     start: int
     frames: Array
@@ -71,16 +71,12 @@ class _Job:
 
 
 def latency_of(card: Card) -> int:
-    """Return the latency in samples at the model's rate: a frame, and the time for decoding it."""
+    """Return the latency in samples at the model's rate: a frame and its decoding time."""
     return card.frame_length + hop_of(card) // STEPS_OF_HOP
 
 
 class FrameStream:
-    """Streams sound through encoder and decoder, in constant memory.
-
-    Decoded frames get the input's pitch and level. Each `process` call runs one of three steps for a batch, or all that
-    are due.
-    """
+    """Streams sound through encoder and decoder, in constant memory; decoded frames get the input's pitch and level."""
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
         """Open the encoder.
@@ -88,8 +84,8 @@ class FrameStream:
         Args:
             phase: of spectra, ``original`` or ``own``.
             start: time of the first input sample; earlier ones are silence.
-            note: MIDI note of a sound that was transposed to a training note, and is not shifted back. None: pitches
-                are detected, and harmonics shifted to those that ``bend`` returns.
+            note: MIDI note of a sound transposed to a training note, and not shifted back. None: shifts harmonics from
+                the detected pitches to those of ``bend``.
 
         Raises:
             UserError: the model has no encoder, or its kind or frames do not support this or ``phase``.
@@ -197,7 +193,6 @@ class FrameStream:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
 
     def _sung(self, pitches: Doubles, heard: FrameAnalysis) -> Doubles:
-        """Return the pitches to decode for, [rows]: wanted, or last detected."""
         return np.where(np.isnan(pitches), heard.told, pitches)
 
     def _measure(self, decoded: Array, made: Array, heard: FrameAnalysis) -> None:

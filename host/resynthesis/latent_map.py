@@ -61,14 +61,11 @@ def draw_way(
     title: str,
     overwrite: bool = False,
 ) -> None:
-    """Draw a PNG of 1200 by 1200 pixels: training codes, sounds' codes, and a path.
-
-    Training codes have their sounds' names, nearest to the path first, where there is room.
+    """Draw a PNG of 1200 by 1200 pixels: training codes with their sounds' names, the sounds' codes, and a path.
 
     Args:
-        sounds: names, and their frames' codes, [frames, n_latents]; the first and last are in the heading.
+        sounds: names and frames' codes, [frames, n_latents]; the heading names the first and last.
         way: codes evenly spaced in time, [rows, n_latents].
-        title: text below the heading.
 
     Raises:
         UserError: as `picture.check_picture` and `host.files.check_output`.
@@ -110,7 +107,6 @@ def draw_way(
 
 
 def shortened(name: str, letters: int) -> str:
-    """Omit a name's middle beyond ``letters``."""
     if len(name) <= letters:
         return name
     end = (letters - 1) // 2

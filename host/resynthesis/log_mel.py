@@ -47,14 +47,11 @@ def _hertz(mels: Double) -> Double:
 
 
 def log_mel(clips: Array, rate: int) -> Array:
-    """Return levels in dB below each clip's loudest cell, from 0 to -90: [clips, frames, bands].
+    """Return levels of [clips, samples], in dB from each clip's loudest cell, 0 to -90: [clips, frames, bands].
 
-    Power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on: ``1 + samples // 256``
-    frames. Silent clips are -90 dB everywhere.
-
-    Args:
-        clips: [clips, samples], zero-padded.
-        rate: Hz; above 60 kHz the lowest bands contain no bin, and stay at -90 dB.
+    Takes the power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on, zero-padded:
+    ``1 + samples // 256`` frames. Silent clips are -90 dB everywhere. Above a ``rate`` of 60 kHz the lowest bands
+    contain no bin, and stay at -90 dB.
     """
     parts = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
     return np.concatenate(parts) if parts else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
@@ -77,13 +74,10 @@ def sounding(levels: Array) -> npt.NDArray[np.bool_]:
 
 
 def distance_db(asked: Array, given: Array) -> Array:
-    """Return the log-mel distance of each clip from the target at its index, in dB: [clips].
+    """Return the log-mel distances of clips from their targets, in dB: [clips], from levels, [clips, frames, bands].
 
-    The RMS level difference over the target's cells within 40 dB of its loudest. Ignores gain, trailing silence, and
-    sound added where the target is silent. Below 90 dB; 0 from a silent target.
-
-    Args:
-        asked, given: levels, [clips, frames, bands].
+    This is the RMS level difference over the target's `sounding` cells. It ignores gain, trailing silence, and sound
+    added where the target is silent. It is below 90 dB, and 0 from a silent target.
     """
     cells = sounding(asked)
     squares = np.square(asked - given, dtype=np.float64, where=cells, out=np.zeros(asked.shape))
@@ -92,12 +86,9 @@ def distance_db(asked: Array, given: Array) -> Array:
 
 
 def distances_db(asked: Array, given: Array) -> Array:
-    """Return `distance_db` of all pairs, [asked clips, given clips].
+    """Return `distance_db` of all pairs, [asked clips, given clips], of clips of equal length.
 
     Expanding the squares is a hundred times faster, but distances below .05 dB are inexact.
-
-    Args:
-        asked, given: levels, [clips, frames, bands], of equal length.
     """
     middle = np.float32(LOWEST_DB / 2)  # centres levels at 0, which makes their squares more exact
     cells = sounding(asked).reshape(len(asked), -1).astype(np.float32)

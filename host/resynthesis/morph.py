@@ -40,8 +40,6 @@ POINTS = 200  # of the path, for the picture and its length
 
 @dataclass(frozen=True)
 class Morphed:
-    """Summary and warnings of a rendered morph."""
-
     summary: str
     warnings: tuple[str, ...]
 
@@ -63,13 +61,12 @@ def morph(
 
     Args:
         first, second: any format, rate and channels, mixed to mono.
-        model: with its encoder beside it.
         output: ``.wav``, ``.flac`` or ``.ogg``.
         way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``, through training codes.
-        seconds: length of the note; the codes rest for its first and last tenth.
+        seconds: of the note; the codes rest for its first and last tenth.
         key: by default the first sound's note where keys choose the model's note, else middle C.
         picture: a ``.png`` of the path among the training codes.
-        progress: receives the completed fraction, 0 to 1.
+        progress: receives 0 to 1.
 
     Raises:
         UserError: a sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, no
@@ -130,13 +127,10 @@ def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]
 
 
 def dense_way(codes: Doubles) -> list[int]:
-    """Return the path from the first code to the last through dense regions, as indices of codes.
+    """Return the path through dense regions from the first code to the last, as indices of [codes, n] in deviations.
 
     It minimises the sum of squared steps, so it avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
-    1959, on the complete graph).
-
-    Args:
-        codes: [codes, n], at least two, in deviations.
+    1959, on the complete graph). It needs at least two codes.
     """
     count = len(codes)
     costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
@@ -197,5 +191,4 @@ def _about(way: Doubles, card: Card) -> str:
 
 
 def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:
-    """Return progress for one of three stages."""
     return None if progress is None else lambda done: progress((number + done) / 3)

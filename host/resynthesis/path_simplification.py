@@ -12,17 +12,10 @@ AT_ONCE = 1024  # frames filtered at once: limits memory for long sounds
 
 
 def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
-    """Return the frames to keep for a piecewise linear path through all codes.
+    """Return the frames, increasing, to keep for a piecewise linear path through [frames, n] codes in deviations.
 
     Douglas and Peucker (1973, Algorithms for the reduction of the number of points), splitting the worst line first,
-    until ``count`` frames are kept or all errors are within `SAME`.
-
-    Args:
-        seconds: [frames], increasing, at least two.
-        codes: [frames, n], in deviations.
-
-    Returns:
-        Frame numbers, increasing.
+    until ``count`` frames are kept or all errors are within `SAME`. At least two ``seconds``, [frames], increase.
     """
 
     def leg(start: int, end: int) -> tuple[float, int, int, int]:

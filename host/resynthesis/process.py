@@ -34,8 +34,6 @@ LONGEST_TAIL_SECONDS = 30.0
 
 
 class Processed(NamedTuple):
-    """Figures of a processed file."""
-
     seconds: float
     latency_seconds: float  # of live processing
     fit: Fit | None  # None if codes were transformed
@@ -70,16 +68,14 @@ def process(
 
     Args:
         sound: any format, rate and channels, mixed to mono.
-        patch: its preset's [process] transforms the codes.
         output: ``.wav``, ``.flac`` or ``.ogg``, mono, of exactly the input's length; with effects stereo, with up to 30
             s of their tail.
         sample_rate: of the output, Hz; the input's by default.
         events: returns events in samples at the rate it receives.
-        programs: the presets that program changes select, on any channel; none: they are passed over.
-        opening: opens these.
+        programs: the presets that program changes select on any channel; without any, these are skipped.
         say: receives warnings about program changes.
         freeze_seconds: start of the freeze.
-        progress: receives the completed fraction, 0 to 1.
+        progress: receives 0 to 1.
 
     Raises:
         UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own or
@@ -119,14 +115,11 @@ def process(
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
-    """Return a patch with [process] settings from the command line.
+    """Return a patch with [process] settings from the command line; raise UserError for a faulty option.
 
     Args:
         scales, shifts: ``N=V`` for latent N; a scale without ``N=`` is for all.
         others: by the names of `ProcessSettings`; None is ignored. ``to`` may be a preset in the working folder.
-
-    Raises:
-        UserError: naming the faulty option.
     """
     settings, count = patch.preset.process, len(patch.model.card.latents)
     changes = {key: value for key, value in others.items() if value is not None}
@@ -171,8 +164,6 @@ def _cut(sound: Iterator[Array]) -> Iterator[Array]:
 
 
 class _Effects:
-    """The processors of a file: that of its preset, then those that program changes select."""
-
     def __init__(
         self,
         patch: Patch,
@@ -183,11 +174,6 @@ class _Effects:
         opening: Callable[[str], Patch],
         say: Callable[[str], None],
     ) -> None:
-        """Open the presets; arguments as in `process`.
-
-        Raises:
-            UserError: as `process`.
-        """
         self.heard = np.zeros(0, np.float32)  # the current block of input
         self._rate, self._freeze = sample_rate, freeze_seconds
         self._waiting = self.heard
@@ -208,16 +194,14 @@ class _Effects:
 
     @property
     def heard_any(self) -> bool:
-        """Whether any frame was sounding."""
         return any(rack.processor.heard_any for rack in self._racks)
 
     @property
     def pause_seconds(self) -> float:
-        """As `EffectChain.pause_seconds`."""
         return self._succession.pause_seconds
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, count]; arguments as in `Processor.process`."""
+        """Return the next block, [2, count]."""
         self._waiting = sound
         return self._succession.process(events, len(sound))[0]
 
@@ -258,7 +242,6 @@ def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
 
 
 def _plain(patch: Patch) -> bool:
-    """Return whether codes are decoded unchanged."""
     settings, plain = patch.preset.process, ProcessSettings()
     unmoved = all(getattr(settings, name) == getattr(plain, name) for name in ("scale", "smooth_seconds", "freeze"))
     return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)

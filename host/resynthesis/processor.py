@@ -27,14 +27,13 @@ CHANNEL = 0  # of the one instrument
 
 
 class _MixRamp(Ramp):
-    """The share of processed sound over output samples; its parameter moves in model samples.
+    """The share of processed sound, ``delay`` output samples after the input; its parameter moves in model samples.
 
-    Apart from `Processor`, which owns the controls: live playing disables the garbage collector, so objects must not
-    form reference cycles.
+    Apart from `Processor`, which owns the controls, because live playing disables the garbage collector: objects must
+    not form reference cycles.
     """
 
     def __init__(self, value: float, sample_rate: int, delay: int) -> None:
-        """``delay``: from input to mix, in output samples."""
         super().__init__(value, round(RAMP_SECONDS * sample_rate))
         self._delay = delay
         self.event_time = 0  # of the event that moves it, in output samples
@@ -44,10 +43,9 @@ class _MixRamp(Ramp):
 
 
 class _LateEffects:
-    """Moves effect parameters when the sound at an event's time has reached the effects."""
+    """Moves effect parameters ``delay`` model samples later, when the sound at an event's time reaches the effects."""
 
     def __init__(self, output: Output, delay: int) -> None:
-        """``delay``: from input to effects, in model samples."""
         self._output, self._delay = output, delay
 
     def move(self, time: int, target: str, value: float) -> None:
@@ -55,17 +53,13 @@ class _LateEffects:
 
 
 class Processor:
-    """Audio in, audio out, at any rate; events move parameters, and keys choose the chroma.
+    """Processes sound at any rate; events move parameters, and keys choose the pitch.
 
     An event applies to the input at its time, and is audible `latency_samples` later.
     """
 
     def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
-        """Open the model and the effects.
-
-        Args:
-            sample_rate: of input and output, Hz.
-            freeze_seconds: start of the freeze; None: never.
+        """Open the model and the effects; the freeze starts at ``freeze_seconds``, or never (None).
 
         Raises:
             UserError: the model has no encoder or cannot process sound, or the preset does not fit it.
@@ -100,7 +94,6 @@ class Processor:
 
     @property
     def pause_seconds(self) -> float:
-        """As `EffectChain.pause_seconds`."""
         return self._output.pause_seconds
 
     @property
@@ -109,7 +102,6 @@ class Processor:
         return self._through.heard_any
 
     def measure(self) -> Fit:
-        """Return a `Fit` that accumulates from now on."""
         self._through.fit = Fit()
         return self._through.fit
 
@@ -122,11 +114,9 @@ class Processor:
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, count]; the wet sound is limited.
+        """Return the next block, [2, count], for ``sound``, [count]; the wet sound is limited.
 
-        Args:
-            events: of this block, in order of time, in samples from the start.
-            sound: [count].
+        The block's ``events`` are in order of time, in samples from the start.
         """
         for event in events:
             for _, heard in self._zones.route(event):

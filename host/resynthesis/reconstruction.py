@@ -43,8 +43,6 @@ class Reconstruction(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Output files of a recovered sound."""
-
     preset: Path
     sound: Path
     picture: Path
@@ -59,11 +57,7 @@ class Outputs(NamedTuple):
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
     def check(self, overwrite: bool) -> None:
-        """Check all files before any work is done.
-
-        Raises:
-            UserError: as `host.files.check_output`.
-        """
+        """Check all files before any work is done, as `host.files.check_output`."""
         for file in self:
             check_output(file, overwrite)
 
@@ -101,7 +95,10 @@ class Outputs(NamedTuple):
 
 
 def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Reconstruction:
-    """Render a preset's clip, or a note of the sound's length: its own if the model is keyed, else middle C."""
+    """Render a preset's clip, or a note of the sound's length, at most 30 s.
+
+    The note is the sound's own if the model is keyed, else middle C.
+    """
     card = model.card
     if track.clip is not None:
         return kit_again([track], preset, model, output)[0]
@@ -117,7 +114,6 @@ def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output
 
 
 def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
-    """Render a kit's keys in turn, or one clip."""
     card, length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
     events: list[Event] = []

@@ -18,13 +18,7 @@ LEAST = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
-    """Distances of a sound from its target.
-
-    Args:
-        spectrogram_mse: mean squared difference at a target maximum of 1.
-        ssim: mean structural similarity, up to 1.
-        log_mel_db: as `log_mel.distance_db`, in dB.
-    """
+    """Spectrogram MSE at a target maximum of 1, mean SSIM up to 1, and log-mel distance in dB."""
 
     spectrogram_mse: float
     ssim: float
@@ -32,11 +26,7 @@ class Measures(NamedTuple):
 
 
 def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False) -> Measures:
-    """Compare two sounds, [n] both.
-
-    Args:
-        gain_counts: if False, first applies the gain that fits best.
-    """
+    """Compare two sounds, [n] both, after the gain that fits best unless ``gain_counts``."""
     first, second = spectrogram(asked, rate), spectrogram(given, rate)
     if not gain_counts:
         second = second * float((first * second).sum() / max(float(np.square(second).sum()), LEAST))
@@ -62,13 +52,11 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
 
 
 def similarity(first: Doubles, second: Doubles) -> float:
-    """Return the mean SSIM of two equal-sized pictures whose values span 1.
+    """Return the mean SSIM of two pictures, [rows, columns] both, whose values span 1.
 
     (Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity",
     IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.
-
-    Args:
-        first, second: [rows, columns]; zero-padded to at least seven.
+    Zero-pads pictures to at least seven.
     """
     lacking = [(0, max(0, SIDE - size)) for size in first.shape]
     first, second = np.pad(first, lacking), np.pad(second, lacking)

@@ -40,8 +40,6 @@ FRAMES, AROUND = 64, 4  # frames that a search compares: evenly spread over a so
 
 @dataclass(frozen=True)
 class Recovered:
-    """Summary and warnings of a written preset."""
-
     summary: str
     warnings: tuple[str, ...]
 
@@ -75,17 +73,17 @@ def recover(
 ) -> Recovered:
     """Write a preset that rests at a sound's latent code, and a rendering of it.
 
-    The encoder's code is that of the frame nearest to the median code, in deviations; a search finds one code for all
-    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.png`` (spectrograms, if matplotlib is
-    installed) and ``NAME.json`` (the figures).
+    The encoder's code is that of the frame nearest to the median code, in deviations. A search finds one code for all
+    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (the figures) and, if
+    matplotlib is installed, ``NAME.png`` (spectrograms).
 
     Args:
         sound: any format, rate and channels, mixed to mono. Clip models use one clip length of it, with the predicted
-            label; a folder becomes a kit, in order of name, from key 36.
+            label, or a folder as a kit, in order of name, from key 36.
         model: with its encoder beside it, unless the method needs none.
         output: ``.toml``; refers to the model by relative path, or by its shipped name.
         points: the most codes of a path that follows the sound, 2 or more; None for no path.
-        progress: receives the completed fraction, 0 to 1.
+        progress: receives 0 to 1.
 
     Raises:
         UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, finds
@@ -152,11 +150,6 @@ def _one(
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
-    """Return the encoder, or None if the method needs none.
-
-    Raises:
-        UserError: a required encoder is missing, or belongs to another model.
-    """
     if method.search is not None and not method.refines and not encoder_path(model.path).exists():
         if path:
             raise UserError(
@@ -178,7 +171,7 @@ def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, s
 
 
 def _own(track: CodeTrack, card: Card) -> Doubles | None:
-    """Return the encoder's medoid code, None without an encoder; that of a clip is clamped to the training span."""
+    """Return the medoid of the encoder's codes, for clips clamped to the training span."""
     if not track.codes.shape[1]:
         return None
     own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
@@ -186,7 +179,6 @@ def _own(track: CodeTrack, card: Card) -> Doubles | None:
 
 
 def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
-    """Return the encoder's code with the search's label and starting error."""
     own = _own(track, card)
     if own is None or found.found is None:
         return None
@@ -286,9 +278,9 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """Return the [gesture] table: the nearest instrument's loudness, no code offsets, which belong to other notes.
+    """Return the [gesture] table with the loudness of the instrument nearest to the encoder's code.
 
-    The encoder's code decides: a search may end near similar spectra with other gestures.
+    A search may end near similar spectra with other gestures. Code offsets belong to other notes.
     """
     if model.gestures is None:
         return {}
@@ -341,7 +333,7 @@ def _entry(sound: str, code: _Code, card: Card, again: Reconstruction, by_networ
 
 
 def _nearest(code: _Code, card: Card) -> tuple[str, float]:
-    """Return the nearest landmark of the code's label, if it has one, and its distance in deviations."""
+    """Return the nearest landmark, of the code's label if any has it, and its distance in deviations."""
     marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
     away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
     return marks[int(away.argmin())].label, float(away.min())

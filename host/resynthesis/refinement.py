@@ -1,10 +1,10 @@
 """Refines codes of magnitude clip models: least squares on the log-mel distance that `timbrel recover` prints.
 
-The residuals' root mean square is `log_mel.distance_db`. Each step solves the damped normal equations of Levenberg and
-Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963) with several
-dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the Jacobian holds the
-host's phases for the best code. The first steps hold the recording's phases: constant, they recover the exact code of
-sounds that the model made.
+The residuals' sum of squares is (`log_mel.distance_db` / 10)². Each step solves the damped normal equations of
+Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
+with several dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the
+Jacobian holds the host's phases for the best code. The first steps hold the recording's phases, which recovers the
+exact code of sounds that the model made.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,9 +48,7 @@ def refined(
     """Refine the encoder's codes of clips (a `Search`).
 
     Codes stay in the training span (`Span`), and no code is farther from its sound than the encoder's, clamped.
-
-    Args:
-        further: returns more residuals of clips, such as a classifier's outputs.
+    ``further`` adds residuals of clips, such as a classifier's outputs.
     """
     search, found = _Refining(model), []
     for number, sound in enumerate(sounds):
@@ -75,8 +73,7 @@ class _Target:
     def residuals(self, clips: Array, *, near: bool = False) -> Array:
         """Return residuals, [clips, m].
 
-        Args:
-            near: compare up to the target's end only, where the clips' loudest cell must lie.
+        With ``near``, compare up to the target's end only, where the clips' loudest cell must lie.
         """
         if near and not self.whole:
             clips = clips[:, : self._frames * HOP + FRAME]
@@ -118,8 +115,7 @@ class _Refining:
     ) -> tuple[Doubles, bool]:
         """Return the refined code, and whether the steps converged.
 
-        Args:
-            around: returns residuals near a code, smooth enough for slopes.
+        ``around`` returns residuals near a code, smooth enough for slopes.
         """
         rest = residuals(code[np.newaxis])[0]
         for step in range(MOST_STEPS):
@@ -136,7 +132,6 @@ class _Refining:
         return code, False
 
     def _around(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
-        """Return residuals with the phases held at the host's for this code."""
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
         return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
 

@@ -27,11 +27,10 @@ class SearchTarget(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """A search result.
+    """A code with its label's number; ``settled`` says if the search converged.
 
-    ``label`` is a label's number or None. ``before`` and ``after`` are the share of the sound missed by the encoder's
-    code and by this one; None without a code, or if the search minimises the printed distance. ``settled`` says if it
-    converged.
+    ``before`` and ``after`` are the share of the sound missed by the encoder's code and by this one. They are None
+    without a code, or if the search minimises the printed distance.
     """
 
     code: Doubles
@@ -42,8 +41,6 @@ class SearchResult(NamedTuple):
 
 
 class Search(Protocol):
-    """A search for codes of sounds."""
-
     def __call__(
         self, model: Model, sounds: Sequence[SearchTarget], progress: Callable[[float], None] | None = None
     ) -> list[SearchResult]:

@@ -1,1 +1,1 @@
-"""The running instrument, common to the terminal, the panel and the plugin."""
+"""The running instrument, common to terminal, panel and plugin."""

@@ -1,4 +1,4 @@
-"""Live presets by MIDI channel, reloaded on file edits and switched by program changes."""
+"""Live presets by MIDI channel, reloaded on file edits, switched by program changes."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,10 +16,8 @@ Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
-    """The presets of a session by slot."""
-
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
-        """``fitting``: options of all presets; ``programs``: presets of program changes, 1 first."""
+        """``fitting``: options of all presets; ``programs``: program 1 first."""
         self._fitting, self._programs = fitting, programs
         self.names: dict[Slot, str | Draft] = {}  # as requested
         self.patches: dict[Slot, Patch] = {}
@@ -29,7 +27,7 @@ class ChannelPresets:
         self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
-        """Return all patches, with those of ``names`` reopened; `activate` activates them.
+        """Return all patches, with those of ``names`` reopened, for `activate`.
 
         Raises:
             UserError: as `open_patch`.
@@ -37,17 +35,13 @@ class ChannelPresets:
         return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
 
     def activate(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
-        """Activate opened patches."""
         self.names |= names
         self.patches = dict(patches)
         self.digests = {slot: patch.digest for slot, patch in self.patches.items()}
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str | Draft]:
-        """Return the presets whose files changed, then stayed unchanged for one scan.
-
-        A program may empty a file before writing it.
-        """
+        """Return presets whose files changed, then stayed unchanged for one scan: a program may empty a file first."""
         now = {
             slot: {path: stamp(path) or before for path, before in files.items()}  # a missing file is being replaced
             for slot, files in self._files.items()
@@ -58,7 +52,7 @@ class ChannelPresets:
         return {slot: self.names[slot] for slot in edited}
 
     def requested(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
-        """Return presets requested by program changes and bank selects, by slot, and lines for missing ones."""
+        """Return presets requested by program changes, by slot, and lines for missing ones."""
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:
@@ -75,7 +69,7 @@ class ChannelPresets:
         return wanted, lines
 
     def patch_of(self, channel: int) -> tuple[int, Patch]:
-        """Return the rack channel and patch of a MIDI channel."""
+        """Return a MIDI channel's rack channel and patch."""
         slot = self._slot(channel)
         return self.first_channel if slot is None else slot, self.patches[slot]
 
@@ -84,7 +78,7 @@ class ChannelPresets:
 
     @property
     def first_channel(self) -> int:
-        """Return the rack channel of the preset for all other channels, or of the first."""
+        """Rack channel of the preset for all other channels, or of the first."""
         return next(iter(by_channel(self.patches)))
 
     def _slot(self, channel: int) -> Slot:
@@ -92,5 +86,5 @@ class ChannelPresets:
 
 
 def by_channel(patches: Mapping[Slot, Patch]) -> dict[int, Patch]:
-    """Return patches by channel of an ``omni`` rack."""
+    """Return patches of an ``omni`` rack, by channel."""
     return as_played(patches[None], {slot: patch for slot, patch in patches.items() if slot is not None})

@@ -1,4 +1,4 @@
-"""Rendering load: its measurement, and voices stolen while it is too high."""
+"""Rendering load: measures it, and steals voices while it is high."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ REMEMBERED = 4096  # blocks of load history: 11 s at 128 samples and 48 kHz
 
 @dataclass
 class RenderLoad:
-    """CPU load: rendering time relative to a block's time, for the last `REMEMBERED` blocks."""
+    """Rendering time relative to a block's duration, of `REMEMBERED` blocks."""
 
     parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
     count: int = 0
@@ -25,19 +25,17 @@ class RenderLoad:
         self.count += 1
 
     def percentiles(self, *which: float) -> list[float]:
-        """Return percentiles; 0 before the first block."""
+        """0 before the first block."""
         known = self.parts[: min(self.count, REMEMBERED)]
         return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
 
 
 class LoadShedding:
-    """Steals one voice at a time while several blocks take longer than their time."""
-
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 
     def add(self, part: float, player: Player, most: float = TIGHT) -> None:
-        """Add a block's load; steal a voice of ``player`` if the mean exceeds ``most``."""
+        """Add a block's load; steal a voice if the mean exceeds ``most``."""
         self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
         if self._strain > most:
             player.give_up_a_voice()

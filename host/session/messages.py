@@ -1,4 +1,4 @@
-"""Messages between the audio process and its parent. Light import for a fast start."""
+"""Messages between the audio process and its parent. Light import."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +38,6 @@ class Setup:
 
 @dataclass
 class LiveStatus:
-    """A status report of the audio process."""
-
     device: str
     rate: int
     block: int

@@ -20,7 +20,7 @@ MOST_HEARD = 1024  # events between two reports: eight moving controllers send 4
 
 
 class SeenBlock(NamedTuple):
-    """The last measured block: its player, patch if told, sampling rate in Hz, and samples."""
+    """The last measured block; ``sample_rate`` in Hz."""
 
     player: Player
     patch: Patch | None
@@ -32,7 +32,7 @@ class Meters:
     """Measured on the rendering thread, read on others."""
 
     def __init__(self, channel: int) -> None:
-        """``channel``: of the rack, 0 to 15, whose latents are displayed."""
+        """``channel``: of the rack, 0 to 15, for the latents."""
         self._channel = channel
         self.load = RenderLoad()
         self.limited = 0.0  # recent share of samples that the limiter changed
@@ -46,7 +46,7 @@ class Meters:
         self._heard: deque[Event] = deque(maxlen=MOST_HEARD)
 
     def add_events(self, events: Iterable[Event]) -> None:
-        """Add MIDI input; clock and automation are left out."""
+        """Add MIDI input; skip clock and automation."""
         for event in events:
             if isinstance(event, ControlChange):
                 self.last = event
@@ -54,7 +54,7 @@ class Meters:
                 self._heard.append(event)
 
     def see(self, player: Player, sample_rate: int, sound: Array, part: float, patch: Patch | None = None) -> None:
-        """Add a block of sound, [2, n]; ``part`` is its rendering time relative to its duration."""
+        """Add a block, [2, n]; ``part``: rendering time relative to its duration."""
         count = sound.shape[1]
         self.load.add(part)
         peak = max(float(sound.max()), -float(sound.min()))
@@ -68,10 +68,10 @@ class Meters:
         self.seen = SeenBlock(player, patch, sample_rate, count)
 
     def take_events(self) -> list[Event]:
-        """Return the MIDI input since the last call; of more than `MOST_HEARD` events, the newest."""
+        """Return new MIDI input, at most the last `MOST_HEARD` events."""
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def peak(self) -> float:
-        """Return the level since the last call."""
+        """Return the peak since the last call."""
         peak, self._peak = self._peak, 0.0
         return peak

@@ -1,4 +1,4 @@
-"""Starts the panel in a browser: checks for its packages and a display, and hides the URL's token."""
+"""Starts the panel in a browser: checks for packages and a display, hides the URL's token."""
 
 import contextlib
 import importlib.util
@@ -12,7 +12,7 @@ NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
 
 
 def missing() -> str | None:
-    """Return a message on a missing package and its installation; None if the panel can run."""
+    """Return how to install a missing package, or None."""
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; install it with: pip install 'timbrel[panel]'"
@@ -25,7 +25,7 @@ def has_display() -> bool:
 
 @contextlib.contextmanager
 def leading_to(url: str) -> Iterator[str]:
-    """Yield the URL of a temporary file, readable by this user only, that redirects to ``url``.
+    """Yield the URL of a private temporary file that redirects to ``url``.
 
     Other users could read the token on the browser's command line.
     """

@@ -1,4 +1,4 @@
-"""Panel process, seen from its parent: starts it, sends reports, restarts it after a crash, releases held notes."""
+"""Panel process, seen from its parent: exchanges messages with it, restarts it after a crash."""
 
 import multiprocessing
 import os
@@ -33,8 +33,6 @@ PanelMain = Callable[[Connection, Sequence[socket.socket], str, Sequence[str], P
 
 
 class PanelProcess:
-    """The panel process, and the commands that it sends to the audio process."""
-
     def __init__(
         self,
         main: PanelMain,
@@ -44,15 +42,14 @@ class PanelProcess:
         home: Path = Path(),
         report: Path | None = None,
     ) -> None:
-        """Open the sockets here, so that the address survives a restart of the process.
+        """Open the sockets, so that the address survives a restart.
 
         Args:
-            main: the process's main function, importable by name.
-            lan: whether to accept other machines.
+            main: importable by name.
             port: 0 for a free one.
-            say: receives errors, one line each; may be replaced at any time.
-            home: preset folder, while a preset without one plays.
-            report: folder of a report to show, if any.
+            say: receives errors; may be replaced at any time.
+            home: folder for presets without a file.
+            report: folder of a report to show.
 
         Raises:
             UserError: the port is taken.
@@ -85,14 +82,14 @@ class PanelProcess:
             each.close()
 
     def url(self, host: str = LOOPBACK[0]) -> str:
-        """Return the page's URL with its token; ``host`` is this machine's name for the browser."""
+        """Return the page's URL with its token; ``host``: this machine, for the browser."""
         return f"http://{host}:{self.port}/#{self.token}"
 
     def waitables(self) -> Sequence[Connection | int]:
         return [] if self._pipe is None else [self._pipe]
 
     def commands(self) -> list[Command]:
-        """Return commands as `Panel.commands`; restart a dead process, and release its pages' notes and controls."""
+        """Restart a dead process, and release its pages' notes and controls."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
                 for command, data in self._pipe.recv():
@@ -126,7 +123,7 @@ class PanelProcess:
             self._writer.put((kind, data), replaces="report" if kind == "report" else None)
 
     def _log(self, line: str) -> None:
-        """Print a line, at most one per `LINE_SECONDS`: errors may come a thousand times a second."""
+        """A thousand errors may come a second."""
         now = time.monotonic()
         if now >= self._next_line:
             self._next_line = now + LINE_SECONDS
@@ -160,11 +157,6 @@ class PanelProcess:
 
 
 def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Return listening sockets of these addresses, without IPv6 if the machine has none.
-
-    Raises:
-        UserError: the port is taken.
-    """
     found: list[socket.socket] = []
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

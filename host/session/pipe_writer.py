@@ -1,4 +1,4 @@
-"""Non-blocking pipe writer: sends messages at once, or from its own thread while the reader is slow."""
+"""Non-blocking pipe writer: sends at once, or from its own thread while the reader is slow."""
 
 import contextlib
 import os
@@ -17,8 +17,6 @@ LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred th
 
 
 class MessageQueue:
-    """Messages in order; a newer one may replace a waiting one, unless another kind of message came between."""
-
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Any] = {}
         self._fences = 0  # messages so far that no later one may pass
@@ -27,7 +25,7 @@ class MessageQueue:
         return bool(self._waiting)
 
     def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Queue a message; it replaces a waiting one with the same ``replaces``, if only such messages lie between."""
+        """Queue a message; it replaces a waiting one of equal ``replaces``, unless one without lies between."""
         if replaces is None:
             self._fences += 1
         key = (self._fences, replaces)
@@ -37,19 +35,18 @@ class MessageQueue:
             del self._waiting[next(iter(self._waiting))]
 
     def put_command(self, command: str, data: Any) -> None:
-        """Queue a command to the audio process; of a parameter's changes, the last replaces the others."""
+        """Of a parameter's changes, keep the last."""
         for message, replaces in parts_of(command, data):
             self.put(message, replaces)
 
     def take_all(self) -> list[Any]:
-        """Return and remove all messages."""
         taken = list(self._waiting.values())
         self._waiting.clear()
         return taken
 
 
 def parts_of(command: str, data: Any) -> list[tuple[Command, Hashable]]:
-    """Return a command as messages, one an event, each with the name of those that it replaces."""
+    """Return a command's messages, one an event, each with its ``replaces``."""
     if command != "events":
         return [((command, data), None)]
     return [
@@ -59,7 +56,7 @@ def parts_of(command: str, data: Any) -> list[tuple[Command, Hashable]]:
 
 
 class PipeWriter:
-    """Sends messages through a pipe in order, as lists of those queued together."""
+    """Sends messages in order, as lists of those queued together."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -71,11 +68,10 @@ class PipeWriter:
         self._thread.start()
 
     def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Send a message, as `MessageQueue.put`; dropped if the reader is gone."""
+        """As `MessageQueue.put`; dropped if the reader is gone."""
         self._put_all([(message, replaces)])
 
     def put_command(self, command: str, data: Any = None) -> None:
-        """Send a command, as `MessageQueue.put_command`."""
         self._put_all(parts_of(command, data))
 
     def close(self) -> None:

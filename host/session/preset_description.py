@@ -1,4 +1,4 @@
-"""Builds the panel's view of a preset: controls, card and file."""
+"""Builds the panel's view of a preset: controls, card, file."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -23,26 +23,15 @@ UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semit
 def view_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
-    """Return the view of the preset of all channels, or of the first.
-
-    Args:
-        names: of presets by slot, as requested.
-        patches: opened from these names.
-        knobs: of a rack of the patches, by channel, at rest.
-    """
+    """As `view_of_patch`, of the preset of all other channels, or of the first."""
     place, patch = next(iter(by_channel(patches).items()))
     return view_of_patch(names[place if place in patches else None], patch, place, knobs[place])
 
 
 def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
-    """Return the view of a preset.
+    """Return the view of a patch opened from ``name``, on a rack channel, 0 to 15.
 
-    Args:
-        name: as requested.
-        patch: opened from it.
-        channel: rack channel, 0 to 15.
-        knobs: its controls, at rest.
-        home: folder for the preset of a bare model.
+    ``knobs``: at rest. ``home``: folder for the preset of a bare model.
     """
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
@@ -71,7 +60,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
 
 
 def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
-    """Yield the preset's controls in display order; those of gestures only if the model has any."""
+    """Yield controls in display order; those of gestures only if the model has any."""
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}
@@ -153,7 +142,7 @@ def _card(card: Card) -> list[tuple[str, str]]:
 
 
 def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
-    """Return a preset's file, base folder and text; for a bare model those of a new preset."""
+    """Return file, base folder and text; for a bare model those of a new preset."""
     if isinstance(name, Draft):
         return None, name.folder, name.text
     given = Path(name)

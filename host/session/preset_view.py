@@ -7,12 +7,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Dial:
-    """A control of the displayed preset.
+    """A control; ``low``, ``high``, ``rest`` in ``unit``.
 
-    ``low``, ``high``, ``rest``: in ``unit``. ``place``: key path of its rest value in the file, empty without one, as
-    for a morph. ``maps``: controllers and takeovers. ``choices``: names of its options, written in the file in place of
-    numbers.
-    ``about``: description of a latent.
+    ``place``: keys of its rest value in the file, empty without. ``maps``: controllers and takeovers. ``choices``:
+    names that the file has for numbers. ``about``: of a latent.
     """
 
     target: str
@@ -32,9 +30,9 @@ class Dial:
 class PresetView:
     """The displayed preset.
 
-    ``file``: None for a bare model. ``text``: content of the file, or of a new one, with paths relative to ``folder``.
+    ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
-    trained pitch classes. ``keys``: lowest and highest playable. ``files``: contents of unsaved files, by name.
+    trained pitch classes. ``keys``: lowest and highest. ``files``: unsaved files, by name.
     """
 
     name: str

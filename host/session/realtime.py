@@ -18,7 +18,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's mallopt parameters
 
 
 def hurry(priority: int) -> None:
-    """Set SCHED_FIFO priority for this thread and its new threads, if permitted (Linux)."""
+    """Set SCHED_FIFO for this thread and its new threads, if permitted (Linux)."""
     if sys.platform != "linux":
         return
     import resource
@@ -32,13 +32,12 @@ def hurry(priority: int) -> None:
 
 
 def hurry_no_more() -> None:
-    """Restore normal scheduling."""
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 class undisturbed:
-    """Disables garbage collection, shortens thread switches and keeps freed memory."""
+    """Disables garbage collection, shortens thread switches, keeps freed memory."""
 
     def __enter__(self) -> None:
         _keep_memory()
@@ -56,14 +55,13 @@ class undisturbed:
 
 
 def let_memory_go() -> None:
-    """Return freed memory to the system (glibc): opening a model needs much."""
+    """Return freed memory to the system (glibc)."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def _keep_memory() -> None:
-    """Keep freed memory for reuse (glibc)."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt

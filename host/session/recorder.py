@@ -1,4 +1,4 @@
-"""Session recorder: writes a live session's sound and MIDI performance to files."""
+"""Session recorder: writes live sound and MIDI to files."""
 
 import contextlib
 import time
@@ -24,8 +24,6 @@ RECORDED = ("sound", "events", "swapped")  # messages for recordings only
 
 @dataclass
 class Recording:
-    """Output files; either may be None."""
-
     sound: Path | None = None
     midi: Path | None = None
 
@@ -33,10 +31,10 @@ class Recording:
         return self.sound is not None or self.midi is not None
 
     def check(self, overwrite: bool) -> None:
-        """Check the outputs before playing.
+        """Check before playing.
 
         Raises:
-            UserError: unsupported extension, or an existing file without ``overwrite``.
+            UserError: another suffix, or as `check_output`.
         """
         for path in (self.sound, self.midi):
             if path is not None:
@@ -51,10 +49,9 @@ class Recording:
 
 
 class SessionRecorder:
-    """Writes sound and events, without the delay of effects and rate conversion."""
+    """Writes sound and events, without the instrument's latency."""
 
     def __init__(self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool) -> None:
-        """``ready``: first report of the audio process."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
         self._files = contextlib.ExitStack()
@@ -101,7 +98,7 @@ class SessionRecorder:
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def record(self, kind: str, data: Any) -> None:
-        """Write a message: sound, events, or a swap of presets with its sample."""
+        """Write a message of a kind in `RECORDED`."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in data)

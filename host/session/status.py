@@ -1,4 +1,4 @@
-"""Status of a preset that plays: latents, levels, load, latency, and the last controller."""
+"""Status of a playing preset."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ USUAL = {
 
 
 def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
-    """Return the status of a preset before its first block; ``channel``: of the rack, 0 to 15."""
+    """Return the status before the first block; ``channel``: of the rack, 0 to 15."""
     latents, names = patch.model.card.latents, named(patch.preset, patch.model.card)
     return LiveStatus(
         device=device,
@@ -53,7 +53,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
 
 
 def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int) -> LiveStatus:
-    """Return the status of a preset that plays; ``rest``: from `status_at_rest`."""
+    """Return the status after a block; ``rest``: from `status_at_rest`."""
     knobs = player.rack.knobs.get(rest.channel)
     p50, p99 = meters.load.percentiles(50, 99)
     playing = replace(
@@ -77,7 +77,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
 
 
 def ahead_ms(patch: Patch) -> float | None:
-    """Return the lookahead of a patch's frames; None if they are independent."""
+    """Return the lookahead; None if frames are independent."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
     seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
@@ -85,7 +85,7 @@ def ahead_ms(patch: Patch) -> float | None:
 
 
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
-    """Describe a controller's last move and its effect; ``values`` are the latents' target values."""
+    """Describe a controller's move and effect; ``values``: latents' targets."""
     did = [
         _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc
@@ -96,7 +96,6 @@ def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> s
 
 
 def _effect(entry: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
-    """Return the target's name, and its value if the controller alone sets it."""
     kind, _, rest = entry.target.partition(".")
     if kind == "latent" and int(rest) < len(latents):  # else a preset swap is in progress
         return f"{name} = {latents[int(rest)]:.3g}"

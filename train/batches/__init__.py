@@ -1,1 +1,1 @@
-"""Batches of frames and clips shared by several families."""
+"""Batches of frames and clips."""

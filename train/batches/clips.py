@@ -1,4 +1,4 @@
-"""Batches of whole clips: pieces of recordings of one length, cut from the corpus on demand."""
+"""Batches of clips: pieces of recordings of one length, cut on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ BATCH = 64  # validation clips at a time: limits the memory of gradients
 class Places:
     """Positions of a split's pieces, in memory proportional to its recordings.
 
-    ``clips`` are the audible recordings. Recording ``r`` has pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: about one
-    per hop of possible starts, at least one. ``labels`` are label indices of recordings.
+    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: about
+    one per hop of possible starts, at least one.
     """
 
     clips: list[Clip]
@@ -43,13 +43,9 @@ class Places:
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
     def take(self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None) -> Array:
-        """Return samples, [pieces, length], zero-padded.
+        """Return samples, [pieces, length], zero-padded; ``normalised`` scales each piece to a peak of 1.
 
-        Args:
-            corpus: the corpus of the recordings.
-            pieces: piece indices.
-            normalised: scale each to a peak of 1.
-            rng: random starts within each piece's range; the earliest if None.
+        Starts are random within each piece's range, the earliest if ``rng`` is None.
         """
         found = np.zeros((len(pieces), self.length), np.float32)
         chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
@@ -94,7 +90,6 @@ class ClipData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return pieces with random starts within their hops."""
         return self._taken(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -110,7 +105,6 @@ class ClipData:
 
 
 def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:
-    """Return the clips of a corpus; training clips replace missing validation clips."""
     assert isinstance(recipe.frames, ClipFrames)
     words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
     train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
@@ -127,7 +121,6 @@ def words_of(corpus: Corpus) -> list[str]:
 
 
 def check_clips(corpus: Corpus, recipe: Recipe) -> None:
-    """Raise UserError for a corpus without an audible training clip, and as `check_words`."""
     assert isinstance(recipe.frames, ClipFrames)
     check_words(corpus, recipe)
     if not len(places(corpus, "train", recipe.frames, [])):
@@ -135,7 +128,7 @@ def check_clips(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
-    """Raise UserError if a conditional recipe lacks two labels, or one of its words, in the corpus."""
+    """Raise UserError if the corpus lacks two labels for a conditional recipe, or one of the recipe's words."""
     network, known = getattr(recipe, "network", None), words_of(corpus)
     if getattr(network, "labels", False) and len(known) < 2:
         found = ", ".join(map(repr, known)) or "none"
@@ -151,7 +144,6 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
-    """Fill in the corpus's labels in a conditional recipe, unless it has some."""
     if not recipe.network.labels or recipe.network.words:
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})
@@ -159,7 +151,6 @@ def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
 
 
 def describe(corpus: Corpus, recipe: Recipe) -> str:
-    """Return a one-line summary of the training clips."""
     frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
     assert isinstance(frames, ClipFrames)
     sounding = places(corpus, "train", frames, [])
@@ -179,7 +170,6 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
 
 
 def left_out(corpus: Corpus, sounding: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
-    """Return phrases for silent and for unused training clips."""
     parts = []
     kept, known = {clip.name for clip in sounding}, {clip.name for clip in used}
     if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:

@@ -1,7 +1,7 @@
-"""Training frames: spectra cut from a corpus, transposed, in memory or memory-mapped.
+"""Training frames: spectra cut from a corpus and transposed.
 
-Transposition needs no resampling: the transform of ``frame_length * ratio`` samples has in its first bins the spectrum
-of ``frame_length`` samples played ``ratio`` times as fast. It keeps lobe widths, and is accurate to the cent.
+The transform of ``frame_length * ratio`` samples has in its first bins the spectrum of ``frame_length`` samples played
+``ratio`` times as fast. So transposition keeps lobe widths and is accurate to the cent.
 """
 
 import mmap
@@ -44,10 +44,7 @@ class FrameOrigin:
 
 
 class FrameStore:
-    """Normalised magnitudes (maximum 1), float16, with pitch classes.
-
-    ``rows`` is [frames, views, bins], ``pitch_classes`` [frames, views], ``sources`` one per frame.
-    """
+    """Magnitudes ``rows``, [frames, views, bins], maximum 1, with ``pitch_classes``, [frames, views]."""
 
     def __init__(
         self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[FrameOrigin]
@@ -73,13 +70,13 @@ class FrameStore:
 
 
 def is_tonal(corpus: Corpus) -> bool:
-    """Return whether at least half of the pitch track is pitched."""
+    """Return whether at least half of the training pitch tracks is pitched."""
     pitched, total = pitched_frames(corpus)
     return pitched >= total / 2
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
-    """Return the counts of pitched and of all values in the training clips' pitch tracks."""
+    """Return the counts of pitched and of all values in training clips' pitch tracks."""
     tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
     return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
 
@@ -106,7 +103,6 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
 
 
 def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
-    """Root mean square of each frame, [frames]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
     levels = np.empty(len(views))
     for first in range(0, len(views), PIECE):
@@ -116,11 +112,11 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
 
 
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
-    """Cut, transpose and normalise the frames of a split, mapped from an unnamed file in ``folder`` if large.
+    """Cut, transpose and normalise the frames of a split, mapped from a file in ``folder`` if large.
 
-    With ``settings.fold``, each pitched frame is moved to ``settings.views`` keys of that octave, its own included.
-    Otherwise frames stay, with the pitch class of the strongest chroma bin (section III-B). Above ``settings.rows``
-    frames × views, only every n-th frame is kept.
+    With ``settings.fold`` and a tonal corpus, each pitched frame is moved to ``settings.views`` keys of that octave,
+    its own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020,
+    section III-B).
 
     Raises:
         Failure: no disk space.
@@ -161,7 +157,7 @@ def _halved(frame: Array) -> npt.NDArray[np.float16]:
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    """Zeros in an unnamed file, which disappears however the process ends."""
+    """Return zeros in an unnamed file, which disappears however the process ends."""
     length = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -201,7 +197,6 @@ def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: Chro
 
 
 def _keys(note: float, views: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Own pitch class first, then random others."""
     own = round(note) % 12
     others = rng.permutation(np.delete(np.arange(12), own))[: views - 1]
     return np.concatenate([[own], others]).astype(np.int64)

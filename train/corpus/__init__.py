@@ -1,1 +1,1 @@
-"""Corpora of sounds: mono, at one sampling rate, split by clip, labelled with pitch."""
+"""Corpora of sounds: mono, split by clip, labelled with pitch."""

@@ -1,4 +1,4 @@
-"""Builds a corpus from sound files: decodes, resamples, trims, labels with pitch and splits."""
+"""Builds a corpus from sound files."""
 
 import functools
 import tempfile
@@ -44,21 +44,18 @@ def build(
 
     Args:
         sources: sound files, and folders to search.
-        destination: the corpus's folder, empty or new.
-        rate: of the corpus, 8000 to 192000 Hz.
-        split: fractions of train/val/test, or a .json file that lists names under train, val and test and excludes all
-            others.
-        seed: of the split.
-        group: a regular expression; clips with the same match in their names (or its first group's) stay in one split.
-        label: ``"folder"`` for the folder's name, or a regular expression as ``group``.
-        shortest_seconds: minimum duration, 0.005 to 10; None for 4096 samples. Recipes of whole clips pad with silence.
-        name, licence: of the corpus, by default its folder's name; and of the sounds, for model cards.
-        loops: fit sounds to one grid (see `append_loops`), and exclude sounds without a beat instead of short ones.
-        progress: called with the completed share, 0 to 1, and a description.
+        rate: 8000 to 192000 Hz.
+        split: fractions of train/val/test, or a .json file that lists names under each and excludes all others.
+        group: a regular expression; clips with the same match in their names stay in one split.
+        label: ``"folder"`` for the folder's name, or a regular expression.
+        shortest_seconds: 0.005 to 10; None for 4096 samples.
+        name: None for the folder's.
+        licence: of the sounds, for model cards.
+        loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones.
+        progress: receives the completed share, 0 to 1, and a description.
 
     Raises:
-        UserError: a value is out of range, a source or the split file is missing, no sound is usable, or the
-            destination is not empty.
+        UserError: a value, a source, the split file or the destination is unusable, or every sound.
         Failure: the disk is full.
     """
     _check_rate(rate)
@@ -89,7 +86,6 @@ def build(
 def _append_all(
     writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress, *, shortest: int, room: Path
 ) -> None:
-    """``room`` is the folder of an unnamed temporary file for the longest sound."""
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
     copies = Copies()

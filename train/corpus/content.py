@@ -1,4 +1,4 @@
-"""Classifies a corpus by content: held notes, hits or words, loops, or textures."""
+"""Classifies a corpus by content: held notes, hits or words, loops, textures."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,18 +33,15 @@ MOST_CLIPS = 400  # evenly spaced: shares to a part in twenty
 
 @dataclass(frozen=True)
 class CorpusContent:
-    """The character of a corpus's training clips, medians over clips.
+    """Measures of a corpus's training clips, medians over clips.
 
     Args:
-        clips: number of clips.
         seconds: until a clip has died away.
-        onsets: in a clip.
         held: share of clips that are one steady note.
-        notes: number of their different pitches, in semitones.
+        notes: number of their pitches, in semitones.
         lowest: their median pitch, a MIDI note; NaN without any.
-        dying: share of clips that end at least `DYING_DB` below their peak.
+        dying: share of clips that end well below their peak.
         hits: share of short and dying clips: all hits and words, some notes.
-        others: share of clips that are neither, such as textures.
     """
 
     clips: int
@@ -59,7 +56,7 @@ class CorpusContent:
 
     @property
     def short(self) -> bool:
-        """Whether the clips are hits or words, and not notes of an instrument."""
+        """Whether clips are hits or words, not an instrument's notes."""
         cut = self.seconds <= CUT_SECONDS
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
         scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
@@ -67,7 +64,7 @@ class CorpusContent:
 
     @property
     def mixed(self) -> str:
-        """Describe the mix if no kind of clip is in the majority; else empty."""
+        """Describe the mix if no kind makes up three quarters; else empty."""
         if max(self.hits, self.held, self.others) >= MOSTLY:
             return ""
         return (
@@ -112,7 +109,7 @@ class LoopVerdict(NamedTuple):
 
 
 def are_loops(corpus: Corpus) -> LoopVerdict:
-    """Return whether the training clips are loops: long, with a steady beat, and mostly unpitched, unlike scales."""
+    """Return whether training clips are long, with a steady beat, and mostly unpitched."""
     clips = corpus.clips("train")
     clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
     seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
@@ -127,7 +124,6 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
-    """Return the quantile ``share`` of the times until training clips have died away."""
     lengths = []
     for clip in corpus.clips("train"):
         level = _loudness(corpus.samples(clip), corpus.rate)
@@ -136,7 +132,7 @@ def dying_seconds(corpus: Corpus, share: float) -> float:
 
 
 def _loudness(samples: Array, rate: int) -> Array:
-    """RMS of each step in dB, [steps], at least one."""
+    """RMS of each step in dB, [steps]."""
     step = max(1, round(STEP_SECONDS * rate))
     begins = np.arange(0, len(samples), step)
     counts = np.diff(begins, append=len(samples))  # of the last step as many as there are: padded, it would seem to die

@@ -1,4 +1,4 @@
-"""Renders drum loops with the kits of a soundfont, all on one grid, each a seamless loop."""
+"""Renders seamless drum loops with a soundfont's kits, on one grid."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others e
 
 @dataclass(frozen=True)
 class Stroke:
-    """One hit: its time in steps from the loop's beginning, its key, and its MIDI velocity."""
+    """A hit; ``step`` counts sixteenths from the loop's beginning."""
 
     step: float
     key: int
@@ -47,18 +47,12 @@ def render_loops(
 ) -> CorpusReport:
     """Render each groove as two clips of a new corpus: plain, two bars; and full, four bars with a fill.
 
-    All play at the grid's tempo, nearest to the median of the grooves' tempos; a clip's own tempo is its groove's. The
-    last hits ring over into the loop's beginning. Every sixth groove is test; of the others, every tenth is validation.
-
-    Args:
-        soundfont: an .sf2 or .sf3 file with General MIDI's drum kits.
-        rate: Hz, 8000 to 96000.
-        seed: of the hits' random velocities.
-        destination, name, licence, progress: as `build`.
+    All play at the grid's tempo; a clip's own tempo is its groove's. Every sixth groove is test; every tenth is
+    validation, unless it is test. ``rate`` is 8000 to 96000 Hz, ``seed`` that of random velocities; other arguments as
+    `build`.
 
     Raises:
-        UserError: a value is out of range, the soundfont is unusable or lacks a kit, FluidSynth is missing, or the
-            destination is not empty.
+        UserError: a value, the soundfont or the destination is unusable, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
     if not RATES[0] <= rate <= RATES[1]:
@@ -97,7 +91,6 @@ def split_of(number: int) -> Split:
 
 
 def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[Stroke]:
-    """Return the hits of a groove's two bars, or of its four full ones, with slightly random velocities."""
     found = list(_hits(groove.rows, 0))
     if full:
         found = [hit for start in (0, 2 * STEPS) for part in (groove.rows, groove.more) for hit in _hits(part, start)]
@@ -112,7 +105,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix the hits of a loop; they ring over its end into its beginning. ``step_length`` is in samples."""
+    """Mix a loop's hits [samples], which ring over its end into its beginning."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
@@ -130,8 +123,6 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 
 
 class Kits:
-    """The drum kits of a soundfont, rendered on first use."""
-
     def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()
@@ -142,11 +133,6 @@ class Kits:
         self._played: dict[int, Kit] = {}
 
     def of(self, program: int) -> "Kit":
-        """Return a kit by its program, counted from 0.
-
-        Raises:
-            Failure: FluidSynth fails.
-        """
         if program not in self._played:
             pairs = list(product(sorted(self._keys[program]), LEVELS))
             hits = play_notes(self._player, self._soundfont, DRUM_CHANNEL, program, pairs, HIT_SECONDS, self._rate)
@@ -159,9 +145,9 @@ class Kit:
         self._sounds = sounds
 
     def sound(self, key: int, velocity: float) -> Samples:
-        """Return a key's sound: the nearest rendered velocity, scaled to FluidSynth's level.
+        """Return the nearest rendered velocity, scaled by the square of the velocities' ratio.
 
-        Amplitude is proportional to the square of the velocity (SoundFont 2.04, section 8.4.1: concave, 96 dB).
+        (SoundFont 2.04, section 8.4.1: concave, 96 dB.)
         """
         nearest = min(LEVELS, key=lambda level: abs(level - velocity))
         return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))

@@ -1,9 +1,8 @@
 """Drum patterns as data: instruments on sixteenth steps, velocities, and swing.
 
-A row is an instrument and its sixteenths, one group a bar: ``X`` is an accent, ``x`` a stroke, ``o`` a soft one, ``g``
-a ghost note and ``.`` a rest. Each groove is two bars. The first kit plays the plain version. The second plays the full
-version, with the rows after ``+`` and the fill as every fourth bar. ``swing 0.66 of 4`` begins the last two of four
-steps at 0.66 of their time, so eighths swing; 2 swings sixteenths.
+A row is an instrument and its sixteenths: ``X`` accent, ``x`` stroke, ``o`` soft, ``g`` ghost note, ``.`` rest. A
+groove is two bars. The first kit plays them; the second adds the rows after ``+``, with the fill as every fourth bar.
+``swing 0.66 of 4`` begins the last two of four steps at 0.66 of their time, so eighths swing.
 """
 
 import re
@@ -20,15 +19,13 @@ KEYS = {
 
 @dataclass(frozen=True)
 class DrumPattern:
-    """Two bars of drums.
+    """Two bars of drums; ``more`` and ``fill`` belong to the full version.
 
     Args:
-        kits: General MIDI's, counted from 0, for the plain and the full version.
+        kits: for the plain and the full version, from 0.
         rows: the signs of all steps, by key.
-        more: additional rows of the full version.
-        fill: last bar of the full version.
-        swing: start of a pair's second half, as a share of the pair: 0.5 is straight, 2/3 a triplet.
-        pair: steps that swing together: 2 for sixteenths, 4 for eighths.
+        swing: start of a pair's second half: 0.5 is straight, 2/3 a triplet.
+        pair: steps that swing together.
     """
 
     name: str

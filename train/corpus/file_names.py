@@ -1,4 +1,4 @@
-"""Reads groups, labels, dynamic marks and notes of clips from file and folder names."""
+"""Reads groups, labels, dynamic marks and notes from file names."""
 
 import re
 from collections import Counter
@@ -26,11 +26,11 @@ MOVED = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
-    """Reads the groups and labels of clips from names; if an expression has groups, its first group is the match.
+    """Reads the groups and labels of clips; an expression's first group, if any, is its match.
 
     Args:
-        group: a regular expression; clips with the same match belong together. None separates all clips.
-        label: ``"folder"``, or a regular expression on the file's name; None labels nothing.
+        group: a regular expression; clips with one match belong together. None separates all.
+        label: ``"folder"``, or a regular expression on the file's name.
 
     Raises:
         UserError: a regular expression is invalid.
@@ -51,7 +51,7 @@ class Names:
         return _matched(path.name, self._words) or ""
 
     def counted(self, clips: Sequence[Clip]) -> dict[str, int]:
-        """Count the clips of each label, "" for none; empty if no label was requested.
+        """Count clips by label, "" for none; empty if no label was requested.
 
         Raises:
             UserError: no clip has a label.
@@ -68,9 +68,9 @@ class Names:
 
 
 def velocities(names: Iterable[str]) -> dict[str, int]:
-    """Return velocities by name, from dynamic marks in file names: whole words such as ``mezzo-forte`` or ``mf``.
+    """Return velocities by name, from dynamic marks: whole words such as ``mf``.
 
-    The last mark counts. A mark shared by all names, or the only one, does not count (a piano is no dynamic).
+    The last mark counts. A mark shared by all names does not (a piano is no dynamic).
     """
     marks = {name: [_mark(found) for found in _MARK.findall(PurePath(name).name)] for name in names}
     everywhere = set.intersection(*(set(found) for found in marks.values())) if marks else set()
@@ -84,7 +84,7 @@ def _mark(text: str) -> str:
 
 
 def misnamed(name: str, note: float | None) -> str:
-    """Describe the measured MIDI note if a file's name contains only other notes; else empty."""
+    """Describe the measured note if the name contains only others; else empty."""
     classes = named_classes(name)
     if not classes or note is None or min(abs((note - named + 6) % 12 - 6) for named in classes) < ANOTHER:
         return ""
@@ -92,15 +92,12 @@ def misnamed(name: str, note: float | None) -> str:
 
 
 def named_classes(name: str) -> set[int]:
-    """Return the pitch classes of the notes in a file's name, 0 for C: ``flute_Cs5_1.wav`` returns 1.
-
-    Octaves are ignored, as programs number them differently: middle C is C3, C4 or C5.
-    """
+    """Return the pitch classes in a file's name, 0 for C. Octaves are ignored, as programs number them differently."""
     return {named_class(letter, sign) % 12 for letter, sign in NOTE.findall(PurePath(name).stem)}
 
 
 def named_class(letter: str, sign: str) -> int:
-    """Return semitones above C of a letter and sign: 12 for B sharp, -1 for C flat."""
+    """Return semitones above C: 12 for B sharp, -1 for C flat."""
     return PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]
 
 

@@ -1,4 +1,4 @@
-"""Renders single notes of a soundfont with FluidSynth, and lists the soundfont's presets."""
+"""Renders notes of a soundfont with FluidSynth, and lists its presets."""
 
 import os
 import shutil
@@ -43,10 +43,10 @@ def fluidsynth() -> str:
 
 
 def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
-    """Return the programs of a soundfont's bank, from its preset headers (SoundFont 2.04, section 7.2: 38 bytes each).
+    """Return a bank's programs, from preset headers (SoundFont 2.04, section 7.2).
 
     Raises:
-        UserError: it is missing, or no soundfont.
+        UserError: the file is missing, damaged, or no soundfont.
     """
     if not soundfont.is_file():
         raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")

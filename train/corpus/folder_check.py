@@ -1,4 +1,4 @@
-"""Checks sounds before training: how many there are, and whether they suffice for an instrument.
+"""Checks before training whether sounds suffice for an instrument.
 
 It reads samples only until two sounds differ, and does not import torch.
 """
@@ -21,14 +21,13 @@ HIT_SECONDS = 2.0  # a single sound up to this long is a hit or a word, and no k
 
 
 def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
-    """Summarize the number, duration, rates and channels of sounds in a line.
+    """Summarize the number, duration, rates and channels of sounds.
 
-    ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word, which suffices for
-    grains.
+    ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word.
 
     Raises:
-        UserError: a source does not exist or holds no sound, none is readable, all are silent or shorter than 0.02 s,
-            or all are the same note, hit or word without ``alone``.
+        UserError: a source is missing, every sound is unreadable, silent or shorter than 0.02 s, or all are the same
+            note, hit or word.
     """
     found, report, headers = some_sounds(sources), CorpusReport(), {}
     for name, path in found.items():
@@ -51,7 +50,6 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
 
 
 def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
-    """Return the first two different sounds: names, first minutes [samples], rates."""
     copies, kept = Copies(), []
     for name, path in sounds.items():
         try:

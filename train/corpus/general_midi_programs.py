@@ -1,7 +1,6 @@
-"""General MIDI 1's instruments (MIDI Manufacturers Association, GM level 1 sound set), by program number from 0.
+"""General MIDI's instruments by program number from 0, and labels of its drums by key.
 
-Also labels of its drums by key. Each label covers several hits: it conditions a model on the kind of drum, and the
-code selects the hit.
+(MIDI Manufacturers Association, GM level 1 sound set.)
 """
 
 PROGRAM_NAMES = (
@@ -68,5 +67,5 @@ _OTHERWISE = {
 
 
 def drum_class(kit: int, key: int) -> str:
-    """Return the label of a key in a kit, by its program counted from 0."""
+    """Return a key's label in a kit: the kind of drum, within which a model's code selects the hit."""
     return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])

@@ -1,4 +1,4 @@
-"""Holds out whole keys of an instrument's single notes, to test interpolation to unrecorded keys."""
+"""Holds out whole keys of single notes, to test interpolation to them."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ FEWEST = 5  # minimum number of keys to spare one
 
 
 def held_keys(corpus: Corpus) -> list[int]:
-    """Return every sixth key of the single notes, ascending, never the lowest or highest; [] if there are too few."""
+    """Return every sixth key, never the lowest or highest; [] if there are too few."""
     keys = sorted(set(_keys(corpus).values()))
     return keys[EVERY // 2 : -1 : EVERY] if len(keys) >= FEWEST else []
 
 
 def without(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
-    """Return each clip's split by name: notes of these keys are test, all others train."""
+    """Return splits by clip name, these keys as test, others as train."""
     of = _keys(corpus)
     return {clip.name: "test" if of.get(clip.name) in keys else "train" for clip in corpus.clips()}
 

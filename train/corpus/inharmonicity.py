@@ -1,7 +1,7 @@
-"""Measures the pitch and inharmonicity of a single note by its partials.
+"""Measures the pitch and inharmonicity of a note by its partials.
 
 Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.contract.partials.stretched`), so (f_n / n)^2 is a
-line in n^2. The line is fitted to the peaks of a long spectrum, partial by partial.
+line in n^2, fitted to spectral peaks.
 """
 
 import math
@@ -36,7 +36,7 @@ FEWEST_NOTES = 4  # for a line
 
 
 class StiffString(NamedTuple):
-    """Pitch of a note's first partial, a MIDI note with fractions; its B, at least 0; number of fitted partials."""
+    """``pitch`` is the first partial's, a MIDI note; ``partials`` counts fitted ones."""
 
     pitch: float
     inharmonicity: float
@@ -44,9 +44,9 @@ class StiffString(NamedTuple):
 
 
 def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
-    """Return the pitch and stiffness of a single note, mono [n]; None with fewer than three clear partials.
+    """Measure a single note, mono [n]; None with fewer than three clear partials.
 
-    ``note`` is its measured MIDI note, to half a semitone.
+    ``note`` is its MIDI note, to half a semitone.
     """
     part = steady(samples, rate)
     if part is None:
@@ -82,7 +82,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
     """Move the pitch track, [frames], of a stiff string's note to its first partial.
 
-    The period of such a note is sharp, as all partials but the first are: by 17 cents on some pianos.
+    The period is sharp, as all other partials are: by 17 cents on some pianos.
     """
     note = single_note(track)
     found = None if note is None else stiffness(samples, rate, note)
@@ -92,9 +92,9 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
 
 
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
-    """Return the line of a corpus's stiffness, ln B = first + second * key; None for flexible strings.
+    """Return a corpus's stiffness, ln B = first + second * key; None for flexible strings.
 
-    It is Theil and Sen's line through the single notes: the median slope of all pairs.
+    It is Theil and Sen's line: the median slope of all pairs.
     """
     notes = [(clip, note) for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
     few = notes[:: max(1, -(-len(notes) // NOTES))]
@@ -116,7 +116,7 @@ def raised_cents(inharmonicity: float, partial: int = 10) -> float:
 
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
-    """Return a power of two samples after a note's loudest moment, searched in its first `MOST`; None if too short."""
+    """Return a power of two samples after a note's loudest moment; None if too short."""
     hop, beginning = SHORTEST // 4, samples[: min(len(samples), MOST)]
     if len(beginning) < SHORTEST:
         return None
@@ -140,7 +140,7 @@ def _peak(levels: Floats, wanted: float, near: float, around: float, floor: floa
 
 
 def _fitted(number: npt.NDArray[np.int64], places: Floats) -> tuple[float, float]:
-    """Fit the first partial in Hz and B; B is 0 with fewer than three partials."""
+    """Fit the first partial in Hz and B."""
     square = np.square(number, dtype=np.float64)
     ratio = np.square(places / number)
     if len(number) < FEWEST:

@@ -1,4 +1,4 @@
-"""Fits loops to one grid of sixteenth steps: stretched to its tempo, and whole beats long."""
+"""Fits loops to one grid of sixteenth steps, stretched to its tempo."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,22 +27,21 @@ SHORTEST_STEPS = 2  # of a loop
 
 
 def spectra_hop(rate: int) -> int:
-    """Return the hop of clip spectra in samples, at a sampling rate in Hz."""
     window: int = 2 ** round(math.log2(rate * WINDOW_SECONDS))
     return window // HOPS
 
 
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
-    """Return the grid nearest to the median tempo of loops; its step is a whole number of hops."""
+    """Return the grid nearest to the median tempo; its step is a whole number of hops."""
     hop = spectra_hop(rate)
     wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
     return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
 
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
-    """Append loops on one grid, and report sounds without a beat; return None if no sound has one.
+    """Append loops on one grid; None if all sounds lack a beat.
 
-    Each file is read twice: the first pass finds the tempos, whose median sets the grid. ``progress`` as `build`.
+    A first pass through the files finds the tempos, whose median sets the grid.
     """
     beats: dict[str, TempoEstimate] = {}
     copies = Copies()
@@ -78,8 +77,8 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
     """Fit a loop to the grid: whole beats long, its first hit at the start, its pitch kept.
 
-    Loops within 0.02 % of the grid keep their samples. Others are stretched with their end before their beginning and
-    their beginning after their end, for a seamless repeat. Silence fills an incomplete last beat.
+    Loops within 0.02 % of the grid keep their samples. Others are stretched as part of a repetition, to repeat
+    seamlessly. Silence fills an incomplete last beat.
     """
     wanted = beat.beats * grid.steps_per_beat * grid.step_length
     length = beat.beats * 60 / beat.tempo_bpm * rate
@@ -125,7 +124,6 @@ def _samples(sound: SoundFile, rate: int) -> Samples:
 
 
 def _late(samples: Samples, rate: int) -> int:
-    """Count leading samples of silence; 0 where it is negligible, or so long that it is intended."""
     first = int(np.argmax(np.abs(samples) > ATTACK * np.abs(samples).max()))
     return first if LATE_SECONDS[0] <= first / rate < LATE_SECONDS[1] else 0
 

@@ -1,8 +1,7 @@
-"""Corrects octave errors where measured pitch and file names disagree, by partials that only the lower note has.
+"""Corrects octave errors of measured pitch by file names and partials that only the lower note has.
 
-Names number octaves differently, or contain key numbers; the convention that agrees with most files counts. In other
-files either may be wrong: half a period repeats as well as a whole one where odd partials are faint, and people type
-the names.
+Names number octaves differently, or contain key numbers; the convention that agrees with most files counts. Half a
+period repeats as well as a whole one where odd partials are faint.
 """
 
 import re
@@ -48,7 +47,7 @@ CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (_letters, _syllables,
 
 
 def settle_octaves(writer: Writer) -> None:
-    """Correct clips' pitches by whole octaves where names are right, and report wrong names."""
+    """Correct clips' pitches where names are right; report wrong names."""
     heard = {clip.name: note for clip in writer.clips if (note := single_note(writer.pitch(clip))) is not None}
     for name, octaves in _otherwise(heard).items():
         clip = next(clip for clip in writer.clips if clip.name == name)
@@ -85,7 +84,6 @@ def _class_apart(note: float, other: float) -> float:
 
 
 def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:
-    """Return whether the lower note has partials between the higher note's."""
     part = steady(samples, rate)
     if part is None:
         return True

@@ -1,8 +1,7 @@
-"""Pitch tracking of clips, with a voicing decision for each frame.
+"""Tracks the pitch of clips by YIN, with a voicing decision for each frame.
 
-YIN finds the fundamental (de Cheveigné and Kawahara, "YIN, a fundamental frequency estimator for speech and music", J.
-Acoust. Soc. Am. 111(4), 2002, steps 2 to 5). The depth of its dip decides whether a frame is pitched: `librosa.yin`
-does not return it, and `librosa.pyin` is many times slower. Both need the whole clip in memory.
+(De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The depth of its dip decides voicing;
+`librosa.yin` does not return it. `librosa.pyin` is many times slower. Both need the whole clip in memory.
 """
 
 from typing import Protocol
@@ -37,34 +36,28 @@ class Sliceable(Protocol):
 
 
 def frame_count(length: int) -> int:
-    """Return the frames of ``length`` samples: one every `HOP`, the first centred on the first sample."""
+    """Return the frames of ``length`` samples, the first centred on the first sample."""
     return -(-length // HOP)
 
 
 def silence_level(peak: float) -> float:
-    """Return the amplitude of silence in a clip with this peak."""
     return max(10 ** (SILENT_DB / 20), peak * 10 ** (FADED_DB / 20))
 
 
 def pitch_track(samples: Sliceable, rate: int) -> Samples:
-    """Return the MIDI note numbers, with fractions, around every `HOP`-th sample.
+    """Return MIDI notes with fractions around every `HOP`-th sample: float32 [ceil(n / HOP)].
 
-    Args:
-        samples: mono [n], full scale ±1.
-        rate: Hz. The search runs from `LOWEST_HZ`, or the lowest pitch with two periods in `WINDOW`, to `HIGHEST_HZ`.
-
-    Returns:
-        float32 [ceil(n / HOP)], NaN in silent and unpitched frames.
+    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search runs from `LOWEST_HZ`, or
+    the lowest pitch with two periods in `WINDOW`, to `HIGHEST_HZ`.
     """
     notes, _ = _measure(samples, rate, LOWEST_HZ)
     return notes
 
 
 def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
-    """Return the labelled MIDI note in all non-silent frames, moved by the measured whole octaves.
+    """Return the label ``key`` in non-silent frames, moved by measured octaves; shapes as `pitch_track`.
 
-    An organ stop plays octaves away from its key. The label stays if another pitch class is measured. Args and returns
-    as `pitch_track`; ``key`` is the label, 0 to 127.
+    An organ stop plays octaves away from its key. The label stays if another pitch class is measured.
     """
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]
@@ -74,9 +67,8 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
     """Return the MIDI note of a clip that is a single note, with fractions; else None.
 
-    Args:
-        track: its pitch, [frames].
-        steady: minimum share of pitched frames within half a semitone of their median.
+    At least half of its ``track`` [frames] is pitched. Of these frames, the share ``steady`` lies within half a
+    semitone of their median.
     """
     heard = track[np.isfinite(track)]
     if not len(heard) or len(heard) < _PITCHED * len(track):
@@ -86,7 +78,6 @@ def single_note(track: Samples, steady: float = _STEADY) -> float | None:
 
 
 def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
-    """Whole octaves in semitones from key to median note; 0 if pitch is rare or of another class."""
     if 2 * len(voiced) < max(sounding, 1):
         return 0
     interval = float(np.median(voiced)) - key
@@ -95,7 +86,7 @@ def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
 
 
 def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
-    """Return the track [frames], and the non-silent frames [frames]."""
+    """Return the track and the non-silent frames, [frames]."""
     frames = frame_count(len(samples))
     notes = np.empty(frames, np.float32)
     level = np.empty(frames, np.float32)
@@ -114,7 +105,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
 
 
 def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
-    """Windows [count, WINDOW] every `HOP` samples, the first around ``centre``, with their mean (DC) removed."""
+    """Windows [count, WINDOW] every `HOP` samples around ``centre``, without their mean."""
     start = centre - WINDOW // 2
     stop = start + (count - 1) * HOP + WINDOW
     inside = samples[max(start, 0) : min(stop, len(samples))]
@@ -124,7 +115,7 @@ def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
 
 
 def _yin(windows: Samples, rate: int, longest: int) -> Samples:
-    """Return the MIDI note of each window [frames], NaN where no period repeats well enough."""
+    """MIDI note of each window, NaN where unpitched: [frames]."""
     depth = _normalised_difference(windows, longest)
     before, at, after = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
     dipping = (at < before) & (at <= after)
@@ -140,7 +131,7 @@ def _yin(windows: Samples, rate: int, longest: int) -> Samples:
 
 
 def _normalised_difference(windows: Samples, longest: int) -> Samples:
-    """YIN's cumulative mean normalised difference (its equation 8) of lags 0 to ``longest``: [frames, longest + 1]."""
+    """YIN's equation 8 for lags 0 to ``longest``: [frames, longest + 1]."""
     width = WINDOW - longest
     spectrum = np.fft.rfft(windows, axis=1)
     head = np.fft.rfft(windows[:, :width], n=WINDOW, axis=1)

@@ -1,4 +1,4 @@
-"""Report of a corpus build: used and rejected files, with reasons, and statistics."""
+"""Report of a corpus build: used and rejected files, and statistics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +18,10 @@ _BAR = 32  # characters of the histogram's longest bar
 class CorpusReport(BaseModel):
     """Counts, durations in seconds, and names of files that were excluded or need a check.
 
-    ``pitch_classes`` are seconds of pitched sound for C, C#, … B. ``left_out`` counts sounds missing from a split file.
-    ``labels`` counts clips by label, "" for none, ``velocities`` by the velocity of dynamic marks; ``rates`` counts
-    files by sampling rate. ``identical`` maps files to an earlier one with the same samples. ``repeated`` are hits that
-    came before. ``misnamed`` maps files with wrong names to the measured note; ``corrected`` are files measured octaves
-    off. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons. ``tempos`` describes loops' tempos, and
-    ``grid_bpm`` is their grid's.
+    ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file. ``labels``
+    counts clips by label, "" for none, ``rates`` files by rate in Hz. ``identical`` maps files to an earlier one.
+    ``repeated`` are hits that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured
+    octaves off. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +51,6 @@ class CorpusReport(BaseModel):
     grid_bpm: float | None = None
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
-        """Add a clip with its pitch track [frames] of MIDI notes or NaN."""
         voiced = track[np.isfinite(track)]
         frame_seconds = length / rate / len(track)
         self.clips += 1
@@ -70,7 +67,7 @@ class CorpusReport(BaseModel):
         self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
 
     def left_out_line(self) -> str:
-        """Summarize the unused sounds, such as ``"2 unreadable (a.wav: empty)"``; empty if none."""
+        """Summarize unused sounds: ``"2 unreadable (a.wav: empty)"``; empty if none."""
         unreadable = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         kinds = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
         kinds["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
@@ -80,7 +77,6 @@ class CorpusReport(BaseModel):
         return ", ".join(parts)
 
     def text(self) -> str:
-        """Format the report, at most 20 names a kind."""
         lines = ["", f"clips       {self.clips:6}  {duration(self.seconds)}"]
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
@@ -154,7 +150,7 @@ def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Format a duration: ``"59.9 s"``, ``"2 min 05 s"``, ``"10 h 02 min"``."""
+    """Format seconds as ``"59.9 s"`` or ``"10 h 02 min"``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

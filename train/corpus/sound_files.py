@@ -1,4 +1,4 @@
-"""Decodes sound files of any format to mono at one sampling rate, in blocks, and searches folders for them."""
+"""Finds sound files of any format, and decodes them to mono in blocks."""
 
 import contextlib
 import hashlib
@@ -33,11 +33,11 @@ _FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768
 
 
 class Unreadable(Exception):
-    """An unusable file; the message is the reason, without the name."""
+    """An unusable file; the message is the reason."""
 
 
 class FloatFile:
-    """A range of mono samples in a raw float32 file; slices are read from disk."""
+    """Mono samples of a raw float32 file; slices are read from disk."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
         self._file, self._start, self._stop = file, start, stop
@@ -62,7 +62,7 @@ class FloatFile:
 
 
 class SoundFile:
-    """One sound file, decoded once; ``clipped`` is valid after all blocks. ``rate`` is in Hz.
+    """One sound file, decoded once; ``clipped`` is valid after all blocks.
 
     Raises:
         Unreadable: no decoder reads it, or its header is invalid.
@@ -115,14 +115,14 @@ class SoundFile:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """Detect runs of equal samples at full scale; a float file exceeds full scale without clipping."""
+        """A float file exceeds full scale without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
 
 
 class Copies:
-    """Detects sounds with the same decoded samples, regardless of name and lossless format."""
+    """Detects sounds with equal decoded samples."""
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
@@ -136,10 +136,9 @@ class Copies:
 
 
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Find files that are or may be sounds, by their name in the corpus: the path within their source, sorted.
+    """Find possible sound files by name: the path within their source.
 
-    The source's name, or also a number, makes shared names unique. Hidden files and other formats are skipped;
-    duplicate paths count once.
+    The source's name or a number makes shared names unique. Hidden files are skipped, and duplicate paths count once.
 
     Raises:
         UserError: a source does not exist.
@@ -161,11 +160,7 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Find sounds as `find_sounds`, at least one.
-
-    Raises:
-        UserError: a source does not exist, or there are no sounds.
-    """
+    """Find sounds as `find_sounds`; finding none raises UserError."""
     found = find_sounds(sources)
     if not found:
         where = ", ".join(map(str, sources))
@@ -182,7 +177,7 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
 
 
 def own_rate(sources: Sequence[Path]) -> int:
-    """Return the highest rate of the sounds in Hz; 0 if none is readable."""
+    """Return the sounds' highest rate in Hz; 0 if none is readable."""
     rates = [0]
     for path in find_sounds(sources).values():
         with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:
@@ -191,9 +186,9 @@ def own_rate(sources: Sequence[Path]) -> int:
 
 
 def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
-    """Trim silence from both ends, but keep ``shortest`` samples, the least that ``sound`` has; None for pure silence.
+    """Trim silence from both ends to no less than ``shortest`` samples; None for silence.
 
-    The peak-to-peak range within 10 ms decides silence, so DC does not count as sound.
+    The peak-to-peak range within 10 ms decides, so DC does not count.
     """
     step = max(round(_SILENCE_SECONDS * rate), 2)
     swings = []

@@ -1,4 +1,4 @@
-"""Renders a soundfont with FluidSynth into a corpus of notes with known pitches, or of drum hits."""
+"""Renders a corpus of notes or drum hits from a soundfont with FluidSynth."""
 
 import re
 from collections import Counter
@@ -25,10 +25,10 @@ _SAME = 0.9995  # cosine of magnitudes: a repeated hit has 0.9999, FluidR3's oth
 
 
 def parse_numbers(text: str) -> list[int]:
-    """Parse a list of MIDI numbers such as ``"0-79,90"``, ascending and each once.
+    """Parse MIDI numbers such as ``"0-79,90"``, each once, ascending.
 
     Raises:
-        UserError: the text is no such list, or holds a number outside 0 to 127.
+        UserError: the text is no such list, or a number is outside 0 to 127.
     """
     numbers: set[int] = set()
     for part in text.split(","):
@@ -61,22 +61,19 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
-    Labels are the program's name and the key, or a hit's `DRUM_CLASSES`. Hits that differ from an earlier hit of their
-    key only in level are left out.
+    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier hit of their
+    key only in level are left out. Other arguments are as in `build`.
 
     Args:
-        soundfont: an .sf2 or .sf3 file.
-        programs: General MIDI programs of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
-        notes, velocities: MIDI's, 0 to 127 and 1 to 127; for kits, notes 35 to 81, General MIDI's drums.
-        seconds: length of a clip, 0.1 to 60; its key is held throughout, and the last 20 ms fade out.
-        rate: Hz, 8000 to 96000.
-        split: fractions of train/val/test by program, or by note with one program; for kits by hit, with all its
-            velocities.
-        destination, seed, name, licence, progress: as `build`.
+        programs: of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
+        notes: 0 to 127; for kits 35 to 81.
+        velocities: 1 to 127.
+        seconds: 0.1 to 60; the key is held throughout, and the last 20 ms fade out.
+        rate: 8000 to 96000 Hz.
+        split: fractions by program, or by note with one program; for kits by hit, with all velocities.
 
     Raises:
-        UserError: a value is out of range, the soundfont is unusable, FluidSynth is missing, all clips are silent, or
-            the destination is not empty.
+        UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
     fractions, say = parse_fractions(split), progress or (lambda share, what: None)
@@ -174,7 +171,7 @@ def _appending_hits() -> Append:
 
 
 def _known_by(samples: Samples, rate: int) -> Samples:
-    """Return magnitudes with energy 1: FluidSynth begins notes at any offset in blocks of 64 samples."""
+    """Return magnitudes with energy 1: notes begin at any offset in FluidSynth's blocks."""
     count = round(_KNOWN_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]

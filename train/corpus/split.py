@@ -1,4 +1,4 @@
-"""Assigns clips to the splits train, val and test, by fractions or by a list in a file."""
+"""Assigns clips to the splits train, val and test."""
 
 import random
 from collections import Counter
@@ -14,10 +14,10 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
-    """Parse fractions of train, val and test from ``"0.85/0.07/0.08"``.
+    """Parse fractions of train, val and test.
 
     Raises:
-        UserError: they are not three numbers from 0 to 1 that sum to 1, with more than 0 for train.
+        UserError: they are not three numbers that sum to 1, or none is for train.
     """
     try:
         train, val, test = (float(part) for part in text.split("/"))
@@ -32,14 +32,9 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """Assign clips to the splits, whole groups at a time, and return the split of each by name.
+    """Return splits by clip name; ``groups``, by clip name, stay whole.
 
-    The first of the shuffled groups goes to train, and each further one to the split furthest below its share.
-
-    Args:
-        groups: the group of each clip, by name, in any order.
-        fractions: shares of train, val and test.
-        seed: of the shuffle.
+    The first shuffled group goes to train. Each further one goes to the split furthest below its share.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)
@@ -60,10 +55,10 @@ class _SplitFile(BaseModel):
 
 
 def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
-    """Read the split of names from a JSON file that lists them, with or without folders, under train, val or test.
+    """Read splits from a JSON file of names, with or without folders, under train, val or test.
 
     Raises:
-        UserError: the file is missing or invalid, or lists a name under two splits.
+        UserError: it is missing or invalid, or lists a name under two splits.
     """
     if not path.is_file():
         raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")

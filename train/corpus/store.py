@@ -1,7 +1,7 @@
-"""Stores and opens a corpus on disk: one folder with two memory-mapped arrays and a JSON manifest.
+"""Stores and opens a corpus: a folder of two memory-mapped arrays and a JSON manifest.
 
 Both arrays are little-endian float32: ``audio.f32`` holds all clips end to end, mono; ``pitch.f32`` one MIDI note for
-every 1024 samples of each clip. ``corpus.json`` is the index.
+every 1024 samples of each clip.
 """
 
 import contextlib
@@ -31,10 +31,9 @@ _PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 
 
 class Clip(BaseModel):
-    """A clip of the corpus: its range in samples and its metadata.
+    """A clip's range in samples and its metadata.
 
-    ``group`` is its source recording, ``key`` and ``velocity`` are labels (0 to 127), ``program`` is General MIDI's,
-    counted from 0, and ``tempo_bpm`` is that of a loop's source.
+    ``group`` is its source recording, ``program`` is counted from 0, and ``tempo_bpm`` is that of a loop's source.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,7 +52,7 @@ class Clip(BaseModel):
 
 
 class LoopGrid(BaseModel):
-    """The common grid of a corpus's loops: steps of ``step_length`` samples from each clip's first sample."""
+    """The common grid of a corpus's loops, in steps of ``step_length`` samples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,7 +108,7 @@ class Corpus:
         """Map the corpus in ``folder``.
 
         Raises:
-            UserError: it does not exist, is no corpus, is damaged, or was written by another version of timbrel.
+            UserError: it is missing, no corpus, damaged, or of another format.
         """
         if not folder.exists():
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
@@ -123,11 +122,7 @@ class Corpus:
         return Corpus(self.folder, self._dealt(dict.fromkeys((clip.name for clip in self._clips), "train")))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
-        """Assign a split to every clip by name, also in ``corpus.json``.
-
-        Raises:
-            UserError, Failure: as `host.files.replacing`.
-        """
+        """Assign a split to every clip by name, also in ``corpus.json``."""
         manifest = self._dealt(splits)
         report = manifest.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
         for clip in manifest.clips:
@@ -145,11 +140,11 @@ class Corpus:
         return [clip for clip in self._clips if split in (None, clip.split)]
 
     def samples(self, clip: Clip) -> Samples:
-        """Return a clip's sound: float32 [length], mono, a view of the file."""
+        """Return a clip's sound: float32 [length]."""
         return self._audio[clip.start : clip.start + clip.length]
 
     def pitch(self, clip: Clip) -> Samples:
-        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""
+        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched."""
         first = self._first_frame[clip.name]
         return self._pitch[first : first + frame_count(clip.length)]
 
@@ -191,7 +186,7 @@ class Writer:
         tempo_bpm: float | None = None,
         beats: int | None = None,
     ) -> None:
-        """Add a clip: mono samples [length] at the corpus's rate and its pitch track [ceil(length / 1024)]."""
+        """Add a clip: mono samples [length] and its pitch track [ceil(length / 1024)]."""
         assert len(track) == frame_count(len(samples))
         start = self.clips[-1].start + self.clips[-1].length if self.clips else 0
         for first in range(0, len(samples), _PIECE):
@@ -215,13 +210,11 @@ class Writer:
         )
 
     def samples(self, clip: Clip) -> Samples:
-        """Return an appended clip's sound: float32 [length]."""
         self._audio.flush()
         offset = clip.start * _FLOAT.itemsize
         return np.fromfile(self._audio.name, _FLOAT, clip.length, offset=offset)
 
     def pitch(self, clip: Clip) -> Samples:
-        """Return an appended clip's MIDI notes, as `Corpus.pitch`."""
         self._pitch.flush()
         return np.fromfile(self._pitch.name, _FLOAT, frame_count(clip.length), offset=self._place(clip))
 
@@ -243,7 +236,7 @@ class Writer:
         files: dict[str, str] | None = None,
         loops: LoopGrid | None = None,
     ) -> CorpusReport:
-        """Write ``corpus.json``, with the split of every clip and the SHA-256 of source files, both by name."""
+        """Write ``corpus.json``; ``files`` are SHA-256 of source files by name."""
         clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
         for clip in clips:
             self.report.count_split(clip.split, clip.length / self.rate)
@@ -263,11 +256,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error.
-
-    Raises:
-        UserError, Failure: as `host.files.building_folder`.
-    """
+    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error."""
     with building_folder(destination) as folder, Writer(folder, rate) as writer:
         yield writer
 

@@ -1,4 +1,4 @@
-"""Tempo estimation of loops, from onsets or from file names, and beat detection."""
+"""Estimates loops' tempos from onsets or file names, and detects beats."""
 
 import re
 from dataclasses import dataclass
@@ -34,13 +34,7 @@ _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:b
 
 @dataclass(frozen=True)
 class TempoEstimate:
-    """The beat of a loop.
-
-    Args:
-        tempo_bpm, beats: its tempo and whole number of beats.
-        how: ``"from the name"`` or ``"estimated"``.
-        doubt: why the tempo may be wrong; empty if it is clear.
-    """
+    """The beat of a loop; ``doubt`` says why its tempo may be wrong."""
 
     tempo_bpm: float
     beats: int
@@ -49,16 +43,16 @@ class TempoEstimate:
 
 
 def labelled_tempo(name: str) -> float | None:
-    """Return the tempo that a file's name labels with bpm, 60 to 200; None for none, or two different ones."""
+    """Return the bpm in a file's name, 60 to 200; None for none or two."""
     labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
     found = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
     return found.pop() if len(found) == 1 else None
 
 
 def named_numbers(name: str) -> list[float]:
-    """Return the numbers in a file's name, else in its folder's, that may be its tempo, 60 to 200.
+    """Return numbers in a file's name, else in its folder's, that may be its tempo, 60 to 200.
 
-    Machines (808), rates (44100, 96k) and numbers with a leading zero do not count.
+    Machines (808), rates (44100, 96k) and leading zeros do not count.
     """
     path = PurePath(name)
     for text in (_stem(name), path.parent.name.lower()):
@@ -75,12 +69,12 @@ def _stem(name: str) -> str:
 def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
-    A tempo labelled bpm in the file's or folder's ``name`` counts. So does a number that fits the onsets: at that
-    tempo, or within 3 % of it, they repeat at least 0.9 times as well as at the best tempo around it. It is then
-    rounded to whole beats if onsets repeat as well there.
+    A tempo labelled bpm in the file's ``name`` counts. So does a number in the file's or folder's name, if onsets
+    repeat within 3 % of it at least 0.9 times as well as around it. It is rounded to whole beats if onsets repeat as
+    well there.
 
-    Otherwise the length allows few tempos, as a loop is a whole number of beats. The likeliest has the best repetition
-    of onsets, is near 110 bpm, and makes whole bars.
+    Otherwise the loop is a whole number of beats: the likeliest repeats onsets best, is near 110 bpm, and makes whole
+    bars.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
@@ -122,7 +116,7 @@ def _around(tempo: float, ratio: float) -> Double:
 
 
 def _score(later: Double, tempos_bpm: Double) -> Double:
-    """Mean correlation of onsets with those some beats later, [tempos]; -1 for too slow tempos."""
+    """Mean correlation of onsets with those some beats later, [tempos]."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
     kept = lags < OVERLAP * len(later)
@@ -130,7 +124,6 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
-    """Return whether a sound's onsets repeat steadily; its length need not be whole beats."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False
@@ -161,7 +154,7 @@ def _estimated(strength: Double, seconds: float) -> TempoEstimate | None:
 
 
 def _repeating(strength: Double) -> Double:
-    """Circular autocorrelation of onset strength, by lag: loops repeat."""
+    """Circular autocorrelation of onset strength, by lag."""
     level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
     spectrum = np.fft.rfft(level - level.mean())
     hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
@@ -171,7 +164,7 @@ def _repeating(strength: Double) -> Double:
 
 
 def _later(strength: Double) -> Double:
-    """Autocorrelation of onset strength, by lag, over the shared part: ends may be cut."""
+    """Autocorrelation over the shared part, by lag: ends may be cut."""
     around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
     return np.asarray(around[: len(strength)] / shared)

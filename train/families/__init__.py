@@ -1,4 +1,4 @@
-"""Network families, one folder each with recipe, network and batches; FOLDERS is the only registry."""
+"""Network families, one folder each; FOLDERS is the only registry."""
 
 FOLDERS = [
     ".chroma",

@@ -1,4 +1,4 @@
-"""Family descriptor: the functions that training calls for a family of networks."""
+"""Family descriptor: the functions that training calls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ class Family:
     """A family of networks.
 
     Args:
-        network: makes the network of a recipe; receives the networks in ``reads`` as keyword arguments.
+        network: makes a recipe's network, with those in ``reads`` as keyword arguments. Objectives receive a generator
+            on the CPU.
         check: raises UserError for an unsuitable corpus.
         data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
-            tonal.
-        held: makes preview sounds of a batch: each frame or grain held, [samples]; or None.
-        complete: fills a recipe with values of the corpus, such as labels; complete recipes stay unchanged.
-        follows: fills a recipe with values of the runs that it is built on, or raises UserError.
-        describe: summarises in a line how a corpus's clips are used.
-        health: measures the balance of adversarial training at a sampling rate; None where the losses suffice.
-        reads: names of other runs' networks that this one is built on.
+            tonal. Training clips replace missing validation clips.
+        held: makes preview sounds of a batch, [samples] each; None for no previews.
+        complete: fills in a recipe's missing values, such as labels, from the corpus.
+        follows: fills a recipe from the runs in ``reads``, or raises UserError.
+        describe: summarises the use of a corpus's clips in a line.
+        health: measures adversarial training at a rate in Hz; None where losses suffice.
+        reads: names of other runs' networks that it is built on.
     """
 
     network: Callable[..., Network]

@@ -1,4 +1,4 @@
-"""Registry of network families by name, and loading of trained networks."""
+"""Registry of network families, and loading of trained networks."""
 
 import importlib
 from typing import Literal

@@ -1,1 +1,1 @@
-"""Measures of whole clips: distance between sounds, and similarity of a set of clips to recordings."""
+"""Measures whole clips: distances between sounds, and of sets to recordings."""

@@ -23,11 +23,9 @@ HOPS = 2  # frames in a part, for levels
 
 
 class CopiedPassages(NamedTuple):
-    """The longest copies in a sound, in beats.
+    """The longest copies in beats: of the waveform, and of mel levels.
 
-    Args:
-        waveform: of the wave.
-        levels: of mel-band levels, relative to each band's mean in the clip: equal sound with other phases.
+    Levels are relative to each band's mean in the clip, and find equal sound with other phases.
     """
 
     waveform: float
@@ -35,11 +33,11 @@ class CopiedPassages(NamedTuple):
 
 
 def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> CopiedPassages:
-    """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95 or more.
+    """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95.
 
-    ``sound`` and ``clips`` are [samples]; the clips are loops of half a beat or longer. A stretch may wrap around a
-    clip's end, and be longer than the clip. Its first and last sixteenth of a beat each match alone, so a loud hit does
-    not extend it. ``beat_length`` is in samples.
+    ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples. A
+    stretch may wrap around a clip's end. Its first and last sixteenth of a beat each match alone, so a loud hit does
+    not extend it.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))
@@ -67,7 +65,7 @@ def _of_waveform(sound: Double, clip: Double, part: int) -> int:
 def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
     """Return the best delays, in samples, of a sound's blocks in a repeated clip.
 
-    Folding a block into the clip's length makes the correlation circular, as the clip is.
+    Folding makes the correlation circular.
     """
     length = len(clip)
     spectrum = scipy.fft.rfft(clip)
@@ -103,10 +101,9 @@ def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
 
 
 def _longest(own: Double, its: Double, both: Double) -> int:
-    """Return the most adjoining parts with a high correlation overall and in the first and last part.
+    """Return the most adjoining parts that correlate, also in the first and last.
 
-    Args:
-        own, its, both: sums of squares of both, and of their products, in each part.
+    Arguments are sums of squares and products in each part.
     """
     alike = np.flatnonzero((both >= SAME * np.sqrt(own * its)) & (own > 1e-9) & (its > 1e-9))
     if not len(alike):

@@ -1,4 +1,4 @@
-"""Distances between sets: Fréchet distance, inception score and mean pairwise distance."""
+"""Distances of sets: Fréchet distance, inception score, pairwise distance."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,12 @@ LEAST = 1e-12  # a probability: lower ones add nothing to an entropy
 
 
 def frechet(first: Vectors, second: Vectors) -> float:
-    """Return the squared Fréchet distance of Gaussians fitted to two sets of vectors, in dB² for levels in dB.
+    """Return the squared Fréchet distance of Gaussians fitted to two sets [vectors, dimensions].
 
-    (Dowson and Landau, Journal of Multivariate Analysis 1982, as used by Heusel et al., NIPS 2017.) The trace of the
-    root of the product of the covariances A and B equals that of the root of A^½ B A^½, which is symmetric. Negative
-    eigenvalues, from rounding, count as zero, and nothing is inverted, so there may be fewer vectors than dimensions.
-    Small samples overestimate the distance: compare sets of the same size.
-
-    Args:
-        first, second: [vectors, dimensions], two or more of both.
+    (Dowson and Landau, Journal of Multivariate Analysis 1982; Heusel et al., NIPS 2017.) The trace of the root of the
+    product of the covariances A and B equals that of the symmetric root of A^½ B A^½. Nothing is inverted, so there may
+    be fewer vectors than dimensions, two at least. Small samples overestimate the distance: compare sets of the same
+    size.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     a, b = np.atleast_2d(np.cov(first.T)), np.atleast_2d(np.cov(second.T))
@@ -31,15 +28,11 @@ def frechet(first: Vectors, second: Vectors) -> float:
 
 
 def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
-    """Return the inception score of a set, the mean over parts of it, and its deviation over them.
+    """Return the inception score of ``posteriors`` [things, labels], the mean over parts, and its deviation.
 
-    (Salimans et al., "Improved Techniques for Training GANs", NIPS 2016, section 4.) It is exp of the mean divergence
-    of each posterior from the marginal: 1 for equal posteriors, the number of labels for certain ones, spread evenly.
-    Small parts score less: compare sets of the same size.
-
-    Args:
-        posteriors: [things, labels]; shuffled with a fixed seed, as corpora are sorted by label.
-        splits: number of parts, at most one for each row.
+    (Salimans et al., NIPS 2016, section 4.) It is exp of the mean divergence of each posterior from the marginal: from
+    1 for equal posteriors to the number of labels. Compare sets of the same size, as small parts score less. Rows are
+    shuffled, as corpora are sorted by label.
     """
     shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
     parts = np.array_split(shuffled, max(1, min(splits, len(posteriors))))
@@ -52,6 +45,5 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
 
 
 def pairwise(distances: Array) -> float:
-    """Return the mean of a distance matrix off its diagonal; 0 for a single item."""
     count = len(distances)
     return float((distances.sum() - np.trace(distances)) / max(count * (count - 1), 1))

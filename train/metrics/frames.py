@@ -1,4 +1,4 @@
-"""Compares moments of a sound with recordings, by distances of mel spectra to their nearest known frame."""
+"""Compares mel spectra of a sound with the nearest frames of recordings."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,9 @@ QUANTILE = 0.99  # of the distances between recordings: those of their own rares
 
 
 def mel_frames(sound: Array, rate: int, hop: int) -> Array:
-    """Return levels of mel bands of a sound [samples] in dB of full scale, -80 at least: [1 + samples // hop, 64].
+    """Return mel levels of a sound [samples] in dB of full scale, -80 at least: [1 + samples // hop, 64].
 
-    They are the power of Hann windows of 1024 samples, centred ``hop`` samples apart from the first sample on, padded
-    with silence. A full-scale sine has about 0 dB in its band.
+    Hann windows of 1024 samples are centred from the first sample on. A full-scale sine has about 0 dB in its band.
     """
     shape = window("hann", FRAME)
     padded = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
@@ -36,9 +35,9 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 
 
 class KnownFrames:
-    """The mel frames of two or more clips [samples] at ``rate`` Hz, ``hop`` samples apart, and a threshold of distance.
+    """The mel frames of two or more clips [samples], ``hop`` samples apart.
 
-    ``threshold_db`` is the 99th percentile of the distances from each frame to the nearest of another clip.
+    ``threshold_db`` is the 99th percentile of distances from a frame to the nearest of another clip.
     """
 
     def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:
@@ -49,15 +48,14 @@ class KnownFrames:
         self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
 
     def distances_db(self, sound: Array) -> Array:
-        """Return the distance of each frame of a sound to the nearest known one: RMS over bands."""
+        """Return each frame's distance to the nearest known one: RMS over bands."""
         return self._nearest(mel_frames(sound, self.rate, self.hop))
 
     def share_within(self, sound: Array) -> float:
-        """Return the share of a sound's frames within the threshold."""
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
     def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
-        """Return distances to the nearest known frame, excluding a frame's own clip if given.
+        """Return distances to the nearest known frame, of another clip if owners are given.
 
         Squares are expanded around the levels' middle, where they are small and so exact.
         """

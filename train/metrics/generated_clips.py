@@ -1,4 +1,4 @@
-"""Compares clips made by a network with its training and test recordings: distances, diversity, classifier figures."""
+"""Compares generated clips with recordings: distances, diversity, classifier figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class JudgedClips(NamedTuple):
-    """A classifier's outputs for clips: probabilities of labels [clips, labels], and features [clips, features]."""
+    """A classifier's probabilities [clips, labels] and features [clips, features]."""
 
     posteriors: Array
     features: Array
@@ -28,11 +28,9 @@ DRAWINGS = 5  # of training clips: makes their mean distance accurate to a tenth
 
 @dataclass(frozen=True)
 class FrechetDistances:
-    """Fréchet distances to the test clips.
+    """Fréchet distances of made and of as many random training clips to test clips.
 
-    Args:
-        made: of the made clips.
-        train: of random training clips, in equal number, mean of five drawings: the distance between recordings.
+    ``train``, the mean of five drawings, is the distance between recordings.
     """
 
     made: float
@@ -46,7 +44,7 @@ class FrechetDistances:
 
 @dataclass(frozen=True)
 class NearestClipDistances:
-    """Distances of clips to their nearest training clip, in dB: median, and first decile, where a few copies show."""
+    """Distances to the nearest training clip, in dB; the first decile shows a few copies."""
 
     median: float
     closest: float
@@ -57,10 +55,9 @@ class ClassifierFigures:
     """A classifier's figures of made clips.
 
     Args:
-        score: inception score of the made clips, at most the number of test clips, and its deviation over ten parts.
-        real_score: the same of the test clips, at most the number of made clips.
+        score, real_score: inception scores of made and test clips in equal number, and deviations over ten parts.
         likeness: on the classifier's penultimate features.
-        accuracy: share of the made clips classified as the requested label; None without requested labels.
+        accuracy: share of clips classified as the requested label; None without labels.
     """
 
     score: tuple[float, float]
@@ -75,9 +72,9 @@ class Figures:
 
     Args:
         likeness: on log-mel frames, in dB².
-        nearest, test_nearest: of the made and the test clips; the latter bound networks that copy nothing.
-        diversity_db, test_diversity_db: mean distance of all pairs of made and of test clips; 0 where all are the same.
-        told: a classifier's figures; None without one.
+        test_nearest: bounds networks that copy nothing.
+        diversity_db, test_diversity_db: mean distance of all pairs of clips.
+        told: None without a classifier.
     """
 
     clips: int
@@ -90,12 +87,9 @@ class Figures:
 
 
 class Recordings:
-    """The training and test clips of a corpus as a reference for made clips.
+    """The training and test clips of a corpus as a reference.
 
-    Args:
-        train, test: [clips, samples], two or more of both, of the made clips' length.
-        rate: of all, in Hz.
-        judge: as `Classifier.judge`; None for no classifier figures.
+    ``train`` and ``test`` are [clips, samples], two or more of both, of the made clips' length; ``rate`` is in Hz.
     """
 
     def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
@@ -106,10 +100,7 @@ class Recordings:
         self.test_diversity_db = pairwise(distances_db(self.test, self.test))
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
-        """Return the figures of made clips [clips, samples], two or more.
-
-        ``labels`` are the indices of their requested labels, [clips]; None without.
-        """
+        """Return the figures of clips [clips, samples], two or more, with requested labels' indices [clips]."""
         levels = log_mel(made, self.rate)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
         return Figures(
@@ -138,16 +129,16 @@ class Recordings:
 def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
     """Return distances of made and training vectors to test vectors, [vectors, dimensions] each.
 
-    Sets of fewer than two vectors, as of silence, count as zeros.
+    Fewer than two vectors, as of silence, count as zeros.
     """
     made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
     return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
 def drawings(found: int, wanted: int) -> list[Ints]:
-    """Return indices of random clips, the same at each call: five times ``wanted``, or all clips once.
+    """Return indices of random clips: five times ``wanted``, or all once.
 
-    Evenly spaced clips, sorted by label and speaker, would be nearer to the test's than independent ones.
+    Evenly spaced clips, sorted by label and speaker, would be nearer to the test's.
     """
     if wanted >= found:
         return [np.arange(found)]

@@ -20,8 +20,7 @@ class LoopMeasures(NamedTuple):
     Args:
         density: onsets a beat.
         brightness: spectral centroid by amplitude, in octaves over 1 Hz.
-        swing: delay of off-beat sixteenths against others, in steps: 0 is straight, 1/3 triplets; NaN if one has no
-            onsets.
+        swing: delay of off-beat sixteenths, in steps: 0 is straight, 1/3 triplets; NaN without onsets.
     """
 
     density: float
@@ -30,7 +29,7 @@ class LoopMeasures(NamedTuple):
 
 
 def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> LoopMeasures:
-    """Measure a loop [samples] of at least a beat that begins on a beat; ``step`` is a sixteenth in samples."""
+    """Measure a loop [samples] that begins on a beat; ``step`` is a sixteenth in samples."""
     places = onset_seconds(sound, rate) * rate / step
     steps = np.floor(places + EARLY)
     off, on = ((places - steps)[steps % 2 == odd] for odd in (1, 0))

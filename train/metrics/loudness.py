@@ -1,4 +1,4 @@
-"""Loudness envelopes of clips: attack times, and distances between envelopes."""
+"""Loudness envelopes of clips: attack times, and distances."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ SILENT_DB = -100.0  # under full scale: silence
 def envelope_db(clips: Array, rate: int) -> Array:
     """Return the RMS of 10 ms windows of clips [clips, samples], a millisecond apart: [clips, moments].
 
-    In dB of full scale, -100 at least; the first window is centred on the first sample.
+    It is in dB of full scale, -100 at least; the first window is centred on the first sample.
     """
     width = max(1, round(WINDOW_SECONDS * rate))
     squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (width // 2 + 1, width)))
@@ -28,7 +28,7 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
-    """Return the time of each clip's first moment within 3 dB of its loudest, in seconds: [clips]; 0 for silence."""
+    """Return when each clip first comes within 3 dB of its loudest: [clips]."""
     levels = envelope_db(clips, rate)
     risen = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (risen * STEP_SECONDS).astype(np.float32)
@@ -36,10 +36,9 @@ def attack_seconds(clips: Array, rate: int) -> Array:
 
 
 def envelope_distance_db(asked: Array, given: Array, rate: int) -> Array:
-    """Return the RMS difference of the envelopes of corresponding clips [clips, samples], in dB: [clips].
+    """Return the RMS difference of envelopes of clips [clips, samples]: [clips].
 
-    It covers moments where either clip is less than 50 dB under the loudest moment of the asked one; softer levels
-    count as that floor. Gain counts as a difference.
+    It covers moments where either is less than 50 dB under the asked clip's loudest; softer levels count as that floor.
     """
     first, second = envelope_db(asked, rate), envelope_db(given, rate)
     floor = np.maximum(first.max(1, keepdims=True) - RANGE_DB, SILENT_DB)

@@ -1,4 +1,4 @@
-"""Rhythm measures: onsets, onset F-measure, beat strength and envelope correlation."""
+"""Rhythm measures: onsets, F-measure, beat strength, envelope correlation."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ ENVELOPE_SECONDS = 0.01  # of loudness: a half period at 50 Hz
 
 
 def onset_strength(sound: Array, rate: int) -> Double:
-    """Return the mean rise of band levels of a sound [samples] in dB, 200 times a second from the first sample on.
+    """Return the mean rise of band levels of a sound [samples] in dB, 200 times a second.
 
     (Spectral flux of levels: Böck and Widmer, DAFx 2013, without its filter against vibrato.)
     """
@@ -43,7 +43,6 @@ def onset_strength(sound: Array, rate: int) -> Double:
 
 
 def onset_seconds(sound: Array, rate: int) -> Double:
-    """Return the onsets of a sound in seconds, ascending; empty for silence."""
     strength = onset_strength(sound, rate)
     peaks, _ = scipy.signal.find_peaks(
         np.pad(strength, 1),  # a sound may begin at once
@@ -55,12 +54,11 @@ def onset_seconds(sound: Array, rate: int) -> Double:
 
 
 def onset_f_measure(first: Array, second: Array, rate: int) -> float:
-    """Return the F-measure of two sounds' onsets, matched as `f_measure`; 1 where neither has any."""
     return f_measure(onset_seconds(first, rate), onset_seconds(second, rate))
 
 
 def f_measure(first: Double, second: Double) -> float:
-    """Return the F-measure of two ascending lists of times in seconds, matched one to one within 30 ms.
+    """Return the F-measure of two ascending lists of times in seconds, matched within 30 ms.
 
     Greedy matching is optimal, as all intervals have one length.
     """
@@ -76,10 +74,7 @@ def f_measure(first: Double, second: Double) -> float:
 
 
 def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
-    """Return the correlation of onset strength with itself a beat later, the maximum within 3 % of the beat.
-
-    1 for equal beats, 0 for unrelated beats or a sound shorter than two beats.
-    """
+    """Return the correlation of onset strength a beat later, give or take 3 %; 0 for less than two beats."""
     strength = onset_strength(sound, rate)
     lag = beat_seconds * ONSET_RATE
     lags = range(max(1, int(lag * (1 - LAG_SHARE))), int(np.ceil(lag * (1 + LAG_SHARE))) + 1)
@@ -89,13 +84,11 @@ def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
 
 
 def beat_kept(sound: Array, source: Array, rate: int, beat_seconds: float) -> float:
-    """Return a sound's beat strength relative to its source's; 0 where the source has none."""
     there = beat_strength(source, rate, beat_seconds)
     return max(0.0, beat_strength(sound, rate, beat_seconds)) / there if there > 0 else 0.0
 
 
 def envelope_correlation(first: Array, second: Array, rate: int) -> float:
-    """Return the correlation of two sounds' RMS in steps of 10 ms, over the shorter one."""
     step, length = round(ENVELOPE_SECONDS * rate), min(len(first), len(second))
     parts = (part[: length - length % step].reshape(-1, step) for part in (first, second))
     return correlation(*(np.sqrt(np.square(part, dtype=np.float64).mean(1)) for part in parts))

@@ -1,4 +1,4 @@
-"""Detects faults of endlessly generated frames: clicks, runaway loudness, and constant or repeated frames."""
+"""Detects faults of endless sound: clicks, runaway loudness, constant or repeated frames."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,9 @@ OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
 def edge_db(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the mean energy above 10 kHz near the edges of frames relative to that inside, in dB; 0 without any.
+    """Return the energy above 10 kHz within half a millisecond of frames' edges, relative to the rest, in dB.
 
-    Near is within half a millisecond. ``sound`` [samples] begins with a frame, of ``frame_length`` samples, longer than
-    two milliseconds.
+    ``sound`` [samples] begins with a frame; ``frame_length`` exceeds two milliseconds.
     """
     cut = min(CLICK_HZ, rate / 4)
     highpass = scipy.signal.butter(6, cut, "highpass", fs=rate, output="sos")
@@ -37,7 +36,7 @@ def edge_db(sound: Array, rate: int, frame_length: int) -> float:
 
 
 def loudness_db(sound: Array, frame_length: int) -> Double:
-    """Return the RMS of whole frames in dB of full scale, -100 at least: [samples // frame_length]."""
+    """Return the RMS of whole frames in dB of full scale, -100 at least."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
     levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
@@ -45,21 +44,19 @@ def loudness_db(sound: Array, frame_length: int) -> Double:
 
 
 def loudness_range(clips: Sequence[Array], frame_length: int) -> tuple[float, float]:
-    """Return the loudness of the softest and of the loudest frame of all clips, in dB."""
     levels = np.concatenate([loudness_db(clip, frame_length) for clip in clips])
     return float(levels.min()), float(levels.max())
 
 
 def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db: float) -> float:
-    """Return the share of a sound's frames within a range of loudness."""
     levels = loudness_db(sound, frame_length)
     return float(np.mean((levels >= lowest_db) & (levels <= highest_db)))
 
 
 def constant_share(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the share of stretches of eight frames without variation between frames.
+    """Return the share of stretches of eight frames whose mel powers hardly vary between frames.
 
-    In silence, a held tone or a repeated frame, the powers of mel bands in whole frames hardly differ.
+    Silence, a held tone and a repeated frame count.
     """
     quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
     size = 4 * STRETCH
@@ -71,7 +68,7 @@ def constant_share(sound: Array, rate: int, frame_length: int) -> float:
 def repeating_share(sound: Array, frame_length: int) -> float:
     """Return the share of stretches of eight frames that repeat one frame.
 
-    Such a stretch correlates with itself a frame later, and at no lag of an eighth of a frame, as a tone may.
+    They correlate with themselves a frame later, but not at eighths of a frame, as tones may.
     """
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)

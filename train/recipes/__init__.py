@@ -1,1 +1,1 @@
-"""Recipes: TOML files of training settings, with inheritance from a base."""
+"""Recipes: TOML files of training settings."""

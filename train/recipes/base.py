@@ -1,4 +1,4 @@
-"""Recipe sections shared by all families: training loop and frames."""
+"""Recipe sections of all families."""
 
 from typing import Annotated, Literal, Self
 
@@ -19,7 +19,7 @@ Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length
 
 
 class TrainingSettings(RecipeSection):
-    """Settings of the training loop, with exactly one budget: epochs, steps or minutes."""
+    """Settings of the training loop, with one budget: epochs, steps or minutes."""
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -54,7 +54,7 @@ class Frames(RecipeSection):
 
 
 class Recipe(RecipeSection):
-    """All settings of a run except the corpus."""
+    """All settings of a run except the corpus; a loss weight of 0 omits its term."""
 
     name: str
     description: str
@@ -63,5 +63,4 @@ class Recipe(RecipeSection):
     frames: Frames
 
     def to_toml(self) -> str:
-        """Return the complete recipe as TOML, without a base."""
         return tomlkit.dumps(self.model_dump(exclude_none=True))

@@ -1,4 +1,4 @@
-"""Recipe loading: reads TOML files, merges bases and ``--set`` changes, and validates."""
+"""Recipe loading: reads TOML files, merges bases and changes, and validates."""
 
 import importlib
 import tomllib
@@ -35,7 +35,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Load a shipped recipe or a TOML file, with ``key=value`` changes (``training.epochs=5``).
 
     Raises:
-        UserError: unknown recipe, invalid TOML, unknown key (with the nearest known one), or value out of range.
+        UserError: unknown recipe, invalid TOML, unknown key, or value out of range.
     """
     shipped = shipped_recipes()
     path = shipped.get(name, Path(name))

@@ -1,1 +1,1 @@
-"""The chroma family: ONNX graphs, report and study."""
+"""The chroma family."""

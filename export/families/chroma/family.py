@@ -1,4 +1,4 @@
-"""Registers the chroma family for export."""
+"""Descriptor of the chroma family."""
 
 from ....train.batches.frames import is_tonal
 from ...first_preset import first_scale

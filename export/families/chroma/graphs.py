@@ -1,4 +1,4 @@
-"""ONNX encoder and decoder graphs of a chroma autoencoder."""
+"""ONNX graphs of a chroma autoencoder."""
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class ChromaDecoder(nn.Module):
 
 
 class ChromaEncoder(nn.Module):
-    """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]; computes its own features."""
+    """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]."""
 
     def __init__(self, network: ChromaAutoencoder, recipe: ChromaRecipe) -> None:
         super().__init__()
@@ -52,13 +52,7 @@ MIDDLE_OCTAVE = octave_of(60)  # the nominal octave of unpitched sounds
 
 
 def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs, and the codes of training frames sampled across the corpus in order.
-
-    Where keys choose the note, `arranged` sorts and names the latents.
-
-    Raises:
-        UserError: no training frame is audible.
-    """
+    """Return the graphs; where keys choose the note, `arranged` sorts and names the latents."""
     folded = recipe.frames.fold is not None and tonal
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
     if sample is None:

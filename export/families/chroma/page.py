@@ -1,4 +1,4 @@
-"""The HTML report page of a chroma run."""
+"""HTML report page of a chroma run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,13 +46,6 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     heard: str | None = None,
 ) -> str:
-    """Return the report page.
-
-    Args:
-        instrument: preset folder of the page.
-        notes: captions of note sounds, by file.
-        heard: sound file of the instrument.
-    """
     of, compared = shown(pictures), "notes" in found
     listen = listening(heard, found["sounds"])
     return report_page(

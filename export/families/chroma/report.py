@@ -1,4 +1,4 @@
-"""Evaluates a chroma run on an unseen split: figures, pictures and page."""
+"""Evaluates a chroma run on an unseen split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 @dataclass(frozen=True)
 class _Work:
-    """The run, corpus and samples; latents of ``network`` are sorted as in the exported model."""
+    """A run's samples; latents of ``network`` are sorted as in the exported model."""
 
     run: Run
     recipe: ChromaRecipe
@@ -63,14 +63,6 @@ def report(
     instrument: Path | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Evaluate a chroma run.
-
-    Args:
-        exported: returns the model with its first preset, to compare its notes with recordings where keys choose the
-            note; None skips this.
-        instrument: preset folder of the report; None without a preset.
-        heard: sound file of the instrument beside the page.
-    """
     say(0.0, "cutting frames")
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
@@ -183,7 +175,7 @@ def _moves(work: _Work) -> bool:
 
 
 def _means(work: _Work) -> Array:
-    """Mean training spectrum per pitch class; folded corpora also count every frame on a second key."""
+    """Mean training spectra, [12, bins]; folded corpora count every frame on a second key too."""
     train = work.train
     if not _moves(work):
         return measures.mean_spectra(train.spectra, train.pitch_classes)
@@ -214,7 +206,6 @@ def _short(name: str, longest: int = 30) -> str:
 
 
 def _typical(work: _Work, decoded: Array) -> Clip:
-    """Return the clip with the median error."""
     test = work.test
     errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
     middle = int(np.argsort(errors)[len(errors) // 2])
@@ -272,8 +263,7 @@ def _divergence(work: _Work) -> Array | None:
 def _spectral_distance(work: _Work, latents: Figures) -> Figures:
     """Return Fréchet distances of mel bands to the test frames.
 
-    Training frames and random codes share number and pitch classes, since their ratio would otherwise compare keys. The
-    classes are those of the test frames where recordings can be shifted there, else of the training frames.
+    Training frames and random codes have equal pitch classes, since their ratio would otherwise compare keys.
     """
     rate, test = work.recipe.frames.sample_rate, work.test
     low, high = _ends(latents)

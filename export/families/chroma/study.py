@@ -44,10 +44,10 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 
 
 def study(asked: ChromaStudyOptions, display: Display) -> bool:
-    """Train and measure the networks, and write the report; finished work is kept.
+    """Train and measure the networks, and write the report.
 
     Returns:
-        Whether it finished; after Ctrl-C, call it again to resume.
+        False after Ctrl-C; the next call resumes.
 
     Raises:
         UserError: a corpus, a recipe or the folder cannot be used.
@@ -112,11 +112,7 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return the approximate number of training frames.
-
-    Raises:
-        UserError: no corpus, a sample rate other than the recipes', a split without clips, or no pitch.
-    """
+    """Return the approximate number of training frames."""
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
     if corpus.rate != frames.sample_rate:

@@ -1,6 +1,6 @@
 """Claims of Colonel & Keene (2020), as orderings of figures that other corpora can refute.
 
-The available copy of the paper lost its tables' values, so claims order figures of networks or stated thresholds.
+The available copy of the paper lost its tables' values.
 """
 
 import math
@@ -22,7 +22,7 @@ LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, a
 
 @dataclass(frozen=True)
 class Values:
-    """A figure of one network, or a threshold: one value per seed."""
+    """A figure of one network or a threshold, per seed."""
 
     name: str
     values: Sequence[float]
@@ -33,7 +33,6 @@ class Values:
 
     @property
     def deviation(self) -> float | None:
-        """Sample deviation; None for one seed."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
 
     def figures(self) -> Figures:
@@ -46,7 +45,7 @@ Named = tuple[str, str]  # corpus and recipe
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, its place in the paper, the deciding figure, and pairs of networks or thresholds."""
+    """A sentence of the paper, and networks or thresholds whose figures it orders."""
 
     sentence: str
     place: str
@@ -57,8 +56,7 @@ class Claim:
 def judge(pairs: Sequence[Pair]) -> Verdict:
     """Return the worst verdict on several orderings.
 
-    "within deviation": the means differ by at most the root sum of squares of both deviations over seeds. One seed has
-    no deviation.
+    "within deviation": the means differ by at most the root sum of squares of both deviations over seeds.
     """
     return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
 
@@ -73,11 +71,7 @@ def _judge(below: Values, above: Values) -> Verdict:
 
 
 def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
-    """Return each claim's verdict and values, and the sentences that cannot be decided.
-
-    Args:
-        runs: figures of each network's seeds, by corpus and recipe.
-    """
+    """Return each claim's verdict and values, and the undecided sentences."""
     found: list[Figures] = []
     left_out = []
     for claim in CLAIMS:

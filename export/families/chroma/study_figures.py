@@ -15,8 +15,6 @@ ROWS, COLUMNS = 2, 3
 
 @dataclass(frozen=True)
 class LatentPanel:
-    """Training codes of a two-latent network, at a row and a column."""
-
     row: int
     column: int
     title: str
@@ -48,6 +46,6 @@ def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Pict
 
 
 def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
-    """Draw Figure 4 or 5: the strongest pitch class over the latent square, per requested class."""
+    """Draw Figure 4 or 5: the strongest pitch class over the latent square."""
     heard = {asked: found.astype(np.int64) for asked, found in answers.items()}
     return replace(square(heard, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

@@ -1,4 +1,4 @@
-"""Measures a trained network for the chroma study."""
+"""Measures a network for the chroma study."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,10 +44,9 @@ class TrainingCodes:
 
 
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
-    """Return a run's figures and training codes, from the checkpoint that is best on the validation split.
+    """Return figures and training codes of the checkpoint that is best on the validation split.
 
-    ``mean_square`` is the publication's error, over all bins of all test frames; ``seconds`` is the training time;
-    ``notes`` are the corpus's pitch classes.
+    ``mean_square`` is the publication's error, over all bins of all test frames.
 
     Raises:
         UserError: no training or no test frame is audible.
@@ -114,11 +113,9 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Return the share of codes whose strongest pitch class changes as a latent sweeps its span, [latents].
+    """Return per latent the share of codes [frames, latents] whose strongest pitch class changes over its span.
 
-    Args:
-        latents: the codes, [frames, latents].
-        pitch_classes: for decoding, [frames].
+    Codes are decoded in ``pitch_classes`` [frames].
     """
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
@@ -139,10 +136,9 @@ def moved(
 
 @torch.no_grad()
 def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
-    """Return figures of each latent of a variational network.
+    """Return each latent's divergence from the standard normal prior in nats, and whether it collapsed.
 
-    Divergence from the standard normal prior in nats, root mean square of the means, mean variance, and whether the
-    latent collapsed onto the prior.
+    ``mean`` is the root mean square of the means.
     """
     one_hot = torch.eye(12)[torch.from_numpy(sample.pitch_classes)]
     mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
@@ -167,10 +163,7 @@ def mesh(side: int, latents: int) -> Array:
 
 
 def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
-    """Return the strongest pitch class of each point [points, latents] decoded on ``asked``, or `SILENT`.
-
-    ``progress`` receives the finished share.
-    """
+    """Return the strongest pitch class of each point [points, latents] decoded on ``asked``, or `SILENT`."""
     card = model.card
     heard = np.empty(len(points), np.int8)
     for first in range(0, len(points), ROWS):
@@ -183,14 +176,9 @@ def strongest(model: Model, points: Array, asked: int, progress: Callable[[float
 
 
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
-    """Return the share of points with the requested pitch class, by class and overall; None for other classes.
+    """Return the share of `mesh` points with the requested pitch class, overall and by class; None if not requested.
 
-    Args:
-        answers: from `strongest`, per requested class on all points of a `mesh`.
-
-    Returns:
-        ``edge``, for two latents, is the share of mismatches within `EDGE` of the square's sides; None without
-        mismatches.
+    ``edge``, for two latents, is the share of mismatches within `EDGE` of the square's sides; None without mismatches.
     """
     wrong = {asked: heard != asked for asked, heard in answers.items()}
     found: Figures = {

@@ -1,4 +1,4 @@
-"""The HTML page of the chroma study."""
+"""HTML page of the chroma study."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,13 +54,6 @@ SCALE = 1e4  # of errors in tables
 
 
 def page(found: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
-    """Return the study's page.
-
-    Args:
-        found: as in report.json.
-        runs: figures of each network's seeds, by corpus and recipe.
-        pictures: files beside the page.
-    """
     of = shown(pictures)
     tables: dict[str, list[Named]] = {name: [(c, r) for c, r in rows] for name, rows in found["tables"].items()}
     sections = {"Claims": _claims(found)}
@@ -243,5 +236,4 @@ def _value(values: Values, digits: str) -> Markup:
 
 
 def signed(number: float) -> str:
-    """Two digits and a minus sign; never −0.00."""
     return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "−")

@@ -44,12 +44,9 @@ class ChromaStudyOptions:
 
     Args:
         corpora: folders by role, from `CORPORA`.
-        folder: the study's own.
-        tables: from `TABLES`; default all.
         changes: ``key=value``, for all recipes.
         seeds: trainings per network, with seeds from 0.
-        epochs: per network; default 300, the paper's.
-        sides: mesh points along each of two, three and eight latents.
+        epochs: per network; the paper's by default.
     """
 
     corpora: Mapping[str, Path]
@@ -80,7 +77,7 @@ def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
     """Parse folders by role from ``"octave=DIR"`` and similar.
 
     Raises:
-        UserError: wrong syntax, an unknown role, or one named twice.
+        UserError: wrong syntax, an unknown role, or a role given twice.
     """
     corpora: dict[str, Path] = {}
     for text in given:
@@ -99,7 +96,7 @@ def parse_tables(text: str) -> list[str]:
     """Parse tables from ``"1,2"``.
 
     Raises:
-        UserError: one is unknown or named twice.
+        UserError: a table is unknown or named twice.
     """
     names = [part.strip() for part in text.split(",")]
     for number, name in enumerate(names):
@@ -111,7 +108,7 @@ def parse_tables(text: str) -> list[str]:
 
 
 def parse_mesh(text: str) -> dict[int, int]:
-    """Parse points along each of two, three and eight latents from ``"350,50,5"``.
+    """Parse mesh sides of two, three and eight latents from ``"350,50,5"``.
 
     Raises:
         UserError: not three integers of at least 2, or a mesh too large for memory.

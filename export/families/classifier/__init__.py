@@ -1,1 +1,1 @@
-"""The classifier family: report."""
+"""The classifier family."""

@@ -1,4 +1,4 @@
-"""Registers the classifier family for export."""
+"""Descriptor of the classifier family."""
 
 from ..family import ExportFamily
 from .report import report

@@ -27,7 +27,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     """Evaluate a classifier run.
 
     Raises:
-        UserError: no clip of the corpus has one of the network's labels.
+        UserError: no clip of the corpus has a label of the network.
     """
     assert isinstance(run.recipe, ClassifierRecipe)
     corpus, words = run.corpus(), run.recipe.network.words

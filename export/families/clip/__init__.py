@@ -1,1 +1,1 @@
-"""The clip family: ONNX graphs and report."""
+"""The clip family."""

@@ -1,4 +1,4 @@
-"""Registers the clip family for export."""
+"""Descriptor of the clip family."""
 
 from ....train.families.clip.batches import hit_changes
 from ...first_preset import first_kit

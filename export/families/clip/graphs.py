@@ -1,4 +1,4 @@
-"""ONNX encoder and decoder graphs of a clip autoencoder (whole short sounds)."""
+"""ONNX graphs of a clip autoencoder (whole short sounds)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,10 @@ EXACT = 1 << 14  # elements of a matrix: smaller ones, as of the latents' mappin
 
 
 class ClipDecoder(nn.Module):
-    """latent [voice, n] (, label [voice, words]) → frame [voice, width], all clips equally loud.
+    """latent [voice, n] (, label [voice, words]) → frame [voice, width].
 
-    The network learns clips whose loudest mel band is 1, so a kick is 20 dB softer than a hat. Here the loudest 0.4 s
-    of each clip, BS.1770-weighted, have one level: only velocity makes hits soft.
+    Training scales clips to a loudest mel band of 1, so kicks are 20 dB softer than hats. Here the loudest 0.4 s,
+    BS.1770-weighted, have one level: only velocity makes hits soft.
     """
 
     weights: Tensor
@@ -65,7 +65,7 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class ClipEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; computes its own features."""
+    """audio [batch, frame_length] → latent [batch, n]."""
 
     def __init__(self, network: ClipAutoencoder) -> None:
         super().__init__()
@@ -85,11 +85,6 @@ class Listener(ClipEncoder):
 
 @torch.no_grad()
 def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs, and the codes of training clips sampled across the corpus in order.
-
-    Raises:
-        UserError: no training clip is audible.
-    """
     words = recipe.network.words
     found = hits(corpus, "train", words)
     if not found.clips:

@@ -1,4 +1,4 @@
-"""The HTML report page of a run that generates clips."""
+"""HTML report page of a run that generates clips."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

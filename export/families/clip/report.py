@@ -1,4 +1,4 @@
-"""Evaluates a network that generates whole clips, on unheard clips where possible."""
+"""Evaluates a network that generates whole clips, on held-out clips if there are enough."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -38,12 +38,10 @@ HEALTH = ("estimate", "diversity", "frechet")  # metrics that adversarial traini
 
 @dataclass(frozen=True)
 class SplitSample:
-    """Evenly spaced clips of a split.
+    """Evenly spaced clips of a split, [clips, samples].
 
     Args:
-        split: their split.
-        clips: [clips, samples].
-        names, labels: recording names, and label numbers, [clips].
+        labels: their numbers, [clips].
         found: clips in the split.
     """
 
@@ -59,14 +57,11 @@ class ClipReporter:
     """Network-specific functions for a clip report.
 
     Args:
-        taken: returns at most `most` clips of a split.
         words: labels of a conditional network, else empty.
-        made: returns clips of random codes, [clips, length], for label numbers, [clips], and a seed.
-        again: encodes and decodes clips with label numbers; None without encoder.
-        weighted: weights of the loss's terms.
-        parameters: number of weights.
+        made: returns clips of random codes, [clips, length], for label numbers [clips] and a seed.
+        again: encodes and decodes clips; None without encoder.
         of_samples: reconstructions should match sample by sample, not only by ear.
-        sides: loss terms per side of adversarial training, as `ClipMaker.sides`.
+        sides: loss terms per side of adversarial training.
         drawn: how random codes are drawn, if not from the training prior.
     """
 
@@ -82,7 +77,6 @@ class ClipReporter:
 
 
 def most(length: int) -> int:
-    """Maximum number of clips of ``length`` samples to measure."""
     return min(MOST, max(FEWEST, SAMPLES // length))
 
 
@@ -95,12 +89,10 @@ def report(
     judge: Judge | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Evaluate a clip run."""
     return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
 
 
 def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
-    """Return the functions of a clip autoencoder."""
     assert isinstance(recipe, HitRecipe)
     seen = network.features
     sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
@@ -137,15 +129,6 @@ def clip_report(
     judge: Judge | None = None,
     heard: str | None = None,
 ) -> Report:
-    """Evaluate a run that generates clips.
-
-    Args:
-        judge: classifier of the labels.
-        heard: sound file of the instrument beside the page.
-
-    Raises:
-        UserError: the corpus has no audible clip.
-    """
     say(0.0, "reading clips")
     corpus = run.corpus()
     train, test = made_by.taken(corpus, "train"), _test(corpus, made_by)
@@ -208,13 +191,9 @@ def _logged(run: Run, made_by: ClipReporter) -> Figures:
 
 
 def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
-    """Return reconstruction errors, each with median and ninth decile over clips.
+    """Return errors of clips ``given`` for recordings ``asked``, [clips, samples] each: medians and ninth deciles.
 
     Clips are first scaled to their recordings' energy.
-
-    Args:
-        asked, given: [clips, samples].
-        rate: in Hz.
     """
     energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (asked, given)]
     given = (given * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)

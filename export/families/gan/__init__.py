@@ -1,1 +1,1 @@
-"""The families gan, dcgan and halves: ONNX graphs, report and study."""
+"""The families gan, dcgan and halves."""

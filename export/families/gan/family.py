@@ -1,4 +1,4 @@
-"""Registers the families gan, dcgan and halves for export."""
+"""Descriptors of the families gan, dcgan and halves."""
 
 from ..family import ExportFamily
 from .graphs import gan_graphs, halves_graphs

@@ -1,4 +1,4 @@
-"""ONNX graphs of clip generators: GANs, inverted GANs, and the two halves of a DCGAN."""
+"""ONNX graphs of clip generators: GANs, inverted GANs and halves of a DCGAN."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ class GanEncoder(nn.Module):
 
 
 class Inverse(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; computes its own spectrogram."""
+    """audio [batch, frame_length] → latent [batch, n]."""
 
     def __init__(self, network: Inverter) -> None:
         super().__init__()
@@ -84,7 +84,6 @@ def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bo
 
 
 def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs of the inverted generator and the inverting network."""
     made = gan_graphs(network.generator, recipe, corpus, tonal)
     words = bool(recipe.network.words)
     encoder = (InverseListener if words else Inverse)(network)
@@ -93,7 +92,6 @@ def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal
 
 @torch.no_grad()
 def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs of a DCGAN's halves, and the codes of training clips across the corpus."""
     found = places(corpus, "train", recipe.frames, [])
     chosen = evenly(found, ENCODED)
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
@@ -122,9 +120,9 @@ def _card(recipe: Recipe) -> dict[str, object]:
 
 
 def spread(count: int, latents: int) -> Array:
-    """Return fixed codes of the prior, [count, latents]: per latent, one in each of ``count`` equal intervals.
+    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979).
 
-    Latin hypercube sampling (McKay et al., 1979): a few codes already have the prior's mean and deviation.
+    A few such codes already have the prior's mean and deviation.
     """
     rng = np.random.default_rng(SEED)
     places_of = np.argsort(rng.random((count, latents)), axis=0)
@@ -133,7 +131,6 @@ def spread(count: int, latents: int) -> Array:
 
 
 def names(count: int, words: list[str]) -> list[str]:
-    """Return names of codes: ``code 17``, or ``snare no. 2``."""
     if not words:
         return [f"code {number + 1}" for number in range(count)]
     return [f"{words[number % len(words)]} no. {number // len(words) + 1}" for number in range(count)]

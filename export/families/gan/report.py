@@ -1,4 +1,4 @@
-"""Evaluates generators of sample clips: GANs, inverted GANs, halves of a DCGAN."""
+"""Evaluates generators of sample clips."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,12 +36,10 @@ def report(
     say: Progress,
     judge: Judge | None = None,
 ) -> Report:
-    """Evaluate a run that generates sample clips."""
     return clip_report(run, maker(network, run), checkpoint, step, say, judge)
 
 
 def maker(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
-    """Return the report functions of a generator, an inverted generator, or the halves."""
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
     assert isinstance(settings, ClipFrames)
@@ -79,7 +77,7 @@ def _drawn(network: ClipGenerator) -> Callable[[Ints, int], Array]:
 def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
     """Sample codes with the mean and covariance of training codes.
 
-    The sum of the training codes' deviations, each times a standard normal number, has their covariance.
+    The sum of their deviations, each times a standard normal number, has their covariance.
     """
     codes: list[torch.Tensor] = []
 

@@ -1,4 +1,4 @@
-"""The study of clip generators: networks of two posts, with figures and sounds, beside `tuned-clip`.
+"""The study of clip generators: networks of two posts beside `tuned-clip`.
 
 Alencar ("Audio Generation with GANs", 2019) presents a generator after its first and last epoch, the losses of both
 sides, and reconstructions by an autoencoder of the halves. The study presents WaveGAN alike, and compares all networks.
@@ -49,7 +49,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds.
 
     Returns:
-        Whether it finished; after Ctrl-C, call it again to resume.
+        False after Ctrl-C; the next call resumes.
 
     Raises:
         UserError: a recipe, the folder or the corpus cannot be used.
@@ -123,10 +123,7 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
 
 
 def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
-    """Train in parts, and keep the checkpoint of the first epoch.
-
-    Recipes whose learning rate falls over the budget are trained in one part.
-    """
+    """Train in parts, and keep the first epoch's checkpoint; a falling learning rate needs one part."""
 
     def trained(
         recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
@@ -147,7 +144,7 @@ def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptio
 
 
 def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
-    """Return the recipe at each stop, one epoch and each tenth, with its share of the budget."""
+    """Return the recipe and its share of the budget at each stop: one epoch, and each tenth."""
     steps, minutes = recipe.training.steps, recipe.training.minutes
     if steps is None:
         assert minutes is not None
@@ -158,7 +155,6 @@ def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
 
 
 def row(report: Figures) -> Figures:
-    """Return a network's figures, each beside that of recordings."""
     made, again, told = report["generated"], report["reconstruction"], report["generated"]["told"]
     found: Figures = {
         "split": report["split"],
@@ -206,7 +202,6 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 
 @torch.no_grad()
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
-    """Return recordings, and clips of fixed codes after the first and last epoch."""
     made_by = maker(network, run)
     parts = (made_by.taken(run.corpus(), split) for split in ("test", "val", "train"))
     part = next(part for part in parts if len(part.clips))

@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float32]
 
 
 def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    """Draw waveforms and spectrograms of clips [clips, samples], one row per name."""
+    """Draw clips [clips, samples], one row per name."""
     told = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
         replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {told}, in seconds."),
@@ -24,7 +24,6 @@ def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture
 
 
 def losses(name: str, logged: Mapping[str, Any], epoch: int) -> Picture:
-    """Draw both sides' losses over epochs of ``epoch`` steps."""
     epochs = np.array(logged["steps"]) / epoch
 
     def draw(theme: Theme) -> Figure:

@@ -1,4 +1,4 @@
-"""The HTML page of the study of clip generators."""
+"""HTML page of the study of clip generators."""
 
 from markupsafe import Markup
 

@@ -1,1 +1,1 @@
-"""The grain family: ONNX graphs, report and study."""
+"""The grain family."""

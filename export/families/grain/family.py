@@ -1,4 +1,4 @@
-"""Registers the grain family for export."""
+"""Descriptor of the grain family."""
 
 from ...first_preset import first_texture
 from ..family import ExportFamily

@@ -1,4 +1,4 @@
-"""ONNX encoder and decoder graphs of a grain autoencoder."""
+"""ONNX graphs of a grain autoencoder."""
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ class GrainDecoder(nn.Module):
 
 
 class GrainEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; computes its own features."""
+    """audio [batch, frame_length] → latent [batch, n]."""
 
     def __init__(self, network: GrainAutoencoder) -> None:
         super().__init__()
@@ -41,11 +41,6 @@ class GrainEncoder(nn.Module):
 
 @torch.no_grad()
 def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs, and the codes of training windows sampled across the corpus in order.
-
-    Raises:
-        UserError: no training window is audible.
-    """
     found = windows(corpus, "train", recipe.frames)
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(found))[:CODES])
     sounds = torch.from_numpy(found.take(corpus, chosen, recipe.frames.frame_length))

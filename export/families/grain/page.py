@@ -1,4 +1,4 @@
-"""The HTML report page of a grain run."""
+"""HTML report page of a grain run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -95,7 +95,6 @@ def _band_name(band: Figures) -> str:
 
 
 def signed(level: float) -> str:
-    """Format a level with its sign."""
     return f"{level:+.1f}".replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""Evaluates a grain run on unseen windows: figures, pictures and page."""
+"""Evaluates a grain run on unseen windows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 @dataclass(frozen=True)
 class _Work:
-    """The run, corpus and samples; ``codes`` are those of training windows."""
+    """A run's samples; ``codes`` are those of training windows."""
 
     run: Run
     recipe: GrainRecipe
@@ -54,14 +54,12 @@ class _Work:
     rng: np.random.Generator
 
     def decoded(self, latents: Array) -> Array:
-        """Decode codes to grains, [grains, frame_length]."""
         return decode(self.network, latents, self.recipe, self.rng)
 
 
 def report(
     run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress, heard: str | None = None
 ) -> Report:
-    """Evaluate a grain run."""
     say(0.0, "cutting windows")
     work = _prepare(run, network)
     say(0.3, "decoding the test windows")
@@ -139,7 +137,6 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
 
 
 def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
-    """``filtered`` drops the upper 85 % of the bins."""
     test, rate = work.test, work.recipe.frames.sample_rate
     ways = {"unfiltered": given, "filtered": filtered(given)}
     follows = work.recipe.network.domain != "noise"
@@ -200,13 +197,13 @@ def _levels(samples: Array) -> Array:
 
 
 def _kind(name: str) -> str:
-    """Return a name's first word, the kind of sound where names follow a pattern."""
+    """Return a name's first word, often the kind of sound."""
     letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
     return letters[0].lower() if letters else name
 
 
 def _smoothed(way: Array, places: int = 24) -> Array:
-    """Average a path [windows, latents] in sections, so that a picture shows its direction."""
+    """Average a path [windows, latents] in sections, to show its direction."""
     return np.stack([part.mean(0) for part in np.array_split(way, min(places, len(way)))])
 
 
@@ -236,7 +233,6 @@ def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
 
 
 def _typical(work: _Work) -> int:
-    """Window of median energy."""
     energy = np.square(work.test.samples).sum(1)
     return int(np.argsort(energy)[len(energy) // 2])
 

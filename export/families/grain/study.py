@@ -1,8 +1,7 @@
-"""The study of grains: the Ambisynth post's networks and improved ones, with its figures and two examples.
+"""The study of grains: repeats the Ambisynth post "10 gruesome images of adversarial networks fighting to the death".
 
-The post "10 gruesome images of adversarial networks fighting to the death" presents results in Figures 2 and 4 to 11
-and in two sounds. Each appears beside that of the best network: trained toward a prior, with random codes nearest to
-the recordings.
+The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network: trained toward a prior,
+with random codes nearest to the recordings.
 """
 
 import json
@@ -48,7 +47,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes, and write index.html, study.json and sounds.
 
     Returns:
-        Whether it finished; after Ctrl-C, call it again to resume.
+        False after Ctrl-C; the next call resumes.
 
     Raises:
         UserError: a recipe, the folder or the corpus cannot be used.
@@ -118,10 +117,9 @@ def _row(report: Figures) -> Figures:
 
 
 def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
-    """Write the post's two examples from ten seconds of split ``part``; return captions by file.
+    """Write the post's two examples from ten seconds of a part; return captions by file.
 
-    Example 1 puts windows one after another. Example 2 overlaps ten grains under Blackman windows: the post's without
-    the upper 85 % of bins, the best network's unfiltered.
+    The post's Example 2 lacks the upper 85 % of bins.
     """
     written = {"example-1-source.wav": "Example 1: the recording"}
     for name in dict.fromkeys((post, best)):

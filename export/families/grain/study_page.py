@@ -1,4 +1,4 @@
-"""The HTML page of the study of grains."""
+"""HTML page of the study of grains."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,6 @@ from .page import LEAST_DB, signed
 
 
 class Shown(NamedTuple):
-    """A figure of the post: number, recipe, picture name in a report, and caption."""
-
     number: int
     recipe: str
     picture: str
@@ -33,7 +31,6 @@ FIGURES = (
 
 
 def page(found: Figures, report: Figures, folder: Path) -> str:
-    """Return the study's page; ``report`` is the best network's, ``folder`` holds the runs."""
     sections = {
         "Networks": _networks(found),
         "Codes": _codes(found),

@@ -1,1 +1,1 @@
-"""The invert family: uses the graphs and reports of generators."""
+"""The invert family."""

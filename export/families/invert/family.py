@@ -1,4 +1,4 @@
-"""Registers the invert family for export."""
+"""Descriptor of the invert family."""
 
 from ..family import ExportFamily
 from ..gan.graphs import invert_graphs

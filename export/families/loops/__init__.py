@@ -1,1 +1,1 @@
-"""The loops family: ONNX graphs, report and steering."""
+"""The loops family."""

@@ -1,4 +1,4 @@
-"""Registers the loops family for export."""
+"""Descriptor of the loops family."""
 
 from ...first_preset import first_loop
 from ..family import ExportFamily

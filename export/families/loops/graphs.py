@@ -1,4 +1,4 @@
-"""ONNX graphs of a loop network: one recurrent decoder step, and the encoder of a slice."""
+"""ONNX graphs of a loop network."""
 
 import copy
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class LoopDecoder(nn.Module):
     """latent, noise [voice, prototypes], previous [voice, components], place [voice, 1], h, c [voice, 1, size] → frame
     [voice, width] and each next state.
 
-    The LSTM is written out gate by gate, with the weights of torch's layer.
+    The LSTM is written out as in `SequenceDecoder`.
     """
 
     middle: Tensor
@@ -78,13 +78,9 @@ class LoopEncoder(nn.Module):
 
 @torch.no_grad()
 def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs, and the steering codes of the training loops.
+    """Return the graphs, with weights rounded to half precision.
 
-    Weights are first rounded to half precision: between two almost equally likely slices, a file rounded later could
-    choose another one than torch, and diverge.
-
-    Raises:
-        UserError: the corpus has no audible training loop.
+    Between two almost equally likely slices, a file rounded later could choose another slice than torch, and diverge.
     """
     found = loops(corpus, "train", recipe)
     if not found:
@@ -137,7 +133,6 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
 
 
 def rounded(network: LoopNetwork) -> LoopNetwork:
-    """Return a copy with matrices rounded to half precision."""
     copied = copy.deepcopy(network)
     for values in (*copied.parameters(), *copied.buffers()):
         if values.ndim > 1:

@@ -26,14 +26,11 @@ def played(
     seed: int,
     loudest_db: float = math.inf,
 ) -> Array:
-    """Return the bars that follow the codes of slices [steps, components], which may be empty: [samples].
+    """Continue the codes of slices [steps, components], which may be empty, at a steering code [latents]: [samples].
 
     Args:
         network: on the CPU.
         codes: from the start of a bar.
-        steered: steering code, [latents].
-        bars: to generate.
-        seed: of the random choices.
         loudest_db: as in `sound_of`.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -44,7 +41,7 @@ def played(
 
 @torch.no_grad()
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
-    """Generate sounds to measure from an empty seed, per steering code, [codes, latents]."""
+    """Generate sounds to measure from an empty seed, per steering code [codes, latents]."""
     nothing = torch.zeros(len(steered), 0, recipe.network.components)
     generator = torch.Generator().manual_seed(seed)
     made = network.continued(nothing, steered, bars * recipe.frames.bar, HEAT, generator)

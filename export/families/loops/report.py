@@ -1,4 +1,4 @@
-"""Evaluates a loop network: likeness to its loops, beat, copied passages and long-term stability."""
+"""Evaluates a loop network: likeness to its loops, beat, copied passages and stability."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,6 @@ HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 def report(
     run: Run, network: LoopNetwork, checkpoint: str, step: int, say: Progress, heard: str | None = None
 ) -> Report:
-    """Evaluate a loops run."""
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
     train, (split, test) = loops(corpus, "train", recipe), _test(corpus, recipe)

@@ -1,4 +1,4 @@
-"""Measures the knobs of a loop network: descriptors of its sound with each knob low and high."""
+"""Measures the effect of a loop network's knobs on its sound."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing":
 
 @torch.no_grad()
 def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[str, dict[str, float | None]]:
-    """Return each named knob's measure at its low end, middle and high end; others stay in the middle.
+    """Return each named knob's measure at its low end, middle and high end.
 
     Undefined measures are None, such as swing without off-beats.
     """
@@ -38,7 +38,6 @@ def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[
 
 
 def effects(rows: dict[str, dict[str, float | None]]) -> dict[str, str]:
-    """Describe each knob's effect from `steering`, by name."""
     return {name: f"{_number(row['low'])} to {_number(row['high'])} {UNITS[name]}" for name, row in rows.items()}
 
 

@@ -33,8 +33,7 @@ class Turning:
 
     Args:
         middle: mean code of training loops, [latents].
-        ways: [latents, latents]: row ``k`` is the direction of knob ``k``; knobs of training loops have deviation 1.
-        back: its inverse.
+        ways: directions of knobs, [latents, latents], by row; knobs of training loops have deviation 1.
         names: of knobs, the first ones by measure.
         told: correlation of the first knobs with their measures in generated sound.
         ends: knob range over training loops and variants, [2, latents].
@@ -50,10 +49,9 @@ class Turning:
 
 @torch.no_grad()
 def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning:
-    """Return the rotation of a network's steering codes.
+    """Find the directions of measures by regression over sound of random codes, generated from an empty seed.
 
-    Regression over sound generated from an empty seed finds the directions, since codes of recorded loops may describe
-    features that the network ignores. Its codes are distributed as those of training loops and variants.
+    Codes of recorded loops may describe features that the network ignores.
     """
     codes = training_codes(network, recipe, corpus)
     middle, root, _ = _spread(codes, vague(network))

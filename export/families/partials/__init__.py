@@ -1,1 +1,1 @@
-"""The partials family: ONNX graphs and report."""
+"""The partials family."""

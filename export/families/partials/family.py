@@ -1,4 +1,4 @@
-"""Registers the partials family for export."""
+"""Descriptor of the partials family."""
 
 from ...first_preset import first_scale
 from ..family import ExportFamily

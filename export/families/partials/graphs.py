@@ -1,4 +1,4 @@
-"""ONNX encoder and decoder graphs of a partials autoencoder."""
+"""ONNX graphs of a partials autoencoder."""
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class PartialsDecoder(nn.Module):
 
 
 class PartialsEncoder(nn.Module):
-    """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]; computes its own features."""
+    """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]."""
 
     def __init__(self, network: PartialsAutoencoder, recipe: PartialsRecipe) -> None:
         super().__init__()
@@ -47,11 +47,6 @@ class PartialsEncoder(nn.Module):
 
 
 def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs, and the codes of training frames sampled across the corpus in order.
-
-    Raises:
-        UserError: no training frame is audible.
-    """
     frames = recipe.frames
     found = list(sources(corpus, "train", frames, tonal=True))
     if not found:

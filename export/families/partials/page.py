@@ -1,4 +1,4 @@
-"""The HTML report page of a partials run."""
+"""HTML report page of a partials run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,6 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     heard: str | None = None,
 ) -> str:
-    """Return the report page; arguments as in `chroma.page.page`."""
     of = shown(pictures)
     rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
     return report_page(

@@ -1,4 +1,4 @@
-"""Evaluates a partials run on unseen frames: figures, pictures and page."""
+"""Evaluates a partials run on unseen frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,10 +45,6 @@ def report(
     heard: str | None = None,
     trial: HeldOutRun | None = None,
 ) -> Report:
-    """Evaluate a partials run; arguments as in `chroma.report.report`.
-
-    ``trial`` plays the notes that the run itself was trained on.
-    """
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, PartialsRecipe)
     say(0.0, "taking frames apart")
@@ -137,8 +133,7 @@ def _distance(
 ) -> Figures:
     """Return Fréchet distances of mel band levels to the test frames, all at the same pitches.
 
-    Each test frame has a training frame, drawn from the eighth nearest in pitch and resampled to its pitch, as in a
-    sampler.
+    Training frames come from the eighth nearest in pitch, and are resampled to the test pitch, as in a sampler.
     """
     rng, count = np.random.default_rng(SEED), len(test.pitches)
     near = max(1, len(train.pitches) // NEAREST)

@@ -1,1 +1,1 @@
-"""The sequence family: ONNX graphs, report and study."""
+"""The sequence family."""

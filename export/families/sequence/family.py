@@ -1,4 +1,4 @@
-"""Registers the sequence family for export."""
+"""Descriptor of the sequence family."""
 
 from ..family import ExportFamily
 from .graphs import sequence_graphs

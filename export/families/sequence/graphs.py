@@ -1,4 +1,4 @@
-"""ONNX graphs of a network that continues sound: one recurrent step, and the encoder of a seed."""
+"""ONNX graphs of a network that continues sound."""
 
 from collections.abc import Iterator
 
@@ -69,7 +69,7 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
     """Return the graphs, and the codes of the training recordings.
 
     Raises:
-        UserError: the corpus is not the one of the training.
+        UserError: the corpus is not the training corpus.
     """
     found, settings = pieces(corpus, "train", recipe.frames), recipe.network
     if len(found) != settings.clips:
@@ -121,7 +121,7 @@ def measured(
 
 
 def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield batches across the corpus, as `SequenceData`, of about `CODES` frames in total."""
+    """Yield batches across the corpus, of about `CODES` frames in total."""
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
     chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(np.int64))
     for first in range(0, len(chosen), BATCH):

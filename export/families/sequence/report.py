@@ -30,7 +30,6 @@ MEASURED = 4096  # frames of a split for the error
 
 
 def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say: Progress) -> Report:
-    """Evaluate a sequence run."""
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, SequenceRecipe)
     train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
@@ -71,7 +70,6 @@ def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say:
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` indices, evenly spaced."""
     return [int(number) for number in np.linspace(0, count - 1, min(most, count))]
 
 
@@ -83,15 +81,13 @@ def frames_after(
 
     Args:
         number: index of the sequence, for its code.
-        seed: given frames, included in the result.
-        tail: frames after the sequence's end.
+        seed, tail: in frames.
     """
     frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
     return network.continued(frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
 
 
 def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
-    """Sound of a sequence's frames, [samples]."""
     return joined(cut(corpus, piece, recipe.frames), recipe.frames.hop_length)
 
 
@@ -135,7 +131,6 @@ def mean_squares(
 
 
 def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:
-    """Draw recordings, and below each the continuation of its first frame."""
     asked = [recording(corpus, piece, recipe) for piece in chosen]
     length = max(map(len, asked))
     pairs = {
@@ -157,7 +152,6 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
 
 
 def rows_of(rows: Sequence[Figures]) -> str:
-    """Return a table of continuations."""
     cells = [
         [
             row["name"],

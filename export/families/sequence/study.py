@@ -1,8 +1,7 @@
-"""The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015).
+"""The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015), on each corpus.
 
 The post's author trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05.
-Frames were real and imaginary parts or samples, with mean and deviation restored or not. The study repeats each
-experiment on each corpus, from seeds of one, four and sixteen frames.
+Frames were real and imaginary parts or samples, with mean and deviation restored or not.
 """
 
 import json
@@ -49,7 +48,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
     """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds.
 
     Returns:
-        Whether it finished; after Ctrl-C, call it again to resume.
+        False after Ctrl-C; the next call resumes.
 
     Raises:
         UserError: a recipe, the folder or a corpus cannot be used.
@@ -114,13 +113,12 @@ def _timed(
 
 
 def course_of(folder: Path) -> list[Figures]:
-    """Load a run's losses over seconds; empty before training."""
     file = folder / COURSE
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def reached(course: Sequence[Figures]) -> list[list[float] | None]:
-    """Return seconds and steps until the loss reached each of `TARGETS`; None where never."""
+    """Return seconds and steps until the loss reached each of `TARGETS`, or None."""
     return [
         next(([line["seconds"], line["step"]] for line in course if line["loss"] <= target), None) for target in TARGETS
     ]

@@ -15,8 +15,6 @@ Array = npt.NDArray[np.float32]
 
 
 def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -> Picture:
-    """Draw losses over training seconds, with target errors."""
-
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
@@ -38,7 +36,6 @@ def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -
 def waveforms(
     corpus: str, asked: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
 ) -> list[Picture]:
-    """Draw recordings above their continuations from each seed, and one far beyond its end."""
     length, drawn = max(map(len, asked)), []
     for seed in sorted({seed for _, _, seed in continued}):
         rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked])}

@@ -1,4 +1,4 @@
-"""The HTML page of the sequence study."""
+"""HTML page of the sequence study."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -62,9 +62,9 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
 
 
 def summed(rows: Sequence[Figures]) -> list[Figures]:
-    """Return medians over recordings for each network, scaling and seed.
+    """Summarize each network, scaling and seed over recordings: medians, and the largest ``rise_db``.
 
-    ``worst`` is the name of the recording whose onsets agree least, and ``worst_onsets`` their agreement.
+    ``worst`` is the recording whose onsets agree least.
     """
 
     def which(row: Figures) -> tuple[str, bool, int]:

@@ -1,1 +1,1 @@
-"""Export of the kind clip: first preset, demo, kit, and views for searches."""
+"""The kind clip."""

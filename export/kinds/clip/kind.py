@@ -1,4 +1,4 @@
-"""Clips for export: presets of kits, and a bar after each key of the kit."""
+"""First presets and demos of clips."""
 
 from collections.abc import Sequence
 

@@ -86,11 +86,9 @@ _WORDS = {word for name, _ in _DRUMS for word in name.split()}
 
 
 def kit(card: Card) -> list[KeySettings]:
-    """Return the keys of a model's kit, lowest first: one per label, or ten clips far from each other.
+    """Return a kit's keys, lowest first: one per label, at most 128, or ten clips far from each other.
 
-    Labels that name a General MIDI drum get its key, the others free keys upward from the bass drum's, in the card's
-    order. Without labels, keys play landmarks: first the one nearest to the model's default, then each time the
-    farthest from the chosen ones. Labels beyond 128 get no key.
+    The first clip is the landmark nearest to the model's default, each next the farthest from those chosen.
     """
     if card.labels:
         placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
@@ -113,7 +111,7 @@ def kit(card: Card) -> list[KeySettings]:
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, int]:
-    """Return the key of each label: its drum's in General MIDI, or a free one.
+    """Return each label's key: its drum's in General MIDI, or in order a free one upward from the bass drum's.
 
     Drums with more words choose first: ``open hat`` before ``hat``.
     """
@@ -129,7 +127,6 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
 
 
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
-    """Return a text table of a kit's keys, one per line, with labels or landmark names."""
     names = {tuple(mark.latent): mark.label for mark in card.landmarks}
     rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
     left = len(card.labels) - len(rows) if card.labels else 0
@@ -137,7 +134,7 @@ def key_table(keys: Sequence[KeySettings], card: Card) -> str:
 
 
 def _drum(label: str) -> tuple[int, tuple[int, ...]]:
-    """Return the number of words that match a drum, and the drum's keys; 0 and () without a match."""
+    """Return the number of matching words and the drum's keys; exact General MIDI names count one more."""
     if (key := NAMED.get(" ".join(label.split()).casefold())) is not None:
         return len(label.split()) + 1, (key,)
     # Split words at non-letters, and between lower and upper case: "OpenHat-02" has two.

@@ -1,4 +1,4 @@
-"""Amplitudes of clips, given as samples or as magnitudes, for code searches."""
+"""Amplitudes of clips for code searches."""
 
 import math
 
@@ -12,8 +12,6 @@ WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of samples: separates the parti
 
 
 class SampleView(View):
-    """Clips given as samples."""
-
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
@@ -22,13 +20,10 @@ class SampleView(View):
         return TargetSound(self.decoded(torch.from_numpy(frames))[0])
 
     def decoded(self, frames: Tensor) -> Tensor:
-        """Return amplitudes of samples, decoded or recorded."""
         return sizes(short_spectra(frames, self.length, self.length // OVERLAP))
 
 
 class MagnitudeView(View):
-    """Clips given as magnitudes of many spectra, normalized."""
-
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         assert card.transform_length is not None

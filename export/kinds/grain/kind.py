@@ -1,4 +1,4 @@
-"""Grains for export: presets of textures, and a held key while the knobs walk from landmark to landmark."""
+"""First presets and demos of grains."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """Granular voice in TorchScript: plays grain models as `GrainEngine` does with a default preset.
 
-Grains have the same onsets, random numbers, and source frames or noise.
+Grains have the same onsets, random numbers and sources.
 """
 
 import math
@@ -18,15 +18,13 @@ from ..player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
 
 def _own() -> list[Attribute]:
-    """Return the grain attributes, numbers of a preset's [grain]: density (3), jitter (4) and spread (5)."""
+    """Return the attributes density (3), jitter (4) and spread (5)."""
     rest = GrainSettings(density=DENSITY)
     controls = [(name, CONTROLS[f"grain.{name}"]) for name in ("density", "jitter", "spread")]
     return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]
 
 
 class GrainPlayer(NnPlayer):
-    """Voices that play grains at jittered intervals."""
-
     noise: Tensor
     phasors: Tensor
     waiting: list[list[tuple[int, int, float]]]
@@ -38,7 +36,7 @@ class GrainPlayer(NnPlayer):
     primes: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """Compute the tables; ``decoder`` maps latents and an ignored chroma to frames, [rows, frame_width]."""
+        """``decoder`` maps latents and an ignored chroma to frames, [rows, frame_width]."""
         engine = engine_of_notes(model)
         assert isinstance(engine, GrainEngine)
         card = model.card
@@ -83,7 +81,7 @@ class GrainPlayer(NnPlayer):
                 self.schedule(row, on - before / spaced, spaced, self.values[4])
 
     def density(self) -> float:
-        """Return the density in grains per sample."""
+        """Return grains per sample."""
         return self.values[3] / self.values[2]
 
     def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
@@ -127,7 +125,7 @@ class GrainPlayer(NnPlayer):
             pending[1, at : at + part.shape[0]] += part * math.sin(angle)
 
     def place(self, row: int, end: int) -> None:
-        """Schedule the grains whose grid places are before sample ``end``."""
+        """Schedule the grains before sample ``end``."""
         density = self.density()
         if density != self.densities[row]:  # from here on the time to the next grain passes at another rate
             start = float(max(self.now, self.onsets[row]))
@@ -141,7 +139,6 @@ class GrainPlayer(NnPlayer):
         """Return a windowed grain at the level of its texture, [length].
 
         Args:
-            frame: [frame_width].
             ratio: of the grain's pitch to the frame's.
             density: of the surrounding grains, per sample.
         """
@@ -195,7 +192,7 @@ class GrainPlayer(NnPlayer):
         return sound * between(frame[self.bins :], along, torch.ones_like(along))
 
     def fast_length(self, length: int) -> int:
-        """Return the smallest even length, at least ``length``, with prime factors of a fast transform only."""
+        """Return the next even length with prime factors of a fast transform only."""
         candidate = length + length % 2
         while self.without_primes(candidate) > 1:
             candidate += 2
@@ -227,14 +224,13 @@ class GrainPlayer(NnPlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor) -> Tensor:
-        """Decode codes, [rows, latents], into frames, [rows, frame_width]."""
         unheard = torch.zeros(codes.shape[0], 12, dtype=codes.dtype, device=codes.device)
         frames: Tensor = self.decoder(codes, unheard)
         return frames
 
 
 def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
-    """Interpolate values at fractional places, times a gain, [places]."""
+    """Interpolate values at fractional places, times a gain: [places]."""
     below = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
     part = places - below
     first = values[below.to(values.device)] * (gain * (1.0 - part)).to(values.device, values.dtype)

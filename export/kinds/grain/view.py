@@ -8,8 +8,6 @@ from ..view import Array, TargetSound, View, sizes, window_of
 
 
 class GrainView(View):
-    """Grains: samples, magnitudes and phases, or noise magnitudes alone."""
-
     gain_counts = True
 
     def __init__(self, card: Card) -> None:

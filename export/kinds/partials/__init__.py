@@ -1,1 +1,1 @@
-"""Export of the kind partials: view for searches, and player for nn~; the rest is as for spectra."""
+"""The kind partials."""

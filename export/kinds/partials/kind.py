@@ -1,4 +1,4 @@
-"""Partials for export: presets as of spectra, and a major scale in the middle of the recordings' range."""
+"""First presets and demos of partials."""
 
 from ....host.events import Event
 from ....host.kinds.partials.kind import PartialsKind

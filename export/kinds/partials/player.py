@@ -21,8 +21,6 @@ from ..frame_player import FramePlayer
 
 
 class PartialsPlayer(FramePlayer):
-    """Voices of phase-continuous sinusoids and filtered noise."""
-
     lobes: Tensor
     noise: Tensor
     fundamentals: Tensor
@@ -41,7 +39,7 @@ class PartialsPlayer(FramePlayer):
     next_noise: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """Compute the tables; ``decoder`` maps latents and pitch, [rows, 1], to frames, [rows, frame_width]."""
+        """``decoder`` maps latents and pitch, [rows, 1], to frames, [rows, frame_width]."""
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
         super().__init__(card, voicing)
@@ -108,7 +106,7 @@ class PartialsPlayer(FramePlayer):
         return frames
 
     def advance(self, row: int, first: Tensor) -> Tensor:
-        """Return the fundamental's phase in each frame, in cycles, [frames]; ``first`` is its frequency, in bins.
+        """Return the fundamental's phase in each frame in cycles, [frames], from its frequency in bins.
 
         The frequency is interpolated linearly between the centers of frames.
         """
@@ -166,7 +164,7 @@ class PartialsPlayer(FramePlayer):
         return tapered(level)
 
     def strength(self) -> float:
-        """Return the factor of noise levels: a wider spectrum has more noise in total."""
+        """A wider spectrum has more noise in total."""
         return self.hiss * math.sqrt(self.values[2] / self.model_rate)
 
     def tune(self) -> None:
@@ -210,7 +208,7 @@ class PartialsPlayer(FramePlayer):
         self.low_noise, self.low_spread = torch.stack(around, 1), torch.stack(shares, 1)
 
     def weights(self, hertz: Tensor) -> Tensor:
-        """Return the weight of each band's noise at frequencies, [bands, frequencies]; 0 above the model's Nyquist."""
+        """Return each band's noise weights at frequencies, [bands, frequencies]; 0 above the model's Nyquist."""
         logs = torch.log(self.edges.clamp(min=1.0))
         middles = (logs[1:] + logs[:-1]) / 2
         last = middles.shape[0] - 1
@@ -225,7 +223,6 @@ class PartialsPlayer(FramePlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
-        """Decode codes, [rows, latents], at keys, [rows], into partial and noise levels, [rows, frame_width]."""
         frames: Tensor = self.decoder(codes, keys.to(codes.dtype)[:, None])
         return frames
 

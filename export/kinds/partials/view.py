@@ -1,4 +1,4 @@
-"""Amplitudes of partials for code searches, as spectra of the key that they were decoded at."""
+"""Amplitudes of partials for code searches, as spectra of the key that decoded them."""
 
 import functools
 
@@ -14,14 +14,11 @@ from ..view import LEAST, Array
 
 
 class PartialsView(SpectraView):
-    """Frames of kind ``partials``, as spectra of the key that they were decoded at."""
-
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self._table = functools.lru_cache(maxsize=4)(self._powers)
 
     def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        """Add the powers of partials and noise."""
         tables = torch.stack([self._table(key) for key in told.tolist()]).to(frames)
         found: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST).sqrt()
         return found

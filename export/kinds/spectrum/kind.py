@@ -1,4 +1,4 @@
-"""Spectra for export: poly presets of sixteen voices, and a major scale in the octave of the recordings."""
+"""First presets and demos of spectra."""
 
 from ....host.contract.model import Model
 from ....host.events import Event, NoteOff, NoteOn
@@ -14,7 +14,6 @@ NOTE_SECONDS = 0.5
 
 
 def preset(model: Model) -> Preset:
-    """Return a preset whose keys choose the note."""
     edges = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
     return preset_of(
         model,
@@ -26,7 +25,6 @@ def preset(model: Model) -> Preset:
 
 
 def scale(lowest: int, velocity: int) -> tuple[list[Event], int]:
-    """Return a major scale from a key up."""
     length = round(NOTE_SECONDS * RATE)
     events: list[Event] = []
     for index, step in enumerate(SCALE):

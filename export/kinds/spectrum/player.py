@@ -13,14 +13,12 @@ from ..frame_player import FramePlayer
 
 
 class SpectrumPlayer(FramePlayer):
-    """Voices that decode one frame per hop, with the phases of stored noise."""
-
     window: Tensor
     phases: Tensor
     next_phases: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """Compute the tables; ``decoder`` maps latents and chroma, [rows, 12], to magnitudes, [rows, bins]."""
+        """``decoder`` maps latents and chroma, [rows, 12], to magnitudes, [rows, bins]."""
         voicing = NoiseVoicing(model)
         super().__init__(model.card, voicing)
         self.decoder = decoder
@@ -37,7 +35,6 @@ class SpectrumPlayer(FramePlayer):
         self.next_phases[row] = number * self.stride % self.loop_frames
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """As `NoiseVoicing.make`."""
         classes, phases = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
         rows = [moved(frame, ratios[number], self.silent) for number, frame in enumerate(self.decode(codes, classes))]
         turns = (phases + torch.arange(len(rows), device=codes.device)) % self.loop_frames
@@ -52,13 +49,12 @@ class SpectrumPlayer(FramePlayer):
 
     @torch.jit.export
     def decode(self, codes: Tensor, classes: Tensor) -> Tensor:
-        """Decode codes, [rows, latents], in pitch classes, [rows], into magnitudes, [rows, bins]."""
         magnitudes: Tensor = self.decoder(codes, nn.functional.one_hot(classes, 12).to(codes.dtype))
         return magnitudes
 
 
 def moved(frame: Tensor, ratio: float, silent: float) -> Tensor:
-    """Shift a spectrum, [bins], along the frequency axis, as the host's `frames.moved` of one row."""
+    """Shift a spectrum, [bins], along the frequency axis, as the host's `frames.moved`."""
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]

@@ -14,8 +14,6 @@ from ..view import LEAST, Array, TargetSound, View
 
 
 class SpectraView(View):
-    """Frames of kind ``spectrum``: normalized, and transposed to a decoded note if the model has keys."""
-
     def target_sound(self, frames: Array) -> TargetSound:
         card, length = self.card, self.length
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
@@ -40,7 +38,7 @@ class SpectraView(View):
         return int(chroma(whole, self.card.sample_rate, self.length).argmax())
 
     def place(self, key: int) -> tuple[int, int]:
-        """Return a key's pitch class or key for the model, and the note to transpose its frames to."""
+        """Return a key's pitch class or key for the model, and the note to transpose to."""
         assert self.card.chroma is not None
         told = key % PITCH_CLASSES
         return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told

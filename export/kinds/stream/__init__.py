@@ -1,1 +1,1 @@
-"""Export of the kind stream: first preset and demo."""
+"""The kind stream."""

@@ -1,4 +1,4 @@
-"""Streams for export: presets that start near their default code, and eight bars of a held key."""
+"""First presets and demos of streams."""
 
 import numpy as np
 

@@ -21,12 +21,9 @@ WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more tha
 
 
 def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
-    """Draw recordings, reconstructions, and random codes.
+    """Draw recordings, reconstructions and random codes, [clips, samples] each.
 
-    Args:
-        asked, again, made: [clips, samples], equally many; ``again`` is None without an encoder.
-        rate: in Hz.
-        zoomed: also draw reconstructions sample by sample.
+    ``zoomed`` also draws reconstructions sample by sample.
     """
     rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
     drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
@@ -34,19 +31,19 @@ def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoome
 
 
 def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
-    """Draw waveforms of clips [clips, samples], one row per name."""
+    """Draw waveforms of clips [clips, samples] by name."""
     caption = "Waveforms: recordings above, clips of the network below, in seconds."
     return Picture(name, caption, _waves(rows, rate))
 
 
 def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
-    """Draw mel spectrograms of clips [clips, samples], one row per name."""
+    """Draw mel spectrograms of clips [clips, samples] by name."""
     caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
     return Picture(name, caption, _spectrograms(rows, rate))
 
 
 def zoom(asked: Array, again: Array, rate: int) -> Picture:
-    """Draw a few periods around each clip's loudest sample, [clips, samples]."""
+    """Draw periods around each clip's loudest sample, [clips, samples]."""
     some, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
@@ -68,11 +65,9 @@ def zoom(asked: Array, again: Array, rate: int) -> Picture:
 
 
 def loss(logged: Mapping[str, Any], at: int) -> Picture:
-    """Draw losses on validation clips together, and each health metric separately.
+    """Draw validation losses together, and each health metric separately; ``at`` is the checkpoint's step.
 
-    Args:
-        logged: ``steps``, ``terms`` or adversarial ``sides``, and ``health``; each by name over steps.
-        at: the checkpoint's step.
+    ``logged`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
     """
     panels = [logged["sides"] or logged["terms"], *({name: values} for name, values in logged["health"].items())]
 

@@ -99,8 +99,6 @@ def spectrogram(
 
 
 def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> Picture:
-    """Draw the share of correct pitch classes, over training codes and the mesh."""
-
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.5), layout="constrained")
         axes = figure.subplots()
@@ -131,7 +129,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
 
 
 def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Draw the strongest pitch class on a two-latent mesh, per requested class (Figures 4 and 5)."""
+    """Draw the strongest pitch class over two latents, per requested class (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
         rows = -(-len(answers) // 4)
@@ -174,7 +172,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
-    """Draw training codes [frames, latents] with `Dots`: pairs of at most 3 latents, else two principal components."""
+    """Draw training codes [frames, latents] by two latents, or beyond three by principal components."""
     n = latents.shape[1]
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
@@ -208,7 +206,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
 
 
 def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Draw histograms of training codes [frames, latents], with the knob ends."""
+    """Draw histograms of codes [frames, latents] with knob ends."""
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
@@ -294,7 +292,7 @@ def _literal(text: str) -> str:
 
 
 def _principal(latents: Array) -> Array:
-    """Two principal components, each with its largest weight positive: runs are not mirrored."""
+    """Positive largest weights keep runs from being mirrored."""
     centred = latents - latents.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
     two = axes[:, :-3:-1]

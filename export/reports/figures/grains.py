@@ -24,7 +24,7 @@ ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Draw validation losses in three parts of training (Figure 4); ``at`` is the checkpoint's step."""
+    """Draw validation losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
     rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
     rows = [names for names in rows if names]
     ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])
@@ -81,7 +81,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
 
 
 def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Picture:
-    """Draw histograms of codes [codes, latents] by name, with the normal density (Figure 5)."""
+    """Draw histograms of codes [codes, latents] with the normal density (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
@@ -145,7 +145,7 @@ def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
 
 
 def spectra(levels: Mapping[str, Double], hz: Floats, name: str, caption: str) -> Picture:
-    """Draw power spectra [bins], in dB relative to the maximum of the first (Figure 9)."""
+    """Draw power spectra [bins] in dB under the first's maximum (Figure 9)."""
     top = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
 
     def draw(theme: Theme) -> Figure:
@@ -165,7 +165,7 @@ def spectra(levels: Mapping[str, Double], hz: Floats, name: str, caption: str) -
 
 
 def phases(asked: tuple[Array, Array], given: tuple[Array, Array], hz: Floats, waves: Sequence[Array]) -> Picture:
-    """Draw magnitudes and unwrapped phases [bins] of a window before and after, with waveforms (Figure 11)."""
+    """Draw a window's magnitudes, unwrapped phases [bins] and waveforms (Figure 11)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 4.2), layout="constrained")
@@ -192,7 +192,7 @@ def phases(asked: tuple[Array, Array], given: tuple[Array, Array], hz: Floats, w
 
 
 def code_space(codes: Array, sounds: Sequence[str], path: Array) -> Picture:
-    """Draw codes [codes, latents] by kind of sound, with a path (Figure 6, measured)."""
+    """Draw codes [codes, latents] by kind of sound, with a path (Figure 6)."""
     centre = codes.mean(0)
     _, axes_of = np.linalg.eigh(np.atleast_2d(np.cov(codes.T)))
     two = axes_of[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])

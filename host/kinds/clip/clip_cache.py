@@ -1,4 +1,4 @@
-"""Caches of decoded clips: decoded on request offline, ahead of the notes on a thread live."""
+"""Caches of decoded clips: on request offline, ahead on a thread live."""
 
 import time
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Between(NamedTuple):
     steps: int
 
     def shares(self, labels: int) -> Array:
-        """Return the weight of each label, [1, labels]."""
+        """Return weights, [1, labels]."""
         found = np.zeros((1, labels), np.float32)
         found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
         return found
@@ -41,7 +41,7 @@ Name = tuple[Label, bytes]  # label and code, the decoder's inputs
 
 
 def label_between(one: int, other: int, share: float) -> Label:
-    """Interpolate labels; ``share`` is 0 to 1, and returns a plain label number at both ends."""
+    """Interpolate labels; ``share`` 0 and 1 return plain label numbers."""
     steps = round(share * STEPS)
     if one == other or steps == 0:
         return one
@@ -64,7 +64,7 @@ class ClipRequest(NamedTuple):
 
 @dataclass(slots=True)
 class ReadyClip:
-    """A decoded clip, its latents, and the last sample at which they were set; newer requests have larger numbers."""
+    """A decoded clip; ``knobs`` were last current at sample ``said``, and later requests have larger numbers."""
 
     name: Name
     number: int
@@ -86,15 +86,13 @@ class SingleClipDecoder:
         return self._model.stamp
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Decode a code, [n_latents], and a label."""
+        """``code`` is [n_latents]."""
         shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         frames = self._model.decode(code[np.newaxis], shares)
         return ResampledClip(self._sound(frames)[0])
 
 
 class BlockingClipCache:
-    """Decodes clips synchronously and keeps the last ones."""
-
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
@@ -111,7 +109,7 @@ class BlockingClipCache:
 
 
 class PrefetchClipCache:
-    """Decodes clips ahead on a thread, which exits with the last reference."""
+    """Decodes clips ahead on a thread, which exits with the last reference; `saw` and `of` raise its errors."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
@@ -128,9 +126,9 @@ class PrefetchClipCache:
         return self._last is None or self._last.done()
 
     def ask(self, wants: Sequence[ClipRequest]) -> None:
-        """Replace the pending requests by these clips, one per key.
+        """Replace the pending requests.
 
-        The thread decodes them in this order, but one per key before any key's next: moving codes starve no key.
+        The thread decodes one per key before any key's next: moving codes starve no key.
         """
         names = [want.name for want in wants]
         if names != self._asked:
@@ -138,11 +136,7 @@ class PrefetchClipCache:
             self._last = self._thread.submit(self._work.through, wants)
 
     def saw(self, knobs: bytes, now: int) -> None:
-        """Mark the clips of ``knobs`` as current at a sample.
-
-        Raises:
-            TimbrelError: the decoder failed.
-        """
+        """Mark the clips of ``knobs`` as current at a sample."""
         self._check()
         for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
             for kept in some:
@@ -150,11 +144,7 @@ class PrefetchClipCache:
                     kept.said = now
 
     def of(self, slot: int) -> Sequence[ReadyClip]:
-        """Return a key's ready clips, the newest last.
-
-        Raises:
-            TimbrelError: the decoder failed.
-        """
+        """Return a key's ready clips, the newest last."""
         self._check()
         return self._work.ready.get(slot, ())
 

@@ -17,19 +17,13 @@ FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """Decodes clips in another process; falls back to this one until that is ready, or if memory is full.
+    """Decodes clips in another process, which exits with the last reference to this object.
 
-    The process exits with the last reference to this object.
+    This process decodes while that one starts, and when memory is full.
     """
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
-        """Start the process.
-
-        Args:
-            decoder: pickled for the process.
-            length: samples per clip.
-            clips: maximum number kept.
-        """
+        """Start the process, with memory for at most ``clips`` clips of ``length`` samples."""
         self._decoder, self._length = decoder, length
         size = ResampledClip.size(length)
         count = max(1, min(clips, MOST_BYTES // (size * FLOAT_BYTES)))
@@ -39,7 +33,7 @@ class ClipDecodeWorker:
         self._server = ModelProcess("clips", decoder, _put, arena, size)
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip of a code, [n_latents], with all copies."""
+        """Return the clip with all copies."""
         if self._free:
             number = self._free.pop()
             clip = ResampledClip.there(self._rooms, number, self._length)
@@ -58,6 +52,5 @@ def _put(decoder: SingleClipDecoder, asked: tuple[int, Label, Array], arena: Are
 
 
 def _rooms(arena: Arena, size: int) -> Array:
-    """View shared memory as rooms, [clips, size]."""
     rooms: Array = np.frombuffer(arena.buffer, np.float32)
     return rooms[: len(rooms) // size * size].reshape(-1, size)

@@ -1,4 +1,4 @@
-"""Engine for models of kind ``clip``: resamples decoded clips, one per note."""
+"""Clip engine: plays decoded clips, resampled to the keys' pitches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,13 +43,12 @@ KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class ClipPlaySettings(NamedTuple):
-    """The preset settings of a clip engine.
+    """Preset settings of a clip engine.
 
     Attributes:
-        kit: the clip per key; empty if all keys play the code of the latents.
-        rest: rest position of the latents.
+        kit: clips by key; empty if all keys play the latents' code.
         gated: clips follow their code and may sustain.
-        lowest: downward bend range, in semitones.
+        lowest: downward bend range in semitones.
         glides: pitch may glide from any other key.
         morph_label: label number at the morph's end; None if unchanged.
     """
@@ -64,7 +63,7 @@ class ClipPlaySettings(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A read request; its samples are multiplied by ``weight``, [n], and added to ``out``, [n]."""
+    """A read whose samples, times ``weight``, [n], are added to ``out``, [n]."""
 
     request: Request | Stretch
     out: Array
@@ -73,10 +72,9 @@ class Ask(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
+    """A voice's clip; ``at`` is the fixed-point position of its next sample.
 
     It crossfades to ``coming`` from sample ``since`` on, and then to ``next``, ``turn`` samples after a grid point.
-    Before sample ``until`` its step is constant, if bend and code are.
     """
 
     slot: int
@@ -97,15 +95,15 @@ class ClipStream(VoiceSound):
 
 
 class ClipEngine:
-    """Plays a segment of a clip per note, resampled to the key's pitch with per-sample bends.
+    """Plays a clip segment per note.
 
-    Offline, a note waits for the clip of its code. Live, a thread decodes ahead, last struck key first, at the code
-    predicted for the time of completion. A note plays the newest ready clip, or an older one of exactly its code.
+    Offline, a note waits for the clip of its code. Live, a worker decodes ahead, last struck key first, at the code
+    predicted for the time of completion.
 
-    Gated clips follow their code. On a grid of `MORPH_SECONDS`, common to all voices so that they share clips, the
-    engine looks up the new code's clip. The crossfade to the same position in it starts up to `SPREAD_SECONDS` later.
+    Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
+    clips. Up to `SPREAD_SECONDS` later they crossfade to the same position in it.
 
-    Other parameters are read at note-on: the latest end of a note is known before its clip is decoded, and in processes
+    Other parameters are read at note-on: a note's latest end is known before its clip is decoded, also in processes
     that do not compute it.
     """
 
@@ -113,7 +111,6 @@ class ClipEngine:
     lookback = 0
 
     def __init__(self, model: Model, sound: ClipSound, playing: ClipPlaySettings, live: bool) -> None:
-        """Live, also start to decode the first clips of the keys."""
         card = model.card
         self._rate, self._whole, self._playing = card.sample_rate, card.frame_length, playing
         self._ramp = round(RAMP_SECONDS * self._rate)
@@ -151,7 +148,6 @@ class ClipEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether each key has a clip (live)."""
         return self._ahead is None or all(self._ahead.of(slot) for slot in self._slots)
 
     @property
@@ -217,7 +213,7 @@ class ClipEngine:
         return list(sounds)
 
     def prepare(self, streams: Sequence[ClipStream], motion: Motion, now: int) -> None:
-        """Do nothing: a thread decodes ahead."""
+        """Do nothing."""
 
     def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
         if end > stream.until or start <= stream.on or (stream.end is not None and end > stream.end):
@@ -226,7 +222,6 @@ class ClipEngine:
         return bend.ndim == 0 and bend == stream.bend
 
     def _codes_at(self, motion: Motion, voices: int, start: int, end: int) -> Codes:
-        """Return the codes at the block's grid points, [voices, n_latents] by sample."""
         times = range(start + -start % self._grid, end, self._grid) if self._playing.gated and voices else ()
         if not times:
             return {}
@@ -285,7 +280,7 @@ class ClipEngine:
     def _clip_for(
         self, stream: ClipStream, knobs: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
-        """Return a voice's clip at ``knobs``, [n_latents], and its name; live, the best ready clip or None."""
+        """Return the clip at ``knobs``, [n_latents]; live, the best ready one or None."""
         code = self._codes(knobs)[self._rows[stream.slot]]
         label = self._led(stream.slot, stream.label, motion, time)
         name = label, code.tobytes()
@@ -320,7 +315,6 @@ class ClipEngine:
             self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)
 
     def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[Ask]) -> None:
-        """Append requests; ``step`` is one number or [n]."""
         part, at, inside = stream.part, stream.at, len(out)
         if isinstance(step, int):
             after = at + step * inside
@@ -352,7 +346,6 @@ class ClipEngine:
         return Stretch(stream.clip, *straight, count, stream.coming, self._share(stream, begin, count))
 
     def _share(self, stream: ClipStream, begin: int, count: int) -> Array | None:
-        """[count]."""
         if stream.coming is None:
             return None
         share: Array = self._shares[begin - stream.since : begin - stream.since + count]
@@ -374,7 +367,6 @@ class ClipEngine:
         return [ClipRequest(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
 
     def _codes(self, base: Array) -> Array:
-        """Return read-only codes, [slots, n_latents]."""
         knobs = base.tobytes()
         if knobs != self._coded[0]:
             codes = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
@@ -387,7 +379,7 @@ class ClipEngine:
         return round(self._label.value(time)) if label is None else label
 
     def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
-        """Return a key's label after the morph; labels of [[keys]] do not morph."""
+        """Labels of [[keys]] do not morph."""
         end = self._playing.morph_label
         if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
             return label

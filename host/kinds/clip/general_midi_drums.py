@@ -59,11 +59,7 @@ DRUMS = dict(
 
 
 def drum_key(name: str) -> int:
-    """Return the MIDI key of a drum; case is ignored.
-
-    Raises:
-        ValueError: unknown drum.
-    """
+    """Return a drum's MIDI key, ignoring case; raise ValueError if unknown."""
     keys = {drum.casefold(): key for key, drum in DRUMS.items()}
     key = keys.get(" ".join(name.split()).casefold())
     if key is not None:

@@ -1,4 +1,4 @@
-"""The kind ``clip``: [clip] and [[keys]] settings, card rules, and key behavior of one-shot sounds."""
+"""The kind ``clip``: one-shot sounds, decoded whole; the [clip] and [[keys]] tables of presets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,13 +19,11 @@ LABEL = "clip.label"
 
 
 class ClipSettings(SettingsSection):
-    """The [clip] table: how keys play clips. Targets are read at note-on.
+    """The [clip] table.
 
     Attributes:
-        start, length: the segment to play, as fractions of the clip.
-        trigger: ``one-shot`` ignores key release, ``gated`` stops there. Default: ``gated`` for loops and modes with
-            one voice, else ``one-shot``.
-        loop_start: as a fraction of the segment.
+        trigger: ``one-shot`` ignores key release, ``gated`` stops there. None: ``gated`` for loops and modes with one
+            voice, else ``one-shot``.
         crossfade_seconds: equal-power crossfade of the loop's end into its start.
     """
 
@@ -62,12 +60,11 @@ def _key_number(key: object) -> object:
 
 
 class KeySettings(SettingsSection):
-    """One of [[keys]]: a key of a kit, as a number or General MIDI drum name, and its clip.
+    """One of [[keys]]: a key of a kit, by number or General MIDI drum name, and its clip.
 
     Attributes:
         code: one number per latent.
-        label: a landmark, or a label of the model; only the latter can be combined with ``code``.
-        choke: a key cuts the playing notes of its group.
+        label: a landmark, or a label of the model; only the latter goes with ``code``.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
@@ -85,8 +82,6 @@ class KeySettings(SettingsSection):
 
 
 class ClipSections(SettingsSection):
-    """The preset tables for clips."""
-
     clip: ClipSettings | None = None
     keys: list[KeySettings] = Field(default_factory=list)
 
@@ -120,7 +115,6 @@ def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
 
 
 def strikes(own: ClipSections, play: Any) -> bool:
-    """Return whether clips are one-shots; ``play`` is the preset's [play]."""
     settings = own.clip or ClipSettings()
     if settings.trigger is not None:
         return settings.trigger == "one-shot"
@@ -128,8 +122,6 @@ def strikes(own: ClipSections, play: Any) -> bool:
 
 
 class ClipKind(Kind):
-    """Models that decode whole clips, as samples or as magnitudes of many spectra."""
-
     name = "clip"
     moved = "clip in pitch"
     sections = ("clip", "keys")

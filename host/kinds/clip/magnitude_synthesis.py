@@ -1,13 +1,11 @@
-"""Clip synthesis from magnitudes and a loudness curve: phase retrieval that fits both.
+"""Clip synthesis: phase retrieval that fits magnitudes and a loudness curve.
 
-Initial phase slopes come from the gradient of the log magnitude (exact for a Gaussian window, else approximate: Prusa,
-Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude", IEEE/ACM TASLP 25:5,
-2017, equations 5 and 6). They are integrated over bins in the loudest spectrum and from there over time, without
-sorting bins. Iterations alternate between the loudness curve and the magnitudes (Griffin and Lim, "Signal estimation
-from modified short-time Fourier transform", IEEE TASSP 32:2, 1984, with a second constraint) with momentum (Perraudin,
-Balazs and Soendergaard, "A fast Griffin-Lim algorithm", WASPAA 2013). Attacks therefore do not smear over a window. The
-final pass corrects only the loudness of ten milliseconds, half a period of the lowest kicks: a finer correction would
-distort low notes.
+Initial phase slopes come from the gradient of the log magnitude (Prusa, Balazs and Soendergaard 2017, as in
+`causal_phase`). They are integrated over bins in the loudest spectrum and from there over time. Iterations alternate
+between the loudness curve, which keeps attacks sharp, and the magnitudes (Griffin and Lim, "Signal estimation from
+modified short-time Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A
+fast Griffin-Lim algorithm", WASPAA 2013). The final pass corrects only the loudness of ten milliseconds, half a period
+of the lowest kicks: a finer correction would distort low notes.
 """
 
 import numpy as np
@@ -34,14 +32,12 @@ class SpectraSound:
     """Synthesizes clips deterministically: equal frames yield equal bytes."""
 
     def __init__(self, length: int, transform: int, hop: int, points: int, turns: int = TURNS) -> None:
-        """Allocate the tables.
+        """Allocate tables for clips of ``length`` samples, a multiple of ``hop`` and ``points``.
 
         Args:
-            length: samples per clip, a multiple of ``hop`` and ``points``.
-            transform: FFT size, in samples; even, a multiple of ``hop``, at least four hops.
-            hop: in samples.
+            transform: FFT size in samples; even, a multiple of ``hop``, at least four hops.
             points: of the loudness curve; 0 for none.
-            turns: iterations, at least 1; fewer suffice for measurements in bands.
+            turns: iterations, at least 1.
         """
         self._turns = turns
         self._transform, self._hop, self._length = transform, hop, length
@@ -52,15 +48,10 @@ class SpectraSound:
         self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
-        """Return clips, [clips, length].
-
-        Args:
-            frames: magnitudes of each spectrum, then the loudness curve (see `Card.frame_width`), [clips, frame_width].
-        """
+        """Return clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
-        """Return a clip, [length], silent after its last audible spectrum."""
         magnitudes, levels = self._audible(frame)
         sound = np.zeros(self._length, np.float32)
         made = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
@@ -68,12 +59,7 @@ class SpectraSound:
         return sound
 
     def held(self, frames: Array, phasors: Spectra) -> Array:
-        """Return clips with fixed phases, [clips, length]: a smooth function of the frames.
-
-        Args:
-            frames: [clips, frame_width].
-            phasors: of all clips, [spectra, bins]; silence follows the last.
-        """
+        """Return clips, [clips, length], at fixed ``phasors``, [spectra, bins]: a smooth function of ``frames``."""
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
         sounds = np.zeros((len(frames), self._length), np.float32)
@@ -82,11 +68,11 @@ class SpectraSound:
         return sounds
 
     def phasors(self, frame: Array) -> Spectra:
-        """Return a frame's synthesis phasors, [audible spectra, bins]."""
+        """Return a frame's phasors, [audible spectra, bins]."""
         return self._fitted(*self._audible(frame))
 
     def own_phasors(self, sound: Array) -> Spectra:
-        """Return the unit phasors of a clip, [length] → [spectra, bins]."""
+        """Return a clip's unit phasors, [spectra, bins]."""
         spectra = self._transformed(sound)
         phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors
@@ -148,10 +134,7 @@ class SpectraSound:
         return np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)
 
     def _levelled(self, sound: Array, levels: Array, pooled: int = 1) -> Array:
-        """Scale the parts of a sound to their root mean squares, by at most `MOST_GAIN`.
-
-        ``pooled``, odd, averages both over that many parts.
-        """
+        """Scale parts to their root mean squares, averaged over ``pooled`` parts, an odd number."""
         if not self._points:
             return sound
         found = np.sqrt(np.square(sound).reshape(len(levels), self._part).mean(1))

@@ -19,28 +19,24 @@ TAPER = 0.9  # of a copy's band: start of its fade-out
 
 
 class Rooms:
-    """Memory of clips, [numbers], and a view of all its windows, [numbers - WINDOW + 1, WINDOW]."""
+    """Memory of clips, [numbers], and a view of its windows, [numbers - WINDOW + 1, WINDOW]."""
 
     __slots__ = ("flat", "windows")
 
     def __init__(self, flat: Array) -> None:
-        """Wrap ``flat`` without a copy."""
         self.flat = flat
         self.windows: Array = np.lib.stride_tricks.sliding_window_view(flat, WINDOW)
 
 
 class Copy(NamedTuple):
-    """A clip at its own or a lower rate; ``first`` indexes the first tap of its first sample."""
+    """A clip at one rate; ``first`` indexes the first tap of its first sample."""
 
     rooms: Rooms
     first: int
 
 
 class ResampledClip:
-    """A sound, [samples], and copies of it, each at half the rate of the previous one.
-
-    They are computed on first read, or by `prepare`.
-    """
+    """A sound, [samples], with copies, each at half the rate of the one before; made on first read or by `prepare`."""
 
     __slots__ = ("__weakref__", "_copies", "samples")
 
@@ -52,7 +48,6 @@ class ResampledClip:
         self._copies: list[Copy] = []
 
     def __reduce__(self) -> tuple[type["ResampledClip"], tuple[Array]]:
-        """Pickle the samples alone; the other process computes its own copies."""
         return ResampledClip, (self.samples,)
 
     def prepare(self) -> None:
@@ -63,7 +58,7 @@ class ResampledClip:
 
     @staticmethod
     def size(length: int) -> int:
-        """Return the memory of a clip with all copies, in numbers: a multiple of `PIECE`."""
+        """Return the memory of a clip with all copies, in numbers."""
         return _begins(length)[-1]
 
     def put(self, room: Array) -> None:
@@ -74,7 +69,7 @@ class ResampledClip:
 
     @classmethod
     def there(cls, rooms: Rooms, number: int, length: int) -> "ResampledClip":
-        """Return the clip of ``length`` samples that `put` wrote to room ``number``; all rooms have one size.
+        """Return the clip that `put` wrote to room ``number`` of equal rooms.
 
         The room must stay reserved while the clip is in use.
         """
@@ -99,7 +94,7 @@ def _copies(rooms: Rooms, begin: int, length: int) -> list[Copy]:
 
 @functools.lru_cache(maxsize=64)
 def _begins(length: int) -> list[int]:
-    """Return the start of each copy, padded by silence, the clip first, and the end of the last."""
+    """Return the starts of the padded clip and copies, and the last's end."""
     sizes = [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
     return [0, *itertools.accumulate(-(-(size + PIECE) // PIECE) * PIECE for size in sizes)]
 

@@ -26,10 +26,7 @@ BANDS = AN_OCTAVE + 1  # low-passes of a copy, from its own rate to twice the pi
 
 
 class Request(NamedTuple):
-    """Reads a clip at ``places``, [n], with the resampling ratio ``step``, [n] or [1].
-
-    ``share``, [n], is the crossfade gain of ``coming``.
-    """
+    """Reads a clip at ``places``, [n], with ratios ``step``, [n] or [1]; ``share``, [n], is the gain of ``coming``."""
 
     clip: ResampledClip
     places: Places
@@ -39,10 +36,7 @@ class Request(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Reads a clip at ``length`` positions, ``step`` apart; negative steps read backwards.
-
-    ``coming`` and ``share`` as in `Request`.
-    """
+    """Reads a clip at ``length`` positions, ``step`` apart, backwards if negative; ``coming`` as in `Request`."""
 
     clip: ResampledClip
     first: int
@@ -53,10 +47,7 @@ class Stretch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A part of a request for one low-pass: ``places``, or ``length`` positions ``step`` apart.
-
-    ``there`` masks the request's positions, [n]; None: all.
-    """
+    """A request's part for one low-pass; ``there`` masks the positions, [n]; None: all."""
 
     band: int
     number: int
@@ -71,7 +62,7 @@ class _Row(NamedTuple):
 
 
 def steps(semitones: npt.ArrayLike) -> Places:
-    """Convert transpositions to fixed-point steps, [1] for one number, or [n]."""
+    """Convert transpositions to fixed-point steps, [n]; [1] for one number."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
     paces: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
     return paces
@@ -83,9 +74,9 @@ def steady(semitones: float) -> int:
 
 
 def read(requests: Sequence[Request | Stretch]) -> list[Array]:
-    """Return the samples of each request, [n] each, read-only.
+    """Return the samples of each request, read-only, bit-identical in any batch.
 
-    All voices share a batch because the cost is mostly per call. Results are bit-identical in any batch.
+    All voices share a batch: most of the cost is per call.
     """
     found: list[Array] = []
     rows: list[_Row] = []
@@ -145,11 +136,9 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
 
 
 def _between(rows: Sequence[_Row]) -> Array:
-    """Return the interpolated samples of each row, [rows, n]; undefined beyond a row's length.
+    """Return samples, [rows, n], undefined beyond a row's length.
 
-    `WINDOW` samples yield the polynomial terms of `BESIDE` successive samples: sums of taps times the coefficients of
-    the kernel's polynomials. The polynomial at the fractional position is the sample. Terms are computed for whole
-    pieces of the memory: only matrix products of equal sizes are bit-identical.
+    Terms are computed for whole pieces of the memory: only matrix products of equal sizes are bit-identical.
     """
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
@@ -185,7 +174,7 @@ def _between(rows: Sequence[_Row]) -> Array:
 
 
 def _places(rows: Sequence[_Row]) -> Places:
-    """Return the positions of all rows in their copies, [rows, n]; the last repeats beyond a row's length."""
+    """Return [rows, n]; the last position repeats beyond a row's length."""
     table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
     lengths, first, step, octave = table.T[:, :, np.newaxis]
     counts = np.arange(lengths.max())
@@ -203,14 +192,9 @@ def _places(rows: Sequence[_Row]) -> Places:
 def _terms(
     rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
 ) -> Array:
-    """Return the polynomial terms of all samples of pieces, [sides, samples, DEGREE + 1].
+    """Return the polynomial terms of pieces, [sides, samples, DEGREE + 1].
 
-    Args:
-        rows: sorted by band.
-        sides: copies of each row's clip and coming clip, [sides][rows].
-        pieces: piece numbers in the memory of the rows' clips.
-        ends: first piece of each row, and the last row's end.
-        firsts: of ``sides``, [sides, rows].
+    ``rows`` are sorted by band; ``firsts`` is [sides, rows].
     """
     windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, BESIDE)
     if len(sides) == 2:
@@ -237,7 +221,7 @@ def _terms(
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Evaluate the polynomials of terms, [DEGREE + 1, sides, *places], and mask integer positions."""
+    """Evaluate polynomials of terms, [DEGREE + 1, sides, *places]; mask integer positions."""
     way = (places & (ONE - 1)).astype(np.float32)
     exact = way == 0.0
     way *= np.float32(1.0 / ONE)
@@ -256,7 +240,6 @@ def _band(step: int) -> int:
 
 
 def _bands(step: Places) -> Places:
-    """Return the copy number times `BANDS` plus the low-pass number, per step."""
     octaves = np.log2(step / ONE)
     copies = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
     lows = np.clip(np.ceil((octaves - copies) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
@@ -266,7 +249,6 @@ def _bands(step: Places) -> Places:
 
 @functools.cache
 def _kernels() -> Array:
-    """Return the kernels of all low-passes, [BANDS, WINDOW, BESIDE * (DEGREE + 1)], for successive samples."""
     kernels = np.zeros((BANDS, WINDOW, BESIDE, DEGREE + 1), np.float32)
     for low in range(BANDS):
         for later in range(BESIDE):
@@ -275,10 +257,9 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Return the polynomials of the tap weights, [TAPS, DEGREE + 1], lowest power first.
+    """Return polynomials of tap weights, [TAPS, DEGREE + 1], over the fractional position minus one half.
 
-    They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate. The variable is the
-    fractional position minus one half, -0.5 to 0.5.
+    They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate.
     """
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them

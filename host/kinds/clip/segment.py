@@ -12,10 +12,10 @@ Array = npt.NDArray[np.float32]
 
 
 class ClipSegment(NamedTuple):
-    """A segment of a clip, in samples; fixed-point positions in it count from its first played sample.
+    """A segment of a clip, in samples; fixed-point positions count from its first played sample.
 
-    ``period`` is 0 without a loop. A loop returns to ``loop`` after each ``period`` samples; its last ``cross`` samples
-    fade out over its first ones. ``fade`` is the length of the final fade-out.
+    A loop returns to ``loop`` after each ``period`` samples, 0 without a loop. Its last ``cross`` samples fade out over
+    its first ones. ``fade`` is the final fade-out.
     """
 
     first: int
@@ -28,7 +28,6 @@ class ClipSegment(NamedTuple):
 
     @classmethod
     def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
-        """Return the segment of a clip of ``whole`` samples at target ``values``."""
         first = min(round(values["clip.start"] * whole), whole - 1)
         length = max(1, min(round(values["clip.length"] * whole), whole - first))
         backwards = values["clip.reverse"] >= 0.5
@@ -40,12 +39,12 @@ class ClipSegment(NamedTuple):
         return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
 
     def wrapped(self, place: int) -> int:
-        """Return the equivalent position within the first two passes of the loop."""
+        """Return the equivalent position in the first two passes of the loop."""
         turn, since = self.period << BITS, place - (self.loop << BITS)
         return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
 
     def inside(self, place: int, step: int, count: int) -> int:
-        """Return how many of ``count`` positions, ``step`` apart, lie in the segment; in a loop, all."""
+        """Count the positions, ``step`` apart, in the segment."""
         if self.period:
             return count
         return max(0, min(count, -((place - (self.length << BITS)) // step)))
@@ -75,14 +74,9 @@ class ClipSegment(NamedTuple):
     def asks(
         self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
-        """Return requests whose weighted sum is the sound at ``places``, [n].
+        """Return requests, first places and weights, [n] each, whose weighted sum is the sound at ``places``, [n].
 
-        Args:
-            clip, coming, share, step: as in `Request`.
-            places: rising; in a loop, from a `wrapped` position on.
-
-        Returns:
-            (request, index of its first place, weight [n]) each.
+        ``places`` rise, in a loop from a `wrapped` position on.
         """
         if not self.period:
             weight = None

@@ -1,1 +1,1 @@
-"""Models of grains: settings, the granular engine and its grain sources."""
+"""Models of grains."""

@@ -38,20 +38,16 @@ FURTHEST = 72.0  # maximum total transposition in semitones: a frame of 64 sampl
 
 
 class GrainClock:
-    """Counts grains since the start as a real number: the integrated density.
+    """Counts grains since the start: the integrated density, above 0, in grains per sample.
 
     All voices share it: each starts a grain whenever the count grows by 1.
     """
 
     def __init__(self, density: float) -> None:
-        """Start with ``density`` > 0 at sample 0, in grains per sample."""
         self._times, self._counts, self._densities = [0], [0.0], [density]
 
     def advance(self, end: int, density: Callable[[int], float]) -> None:
-        """Extend the count to ``end`` (exclusive) and discard times before the last call.
-
-        ``density(time)`` > 0 is in grains per sample.
-        """
+        """Extend the count to sample ``end``, exclusive; discard times before the last call."""
         del self._times[:-1], self._counts[:-1], self._densities[:-1]
         while (time := self._times[-1] + STEP) < end:
             self._counts.append(self._counts[-1] + self._densities[-1] * STEP)
@@ -64,14 +60,12 @@ class GrainClock:
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
     def when(self, count: float) -> tuple[float, float]:
-        """Return the fractional sample where the count is reached, and the density there."""
+        """Return the fractional sample of a count, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
 
 class PlannedGrain(NamedTuple):
-    """A future grain: its first sample and random numbers."""
-
     onset: int
     number: int
     density: float  # of the grains around it, in grains per sample
@@ -95,17 +89,17 @@ Due = tuple[int, GrainStream, PlannedGrain]
 
 
 class GrainEngine:
-    """Decodes a frame per grain, synthesizes it and mixes it in at its sample.
+    """Decodes a frame per grain and mixes its sound in at its sample.
 
-    A voice's grid of grains starts at its note-on and follows the density. Each grain after the first has a random
-    delay, up to ``jitter`` times the interval to the next: a jitter of 1 leaves no spectral line at the grain rate.
-    Overlapping grains from up to one length before the note play too, at most `FILL`, else farther apart and louder:
-    the first sample has the full overlap, and the envelope shapes the attack.
+    A voice's grains follow the density from its note-on. Each later one has a random delay, up to ``jitter`` times the
+    interval: a jitter of 1 leaves no spectral line at the grain rate. Grains from up to one length before the note play
+    too, at most `FILL`, else farther apart and louder: the first sample has the full overlap, and the envelope shapes
+    the attack.
 
-    Targets are read at a grain's first sample, but not before the note-on. Random numbers depend on the seed and the
-    numbers of note and grain alone. A block's grains are decoded in one batch. The loudness of a dense texture does not
-    depend on density, length and shape. Codes unlike training may decode to any power, so grains are limited to the
-    power of ``loudest``, or of the model's default code if larger.
+    A grain reads targets at its first sample, not before the note-on. Its random numbers depend on the seed and the
+    numbers of note and grain alone. The loudness of a dense texture does not depend on density, length and shape. Codes
+    unlike training may decode to any power, so grains are limited to ``loudest``, a root mean square at the model's
+    scale, or to the default code's if larger.
     """
 
     channels = 2
@@ -114,14 +108,6 @@ class GrainEngine:
     age_ms = None
 
     def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
-        """Allocate the tables.
-
-        Args:
-            model: of kind ``grain``.
-            settings: of the preset.
-            max_block: maximum of `render`, in samples.
-            loudest: root mean square of a dense texture, at the model's scale.
-        """
         card = model.card
         self._model, self._max_block = model, max_block
         self._rate = card.sample_rate
@@ -154,10 +140,7 @@ class GrainEngine:
         return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Return the sound of each stream, [channels, count]; blocks are consecutive from sample 0.
-
-        Levels: a dense texture has the power of a frame.
-        """
+        """Render successive blocks from sample 0 on; a dense texture has the power of a frame."""
         assert count <= self._max_block
         end = start + count
         self._pace.advance(end, self._density)
@@ -179,7 +162,7 @@ class GrainEngine:
         """Do nothing."""
 
     def _density(self, time: int) -> float:
-        """Return the density in grains per sample."""
+        """Return grains per sample."""
         if "grain.density" in self.targets:
             return self.targets["grain.density"].value(time) / self._rate
         length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
@@ -265,7 +248,6 @@ class GrainEngine:
         return codes
 
     def _decode(self, codes: Array) -> Array:
-        """Return frames, [rows, frame_width]."""
         names = [code.tobytes() for code in codes]
         new = {name: row for row, name in enumerate(names) if name not in self._decoded}
         if len(new) == len(names):
@@ -306,7 +288,7 @@ class GrainEngine:
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    """Return a window and its energy; ``shape`` is 0 to `SHAPES`: Tukey, Hann in the middle, Blackman."""
+    """Return a window and its energy; ``shape`` is 0 to `SHAPES`."""
     turn = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
         taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
@@ -319,6 +301,5 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
-    """Return the engine of a grain model, limited near the limiter's knee."""
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
     return GrainEngine(model, request.own or GrainSettings(), MAX_BLOCK, loudest)

@@ -12,8 +12,6 @@ MOST_GAIN = 16.0  # the most that a decoded grain is amplified to reach the inpu
 
 
 class GrainCodec:
-    """Grains at random places of their source."""
-
     def __init__(self, card: Card, phase: str) -> None:
         if phase == "own":
             raise UserError(
@@ -45,11 +43,6 @@ class GrainCodec:
 
 
 def make_codec(card: Card, phase: str) -> GrainCodec:
-    """Return the codec.
-
-    Raises:
-        UserError: ``phase`` is "own".
-    """
     return GrainCodec(card, phase)
 
 

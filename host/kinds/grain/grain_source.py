@@ -32,26 +32,19 @@ class GrainSource(Protocol):
     """Synthesizes grains without their window."""
 
     def longest(self, ratio: float) -> int:
-        """Return the maximum grain length at a pitch ratio, in samples."""
+        """Return the maximum grain length in samples."""
         ...
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Return the expected mean square of a frame's grains at a pitch ratio, before the low-pass.
-
-        It is weighted by the squared ``window``, like that of a dense texture.
-        """
+        """Return the expected mean square of grains before the low-pass, weighted by the squared ``window``."""
         ...
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """Return a grain of each frame.
+        """Return a grain per frame, [length] each, read-only if shared with ``frames``.
 
         Args:
             frames: [rows, frame_width].
-            cuts: one per row.
             places: two random numbers on [0, 1) per row.
-
-        Returns:
-            [length] each, read-only if shared with ``frames``.
         """
         ...
 
@@ -71,7 +64,7 @@ class ResampledFrames:
         return min(max(2, math.floor(self._length / ratio)), self._longest)
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Return the unweighted power; resampling keeps it, except beyond half the rate."""
+        """Return the unweighted power; resampling keeps it below half the rate."""
         if self._polar:
             magnitudes = frame[: self._length // 2 + 1]
             return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
@@ -96,10 +89,9 @@ class ResampledFrames:
 
 
 class NoiseFrames:
-    """Gaussian noise with the frame as amplitude spectrum, new for each grain, under the frame's envelope.
+    """Gaussian noise with the frame's amplitude spectrum and envelope, new for each grain.
 
-    Noise spectra are products of a random position in a Gaussian table and phases from another. The grain is the
-    beginning of a transform of the next fast length.
+    A noise spectrum is a random part of a Gaussian table times the phases of another.
     """
 
     def __init__(self, card: Card, longest: int) -> None:
@@ -116,7 +108,7 @@ class NoiseFrames:
         return self._longest
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Return the power: a higher pitch widens the spectrum at equal density, up to half the rate."""
+        """A higher pitch widens the spectrum at equal density, up to half the rate."""
         heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
         power = float(np.square(heard).sum()) * 2 * ratio / self._frame_length**2
         if not self._envelope_points:
@@ -125,7 +117,6 @@ class NoiseFrames:
         return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """Return grains; equally long transforms share a batch."""
         lengths = [_fast_length(cut.length) for cut in cuts]
         made: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):

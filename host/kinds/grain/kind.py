@@ -14,18 +14,15 @@ OVERLAP_THROUGH = 4  # overlap in resynthesis: windows sum to a constant at 75 %
 
 
 class GrainSettings(SettingsSection):
-    """The [grain] table: granular textures. Targets are read at the start of each grain.
+    """The [grain] table.
 
     Attributes:
-        overlap: replaces ``density``.
         length: None: the model's.
         shape: window, from Tukey with edges of 5 % (0) over Hann (0.5) to Blackman (1).
-        jitter: maximum random delay.
         level_jitter: ± dB.
-        code_jitter: in deviations of each latent.
         lowpass_hz: None: open.
         keys: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold`` latches until the next press.
-        seed: equal random seeds make equal performances identical to the byte.
+        seed: equal seeds make performances identical to the byte.
     """
 
     density: Annotated[float, Field(ge=0.1, le=2000), Knob("grains a second")] | None = None
@@ -50,7 +47,6 @@ class GrainSettings(SettingsSection):
         return self
 
     def values(self, card: KindCard) -> dict[str, float]:
-        """Return the rest values of the [grain] targets, with either ``density`` or ``overlap``."""
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace = {"overlap": self.overlap}
@@ -75,8 +71,6 @@ LOWPASS = "grain.lowpass_hz"
 
 
 class GrainKind(Kind):
-    """Models that decode whole grains: samples, or magnitudes with or without phases."""
-
     name = "grain"
     moved = "grains in pitch"
     sections = ("grain",)

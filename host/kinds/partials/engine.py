@@ -1,4 +1,4 @@
-"""Engine for models of partials: the spectrum engine, whose coherent voicing plays partials directly."""
+"""Engine of kind ``partials``: the spectrum engine with its coherent voicing."""
 
 from ..spectrum.engine import make_engine
 

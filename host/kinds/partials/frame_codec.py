@@ -1,4 +1,4 @@
-"""Resynthesis of partials: their spectra, scaled to the input's energy."""
+"""Resynthesis of partials: scales spectra of energy 1 to the input's energy."""
 
 import numpy as np
 
@@ -8,13 +8,10 @@ from ..spectrum.frame_codec import SpectrumCodec
 
 
 class PartialsCodec(SpectrumCodec):
-    """Scales spectra of energy 1 to the input's energy."""
-
     def level(self, frames: Array, magnitudes: Array) -> Array:
         whole: Array = np.sqrt(np.square(magnitudes).sum(axis=1, keepdims=True))
         return whole
 
 
 def make_codec(card: Card, phase: str) -> PartialsCodec:
-    """Return the codec; raises as `SpectrumCodec`."""
     return PartialsCodec(card, phase)

@@ -7,8 +7,6 @@ from ..spectrum.kind import SpectrumKind
 
 
 class PartialsKind(SpectrumKind):
-    """Models that decode partials and noise, one frame per hop; presets use the [gesture] table of ``spectrum``."""
-
     name = "partials"
     moved = "pitch"
     played = ("noise", "keep_formants", "unison", "detune_cents", "width")

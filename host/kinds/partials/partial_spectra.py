@@ -14,32 +14,25 @@ LOBE = 2.0  # bins, half the width of a harmonic's lobe
 
 
 class PartialSpectra:
-    """Builds spectra of energy 1, and gap-free pitches for the encoder, of a partials model."""
-
     def __init__(self, card: Card) -> None:
-        """Start at the middle of the pitch range; ``card`` is of a partials model."""
         assert card.partials is not None
         self._card, self._layout = card, card.partials
         self._last = middle_of(card)
 
     def filled_pitches(self, pitches: Floats) -> Floats:
-        """Return pitches, [rows], with NaN replaced by the last one known."""
+        """Return `filled` pitches, [rows], from the last call's on."""
         found = filled(pitches, self._last)
         if len(found):
             self._last = float(found[-1])
         return found
 
     def apply(self, frames: Array, pitches: Floats, told: Floats) -> tuple[Array, Floats]:
-        """Return the spectra of decoded frames.
+        """Return magnitudes of energy 1, and each bin's distance to its harmonic in bins or NaN, [rows, bins] both.
 
         Args:
             frames: [rows, frame_width].
             pitches: MIDI notes with fractions, [rows]; NaN spreads the partials' power evenly between them.
             told: pitches used for decoding, [rows]; never NaN.
-
-        Returns:
-            Magnitudes of energy 1, [rows, bins]; and each bin's distance to its harmonic in bins, [rows, bins], NaN for
-            none.
         """
         partials = frames.copy()
         unpitched = np.flatnonzero(np.isnan(pitches))
@@ -62,13 +55,13 @@ class PartialSpectra:
 
 
 def middle_of(card: Card) -> float:
-    """Return the middle of the pitch range: a MIDI note with fractions."""
+    """Return the middle pitch, a fractional MIDI note."""
     assert card.partials is not None
     return (card.partials.low + card.partials.high) / 2
 
 
 def filled(pitches: Floats, before: float) -> Floats:
-    """Return pitches, [rows], with NaN replaced by the last known, initially ``before``."""
+    """Replace NaN in pitches, [rows], by the last known pitch, initially ``before``."""
     known = np.where(np.isnan(pitches), 0, np.arange(1, len(pitches) + 1))
     found: Floats = np.concatenate([[before], pitches])[np.maximum.accumulate(known)] if len(pitches) else pitches
     return found

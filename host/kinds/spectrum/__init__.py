@@ -1,1 +1,1 @@
-"""Models of spectra, one frame per hop: settings, the overlap-add engine, phases and voicings."""
+"""Models of spectra, one frame per hop."""

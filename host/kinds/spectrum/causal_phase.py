@@ -1,9 +1,9 @@
-"""Causal phase retrieval: finds phases that fit magnitudes frame by frame, from past frames alone.
+"""Causal phase retrieval: finds phases that fit magnitudes from past frames alone.
 
 The log magnitude determines the phase gradient over time and frequency (exactly for a Gaussian window, else
 approximately: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude",
-IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin, from valley to valley,
-outward. Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and
+IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin outward, from valley to
+valley. Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and
 Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
 """
 
@@ -42,7 +42,7 @@ class CausalPhaseState:
 
 
 class CausalPhase:
-    """Adds phases to Hann-window magnitude frames, causally, for any number of voices."""
+    """Adds phases to Hann-window magnitude frames of any number of voices."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
         """``frame_length`` is even, at least twice ``hop_length``."""
@@ -69,15 +69,12 @@ class CausalPhase:
         return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)
 
     def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
-        """Add the phases of the next frame of each row's voice.
+        """Add the phases of the next frame of each row's voice; return [rows, bins].
 
         Args:
             magnitudes: [rows, bins].
             states: one per row; rows of one voice are in time order.
-            away: known distances in bins from each bin to its frequency, [rows, bins]; else NaN.
-
-        Returns:
-            [rows, bins].
+            away: as from `HarmonicShift.apply`.
         """
         spectra = np.empty(magnitudes.shape, np.complex64)
         waiting = list(range(len(states)))
@@ -89,7 +86,7 @@ class CausalPhase:
         return spectra
 
     def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Floats | None) -> Spectrum:
-        """Return the next frame of each voice, [voices, bins]; voices are unique."""
+        """Return [voices, bins]; voices are unique."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -133,7 +130,7 @@ class CausalPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """Return the basin of each bin, [rows * bins], and each basin's peak bin, [basins], counted through all rows."""
+    """Return each bin's basin, [rows * bins], and each basin's peak, [basins], counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
@@ -143,7 +140,7 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
 
 
 def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Extend the phases of peaks along a slope over their basins, [rows, bins]; ``slope`` is in radians per bin."""
+    """Extend the peaks' phases over their basins; ``slope`` is in radians per bin."""
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
@@ -152,7 +149,7 @@ def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -
 
 
 def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Return the energy-weighted mean level change of each bin's basin, in nepers, [rows, bins]."""
+    """Return the energy-weighted mean level change of each bin's basin, in nepers."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

@@ -14,8 +14,6 @@ Indices = npt.NDArray[np.intp]
 
 
 class ChordState(CoherentState):
-    """A voice's state and number, with one state per key of its chords."""
-
     __slots__ = ("keys", "number")
 
     def __init__(self, turns: Floats, free: Floats, noise: int, number: int) -> None:
@@ -25,14 +23,13 @@ class ChordState(CoherentState):
 
 
 class ChordVoicing(CoherentVoicing):
-    """Decodes each key of a chord separately and sums their frames; a chord is as loud as one of its keys."""
+    """Decodes each key of a chord and sums the frames; a chord is as loud as one key."""
 
     def start_state(self) -> ChordState:
         self._voices_begun += 1
         return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        """Do one step of `make`; ``chroma`` holds keys, [rows], or a mask of keys, [rows, 128]."""
         rows, keys = _apart(chroma)
         return bool(len(rows)) and super().prepare(latents[rows], keys)
 
@@ -41,7 +38,6 @@ class ChordVoicing(CoherentVoicing):
         super().keep(latents[rows], keys)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
-        """``chroma`` as in `prepare`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             return super().make(latents, chroma, ratios, states)
         rows, keys = _apart(chroma)
@@ -68,7 +64,7 @@ class ChordVoicing(CoherentVoicing):
 
 
 def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
-    """Return (row, key) pairs of keys, [rows], or of a mask, [rows, 128]."""
+    """Return (row, key) pairs."""
     if chroma.ndim == 1:
         return np.arange(len(chroma)), chroma.astype(np.intp)
     rows, keys = np.nonzero(chroma)

@@ -1,10 +1,9 @@
 """Coherent voicing: partials with continuous phases, plus shaped noise.
 
-A decoded frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial has a frequency, a
-strength and a phase: the frequency is exactly the key's, and the phase advances by it from frame to frame. Short frames
-are built from the partials' lobes and the noise, and overlap-added (inverse-FFT synthesis: Rodet and Depalle, "Spectral
-envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). The lobes are those of the window, so the sum is again
-a sinusoid, whose strength and pitch may change per frame.
+A frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial's phase advances from frame
+to frame by its frequency, exactly the key's. Short frames of the partials' lobes and the noise are overlap-added
+(inverse-FFT synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992).
+The lobes are those of the window, so they sum to sinusoids, whose strength and pitch may change per frame.
 """
 
 import math
@@ -40,10 +39,10 @@ class CoherentState:
     """The state of one voice.
 
     Attributes:
-        turns: phases of the fundamental of each unison voice, in cycles, [unison].
-        first: last fundamental, in bins; NaN if unpitched, None before the first frame.
+        turns: phases of the fundamental in cycles, [unison].
+        first: last fundamental in bins; NaN if unpitched, None before the first frame.
         ratio: last pitch ratio; None before the first frame.
-        free: phases of the last free partials around each decoded bin, in cycles, [bins, unison].
+        free: phases in cycles of the last free partials around each decoded bin, [bins, unison].
         noise: index of the next noise frame.
     """
 
@@ -59,9 +58,7 @@ class CoherentVoicing:
     """Synthesizes frames from decoded partials and noise.
 
     Attributes:
-        lobes: of partials between two bins, [`STEPS` + 1, 2 * taps + 1].
-        noise_frames: transforms of a loop of white noise of variance 1, [frames, bins].
-        low_noise: those of its low bands, [frames, lows, bins], or None.
+        noise_frames, low_noise: from `noise_loops`.
         amplitude, hiss: factors of decoded partials and noise levels.
         harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC`].
     """
@@ -71,7 +68,7 @@ class CoherentVoicing:
     parts = 4
 
     def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
-        """Allocate the tables; ``shape`` None: short frames, for real time.
+        """Select short frames, for real time, if ``shape`` is None.
 
         Raises:
             UserError: the model's window is not a Hann window.
@@ -110,7 +107,7 @@ class CoherentVoicing:
         self._voices_begun = 0
 
     def start_state(self) -> CoherentState:
-        """Return the state of a new voice; initial phases differ, so that unisons do not add coherently."""
+        """Initial phases differ between voices, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
@@ -129,17 +126,6 @@ class CoherentVoicing:
         self._decoder.let_go()
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
-        """Return the next frame of each row's voice.
-
-        Args:
-            latents: [rows, n_latents].
-            chroma: pitch classes, [rows], or weights of each, [rows, 12]; keys for a model of partials.
-            ratios: frequency ratios to the decoded pitch, [rows]: 2 is an octave up.
-            states: one per row; rows of one voice are in time order.
-
-        Returns:
-            [rows, channels, frame_length], for overlap-add at ``hop_length``.
-        """
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
         if self.hiss > 0:
             spectra += noise * level[:, np.newaxis]
@@ -149,11 +135,9 @@ class CoherentVoicing:
     def parts_of(
         self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """Return the components of `make`, with phases relative to each frame's middle.
+        """Return partials with low noise, white noise, [rows, channels, bins] both, and its level, [rows, bins].
 
-        Returns:
-            Spectra of partials and low noise, [rows, channels, bins]; of noise of variance 1, [rows, channels, bins];
-            and the noise level, [rows, bins].
+        Phases are relative to each frame's middle. The white noise has variance 1.
         """
         rows = self._decoder.rows(latents, chroma, self._parts.rows)
         first = self._parts.fundamentals(chroma) * self._scale * ratios
@@ -224,13 +208,11 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Return the spectra of sinusoids, phases at the frames' middles, [count, channels, bins].
+        """Return [count, channels, bins].
 
         Args:
-            count: of frames.
-            row: frame index, [partials].
             frequency: in bins, [partials].
-            turn: phase in cycles, [partials, unison].
+            turn: cycles at the frames' middles, [partials, unison].
             strength: amplitude times ``frame_length``, [partials].
         """
         bins, taps = self._bins, self.shape.taps
@@ -267,13 +249,11 @@ class CoherentVoicing:
         return which
 
     def _noise_at(self, which: Indices) -> Spectrum:
-        """[rows, channels, bins]."""
         if self.channels == 1:
             return self.noise_frames[which][:, np.newaxis]
         return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
 
     def _low(self, which: Indices, levels: Array) -> Spectrum:
-        """Return noise of ``levels``, [rows, lows], as [rows, channels, bins]."""
         assert self.low_noise is not None
         levels = levels[:, :, np.newaxis]
         low: Spectrum = (self.low_noise[which] * levels).sum(1)
@@ -282,12 +262,11 @@ class CoherentVoicing:
         return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
 
     def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
-        """Return noise, [rows, 2, bins]; width lowers the correlation of left and right."""
+        """Return [rows, 2, bins]; width lowers the correlation of both sides."""
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
     def _level(self, residue: Array, ratios: Floats) -> Array:
-        """[rows, bins]."""
         level = residue * self.hiss
         if self.low_noise is not None:
             level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
@@ -312,9 +291,9 @@ def _stretched(level: Array, ratios: Floats) -> Array:
 
 
 def _formants_kept(strengths: Array, ratios: Floats) -> Array:
-    """Apply the envelope before a pitch shift to the harmonics after it, [rows, harmonics].
+    """Shift harmonics, [rows, harmonics], under a fixed envelope.
 
-    Its mean power of neighboring harmonics preserves the difference of odd and even ones.
+    Its mean of three harmonics keeps odd and even ones different.
     """
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")

@@ -1,4 +1,4 @@
-"""Partials and noise of decoded frames, analyzed from spectra or read from a model of partials."""
+"""Partials and noise of decoded frames, analyzed from spectra or decoded as such."""
 
 import itertools
 import math
@@ -22,10 +22,9 @@ Indices = npt.NDArray[np.intp]
 
 
 class DecodedPartials(Protocol):
-    """Partials and noise of decoded frames.
+    """Source of partials and noise.
 
     Attributes:
-        layout: of a row.
         orders: frequency ratios to the first partial, [harmonics], or by key, [128, harmonics].
         low_edges: of the low noise bands, in noise bins; one more than bands.
     """
@@ -35,10 +34,9 @@ class DecodedPartials(Protocol):
     low_edges: tuple[float, ...]
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
-        """Return the fundamentals of decoded frames in bins of the model, [rows]; NaN if unpitched.
+        """Return fundamentals in bins of the model, [rows]; NaN if unpitched.
 
-        Args:
-            condition: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
+        ``condition``: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
         """
         ...
 
@@ -48,12 +46,10 @@ class DecodedPartials(Protocol):
 
 
 class PartialsOfSpectra:
-    """Analyzes decoded spectra."""
-
     low_edges: tuple[float, ...] = ()
 
     def __init__(self, card: Card, bins: int, scale: float) -> None:
-        """Allocate the tables for ``bins`` of noise, ``scale`` per bin of the model."""
+        """Allocate tables for ``bins`` of noise, ``scale`` per bin of the model."""
         self._fundamentals, harmonics = np.full(PITCH_CLASSES, np.nan), 0
         if card.chroma is not None:
             lowest = PITCH_CLASSES * (card.chroma.octave + 1)
@@ -73,7 +69,7 @@ class PartialsOfSpectra:
 
 
 class PartialsOfFrames:
-    """Reads partials and noise bands from a model of partials.
+    """Reads a model of partials.
 
     Attributes:
         spread: share of each band's power per noise bin, [bands, bins].
@@ -121,7 +117,7 @@ class PartialsOfFrames:
 
 
 def low_bins(edge: float, a_bin: float) -> int:
-    """Return the number of noise bins replaced by low-band loops: those that reach below ``edge``, in Hz."""
+    """Return the number of noise bins that low-band loops replace: those below ``edge``, in Hz."""
     count = max(FEWEST_LOW_BINS, math.ceil(edge / a_bin + 0.5))
     return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 

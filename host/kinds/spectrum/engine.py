@@ -33,11 +33,10 @@ RESTED = 4  # hops of constant latents before future note-ons are prepared: abou
 
 
 class Voicing(Protocol):
-    """Converts decoded rows to frames for the engine.
+    """Converts decoded rows to frames.
 
     Attributes:
         frame_length, hop_length: in samples.
-        channels: of its sound.
         delay: samples from a latent's reading to the first frame that uses it.
         together: voices per group, due at one moment.
         moments: of successive groups, in units of a hop / ``parts``.
@@ -51,9 +50,7 @@ class Voicing(Protocol):
     moments: tuple[int, ...]
     parts: int
 
-    def start_state(self) -> Any:
-        """Return the state of a new voice."""
-        ...
+    def start_state(self) -> Any: ...
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step of the next `make`; return whether another remains."""
@@ -68,7 +65,14 @@ class Voicing(Protocol):
     def make(
         self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
     ) -> Array:
-        """Return the next frame of each row's voice, [rows, channels, frame_length]."""
+        """Return the next frame of each row's voice, [rows, channels, frame_length].
+
+        Args:
+            latents: [rows, n_latents].
+            chroma: pitch classes, [rows], or weights, [rows, 12]; of partials keys, [rows], or a mask, [rows, 128].
+            ratios: frequency ratios to the decoded pitch, [rows].
+            states: one per row; rows of one voice are in time order.
+        """
         ...
 
 
@@ -96,22 +100,17 @@ class _Beginnings:
 
 
 class SpectrumEngine:
-    """Decodes rows, converts them to frames and overlap-adds these.
+    """Overlap-adds the frames of decoded rows.
 
     A note-on computes all frames that overlap it: the first sample has the full overlap, and the envelope shapes the
-    attack. Voices are due in groups, one batch each, spread over the hop; after short blocks the engine decodes ahead
-    to level the load. Latents are read once per hop of the model, at the same time for all voices: with shared latents,
-    these need at most twelve decoder rows per hop.
+    attack. Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All
+    voices read latents together, once per hop of the model: shared latents need at most twelve decoder rows per hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
     def __init__(self, model: Model, max_block: int, character: VoicingSettings = PLAIN) -> None:
-        """Allocate the tables for blocks of at most ``max_block`` samples.
-
-        Raises:
-            UserError: the model does not support the phase of ``character``.
-        """
+        """Raise UserError if the model does not support the phase of ``character``."""
         card = model.card
         self._voicing = _voicing(model, character)
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
@@ -151,12 +150,7 @@ class SpectrumEngine:
         )
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Return the sound of each stream from sample ``start`` on, [channels, count]; silence before its note-on.
-
-        The result is valid until the next call.
-
-        Levels: a spectrum with maximum magnitude 1 yields the partials of a full-scale frame's transform / N.
-        """
+        """Render: a spectrum with maximum 1 yields the partials of a full-scale frame's transform / N."""
         assert count <= self._max_block
         due: list[Due] = []
         for voice, stream in enumerate(streams):
@@ -181,8 +175,7 @@ class SpectrumEngine:
     def prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode the rows due next, if their latents are known.
 
-        First are all pitch classes at the first voice's latents, even in silence, so that a note-on finds its frames
-        decoded. Voices with their own latents, or chords, follow.
+        All pitch classes at the first voice's latents come first, even in silence, for the next note-on.
         """
         if not self._spare:
             return
@@ -248,12 +241,11 @@ class SpectrumEngine:
         return list(dict.fromkeys([*soon, *others]))
 
     def _condition(self, pitch: float) -> int:
-        """Return the key, the pitch class, or 0 if the model has neither."""
         key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
         return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
-        """Return whether the first two voices share latents; if so, all others may."""
+        """Compare the first two voices; if they share latents, all others may."""
         if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
@@ -264,13 +256,12 @@ class SpectrumEngine:
             self._unfinished = latents, chroma
 
     def _read_at(self, frames: Times) -> Times:
-        """Return the samples where codes are read for frames at ``frames``."""
         latest = frames - self._delay
         read: Times = latest - latest % self._knob_hop
         return read
 
     def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
-        """Return the samples where controls are read: not before the hop of the note-on."""
+        """Controls are not read before the hop of the note-on."""
         onsets = np.array([stream.on for stream in streams], np.int64)
         knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
         return knobs
@@ -300,7 +291,7 @@ class SpectrumEngine:
     def _overlap_add(
         self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
     ) -> None:
-        """Add frames, [rows, channels, frame_length]; those of a stream are successive."""
+        """Frames, [rows, channels, frame_length], of one stream are successive."""
         done = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))
@@ -313,10 +304,7 @@ class SpectrumEngine:
             done += count
 
     def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
-        """Add successive frames of a stream, [frames, channels, frame_length], the first at sample ``time``.
-
-        It adds the last hops of all frames first: each sample sums its frames in time order, as if added one by one.
-        """
+        """Add frames, [frames, channels, frame_length], last hops first: each sample sums its frames in time order."""
         at = time - stream.origin
         length = len(frames) * self._hop
         for begin in reversed(range(0, self._frame_length, self._hop)):
@@ -327,10 +315,9 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """Return the chroma to decode, [rows] or [rows, 12], or keys, and the shift in semitones.
+        """Return the chroma of the nearest key, and the shift in semitones.
 
-        The nearest key is decoded: during a glide, no spectrum shifts by more than half a semitone and octaves. The
-        target's chroma from the start would shift another key's formants by the whole interval.
+        In a glide, the target's chroma would shift another key's formants by the whole interval.
         """
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
@@ -357,7 +344,6 @@ class SpectrumEngine:
 
 
 def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
-    """Return the pitch classes of chords as 0 or 1, [rows, 12]."""
     sets = np.array(
         [
             0 if stream.chord is None else int(stream.chord.value(time))

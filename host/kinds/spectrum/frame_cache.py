@@ -47,11 +47,7 @@ class RowCache:
         self._kept.clear()
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
-        """Return the row of each key, [keys, width], read-only.
-
-        Args:
-            compute: returns one row for each position of a new key.
-        """
+        """Return the row of each key, [keys, width], read-only; ``compute`` receives the positions of new keys."""
         with contextlib.suppress(KeyError):
             return _joined([self._rows[key] if key in self._rows else self._kept[key] for key in keys])
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
@@ -69,7 +65,7 @@ class RowCache:
 
 
 def _joined(rows: Sequence[Array]) -> Array:
-    """Return [rows, width]; faster than `np.stack`."""
+    """Faster than `np.stack`."""
     return np.concatenate(rows).reshape(len(rows), -1)
 
 
@@ -91,8 +87,6 @@ Ready = Callable[[Array, Indices | Array], Array]
 
 
 class FrameDecoder:
-    """Decodes rows of a model and converts them for synthesis, with a cache."""
-
     def __init__(self, model: Model) -> None:
         self._model = model
         self._decoded, self._prepared = RowCache(UNREADY), RowCache()
@@ -100,10 +94,7 @@ class FrameDecoder:
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
         """Return the rows from ``ready``, [rows, width], read-only.
 
-        Args:
-            latents: [rows, n_latents], at most `BATCH` rows.
-            chroma: pitch classes, [rows], or weights of each, [rows, 12].
-            ready: converts frames, [rows, bins], and their chroma for synthesis, [rows, width].
+        ``latents`` and ``chroma`` are as in `Voicing.make`; ``ready`` converts frames, [rows, bins], and their chroma.
         """
         keys = row_keys(latents, chroma)
 
@@ -152,7 +143,7 @@ def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
 class MovedSpectra:
     """Decodes magnitude frames and shifts them to a key's pitch.
 
-    Voices with constant latents repeat the same batches, so recent batches are cached whole.
+    Constant latents repeat the same batches, so recent batches are cached whole.
     """
 
     def __init__(self, model: Model) -> None:
@@ -161,12 +152,7 @@ class MovedSpectra:
         self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
 
     def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
-        """Return magnitudes, [rows, bins], read-only, as complex numbers for multiplication by phases.
-
-        Args:
-            latents, chroma: as in `FrameDecoder.rows`.
-            ratios: frequency ratios of the shift, [rows]: 2 is an octave up.
-        """
+        """Return magnitudes, [rows, bins], read-only, as complex numbers for multiplication by phases."""
         batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
         known = self._batches.pop(batch, None)
         if known is None:
@@ -210,14 +196,10 @@ class MovedSpectra:
 
 
 def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
-    """Shift spectra along the frequency axis; each keeps the energy of the bins that stay in range.
+    """Shift magnitude spectra, [rows, bins], by ``ratios``, [rows]: 2 is an octave up.
 
-    Each bin sums the spectrum between its edges before the shift: a downward shift loses no lobe between bins. Lobes
-    change width; without the energy correction, a note three octaves down would be 5 dB too soft.
-
-    Args:
-        frames: magnitudes, [rows, bins].
-        ratios: [rows], 2 is an octave up.
+    Each bin sums the spectrum between its edges before the shift, so downward shifts lose no lobe. Spectra keep the
+    energy of the bins in range; else a note three octaves down would be 5 dB too soft.
     """
     different = set(ratios.tolist())
     if len(different) == 1:
@@ -250,7 +232,7 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
 
 @functools.lru_cache(maxsize=REMEMBERED)  # bounded: a bend passes through many ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """Return the source bins, [taps, target bins], their weights, [taps, target bins], and the bins in range."""
+    """Return source bins and weights, [taps, target bins], and the number of bins in range."""
     count = min(bins, math.ceil(bins * ratio) + 1)  # down: upper bins are empty
     taps = min(bins, math.floor(1 / ratio) + 2)  # up: parts of two bins; down: of more
     edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))

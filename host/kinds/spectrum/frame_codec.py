@@ -1,4 +1,4 @@
-"""Resynthesis of spectra: scaled to the input's level, with its phases or constructed ones."""
+"""Resynthesis of spectra: scales maximum 1 to the input's level, with its phases or constructed ones."""
 
 import numpy as np
 
@@ -10,8 +10,6 @@ from .causal_phase import CausalPhase
 
 
 class SpectrumCodec:
-    """Scales spectra of maximum 1 to the input's level, with its phases or constructed ones."""
-
     def __init__(self, card: Card, phase: str) -> None:
         self._length, hop = card.frame_length, hop_of(card)
         if phase == "own" and (card.window != "hann" or self._length % 2 or 2 * hop > self._length):
@@ -45,9 +43,4 @@ class SpectrumCodec:
 
 
 def make_codec(card: Card, phase: str) -> SpectrumCodec:
-    """Return the codec.
-
-    Raises:
-        UserError: ``phase`` is "own", and the frames do not allow it.
-    """
     return SpectrumCodec(card, phase)

@@ -19,7 +19,7 @@ class FrameShape(NamedTuple):
         length: samples, even; a multiple of ``overlap``.
         overlap: frames per frame length.
         terms: of the window, a sum of cosines.
-        taps: bins of the lobe on either side of its center.
+        taps: bins of a lobe beside its center.
     """
 
     length: int
@@ -32,8 +32,7 @@ class FrameShape(NamedTuple):
 def lobes(shape: FrameShape) -> Array:
     """Return the window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
 
-    It is the positive-frequency transform of a sinusoid, for frames that overlap-add to amplitude 1, per sample of a
-    frame.
+    It is a sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
     """
     away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
     lobe = shape.terms[0] * np.sinc(away)

@@ -2,8 +2,8 @@
 
 The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
 short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
-of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN, which
-weighs the whole frame equally. The peaks of the spectrum then refine it by cents.
+of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN. The
+spectrum's peaks then refine it by cents.
 """
 
 import functools
@@ -42,7 +42,7 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
 
 @functools.cache
 def _window_autocorrelation(length: int) -> Floats:
-    """Return a Hann window's autocorrelation, [length], circular like that of the frames."""
+    """Return [length], circular like the frames' autocorrelation."""
     recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 
@@ -74,15 +74,10 @@ def _by_autocorrelation(magnitudes: Array, rate: int) -> Floats:
 
 
 def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
-    """Refine notes by the peaks of their harmonics, [rows], if peaks are near; NaN stays NaN.
+    """Refine notes, [rows], by near peaks of their harmonics; NaN stays NaN.
 
     From peaks at f(k) with energies w, the fundamental is the least-squares fit, sum(w k f(k)) / sum(w k k); exact for
-    steady sinusoids.
-
-    Args:
-        notes: fractional MIDI notes, [rows].
-        magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
-        rate: Hz.
+    steady sinusoids. Other arguments are as in `fundamentals`.
     """
     exact = notes.copy()
     rows = np.flatnonzero(np.isfinite(notes))

@@ -35,28 +35,21 @@ def refine(
     rounds: int,
     past: Array | None = None,
 ) -> Spectrum:
-    """Iterate phases toward consistency at fixed magnitudes.
+    """Iterate phases toward consistency at fixed magnitudes; return spectra, [frames, bins].
 
     The accelerated Griffin-Lim algorithm (Nenov, Nguyen, Balazs and Bot, arXiv 2306.12504, 2023), after the fast one
     (Perraudin, Balazs and Soendergaard, WASPAA 2013): a round restores the magnitudes, synthesizes the nearest sound
-    (Griffin and Lim 1984, equation 6), and extrapolates along its last steps. It extrapolates sounds, where the
-    publication extrapolates their spectra: equivalent, and less work. The result depends on the initial phases: see
-    `tests/bench/phase.py`.
-
-    Long sounds can be refined in pieces: ``past`` is the overlap of the frames before a piece. Frames refined beyond a
-    piece's end and then discarded provide context for its end.
+    (Griffin and Lim 1984, equation 6), and extrapolates along its last steps. The publication extrapolates spectra;
+    extrapolating sounds is equivalent, and less work.
 
     Args:
-        magnitudes: [frames, bins], ``bins = frame_length // 2 + 1``; frame t begins at sample ``t * hop_length``.
-        start: initial phases, [frames, bins]; its magnitudes are ignored.
+        magnitudes: [frames, bins], ``bins = frame_length // 2 + 1``.
+        start: initial phases, [frames, bins], on which the result depends; its magnitudes are ignored.
         window: of analysis and synthesis, [frame_length], periodic.
         hop_length: samples, at most ``frame_length``.
-        rounds: 0 or more; 0 returns the phases of ``start``.
-        past: [frame_length - hop_length], the unnormalized sum of earlier frames' inverse transforms times ``window``,
-            from the first sample of frame 0 on; zeros after silence. None: the sound before frame 0 is unknown.
-
-    Returns:
-        [frames, bins].
+        rounds: 0 returns the phases of ``start``.
+        past: the unnormalized sum of earlier frames' inverse transforms times ``window``, from the first sample of
+            frame 0 on, [frame_length - hop_length]. None: the sound before frame 0 is unknown.
     """
     frame_length = len(window)
     energy = np.square(window)
@@ -86,7 +79,7 @@ def refine(
 
 
 def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
-    """Replace magnitudes and keep phases; a bin of 0 has no phase and stays 0."""
+    """A bin of 0 has no phase and stays 0."""
     turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
     return turned
 
@@ -102,7 +95,7 @@ def _overlap_add(frames: Array, hop_length: int) -> Array:
 
 
 class GriffinLimState:
-    """The coherent state of a voice, and the sum of earlier frames, [channels, samples]."""
+    """A voice's coherent state, and the sum of its earlier frames, [channels, samples]."""
 
     __slots__ = ("past", "voice")
 
@@ -119,11 +112,6 @@ class GriffinLimVoicing:
     parts = 2
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
-        """Allocate the tables.
-
-        Raises:
-            UserError: as `CoherentVoicing`.
-        """
         length = model.card.frame_length - model.card.frame_length % OVERLAP
         self._voice = CoherentVoicing(model, character, FrameShape(length, OVERLAP, HANN, LOBE_TAPS))
         self.frame_length, self.hop_length = length, length // OVERLAP
@@ -155,7 +143,6 @@ class GriffinLimVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[GriffinLimState],
     ) -> Array:
-        """Return frames, [rows, channels, frame_length]; those of one voice are refined together."""
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]
         start: Spectrum = (whole * (self._tone_scale * self._middle)).astype(np.complex64, copy=False)

@@ -1,9 +1,8 @@
 """Harmonic shift: moves the harmonics of decoded frames to the pitch of a sound.
 
-A model covers one octave. For a sound in another octave, each harmonic reads its strength from the decoded frame at its
-own frequency, where the encoder found it: formants stay and only harmonics move. Above the model's octave a harmonic
-sums all decoded harmonics around it; below, it interpolates between two. The spectrum between two harmonics comes from
-between two decoded ones.
+A model covers one octave. In another octave, each harmonic reads its strength from the decoded frame at its own
+frequency: formants stay. Above the model's octave it sums all decoded harmonics around it; below, it interpolates
+between two.
 """
 
 import functools
@@ -26,10 +25,9 @@ STEPS = 512  # table entries of the lobe per bin: exact to a thousandth of its h
 
 
 class HarmonicShift:
-    """Moves frames' harmonics, for models with chroma."""
+    """Moves harmonics, for models with chroma and a Hann window."""
 
     def __init__(self, card: Card) -> None:
-        """``card`` defines the model's octave; its window is a Hann window."""
         assert card.chroma is not None
         self._octave = card.chroma.octave
         self._rate = card.sample_rate
@@ -42,11 +40,11 @@ class HarmonicShift:
         Args:
             frames: magnitudes, [rows, bins].
             pitches: fractional MIDI notes, [rows]; NaN: unchanged.
-            moved: octaves that frames were lowered before encoding, [rows]: their spectra are as much lower. None: 0.
+            moved: octaves that frames were lowered before encoding, [rows]. None: 0.
 
         Returns:
-            The frames, [rows, bins], with a maximum of 1 if shifted, unchanged if empty at the read positions. And the
-            distance in bins from each bin to its harmonic, [rows, bins], NaN if it has none.
+            Frames of maximum 1, unchanged if empty at the read positions, and the distance in bins from each bin to its
+                harmonic or NaN, [rows, bins] both.
         """
         result: Array = frames.copy()
         down = np.zeros(len(frames), np.intp) if moved is None else moved
@@ -61,10 +59,7 @@ class HarmonicShift:
         return result, places
 
     def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
-        """Return shifted frames, and each bin's distance from the nearest harmonic, [rows, bins] both.
-
-        ``pitches`` and ``moved`` are [rows, 1].
-        """
+        """Return shifted frames, and distances from the nearest harmonic; ``pitches`` and ``moved`` are [rows, 1]."""
         keys = np.floor(pitches + 0.5)
         octaves = keys // 12 - 1 - self._octave
         # A sound between two keys decodes roughly between them, so the decoded peaks refine the pitch.
@@ -93,9 +88,9 @@ class HarmonicShift:
 
 
 def octaves_above(pitches: Floats, card: Card) -> Indices:
-    """Return the octaves to lower each frame before encoding, [rows], for models that fold all sounds into one octave.
+    """Return the octaves to lower frames by before encoding, [rows], for models that fold all sounds into one octave.
 
-    ``pitches`` are fractional MIDI notes; unpitched (NaN) and lower ones return 0.
+    ``pitches`` are fractional MIDI notes; NaN returns 0.
     """
     assert card.chroma is not None
     most = max(0, int(np.log2(card.frame_length / FEWEST)))
@@ -105,9 +100,9 @@ def octaves_above(pitches: Floats, card: Card) -> Indices:
 
 
 def moved_down(frames: Array, octaves: Indices) -> Array:
-    """Transpose frames down by octaves, [rows, frame_length].
+    """Transpose frames, [rows, frame_length], down by octaves.
 
-    Each result is the middle of the frame, interpolated by its spectrum; wrap-around falls where windows are 0.
+    A spectrum interpolates the middle of each frame; wrap-around falls where windows are 0.
     """
     result: Array = frames.copy()
     length = frames.shape[1]
@@ -121,10 +116,7 @@ def moved_down(frames: Array, octaves: Indices) -> Array:
 
 
 def _powers(frames: Array, fundamentals: Floats) -> Floats:
-    """Return the harmonics' powers as squared heights of Hann lobes, [rows, 1 + harmonics + 1]; 0 at both ends.
-
-    The level beside a harmonic is subtracted.
-    """
+    """Return the powers of harmonics, less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
     around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)
@@ -155,7 +147,6 @@ def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
 
 @functools.cache
 def _lobes() -> Floats:
-    """Return a Hann window's main lobe, center 1, ends 0, with `STEPS` values per bin."""
     away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
     lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
     lobe[[0, -1]] = 0
@@ -169,7 +160,7 @@ def _lobe(away: Floats) -> Floats:
 
 
 def _magnitudes_at(frames: Array, places: Floats) -> Floats:
-    """Interpolate magnitudes at fractional bins, [rows, places]; 0 beyond the last."""
+    """Return [rows, places]; 0 beyond the last bin."""
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
     row = np.arange(len(frames))[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""The kind ``spectrum``: magnitude frames without phases, and the [gesture] table of presets."""
+"""The kind ``spectrum``: magnitude frames without phases; its [gesture] table."""
 
 from typing import Annotated, ClassVar
 
@@ -10,11 +10,10 @@ from ..kind import Kind, KindCard
 
 
 class GestureSettings(SettingsSection):
-    """The [gesture] table: playback of the recorded gestures of a model. Read at note-on.
+    """The [gesture] table: playback of a model's recorded gestures, read at note-on.
 
     Attributes:
         codes, loudness: depth of each, multiplied by ``amount``.
-        intonation: 0 in tune, 1 as recorded.
         instrument: label of the recordings; default: the one with codes nearest to the preset's.
     """
 
@@ -30,8 +29,6 @@ CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, r
 
 
 class SpectrumKind(Kind):
-    """Models that decode magnitudes, one frame per hop."""
-
     name = "spectrum"
     moved = "spectrum as a whole"
     sections = ("gesture",)

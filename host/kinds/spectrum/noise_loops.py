@@ -17,16 +17,16 @@ LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
 
 @functools.lru_cache(maxsize=4)
 def white_frames(shape: FrameShape) -> Spectrum:
-    """Return the transforms of white noise of variance 1, [frames, bins], with phases at each frame's middle."""
+    """Return the transforms of noise of variance 1, [frames, bins], with phases at the frames' middles."""
     return _transforms(white_loop(shape), shape)
 
 
 @functools.lru_cache(maxsize=4)
 def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
-    """Return the transforms of low bands of that noise, cut to their nonzero bins: [frames, bands, bins].
+    """Return the transforms of low bands of the same noise, [frames, bands, nonzero bins].
 
-    With the white noise that `tapered` keeps above the last edge, bands of equal level sum to white noise. ``edges``
-    are in bins, one more than bands; the last band extends to the end of the taper.
+    With the noise that `tapered` keeps above the last edge, bands of equal level sum to white noise. ``edges``, in
+    bins, are one more than bands; the last band extends to the taper's end.
     """
     loop, left = white_loop(shape), _left(round(edges[-1]))
     last = len(left) - 1
@@ -43,7 +43,7 @@ def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
 
 
 def _left(first: int) -> Array:
-    """Return the white noise that `tapered` keeps in the first bins, up to a gain of 1."""
+    """Return the noise that `tapered` keeps in the first bins."""
     left: Array = tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
     until = int(np.argmax(left > 1 - 1e-6)) + 1
     return left[:until]
@@ -57,7 +57,6 @@ def white_loop(shape: FrameShape) -> Array:
 
 
 def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
-    """Return the transforms of a loop's frames, [frames, bins], with phases at their middles."""
     hop = shape.length // shape.overlap
     wrapped = np.concatenate([loop, loop[: shape.length - hop]])
     frames = np.lib.stride_tricks.sliding_window_view(wrapped, shape.length)[::hop] * window_of(shape)
@@ -68,9 +67,9 @@ def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
 
 
 def tapered(level: Array) -> Array:
-    """Smooth noise levels, [rows, bins]: their filters decay within half a frame, so that ringing does not wrap.
+    """Smooth noise levels, [rows, bins]: filters decay within half a frame, so that ringing does not wrap.
 
-    Each bin and its neighbors are averaged twice by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
+    Bins are averaged twice by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
     """
     for _ in range(2):
         quarter = level * np.float32(0.25)

@@ -31,8 +31,6 @@ def noise_phases(frame_length: int, hop_length: int) -> Spectrum:
 
 
 class PhaseState:
-    """A voice's position in the phase loop."""
-
     __slots__ = ("frame",)
 
     def __init__(self, frame: int) -> None:
@@ -55,14 +53,9 @@ class NoisePhase:
         return PhaseState(self._voices_begun * STRIDE % LOOP_FRAMES)
 
     def apply(self, magnitudes: Array | Spectrum, states: list[PhaseState]) -> Spectrum:
-        """Add the next phases of each row's voice.
+        """Add the next phases of each row's voice; rows of one voice are in time order.
 
-        Args:
-            magnitudes: [rows, bins]; complex ones avoid a conversion.
-            states: one per row; rows of one voice are in time order.
-
-        Returns:
-            [rows, bins].
+        ``magnitudes``, [rows, bins], may be complex to avoid a conversion.
         """
         indices = []
         for state in states:
@@ -119,7 +112,6 @@ class NoiseVoicing:
         ratios: npt.NDArray[np.float64],
         states: Sequence[PhaseState],
     ) -> Array:
-        """Return frames, [rows, 1, frame_length]."""
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0
         if self._lowest_bin == 1:

@@ -1,7 +1,7 @@
-"""Partial analysis: splits magnitude spectra into partials (frequency and amplitude) and residual noise.
+"""Partial analysis: splits magnitude spectra into partials and residual noise.
 
-A partial is a peak that stands out of its surroundings as the lobe of the analysis window does; the rest is noise
-(sinusoids plus noise: Serra and Smith, "Spectral modeling synthesis", Computer Music Journal 14:4, 1990).
+A partial is a peak that stands out as the lobe of the analysis window does; the rest is noise (Serra and Smith,
+"Spectral modeling synthesis", Computer Music Journal 14:4, 1990).
 """
 
 import functools
@@ -40,14 +40,11 @@ HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The row layout of an analyzed frame: harmonics, free partials, noise.
+    """The row of an analyzed frame: harmonics, free partials, noise, low noise bands.
 
     Attributes:
-        harmonics: number of harmonic amplitudes.
-        noise: bins of the noise spectrum.
         noise_width: frame bins per noise bin.
-        most_free: maximum number of free partials.
-        lows: noise bands below that spectrum's first bins, stored after it.
+        lows: noise bands below the first noise bins.
     """
 
     harmonics: int
@@ -61,39 +58,35 @@ class Layout:
         return self.harmonics + 2 * self.most_free + self.noise + self.lows
 
     def harmonic(self, rows: Array) -> Array:
-        """Return the magnitudes at the lobe centers of harmonics, [rows, harmonics]."""
+        """Return the magnitudes at the lobe centers, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Return positions, in bins, and magnitudes of free partials, [rows, most_free]; unused ones are 0."""
+        """Return positions in bins, and magnitudes, [rows, most_free]; unused ones are 0."""
         middle = self.harmonics + self.most_free
         return rows[:, self.harmonics : middle], rows[:, middle : middle + self.most_free]
 
     def residue(self, rows: Array) -> Array:
-        """Return the root mean square magnitude around each noise bin, [rows, noise]."""
+        """Return root mean square magnitudes, [rows, noise]."""
         first = self.harmonics + 2 * self.most_free
         return rows[:, first : first + self.noise]
 
     def low(self, rows: Array) -> Array:
-        """Return the root mean square magnitude of each low noise band, [rows, lows]."""
+        """Return root mean square magnitudes, [rows, lows]."""
         return rows[:, self.width - self.lows :]
 
 
 def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
-    """Split magnitude frames into partials and noise.
+    """Split magnitude frames into partials and noise, [rows, layout.width].
 
-    A harmonic is the energy around a multiple of the fundamental above the level between harmonics, at any width: a
-    decoder's lobes average those of many frames. The highest peak between two harmonics, if a lobe, is a free partial.
-    Without a fundamental, all lobe peaks are.
+    A harmonic is the energy around a multiple of the fundamental above the level beside it, at any width: a decoder's
+    lobes average those of many frames. The highest peak between two harmonics, if a lobe, is a free partial. Without a
+    fundamental, all lobe peaks are.
 
     Args:
-        frames: magnitudes of a Hann window's transform, [rows, bins].
+        frames: of a Hann window, [rows, bins].
         fundamentals: in bins, [rows]; NaN if unpitched.
-        layout: of the result.
-        stiffness: B of strings, [rows] (`stretched`); None: 0.
-
-    Returns:
-        [rows, layout.width].
+        stiffness: B of strings, [rows]; None: 0.
     """
     result = np.zeros((len(frames), layout.width), np.float32)
     pitched = (fundamentals > 0) if layout.harmonics else np.zeros(len(frames), bool)
@@ -109,7 +102,7 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: 
 
 
 class _Between(NamedTuple):
-    """Positions between rising points: indices of both points, and the fraction between."""
+    """Positions between rising points: the indices of both points, and the fraction between."""
 
     low: Indices
     high: Indices
@@ -123,7 +116,6 @@ class _Between(NamedTuple):
         return cls(point, after, np.clip(part, 0.0, 1.0).astype(np.float32))
 
     def value(self, values: Array) -> Array:
-        """Interpolate values, [points], linearly."""
         low = values.take(self.low)
         rise = values.take(self.high)
         rise -= low
@@ -133,16 +125,13 @@ class _Between(NamedTuple):
 
 
 class _Comb(NamedTuple):
-    """The bins of a fundamental's harmonics, and of the clearings between them that no lobe reaches.
+    """Bins of harmonics, and of the clearings between them that no lobe reaches.
 
     Attributes:
-        edges: first bins of gaps and harmonics in turn, from the gap below the fundamental, [2 * harmonics + 1].
-        covered: bins of each, [2 * harmonics + 1].
-        bounds: first bins of the parts of a frame, [parts]: clearings below the fundamental, then harmonics with their
-            skirts and clearings in turn.
-        clearings, harmonics: indices of the parts that are clearings, and in-range harmonics.
-        sizes: bins of each part, [parts].
-        beside, below: harmonics, [harmonics], and noise bins, [noise], relative to the clearings' middles.
+        edges, covered: first bins, and numbers of bins, of gaps and harmonics in turn, [2 * harmonics + 1].
+        bounds, sizes: first bins, and numbers of bins, of clearings and harmonics with skirts, [parts].
+        clearings, harmonics: indices of these parts.
+        beside, below: harmonics and noise bins relative to the clearings' middles.
         owner: nearest harmonic of each noise bin, from 0, [noise].
         share: fraction of the bin in that harmonic's part, [noise].
     """
@@ -231,7 +220,7 @@ def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Lay
 
 
 def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result: Array) -> Array:
-    """Find free partials between harmonics; return the frames' power without their lobes, [rows, bins]."""
+    """Find free partials; return the power without their lobes, [rows, bins]."""
     power = np.square(frames)
     sums = np.array([np.add.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
     peaks = np.array([np.maximum.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
@@ -255,16 +244,7 @@ def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result:
 
 
 def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Floats]:
-    """Return rows and bins of the highest peak in each gap between harmonics, if a lobe, and the partial's share.
-
-    Args:
-        frames: magnitudes.
-        row: frame of each gap, [gaps].
-        start, end: first bin, and the bin after the last, [gaps].
-
-    Returns:
-        As `_peaks`.
-    """
+    """Return the highest peak of each gap, as `_peaks`; ``end`` is exclusive."""
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
     inside = at < end[:, np.newaxis]
@@ -294,12 +274,11 @@ def _unpitched(frames: Array, layout: Layout, result: Array) -> None:
 
 
 def _tone_share(above_db: Any) -> Any:
-    """Return the partial's share of a peak: 0 to 1."""
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Return rows and bins of the peaks, and the partial's share of each: above 0, at most 1."""
+    """Return the rows and bins of peaks, and the partial's share of each."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -315,9 +294,9 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """Return the partial's share of each peak, [peaks], 0 to 1, from its height above its skirt.
+    """Return the partial's share of each peak from its height above its skirts.
 
-    The skirt is the geometric mean of both sides' powers: a neighbor's lobe does little harm.
+    Their geometric mean limits the harm of a neighbor's lobe.
     """
     below, above = (
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
@@ -331,7 +310,6 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
     """Return the centers of lobes, in bins, and their heights.
 
     The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
-    The energy of a bin in two lobes counts half for each.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here
@@ -344,7 +322,6 @@ def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Fl
 
 
 def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
-    """Remove the peaks' lobes from ``rest``, [rows, bins], down to the level beside them."""
     floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
     left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
     there = row[:, np.newaxis], peak[:, np.newaxis] + np.arange(-CLEARED, CLEARED + 1)
@@ -352,7 +329,6 @@ def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone:
 
 
 def _noise_levels(rest: Array, layout: Layout) -> Array:
-    """Return the root mean square of the bins in each noise bin, [rows, noise]."""
     bins = rest.shape[1]
     edges = np.rint((np.arange(layout.noise + 1) - 0.5) * layout.noise_width + 0.5)
     edges = np.clip(edges, 0, bins - 1).astype(np.intp)

@@ -51,15 +51,12 @@ class Plan(NamedTuple):
 
 @dataclass(slots=True)
 class Frame:
-    """A playing or future frame."""
-
     plan: Plan
     asked: "Future[MadeFrame] | MadeFrame"
     made: MadeFrame | None = None
     late: int | None = None  # first audible sample if it was late
 
     def ready(self) -> MadeFrame | None:
-        """Return the result, or None while pending."""
         if self.made is None:
             if isinstance(self.asked, MadeFrame):
                 self.made = self.asked
@@ -70,7 +67,7 @@ class Frame:
 
 @dataclass(slots=True, kw_only=True)
 class StreamSound(VoiceSound):
-    """One voice's stream: the current and next frame, its first beat, and its history."""
+    """One voice's stream of frames; ``history`` holds past decoder inputs."""
 
     note: int
     slot: int
@@ -85,12 +82,12 @@ class StreamSound(VoiceSound):
 class StreamEngine:
     """Plays successive frames, each predicted one frame ahead.
 
-    A note-on requests the first two frames; each other frame is requested at the start of the one before, with the
-    parameters of that moment. Overlapping frames crossfade. If the model has a grid and the preset follows the tempo,
-    frames are time-stretched to the beat.
+    A note-on requests two frames. Each other frame is requested at the step of the one before, with the parameters of
+    that moment. Magnitude frames of a model with a grid are time-stretched to the beat, if the preset follows the
+    tempo.
 
-    Offline, frames are made synchronously. Live, another process makes them, and the first frames of the last struck
-    keys ahead of time. A late frame is silent until ready.
+    Live, another process makes frames, and the first frames of the last struck keys ahead of time. A late frame is
+    silent until ready.
     """
 
     channels = 1
@@ -99,10 +96,6 @@ class StreamEngine:
     def __init__(
         self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest: Sequence[float], live: bool
     ) -> None:
-        """Initialize; live, start to make the first frame of middle C.
-
-        ``seeds`` come from `seeds_of`; ``rest`` is the latents' rest position.
-        """
         card = model.card
         assert card.stream is not None
         self._rate, self._settings, self._seeds = card.sample_rate, settings, list(seeds)
@@ -131,7 +124,6 @@ class StreamEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether the first frame of middle C exists (live)."""
         return self._firsts is None or self._firsts.any_ready
 
     @property
@@ -167,7 +159,7 @@ class StreamEngine:
         return sounds
 
     def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
-        """Do nothing: a thread makes frames ahead."""
+        """Do nothing."""
 
     def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, out: Array) -> None:
         if stream.now is None:
@@ -229,7 +221,7 @@ class StreamEngine:
         return Frame(Plan(on - fade, fade, until), asked)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
-        """Return a first frame, without noise, so that it can be made ahead."""
+        """Omit noise, so that the frame can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._stretches else self._overlap - fade * ratio
@@ -251,7 +243,6 @@ class StreamEngine:
         return max(1, round(steps * (1.0 - min(max(ahead, -PULL), PULL))))
 
     def _own_samples(self, pitch: float) -> float:
-        """Return the step length: unstretched, a higher pitch is faster."""
         return self._step / (1.0 if self._stretches else self._ratio(pitch))
 
     def _fade(self, ratio: float) -> int:
@@ -284,7 +275,7 @@ class StreamEngine:
         return reset, trim
 
     def _history(self, stream: StreamSound, time: int) -> list[States] | None:
-        """Return the frames that rebuild the memory: empty for a reset; None to continue."""
+        """Return the history of `FrameInputs`."""
         was, stream.switches = stream.switches, self._switches(time)
         reset, trim = (now and not before for now, before in zip(stream.switches, was, strict=True))
         if reset:
@@ -309,7 +300,7 @@ class StreamEngine:
         out[: len(piece)] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
-        """Return a fade-in from ``since``, or a fade-out to it if ``samples`` < 0."""
+        """Fade in from ``since``, or out to it if ``samples`` < 0."""
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._equal_power else share).astype(np.float32)
 

@@ -47,9 +47,9 @@ class FirstFrameCache:
         return all(kept.made.done() for kept in self._kept.values())
 
     def want(self, asked: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
-        """Request the next missing first frame, and mark the requested ones as current at sample ``time``.
+        """Request the next missing first frame; mark the requested ones as current at sample ``time``.
 
-        ``asked`` identifies ``firsts``: a new value restarts the list.
+        A new value of ``asked`` restarts the list.
         """
         if asked != self._asked:
             self._asked, self._wanted = asked, []
@@ -62,10 +62,7 @@ class FirstFrameCache:
             self._wanted.append(self._kept[first.name])
 
     def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
-        """Return a note's first frame, or the newest ready one of its key, and its age in samples.
-
-        A key without one gets a late frame.
-        """
+        """Return a note's first frame, or the newest ready one of its key, and its age in samples."""
         if first.name not in self._kept:
             others = [kept for name, kept in self._kept.items() if name[:2] == first.name[:2] and kept.made.done()]
             if others:

@@ -27,10 +27,8 @@ class FrameInputs(NamedTuple):
         code: [n_latents].
         noise: normal numbers times the heat, [noise].
         keeps: freeze the memory.
-        history: decoder inputs and bar positions that rebuild the memory; empty: clear it; None: continue.
-        first: start of the sound in the frame, in samples.
-        length: of the sound, in samples.
-        ratio: pitch ratio.
+        history: decoder inputs and bar positions that rebuild the memory; empty clears it, None continues.
+        first, length: of the sound in the frame, in samples.
     """
 
     state: States
@@ -66,11 +64,7 @@ class FrameMaker:
         return self._model.stamp
 
     def make(self, step: FrameInputs) -> MadeFrame:
-        """Return the next frame of a stream.
-
-        Raises:
-            UserError: the decoder fails.
-        """
+        """Return the next frame; raise UserError if the decoder fails."""
         code, none = step.code[np.newaxis], np.zeros(1, np.intp)
         state = step.state if step.history is None else self._anew(step, code)
         noise = None if step.noise is None else step.noise[np.newaxis]
@@ -102,7 +96,7 @@ class FrameMaker:
         return self._loudest / level if level > self._loudest else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
-        """Return the sound of a frame, [length]: spectra are stretched, samples resampled."""
+        """Return the sound, [length]: spectra are stretched, samples resampled."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._of_spectra(frame, round(length * step.ratio))
@@ -133,7 +127,6 @@ class FrameMaker:
 
 
 def _scaling(card: Card) -> tuple[Array, Array]:
-    """Return the mean and deviation of training frames, [frame_width] or [1]."""
     if card.scaling is None:
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     given = (card.scaling.mean, card.scaling.deviation)
@@ -153,7 +146,6 @@ def _rows(rows: Array, places: npt.NDArray[np.floating[Any]]) -> Array:
 
 
 def _read(sound: Array, first: float, ratio: float, length: int) -> Array:
-    """Resample a sound from ``first`` on, [length], band-limited."""
     if ratio == 1.0 and first == int(first) and first + length <= len(sound):
         whole: Array = sound[int(first) : int(first) + length]
         return whole

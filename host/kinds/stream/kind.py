@@ -1,4 +1,4 @@
-"""The kind ``stream``: recurrent models that predict frames while a note is held; its [stream] table."""
+"""The kind ``stream``: recurrent models that predict frames; its [stream] table."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -16,17 +16,15 @@ MOST_TRIMMED = 64  # maximum frames that rebuild a memory
 
 
 class StreamSettings(SettingsSection):
-    """The [stream] table of a preset: how frames follow from a seed.
+    """The [stream] table: how frames follow from a seed.
 
     Attributes:
         seed_sound: file beside the preset that a note continues. Default, without ``seed_landmark``: silence.
         keys: ``transpose`` from middle C; ``seed`` assigns a landmark to each key, the first to middle C.
         restore_scaling: restore the mean and deviation that training removed from frames.
         limit: limit frames to the energy of training.
-        follow_tempo: play models with a grid in time.
-        heat: noise on predictions, relative to training.
         trim: rebuilds the memory from the last ``trim_frames`` when it rises to 0.5; ``reset`` clears it.
-        seed: equal random seeds make equal performances identical to the byte.
+        seed: equal seeds make performances identical to the byte.
     """
 
     seed_sound: str | None = None
@@ -58,8 +56,6 @@ CONTROLS = controls_of(StreamSettings, "stream")
 
 
 class StreamKind(Kind):
-    """Models that predict frames one by one, with a state."""
-
     name = "stream"
     moved = "sound in pitch"
     sections = ("stream",)

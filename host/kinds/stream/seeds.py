@@ -24,10 +24,8 @@ class Seed(NamedTuple):
 def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest: Sequence[float]) -> list[Seed]:
     """Return a preset's seeds: one, or one per landmark if keys select them.
 
-    ``sound`` is ``seed_sound`` at the model's rate, [samples]; ``rest`` is the latents' rest position.
-
     Raises:
-        UserError: the sound is silent or shorter than a frame, or the model has no encoder.
+        UserError: the sound is silent or shorter than a step, or the model has no encoder.
     """
     base, marks = np.array(rest, np.float32), model.card.landmarks
     at_rest = model.at_rest(1)

@@ -1,1 +1,1 @@
-"""Edits the TOML text of presets in place."""
+"""Edits the TOML text of presets."""

@@ -13,10 +13,7 @@ OF_A_KNOB = ("bits", "nrpn", "channel")  # a map's keys for its controller besid
 def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[str]]:
     """Bind CC ``number`` to ``target``; return the text and the CC's other targets.
 
-    An existing map keeps range and curve; a new one covers ``span``.
-
-    Raises:
-        UserError: impossible without other changes.
+    An existing map keeps range and curve; a new one covers ``span``. Errors as in `editing`.
     """
     fields = tomllib.loads(text)
     knobs = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
@@ -37,5 +34,4 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
 
 
 def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    """Return whether a map, not by pressure, moves the target."""
     return entry.get("target") == target and "pressure" not in entry

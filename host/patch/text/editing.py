@@ -1,6 +1,6 @@
 """Edits a preset's TOML text, with comments and layout preserved.
 
-Each edit must equal the same change of the parsed fields.
+An edit that does not equal the same change of the parsed fields raises `UserError`.
 """
 
 import copy
@@ -20,10 +20,7 @@ GONE = object()  # marks a removed value
 def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
     """Set values by key path, such as ``("envelope", "sustain")``.
 
-    ``codes``: initial ``latent.values`` if the text has none.
-
-    Raises:
-        UserError: impossible without other changes.
+    ``codes`` are the ``latent.values`` of a text without them.
     """
     latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
     if latents and "values" not in tomllib.loads(text).get("latent", {}):
@@ -34,11 +31,7 @@ def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[
 
 
 def with_value(text: str, where: Where, value: Any) -> str:
-    """Set a value by its key path; list entries count from 0.
-
-    Raises:
-        UserError: impossible without other changes.
-    """
+    """Set a value by its key path; list entries count from 0."""
 
     def change(fields: Fields) -> None:
         inner: Any = fields
@@ -55,11 +48,7 @@ def words_in(text: str) -> set[str]:
 
 
 def with_words(text: str, words: Mapping[str, str]) -> str:
-    """Replace some of `words_in` everywhere.
-
-    Raises:
-        UserError: impossible without other changes.
-    """
+    """Replace some of `words_in` everywhere."""
     for where, word in _words(tomllib.loads(text)):
         if word in words:
             text = with_value(text, where, words[word])
@@ -67,11 +56,7 @@ def with_words(text: str, words: Mapping[str, str]) -> str:
 
 
 def without_maps(text: str, target: str) -> str:
-    """Remove the controllers of a target, except pressure.
-
-    Raises:
-        UserError: impossible without other changes.
-    """
+    """Remove the controllers of a target, except pressure."""
     fields = tomllib.loads(text)
     place = target.removeprefix("latent.")
     knobs = fields.get("knobs", [])
@@ -88,30 +73,17 @@ def without_maps(text: str, target: str) -> str:
 
 
 def with_path(text: str, motion: Fields | None) -> str:
-    """Replace the path or walk of all latents by ``motion``; None removes it.
-
-    Raises:
-        UserError: impossible without other changes.
-    """
+    """Replace the path or walk of all latents; None removes it."""
     text = without_entries(text, "motion", lambda place, entry: "target" not in entry)
     return text if motion is None else appended(text, "motion", motion)
 
 
 def with_effect(text: str, plugin: str) -> str:
-    """Append an effect.
-
-    Raises:
-        UserError: as above.
-    """
     return appended(text, "effects", {"plugin": plugin})
 
 
 def passing_effect(text: str, index: int, on: bool) -> str:
-    """Switch an effect on, or bypass it.
-
-    Raises:
-        UserError: as above.
-    """
+    """Switch an effect on, or bypass it."""
     return with_value(text, ("effects", index, "on"), on)
 
 
@@ -119,7 +91,7 @@ def without_effect(text: str, index: int) -> str:
     """Remove an effect and its maps.
 
     Raises:
-        UserError: as above, or a macro has no other targets.
+        UserError: a macro has no other targets.
     """
     own = f"effects.{index}."
     for number, macro in enumerate(tomllib.loads(text).get("macro", [])):
@@ -135,11 +107,7 @@ def without_effect(text: str, index: int) -> str:
 
 
 def with_effect_moved(text: str, index: int, to: int) -> str:
-    """Move an effect to another position; its maps follow.
-
-    Raises:
-        UserError: as above.
-    """
+    """Move an effect to another position; its maps follow."""
     order = list(range(len(tomllib.loads(text).get("effects", []))))
     order.insert(to, order.pop(index))
     text = _ordered(text, "effects", order)
@@ -155,12 +123,6 @@ def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
 
 
 def without_entry(text: str, where: Where) -> str:
-    """Remove a value by its key path.
-
-    Raises:
-        UserError: impossible without other changes.
-    """
-
     def change(fields: Fields) -> None:
         inner: Any = fields
         for key in where[:-1]:
@@ -194,11 +156,7 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
 
 
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
-    """Remove the tables ``[[name]]`` for which ``doomed(place, entry)`` is true.
-
-    Raises:
-        UserError: as above.
-    """
+    """Remove the ``[[name]]`` tables that ``doomed`` selects."""
     entries = tomllib.loads(text).get(name, [])
     gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
     if not gone:
@@ -228,11 +186,6 @@ def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool])
 
 
 def appended(text: str, name: str, fresh: Fields) -> str:
-    """Append a table ``[[name]]``.
-
-    Raises:
-        UserError: as above.
-    """
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -254,7 +207,7 @@ def appended(text: str, name: str, fresh: Fields) -> str:
 
 
 def _ordered(text: str, name: str, order: Sequence[int]) -> str:
-    """Reorder the tables of a name: ``order[n]`` is the old index of table n."""
+    """``order[n]`` is the old index of table n."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -297,7 +250,7 @@ def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
 
 
 def _end(lines: Sequence[str], start: int, most: int) -> int:
-    """Return a table's end: after its last key and the comments directly below."""
+    """Return a table's end, after comments directly below its last key."""
     end = start + 1
     for line in range(start + 1, most):
         if lines[line].strip() and not lines[line].lstrip().startswith("#"):
@@ -309,7 +262,6 @@ def _end(lines: Sequence[str], start: int, most: int) -> int:
 
 
 def _set(text: str, where: Where, value: Any) -> str:
-    """Set a value in its own line, in its table, or in a new table."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -366,11 +318,6 @@ def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
 
 
 def _checked(edited: str, change: Callable[[Fields], None], text: str, what: str) -> str:
-    """Return the edited text if it parses to the changed fields.
-
-    Raises:
-        UserError: otherwise.
-    """
     fields = tomllib.loads(text)
     change(fields)
     try:

@@ -1,4 +1,4 @@
-"""Splits TOML text into statements with line numbers, and finds its broken lines. Light import."""
+"""Splits TOML text into statements with line numbers, and finds its broken lines."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class BrokenLine(NamedTuple):
-    """A line that is not TOML, its apparent key, and the error."""
+    """A line that is not TOML, with its apparent key."""
 
     number: int
     key: str
@@ -27,7 +27,7 @@ class BrokenLine(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A header or key with value: first line, from 1, text, and fields."""
+    """A header or key with value; lines count from 1."""
 
     number: int
     text: str
@@ -58,7 +58,6 @@ def statements(text: str) -> Iterator[Statement | BrokenLine]:
 
 
 def _broken(number: int, line: str, trouble: str) -> BrokenLine:
-    """Return a broken line, with a hint for common mistakes."""
     given = KEY.fullmatch(line)
     what = re.sub(r" \(at .*\)", "", trouble)
     if given is None:
@@ -97,7 +96,7 @@ def lines_of(text: str) -> dict[Where, int]:
 
 
 def header(part: Statement, counts: dict[Where, int]) -> Where:
-    """Return a table's path; in arrays with the current index."""
+    """Return a table's path, with the current index in arrays, kept in ``counts``."""
     keys: list[str] = []
     inner: Any = part.fields
     while inner:

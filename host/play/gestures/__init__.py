@@ -1,1 +1,1 @@
-"""Gestures: per-note trajectories of code and loudness, as in recorded notes."""
+"""Gestures: trajectories of code and loudness along notes."""

@@ -23,9 +23,9 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 class BlendedTrajectory(NamedTuple):
     """A weighted mean of trajectories.
 
-    ``offset`` [n_latents] is relative to the knobs, ``levels`` [points] in dB, ``codes`` [points, n_latents] relative
-    to ``offset``; ``fall`` in dB a second after the last level; ``held``: recorded seconds; ``off``: semitones above
-    the key. ``release_levels`` [points] and ``release_codes`` [points, n_latents] are empty for notes that ring out.
+    ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, and ``off`` to the key
+    in semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in
+    seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
     """
 
     offset: Doubles
@@ -39,16 +39,10 @@ class BlendedTrajectory(NamedTuple):
 
 
 class TrajectoryBlender:
-    """The trajectories of one instrument."""
-
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
-        """Convert the instrument's notes to arrays.
+        """Select the instrument ``label``; None: that with the home nearest to the preset's code ``rest``, [n_latents].
 
-        Args:
-            gestures: of the model's file.
-            rest: the preset's code, [n_latents].
-            scale: normalizes codes for distances, [n_latents].
-            label: of the instrument; None: that with the home nearest to ``rest``.
+        ``scale``, [n_latents], normalizes codes for this distance.
         """
         known = [one for one in gestures.instruments if label in (None, one.label)]
         instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
@@ -77,7 +71,7 @@ class TrajectoryBlender:
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
     def mix(self, pitch: float, velocity: int) -> BlendedTrajectory:
-        """Return a note's trajectory, blended from the nearest recorded notes.
+        """Blend a note's trajectory from the nearest recorded notes.
 
         The velocity is clamped to nearby keys' velocities, since louder distant keys have another timbre.
         """
@@ -90,7 +84,6 @@ class TrajectoryBlender:
         return known
 
     def _range(self, pitch: float) -> tuple[float, float]:
-        """Return the lowest and highest velocity around a pitch."""
         known = self._ranges.get(pitch)
         if known is None:
             away = np.abs(self._keys - pitch)
@@ -134,7 +127,6 @@ def scale_of(card: Card) -> Doubles:
 
 
 def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:
-    """Return releases, zeros if none: [notes, points], [notes, points, directions]."""
     grid, directions = gestures.grid, len(gestures.directions)
     levels = np.zeros((len(notes), len(grid.release_levels)))
     codes = np.zeros((len(notes), len(grid.release_codes), directions))

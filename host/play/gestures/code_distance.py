@@ -15,12 +15,9 @@ TINY = 1e-12
 
 
 def decibels(model: Model, codes: Doubles) -> Doubles:
-    """Return a matrix from codes to distances in dB, [n_latents, n_latents].
+    """Return a matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
 
-    Distance: root mean square over audible bins, to first order. Takes ten milliseconds.
-
-    Args:
-        codes: region of interest, [codes, n_latents]. Each is decoded for another pitch class, or key.
+    The distance is the root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
     """
     n, partials = codes.shape[1], model.card.partials
     keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES

@@ -1,4 +1,4 @@
-"""Per-note offsets by velocity and key ([[note]] of a preset), and paths from each note-on."""
+"""Per-note offsets by velocity and key ([[note]]), and paths from each note-on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -31,7 +31,6 @@ NOTHING = NoteOffsets()
 
 
 def nothing(note: Note) -> NoteOffsets:
-    """Return no offsets."""
     return NOTHING
 
 
@@ -49,7 +48,6 @@ class NoteValues:
         self._velocities[note] = velocity
 
     def of(self, note: Note) -> NoteOffsets:
-        """Return a struck note's offsets."""
         code, others = np.zeros(self._latents), dict[str, float]()
         for entry in self._settings:
             added = entry.added(self._velocities[note], note[1])
@@ -72,7 +70,7 @@ class PathMotion(MotionWrapper):
         self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; only touched knobs contribute."""
+        """Return codes; only touched knobs contribute."""
         onsets = self._onsets[list(voices)]
         codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
         held = self._held(times)
@@ -83,17 +81,15 @@ class PathMotion(MotionWrapper):
 
 
 class NoteMotion(MotionWrapper):
-    """Motion with each note's code offset."""
-
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
-        """``codes`` are by voice; ``spans`` are low and high of each latent and limit offsets."""
+        """``codes`` are offsets by voice; ``spans``, low and high of each latent, limit the sums."""
         super().__init__(common)
         self.own_codes = True
         self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; knob values outside their ranges stay."""
+        """Return codes; knob values outside their ranges stay."""
         codes = self._common.latents(voices, times, own_times)
         moved = codes + self._added[list(voices)]
         kept: Array = np.clip(moved, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(np.float32)

@@ -40,9 +40,7 @@ class GesturePlayer:
         """Prepare the trajectories.
 
         Args:
-            gestures: of the model's file.
-            settings: the preset's [gesture].
-            rest: knob values, one a latent: they select the instrument if [gesture] does not.
+            rest: knob values, [n_latents]; they select the instrument if ``settings`` does not.
             lead: samples from a code read to its sound.
             own: whether trajectories replace the preset's attack, and its release.
         """
@@ -56,11 +54,11 @@ class GesturePlayer:
         self._begun = 0
 
     def strike(self, note: Note, velocity: int) -> None:
-        """Store a key's velocity, 1 to 127; its note may begin later."""
+        """As `NoteValues.strike`."""
         self._velocities[note] = velocity
 
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
-        """Return a new note's gesture, or None; ``pitch`` is 69.0 for 440 Hz, ``added`` holds offsets by target."""
+        """Return a new note's gesture, None without effect; ``pitch`` is 69.0 for 440 Hz."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
         if pace.codes == pace.loudness == pace.intonation == 0:
@@ -74,7 +72,6 @@ class GesturePlayer:
         )
 
     def heading(self) -> tuple[float, ...]:
-        """Return target values, which determine future codes."""
         return tuple(ramp.target for ramp in self.targets.values())
 
     def first_codes(self) -> Iterator[tuple[float, Doubles]]:
@@ -107,8 +104,6 @@ class GesturePlayer:
 
 
 class GestureMotion(MotionWrapper):
-    """Motion with the code offsets of gestures."""
-
     def __init__(
         self,
         common: Motion,
@@ -116,20 +111,12 @@ class GestureMotion(MotionWrapper):
         spans: Sequence[tuple[float, float]],
         gesturing: GesturePlayer,
     ) -> None:
-        """Combine motion and gestures.
-
-        Args:
-            gestures: by voice.
-            spans: low and high of each latent, limits of gestures.
-            gesturing: source of future gestures.
-        """
         super().__init__(common)
         self.own_codes = True
         self._gestures, self._gesturing = gestures, gesturing
         self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; knob values outside their ranges stay."""
         codes = self._common.latents(voices, times, own_times)
         added = np.zeros(codes.shape)
         read = times if own_times is None else own_times
@@ -143,7 +130,6 @@ class GestureMotion(MotionWrapper):
         return self._within(codes, added)
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
-        """Return bends in semitones, [rows], with the recorded intonation."""
         off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
         bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
         return bends
@@ -158,7 +144,7 @@ class GestureMotion(MotionWrapper):
         return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)
 
     def _within(self, codes: Array, added: Doubles) -> Array:
-        """Return codes plus offsets, [rows, n_latents], clamped to latent ranges."""
+        """Clamp codes plus offsets, [rows, n_latents], to latent ranges; knob values outside stay."""
         highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
         moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
         return moved

@@ -33,10 +33,9 @@ STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a ne
 
 
 class TrajectoryPace(NamedTuple):
-    """Amounts of code, loudness and intonation, 0 to 1, and speed of trajectories.
+    """Amounts (0 to 1) and speed of trajectories; ``rises``, ``releases``: attack and release replace the preset's.
 
     ``rate`` is in Hz, ``hop`` the samples between code reads, ``lead`` the samples from a code read to its sound.
-    ``rises`` and ``releases``: attack and release replace the preset's.
     """
 
     codes: float
@@ -51,7 +50,7 @@ class TrajectoryPace(NamedTuple):
 
 
 class GestureGrid(NamedTuple):
-    """Data of all notes of a file: time grids in seconds, wander in dB and along directions, `decibels` of codes."""
+    """Common data of a file's notes: time grids in seconds, wander in dB and along directions, `decibels` of codes."""
 
     levels: Doubles
     codes: Doubles
@@ -78,14 +77,10 @@ class GestureGrid(NamedTuple):
 
 
 class Gesture:
-    """The trajectory of one note as a function of time.
-
-    Computed in fixed chunks, so results do not depend on blocks. Chunk boundaries differ between notes, to spread a
-    chord's load over blocks.
-    """
+    """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
 
     def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
-        """Start at sample ``on``; ``note`` is a number that seeds its wander."""
+        """Start at sample ``on``; ``note`` seeds the wander."""
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
         phase = phase_samples(pace.hop)
         self._on = (on + phase // 2) // phase * phase  # start of its codes
@@ -118,21 +113,13 @@ class Gesture:
         return gain
 
     def attack(self, attack: int) -> int:
-        """Return the attack in samples; ``attack`` is the preset's."""
         if not self._pace.rises:
             return attack
         shortest, loudness = SHORTEST_SECONDS * self._pace.rate, self._pace.loudness
         return max(1, round((1 - loudness) * attack + loudness * shortest))
 
     def let_go(self, time: int, release: int) -> tuple[int, bool]:
-        """Release the note at sample ``time``.
-
-        Args:
-            release: the preset's release, in samples.
-
-        Returns:
-            The note's release in samples, and whether its trajectory falls during it.
-        """
+        """Release the note; return its release in samples, and whether its trajectory falls during it."""
         self._off = time
         self._ahead = None
         recorded, loudness = self._release_seconds(), self._pace.loudness
@@ -146,9 +133,9 @@ class Gesture:
         return samples, True
 
     def code(self, time: int) -> Doubles:
-        """Return the offset to the knobs' code, read at a sample, [n_latents].
+        """Return the offset to the knobs' code at a sample, [n_latents].
 
-        It stays constant until the change is audible: equal codes are decoded once. Reads before a note-off ignore it.
+        It stays until its change is audible, since equal codes are decoded once.
         """
         place = max(time // self._pace.hop - self._hop, 0)
         while len(self._codes) <= place:
@@ -162,7 +149,6 @@ class Gesture:
             self._hop += past
 
     def _next(self, hop: int) -> Doubles:
-        """Return the code of a hop, after all earlier hops."""
         chunk, place = divmod(hop + self._place, HOPS)
         if self._ahead is None or self._ahead[0] != chunk:
             hops = np.arange(HOPS) + (chunk * HOPS - self._place)
@@ -178,7 +164,6 @@ class Gesture:
         return code
 
     def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        """Return offsets to the knobs' code, [times, n_latents]."""
         along, off = self._held_at(times), self._off
         if off is not None and times[-1] >= off and len(self._mix.release_codes):
             seconds = self._recorded(times, off)
@@ -191,7 +176,6 @@ class Gesture:
         return codes
 
     def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        """Return codes of the held note relative to its offset, [times, n_latents]."""
         seconds = self._recorded(times, self._on)
         way = _between(self._common.codes, self._mix.codes, seconds)
         if seconds[-1] > self._mix.held:
@@ -200,11 +184,10 @@ class Gesture:
         return way
 
     def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
-        """Return recorded seconds since sample ``since``, [times]."""
         return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
-        """Return levels of the held note in dB, [moments]; ``seconds`` since the note-on."""
+        """Return levels of the held note in dB, at ``seconds`` since the note-on."""
         mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
@@ -213,7 +196,7 @@ class Gesture:
         return levels * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
-        """Return levels in dB relative to that at the note-off, [moments]."""
+        """Return levels in dB relative to that at the note-off."""
         recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
         beyond = np.maximum(recorded - grid[-1], 0.0)
         fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
@@ -234,7 +217,7 @@ class Gesture:
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
     def _wanders(self, seconds: Doubles) -> Doubles:
-        """Return the amount of wander, 0 to 1, [moments]."""
+        """Return the amount of wander, 0 to 1."""
         parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)
         return heard
@@ -248,14 +231,13 @@ class Gesture:
 
     @functools.cached_property
     def _sines(self) -> tuple[Doubles, Doubles]:
-        """Return frequencies in Hz and phases in cycles of wander, [columns, SINES] each."""
+        """Return frequencies in Hz and phases in cycles, [columns, SINES] each."""
         hertz = self._common.hertz
         drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
 
 
 def phase_samples(hop: int) -> int:
-    """Return the samples between possible starts of note codes."""
     return max(1, hop // PHASES)
 
 
@@ -271,17 +253,16 @@ def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
 
 
 def _last_slope(grid: Doubles, levels: Doubles) -> float:
-    """Return the final fall of levels, in dB a second."""
+    """Return the final fall in dB a second."""
     if len(grid) < 2:
         return SLOWEST_DB_SECOND
     return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / float(grid[-1] - grid[-2]))
 
 
 class _Curve:
-    """Gains along a function of time, cached in chunks; callers pass the function, to avoid a reference cycle."""
+    """Gains over time, cached in chunks; callers pass the function, to avoid a reference cycle."""
 
     def __init__(self, begin: int, rate: int, place: int) -> None:
-        """Start at sample ``begin``, ``place`` moments (modulo `CHUNK`) into the first chunk."""
         self._rate = rate
         self._origin = begin - place % CHUNK * STEP
         self._before = place % CHUNK
@@ -289,11 +270,7 @@ class _Curve:
         self._chunk = np.zeros(0, np.float32)
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """Return gains over a block, [count] >= 1; constant before the start.
-
-        Args:
-            levels: returns levels in dB, [moments], at seconds >= 0 since the start, [moments].
-        """
+        """Return gains over a block, [count]; ``levels`` returns dB at seconds >= 0 since the start, [moments]."""
         if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
             return self._chunk[start - self._begin : start - self._begin + count]
         first, at = divmod(start - self._origin, CHUNK_SAMPLES)
@@ -303,7 +280,6 @@ class _Curve:
         return np.concatenate([self._gains(chunk, levels) for chunk in chunks])[at : at + count]
 
     def _gains(self, number: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """Return a chunk's gains, [CHUNK_SAMPLES]."""
         begin = self._origin + number * CHUNK_SAMPLES
         if begin != self._begin:
             moments = np.arange(CHUNK + 1) + (number * CHUNK - self._before)

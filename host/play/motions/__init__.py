@@ -1,1 +1,1 @@
-"""Motions of latents over time: LFO cycles, paths, random walks and touch."""
+"""Motions of latents: LFOs, paths, random walks and touch."""

@@ -1,4 +1,4 @@
-"""Beat position over time, from a tempo, a file's tempo events, or MIDI clock."""
+"""Beat position over time, from tempo events or MIDI clock."""
 
 from collections import deque
 
@@ -12,9 +12,9 @@ LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 
 
 class Beats:
-    """Quarter notes since the start, as a function of time that only jumps to 0.
+    """Quarter notes since the start; the function only jumps to 0.
 
-    A MIDI clock tick moves the beat to the next tick's position at its expected time; the beat waits for a late tick.
+    A MIDI clock tick moves the beat to the next tick's position, where it waits for a late tick.
     """
 
     def __init__(self, tempo_bpm: float, sample_rate: int) -> None:

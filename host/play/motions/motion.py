@@ -43,7 +43,7 @@ class MotionWrapper:
         self.own_codes = common.own_codes
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: initial codes vary between notes."""
+        """Return None: initial codes differ between notes."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -63,10 +63,10 @@ class MotionWrapper:
 
 
 class Latents:
-    """The latents of a preset over time, in samples at its model's rate.
+    """The latents of a preset, as functions of time in samples at its model's rate.
 
-    A morph interpolates from the knobs to another code. A path or walk replaces both; other modulation is added.
-    Results are clamped to latent ranges. A beat restart glides. A touched target follows its knob only.
+    A morph leads from the knobs to another code. A path or walk replaces both; other motions are added, within latent
+    ranges. A touched target follows its knob only.
     """
 
     def __init__(
@@ -77,14 +77,7 @@ class Latents:
         tempo_bpm: float = TEMPO_BPM,
         morph: MorphTarget | None = None,
     ) -> None:
-        """Start at the code ``rest``.
-
-        Args:
-            card: the model's.
-            motion: the preset's, in its order.
-            tempo_bpm: tempo without a MIDI clock.
-            morph: the preset's, if any.
-        """
+        """Start at the code ``rest``; ``tempo_bpm`` applies without a MIDI clock."""
         ramp = round(RAMP_SECONDS * card.sample_rate)
         self.knobs = [Ramp(value, ramp) for value in rest]
         self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # controllable targets
@@ -145,7 +138,6 @@ class Latents:
         return values
 
     def turn(self, time: int, target: str, value: float) -> None:
-        """Set a target's knob from sample ``time`` on; event times never decrease."""
         self.targets[target].move(time, value)
         if target in self._grips:
             self._grips[target].turn(time)
@@ -153,7 +145,6 @@ class Latents:
             self._drop(lambda known: known >= time)
 
     def hold(self, time: int, target: str, down: bool) -> None:
-        """Touch or release a target at sample ``time``."""
         if target not in self.targets:
             return
         grip = self._grips.get(target) or TouchedParameters(self._rate)
@@ -182,7 +173,7 @@ class Latents:
         return parts
 
     def clock(self, event: Clock) -> None:
-        """Apply MIDI clock; a start resets the beat to 0."""
+        """Apply MIDI clock; a start resets the beat to 0, and motions glide there."""
         followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
         before = [self._offsets(mover, left, event.time) for mover, left in followers]
         self._beats.clock(event)
@@ -197,7 +188,7 @@ class Latents:
         self._drop(lambda known: known >= time)
 
     def morph(self, time: int) -> float:
-        """Return the morph position, 0 to 1; 0 without a morph."""
+        """Return the morph position, 0 to 1."""
         if self._morph_end is None:
             return 0.0
         amount = self._moved_morph(time)

@@ -21,7 +21,7 @@ WALK_STRIDE = 7919  # offset between the sequences of seeds
 
 
 class _Step(NamedTuple):
-    """End of a step, in standard deviations and as a code, and its direction."""
+    """End of a step, in standard deviations and as a code, and direction."""
 
     place: Doubles
     heading: Doubles
@@ -29,13 +29,11 @@ class _Step(NamedTuple):
 
 
 class RandomWalk:
-    """A random walk: straight steps of equal length, each turned slightly from the last.
+    """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
-    Lengths are in standard deviations. A step that would exceed the bound around training codes turns toward the
-    nearest of them, by the least sufficient amount; latent ranges reflect it. Both ends of a step are within the bound
-    of the same code, and so is all of it. From a start beyond the bound it goes straight to the nearest training code.
-
-    A step depends only on its predecessor and number, so threads do not change the result.
+    All of a step is within the bound of one training code. To stay there, or from a start beyond, it turns toward the
+    nearest one, and latent ranges reflect it. A step depends only on its predecessor and number, so threads do not
+    change it.
     """
 
     target: str | None = None
@@ -77,7 +75,6 @@ class RandomWalk:
             del self._steps[number]
 
     def _next(self, number: int, last: _Step) -> _Step:
-        """Return step ``number`` + 1, after ``last``."""
         count = len(self._axes)
         drawn = self._seed * WALK_STRIDE + number * count
         chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)

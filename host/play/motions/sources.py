@@ -1,4 +1,4 @@
-"""Modulation sources: LFO cycles, random motion and timed paths as functions of time."""
+"""Modulation sources: LFOs, random motion and timed paths as functions of time."""
 
 import math
 from bisect import bisect_right
@@ -17,7 +17,7 @@ RANDOM_STRIDE = 997  # offset between the sequences of successive random motions
 
 
 class MotionSource(Protocol):
-    """A motion: an offset to its target, or a path of all latents."""
+    """An offset to a target, or a path of all latents."""
 
     target: str | None  # None: all latents
     in_beats: bool
@@ -30,7 +30,7 @@ class MotionSource(Protocol):
 
 
 def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> MotionSource:
-    """Return the source of the preset's motion ``number``; other arguments as in `Latents`."""
+    """Return the source of the preset's motion ``number``."""
     spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
         return RandomWalk(settings.walk, rest, card)
@@ -43,7 +43,6 @@ class Cycle:
     """An LFO around a knob, or a closed path, with a period in seconds or beats."""
 
     def __init__(self, settings: MotionSettings, number: int, tempo_bpm: float, sample_rate: int, spans: Spans) -> None:
-        """``number`` selects the random sequence; ``tempo_bpm`` is the nominal tempo."""
         self.target = settings.target
         self.in_beats = settings.beats is not None
         self._phase = settings.phase
@@ -72,8 +71,7 @@ class Cycle:
         first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
         return self._way(first, then, way - leg, self._spans)
 
-    def forget(self, time: int) -> None:
-        """Do nothing."""
+    def forget(self, time: int) -> None: ...
 
     def _wave(self, cycles: float) -> float:
         """Return -1 to 1; sine, triangle and square start at 0 rising, a saw at -1."""
@@ -118,8 +116,7 @@ class TimedPath:
         before, after = self._codes[leg - 1 : leg + 1]
         return self._way(before, after, (place - start) / (end - start), self._spans)
 
-    def forget(self, time: int) -> None:
-        """Do nothing."""
+    def forget(self, time: int) -> None: ...
 
 
 def _triangle(part: float) -> float:

@@ -6,10 +6,7 @@ RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an aud
 
 
 class TouchedParameters:
-    """The share of touch in one target, as a function of time.
-
-    A touched target keeps its value until the knob turns, then glides to the knob. On release it glides to the motion.
-    """
+    """A touched target keeps its value until the knob turns, then glides to the knob; on release, to the motion."""
 
     def __init__(self, sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
@@ -24,22 +21,20 @@ class TouchedParameters:
         return self._down.target == 1.0
 
     def over(self, time: int) -> bool:
-        """Return whether it has no effect from ``time`` on."""
         return not self.holds and time >= self._back
 
     def take(self, time: int, value: float, knob: float) -> None:
-        """Start a touch; ``value`` is the target's, ``knob`` the knob's."""
+        """Start a touch at the target's ``value``."""
         self._down.jump(time, 1.0)
         self._left.jump(time, value - knob)
         self.share.move(time, 1.0)
 
     def turn(self, time: int) -> None:
-        """Glide to the knob, if touched."""
         if self.holds:
             self._left.move(time, 0.0)
 
     def let_go(self, time: int, value: float, moved: float) -> None:
-        """End a touch; ``value`` is the target's, ``moved`` the motion's."""
+        """End a touch at the target's ``value``; ``moved`` is the motion's."""
         self._down.jump(time, 0.0)
         self._left.jump(time, value - moved)
         self._left.move(time, 0.0, self._return)
@@ -47,7 +42,6 @@ class TouchedParameters:
         self._back = time + self._return
 
     def value(self, time: int, knob: float, moved: float) -> float:
-        """Return the target's value from knob and motion."""
         return (knob if self._down.value(time) else moved) + self._left.value(time)
 
     def forget(self, time: int) -> None:

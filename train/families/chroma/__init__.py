@@ -1,1 +1,1 @@
-"""Chroma family: chroma-conditioned autoencoders of Colonel & Keene (2020), and playable variants."""
+"""Chroma-conditioned autoencoders of spectra."""

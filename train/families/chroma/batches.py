@@ -1,4 +1,4 @@
-"""Batches for the chroma family: spectra with pitch classes, paired across keys."""
+"""Batches for the chroma family: spectra paired across keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, with little varian
 
 @dataclass
 class ChromaData:
-    """Batches for the chroma family."""
+    """Batches of (frames, chroma, targets, target chroma)."""
 
     train: FrameStore
     val: FrameStore
@@ -31,7 +31,6 @@ class ChromaData:
         return len(self.train)
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return (frames, chroma, targets, target chroma); targets are in another key if there are several views."""
         return _pairs(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
@@ -60,7 +59,6 @@ def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Gene
 
 
 def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
-    """Cut the frames of a corpus, mapped from a file in ``folder`` if large."""
     seed, frames = recipe.training.seed, recipe.frames
     train = build(corpus, "train", frames, folder, seed)
     rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
@@ -83,7 +81,6 @@ def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
 
 
 def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:
-    """Raise UserError for a corpus without an audible training frame."""
     fold = recipe.frames.octave is not None and is_tonal(corpus)
     if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")

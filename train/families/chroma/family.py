@@ -1,4 +1,4 @@
-"""Family descriptor of the chroma family."""
+"""Descriptor of the chroma family."""
 
 from ...preview import held_spectra
 from ..family import Family

@@ -61,12 +61,10 @@ class ChromaAutoencoder(Autoencoder):
 
     @property
     def in_levels(self) -> bool:
-        """Whether inputs are levels, outputs logarithms."""
         return self.settings.domain == "level"
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        """In the level domain, start from pitch classes' mean frames, and standardise levels."""
         if not self.in_levels:
             return
         rng = np.random.default_rng(0)
@@ -79,11 +77,9 @@ class ChromaAutoencoder(Autoencoder):
 
     @property
     def conditioned(self) -> bool:
-        """Whether decoding needs a chroma."""
         return self.settings.skip
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return latents; for a variational network, the means."""
         return self.distribution(*inputs)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
@@ -98,13 +94,7 @@ class ChromaAutoencoder(Autoencoder):
     def reconstruction(
         self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms, each a batch mean.
-
-        Args:
-            frames, chroma: encoder input.
-            targets, target_chroma: the same sound in another key, or the same frames.
-            generator: on the CPU; the only source of randomness.
-        """
+        """Return the loss terms of targets in another key, if there are several views."""
         mean, log_variance = self.distribution(frames, chroma)
         latents = mean
         terms: dict[str, Tensor] = {}
@@ -129,7 +119,7 @@ class ChromaAutoencoder(Autoencoder):
         return terms
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return latents, and log variances for a variational network."""
+        """Return latents, and log variances if variational."""
         value = self._seen(frames)
         if self.settings.augmentation == "difference":
             value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
@@ -185,12 +175,12 @@ class Levels(nn.Module):
         return _decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
 
     def groups(self, frames: Tensor) -> Tensor:
-        """Return levels of the mean power of each four bins."""
+        """Return levels of each four bins' mean power."""
         return _decibels(F.avg_pool1d((frames * frames)[:, None], GROUP)[:, 0])
 
 
 def _decibels(power: Tensor) -> Tensor:
-    """Return levels in dB, in a form whose small addend exporters keep."""
+    """Return levels in a form whose small addend exporters keep."""
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 

@@ -1,4 +1,4 @@
-"""Recipe settings of the chroma family: the chroma-conditioned autoencoder of Colonel & Keene (2020)."""
+"""Recipes of the chroma family."""
 
 from typing import Annotated, Literal, Self
 
@@ -16,8 +16,6 @@ def _an_octave(value: object) -> object:
 
 
 class ChromaFrames(Frames):
-    """Magnitude spectra; ``frame_length`` is a power of two."""
-
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
     # Target octave of all notes; "lowest": the octave of the corpus's lowest notes; None: notes stay.
@@ -27,7 +25,7 @@ class ChromaFrames(Frames):
 
     @property
     def fold(self) -> int | None:
-        """Return the octave to move notes into, or None; requires a completed recipe."""
+        """Octave to move notes into; requires a completed recipe."""
         assert self.octave != "lowest"
         return self.octave
 
@@ -41,8 +39,6 @@ class ChromaFrames(Frames):
 
 
 class ChromaNetwork(RecipeSection):
-    """The dense autoencoder of Colonel & Keene (2020), section III."""
-
     latents: Latents
     hidden: Annotated[Widths, Field(min_length=1)]
     bottleneck: Literal["sigmoid", "lrelu"]
@@ -54,8 +50,6 @@ class ChromaNetwork(RecipeSection):
 
 
 class ChromaLoss(RecipeSection):
-    """Weights of the loss terms; 0 omits a term."""
-
     mean_square: Weight = 0.0
     squares: Weight = 0.0
     root_squares: Weight = 0.0
@@ -74,8 +68,6 @@ class ChromaLoss(RecipeSection):
 
 
 class ChromaRecipe(Recipe):
-    """The chroma-conditioned autoencoder."""
-
     family: Literal["chroma"]
     frames: ChromaFrames
     network: ChromaNetwork

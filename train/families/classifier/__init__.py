@@ -1,1 +1,1 @@
-"""Classifier family: networks that recognise labelled clips."""
+"""Networks that recognise labelled clips."""

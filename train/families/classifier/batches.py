@@ -1,4 +1,4 @@
-"""Batches of labelled clips of one length, with label indices."""
+"""Batches of labelled clips of one length."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,7 @@ FEWEST = 2  # labels
 class LabelledData:
     """Batches of (audio [batch, clip_length], label indices [batch]).
 
-    Attributes:
-        words: the labels by index.
-        length: samples of each clip, cut or zero-padded.
-        later: largest random delay of a training clip, in samples.
+    Training clips have random delays of up to ``later`` samples. The network ignores gain.
     """
 
     corpus: Corpus
@@ -40,7 +37,6 @@ class LabelledData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return clips with random delays; the network ignores gain."""
         clips = [self.train[i] for i in frames]
         starts = rng.integers(0, self.later + 1, len(frames))
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
@@ -60,7 +56,6 @@ class LabelledData:
 
 
 def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
-    """Return the labelled clips of a corpus; training clips replace missing validation clips."""
     frames, words = recipe.frames, recipe.network.words
     train, val = (labelled(corpus, split, words) for split in ("train", "val"))
     later = round(frames.later_seconds * frames.sample_rate)
@@ -68,7 +63,6 @@ def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal:
 
 
 def labelled(corpus: Corpus, split: Split, words: list[str]) -> list[Clip]:
-    """Return the clips of a split with one of these labels."""
     return [clip for clip in corpus.clips(split) if clip.label in words]
 
 
@@ -82,7 +76,6 @@ def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None
 
 
 def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
-    """Raise UserError for a corpus with fewer than two labels."""
     words = words_of(corpus)
     if len(words) < FEWEST:
         found = ", ".join(map(repr, words)) or "none"
@@ -93,12 +86,10 @@ def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
 
 
 def words_of(corpus: Corpus) -> list[str]:
-    """Return the sorted labels of the training clips."""
     return sorted({clip.label for clip in corpus.clips("train")} - {""})
 
 
 def named(recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
-    """Fill in the corpus's labels, unless the recipe has some."""
     if recipe.network.words:
         return recipe
     return recipe.model_copy(update={"network": recipe.network.model_copy(update={"words": words_of(corpus)})})

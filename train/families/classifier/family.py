@@ -1,4 +1,4 @@
-"""Family descriptor of the classifier family."""
+"""Descriptor of the classifier family."""
 
 from ..family import Family
 from .batches import check_labelled, labelled_data, named

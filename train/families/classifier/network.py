@@ -1,7 +1,7 @@
 """Classifier of labelled clips: ResNet-18 over log-mel spectrograms.
 
-He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, option B shortcuts, one
-input channel. Batch normalisation precedes ReLU; weights start as in section 3.4 (He et al., ICCV 2015).
+He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, option B shortcuts, one input channel.
+Batch normalisation precedes ReLU; weights start as in section 3.4 (He et al., ICCV 2015).
 """
 
 import librosa
@@ -27,13 +27,7 @@ TOGETHER = 64  # clips judged at a time
 
 
 class Spectrogram(nn.Module):
-    """Standardised mel band levels relative to a clip's maximum.
-
-    Args:
-        rate: in Hz.
-        frame_length, hop_length: of the Hann windows, in samples.
-        bands: mel bands, up to half the rate.
-    """
+    """Standardised mel band levels relative to a clip's maximum, [batch, samples] → [batch, 1, bands, frames]."""
 
     mel: Tensor
     window: Tensor
@@ -46,7 +40,6 @@ class Spectrogram(nn.Module):
         self.register_buffer("window", torch.hann_window(frame_length), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """[batch, samples] → [batch, 1, bands, frames]."""
         padded = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
         pieces = padded.unfold(1, self.frame_length, self.hop_length) * self.window
         parts = torch.view_as_real(torch.fft.rfft(pieces))  # torch.stft cannot be exported to ONNX
@@ -57,10 +50,7 @@ class Spectrogram(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual basic block of two 3 × 3 convolutions, [batch, before, …] → [batch, after, …].
-
-    A ``stride`` of 2 halves the resolution.
-    """
+    """Residual basic block of two 3 × 3 convolutions, [batch, before, …] → [batch, after, …]."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -92,10 +82,9 @@ class Classifier(Network):
         initialise_weights(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
-        """Return activations after each of the eight blocks, then the penultimate layer.
+        """Return each block's activations, [batch, channels, bands, frames], then the last's means, [batch, features].
 
-        [batch, channels, bands, frames] each, and [batch, features], the last block's means. Keyes et al. ("Latent
-        Vector Recovery of Audio GANs", 2020, section 3.2) compare sounds by such activations.
+        Keyes et al. (2020, section 3.2) compare sounds by such activations.
         """
         pictures = self.stem(self.spectrogram(audio))
         found = []
@@ -105,7 +94,6 @@ class Classifier(Network):
         return [*found, pictures.mean((2, 3))]
 
     def classification(self, audio: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the cross entropy and the accuracy."""
         scores = self.scores(self.features(audio)[-1])
         right = (scores.argmax(1) == labels).float().mean()
         return {"cross_entropy": F.cross_entropy(scores, labels), "accuracy": right.detach()}
@@ -116,11 +104,9 @@ class Classifier(Network):
 
     @torch.no_grad()
     def judge(self, clips: Array, rate: int) -> JudgedClips:
-        """Return label probabilities and penultimate features; requires evaluation mode.
+        """Return label probabilities and penultimate features of clips, [clips, samples], at a rate in Hz.
 
-        Args:
-            clips: [clips, samples], cut or zero-padded.
-            rate: in Hz; clips are resampled.
+        Requires evaluation mode.
         """
         device = next(self.parameters()).device
         posteriors, features = [], []
@@ -132,7 +118,7 @@ class Classifier(Network):
         return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
 
     def resampled(self, clips: Array, rate: int) -> Array:
-        """Return clips at the network's rate and length, [clips, clip_length]."""
+        """Return clips at the network's rate, cut or zero-padded to [clips, clip_length]."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
         kept = clips[:, : self.clip_length]
@@ -141,7 +127,7 @@ class Classifier(Network):
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
-    """Return first layers, blocks, and the channels of the last block."""
+    """Return first layers, blocks, and the last block's channels."""
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
     blocks, channels = [], width
     for stage in range(STAGES):
@@ -153,7 +139,6 @@ def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
 
 
 def initialise_weights(network: nn.Module) -> None:
-    """Initialise all convolutions."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Recipe settings of the classifier family: networks that recognise labelled clips."""
+"""Recipes of the classifier family."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from ...recipes.base import Frames, Recipe, RecipeSection, Weight
 
 
 class LabelledFrames(Frames):
-    """Clips of one length; ``frame_length`` is the spectrogram's window in samples."""
+    """Clips of one length; ``frame_length`` is the spectrogram's window."""
 
     clip_length: Annotated[int, Field(ge=256, le=1 << 20)]  # samples: shorter clips are zero-padded
     bands: Annotated[int, Field(ge=8, le=512)]  # mel bands of a spectrogram
@@ -22,10 +22,9 @@ class LabelledFrames(Frames):
 
 
 class ResNet(RecipeSection):
-    """ResNet-18 (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1).
+    """ResNet-18 with ``width`` channels in its first stage, 64 in the paper.
 
-    ``width`` is the channels of the first of four stages, 64 in the paper; each stage doubles them. The corpus provides
-    ``words``, the labels, when a run begins.
+    The corpus provides the labels, ``words``.
     """
 
     width: Annotated[int, Field(ge=1, le=256)]
@@ -33,14 +32,10 @@ class ResNet(RecipeSection):
 
 
 class ClassifierLoss(RecipeSection):
-    """Weight of the only loss term."""
-
     cross_entropy: Weight = 1.0
 
 
 class ClassifierRecipe(Recipe):
-    """Networks that recognise labelled clips."""
-
     family: Literal["classifier"]
     frames: LabelledFrames
     network: ResNet

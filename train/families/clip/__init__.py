@@ -1,1 +1,1 @@
-"""Clip family: playable autoencoders of whole short sounds."""
+"""Playable autoencoders of whole short sounds."""

@@ -1,7 +1,7 @@
-"""Attack time of a clip as an explicit feature, which keeps attacks in place in decoded clips.
+"""Attack time as a feature: decoded clips reach 3 dB below their maximum at the encoded time.
 
-Decoded loudness is off by a decibel or two. Where a vowel rises by half a decibel per millisecond, the point 3 dB below
-the maximum shifts by milliseconds. That point is encoded separately, and loudness is corrected to cross 3 dB there.
+Decoded loudness alone is off by a decibel or two. A vowel that rises by half a decibel per millisecond would shift by
+milliseconds.
 """
 
 import math
@@ -30,8 +30,8 @@ def loudness(levels: Tensor) -> Tensor:
 def risen(levels: Tensor) -> Tensor:
     """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
-    Differentiable, by a soft threshold half a decibel wide. If loudness pauses just below it, the result lies between
-    the pause and the final rise.
+    The soft, differentiable threshold is half a decibel wide. If loudness pauses just below, the result lies between
+    pause and rise.
     """
     loud = loudness(levels)
     there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)
@@ -40,9 +40,9 @@ def risen(levels: Tensor) -> Tensor:
 
 
 def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
-    """Return levels [clips, points] corrected to rise at a part, [clips, 1], and not earlier.
+    """Return levels [clips, points] raised by at most 2 dB at a part, [clips, 1], to 3 dB below the maximum.
 
-    Levels at the part are raised to 3 dB below the maximum, by at most 2 dB; earlier levels are lowered to it.
+    Earlier levels are limited to that.
     """
     time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
     loud = loudness(levels)

@@ -1,4 +1,4 @@
-"""Batches for the clip family: beginnings of recordings, with augmentation of small corpora."""
+"""Batches for the clip family: beginnings of recordings, varied in small corpora."""
 
 import math
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ VARIED = 17  # second seed of the random variation
 
 @dataclass(frozen=True)
 class Hits:
-    """The audible clips of a split, and their label indices, [clips]."""
+    """A split's audible clips and their label indices, [clips]."""
 
     clips: list[Clip]
     labels: Ints
@@ -49,9 +49,9 @@ class Hits:
 
 
 class HitData:
-    """Batches of (features, mel band levels, label indices [batch]); shapes as in `ClipFeatures`.
+    """Batches of (features, mel band levels, label indices [batch]), with shapes as in `ClipFeatures`.
 
-    Features are computed once, in half precision; few clips are repeated with random variation.
+    Features are computed once, in half precision, from random variations if clips are few.
     """
 
     def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
@@ -63,7 +63,6 @@ class HitData:
         self._val = self._taken(val, _evenly(val, MOST_VALIDATED))
 
     def __len__(self) -> int:
-        """Training frames, repetitions included."""
         return len(self._train[0])
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -92,29 +91,24 @@ class HitData:
 
 
 def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> HitData:
-    """Return the clips of a corpus; training clips replace missing validation clips."""
     train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
     return HitData(corpus, recipe, train, val if val.clips else train)
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
-    """Return the audible clips of a split; with ``words``, only clips with one of these labels."""
+    """Return a split's audible clips; with ``words``, only clips with one of these labels."""
     numbers = {word: number for number, word in enumerate(words)}
     clips = [clip for clip in corpus.clips(split) if sounds(corpus, clip) and (not words or clip.label in numbers)]
     return Hits(clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64))
 
 
 def sounds(corpus: Corpus, clip: Clip) -> bool:
-    """Return whether a clip's peak exceeds `SILENT`."""
     samples = corpus.samples(clip)
     return bool(max(samples.max(), -samples.min()) > SILENT)
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
-    """Return clips with random pitch shifts and damping or lengthening, [clips, length].
-
-    Lengthened clips decay by up to `SLOWER` less until the -60 dB point, then unchanged.
-    """
+    """Return clips with random pitch shifts and damping or lengthening, [clips, length]."""
     count, length = clips.shape
     moved = rng.random(count) < 0.7
     ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
@@ -136,10 +130,7 @@ def _dead_at(clip: npt.NDArray[np.float64]) -> int:
 
 
 def hit_changes(corpus: Corpus) -> list[str]:
-    """Return recipe changes that fit a corpus, as ``key=value``: rate, length, and labels if several.
-
-    Nearly all clips decay within the length.
-    """
+    """Return ``key=value`` changes for a corpus: rate, a length in which 95 % of clips decay, labels if several."""
     rate = corpus.rate
     seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
     length = math.ceil(seconds * FADED * rate / UNIT) * UNIT
@@ -158,7 +149,6 @@ def _some(count: int, limit: int) -> Ints:
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
-    """Raise UserError for fewer than two audible training clips, or for too few labels."""
     check_words(corpus, recipe)
     found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
     if found < FEWEST:
@@ -169,7 +159,6 @@ def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
 
 
 def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
-    """Return a one-line summary of the training clips."""
     frames = recipe.frames
     sounding, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
     seconds = frames.frame_length / frames.sample_rate

@@ -1,4 +1,4 @@
-"""Family descriptor of the clip family."""
+"""Descriptor of the clip family."""
 
 from ...batches.clips import with_words
 from ...preview import held_hits

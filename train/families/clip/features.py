@@ -1,4 +1,4 @@
-"""Clip features for autoencoders: band levels of spectra, and loudness in short parts."""
+"""Clip features: band levels of spectra, and loudness in short parts."""
 
 import math
 
@@ -19,10 +19,10 @@ LEAST_MEL = 1e-9  # power of a mel band, relative to the loudest
 
 
 class ClipFeatures(nn.Module):
-    """Log band levels and loudness of clips.
+    """Log band levels and loudness of clips; ``length`` is a multiple of a hop, in samples.
 
-    ``spectra`` spectra of ``transform`` samples, ``hop`` apart, the first centred on the first sample; ``points`` parts
-    of ``part`` samples.
+    There are ``spectra`` spectra, ``hop`` apart, the first centred on the first sample, and ``points`` parts of
+    ``part`` samples.
     """
 
     into: Tensor
@@ -32,7 +32,6 @@ class ClipFeatures(nn.Module):
     fade: Tensor
 
     def __init__(self, sample_rate: int, length: int) -> None:
-        """Make the tables for clips of ``length`` samples, a multiple of a hop, at ``sample_rate`` Hz."""
         super().__init__()
         self.length, self.sample_rate = length, sample_rate
         self.transform = 2 ** round(math.log2(sample_rate * WINDOW_SECONDS))
@@ -48,8 +47,7 @@ class ClipFeatures(nn.Module):
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return features of clips, [clips, width], and mel band levels in dB, [clips, spectra, bands].
 
-        Log amplitudes of bands, [spectra × bands], then of parts, normalised to power 1 in each clip's loudest mel
-        band.
+        Features are log amplitudes of bands, then of parts, relative to each clip's loudest mel band.
         """
         power, mel, parts = self.powers(clips * self.fade)
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
@@ -72,7 +70,7 @@ class ClipFeatures(nn.Module):
         return features[:, :first].view(-1, self.spectra, self.bands), features[:, first:]
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
-        """Convert bands in nepers to mel band levels in dB, [clips, spectra, mel bands]."""
+        """Return mel band levels in dB, [clips, spectra, mel bands], of bands in nepers."""
         power = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
         return 10 * torch.log10(power + LEAST_MEL)
 

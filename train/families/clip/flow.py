@@ -1,11 +1,9 @@
 """Normalizing flow between normally distributed codes and the latents of an autoencoder.
 
-A playable model needs every normally distributed code to sound like the corpus. The flow therefore learns the
-distribution of latents, as the second stage of Dai and Wipf ("Diagnosing and Enhancing VAE Models", ICLR 2019). It
-combines each label's mean and covariance with affine coupling layers (Dinh, Sohl-Dickstein and Bengio, "Density
-estimation using Real NVP", ICLR 2017), trained by maximum likelihood. A rotation sorts codes by effect: the axes of
-mean squared gradients (Constantine, Dow and Wang, "Active subspace methods", SIAM Journal on Scientific Computing 36:4,
-2014).
+It learns the distribution of latents, so every such code sounds like the corpus: the second stage of Dai and Wipf
+("Diagnosing and Enhancing VAE Models", ICLR 2019). Affine couplings (Dinh et al., "Real NVP", ICLR 2017), trained by
+maximum likelihood, follow each label's mean and covariance. A rotation sorts codes by mean squared gradients
+(Constantine et al., "Active subspace methods", SIAM Journal on Scientific Computing 36:4, 2014).
 """
 
 import math
@@ -29,11 +27,7 @@ PROBE = 0.5  # deviations: step of the finite differences, the scale of a knob
 class Flow(nn.Module):
     """Maps latents to codes and back.
 
-    Shapes: latents, codes [batch, n]; told [batch, words], weights of labels.
-
-    Args:
-        n: latents.
-        words: labels; 1 without labels, with ``told`` all ones.
+    Shapes: latents, codes [batch, n]; told [batch, words], weights of labels, or ones [batch, 1].
     """
 
     middles: Tensor
@@ -95,7 +89,7 @@ class Flow(nn.Module):
         return self._normal(latents, told)[0] @ self.axes
 
     def latents(self, codes: Tensor, told: Tensor) -> Tensor:
-        """Return the latents of codes, which are limited to radius ``reach``."""
+        """Return the latents of codes, clamped to radius ``reach``."""
         far = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
         near = codes * (self.reach / far).clamp_max(1)
         return self._placed(near @ self.axes.T, told)
@@ -121,12 +115,7 @@ def _by(matrices: Tensor, values: Tensor, told: Tensor) -> Tensor:
 
 
 class Coupling(nn.Module):
-    """Affine coupling that shifts and scales half of the values (Dinh et al., eq. 7 and 8).
-
-    Args:
-        order: a permutation of the indices; the first half stays unchanged.
-        words: labels.
-    """
+    """Affine coupling (Dinh et al., eq. 7 and 8) that keeps the first half of the indices in ``order``."""
 
     stays: Tensor
     moves: Tensor
@@ -153,7 +142,6 @@ class Coupling(nn.Module):
         return torch.cat([kept, moved], 1)[:, self.places], -stretch.sum(1)
 
     def back(self, values: Tensor, told: Tensor) -> Tensor:
-        """Invert `forward`."""
         kept = values[:, self.stays]
         stretch, shift = self._change(kept, told)
         return torch.cat([kept, values[:, self.moves] * torch.exp(stretch) + shift], 1)[:, self.places]

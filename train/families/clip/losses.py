@@ -31,10 +31,7 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return the distance of loudness curves in dB [clips, moments], as in `metrics.loudness`, the mean over clips.
-
-    Moments audible in either curve count, clamped to the threshold.
-    """
+    """Return the distance of loudness curves in dB [clips, moments], as in `metrics.loudness`, the mean over clips."""
     floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
     heard = torch.maximum(given, asked) > floor
     given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
@@ -51,18 +48,16 @@ def pooled(levels: Tensor) -> Tensor:
 def sounding(mel: Tensor) -> Tensor:
     """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
 
-    Levels are relative to the recording's maximum: normalising decoded clips by their own would let one loud cell
-    distort the sharpness.
+    Levels are relative to the recording's maximum, as a loud cell in a decoded clip would raise its own.
     """
     spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
     return spectra[spectra.amax(1) > -LOUD_DB]
 
 
 def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the distance of two sets of clips in the distribution of their levels, in dB.
+    """Return the sliced Wasserstein distance in dB of two sets of clips' audible spectra, [clips, spectra, bands].
 
-    Sliced Wasserstein distance (Kolouri et al., "Sliced Wasserstein Auto-Encoders", ICLR 2019) of audible spectra,
-    relative to each clip's maximum. Both are [clips, spectra, bands].
+    After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
     """
     heard = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (given, asked)]
     count = min(*map(len, heard), MOST_SPECTRA)
@@ -73,7 +68,7 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class SpreadLoss(nn.Module):
-    """Mean and covariance of recordings' spectra, and the Fréchet distance from them.
+    """Fréchet distance from recordings' spectra.
 
     As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents the dull
     mean that a decoder otherwise learns.

@@ -1,9 +1,8 @@
 """Autoencoder of whole short sounds, such as drum hits or words, on log spectra and loudness.
 
-Loudness in short parts keeps attacks that the spectra's windows smear. The outer layers start as principal components,
-so minutes of training sound suffice. Inner layers map them to latents with individual variances (Kingma and Welling,
-"Auto-Encoding Variational Bayes", ICLR 2014). A `Flow`, conditioned on labels if any, maps latents to normally
-distributed codes of the variation within a label.
+Loudness in short parts keeps attacks that windows smear. Outer layers start as principal components, so minutes of
+sound suffice. Inner layers map them to latents with variances (Kingma and Welling, ICLR 2014). A `Flow` maps these to
+normal codes of the variation within a label.
 """
 
 import math
@@ -64,10 +63,6 @@ class ClipAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        """Set the outer layers to principal components, and measure the recordings' spectra.
-
-        `LOUDNESS` and `TOLD` raise the weights of loudness and attack, which have few features.
-        """
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
         features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
         self.recordings.take(sounding(mel))
@@ -100,13 +95,12 @@ class ClipAutoencoder(Autoencoder):
         return self.flow.codes(latents, (heard == heard.amax(1, keepdim=True)).to(latents))
 
     def label_probabilities(self, features: Tensor) -> Tensor:
-        """Return label probabilities, [batch, words]."""
         assert self.listener is not None
         taken: Tensor = torch.softmax(self.listener(self._components(features)), 1)
         return taken
 
     def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return frames for a card of kind clip, [batch, spectra × bins + points], >= 0."""
+        """Return frames for a card of kind clip, [batch, spectra × bins + points]."""
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
@@ -117,13 +111,7 @@ class ClipAutoencoder(Autoencoder):
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms.
-
-        Args:
-            features, mel: from `ClipFeatures`; half precision allowed.
-            labels: label indices, [batch].
-            generator: on the CPU; the only source of randomness.
-        """
+        """Return the loss terms of features, possibly in half precision, and label indices [batch]."""
         features, mel = features.to(self.middle), mel.to(self.middle)
         labels = labels if self.settings.words else torch.zeros_like(labels)
         told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
@@ -157,7 +145,6 @@ class ClipAutoencoder(Autoencoder):
         return terms
 
     def moved(self) -> None:
-        """Update the flow; rotate its codes every `TURNED` steps."""
         if self._seen is not None:
             self.flow.note(*self._seen)
         if int(self.flow.steps) % TURNED == 1:
@@ -167,11 +154,9 @@ class ClipAutoencoder(Autoencoder):
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
 
     def _attacks(self, features: Tensor) -> Tensor:
-        """Return attack parts, [batch, 1], without gradients."""
         return risen(self.features.parts(features.detach())[1])
 
     def _features(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return decoded features and attack parts, [batch, 1]."""
         given = self.outer(self._bent(latents, told))
         features, attacks = given[:, :-1], given[:, -1:] * self.attack[1] + self.attack[0]
         bands, levels = self.features.parts(features)
@@ -180,8 +165,7 @@ class ClipAutoencoder(Autoencoder):
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
         """Raise the contrast between neighbouring bands by ``times`` the learned amount.
 
-        Decoded means blur harmonics; this restores sharpness, as Toda and Tokuda do for speech (IEICE Transactions
-        E90-D:5, 2007).
+        Decoded means blur harmonics. Toda and Tokuda (IEICE Transactions E90-D:5, 2007) sharpen speech likewise.
         """
         bands, levels = self.features.parts(features)
         heard = bands.clamp_min(DEEPEST)
@@ -211,12 +195,11 @@ class ClipAutoencoder(Autoencoder):
 
 
 def _one(like: Tensor) -> Tensor:
-    """Return the label input without labels, [batch, 1]."""
     return torch.ones_like(like[:, :1])
 
 
 class BentCodes(nn.Module):
-    """A linear layer plus a parallel network of two hidden layers."""
+    """A linear layer plus two hidden layers in parallel."""
 
     def __init__(self, inside: int, hidden: int, outside: int) -> None:
         super().__init__()

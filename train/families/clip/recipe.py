@@ -1,4 +1,4 @@
-"""Recipe settings of the clip family: playable autoencoders of whole short sounds."""
+"""Recipes of the clip family."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,10 +10,10 @@ UNIT = 2048  # lengths are multiples of this many samples: hops and loudness par
 
 
 class HitFrames(Frames):
-    """Whole clips of ``frame_length`` samples from a recording's beginning, zero-padded.
+    """Beginnings of recordings, zero-padded.
 
-    Fewer than ``enough`` training clips vary at random: pitch by up to ``semitones``, damping by up to ``damping``
-    nepers a second.
+    Fewer than ``enough`` training clips vary in pitch by up to ``semitones``, in damping by up to ``damping`` nepers a
+    second.
     """
 
     semitones: Annotated[float, Field(ge=0, le=24)]
@@ -28,10 +28,7 @@ class HitFrames(Frames):
 
 
 class HitNetwork(RecipeSection):
-    """An autoencoder whose outer layers start as principal components.
-
-    The corpus provides ``words``, the labels, when a run begins.
-    """
+    """The corpus provides the labels, ``words``."""
 
     latents: Latents
     components: Annotated[int, Field(ge=4, le=1024)]
@@ -41,7 +38,7 @@ class HitNetwork(RecipeSection):
 
 
 class HitLoss(RecipeSection):
-    """Weights of the terms: in dB; attack in ms, distribution in nats, label and obedience entropies."""
+    """Weights of terms in dB, except attack (ms), distribution (nats), label and obedience (entropies)."""
 
     mel: Weight
     spectrum: Weight
@@ -56,8 +53,6 @@ class HitLoss(RecipeSection):
 
 
 class HitRecipe(Recipe):
-    """Autoencoders of whole short sounds."""
-
     family: Literal["clip"]
     frames: HitFrames
     network: HitNetwork

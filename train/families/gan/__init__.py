@@ -1,1 +1,1 @@
-"""Families gan, dcgan and halves: WaveGAN and one-dimensional DCGAN generators of whole clips."""
+"""Generators of whole clips."""

@@ -1,10 +1,10 @@
-"""One-dimensional DCGAN that generates whole clips from codes, and an autoencoder of its two halves.
+"""One-dimensional DCGAN of whole clips, and an autoencoder of its halves.
 
-Alencar's post ("Audio Generation with GANs", 2019) specifies codes of 500 numbers and clips of 64000 samples. Each side
-has four convolutions with ReLU, batch normalisation and dropout, and dense layers with LeakyReLU at the ends; the
-discriminator outputs 0 for fake, 1 for real. Chosen here: kernels of 25 and strides of 4, as in WaveGAN (64000 = 250 ×
-4⁴); 16 to 128 channels; dropout 0.3; tanh output; a dense layer of 500 before the discriminator's last, so its trunk is
-an encoder; Adam at 2e-4 with beta 0.5 and leak 0.2, as in the image DCGAN (Radford et al., ICLR 2016).
+Alencar's post ("Audio Generation with GANs", 2019) specifies codes of 500 numbers, clips of 64000 samples, and four
+convolutions a side with ReLU, batch normalisation and dropout between dense layers with LeakyReLU. Chosen here: kernels
+of 25 and strides of 4, as in WaveGAN (64000 = 250 × 4⁴); 16 to 128 channels; dropout 0.3; tanh output; a dense layer of
+500 that makes the discriminator's trunk an encoder; Adam at 2e-4, beta 0.5 and leak 0.2, as in the image DCGAN (Radford
+et al., ICLR 2016).
 """
 
 import contextlib
@@ -27,11 +27,6 @@ BETAS = (0.5, 0.999)  # of both Adams
 
 
 class DCGAN(ClipGenerator):
-    """A generator of clips and a discriminator.
-
-    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1.
-    """
-
     turns = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
     optimisers = {  # noqa: RUF012
         "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
@@ -56,7 +51,6 @@ class DCGAN(ClipGenerator):
         return torch.sigmoid(self._judged(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the discriminator's cross entropies."""
         codes = self.draw(len(clips), generator).to(clips)
         with dropping_by(generator, clips.device):
             with torch.no_grad():
@@ -64,7 +58,6 @@ class DCGAN(ClipGenerator):
             return {"real": F.softplus(-self._judged(clips)).mean(), "made": F.softplus(self._judged(made)).mean()}
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the generator's loss against the frozen discriminator."""
         as_it_is = {
             name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
         }
@@ -73,7 +66,6 @@ class DCGAN(ClipGenerator):
             return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
 
     def _judged(self, clips: Tensor) -> Tensor:
-        """Return log odds, [batch]."""
         judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
         return judged
 
@@ -89,7 +81,7 @@ class _Judge(nn.Module):
 
 
 class Halves(Autoencoder):
-    """Autoencoder of the DCGAN's halves: the discriminator's trunk encodes, the generator decodes."""
+    """Autoencoder: the discriminator's trunk encodes, the generator decodes."""
 
     turns = (Objective("reconstruction"),)
 
@@ -101,12 +93,10 @@ class Halves(Autoencoder):
         initialise_weights(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return codes, [batch, latents]."""
         codes: Tensor = self.trunk(inputs[0])
         return codes
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return clips [batch, frame_length]; ``label`` is unused."""
         clips: Tensor = self.generator(latents)
         return clips
 
@@ -157,7 +147,7 @@ def _without_last(layers: Sequence[nn.Module], count: int) -> Sequence[nn.Module
 
 
 def initialise_weights(network: nn.Module) -> None:
-    """Initialise by Glorot: unlike the image DCGAN's method, it keeps the scale of activations at any depth."""
+    """Initialise by Glorot, which keeps the scale of activations at any depth, unlike the image DCGAN's method."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
             nn.init.xavier_uniform_(layer.weight)

@@ -1,4 +1,4 @@
-"""Family descriptors of gan, dcgan and halves."""
+"""Descriptors of gan, dcgan and halves."""
 
 from ...batches.clips import check_clips, clip_data, describe, with_words
 from ...gan_health import health

@@ -14,7 +14,7 @@ from ...network import Network
 class ClipGenerator(Network, ABC):
     """Generates clips [batch, frame_length] from codes [batch, latents], trained against a judge.
 
-    ``words`` is the number of labels, or 0. ``sides`` maps each side's name to its loss terms, the judge first.
+    ``words`` is the number of labels. ``sides`` maps each side's name to its loss terms, the judge first.
     """
 
     sides: ClassVar[Mapping[str, tuple[str, ...]]]

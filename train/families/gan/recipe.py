@@ -1,4 +1,4 @@
-"""Recipe settings of clip generators: WaveGAN, one-dimensional DCGAN, and an autoencoder of its halves."""
+"""Recipes of the families gan, dcgan and halves."""
 
 from typing import Annotated, Literal, Self
 
@@ -24,10 +24,7 @@ class ClipFrames(Frames):
 
 
 class WaveGANNetwork(RecipeSection):
-    """WaveGAN (Donahue, McAuley and Puckette, "Adversarial Audio Synthesis", ICLR 2019, appendix D).
-
-    The corpus provides ``words``, the labels, when a run begins.
-    """
+    """The corpus provides the labels, ``words``."""
 
     latents: Codes
     model_size: Annotated[int, Field(ge=1, le=256)]  # d in the paper: all widths are multiples
@@ -38,14 +35,10 @@ class WaveGANNetwork(RecipeSection):
 
 
 class WaveGANLoss(RecipeSection):
-    """Weights of the terms."""
-
     penalty: Weight
 
 
 class WaveGANRecipe(Recipe):
-    """WaveGANs."""
-
     family: Literal["gan"]
     frames: ClipFrames
     network: WaveGANNetwork
@@ -62,20 +55,16 @@ class WaveGANRecipe(Recipe):
 
 
 class DCGANNetwork(RecipeSection):
-    """The DCGAN of Alencar's post ("Audio Generation with GANs", 2019)."""
-
     latents: Codes
     channels: Annotated[Widths, Field(min_length=1)]  # of the discriminator, first to last; the generator mirrors them
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class DCGANLoss(RecipeSection):
-    """Weights of the terms."""
+    """All terms weigh 1."""
 
 
 class DCGANRecipe(Recipe):
-    """One-dimensional DCGANs."""
-
     family: Literal["dcgan"]
     frames: ClipFrames
     network: DCGANNetwork
@@ -93,8 +82,6 @@ class DCGANRecipe(Recipe):
 
 
 class HalvesRecipe(DCGANRecipe):
-    """Autoencoders of a DCGAN's two halves."""
-
     family: Literal["halves"]  # type: ignore[assignment]
 
 

@@ -1,7 +1,7 @@
-"""Strided convolutions that shorten or lengthen sounds, faster than torch's on CPUs.
+"""Strided convolutions, faster than torch's on CPUs.
 
-Samples between strides become channels of a convolution with a shorter kernel. That needs two thirds of the time,
-second derivatives included: torch is optimised for stride 1 only.
+Samples between strides become channels of a convolution of stride 1, which torch optimises. That needs two thirds of
+the time, second derivatives included.
 """
 
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ class _Strided:
         self.after = self.taps * stride - kernel - self.before
 
     def cut(self, weight: Tensor) -> Tensor:
-        """Split kernels [a, b, kernel] into strides, [a, b, taps, stride]."""
         return F.pad(weight, (self.before, self.after)).reshape(*weight.shape[:2], self.taps, self.stride)
 
 

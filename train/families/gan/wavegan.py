@@ -1,8 +1,8 @@
 """WaveGAN: generates whole clips from codes, trained against a Wasserstein critic.
 
-After Donahue, McAuley and Puckette, "Adversarial Audio Synthesis" (ICLR 2019, appendix D) and their code, which adds a
-layer for longer clips. Labels are an addition: an embedding in the generator, a projection in the critic (Miyato and
-Koyama, "cGANs with projection discriminator", ICLR 2018).
+After Donahue et al., "Adversarial Audio Synthesis" (ICLR 2019, appendix D) and their code, which adds a layer for
+longer clips. Labels are an addition: an embedding in the generator, a projection in the critic (Miyato and Koyama,
+"cGANs with projection discriminator", ICLR 2018).
 """
 
 import copy
@@ -28,11 +28,6 @@ RECENT = 10  # early on, the mean of weights covers about the last tenth of the 
 
 
 class WaveGAN(ClipGenerator):
-    """Generator, critic, and optionally a running mean of the generator's weights.
-
-    Shapes: clips [batch, frame_length], samples; latents [batch, latents], in ±1; label indices [batch].
-    """
-
     turns = (
         Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
         Objective("persuasion", optimiser="generator"),
@@ -62,7 +57,6 @@ class WaveGAN(ClipGenerator):
             self.register_buffer("moves", torch.zeros(()))
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return clips of the averaged generator, if any."""
         clips: Tensor = (self.generator if self.averaged is None else self.averaged)(latents, label)
         return clips
 
@@ -72,7 +66,7 @@ class WaveGAN(ClipGenerator):
         return judged
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the critic's loss: the negated estimate of the Wasserstein distance, and the gradient penalty."""
+        """Return the negated estimate of the Wasserstein distance, and the gradient penalty."""
         label = self.rows(labels)
         with torch.no_grad():
             made = self._generate(clips, label, generator)
@@ -84,7 +78,6 @@ class WaveGAN(ClipGenerator):
         return {"distance": distance, "penalty": penalty(slope)}
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the generator's loss against the frozen critic."""
         label = self.rows(labels)
         as_it_is = {name: value.detach() for name, value in self.critic.named_parameters()}
         made = self._generate(clips, label, generator)
@@ -101,7 +94,6 @@ class WaveGAN(ClipGenerator):
             mean.lerp_(now, share)
 
     def _generate(self, like: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Use averaged weights in evaluation, current ones in training."""
         codes = self.draw(len(like), generator).to(like)
         if not self.training:
             return self.decode(codes, label)
@@ -138,7 +130,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Clips [batch, frame_length] and label rows → unbounded scores, [batch]."""
+    """Clips [batch, frame_length] and label rows → scores, [batch]."""
 
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
@@ -169,7 +161,7 @@ class Critic(nn.Module):
 
 
 def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift [batch, channels, samples] by a random number of samples in ±most, padding by reflection.
+    """Shift [batch, channels, samples] at random by ±most samples, padding by reflection.
 
     One shift for the batch, as in the paper's code.
     """

@@ -1,1 +1,1 @@
-"""Grain family: autoencoders of sound grains, after the Ambisynth post."""
+"""Autoencoders of sound grains."""

@@ -1,4 +1,4 @@
-"""Batches for the grain family: windows of samples, cut from the corpus on demand."""
+"""Batches for the grain family: windows of samples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,7 @@ PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 
 @dataclass(frozen=True)
 class Windows:
-    """Positions of windows in ``clips``.
-
-    Per window, [windows]: ``clip`` indexes ``clips``, ``starts`` is the first sample, ``signs`` the sign to multiply
-    by.
-    """
+    """Windows: index into ``clips``, first sample, and sign to multiply by, [windows] each."""
 
     clips: list[Clip]
     clip: Ints
@@ -37,7 +33,6 @@ class Windows:
         return len(self.starts)
 
     def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
-        """Return samples, [chosen, length]."""
         taken = np.empty((len(chosen), length), np.float32)
         for row, index in zip(taken, chosen, strict=True):
             start = self.starts[index]
@@ -47,11 +42,9 @@ class Windows:
 
 @dataclass
 class GrainData:
-    """Batches for the grain family.
+    """Batches of (windows [batch, length],).
 
-    Attributes:
-        upright: keeps the sign of training windows, which is random otherwise.
-        softer_db: largest random attenuation of a training window, uniform in dB.
+    Training windows have random signs unless ``upright``, and attenuation uniform up to ``softer_db``.
     """
 
     corpus: Corpus
@@ -65,7 +58,6 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return (windows,), [frames, frame_length], with random sign and attenuation."""
         taken = self.train.take(self.corpus, frames, self.length)
         if not self.upright:
             taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
@@ -83,7 +75,7 @@ class GrainData:
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
-    """Return the windows of a corpus; held-out ends of training clips replace missing validation clips."""
+    """Return a corpus's windows; held-out ends of training clips replace missing validation clips."""
     settings = recipe.frames
     train = windows(corpus, "train", settings)
     val = windows(corpus, "val", settings)
@@ -95,7 +87,7 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
-    """Return a split's audible windows: before each training clip's held-out end, or with ``held_out`` inside it."""
+    """Return a split's audible windows before each training clip's held-out end, or inside it."""
     clips = corpus.clips(split)
     length, hop = settings.frame_length, settings.hop_length
     found: list[tuple[int, Ints, Array]] = []
@@ -119,7 +111,7 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 
 
 def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
-    """Move windows to put their largest sample at a quarter; repeat if they meet a larger one."""
+    """Move windows until their largest sample is at a quarter."""
     levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:
         peaks = np.array([start + int(levels[start].argmax()) for start in starts])
@@ -134,7 +126,6 @@ def evenly(of: Windows, limit: int) -> Ints:
 
 
 def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:
-    """Raise UserError for a corpus with clips shorter than a window, too few windows, or silence."""
     length = recipe.frames.frame_length
     clips = corpus.clips("train")
     shortest = min(clips, key=lambda clip: clip.length)

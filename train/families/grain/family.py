@@ -1,4 +1,4 @@
-"""Family descriptor of the grain family."""
+"""Descriptor of the grain family."""
 
 from ...preview import held_grains
 from ..family import Family

@@ -1,4 +1,4 @@
-"""Grain autoencoders: dense, convolutional or noise-filter models of sound windows, optionally adversarial.
+"""Grain autoencoders: dense, convolutional or noise-filter models of sound windows.
 
 Layers, windows and prior follow the Ambisynth post ("10 gruesome images of adversarial networks fighting to the
 death"), which leaves activations, rates and batches open.
@@ -30,10 +30,10 @@ STRIDE = 4  # of each convolution
 
 
 class GrainAutoencoder(Autoencoder):
-    """Encoder, decoder and, if adversarial, an adjudicator of codes.
+    """Encoder, decoder and, if adversarial, an adjudicator that separates codes from the prior.
 
-    Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames of the contract: [batch,
-    frame_length] samples, 2 × bins (magnitudes, phases), or bins + envelope points.
+    Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames of the contract: samples, 2 × bins
+    (magnitudes, phases), or bins + envelope points.
     """
 
     def __init__(self, recipe: GrainRecipe) -> None:
@@ -71,7 +71,6 @@ class GrainAutoencoder(Autoencoder):
         return self.domain.frame(self.decoder(latents / self.settings.deviation))
 
     def reconstruction(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the reconstruction errors of windows."""
         decoded = self.decoder(self._code(windows))
         terms = self.domain.compare(windows, decoded)
         if self.weights.log_spectrum:
@@ -80,7 +79,6 @@ class GrainAutoencoder(Autoencoder):
         return terms
 
     def adjudication(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the adjudicator's loss: it separates codes of the prior from codes of windows."""
         with torch.no_grad():
             codes = self._code(windows)
         prior = torch.randn(codes.shape, generator=generator).to(codes)
@@ -88,7 +86,6 @@ class GrainAutoencoder(Autoencoder):
         return {"adjudication": wrong}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the encoder's loss against the frozen adjudicator."""
         as_it_is = {name: value.detach() for name, value in self.adjudicator.named_parameters()}
         judged: Tensor = functional_call(self.adjudicator, as_it_is, (self._code(windows),))
         return {"adversarial": F.softplus(-judged).mean()}
@@ -99,10 +96,10 @@ class GrainAutoencoder(Autoencoder):
 
 
 class Whitening(nn.Module):
-    """Whitens codes to mean 0 and covariance 1: batch statistics in training, running ones afterwards.
+    """Whitens codes to mean 0 and covariance 1, by running statistics in evaluation.
 
-    Decorrelated batch normalisation (Huang et al., CVPR 2018), with a Cholesky factor for the matrix root. The factor
-    leaves mostly details of the training windows in the last latents; the final rotation spreads them over all.
+    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor, which leaves mostly details of
+    training windows in the last latents. The final rotation spreads them over all.
     """
 
     def __init__(self, latents: int) -> None:
@@ -149,13 +146,10 @@ class Domain(nn.Module, ABC):
         """Return the contract's frame of [batch, decoded]."""
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        """Return the terms of the loss."""
         return {"mean_square": (decoded - self.features(windows)).square().mean()}
 
 
 class SampleDomain(Domain):
-    """Samples in units of `LEVEL`."""
-
     def __init__(self, length: int) -> None:
         super().__init__()
         self.seen = self.decoded = length
@@ -170,8 +164,7 @@ class SampleDomain(Domain):
 class MagnitudePhase(Domain):
     """Scaled magnitudes and unwrapped phases of a window's transform.
 
-    The post wants phase steps of at most pi / 2, but multiples of 2 pi only guarantee pi: phases are unwrapped to the
-    smallest step.
+    The post wants phase steps of at most pi / 2, but unwrapping only guarantees pi.
     """
 
     def __init__(self, length: int) -> None:
@@ -201,8 +194,8 @@ class MagnitudePhase(Domain):
 class NoiseDomain(Domain):
     """Noise filter: a smooth power spectrum × an envelope over the grain.
 
-    Windows count as Gaussian noise: power P(k) is exponentially distributed with mean S(k). The negative log likelihood
-    of a decoded S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows inside the grain have mean
+    Windows count as Gaussian noise, whose power P(k) is exponentially distributed with mean S(k). The negative log
+    likelihood of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows inside the grain have mean
     power S(k) E(t).
     """
 
@@ -257,7 +250,6 @@ class NoiseDomain(Domain):
         return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE
 
     def _envelope(self, decoded: Tensor) -> Tensor:
-        """Log powers, before normalisation to a mean power of 1."""
         return POWER_SPREAD * decoded[:, self.bands :]
 
     def _short_powers(self, windows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Recipe settings of the grain family: the autoencoders of the Ambisynth post and their improvements."""
+"""Recipes of the grain family."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,8 +8,6 @@ from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widt
 
 
 class GrainFrames(Frames):
-    """Windows of samples."""
-
     align: bool  # moves each window to place its largest sample, made positive, at a quarter
     held_out: Annotated[float, Field(ge=0, le=0.5)]  # end of each training clip not trained on, as a fraction
     softer_db: Annotated[float, Field(ge=0, le=60)] = 0.0  # largest random attenuation of a training window
@@ -22,11 +20,7 @@ class GrainFrames(Frames):
 
 
 class GrainNetwork(RecipeSection):
-    """The autoencoders of the Ambisynth post and their improvements.
-
-    ``domain`` is the decoder's output: samples; magnitudes and unwrapped phases; or a noise filter of ``bands`` log
-    levels and ``envelope_points`` log levels over the grain.
-    """
+    """The noise domain has ``bands`` log levels, and ``envelope_points`` log levels over the grain."""
 
     latents: Latents
     hidden: Annotated[Widths, Field(min_length=1)]  # of the encoder, first to last; the decoder mirrors them
@@ -49,8 +43,6 @@ class GrainNetwork(RecipeSection):
 
 
 class GrainLoss(RecipeSection):
-    """Weights of the loss terms; 0 omits a term."""
-
     mean_square: Weight = 0.0
     log_spectrum: Weight = 0.0
     likelihood: Weight = 0.0
@@ -58,8 +50,6 @@ class GrainLoss(RecipeSection):
 
 
 class GrainRecipe(Recipe):
-    """Autoencoders of sound grains."""
-
     family: Literal["grain"]
     frames: GrainFrames
     network: GrainNetwork

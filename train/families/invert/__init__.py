@@ -1,1 +1,1 @@
-"""Invert family: networks that predict the code of a clip for a trained generator."""
+"""Networks that invert generators."""

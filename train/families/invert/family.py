@@ -1,4 +1,4 @@
-"""Family descriptor of the invert family."""
+"""Descriptor of the invert family."""
 
 from ...batches.clips import check_clips, clip_data, describe
 from ...preview import held_inversions

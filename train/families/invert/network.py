@@ -1,8 +1,8 @@
 """GAN inversion: predicts the code of a clip for a trained generator, from its spectrogram.
 
-Keyes, Bayat, Khazaie and Mohsenzadeh, "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a
-linear output per latent. Training minimises code errors of generated clips, and a classifier's perceptual distance
-between clips or recordings and their reconstructions. Label prediction is an addition.
+Keyes et al., "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a linear output per latent.
+Training minimises code errors, and a classifier's perceptual distance of generated clips and recordings from their
+reconstructions. Label prediction is an addition.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,6 @@ class Inverter(Network):
         return False
 
     def encode(self, clips: Tensor) -> Tensor:
-        """Return codes, [batch, latents]."""
         return self.placed(clips)[0]
 
     def placed(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,17 +50,15 @@ class Inverter(Network):
         return found[:, : self.generator.latents], found[:, self.generator.latents :]
 
     def again(self, clips: Tensor, labels: Tensor) -> Tensor:
-        """Return reconstructions, [batch, frame_length]."""
+        """Return reconstructions."""
         return self.generator.decode(self.encode(clips), self.generator.rows(labels))
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the perceptual error of reconstructed recordings."""
         codes, scores = self.placed(clips)
         again = self.generator.decode(codes, self.generator.rows(labels))
         return {"recorded": self._apart(clips, again)} | self._label_loss(scores, labels)
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return code and perceptual errors on generated clips, one per recording, with its label."""
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
             made = self.generator.decode(codes, rows)
@@ -75,7 +72,7 @@ class Inverter(Network):
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
         """Return the mean square difference of activations, the mean over blocks.
 
-        (Section 3.2.1 leaves the norm open; Bayat et al., "Inverse mapping of face GANs", 2020, use squares.)
+        Section 3.2.1 leaves the norm open; Bayat et al. ("Inverse mapping of face GANs", 2020) use squares.
         """
         with torch.no_grad():
             wanted = self.seen(asked)
@@ -122,7 +119,7 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
     """Return the recipe with its generator's frames and labels.
 
     Raises:
-        UserError: the other recipes are not an adversarial clip generator and a classifier.
+        UserError: the others are not an adversarial clip generator and a classifier.
     """
     made, judged = others["generator"], others["judge"]
     if not isinstance(made, WaveGANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):

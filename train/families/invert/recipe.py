@@ -1,4 +1,4 @@
-"""Recipe settings of the invert family: networks that predict codes of clips for a generator."""
+"""Recipes of the invert family."""
 
 from typing import Annotated, Literal
 
@@ -9,10 +9,9 @@ from ..gan.recipe import ClipFrames
 
 
 class InvertNetwork(RecipeSection):
-    """ResNet-18 over mel band levels, with a code as output.
+    """ResNet-18 with ``width`` channels in its first stage, 64 in the publication.
 
-    ``width`` is the channels of the first of four stages, 64 in the publication; ``transform_length`` and
-    ``transform_hop`` are in samples. ``words`` are the generator's labels, filled in when a run begins.
+    Lengths are in samples. The generator provides the labels, ``words``.
     """
 
     width: Annotated[int, Field(ge=1, le=256)]
@@ -23,7 +22,7 @@ class InvertNetwork(RecipeSection):
 
 
 class InvertLoss(RecipeSection):
-    """Weights of the terms: perceptual on recordings and generated clips, codes, and labels."""
+    """Weights of perceptual errors on recordings and generated clips, codes and labels."""
 
     recorded: Weight = 1.0
     generated: Weight = 1.0
@@ -32,8 +31,6 @@ class InvertLoss(RecipeSection):
 
 
 class InvertRecipe(Recipe):
-    """Networks that invert generators."""
-
     family: Literal["invert"]
     frames: ClipFrames
     network: InvertNetwork

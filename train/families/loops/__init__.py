@@ -1,1 +1,1 @@
-"""Loops family: networks that continue loops slice by slice."""
+"""Networks that continue loops slice by slice."""

@@ -1,4 +1,4 @@
-"""Batches for the loops family: sequences of slices from each bar on, wrapping around the loop."""
+"""Batches for the loops family: sequences of slices from each bar on, around the loop."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ BUILD = "build it with: timbrel corpus build SOUNDS --loops"
 class Slices:
     """Features of a split's slices, [variants, slices, width] in half precision, loop after loop.
 
-    Loop ``l`` has slices ``firsts[l]`` to ``firsts[l + 1] - 1``. Sequences begin at ``starts``, in the loops indexed by
-    ``loops``. ``density`` is in onsets a beat, [variants, loops].
+    Loop ``l`` has slices ``firsts[l]`` to ``firsts[l + 1] - 1``. Sequences begin at ``starts`` in ``loops``.
+    ``density`` is in onsets a beat, [variants, loops].
     """
 
     raw: Tensor
@@ -49,16 +49,12 @@ class Slices:
 
 
 class LoopData:
-    """Batches of (told, heard, fed, tilts, late, density), as in `LoopNetwork.reconstruction`.
-
-    Features are in half precision.
-    """
+    """Batches of (told, heard, fed, tilts, late, density), as in `LoopNetwork.reconstruction`."""
 
     def __init__(self, train: Slices, val: Slices, steps: int) -> None:
         self._train, self._val, self._steps = train, val, steps
 
     def __len__(self) -> int:
-        """Training sequences: one per bar."""
         return len(self._train.starts)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -84,14 +80,13 @@ class LoopData:
 
 
 def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
-    """Return the loops of a corpus; training loops replace missing validation loops."""
     train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
     parts = [taken(corpus, found, recipe) for found in (train, val or train)]
     return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
 
 
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> list[Clip]:
-    """Return the audible loops of a split, at least one beat long."""
+    """Return a split's audible loops of at least a beat."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
     return [clip for clip in corpus.clips(split) if clip.length >= beat and sounds(corpus, clip)]
 
@@ -107,7 +102,6 @@ def sliced(samples: Array, recipe: LoopRecipe) -> Array:
 
 @torch.no_grad()
 def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
-    """Return the slices of loops in all variants."""
     frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
     raw, firsts, numbers = list[Tensor](), [0], list[int]()
     starts, density = list[int](), list[list[float]]()
@@ -128,7 +122,7 @@ def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
 
 
 def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
-    """Return the off-beat delays of variants, in steps; odd ``steps_per_beat`` have no off-beats."""
+    """Return variants' off-beat delays in steps; odd ``steps_per_beat`` have none."""
     return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
 
 
@@ -137,7 +131,6 @@ def _some(count: int, limit: int) -> Ints:
 
 
 def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
-    """Raise UserError for a corpus without a grid, or without an audible training loop."""
     if corpus.loops is None:
         raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
     if not loops(corpus, "train", on_grid(recipe, corpus)):
@@ -145,7 +138,7 @@ def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
 
 
 def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
-    """Return the recipe with the corpus's grid, and at most one prototype per training slice."""
+    """Fill in the corpus's grid, and limit prototypes to the number of training slices."""
     grid = corpus.loops
     assert grid is not None
     hop = ClipFeatures(corpus.rate, 1 << 16).hop
@@ -165,7 +158,6 @@ def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
 
 
 def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
-    """Return a one-line summary of the training loops."""
     used, clips = loops(corpus, "train", recipe), corpus.clips("train")
     step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
     tempo = 60 * recipe.frames.sample_rate / (step * beat)

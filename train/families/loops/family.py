@@ -1,4 +1,4 @@
-"""Family descriptor of the loops family."""
+"""Descriptor of the loops family."""
 
 from ..family import Family
 from .batches import check_loops, describe_loops, loop_data, on_grid

@@ -1,4 +1,4 @@
-"""Features of loop slices: band and loudness levels relative to the loudest training slice."""
+"""Features of loop slices: levels relative to the loudest training slice."""
 
 import math
 from typing import Any
@@ -18,9 +18,9 @@ FALL = 40 * NEPERS  # per step: decay of a slice that continues because the next
 
 
 class SliceFeatures(ClipFeatures):
-    """Log amplitudes of slices, relative to the loudest training slice.
+    """Log amplitudes of slices.
 
-    ``loudest`` are the maxima of bands and of parts, in nepers; 80 dB below is silence.
+    ``loudest`` are the maxima of bands and of parts over training slices, in nepers; 80 dB below is silence.
     """
 
     loudest: Tensor
@@ -28,7 +28,6 @@ class SliceFeatures(ClipFeatures):
     bins: Tensor
 
     def __init__(self, sample_rate: int, length: int) -> None:
-        """Make the tables for slices of ``length`` samples, a multiple of a hop, at ``sample_rate`` Hz."""
         super().__init__(sample_rate, length)
         self.register_buffer("loudest", torch.zeros(2))
         self.fade.fill_(1.0)  # a slice continues in the next
@@ -42,15 +41,12 @@ class SliceFeatures(ClipFeatures):
         return torch.cat([logarithm(power).flatten(1), logarithm(parts)], 1)
 
     def learn(self, raw: Tensor) -> None:
-        """Store the largest levels of slices."""
         self.loudest.copy_(torch.stack([part.amax() for part in self.parts(raw)]))
 
     def bounded(self, raw: Tensor) -> Tensor:
-        """Clamp features [..., width] to silence."""
         return torch.maximum(raw, self.silence())
 
     def silence(self) -> Tensor:
-        """Return the features of silence, [width]."""
         bands, levels = (self.loudest - RANGE).unbind()
         return torch.cat([bands.expand(self.spectra * self.bands), levels.expand(self.points)])
 
@@ -107,7 +103,7 @@ def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
 
 
 def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
-    """Delay rows [slices, count, n] by a fraction, [slices, 1], of a step of ``step`` rows."""
+    """Delay rows [slices, count, n] by a fraction [slices, 1] of ``step`` rows."""
     count = rows.shape[1]
     places = torch.arange(count, device=rows.device)
     own = (1 - (places[:, None] - (steps * step)[..., None] - places).abs()).clamp_min(0)

@@ -1,10 +1,9 @@
 """Loop continuation network: an LSTM that chooses and adapts learned loop slices, step by step.
 
-A slice is one grid step; its code holds the first principal components of its spectra and loudness. The LSTM
-(Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9:8, 1997) reads the previous slice, the place
-in the bar and a steering code. It predicts a distribution over a codebook of slices (van den Oord et al., "Neural
-Discrete Representation Learning", NeurIPS 2017), as a mean would blur a kick with silence. The output stays close to
-learned sounds, even after ten minutes.
+A slice is one grid step, its code the first principal components of its spectra and loudness. The LSTM (Hochreiter and
+Schmidhuber, Neural Computation 9:8, 1997) reads the previous slice, the place in the bar and a steering code. It
+predicts a distribution over a codebook of slices (van den Oord et al., "Neural Discrete Representation Learning",
+NeurIPS 2017), as a mean would blur a kick with silence.
 """
 
 import math
@@ -76,7 +75,6 @@ class LoopNetwork(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        """Compute principal components and the codebook from training slices."""
         numbers = np.random.default_rng(0).permutation(len(data))[: MOST // self.bar]
         told, heard, _, tilts, _, density = (
             part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))
@@ -103,24 +101,21 @@ class LoopNetwork(Autoencoder):
         self.spread.copy_((codes - self.prototypes[self.chosen(codes)]).square().mean().clamp_min(1e-4))
 
     def coded(self, raw: Tensor) -> Tensor:
-        """Return the codes of raw slices."""
         return ((self.features.bounded(raw) - self.middle) * self.counts) @ self.axes.T / self.scale
 
     def decoded(self, codes: Tensor) -> Tensor:
-        """Return the features [slices, width] of codes [slices, components]."""
+        """Return features [slices, width] of codes [slices, components]."""
         return codes * self.scale @ self.axes / self.counts + self.middle
 
     def chosen(self, codes: Tensor) -> Tensor:
-        """Return the index of the prototype nearest to each code."""
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def steering_codes(self, codes: Tensor) -> Tensor:
-        """Return steering codes estimated from single slices, [.., latents]."""
+        """Return steering codes of single slices, [.., latents]."""
         found: Tensor = self.steering(codes)
         return found
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the steering codes of raw features: means over slices."""
         return self.steering_codes(self.coded(inputs[0].to(self.middle))).mean(1)
 
     def reconstruction(
@@ -133,19 +128,13 @@ class LoopNetwork(Autoencoder):
         density: Tensor,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Return the loss terms.
-
-        Choice and distribution are in nats a step. Bend is 1 for unchanged slices, timing and density are 1 for
-        uninformative codes.
+        """Return the loss terms, in the units of `LoopLoss`.
 
         Args:
-            told: raw features of target sequences, with straight timing.
-            heard: raw features for the steering code.
-            fed: raw features of previous slices.
+            told, heard, fed: raw features of targets in straight timing, for steering codes, of previous slices.
             tilts: of told and heard, and of fed, in dB an octave, [batch, 2].
-            late: off-beat delay of heard, in steps, [batch]; NaN without off-beats.
-            density: of told, in onsets a beat, [batch].
-            generator: on the CPU.
+            late: off-beat delay of heard, in steps, [batch]; NaN where off-beats are removed.
+            density: of heard, in onsets a beat, [batch].
         """
         told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
         apart = torch.cdist(self.coded(told), self.prototypes).square()
@@ -176,13 +165,10 @@ class LoopNetwork(Autoencoder):
     def remembered(
         self, fed: Tensor, place: Tensor, steered: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the LSTM's outputs, [batch, steps, size], and its final state.
+        """Return the LSTM's outputs, [batch, steps, size], and final state, two of [1, batch, size], initially zero.
 
-        Args:
-            fed: codes of the previous slices; zeros before the first.
-            place: position in the bar, [batch, steps], from 0 to 1.
-            steered: steering codes.
-            state: two of [1, batch, size]; zeros if None.
+        ``fed`` are previous slices' codes, zeros before the first. ``place`` is the position in the bar, 0 to 1,
+        [batch, steps].
         """
         told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
         given, state = self.memory(torch.cat(told, 2), state)
@@ -225,10 +211,7 @@ class LoopNetwork(Autoencoder):
 
         Args:
             seed: [batch, steps, components], from the start of a bar; steps may be 0.
-            steered: steering codes.
-            count: slices to generate.
             heat: 0 chooses the likeliest slices, 1 samples with learned probabilities.
-            generator: on the CPU.
         """
         fed, state, found = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
         for step in range(seed.shape[1], seed.shape[1] + count):
@@ -246,7 +229,7 @@ class LoopNetwork(Autoencoder):
         return wrong
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
-        """Scheduled sampling (Duckworth et al., "Parallel scheduled sampling", 2019), with some inputs zeroed."""
+        """Scheduled sampling (Duckworth et al., 2019), with some inputs zeroed."""
         chance = torch.rand(*fed.shape[:2], 1, generator=generator).to(fed)
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
@@ -259,7 +242,7 @@ class LoopNetwork(Autoencoder):
 def medoids(codes: Tensor, count: int) -> Tensor:
     """Return the codes nearest to the centres of ``count`` clusters.
 
-    (Arthur and Vassilvitskii, "k-means++", SODA 2007; Lloyd, IEEE Transactions on Information Theory 28:2, 1982.)
+    Arthur and Vassilvitskii, "k-means++", SODA 2007; Lloyd, IEEE Transactions on Information Theory 28:2, 1982.
     """
     generator = torch.Generator().manual_seed(0)
     middles = codes[torch.randint(len(codes), (1,), generator=generator)]

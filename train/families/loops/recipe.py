@@ -1,4 +1,4 @@
-"""Recipe settings of the loops family: networks that continue loops slice by slice."""
+"""Recipes of the loops family."""
 
 from typing import Annotated, Literal
 
@@ -8,9 +8,9 @@ from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
 
 
 class LoopFrames(Frames):
-    """Slices: ``hop_length`` samples per grid step, after an overlap.
+    """Slices of ``hop_length`` samples after an overlap.
 
-    The corpus provides rate, lengths and grid when a run begins.
+    The corpus provides rate, lengths and grid.
     """
 
     steps_per_beat: Annotated[int, Field(ge=1, le=64)]
@@ -18,16 +18,13 @@ class LoopFrames(Frames):
 
     @property
     def bar(self) -> int:
-        """Steps per bar."""
         return self.steps_per_beat * self.beats_per_bar
 
 
 class LoopNetworkSettings(RecipeSection):
-    """An LSTM that chooses among learned slices and adapts them.
+    """LSTM over codes of ``components`` numbers, with a codebook of ``prototypes``, trained on ``bars`` at a time.
 
-    Sizes: ``components`` of a slice's code, ``prototypes`` of the codebook, ``latents`` of the steering code, ``bars``
-    of a training sequence. Previous slices are replaced by own choices in a share ``own`` of steps, by zeros in a share
-    ``forgotten``.
+    Previous slices are replaced by own choices in a share ``own`` of steps, by zeros in a share ``forgotten``.
     """
 
     latents: Latents
@@ -41,10 +38,7 @@ class LoopNetworkSettings(RecipeSection):
 
 
 class LoopLoss(RecipeSection):
-    """Weights of the loss terms.
-
-    Choice and distribution are in nats a step, the others relative to a network without adaptation or codes.
-    """
+    """Choice and distribution are in nats a step, the others are 1 without adaptation or informative codes."""
 
     choice: Weight
     bend: Weight
@@ -54,8 +48,6 @@ class LoopLoss(RecipeSection):
 
 
 class LoopRecipe(Recipe):
-    """Networks that continue loops."""
-
     family: Literal["loops"]
     frames: LoopFrames
     network: LoopNetworkSettings

@@ -21,7 +21,7 @@ TILTS_DB = (-3.0, 2.0)  # an octave, range of tilts: drums have most of their en
 
 
 def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
-    """Delay a loop's off-beat steps by a fraction of a step, [samples].
+    """Set the delay of a loop's off-beats in steps, [samples].
 
     Beats and off-beats are cut, or extended by their own decaying, time-reversed echo.
     """

@@ -1,1 +1,1 @@
-"""Partials family: decodes a code and a pitch to harmonics and noise bands."""
+"""Autoencoders of harmonics and noise bands."""

@@ -1,4 +1,4 @@
-"""Batches for the partials family: frames at their own pitch, as harmonic and noise levels."""
+"""Batches for the partials family: levels of frames at their own pitch."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ LISTENED = 300  # frames analysed for inharmonic partials
 
 
 class PartialsRows(NamedTuple):
-    """Levels in dB of harmonics and noise bands, [frames, harmonics + bands], and MIDI notes."""
+    """Levels in dB, [frames, harmonics + bands], and MIDI notes."""
 
     levels: Array
     pitches: Array
@@ -42,8 +42,6 @@ class PartialsRows(NamedTuple):
 
 @dataclass(frozen=True)
 class PartialsData:
-    """Batches for the partials family."""
-
     frames: PartialsFrames
     train: PartialsRows
     val: PartialsRows
@@ -74,12 +72,9 @@ class PartialsData:
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
-    """Return rows as if recordings were played faster or slower, noise included, [rows, width].
+    """Return rows [rows, width] with noise shifted by semitones [rows], positive up, as in faster playback.
 
-    Args:
-        levels: [rows, width].
-        semitones: [rows], positive is up.
-        frames: the layout of rows.
+    Harmonic levels stay.
     """
     count, edges = frames.harmonics, frames.edges_hz
     a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
@@ -117,15 +112,9 @@ def pieces(corpus: Corpus, found: list[FrameOrigin], frames: PartialsFrames) -> 
 
 
 def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
-    """Return levels of sound, [frames, frame_length], in dB re frame power.
+    """Return levels of sound [frames, frame_length] at MIDI notes [frames], in dB re frame power, at least -120.
 
-    Harmonics are lobe heights; noise is the mean bin power between them, inharmonic partials included.
-
-    Args:
-        pitches: MIDI notes, [frames].
-
-    Returns:
-        [frames, harmonics + bands], at least -120.
+    Harmonics are lobe heights. Noise is the mean bin power between them, inharmonic partials included.
     """
     apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
@@ -139,9 +128,9 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
 
 
 def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
-    """Return the power share of inharmonic partials, 0 to 1; 0 without pitch.
+    """Return the power share of inharmonic partials; 0 without pitch.
 
-    It is near 0 for strings and winds, a tenth or more for bells.
+    It is near 0 for strings and winds, 0.1 or more for bells.
     """
     frames = in_span(recipe, corpus).frames
     found = list(sources(corpus, "train", frames, tonal=True))
@@ -155,7 +144,6 @@ def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
 
 
 def first_audible_bin(frames: PartialsFrames) -> int:
-    """Return the first bin at or above 20 Hz."""
     return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
 
 
@@ -187,7 +175,6 @@ def _means(frames: PartialsFrames) -> Floats:
 
 
 def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
-    """Fill in note range and stiffness from the corpus."""
     frames = recipe.frames
     found: dict[str, object] = {}
     if frames.low is None or frames.high is None:
@@ -203,7 +190,6 @@ def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
 
 
 def check_partials(corpus: Corpus, recipe: PartialsRecipe) -> None:
-    """Raise UserError for a corpus without a pitch or an audible training frame."""
     if not is_tonal(corpus):
         raise UserError(
             f"corpus {corpus.folder} has no clear pitch, and {recipe.name} makes notes of partials; "

@@ -1,4 +1,4 @@
-"""Family descriptor of the partials family."""
+"""Descriptor of the partials family."""
 
 from ..family import Family
 from .batches import check_partials, in_span, partials_data

@@ -30,7 +30,7 @@ class PartialsAutoencoder(Autoencoder):
     """Dense encoder of mel bands, dense decoder to partials.
 
     Shapes: rows [batch, harmonics + bands], dB re frame power; pitches [batch], MIDI notes; latents [batch, latents];
-    decoded frames [batch, harmonics + bands], magnitudes as in the card's `Partials`.
+    decoded frames, magnitudes as in `PartialsLayout`.
     """
 
     middle: Tensor
@@ -58,7 +58,6 @@ class PartialsAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        """Initialise from the mean row, and standardise levels."""
         rows, pitches = (part.to(self.means) for part in data.spread(MOST))
         levels = self.bands(magnitudes(rows), pitches)
         self.middle.copy_(levels.mean(0))
@@ -75,24 +74,16 @@ class PartialsAutoencoder(Autoencoder):
         return torch.sigmoid(self.bottleneck(self.encoder(seen)))
 
     def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        """Return magnitudes >= 0."""
         return self.nepers(latents, pitches).exp()
 
     def nepers(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        """Return log magnitudes."""
         value: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
         return (value + self.means).clamp_max(HIGHEST)
 
     def reconstruction(
         self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms, each a batch mean.
-
-        Args:
-            rows, pitches: encoder input.
-            targets, target_pitches: the same sound with another shift.
-            generator: on the CPU; the only source of randomness.
-        """
+        """Return the loss terms of the same sounds with another shift."""
         latents = self.encode(rows, pitches)
         given = self.nepers(latents, target_pitches)
         terms: dict[str, Tensor] = {}
@@ -193,7 +184,7 @@ class Bands(nn.Module):
         return first * self.numbers * ((1 + stiff * self.numbers.square()) / (1 + stiff)).sqrt()
 
     def inside(self, pitches: Tensor) -> Tensor:
-        """Return which harmonics lie below half the sampling rate, [batch, harmonics]."""
+        """Return whether harmonics lie below half the rate, [batch, harmonics]."""
         return self.places(pitches) < self.top
 
     def of_power(self, power: Tensor) -> Tensor:
@@ -215,7 +206,7 @@ def _apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def _uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Sliced Wasserstein distance to the uniform cube: keeps every knob's full range in use."""
+    """Sliced Wasserstein distance to the uniform cube."""
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)
     cube = torch.rand(latents.shape, generator=generator).to(latents)

@@ -1,4 +1,4 @@
-"""Recipe settings of the partials family: notes as harmonics and noise bands."""
+"""Recipes of the partials family."""
 
 from typing import Annotated, Literal, Self
 
@@ -14,7 +14,7 @@ Key = Annotated[float, Field(ge=0, le=127.5)]
 
 
 class PartialsFrames(Frames):
-    """Frames at the notes' own pitch; ``frame_length`` is a power of two."""
+    """Frames at the notes' own pitch."""
 
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
@@ -47,29 +47,26 @@ class PartialsFrames(Frames):
 
     @property
     def layout(self) -> PartialsLayout:
-        """The card's layout; requires a completed recipe."""
         low, high = self.span
         stretch = None if isinstance(self.stretch, bool) else self.stretch
         return PartialsLayout(harmonics=self.harmonics, edges_hz=self.edges_hz, low=low, high=high, stretch=stretch)
 
     @property
     def span(self) -> tuple[float, float]:
-        """Lowest and highest note; requires a completed recipe."""
+        """Lowest and highest MIDI note; requires a completed recipe."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
 
 
 class PartialsNetwork(RecipeSection):
-    """A dense encoder of mel band levels and a dense decoder, both conditioned on pitch."""
-
     latents: Latents
     encoder: Annotated[Widths, Field(min_length=1)]
     decoder: Annotated[Widths, Field(min_length=1)]
 
 
 class PartialsLoss(RecipeSection):
-    """Weights of the terms, all in dB except uniformity; 0 omits a term."""
+    """All terms are in dB except uniformity."""
 
     bands: Weight = 0.0
     harmonics: Weight = 0.0
@@ -84,8 +81,6 @@ class PartialsLoss(RecipeSection):
 
 
 class PartialsRecipe(Recipe):
-    """The decoder of partials and noise."""
-
     family: Literal["partials"]
     frames: PartialsFrames
     network: PartialsNetwork

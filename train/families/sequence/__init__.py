@@ -1,1 +1,1 @@
-"""Sequence family: recurrent networks that continue sound frame by frame."""
+"""Recurrent networks over frames of sound."""

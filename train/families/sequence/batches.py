@@ -25,8 +25,6 @@ BATCH = 16  # validation sequences at a time
 
 
 class Piece(NamedTuple):
-    """A sequence: its recording, first sample, number of frames and name."""
-
     clip: Clip
     start: int
     frames: int
@@ -86,9 +84,9 @@ def joined(frames: Array, hop: int) -> Array:
 
 @dataclass
 class SequenceData:
-    """Batches of sequences: (frames [batch, frames, frame_length], frame counts [batch], indices [batch]).
+    """Batches of (frames [batch, frames, frame_length], frame counts without padding [batch], indices [batch]).
 
-    Counts exclude padding. Validation uses training sequences, as other sounds have no code.
+    Validation uses training sequences, as other sounds have no code.
     """
 
     corpus: Corpus
@@ -117,7 +115,7 @@ class SequenceData:
 
 
 def padded(corpus: Corpus, chosen: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
-    """Return frames of sequences, [sequences, frames of the longest, frame_length], and how many each has."""
+    """Return frames, [sequences, frames of the longest, frame_length], and their counts."""
     counts = [piece.frames for piece in chosen]
     found = np.zeros((len(chosen), max(counts), settings.frame_length), np.float32)
     for row, piece in zip(found, chosen, strict=True):
@@ -130,7 +128,6 @@ def sequence_data(corpus: Corpus, recipe: SequenceRecipe, folder: Path, tonal: b
 
 
 def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
-    """Raise UserError for a corpus without an audible training clip of two frames."""
     if not pieces(corpus, "train", recipe.frames):
         seconds = (recipe.frames.hop_length + 1) / recipe.frames.sample_rate
         raise UserError(
@@ -140,13 +137,11 @@ def check_sequences(corpus: Corpus, recipe: SequenceRecipe) -> None:
 
 
 def with_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
-    """Fill in the number of training sequences."""
     network = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
     return recipe.model_copy(update={"network": network})
 
 
 def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
-    """Return a one-line summary of the training clips."""
     settings, clips = recipe.frames, corpus.clips("train")
     found = pieces(corpus, "train", settings)
     sounding = [clip for clip in clips if sounds(corpus, clip)]

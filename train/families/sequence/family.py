@@ -1,4 +1,4 @@
-"""Family descriptor of the sequence family."""
+"""Descriptor of the sequence family."""
 
 from ...preview import held_sequences
 from ..family import Family

@@ -1,9 +1,8 @@
 """Recurrent networks that continue sound frame by frame, with a learned code for each sequence.
 
-"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between dense layers shared by all frames. It
-follows GRUV (Nayebi and Vitelli, "GRUV: Algorithmic Music Generation using Recurrent Neural Networks", 2015), with
-linear dense layers and mean square error. Each frame, standardised by position, predicts the next. The code, an input
-of every step, is an addition.
+"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between linear layers shared by all frames,
+after GRUV (Nayebi and Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). The code, an
+input of every step, is an addition.
 """
 
 import numpy as np
@@ -22,7 +21,7 @@ UNKNOWN = -1  # index of a sequence without a code: uses the mean code
 
 
 class Standard(nn.Module):
-    """Standardises frames position by position."""
+    """Standardises frames position by position, [..., frame_length] → [..., width]."""
 
     mean: Tensor
     deviation: Tensor
@@ -35,7 +34,6 @@ class Standard(nn.Module):
         self.register_buffer("deviation", torch.ones(self.width))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return standard frames, [..., width], of samples, [..., frame_length]."""
         return (self.seen(frames) - self.mean) / self.deviation
 
     def seen(self, frames: Tensor) -> Tensor:
@@ -55,7 +53,7 @@ class Standard(nn.Module):
 
     @torch.no_grad()
     def measure(self, data: Data) -> None:
-        """Measure mean and deviation over unpadded training frames."""
+        """Measure all training frames, unpadded."""
         sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
         for number in range(len(data)):
             frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
@@ -69,7 +67,7 @@ class Standard(nn.Module):
 
 
 class RecurrentNetwork(Network):
-    """A dense layer, an LSTM, a dense layer, and a code for each sequence.
+    """An LSTM between linear layers, and a code for each sequence.
 
     Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length].
     """
@@ -97,18 +95,15 @@ class RecurrentNetwork(Network):
         self.steps += 1
 
     def codes(self, numbers: Tensor) -> Tensor:
-        """Return codes [batch, latents] of sequence indices [batch].
-
-        Their mean is 0, the code of `UNKNOWN`, so zeros can represent an unlearned sound.
-        """
+        """Return codes [batch, latents] of sequence indices [batch], with mean 0, the code of `UNKNOWN`."""
         return F.pad(self.table - self.table.mean(0), (0, 0, 0, 1))[numbers]
 
     def reconstruction(
         self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the errors of next and first frames, and the mean square of codes.
+        """Return the loss terms.
 
-        First frames depend on the code alone: they are learned much later, and GRUV omits them.
+        First frames, which GRUV omits, depend on the code alone and are learned much later.
         """
         frames, codes = self.standard(sounds), self.codes(numbers)
         fed = delayed(frames)
@@ -152,11 +147,9 @@ class RecurrentNetwork(Network):
         return torch.stack(frames[:count], 1)
 
     def _disturbed(self, fed: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
-        """Scheduled sampling, with noise.
+        """Scheduled sampling (Bengio et al., NeurIPS 2015), with noise; the first input stays zero.
 
-        Predictions use true previous frames, in parallel (Duckworth et al., "Parallel scheduled sampling", 2019; Bengio
-        et al., "Scheduled sampling for sequence prediction with recurrent neural networks", NeurIPS 2015). The first
-        input stays zero.
+        Predictions use true previous frames, in parallel (Duckworth et al., "Parallel scheduled sampling", 2019).
         """
         settings = self.settings
         share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
@@ -178,5 +171,5 @@ def following(errors: Tensor, counts: Tensor) -> Tensor:
 
 
 def delayed(frames: Tensor) -> Tensor:
-    """Delay frames by one, [batch, frames, width], zero first."""
+    """Delay frames [batch, frames, width] by one, zero first."""
     return F.pad(frames, (0, 0, 1, 0))[:, :-1]

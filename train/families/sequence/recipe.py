@@ -1,4 +1,4 @@
-"""Recipe settings of the sequence family: recurrent networks that continue sound frame by frame."""
+"""Recipes of the sequence family."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,10 +10,9 @@ MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 
 
 class SequenceFrames(Frames):
-    """Frames of ``frame_length`` samples, ``hop_length`` apart, crossfaded where they overlap.
+    """Frames of samples, or of real and imaginary parts of transforms.
 
-    They hold samples, or real and imaginary parts of Fourier transforms. Recordings above ``longest`` frames are split;
-    ``silence`` silent frames follow each recording and are learned too.
+    Recordings above ``longest`` frames are split. After each recording, ``silence`` silent frames are learned too.
     """
 
     domain: Literal["samples", "real_imag"]
@@ -30,11 +29,10 @@ class SequenceFrames(Frames):
 
 
 class SequenceNetwork(RecipeSection):
-    """LSTM layers between two dense layers shared by all frames.
+    """LSTM layers between linear ones, with gradients over ``reach`` frames.
 
-    Gradients go back ``reach`` frames. The share of own predictions in the input grows to ``own_share`` over
-    ``own_steps`` steps; ``noise`` is the deviation of noise on standard frames. The corpus provides ``clips``, the
-    number of sequences with codes, when a run begins.
+    The share of own predictions in the input grows to ``own_share`` over ``own_steps`` steps. ``noise`` is the
+    deviation of noise on standard frames. The corpus provides ``clips``, the number of sequences.
     """
 
     latents: Latents
@@ -48,16 +46,12 @@ class SequenceNetwork(RecipeSection):
 
 
 class SequenceLoss(RecipeSection):
-    """Weights of the terms."""
-
     mean_square: Weight
     first: Weight
     code: Weight
 
 
 class SequenceRecipe(Recipe):
-    """Recurrent networks over frames of sound."""
-
     family: Literal["sequence"]
     frames: SequenceFrames
     network: SequenceNetwork
