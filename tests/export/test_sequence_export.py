@@ -12,9 +12,12 @@ from timbrel.export.export import export
 from timbrel.export.families.sequence import report as reporting
 from timbrel.export.families.sequence.graphs import QUIETEST_DB
 from timbrel.export.families.table import FAMILIES as EXPORTED
+from timbrel.export.first_preset import first_preset
+from timbrel.export.loudness import loudness
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
+from timbrel.host.patch.motions import TEMPO_BPM
 from timbrel.train.families.sequence.batches import cut, pieces
 from timbrel.train.families.sequence.network import delayed
 from timbrel.train.families.table import trained
@@ -117,6 +120,13 @@ def test_what_is_put_in_place_of_the_frame_before_is_what_goes_on(both, struck):
     with torch.no_grad():
         expected = network.predict(delayed(standard[None]), torch.from_numpy(code))[0][0].numpy()
     assert np.abs(np.stack(given) - expected).max() <= 1e-3 * np.ptp(expected)
+
+
+def test_the_first_preset_of_a_stream_without_a_grid_has_the_usual_tempo_and_its_loudness_is_measured(model_of):
+    """It plays, which other tests leave out: a step a beat would be thousands of beats a minute."""
+    model = model_of("sequence-samples", "float32")
+    assert first_preset(model).tempo_bpm == TEMPO_BPM
+    assert -90 < loudness(model) < 0
 
 
 def errors(network, struck, run):

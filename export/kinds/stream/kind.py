@@ -6,6 +6,7 @@ from ....host.contract.model import Model
 from ....host.events import Event
 from ....host.kinds.stream.kind import StreamKind, StreamSettings
 from ....host.patch.library import Patch, default_knobs
+from ....host.patch.motions import TEMPO_BPM
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...families.loops.playing import HEAT
 from ..kind import RATE, ExportKind, held_key, preset_of
@@ -22,7 +23,9 @@ def _preset(model: Model) -> Preset:
     assert stream is not None
     default = np.array([latent.default for latent in card.latents])
     near = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
-    tempo = 60 * card.sample_rate / (stream.step_length * (stream.steps_per_beat or 1))
+    tempo = TEMPO_BPM
+    if stream.steps_per_beat is not None:
+        tempo = 60 * card.sample_rate / (stream.step_length * stream.steps_per_beat)
     return preset_of(
         model,
         play=PlaySettings(mode="poly", voices=4),
