@@ -1,0 +1,200 @@
+"""The same training before and after: 20 seeded steps of every recipe, and an export of each.
+
+`same_training.py COMMIT` trains with that commit and with the checkout as it stands, on this machine, and compares
+corpora, all tensors of the checkpoints (weights, optimisers and the rest, to the bit) and the models' cards. Networks
+are as the recipes have them, but for the audio GANs and the inverting network, which are small.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import soundfile
+import torch
+from same_bytes import RATE, checkout, tree
+from timbrel.train.recipes.load import load_recipe, shipped_recipes
+
+STEPS = 20
+SECONDS = 2.0  # of each sound
+NOTES = range(52, 68)
+WORDS = {"low": 300.0, "middle": 700.0, "high": 1600.0}  # fundamentals in Hz
+TEMPO = 120  # of the loops, in BPM
+CLOCK = "/progress/seconds"  # how long training took
+SMALL_GAN = ("network.model_size=2", "network.latents=5", "training.batch_size=4")
+SMALL_DCGAN = ("network.channels=[2,4]", "network.latents=5", "training.batch_size=4")
+# By family: the corpus, and settings of this comparison.
+SETTINGS = {
+    "chroma": ("notes", "frames.rows=4000"),
+    "partials": ("notes", "frames.rows=4000"),
+    "grain": ("notes",),
+    "sequence": ("notes",),
+    "clip": ("words",),
+    "classifier": ("words",),
+    "gan": ("words", *SMALL_GAN),
+    "dcgan": ("words", *SMALL_DCGAN),
+    "halves": ("words", *SMALL_DCGAN),
+    "invert": ("words", "network.width=4", "training.batch_size=4"),
+    "loops": ("loops",),
+}
+GENERATOR = "clip-wavegan"  # that the inverting network learns from
+
+# All commands of a tree in one process: torch is loaded once.
+DRIVER = """
+import json, sys
+from pathlib import Path
+from timbrel.__main__ import main
+for arguments in json.loads(Path(sys.argv[1]).read_text()):
+    sys.argv = ["timbrel", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{' '.join(arguments)}: exit status {end.code}")
+"""
+
+
+def tone(hz: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """A harmonic tone with noise that decays: [samples]."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    partials = sum(0.6**k * np.sin(2 * np.pi * k * hz * times) for k in range(1, 12))
+    return np.exp(-times) * (0.2 * partials + 0.01 * rng.standard_normal(len(times)))
+
+
+def sounds(folder: Path) -> None:
+    """Write the folders of sounds: notes, words and loops."""
+    rng = np.random.default_rng(0)
+    for kind in ("notes", "words", "loops"):
+        (folder / kind).mkdir()
+    for note in NOTES:
+        soundfile.write(folder / "notes" / f"{note}.wav", tone(440 * 2 ** ((note - 69) / 12), SECONDS, rng), RATE)
+    for word, hz in WORDS.items():
+        for number in range(16):
+            sound = tone(hz * rng.uniform(0.95, 1.05), SECONDS, rng)
+            soundfile.write(folder / "words" / f"{word}_{number}.wav", sound, RATE)
+    step = round(RATE * 60 / TEMPO / 4)
+    for number in range(16):
+        loop = np.zeros((32 + 4) * step)
+        for place in sorted({0, 8, 16, 24, *rng.integers(0, 32, 12).tolist()}):
+            hit = tone(rng.choice([80.0, 200.0, 900.0]), 0.2, rng) * np.exp(-np.arange(round(0.2 * RATE)) / 1500)
+            loop[place * step : place * step + len(hit)] += hit
+        soundfile.write(folder / "loops" / f"loop{number}-{TEMPO}bpm.wav", 0.5 * loop[: 32 * step], RATE)
+
+
+def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
+    """The commands of a tree: corpora, trainings, exports."""
+    built: set[str] = set()
+    order = sorted(names, key=lambda name: (load_recipe(name).family == "invert", name))
+    for name in order:
+        recipe = load_recipe(name)
+        kind, *changes = SETTINGS[recipe.family]
+        corpus = out / f"corpus-{kind}-{recipe.frames.sample_rate}"
+        if corpus.name not in built:
+            built.add(corpus.name)
+            more = {"words": ["--label", "^([a-z]+)_"], "loops": ["--loops"], "notes": []}[kind]
+            rate = str(recipe.frames.sample_rate)
+            yield ["corpus", "build", str(shared / kind), "-o", str(corpus), "--rate", rate, "--licence", "CC0", *more]
+        sets = [
+            word
+            for change in ("training.epochs=none", f"training.steps={STEPS}", *changes)
+            for word in ("--set", change)
+        ]
+        teacher = ["--generator", str(out / f"run-{GENERATOR}")] if recipe.family == "invert" else []
+        run = str(out / f"run-{name}")
+        yield ["train", name, "--corpus", str(corpus), "-o", run, "--accelerator", "cpu", *sets, *teacher]
+        yield ["export", run, "-o", str(out / f"{name}.onnx"), "--checkpoint", "last"]
+
+
+def run(package: Path, shared: Path, out: Path, names: list[str]) -> None:
+    """Run everything with the package in a folder."""
+    (out / "commands.json").write_text(json.dumps(list(commands(names, shared, out))))
+    (out / "driver.py").write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(out / "driver.py"), str(out / "commands.json")]
+    done = subprocess.run(command, env=environment, cwd=out, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk a checkpoint: (place, tensor or number)."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from leaves(value[key], f"{place}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for number, each in enumerate(value):
+            yield from leaves(each, f"{place}/{number}")
+    else:
+        yield place, value
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
+    return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+def checkpoint_differences(before: Path, after: Path) -> list[str]:
+    """The places in two checkpoints that differ."""
+    first, second = (dict(leaves(torch.load(path, weights_only=True, map_location="cpu"))) for path in (before, after))
+    places = {*first, *second} - {CLOCK}
+    return sorted(
+        place for place in places if place not in first or place not in second or not same(first[place], second[place])
+    )
+
+
+def card(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def compare(name: str, before: Path, after: Path) -> list[str]:
+    """What differs between the runs and models of a recipe."""
+    found = checkpoint_differences(before / f"run-{name}" / "last.ckpt", after / f"run-{name}" / "last.ckpt")
+    first, second = card(before / f"{name}.onnx"), card(after / f"{name}.onnx")
+    return found + [f"metadata {key!r}" for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commit", help="the commit to compare with")
+    parser.add_argument("--recipes", nargs="*", default=sorted(shipped_recipes()), help="by default all that ship")
+    options = parser.parse_args()
+    names = list(options.recipes)
+    if any(load_recipe(name).family == "invert" for name in names) and GENERATOR not in names:
+        names.append(GENERATOR)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "shared").mkdir()
+        sounds(folder / "shared")
+        for side, opened in (("before", lambda: tree(options.commit)), ("after", checkout)):
+            out = folder / "out"  # one name for both: runs name their corpus
+            out.mkdir()
+            began = time.perf_counter()
+            with opened() as package:
+                run(package, folder / "shared", out, names)
+            out.rename(folder / side)
+            print(f"{side}: {time.perf_counter() - began:.0f} s", flush=True)
+        before, after = folder / "before", folder / "after"
+        different = 0
+        for corpus in sorted(path.name for path in before.glob("corpus-*")):
+            alike = (before / corpus / "audio.f32").read_bytes() == (after / corpus / "audio.f32").read_bytes()
+            different += not alike
+            print(f"{'same' if alike else 'DIFFERS':<8} {corpus}")
+        for recipe in names:
+            found = compare(recipe, before, after)
+            different += bool(found)
+            print(f"{'DIFFERS' if found else 'same':<8} {recipe}{': ' if found else ''}{', '.join(found[:6])}")
+    print(f"{different} of the corpora and recipes differ from those of {options.commit}")
+    sys.exit(1 if different else 0)
+
+
+if __name__ == "__main__":
+    main()
