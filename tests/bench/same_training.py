@@ -58,7 +58,7 @@ for arguments in json.loads(Path(sys.argv[1]).read_text()):
         main()
     except SystemExit as end:
         if end.code:
-            sys.exit(f"{' '.join(arguments)}: exit status {end.code}")
+            print(f"timbrel {' '.join(arguments)}: exit status {end.code}", flush=True)
 """
 
 
@@ -120,8 +120,11 @@ def run(package: Path, shared: Path, out: Path, names: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(out / "driver.py"), str(out / "commands.json")]
     done = subprocess.run(command, env=environment, cwd=out, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
+        if "exit status" in line:
+            print(line)
     if done.returncode:
-        sys.exit(f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        sys.exit(done.stderr[-4000:])
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -157,8 +160,12 @@ def card(path: Path) -> dict[str, str]:
 
 def compare(name: str, before: Path, after: Path) -> list[str]:
     """What differs between the runs and models of a recipe."""
+    models = before / f"{name}.onnx", after / f"{name}.onnx"
     found = checkpoint_differences(before / f"run-{name}" / "last.ckpt", after / f"run-{name}" / "last.ckpt")
-    first, second = card(before / f"{name}.onnx"), card(after / f"{name}.onnx")
+    missing = [f"no model {side}" for side, path in zip(("before", "after"), models, strict=True) if not path.exists()]
+    if missing:
+        return found + missing
+    first, second = map(card, models)
     return found + [f"metadata {key!r}" for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
 
 
