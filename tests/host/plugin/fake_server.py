@@ -168,7 +168,7 @@ class Server:
         """Say what this process was given."""
         child = None
         if self.behaviour.get("child"):  # which keeps the socket open
-            child = subprocess.Popen(["sleep", "60"], pass_fds=(4,)).pid
+            child = subprocess.Popen(["sleep", "3600"], pass_fds=(4,)).pid
         blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         about = {"hangup": int(signal.getsignal(signal.SIGHUP)), "child": child, "arguments": sys.argv[2:]}
         about["sealed"] = bool(fcntl.fcntl(3, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)

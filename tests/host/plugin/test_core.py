@@ -850,7 +850,12 @@ def test_a_core_that_is_closed_leaves_no_process(lib, folder, behaviour):
         core.activate(48000, 128)
         processes = [alive(core)] + [one["child"] for one in folder.heard("began") if one["child"]]
     assert len(processes) == 1 + ("child" in behaviour)
-    until(lambda: all(ended(one) for one in processes), "their end")
+    try:
+        until(lambda: all(ended(one) for one in processes), "their end")
+    finally:
+        for one in processes:
+            if not ended(one):
+                os.kill(one, signal.SIGKILL)
 
 
 def test_the_server_ends_with_its_host_however_that_ends(built, tmp_path):
