@@ -27,7 +27,7 @@ class Screen(Protocol):
 
 
 class Panel(Protocol):
-    """Its methods must not block."""
+    """A web panel; its methods must not block."""
 
     def waitables(self) -> Sequence[Any]:
         """Return objects for `multiprocessing.connection.wait`, ready on a command."""

@@ -132,7 +132,7 @@ class _AudioProcess:
         wait([self._pipe, *others], seconds)
 
     def messages(self) -> Iterator[Message]:
-        """Yield pending messages, at most `MOST_MESSAGES`; raise _Lost, or the process's UserError or Failure."""
+        """Yield pending messages, at most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
         try:
             if not self._pipe.poll(0):
                 if time.monotonic() - self._heard > self._patience:

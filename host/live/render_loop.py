@@ -146,6 +146,7 @@ class RenderLoop:
         self._ending.set()
 
     def run(self) -> None:
+        """Render on the calling thread until stopped or the card is gone."""
         with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:

@@ -32,7 +32,7 @@ def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
-    """Set a message's path in a preset's text; UserError if a point has another number of latents."""
+    """Set a message's path in a preset's text; raise UserError if a point has another number of latents."""
     if word.points is None:
         return editing.with_path(text, None)
     if any(len(point) != latents for point in word.points):
@@ -46,7 +46,7 @@ def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
 
 
 def with_effect(text: str, word: protocol.EffectMessage) -> str:
-    """Edit the effects in a preset's text; UserError for an unavailable effect or an index out of range."""
+    """Edit the effects in a preset's text; raise UserError for an unavailable effect or an index out of range."""
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":
         if word.plugin not in serialize.available_effects():

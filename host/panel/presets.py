@@ -49,7 +49,7 @@ class PresetFolder:
         return found
 
     def find(self, name: str) -> str:
-        """Return the path or name that loads a listed preset; UserError if it is not in the list."""
+        """Return the path or name that loads a listed preset; raise UserError if it is not in the list."""
         for entry in self.listed():
             if entry.name == name:
                 return entry.path
@@ -97,7 +97,7 @@ class PresetFolder:
         return next(place for place in free if place not in taken)
 
     def place(self, name: str) -> Path:
-        """Return a preset's file in the folder; UserError for an invalid name or that of a shipped preset or model."""
+        """Return a preset's file in the folder; raise UserError for an invalid name or a shipped one."""
         name = name.strip().removesuffix(".toml").rstrip(" .")
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             raise UserError(f"{name!r} is no name for a preset; use letters, digits, spaces, and . + # - _ inside")

@@ -27,7 +27,7 @@ class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_field
 
 
 class HelloMessage(_PageMessage):
-    """The first message."""
+    """Login, the first message."""
 
     token: Annotated[str, Meta(max_length=128)]
 
@@ -141,6 +141,6 @@ _DECODER = msgspec.json.Decoder(PageMessage)
 
 
 def read_message(text: str) -> PageMessage:
-    """Parse a message; ValueError with a line of text if it is invalid."""
+    """Parse a message; raise ValueError with a line of text if it is invalid."""
     word: PageMessage = _DECODER.decode(text)
     return word

@@ -143,7 +143,7 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 
 def default_macros(card: Card) -> list[MacroSettings]:
-    """Return a macro for each direction of the card."""
+    """Return a macro for each direction of the card, at rest in its centre."""
     least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:

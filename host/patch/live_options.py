@@ -105,7 +105,7 @@ class RecordingNotes(BaseModel):
 
 
 class Notes(NamedTuple):
-    """A recording's options, swaps with their samples, and initial presets."""
+    """A recording's options, swaps with their samples, and initial presets, which older recordings lack."""
 
     fitting: LiveOptions
     swaps: list[tuple[int, Swap]]

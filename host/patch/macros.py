@@ -14,7 +14,7 @@ MOST_TARGETS = 64  # of one macro
 
 
 class MacroTarget(SettingsSection):
-    """At position p, 0 to 1, the offset is ``low + (high - low) * p ** curve``, less that of the macro at rest."""
+    """A target that a macro at position p, 0 to 1, moves by ``low + (high - low) * p ** curve``, less that at rest."""
 
     target: str
     low: float

@@ -13,8 +13,8 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's rang
 class NoteSettings(SettingsSection):
     """A [[note]] table: an offset to a note's own latent, or to a parameter read at its start.
 
-    From velocity 1 to 127, or ``key_low`` to ``key_high``, it is ``low + (high - low) * position ** curve``, position 0
-    to 1.
+    It is ``low + (high - low) * position ** curve``; the position goes from 0 to 1 between velocity 1 and 127, or
+    between ``key_low`` and ``key_high``.
     """
 
     source: Literal["velocity", "key"]

@@ -78,7 +78,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in; only these load plugins.
+    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in; only an omitted end loads plugins.
 
     Raises:
         UserError: the plugin cannot be used, or has no such parameter.

@@ -216,7 +216,7 @@ class ControllerState:
 
 
 def hands_off() -> list[Event]:
-    """Return events that release keys, pedals, bends and pressures on all channels."""
+    """Return events at sample 0 that release keys, pedals, bends and pressures on all channels."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]

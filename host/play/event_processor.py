@@ -198,7 +198,7 @@ class EventProcessor:
                 self.voices.sostenuto(time, value >= 64, zone)
 
     def _reset(self, time: int, zone: int | None) -> None:
-        """Volume, pan and bend range stay (MIDI RP-015)."""
+        """Reset controllers; volume, pan and bend range stay (MIDI RP-015)."""
         self._wheel_of(zone).turn(time, 0)
         if zone is not None:
             self._mpe.rest(time, zone, self.voices.touches)
@@ -252,6 +252,7 @@ def engine_and_processor(
         effects: ranges of effect parameters, by target.
         rests: default values of these.
         move_effect: called with sample, target and value.
+        live: as in `EngineRequest`.
 
     Raises:
         UserError: the preset does not fit the model.

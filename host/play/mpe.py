@@ -259,7 +259,7 @@ def expressed(knob: Doubles, span: tuple[float, float], amount: Doubles) -> Doub
 
 
 def _slide(finger: _Finger) -> float:
-    """Return -1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
+    """Return the slide, -1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
     away = finger.slide - SLIDE_CENTRE
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
@@ -276,7 +276,7 @@ class _FingerMotion(MotionWrapper):
         self._touches, self._to_latents, self._spans = touches, to_latents, spans
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Without expression, codes equal the common ones to the bit, to share frames."""
+        """Return codes; without expression they equal the common ones to the bit, to share frames."""
         codes = self._common.latents(voices, times, own_times)
         if not self._to_latents:
             return codes

@@ -83,7 +83,7 @@ class Player:
     def __init__(
         self, rack: PlayableRack, sample_rate: int, before: Sequence[Event] = (), patient: bool = False
     ) -> None:
-        """With ``patient``, offline, all notes begin on time and all racks ring out.
+        """``before`` is the `standing` of another player; ``patient``, offline, begins all notes and lets racks end.
 
         While `ringing`, blocks must then end at multiples of `LOOK_SAMPLES`, so that their sizes change no sample.
         """
@@ -216,7 +216,7 @@ class Player:
             self._controllers.apply(replace(event, time=self.now))
 
     def _standing_events(self, others: Collection[int]) -> list[Event]:
-        """Knob values lag the newest events by the latency."""
+        """Return events for a fresh rack; knob values lag the newest events by the latency."""
         stood = [
             ParameterChange(0, place, target, value)
             for place, knobs in self.rack.knobs.items()

@@ -268,7 +268,7 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Close ``other_end``: a process that holds both ends would miss the rack's exit."""
+    """Run a worker; close ``other_end``, since a process that holds both ends would miss the rack's exit."""
     for number in SIGNALS:  # signals often reach all processes; the rack ends this one
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()

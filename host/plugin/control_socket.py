@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
 
 class ControlSocket:
-    """Any thread may send, one receives."""
+    """Any thread may send messages, one thread receives."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)

@@ -31,7 +31,7 @@ def install() -> list[Bundle]:
 
 
 def uninstall() -> list[Bundle]:
-    """Remove the plugins that `install` installed, and return them; Failure if one cannot be removed."""
+    """Remove the plugins that `install` installed, and return them; raise Failure if one cannot be removed."""
     ours = [bundle for bundle in bundles() if bundle.is_ours]
     for bundle in ours:
         remove_at_once(bundle.installed)

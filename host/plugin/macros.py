@@ -16,7 +16,7 @@ OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
 
 
 class PluginParameter(NamedTuple):
-    """Maps 0 to 1 linearly to ``low`` to ``high`` of a target with default ``rest``."""
+    """A linear map from 0 to 1 to ``low`` to ``high`` of a target with default ``rest``."""
 
     name: str
     target: str

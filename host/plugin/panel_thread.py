@@ -43,7 +43,7 @@ class Instance(Protocol):
 
 
 class PluginPanel:
-    """The panel of an instance; `open`, `follow` and `refuse` are thread-safe."""
+    """The panel process of an instance, for any number of pages; `open`, `follow` and `refuse` are thread-safe."""
 
     def __init__(self, instance: Instance, audio: AudioThread, loaded: LoadedPatch, main: PanelMain) -> None:
         """Start the panel, and open its page in a browser if there is a display."""

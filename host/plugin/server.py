@@ -66,7 +66,7 @@ class PluginServer:
     """Holds the loaded patch of a plugin, and runs the load and audio threads."""
 
     def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
-        """Load the first preset, and start the threads; UserError if it cannot be played."""
+        """Load the first preset, and start the threads; raise UserError if it cannot be played."""
         self._talk, self._panel_main = talk, panel
         self._audio = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

@@ -160,7 +160,7 @@ _EVENT = np.dtype(
 
 class SharedMemory:
     def __init__(self, descriptor: int) -> None:
-        """Map a plugin's memory; Failure for another version or size, or if not on Linux on x86-64 or ARM."""
+        """Map a plugin's memory; raise Failure for another version or size, or unless on Linux on x86-64 or ARM."""
         number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
         if number is None:
             raise Failure(f"plugins play on Linux on x86-64 and ARM, not on {sys.platform} on {platform.machine()}")

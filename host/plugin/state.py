@@ -64,7 +64,7 @@ class _Head(BaseModel):
 
 
 def pack(state: ProjectState) -> bytes:
-    """Return a state as bytes, with a shipped model as name and digest; UserError above `LARGEST`."""
+    """Return a state as bytes, with a shipped model as name and digest; raise UserError above `LARGEST` bytes."""
     kept, files = state.kept, state.kept.files
     if kept.model_name not in files:
         lay_aside(kept.model_name, kept.model_sha256)
@@ -86,7 +86,7 @@ def pack(state: ProjectState) -> bytes:
 
 
 def unpack(data: bytes) -> ProjectState:
-    """Parse untrusted bytes of a state; UserError if damaged, not a state, or of a newer version."""
+    """Parse untrusted bytes of a state; raise UserError if they are damaged, no state, or of a newer version."""
     if len(data) < BEGIN.size or not data.startswith(MAGIC):
         raise _damaged("it does not begin as one")
     _, version, digest = BEGIN.unpack_from(data)

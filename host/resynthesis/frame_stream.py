@@ -114,7 +114,7 @@ class FrameStream:
         return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
-        """Return [count] samples for [count], late by `latency_of`.
+        """Return [count] samples for [count], late by `latency_of`; run one of a batch's three steps, or all due ones.
 
         Raises:
             Failure: codes are not finite, or decoded frames exceed `LOUDEST`.

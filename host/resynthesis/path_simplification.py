@@ -15,7 +15,8 @@ def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
     """Return the frames, increasing, to keep for a piecewise linear path through [frames, n] codes in deviations.
 
     Douglas and Peucker (1973, Algorithms for the reduction of the number of points), splitting the worst line first,
-    until ``count`` frames are kept or all errors are within `SAME`. At least two ``seconds``, [frames], increase.
+    until ``count`` frames are kept or all errors are within `SAME`. The ``seconds``, [frames], increase; there are at
+    least two.
     """
 
     def leg(start: int, end: int) -> tuple[float, int, int, int]:

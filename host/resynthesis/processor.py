@@ -29,8 +29,8 @@ CHANNEL = 0  # of the one instrument
 class _MixRamp(Ramp):
     """The share of processed sound, ``delay`` output samples after the input; its parameter moves in model samples.
 
-    Apart from `Processor`, which owns the controls, because live playing disables the garbage collector: objects must
-    not form reference cycles.
+    It is no part of `Processor`, which owns the controls, because live playing disables the garbage collector: objects
+    must not form reference cycles.
     """
 
     def __init__(self, value: float, sample_rate: int, delay: int) -> None:

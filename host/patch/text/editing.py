@@ -207,7 +207,7 @@ def appended(text: str, name: str, fresh: Fields) -> str:
 
 
 def _ordered(text: str, name: str, order: Sequence[int]) -> str:
-    """``order[n]`` is the old index of table n."""
+    """Reorder tables; ``order[n]`` is the old index of table n."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)

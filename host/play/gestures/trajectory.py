@@ -135,7 +135,8 @@ class Gesture:
     def code(self, time: int) -> Doubles:
         """Return the offset to the knobs' code at a sample, [n_latents].
 
-        It stays until its change is audible, since equal codes are decoded once.
+        It stays until its change is audible, since equal codes are decoded once. A later note-off does not
+        change it.
         """
         place = max(time // self._pace.hop - self._hop, 0)
         while len(self._codes) <= place:

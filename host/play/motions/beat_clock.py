@@ -12,7 +12,7 @@ LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 
 
 class Beats:
-    """Quarter notes since the start; the function only jumps to 0.
+    """Quarter notes since the start, as a function of time that only jumps to 0.
 
     A MIDI clock tick moves the beat to the next tick's position, where it waits for a late tick.
     """

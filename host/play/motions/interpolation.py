@@ -22,6 +22,7 @@ def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[flo
 
     Latents count in half spans from the middle. Radius and direction angle w change evenly, as in "slerp" (Shoemake,
     Animating rotation with quaternion curves, SIGGRAPH 1985): u(t) = (sin((1 - t) w) u(0) + sin(t w) u(1)) / sin(w).
+    Near the center and near opposite directions it blends into a straight line.
     """
     line = straight(first, then, part, spans)
     if part in (0.0, 1.0):

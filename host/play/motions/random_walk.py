@@ -29,7 +29,7 @@ class _Step(NamedTuple):
 
 
 class RandomWalk:
-    """Straight steps of equal length in standard deviations, each turned slightly from the last.
+    """A walk in straight steps of equal length in standard deviations, each turned slightly from the last.
 
     All of a step is within the bound of one training code. To stay there, or from a start beyond, it turns toward the
     nearest one, and latent ranges reflect it. A step depends only on its predecessor and number, so threads do not

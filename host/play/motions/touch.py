@@ -6,7 +6,7 @@ RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an aud
 
 
 class TouchedParameters:
-    """A touched target keeps its value until the knob turns, then glides to the knob; on release, to the motion."""
+    """Holds a touched target's value until the knob turns, then glides to the knob; on release, to the motion."""
 
     def __init__(self, sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
