@@ -51,11 +51,6 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
     raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
 
 
-def code_of(name: str, card: Card, folder: Path, key: str) -> list[float]:
-    """Return the rest code of a shipped preset, or of a file in ``folder``; errors as in `morph_of`."""
-    return _rest_of(name, card, folder, key, NO_FILES)[0]
-
-
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
     """Return a preset's rest code, and its label if the model has it.
 

@@ -29,7 +29,6 @@ from ..patch.library import Patch
 from ..patch.preset import PROCESS_CONTROLS
 from ..ramps import knob
 from ..units import Range, db_to_gain
-from .controller_state import BEND_RANGE
 from .gestures.note_values import NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
@@ -163,14 +162,12 @@ class EventProcessor:
                 self._mpe.move(event, self.voices.touches)
             case _:
                 if not self._controls.apply(event):
-                    self._hear_unmapped(event, self._mpe.zone(event.channel))
+                    self._apply_unmapped(event, self._mpe.zone(event.channel))
 
-    def _hear_unmapped(self, event: Event, zone: int | None) -> None:
+    def _apply_unmapped(self, event: Event, zone: int | None) -> None:
         match event:
-            case PitchBend(time, _, value):
-                self._wheel_of(zone).turn(time, value)
-            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
-                self._wheel_of(zone).set_range(time, event)
+            case PitchBend() | DataEntry():
+                self._wheel_of(zone).apply(event)
             case AllOff(time, _, cut):
                 (self.voices.silence if cut else self.voices.release_all)(time, zone)
             case ControllersReset(time):
@@ -199,9 +196,10 @@ class EventProcessor:
 
     def _reset(self, time: int, zone: int | None) -> None:
         """Reset controllers; volume, pan and bend range stay (MIDI RP-015)."""
-        self._wheel_of(zone).turn(time, 0)
-        if zone is not None:
-            self._mpe.rest(time, zone, self.voices.touches)
+        if zone is None:
+            self._wheel.turn(time, 0)
+        else:
+            self._mpe.reset_zone(time, zone, self.voices.touches)
         self.voices.pedal(time, False, zone)
         self.voices.sostenuto(time, False, zone)
         self._parameters.expression(time, 127)

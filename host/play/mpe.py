@@ -64,10 +64,13 @@ class PitchWheel:
         self._value = value
         self.bend.move(time, self._range * value / 8192)
 
-    def set_range(self, time: int, entry: DataEntry) -> None:
-        """Set the range by data entry for RPN 0; a present bend scales."""
-        self._range = bend_range(self._range, entry)
-        self.turn(time, self._value)
+    def apply(self, event: PitchBend | DataEntry) -> None:
+        """Set the position, or by RPN 0 the range; a present bend scales."""
+        if isinstance(event, PitchBend):
+            self.turn(event.time, event.value)
+        elif event.registered and event.parameter == BEND_RANGE:
+            self._range = bend_range(self._range, event)
+            self.turn(event.time, self._value)
 
     def reset(self, time: int, semitones: float) -> None:
         self._range = semitones
@@ -214,18 +217,9 @@ class MpeChannels:
             touch.slide.move(time, _slide(finger))
             touch.level.move(time, self._level(finger))
 
-    def move_master(self, event: Event, zone: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Apply a zone master's event; ``notes`` as in `move`."""
-        match event:
-            case PitchBend(time, _, value):
-                self.wheel(zone).turn(time, value)
-            case DataEntry(time, _, True, parameter) if parameter == BEND_RANGE:
-                self.wheel(zone).set_range(time, event)
-            case ControllersReset(time):
-                self.wheel(zone).turn(time, 0)
-                self.rest(time, zone, notes)
-
-    def rest(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
+    def reset_zone(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
+        """Reset the bends and pressures of a zone's master and members; ``notes`` as in `move`."""
+        self.wheel(master).turn(time, 0)
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
 

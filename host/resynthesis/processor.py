@@ -11,7 +11,19 @@ from ..audio.effects import EffectChain, Resampler
 from ..audio.output import ROUNDING, Output
 from ..dsp import limit
 from ..errors import UserError
-from ..events import AllOff, Event, NoteOff, NoteOn, ParameterChange, ParameterTouch, Timing, ZoneSize
+from ..events import (
+    AllOff,
+    ControllersReset,
+    DataEntry,
+    Event,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    ParameterTouch,
+    PitchBend,
+    Timing,
+    ZoneSize,
+)
 from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
@@ -174,8 +186,10 @@ class Processor:
                 return
             case AllOff(time, channel):
                 self._release_all(time, self._mpe.zone(channel))
-            case _ if (zone := self._mpe.zone(event.channel)) is not None:
-                self._mpe.move_master(event, zone, self._codes.touches)
+            case PitchBend() | DataEntry() if (zone := self._mpe.zone(event.channel)) is not None:
+                self._mpe.wheel(zone).apply(event)
+            case ControllersReset(time, channel) if (zone := self._mpe.zone(channel)) is not None:
+                self._mpe.reset_zone(time, zone, self._codes.touches)
         self._controls.apply(event)
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
