@@ -30,9 +30,9 @@ class Instrument:
         self._elsewhere, self._samples_read = elsewhere, 0
         self._output = Output(card.sample_rate, sample_rate, effects)
         turned = (effects.targets(), effects.values(), self._output.set_effect)
-        engine, self._processor = engine_and_processor(patch, *turned, live)
+        self._engine, self._processor = engine_and_processor(patch, *turned, live)
         parts = share(0, 1 + len(elsewhere))
-        self._synthesis = Synthesis(engine, self._processor, parts=parts, elsewhere=elsewhere)
+        self._synthesis = Synthesis(self._engine, self._processor, parts=parts, elsewhere=elsewhere)
 
     @property
     def latency_samples(self) -> int:
@@ -44,11 +44,11 @@ class Instrument:
 
     @property
     def ready(self) -> bool:
-        return self._synthesis.ready
+        return self._engine.ready
 
     @property
     def age_ms(self) -> float | None:
-        return self._synthesis.age_ms
+        return self._engine.age_ms
 
     @property
     def sounding(self) -> int:
@@ -65,7 +65,7 @@ class Instrument:
         return self._synthesis.current_latents()
 
     def spare(self) -> tuple[bool, float] | None:
-        return self._synthesis.spare()
+        return self._processor.spare(self._synthesis.now)
 
     def shed(self, time: int) -> None:
         """Steal a voice at output sample ``time``."""

@@ -40,7 +40,7 @@ class Elsewhere(Protocol):
         """Wait for requested samples by part, [sides, count]; sides: 1 or 2."""
         ...
 
-    def hand_over(self) -> tuple[Collection[int], list[VoiceSound]]:
+    def take_streams(self) -> tuple[Collection[int], list[VoiceSound]]:
         """Wait for its parts and, at its end, their voice streams in order of voices."""
         ...
 
@@ -58,26 +58,15 @@ class Synthesis:
         self._engine, self._processor = engine, processor
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._voices, self._motion = processor.voices, processor.motion
-        self._now = 0
-
-    @property
-    def ready(self) -> bool:
-        return self._engine.ready
-
-    @property
-    def age_ms(self) -> float | None:
-        return self._engine.age_ms
+        self.now = 0  # the next sample
 
     def current_latents(self) -> list[float]:
         """Return the code at the next sample, without MPE."""
-        return [float(value) for value in self._motion.latents([0], np.array([self._now], np.int64))[0]]
-
-    def spare(self) -> tuple[bool, float] | None:
-        return self._processor.spare(self._now)
+        return [float(value) for value in self._motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block, in order of time."""
-        start = self._now
+        start = self.now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
             return self._process_across_an_end(events, count)
         sums = self.sums(events, count)
@@ -94,16 +83,16 @@ class Synthesis:
     def prepare(self) -> None:
         """As `Engine.prepare`, for parts rendered here."""
         voices = self._own_voices()
-        self._engine.prepare([voice.stream for voice in voices], self._processor.motion_of(voices), self._now)
+        self._engine.prepare([voice.stream for voice in voices], self._processor.motion_of(voices), self.now)
 
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
         end = min(other.end for other in self._elsewhere if other.end is not None)
-        before = end - self._now
+        before = end - self.now
         due = bisect_left(events, end, key=lambda event: event.time)
         first = [self.process(events[:due], before)] if before else []
         for other in [other for other in self._elsewhere if other.end == end]:
             self._elsewhere.remove(other)
-            parts, streams = other.hand_over()
+            parts, streams = other.take_streams()
             for voice, stream in zip((v for v in self._voices if v.part in parts), streams, strict=True):
                 voice.stream = stream
             self._parts.update(parts)
@@ -117,7 +106,7 @@ class Synthesis:
 
         Call `forget` afterwards.
         """
-        start = self._now
+        start = self.now
         for event in events:
             self._processor.apply(event)
         steal = self._voices.steal_samples
@@ -135,12 +124,12 @@ class Synthesis:
                 sums[voice.part] += sound
             else:
                 sums[voice.part] = sound
-        self._now = start + count
-        self._voices.retire(self._now)
+        self.now = start + count
+        self._voices.retire(self.now)
         return sums
 
     def _own_voices(self) -> list[Voice]:
         return [voice for voice in self._voices if voice.part in self._parts]
 
     def forget(self) -> None:
-        self._processor.forget(self._now - self._engine.lookback)
+        self._processor.forget(self.now - self._engine.lookback)

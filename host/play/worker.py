@@ -52,21 +52,21 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True)
-class WorkerTask:
+class WorkTime:
     """Elapsed seconds and processor seconds."""
 
-    passed: float = 0.0
-    spent: float = 0.0
+    elapsed: float = 0.0
+    processor: float = 0.0
 
     @classmethod
-    def now(cls) -> "WorkerTask":
+    def now(cls) -> "WorkTime":
         return cls(time.perf_counter(), time.process_time())
 
-    def __add__(self, other: "WorkerTask") -> "WorkerTask":
-        return WorkerTask(self.passed + other.passed, self.spent + other.spent)
+    def __add__(self, other: "WorkTime") -> "WorkTime":
+        return WorkTime(self.elapsed + other.elapsed, self.processor + other.processor)
 
-    def __sub__(self, other: "WorkerTask") -> "WorkerTask":
-        return WorkerTask(self.passed - other.passed, self.spent - other.spent)
+    def __sub__(self, other: "WorkTime") -> "WorkTime":
+        return WorkTime(self.elapsed - other.elapsed, self.processor - other.processor)
 
 
 class Worker:
@@ -86,7 +86,7 @@ class Worker:
         self._streams: dict[int, list[VoiceSound]] = {}  # returned voice streams, by channel
         self._leaving = False
         self.waited = 0.0  # seconds that the rack waited for messages
-        self.work = WorkerTask()
+        self.work = WorkTime()
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
@@ -130,7 +130,7 @@ class Worker:
     def end(self, channel: int) -> int | None:
         return self._requested[channel] if self._leaving else None
 
-    def hand_over(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
+    def take_streams(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
         """Wait for the parts and a channel's voice streams; errors as in `sums`."""
         while channel not in self._streams:
             self._listen()
@@ -139,19 +139,19 @@ class Worker:
     def _listen(self) -> None:
         began = time.perf_counter()
         try:
-            told = self._connection.recv()
+            message = self._connection.recv()
         except (EOFError, OSError):
             raise Failure(
                 "a process that computes some of the voices ended, perhaps for lack of memory; close other "
                 "programs and try again"
             ) from None
         self.waited += time.perf_counter() - began
-        if isinstance(told, Exception):
-            raise told
-        if isinstance(told, dict):
-            self._streams = told
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, dict):
+            self._streams = message
         else:
-            whose, self._computed[whose], work = told
+            channel, self._computed[channel], work = message
             self.work += work
 
     def close(self) -> None:
@@ -181,8 +181,8 @@ class WorkerChannel:
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         return self._worker.sums(self._channel, start, count, sides)
 
-    def hand_over(self) -> tuple[Sequence[int], list[VoiceSound]]:
-        return self._worker.hand_over(self._channel)
+    def take_streams(self) -> tuple[Sequence[int], list[VoiceSound]]:
+        return self._worker.take_streams(self._channel)
 
 
 class WorkerPool:
@@ -192,7 +192,7 @@ class WorkerPool:
         """Start the workers, or none if the system cannot start all; ``processes`` includes this one."""
         self._workers: list[Worker] = []
         self._active: list[Worker] = []  # workers that may be stopped
-        self._own_work = WorkerTask()
+        self._own_work = WorkTime()
         self._watched_blocks = 0  # since the start of the measurement
         self._watched_since: float | None = None
         try:
@@ -213,33 +213,33 @@ class WorkerPool:
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Measure the work inside, without waits; stop workers that do not pay."""
-        since, waited = WorkerTask.now(), self._waited_seconds()
+        since, waited = WorkTime.now(), self._waited_seconds()
         yield
-        now = WorkerTask.now()
+        now = WorkTime.now()
         work = now - since
-        self._own_work += WorkerTask(work.passed - (self._waited_seconds() - waited), work.spent)
+        self._own_work += WorkTime(work.elapsed - (self._waited_seconds() - waited), work.processor)
         self._watched_blocks += 1
         if not self._active:
             return
         if self._watched_since is None:
-            if all(other.work.passed for other in self._active):  # all have started
-                self._watch(now.passed)
-        elif self._watched_blocks >= WATCHED_BLOCKS and now.passed - self._watched_since >= WATCHED_SECONDS:
-            self._judge(now.passed, now.passed - self._watched_since)
+            if all(other.work.elapsed for other in self._active):  # all have started
+                self._watch(now.elapsed)
+        elif self._watched_blocks >= WATCHED_BLOCKS and now.elapsed - self._watched_since >= WATCHED_SECONDS:
+            self._judge(now.elapsed, now.elapsed - self._watched_since)
 
     def _judge(self, now: float, watched_seconds: float) -> None:
         works = [self._own_work, *(other.work for other in self._active)]
-        processors = sum(work.spent for work in works) / watched_seconds
-        if processors < PAYS and any(work.passed > HELD_UP * work.spent for work in works):
+        processors = sum(work.processor for work in works) / watched_seconds
+        if processors < PAYS and any(work.elapsed > HELD_UP * work.processor for work in works):
             for other in self._active:
                 other.leave()
             self._active.clear()
         self._watch(now)
 
     def _watch(self, now: float) -> None:
-        self._watched_since, self._watched_blocks, self._own_work = now, 0, WorkerTask()
+        self._watched_since, self._watched_blocks, self._own_work = now, 0, WorkTime()
         for other in self._active:
-            other.work = WorkerTask()
+            other.work = WorkTime()
 
     def _waited_seconds(self) -> float:
         return sum(other.waited for other in self._workers)
@@ -298,7 +298,7 @@ def _play(
         channel, plain, until = message
         waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
         while done[channel] < until:
-            since = WorkerTask.now()
+            since = WorkTime.now()
             start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
             due = bisect_left(waiting[channel], end, key=lambda event: event.time)
             computed = playing[channel].sums(waiting[channel][:due], end - start)
@@ -309,7 +309,7 @@ def _play(
                 sound = computed.get(part, SILENCE)
                 room[: len(sound), places] = sound
             done[channel] = end
-            connection.send((channel, end, WorkerTask.now() - since))
+            connection.send((channel, end, WorkTime.now() - since))
 
 
 def _portable(error: Exception) -> Exception:
