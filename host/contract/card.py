@@ -279,6 +279,16 @@ class Card(_Part):
         return self.chroma is not None or self.partials is not None
 
     @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Low and high of each latent."""
+        return [(latent.low, latent.high) for latent in self.latents]
+
+    @property
+    def latent_targets(self) -> list[str]:
+        """The latents as presets name them: ``latent.0`` and so on."""
+        return [f"latent.{index}" for index in range(len(self.latents))]
+
+    @property
     def spectra(self) -> int:
         """Spectra a frame: 1, or those of a clip."""
         return 1 if self.transform_length is None else self.frame_length // self.hop_length + 1

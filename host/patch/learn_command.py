@@ -46,7 +46,7 @@ def learn(
     if target is not None and target not in ranges:
         raise UserError(f"target {target!r} does not exist{nearest(target, ranges)}")
     file = _open(preset, patch, folder)
-    wanted = [f"latent.{index}" for index in range(len(patch.model.card.latents))] if target is None else [target]
+    wanted = patch.model.card.latent_targets if target is None else [target]
     incoming = iter(moments)
     learned: list[str] = []
     taken: dict[int, str] = {}

@@ -61,7 +61,7 @@ def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> No
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
     """Yield values and map ends of latents outside the training range, as warnings."""
-    names = [f"latent.{index}" for index in range(len(card.latents))]
+    names = card.latent_targets
     for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
             if not _within(value, latent):
@@ -94,7 +94,7 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     """Return the range of each target except effects'."""
-    known: dict[str, Range | None] = {f"latent.{i}": (latent.low, latent.high) for i, latent in enumerate(card.latents)}
+    known: dict[str, Range | None] = dict(zip(card.latent_targets, card.spans, strict=True))
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
     kind = kind_of(card)
@@ -253,7 +253,7 @@ def _in_seconds(name: str, value: float, most: float) -> str:
 
 
 def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    names = [f"latent.{index}" for index in range(len(card.latents))]
+    names = card.latent_targets
     if motion.target == MORPH and not morphs:
         yield ("target",), f"target {MORPH!r}: {NO_MORPH}"
     if motion.target not in (None, MORPH, *names):
@@ -284,7 +284,7 @@ def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator
 
 def _note_faults(note: NoteSettings, card: Card) -> Iterator[str]:
     kind = kind_of(card)
-    latents = [f"latent.{index}" for index in range(len(card.latents))]
+    latents = card.latent_targets
     known = [*latents, *ENVELOPE_CONTROLS, *kind.of_notes]
     if note.target not in known:
         yield f"target {note.target!r} is none that a note has for itself{nearest(note.target, known)}"

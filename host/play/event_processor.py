@@ -29,7 +29,7 @@ from ..patch.library import Patch
 from ..patch.preset import PROCESS_CONTROLS
 from ..ramps import knob
 from ..units import Range, db_to_gain
-from .gestures.note_values import NoteMotion, NoteValues, PathMotion, nothing
+from .gestures.note_values import Note, NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, mpe_channels_of
@@ -66,7 +66,8 @@ class EventProcessor:
         rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
-        self._gesturing = gesturing_of(patch, engine.lookback)
+        self._velocities: dict[Note, int] = {}  # of all struck keys; their notes may begin later
+        self._gesturing = gesturing_of(patch, engine.lookback, self._velocities)
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
@@ -76,7 +77,7 @@ class EventProcessor:
         # not form reference cycles.
         mpe = (self._mpe.touch, self._mpe.zone)
         gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
-        self._own_values = NoteValues(preset.note, card) if preset.note else None
+        self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
         makers = Makers(engine.start_stream, *shapes, *mpe, self._tuning, gesture, own)
@@ -85,7 +86,7 @@ class EventProcessor:
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
         self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
         self.knobs = self._controls.knobs
-        self._spans = [(latent.low, latent.high) for latent in card.latents]
+        self._spans = card.spans
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
@@ -142,10 +143,7 @@ class EventProcessor:
                 pass
             case NoteOn(time, channel, key, velocity):
                 gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
-                if self._gesturing is not None:
-                    self._gesturing.strike((channel, key), velocity)
-                if self._own_values is not None:
-                    self._own_values.strike((channel, key), velocity)
+                self._velocities[channel, key] = velocity
                 self.voices.note_on(time, key, gain, channel)
                 self._controls.apply(event)
             case NoteOff(time, channel, key):
@@ -223,7 +221,7 @@ class EventProcessor:
             self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
 
 
-def gesturing_of(patch: Patch, lead: int) -> GesturePlayer | None:
+def gesturing_of(patch: Patch, lead: int, velocities: Mapping[Note, int]) -> GesturePlayer | None:
     preset, model = patch.preset, patch.model
     if model.gestures is None:
         return None
@@ -231,7 +229,7 @@ def gesturing_of(patch: Patch, lead: int) -> GesturePlayer | None:
     said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
     said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
-    return GesturePlayer(model, model.gestures, settings, preset.latent_values(model.card), lead, own)
+    return GesturePlayer(model, model.gestures, settings, preset.latent_values(model.card), lead, own, velocities)
 
 
 def _no_effect(time: int, target: str, value: float) -> None: ...

@@ -378,8 +378,7 @@ class Zones:
 
 def mpe_channels_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
     """Return a preset's MPE channels; ``semitones`` is the bend range of a zone's master."""
-    spans = [(latent.low, latent.high) for latent in card.latents]
-    channels = MpeChannels(mpe.pressure, mpe.slide, spans, round(RAMP_SECONDS * card.sample_rate))
+    channels = MpeChannels(mpe.pressure, mpe.slide, card.spans, round(RAMP_SECONDS * card.sample_rate))
     if mpe.enabled:
         channels.set_zone(LOWER, MOST_MEMBERS, semitones)
     return channels

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from ..kinds.kind import Keying
 from ..patch.preset import PlaySettings
 from ..ramps import Ramp
+from .gestures.note_values import Note
 from .voice_allocation import Makers, Voice, Voices
-
-Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
 
 class PolyAssignment(Voices):

@@ -11,12 +11,11 @@ import numpy.typing as npt
 from ..engines.protocol import VoiceSound
 from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
-from .gestures.note_values import NOTHING, NoteOffsets, nothing
+from .gestures.note_values import NOTHING, Note, NoteOffsets, nothing
 from .gestures.trajectory import Gesture
 from .mpe import NoteExpression
 
 Array = npt.NDArray[np.float32]
-Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 PARTS = 4  # summing parts of voices: the most processes that can share them
 
 

@@ -15,7 +15,7 @@ from ..motions.motion import MotionWrapper, NotePath
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
-Note = tuple[int, int]
+Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
 LATENT = "latent."
 
@@ -37,15 +37,10 @@ def nothing(note: Note) -> NoteOffsets:
 class NoteValues:
     """Note offsets of one preset. Holds no voices, to avoid reference cycles."""
 
-    def __init__(self, settings: Sequence[NoteSettings], card: Card) -> None:
-        """``settings`` must fit the card's model."""
-        self._settings, self._latents = settings, len(card.latents)
-        self._velocities: dict[Note, int] = {}
+    def __init__(self, settings: Sequence[NoteSettings], card: Card, velocities: Mapping[Note, int]) -> None:
+        """``settings`` must fit the card's model; ``velocities`` are those of all struck keys, 1 to 127."""
+        self._settings, self._latents, self._velocities = settings, len(card.latents), velocities
         self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
-
-    def strike(self, note: Note, velocity: int) -> None:
-        """Store a key's velocity, 1 to 127; its note may begin later."""
-        self._velocities[note] = velocity
 
     def of(self, note: Note) -> NoteOffsets:
         code, others = np.zeros(self._latents), dict[str, float]()

@@ -13,12 +13,12 @@ from ...ramps import Ramp
 from ..motions.motion import MotionWrapper
 from .blend import TrajectoryBlender, scale_of
 from .code_distance import decibels
+from .note_values import Note
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
-Note = tuple[int, int]
 
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
 EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
@@ -36,6 +36,7 @@ class GesturePlayer:
         rest: Sequence[float],
         lead: int,
         own: tuple[bool, bool],
+        velocities: Mapping[Note, int],
     ) -> None:
         """Prepare the trajectories.
 
@@ -43,6 +44,7 @@ class GesturePlayer:
             rest: knob values, [n_latents]; they select the instrument if ``settings`` does not.
             lead: samples from a code read to its sound.
             own: whether trajectories replace the preset's attack, and its release.
+            velocities: as in `NoteValues`.
         """
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
@@ -50,12 +52,8 @@ class GesturePlayer:
         self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes))
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
-        self._velocities: dict[Note, int] = {}
+        self._velocities = velocities
         self._begun = 0
-
-    def strike(self, note: Note, velocity: int) -> None:
-        """As `NoteValues.strike`."""
-        self._velocities[note] = velocity
 
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
         """Return a new note's gesture, None without effect; ``pitch`` is 69.0 for 440 Hz."""

@@ -24,9 +24,8 @@ class NotePath:
 
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
         """``lead``: samples from a code read to its sound."""
-        spans = [(latent.low, latent.high) for latent in card.latents]
-        self._course = TimedPath(settings, settings.times or [], card.sample_rate, spans)
-        self._low, self._high = np.array(spans).T
+        self._course = TimedPath(settings, settings.times or [], card.sample_rate, card.spans)
+        self._low, self._high = np.array(card.spans).T
         self.lead = lead
 
     def codes(self, since: npt.NDArray[np.int64]) -> Array:
@@ -87,7 +86,7 @@ class Latents:
         if morph is not None:
             self.targets[MORPH] = Ramp(0.0, ramp)
             self._way = WAYS[morph.shape]
-        self._spans = [(latent.low, latent.high) for latent in card.latents]
+        self._spans = card.spans
         movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]
         movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
         # After a beat restart, each mover's offset to its old value fades out.

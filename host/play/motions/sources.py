@@ -31,12 +31,11 @@ class MotionSource(Protocol):
 
 def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> MotionSource:
     """Return the source of the preset's motion ``number``."""
-    spans = [(latent.low, latent.high) for latent in card.latents]
     if settings.walk is not None:
         return RandomWalk(settings.walk, rest, card)
     if settings.times is not None:
-        return TimedPath(settings, settings.times, card.sample_rate, spans)
-    return Cycle(settings, number, tempo_bpm, card.sample_rate, spans)
+        return TimedPath(settings, settings.times, card.sample_rate, card.spans)
+    return Cycle(settings, number, tempo_bpm, card.sample_rate, card.spans)
 
 
 class Cycle:
