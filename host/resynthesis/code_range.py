@@ -16,6 +16,11 @@ def distances(codes: Doubles, marks: Doubles) -> Doubles:
     return np.concatenate([np.sqrt(np.square(part - marks).sum(axis=2).min(axis=1)) for part in parts])
 
 
+def landmark_codes(card: Card) -> Doubles:
+    """Return the codes of a card's landmarks, [landmarks, n_latents]."""
+    return np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(card.latents))
+
+
 def outside(code: Doubles, card: Card) -> str:
     """Return the names of the latents out of range."""
     names = [
@@ -37,8 +42,7 @@ class Span:
         self.middle, self.width = (self._low + self._high) / 2, self._high - self._low
         self._mean = np.clip([one.mean for one in card.latents], self._low, self._high)
         self._scale = in_deviations(card)
-        marks = np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(self._low))
-        self._radius = float(self._away(marks).max(initial=0.0)) or np.inf
+        self._radius = float(self._away(landmark_codes(card)).max(initial=0.0)) or np.inf
 
     def into(self, code: Doubles) -> Doubles:
         """Clamp a code to the ranges, then pull it straight towards the mean."""

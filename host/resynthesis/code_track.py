@@ -74,13 +74,10 @@ def listen(
                 progress(min(1.0, taken * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
     seconds = taken / card.sample_rate
     if not levels:
-        raise UserError(
-            f"{sound} lasts {seconds:.3g} s, and a frame of model {card.name!r} "
-            f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
-        )
+        raise too_short(sound, seconds, card)
     level = np.concatenate(levels)
     if not codes:
-        raise _silent(sound)
+        raise silent(sound)
     heard = np.flatnonzero(level > SILENT)
     loud = level[heard] > QUIET * level.max()
     middles = (heard[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
@@ -105,9 +102,9 @@ class _Codes:
         pitches = fundamentals(magnitudes, card.sample_rate)
         if self._moves:
             return encoder.encode(moved_down(frames, octaves_above(pitches, card)))
-        told = filled(pitches, self._last)
-        self._last = float(told[-1])
-        return encoder.encode(frames, told)
+        without_gaps = filled(pitches, self._last)
+        self._last = float(without_gaps[-1])
+        return encoder.encode(frames, without_gaps)
 
 
 def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
@@ -121,7 +118,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
         blocks, others = (mono(one, card.sample_rate) for one in (reader, again))
         clip = whole_clip(blocks, others, card.frame_length, card.sample_rate)
     if clip.samples.std() <= SILENT:
-        raise _silent(sound)
+        raise silent(sound)
     seconds, length = clip.length / card.sample_rate, card.frame_length / card.sample_rate
     begin = clip.first / card.sample_rate
     if clip.length < card.frame_length:
@@ -167,7 +164,14 @@ def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
     return np.concatenate(found)
 
 
-def _silent(sound: Path) -> UserError:
+def too_short(sound: Path, seconds: float, card: Card) -> UserError:
+    return UserError(
+        f"{sound} lasts {seconds:.3g} s, and a frame of model {card.name!r} "
+        f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
+    )
+
+
+def silent(sound: Path) -> UserError:
     return UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
 
 

@@ -175,11 +175,11 @@ class FrameStream:
         if self._relaid is not None:
             down = octaves_above(pitches, self._model.card)
             frames = moved_down(frames, down)
-        told = pitches if self._laid is None else self._laid.filled_pitches(pitches)
-        encoded = self._encoder.encode(frames, strongest if self._laid is None else told)
+        without_gaps = pitches if self._laid is None else self._laid.filled_pitches(pitches)
+        encoded = self._encoder.encode(frames, strongest if self._laid is None else without_gaps)
         codes = self._bend.codes(encoded, sounding, job.times)
         level = self._codec.level(windowed, magnitudes)
-        job.heard = FrameAnalysis(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, told)
+        job.heard = FrameAnalysis(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, without_gaps)
 
     def _decode(self, job: _Job, heard: FrameAnalysis) -> None:
         job.pitches = self._bend.pitches(heard.pitches, job.times)

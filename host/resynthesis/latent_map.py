@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..contract.card import Card
 from ..files import replacing
 from ..picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
+from .code_range import distances, landmark_codes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ class LatentPlane:
 
     def __init__(self, card: Card) -> None:
         names = [latent.name for latent in card.latents]
-        marks = np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(names))
+        marks = landmark_codes(card)
         self._centre, self._axes, self.labels = np.zeros(len(names)), np.eye(len(names)), names
         if len(names) != 2:
             deviations = np.array([latent.std for latent in card.latents])
@@ -82,7 +83,7 @@ def draw_way(
         heading = figure.text(LEFT, 0.956, "", fontsize=12, weight="bold", parse_math=False)
         _fit(heading, [sounds[0][0], sounds[-1][0]], " to ")
         _fit(figure.text(LEFT, 0.932, "", fontsize=9, parse_math=False), [title], "")
-        marks = plane.places(np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(card.latents)))
+        marks = plane.places(landmark_codes(card))
         axes.scatter(marks[:, 0], marks[:, 1], s=20, color=CODES, linewidths=0, label="training codes")
         line = plane.places(way)
         for (name, codes), colour in zip(sounds, PATHS[1::2], strict=False):
@@ -101,7 +102,7 @@ def draw_way(
         axes.margins(0.05)
         legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
         figure.draw_without_rendering()  # computes the layout
-        taken = [legend.get_window_extent(), *(_around(place) for place in axes.transData.transform(dots))]
+        taken = [legend.get_window_extent(), *(_box_of_dot(place) for place in axes.transData.transform(dots))]
         _name(axes, marks, [mark.label for mark in card.landmarks], line, taken)
         figure.savefig(temporary, format="png")
 
@@ -122,7 +123,7 @@ def _fit(text: "Text", names: Sequence[str], between: str) -> None:
             return
 
 
-def _around(place: Doubles) -> "Bbox":
+def _box_of_dot(place: Doubles) -> "Bbox":
     from matplotlib.transforms import Bbox
 
     return Bbox([place - DOT, place + DOT])
@@ -130,7 +131,7 @@ def _around(place: Doubles) -> "Bbox":
 
 def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
     """Label each training sound once, at its mark nearest to the path, where the space is free."""
-    away = np.sqrt(np.square(marks[:, np.newaxis] - line).sum(axis=2).min(axis=1)) if len(marks) else np.zeros(0)
+    away = distances(marks, line) if len(marks) else np.zeros(0)
     named: set[str] = set()
     for number in np.argsort(away).tolist():
         if labels[number] in named or not labels[number]:

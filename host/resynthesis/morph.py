@@ -24,7 +24,7 @@ from ..pitch import sounding_note
 from ..play.motions.motion import Latents
 from ..render import render
 from ..units import note_name
-from .code_range import outside
+from .code_range import distances, landmark_codes, outside
 from .code_track import follow
 from .latent_map import draw_way
 
@@ -80,7 +80,7 @@ def morph(
     note = key if key is not None else _note_of(first) if card.keyed else MIDDLE_C
     codes = np.stack(ends)
     if way == "dense":
-        met = np.concatenate([codes[:1], [mark.latent for mark in card.landmarks], codes[1:]])
+        met = np.concatenate([codes[:1], landmark_codes(card), codes[1:]])
         codes = met[dense_way(met * scale)]
     preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
     patch = Patch(output.stem, preset, model, output.parent)
@@ -96,9 +96,9 @@ def morph(
     if picture is not None:
         names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
         draw_way(picture, card, names, drawn, f"{way}, {seconds:g} s, in {card.name}", overwrite)
-    told = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
+    text = f"{output}: {seconds:g} s on {note_name(note)}, {_about(drawn, card)}"
     by = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
-    return Morphed(told + by, tuple(_warnings(zip((first, second), ends, strict=True), card)))
+    return Morphed(text + by, tuple(_warnings(zip((first, second), ends, strict=True), card)))
 
 
 def _check(card: Card, way: str, output: Path, picture: Path | None, overwrite: bool) -> None:
@@ -182,12 +182,11 @@ def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
 def _about(way: Doubles, card: Card) -> str:
     scale = in_deviations(card)
     length = np.sqrt(np.square(np.diff(way, axis=0) * scale).sum(axis=1)).sum()
-    told = f"a way of {length:.2f} deviations"
+    text = f"a way of {length:.2f} deviations"
     if card.landmarks:
-        marks = np.array([mark.latent for mark in card.landmarks]) * scale
-        away = np.sqrt(np.square((way * scale)[:, np.newaxis] - marks).sum(axis=2).min(axis=1))
-        told += f", on average {away.mean():.2f} from a training code"
-    return told
+        away = distances(way * scale, landmark_codes(card) * scale)
+        text += f", on average {away.mean():.2f} from a training code"
+    return text
 
 
 def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:

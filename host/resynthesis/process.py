@@ -24,6 +24,7 @@ from ..play.offline_succession import Succession, Successor
 from ..progress import told_if_slow
 from ..render import SILENCE, SILENT_SECONDS, programmed
 from ..shipped import preset_file, shipped_presets
+from .code_track import silent, too_short
 from .effect_rack import EffectRack
 from .frame_stream import Fit
 from .processor import CHANNEL, Processor
@@ -41,13 +42,13 @@ class Processed(NamedTuple):
 
     @property
     def summary(self) -> str:
-        told = (
+        text = (
             f"{self.seconds:.1f} s; live it would come {1000 * self.latency_seconds:.1f} ms late, and the card's time"
         )
         if self.fit is not None:
-            told += f"; spectral convergence {self.fit.convergence:.3f}"
-            told += f", mean square error {self.fit.mean_square:.2e}" if self.of_magnitudes else ""
-        return told
+            text += f"; spectral convergence {self.fit.convergence:.3f}"
+            text += f", mean square error {self.fit.mean_square:.2e}" if self.of_magnitudes else ""
+        return text
 
 
 def process(
@@ -102,12 +103,9 @@ def process(
                 if progress is not None:
                     progress(min(1.0, length / max(1, whole)))
             if length * card.sample_rate < card.frame_length * rate:
-                raise UserError(
-                    f"{sound} lasts {length / rate:.3g} s, and a frame of model {card.name!r} "
-                    f"{card.frame_length / card.sample_rate:.3g} s; give a longer sound"
-                )
+                raise too_short(sound, length / rate, card)
             if not effects.heard_any:
-                raise UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
+                raise silent(sound)
             if effects.any_effects:
                 for block in _tail(effects, rate):
                     writer.write(block)

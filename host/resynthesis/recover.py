@@ -22,7 +22,7 @@ from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
 from ..shipped import shipped_models
-from .code_range import Span, distances, outside
+from .code_range import Span, distances, landmark_codes, outside
 from .code_track import CodeTrack, clip_of, listen, pieces
 from .path_simplification import drawn, simplified, smoothed
 from .reconstruction import Outputs, Reconstruction, again_of, kit_again
@@ -131,22 +131,22 @@ def _one(
         by_network = before[1].measures.log_mel_db
         if by_network < again.measures.log_mel_db:
             rest, (preset, again) = own, before
-    told = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
+    lines = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # a clip has one code, reported below
-        away = distances(track.codes * scale, np.array([mark.latent for mark in card.landmarks]) * scale)
-        told.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
+        away = distances(track.codes * scale, landmark_codes(card) * scale)
+        lines.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
     warnings = _doubts(sound, track, rest, card)
     if points is not None:
         path, fits, beyond = _path(sound, track, model, scale, points, method)
         preset = preset.model_copy(update={"motion": [path]})
-        told.append(fits)
+        lines.append(fits)
         warnings += beyond
         again = again_of(sound, track, preset, model, output)
     entry = _entry(sound.name, rest, card, again, by_network)
     about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
     warnings += outputs.write(preset, [again], card, about | entry, overwrite)
     share(1.0)
-    return Recovered(f"{output}: {'; '.join(told)}\n{_measured(output, entry)}", tuple(warnings))
+    return Recovered(f"{output}: {'; '.join(lines)}\n{_measured(output, entry)}", tuple(warnings))
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
@@ -161,7 +161,7 @@ def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | N
 
 
 def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, share: Callable[[float], None]) -> _Code:
-    card, own = model.card, _own(track, model.card)
+    card, own = model.card, _encoder_code(track, model.card)
     if method.search is None:
         assert own is not None
         return _Code(own, track.label)
@@ -170,7 +170,7 @@ def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, s
     return _code_of(found, card)
 
 
-def _own(track: CodeTrack, card: Card) -> Doubles | None:
+def _encoder_code(track: CodeTrack, card: Card) -> Doubles | None:
     """Return the medoid of the encoder's codes, for clips clamped to the training span."""
     if not track.codes.shape[1]:
         return None
@@ -179,7 +179,7 @@ def _own(track: CodeTrack, card: Card) -> Doubles | None:
 
 
 def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
-    own = _own(track, card)
+    own = _encoder_code(track, card)
     if own is None or found.found is None:
         return None
     return _Code(own, found.label, found.found._replace(code=own, after=found.found.before))
@@ -227,9 +227,9 @@ def _kit(
     tracks = [clip_of(sound, card, encoder) for sound in sounds]
     share(0.2)
     if method.search is None:
-        codes = [_Code(own, track.label) for track in tracks if (own := _own(track, card)) is not None]
+        codes = [_Code(own, track.label) for track in tracks if (own := _encoder_code(track, card)) is not None]
     else:
-        placed = [_own(track, card) for track in tracks]
+        placed = [_encoder_code(track, card) for track in tracks]
         asked = [_sought(sound, track, card, [], own) for sound, track, own in zip(sounds, tracks, placed, strict=True)]
         codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
 
@@ -257,14 +257,14 @@ def _kit(
         _entry(sound.name, code, card, part, first)
         for sound, code, part, first in zip(sounds, codes, parts, before, strict=True)
     ]
-    told, warnings = [], []
+    lines, warnings = [], []
     for sound, track, code, key, entry in zip(sounds, tracks, codes, preset.keys, entries, strict=True):
-        told.append(f"{output}: key {key.key} has {sound.name}: {track.taken}; {_measured(output, entry, short=True)}")
+        lines.append(f"{output}: key {key.key} has {sound.name}: {track.taken}; {_measured(output, entry, short=True)}")
         warnings += _doubts(sound, track, code, card)
     about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
     about["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
     warnings += outputs.write(preset, parts, card, about, overwrite)
-    return Recovered("\n".join(told), tuple(warnings))
+    return Recovered("\n".join(lines), tuple(warnings))
 
 
 def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
@@ -286,7 +286,7 @@ def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSe
         return {}
     settings = GestureSettings(codes=0.0)
     if model.card.landmarks:
-        heard = _own(track, model.card)
+        heard = _encoder_code(track, model.card)
         label, _ = _nearest(code if heard is None else _Code(heard, code.label), model.card)
         if label and label in {one.label for one in model.gestures.instruments}:
             settings = GestureSettings(codes=0.0, instrument=label)
@@ -340,12 +340,12 @@ def _nearest(code: _Code, card: Card) -> tuple[str, float]:
 
 
 def _measured(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
-    told = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
-    told += f"SSIM {entry['ssim']:.3f}"
+    text = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
+    text += f"SSIM {entry['ssim']:.3f}"
     nearest = entry.get("nearest")
     if isinstance(nearest, dict):
-        told += f", {nearest['deviations']:.2f} deviations from training code {nearest['label']!r}"
-    return told if short else f"{output.with_suffix('.json')}: {told}"
+        text += f", {nearest['deviations']:.2f} deviations from training code {nearest['label']!r}"
+    return text if short else f"{output.with_suffix('.json')}: {text}"
 
 
 def _rounded(code: Doubles) -> list[float]:

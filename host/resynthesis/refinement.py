@@ -107,7 +107,7 @@ class _Refining:
 
         first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded)
         code = min((code, first), key=lambda at: _loss(played(at[np.newaxis])[0]))
-        code, settled = self._descend(code, STEPS, played, lambda at: self._around(target, at, label))
+        code, settled = self._descend(code, STEPS, played, lambda at: self._residuals_at(target, at, label))
         return SearchResult(code, label, None, None, settled)
 
     def _descend(
@@ -131,7 +131,7 @@ class _Refining:
                 return code, True
         return code, False
 
-    def _around(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
+    def _residuals_at(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
         return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
 
