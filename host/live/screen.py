@@ -8,7 +8,7 @@ import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..progress import TOO_LOUD
 from ..session.messages import LiveStatus
@@ -71,21 +71,34 @@ class Typist:
         return ["quit"] if escaped else list(self._piano.moves(text, now))
 
 
-class PlainScreen:
-    """Prints a status line a second, for logs, pipes and screen readers."""
+class _TypingScreen:
+    """Keyboard input of a screen, if there is a terminal to read."""
 
-    def __init__(self, typist: Typist | None = None) -> None:
+    def __init__(self, typist: Typist | None) -> None:
         self._typist = typist
-        self._next = 0.0
         self._closing = contextlib.ExitStack()
 
-    def __enter__(self) -> "PlainScreen":
+    def __enter__(self) -> Self:
         if self._typist is not None:
             self._closing.enter_context(_raw_terminal())
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._closing.close()
+
+    def waitables(self) -> list[Any]:
+        return self._typist.waitables() if self._typist is not None else []
+
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        return self._typist.typed_keys() if self._typist is not None else []
+
+
+class PlainScreen(_TypingScreen):
+    """Prints a status line a second, for logs, pipes and screen readers."""
+
+    def __init__(self, typist: Typist | None = None) -> None:
+        super().__init__(typist)
+        self._next = 0.0
 
     def show(self, report: LiveStatus) -> None:
         if time.monotonic() < self._next:
@@ -99,12 +112,6 @@ class PlainScreen:
     def show_preset_lines(self, lines: list[str]) -> None:
         for line in lines:
             self.say(line)
-
-    def waitables(self) -> list[Any]:
-        return self._typist.waitables() if self._typist is not None else []
-
-    def typed_keys(self) -> list[tuple[int, bool] | str]:
-        return self._typist.typed_keys() if self._typist is not None else []
 
 
 def summary(report: LiveStatus) -> str:
@@ -130,22 +137,15 @@ class _Said(NamedTuple):
     of_preset: bool
 
 
-class FullScreen:
+class FullScreen(_TypingScreen):
     def __init__(self, typist: Typist) -> None:
         from rich.live import Live
 
-        self._typist = typist
+        super().__init__(typist)
+        self._hint = typist.hint
         self._said: deque[_Said] = deque(maxlen=SAID)
         self._report: LiveStatus | None = None
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
-        self._closing = contextlib.ExitStack()
-
-    def __enter__(self) -> "FullScreen":
-        self._closing.enter_context(_raw_terminal())
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._closing.close()
 
     def show(self, report: LiveStatus) -> None:
         if self._report is None:  # not earlier, so that a startup error prints as one line without a screen
@@ -164,15 +164,9 @@ class FullScreen:
         self._said.extend(_Said(line, of_preset=True) for line in lines)
         self._draw()
 
-    def waitables(self) -> list[Any]:
-        return self._typist.waitables()
-
-    def typed_keys(self) -> list[tuple[int, bool] | str]:
-        return self._typist.typed_keys()
-
     def _draw(self) -> None:
         if self._report is not None:
-            page = _Page(self._typist.hint, self._report, [said.line for said in self._said])
+            page = _Page(self._hint, self._report, [said.line for said in self._said])
             self._live.update(page, refresh=True)
 
 
