@@ -25,6 +25,7 @@ from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
 from ..patch.library import Patch
 from ..patch.live_options import LoadedPreset, Swap
+from ..patch.validation import check_real_time
 from ..play.player import PlayableRack, Player
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
@@ -313,8 +314,5 @@ def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> Playable
     if ear is not None:
         return EffectRack(patches[None], rate, ear)
     for patch in patches.values():
-        if patch.preset.play.phase == "best":
-            raise UserError(
-                f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it, or render it"
-            )
+        check_real_time(patch.preset, patch.name, "play it, or render it")
     return Rack(by_channel(patches), rate, omni=True, live=True)

@@ -158,9 +158,12 @@ def _hint(where: Where, detail: Mapping[str, Any]) -> str:
     seconds = target.endswith("_seconds") or any(
         kind.controls[target].unit == "s" for kind in KINDS.values() if target in kind.controls
     )
-    if seconds and isinstance(given, int | float) and most is not None and most < given <= 1000 * most:
-        return f", in seconds; {given:g} ms are {given / 1000:g}"
-    return ""
+    return seconds_hint(given, most) if seconds and isinstance(given, int | float) and most is not None else ""
+
+
+def seconds_hint(value: float, most: float) -> str:
+    """Hint at milliseconds given for seconds, of which ``most`` are allowed; else return ""."""
+    return f", in seconds; {value:g} ms are {value / 1000:g}" if most < value <= 1000 * most else ""
 
 
 def _named(where: Where) -> str:

@@ -13,6 +13,7 @@ from ..kinds.table import KINDS, kind_of
 from ..plugin_trust import PLUGINS
 from ..settings import Fault
 from ..units import Range
+from .loading import seconds_hint
 from .macros import macro_targets
 from .motions import MotionSettings
 from .notes import NoteSettings
@@ -57,6 +58,12 @@ def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> No
     """Raise a `UserError` with a line for each fault."""
     if found := list(faults(preset, card, effects)):
         raise UserError(*(fault.what for fault in found))
+
+
+def check_real_time(preset: Preset, name: str, purpose: str) -> None:
+    """Raise a `UserError` for a preset whose phases take longer than its sound."""
+    if preset.play.phase == "best":
+        raise UserError(f"preset {name!r}: play.phase = 'best' takes its time; set 'coherent' to {purpose}")
 
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
@@ -215,8 +222,9 @@ def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None])
         allowed = None if entry.target.startswith("latent.") else known[entry.target]
         for end, value in (("low", entry.low), ("high", entry.high)):
             if allowed is not None and value is not None and not allowed[0] <= value <= allowed[1]:
-                span = f"[{allowed[0]:g}, {allowed[1]:g}]{_in_seconds(entry.target, value, allowed[1])}"
-                yield Fault(("cc", index, end), f"{name}: {end} = {value:g} is out of range {span}")
+                hint = seconds_hint(value, allowed[1]) if entry.target.endswith("_seconds") else ""
+                what = f"{name}: {end} = {value:g} is out of range [{allowed[0]:g}, {allowed[1]:g}]{hint}"
+                yield Fault(("cc", index, end), what)
         if entry.takeover != "jump" and entry.target in effects and entry.target not in set_values:
             _, number, parameter = entry.target.split(".", 2)
             yield Fault(
@@ -244,12 +252,6 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
                 _, effect, parameter = entry.target.split(".", 2)
                 what = f"it is added to what that is; set {parameter} in [[effects]] {int(effect) + 1}"
                 yield Fault(where, f"{name}: {what}")
-
-
-def _in_seconds(name: str, value: float, most: float) -> str:
-    if not name.endswith("_seconds") or not most < value <= 1000 * most:
-        return ""
-    return f", in seconds; {value:g} ms are {value / 1000:g}"
 
 
 def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:

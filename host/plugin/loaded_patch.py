@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..errors import UserError
 from ..events import Event, ParameterChange
 from ..patch.library import Patch
+from ..patch.validation import check_real_time
 from ..play.rack import Rack
 from ..play.warm_up import prime, warm_up
 from ..session.preset_description import view_of_patch
@@ -65,10 +65,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
     Raises:
         UserError: the patch does not fit its model or its effects, or cannot be rendered in real time.
     """
-    if patch.preset.play.phase == "best":
-        raise UserError(
-            f"preset {patch.name!r}: play.phase = 'best' takes its time; set 'coherent' to play it in a plugin"
-        )
+    check_real_time(patch.preset, patch.name, "play it in a plugin")
     rack = Rack({CHANNEL: patch}, mode.rate, omni=True, live=not mode.offline)
     if not mode.offline:
         while not rack.ready:

@@ -4,10 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from ..errors import UserError
-from ..patch.loading import read_preset
-from ..shipped import shipped_presets
-from .user_data import own_presets
+from .user_data import described_presets
 
 PLUGIN = "urn:timbrel:instrument"  # as in native/manifest.ttl
 NAME = f"{PLUGIN}#preset"  # the property that carries a preset's name to native/lv2.c
@@ -21,21 +18,17 @@ PREFIXES = """
 
 def add_presets(bundle: Path) -> None:
     """Add presets to the manifest, and their data to presets.ttl."""
-    names, told = [PREFIXES], [PREFIXES]
-    for name, path in {**shipped_presets(), **own_presets()}.items():
-        try:
-            description = read_preset(path).description
-        except UserError:  # the user's own; loading it reports the error
-            continue
+    names, data = [PREFIXES], [PREFIXES]
+    for _, name, description in described_presets():
         subject = f"<urn:timbrel:preset:{quote(name)}>"
         names.append(f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n")
-        told.append(
+        data.append(
             f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:label {_text(name)} ;\n"
             f"\trdfs:comment {_text(description)} ;\n\tstate:state [ <{NAME}> {_text(name)} ] .\n"
         )
     with (bundle / "manifest.ttl").open("a", encoding="utf-8") as manifest:
         manifest.write("\n".join(names))
-    (bundle / "presets.ttl").write_text("\n".join(told), encoding="utf-8")
+    (bundle / "presets.ttl").write_text("\n".join(data), encoding="utf-8")
 
 
 def _text(text: str) -> str:

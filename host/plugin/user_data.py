@@ -1,11 +1,13 @@
 """User data folders of plugins: presets that every format lists, and models that projects name."""
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError, printable
-from ..patch.loading import preset_text
+from ..patch.loading import preset_text, read_preset
 from ..shipped import MADE, shipped_models, shipped_presets
 
 MOST_LISTED = 1000  # presets
@@ -31,6 +33,14 @@ def own_presets() -> dict[str, Path]:
     files = {name: entry / MADE if entry.is_dir() else entry for name, entry in found.items()}
     ships = shipped_presets().keys() | shipped_models().keys()
     return {name: file for name, file in files.items() if name not in ships and name == printable(name) and _is(file)}
+
+
+def described_presets() -> Iterator[tuple[str, str, str]]:
+    """Yield ``shipped`` or ``own``, name and description of each preset that can be read."""
+    for kind, found in (("shipped", shipped_presets()), ("own", own_presets())):
+        for name, path in found.items():
+            with contextlib.suppress(UserError):  # the user's own; loading it reports the error
+                yield kind, name, read_preset(path).description
 
 
 def _is(file: Path) -> bool:

@@ -11,6 +11,7 @@ from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
 from ..dsp import medoid
+from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
@@ -31,7 +32,6 @@ from .latent_map import draw_way
 Doubles = npt.NDArray[np.float64]
 
 RATE = 44_100  # Hz, of the output
-MIDDLE_C = 60
 VELOCITY = 100
 AT_ENDS = 0.1  # of the time: the codes rest so long at each end
 LISTENED_SECONDS = 10.0  # of a sound, to detect its note

@@ -13,6 +13,7 @@ from ..audio.effects import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import Card
 from ..contract.model import Model
+from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output, replacing
@@ -29,7 +30,6 @@ from .reconstruction_error import Measures, measures
 Array = npt.NDArray[np.float32]
 
 LONGEST_SECONDS = 30.0  # rendered from the start of a sound
-MIDDLE_C = 60  # plays clips and grains untransposed
 VELOCITY = 100
 KEYS = 128
 
