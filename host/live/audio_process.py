@@ -71,7 +71,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         if state.problem is None:
             _serve(state, thread)
         if state.problem is not None:
-            _tell_problem(state)
+            _send_problem(state)
     except (BrokenPipeError, EOFError, ConnectionError):
         pass  # the parent is gone
     if state.loop is not None:
@@ -269,8 +269,8 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
         state.loop.brace(0)
         return
     view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
-    told = _swap_recorder(state, wanted, patches) if state.setup.recording else None
-    state.loop.player.swap(rack, state.presets.channels(wanted), told)
+    on_start = _swap_recorder(state, wanted, patches) if state.setup.recording else None
+    state.loop.player.swap(rack, state.presets.channels(wanted), on_start)
     state.presets.activate(wanted, patches)
     state.send("playing", dict(wanted))
     if view is not None:
@@ -299,7 +299,7 @@ def _stopped(state: ProcessState) -> bool:
     return state.pipe.poll(0) and any(command == "stop" for command, _ in state.pipe.recv())
 
 
-def _tell_problem(state: ProcessState) -> None:
+def _send_problem(state: ProcessState) -> None:
     error = state.problem
     if isinstance(error, TimbrelError):
         state.pipe.send(("error", (error.args, error.exit_status)))

@@ -147,7 +147,7 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
 
 
 def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
-    hands = _Hands(voices, len(patch.model.card.latents))
+    performer = _Performer(voices, len(patch.model.card.latents))
     rack = Rack({0: _all_moving(patch, voices)}, RATE, live=True)
     while not rack.ready:
         time.sleep(READY_SECONDS)
@@ -160,10 +160,10 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
         now = time.perf_counter()
         if now >= began + seconds:
             loop.stop()
-        elif began == math.inf and now >= hands.settled:
+        elif began == math.inf and now >= performer.settled:
             loop.meters.load, began, before = RenderLoad(), now, sink.underruns
 
-    loop = RenderLoop(player, sink, [hands], on_block=watch)
+    loop = RenderLoop(player, sink, [performer], on_block=watch)
     loop.run()
     p50, p99, p999 = loop.meters.load.percentiles(50, 99, 99.9)
     return BenchRow(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
@@ -180,7 +180,7 @@ def _all_moving(patch: Patch, voices: int) -> Patch:
     return replace(patch, preset=patch.preset.model_copy(update=changes))
 
 
-class _Hands:
+class _Performer:
     def __init__(self, voices: int, knobs: int) -> None:
         self._voices, self._knobs = voices, KNOBS[:knobs]
         self._pressed = self._moves = 0

@@ -25,15 +25,13 @@ IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change c
 class PanelOutput(Protocol):
     """Outputs to the audio process and to pages."""
 
-    def play(self, event: Event) -> None: ...
-
-    def turn(self, turns: Sequence[ParameterChange]) -> None:
-        """Set parameters; of those pending for one target, only the last is sent."""
+    def play(self, events: Sequence[Event]) -> None:
+        """Send events; of the pending changes of one parameter, only the last is sent."""
         ...
 
     def load(self, preset: str | Draft) -> None: ...
 
-    def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
+    def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         """Send a message to a page; None for all."""
         ...
 
@@ -49,8 +47,8 @@ class PanelState:
         """``home`` is the preset folder for presets without one."""
         self._out, self._home = out, home
         self._presets = PresetFolder(home, home)
-        self._held = HeldControls(out.play)
-        self._learning = MidiLearn(self._bind, lambda: self._tell(learn=self._learn_state()))
+        self._held = HeldControls(lambda event: out.play([event]))
+        self._learning = MidiLearn(self._bind, lambda: self._send_state(learn=self._learn_state()))
         self._view: PresetView | None = None
         self._dials: dict[str, Dial] = {}
         self._name, self._saved_text = "", ""  # preset name, text of its file
@@ -91,7 +89,7 @@ class PanelState:
             case protocol.PanicMessage():
                 self._held.panic()
             case protocol.PresetsMessage():
-                self._out.tell({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
+                self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
             case protocol.LoadMessage(name=name):
                 self._out.load(self._presets.find(name))
                 self._draft_text = None
@@ -139,7 +137,7 @@ class PanelState:
             reached[target] = min(max(value, dial.low), dial.high)
             self._in_flight[target] = reached[target], until
         if reached:
-            self._out.turn([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
+            self._out.play([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
         self._show(reached)
 
     def _show(self, values: Values) -> None:
@@ -147,7 +145,7 @@ class PanelState:
         if fresh:
             self._values.update(fresh)
             self._number += 1
-            self._out.tell({"t": "values", "n": self._number, "values": fresh})
+            self._out.send({"t": "values", "n": self._number, "values": fresh})
 
     # undo and redo
 
@@ -159,7 +157,7 @@ class PanelState:
         changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
         if changed:
             self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
-            self._tell(preset=self._preset_state())
+            self._send_state(preset=self._preset_state())
 
     def _state(self) -> PresetState:
         return PresetState(self._text, dict(self._file_values), dict(self._values))
@@ -169,7 +167,7 @@ class PanelState:
             self._become(to)
         elif to is not None:
             self._turn({target: to[target] for target in self._known(to)})
-        self._tell(preset=self._preset_state())
+        self._send_state(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
         """Switch sides; B begins as a copy of A."""
@@ -179,7 +177,7 @@ class PanelState:
         self._side, self._other = side, here
         if there is not None:
             self._become(there)
-        self._tell(preset=self._preset_state())
+        self._send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
         if state.text == self._text:
@@ -193,7 +191,7 @@ class PanelState:
         before = self._state()
         self._draft(text)
         self._history.add(HistoryEntry(before, self._state()))
-        self._tell(preset=self._preset_state())
+        self._send_state(preset=self._preset_state())
 
     def _draft(self, text: str) -> None:
         assert self._view is not None
@@ -222,7 +220,7 @@ class PanelState:
         self._name = path.stem
         self._out.load(str(path))
         self._say(f"saved as {path}")
-        self._tell(preset=self._preset_state())
+        self._send_state(preset=self._preset_state())
 
     def _bind(self, number: int, target: str) -> str:
         dial = self._dials.get(target)
@@ -262,14 +260,14 @@ class PanelState:
             case "lost":
                 self._lost = True
                 self._say(data, "warning")
-                self._tell(sound=serialize.sound(self._status, self._lost))
+                self._send_state(sound=serialize.sound(self._status, self._lost))
 
     def _report(self, status: LiveStatus) -> None:
         before = serialize.sound(self._status, self._lost)
         self._status, self._lost = status, False
         self._held.channel = status.channel
         if serialize.sound(status, self._lost) != before:
-            self._tell(sound=serialize.sound(status, self._lost))
+            self._send_state(sound=serialize.sound(status, self._lost))
         now = time.monotonic()
         self._learning.add_event(now, None)  # a controller that rests has been moved
         values = {}
@@ -283,8 +281,8 @@ class PanelState:
             self._show(values)
         if (waiting := serialize.waiting(status)) != self._waiting:
             self._waiting = waiting
-            self._tell(waiting=waiting)
-        self._out.tell(serialize.meters(status))
+            self._send_state(waiting=waiting)
+        self._out.send(serialize.meters(status))
 
     def _take_view(self, view: PresetView) -> None:
         if self._draft_text is not None and view.text != self._draft_text:
@@ -316,9 +314,9 @@ class PanelState:
             self._values = self._file_values | stays
         if self._learning.target not in self._dials:
             self._learning.want(None)
-        self._tell(**self.state())
+        self._send_state(**self.state())
         if not model_stays:
-            self._tell(map=None)
+            self._send_state(map=None)
             self._out.show_map(*model)
 
     def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
@@ -329,7 +327,7 @@ class PanelState:
             self._history.forget(self._draft_text)
             self._draft_text, self._text = None, self._view.text
             self._file_values = {dial.target: dial.rest for dial in self._view.dials}
-            self._tell(preset=self._preset_state())
+            self._send_state(preset=self._preset_state())
 
     # messages to pages
 
@@ -370,8 +368,8 @@ class PanelState:
     def _learn_state(self) -> dict[str, Any]:
         return {"target": self._learning.target, "said": self._learning.said}
 
-    def _tell(self, **parts: Any) -> None:
-        self._out.tell({"t": "state", "state": parts})
+    def _send_state(self, **parts: Any) -> None:
+        self._out.send({"t": "state", "state": parts})
 
     def _say(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
-        self._out.tell({"t": "say", "line": line, "kind": kind}, page)
+        self._out.send({"t": "say", "line": line, "kind": kind}, page)

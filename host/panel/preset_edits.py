@@ -60,7 +60,7 @@ def with_effect(text: str, word: protocol.EffectMessage) -> str:
         case "move":
             return editing.with_effect_moved(text, word.index, word.to)
         case _:
-            return editing.passing_effect(text, word.index, word.on)
+            return editing.with_effect_on(text, word.index, word.on)
 
 
 def _in_effects(target: str) -> tuple[str | int, ...]:

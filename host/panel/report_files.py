@@ -38,7 +38,7 @@ class ReportFiles:
             Route(PATH + "/{name}", self._give, methods=["GET"]),
         ]
 
-    def tells_of(self, model: Path | None) -> bool:
+    def is_beside(self, model: Path | None) -> bool:
         if self._folder is None or model is None:
             return False
         return self._folder.parent.resolve() == model.parent.resolve()

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ... import __version__
 from ..errors import Failure, printable
-from ..events import Event, ParameterChange
+from ..events import Event
 from ..session.pipe_writer import PipeWriter
 from ..shipped import Draft
 from .model_map import Map, MapProcess
@@ -107,23 +107,20 @@ class PanelServer:
 
     # called by `PanelState`
 
-    def play(self, event: Event) -> None:
-        self._writer.put_command("events", [event])
-
-    def turn(self, turns: Sequence[ParameterChange]) -> None:
-        self._writer.put_command("events", turns)
+    def play(self, events: Sequence[Event]) -> None:
+        self._writer.put_command("events", events)
 
     def load(self, preset: str | Draft) -> None:
         self._writer.put_command("load", {None: preset})
 
-    def tell(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
+    def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         for each in list(self._pages) if page is None else [page]:
             if isinstance(each, Page):
                 each.put(message)
 
     def show_map(self, model: Path, data: bytes | None) -> None:
         self._model, self._map = model, None
-        self.tell({"t": "state", "state": {"report": self._report.tells_of(model)}})
+        self.send({"t": "state", "state": {"report": self._report.is_beside(model)}})
         if self._making is not None:
             self._making.stop()
         self._making = MapProcess(model, data)
@@ -135,13 +132,13 @@ class PanelServer:
         except Failure as failure:
             made = None
             if self._making is making:
-                self._log(str(failure))
+                self.log(str(failure))
         if self._making is not making:  # replaced by a newer request
             return
         self._making = None
         if made is not None:
             self._map = made
-            self.tell({"t": "state", "state": {"map": self._map_state()}})
+            self.send({"t": "state", "state": {"map": self._map_state()}})
             for page in self._pages:
                 page.put_bytes(made.frame)
 
@@ -162,9 +159,9 @@ class PanelServer:
                 return
             self._count += 1
             self._pages[page] = None
-            tasks = [asyncio.create_task(self._tell(websocket, page))]
+            tasks = [asyncio.create_task(self._send_messages(websocket, page))]
             try:
-                state = self._state.state() | {"map": self._map_state(), "report": self._report.tells_of(self._model)}
+                state = self._state.state() | {"map": self._map_state(), "report": self._report.is_beside(self._model)}
                 page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
                 if self._map is not None:
                     page.put_bytes(self._map.frame)
@@ -173,7 +170,7 @@ class PanelServer:
                 for error in (task.exception() for task in tasks if task.done()):
                     if error is not None and not isinstance(error, GONE):
                         # The page would freeze: close it, so that it reconnects and gets the full state.
-                        self._log(f"a page is closed, and comes back: {type(error).__name__}: {error}")
+                        self.log(f"a page is closed, and comes back: {type(error).__name__}: {error}")
                         await websocket.close(CLOSE_BROKEN)
             finally:
                 for task in tasks:
@@ -202,7 +199,7 @@ class PanelServer:
             try:
                 word = read_message(text)
             except ValueError as error:
-                self._log(f"a page sent an invalid message: {error}")
+                self.log(f"a page sent an invalid message: {error}")
                 await websocket.close(CLOSE_BAD)
                 return
             if isinstance(word, HelloMessage):
@@ -210,14 +207,14 @@ class PanelServer:
                 return
             self._state.apply(page, word)
 
-    async def _tell(self, websocket: WebSocket, page: Page) -> None:
-        told = 0.0
+    async def _send_messages(self, websocket: WebSocket, page: Page) -> None:
+        sent = 0.0
         with contextlib.suppress(*GONE):
             while True:
                 await page.news.wait()
-                if (rest := told + FRAME_SECONDS - time.monotonic()) > 0:
+                if (rest := sent + FRAME_SECONDS - time.monotonic()) > 0:
                     await asyncio.sleep(rest)
-                told = time.monotonic()
+                sent = time.monotonic()
                 for frame in page.taken():
                     if isinstance(frame, bytes):
                         await websocket.send_bytes(frame)
@@ -236,7 +233,7 @@ class PanelServer:
         for kind, what in messages:
             self._state.apply_report(kind, what)
 
-    def _log(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self._writer.put(("log", printable(line)[:200]))
 
 
@@ -278,7 +275,7 @@ async def serve(
         h11_max_incomplete_event_size=16 << 10,
         timeout_graceful_shutdown=1,
     )
-    logging.getLogger("uvicorn").addHandler(_Told(server._log))
+    logging.getLogger("uvicorn").addHandler(_ErrorLog(server.log))
     logging.getLogger("uvicorn").propagate = False
     tasks = [asyncio.create_task(_Quiet(config).serve(list(sockets))), asyncio.create_task(ended.wait())]
     gc.freeze()  # loaded objects stay: the garbage collector need not scan them
@@ -291,7 +288,7 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-class _Told(logging.Handler):
+class _ErrorLog(logging.Handler):
     def __init__(self, say: Any) -> None:
         super().__init__(logging.ERROR)
         self._say = say

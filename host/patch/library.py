@@ -65,7 +65,7 @@ class Patch:
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.kept))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.kept))
             if (sound := kind.sound(preset.of_kind(kind))) is not None:
-                self._hear(sound, kind.sound_samples(card))
+                self._read_sound(sound, kind.sound_samples(card))
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
 
@@ -77,7 +77,7 @@ class Patch:
         said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    def _hear(self, name: str, samples: int) -> None:
+    def _read_sound(self, name: str, samples: int) -> None:
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])

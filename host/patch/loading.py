@@ -50,8 +50,8 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     else:
         if not broken:
             return preset
-    told = [f"preset {path} is not TOML in line {line.number}: {line.what}" for line in sorted(broken)]
-    raise UserError(*[*told, *complaints(path, found, text)][:MOST_FAULTS])
+    broken_lines = [f"preset {path} is not TOML in line {line.number}: {line.what}" for line in sorted(broken)]
+    raise UserError(*[*broken_lines, *complaints(path, found, text)][:MOST_FAULTS])
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:

@@ -207,8 +207,8 @@ class ControllerState:
                 for subject in list(self._messages):
                     if subject.member and zone_of(before, subject.channel) == zone:
                         del self._messages[subject]
-                size_told = ControlChange(0, zone, COARSE, size)
-                self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_told)
+                size_message = ControlChange(0, zone, COARSE, size)
+                self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_message)
 
     def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
         self._messages.pop(subject, None)

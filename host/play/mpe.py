@@ -351,12 +351,12 @@ class Zones:
         self._sizes = resized(sizes, master, event.value)
         changed = [zone for zone, size in self._sizes.items() if zone == master or size != sizes[zone]]
         self._assign_channels()
-        told = [(before[zone], zone, 0) for zone in changed if zone in before]  # old zones end before new ones start
-        told += [(self._players[zone], zone, self._sizes[zone]) for zone in changed if zone in self._players]
-        if not told and not self._sizes[master]:  # ending a missing zone still resets controllers
-            told = [(master, master, 0)]
+        resizes = [(before[zone], zone, 0) for zone in changed if zone in before]  # old zones end before new ones start
+        resizes += [(self._players[zone], zone, self._sizes[zone]) for zone in changed if zone in self._players]
+        if not resizes and not self._sizes[master]:  # ending a missing zone still resets controllers
+            resizes = [(master, master, 0)]
         heard: list[tuple[int | None, Event]] = [
-            (player, ZoneSize(event.time, zone, size)) for player, zone, size in told
+            (player, ZoneSize(event.time, zone, size)) for player, zone, size in resizes
         ]
         for channel in self._channels:
             if self._players.get(channel, channel) not in (channel, before.get(channel, channel)):

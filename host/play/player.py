@@ -24,7 +24,7 @@ LEAVING = 3  # most earlier racks that ring: each costs processor time
 FADE_SECONDS = 0.02  # fade-out of an earlier rack, without a click
 RING_SECONDS = 5.0  # time for effects of an earlier preset to ring after its last voice
 LOOK_SAMPLES = 4096  # offline interval of silence checks on earlier racks, independent of blocks
-Told = Callable[[int, int], None] | None
+OnStart = Callable[[int, int], None] | None
 
 
 class PlayableRack(Protocol):
@@ -91,8 +91,8 @@ class Player:
         self._fade = max(1, round(FADE_SECONDS * sample_rate))
         self._note_samples = NOTE_SECONDS * sample_rate
         self._seats: list[_Seat] = []
-        self._next: deque[tuple[PlayableRack, Collection[int], Told]] = deque(maxlen=1)
-        self._unready: tuple[PlayableRack, Collection[int], Told] | None = None  # from `_next`, not ready yet
+        self._next: deque[tuple[PlayableRack, Collection[int], OnStart]] = deque(maxlen=1)
+        self._unready: tuple[PlayableRack, Collection[int], OnStart] | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
         self._controllers = ControllerState()
@@ -129,13 +129,13 @@ class Player:
         """Events for another player's controller state; read between blocks."""
         return self._standing_events(())
 
-    def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), told: Told = None) -> None:
+    def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), on_start: OnStart = None) -> None:
         """Change to a rack of the same rate, once it is ready. Thread-safe.
 
-        ``channels`` are those with a new preset, 0 to 15. ``told`` receives the rack's first sample and its samples
+        ``channels`` are those with a new preset, 0 to 15. ``on_start`` receives the rack's first sample and its samples
         rendered before.
         """
-        self._next.append((rack, channels, told))
+        self._next.append((rack, channels, on_start))
 
     def give_up_a_voice(self) -> None:
         """Steal a voice after an underrun."""
@@ -195,9 +195,9 @@ class Player:
             self._unready = self._next.pop()
         if self._unready is None or not self._unready[0].ready:
             return
-        (rack, channels, told), self._unready = self._unready, None
-        if told is not None:
-            told(self.now, rack.played)
+        (rack, channels, on_start), self._unready = self._unready, None
+        if on_start is not None:
+            on_start(self.now, rack.played)
         self._controllers.forget_knobs(channels)
         held = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
         self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])

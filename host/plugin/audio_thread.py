@@ -240,54 +240,54 @@ class AudioThread:
         self._made = end
         self._memory.write_made(Position(self._epoch, end))
 
-    def _chosen(self, told: ReceivedEvent) -> int:
-        if told.kind == EventKind.PARAMETER and told.number == Parameter.PRESET:
-            return max(0, _whole(told.value))
-        if told.kind == EventKind.MIDI and told.status & 0xF0 == PROGRAM_CHANGE:
-            return 1 + self._programs.number(told.first & 127)
+    def _chosen(self, received: ReceivedEvent) -> int:
+        if received.kind == EventKind.PARAMETER and received.number == Parameter.PRESET:
+            return max(0, _whole(received.value))
+        if received.kind == EventKind.MIDI and received.status & 0xF0 == PROGRAM_CHANGE:
+            return 1 + self._programs.number(received.first & 127)
         return 0
 
-    def _changes_preset(self, told: ReceivedEvent) -> bool:
+    def _changes_preset(self, received: ReceivedEvent) -> bool:
         assert self.mode is not None
-        number = self._chosen(told)
+        number = self._chosen(received)
         return self.mode.offline and number > 0 and not self._keeper.has(number)
 
-    def _change_preset(self, told: ReceivedEvent) -> bool:
-        if told.kind == EventKind.PARAMETER:
+    def _change_preset(self, received: ReceivedEvent) -> bool:
+        if received.kind == EventKind.PARAMETER:
             self._moved.clear()  # as the plugin does
-        taken = self._keeper.take(self._chosen(told))
+        taken = self._keeper.take(self._chosen(received))
         if taken is not None:
             self._follow(*taken)
         return taken is not None
 
-    def _events(self, told: ReceivedEvent) -> list[Event]:
-        at = told.time - self._skipped
-        match told.kind:
-            case EventKind.MIDI if 0x80 <= told.status < 0xF0:
-                event = channel_event(at, told.status, told.first & 127, told.second & 127)
+    def _events(self, received: ReceivedEvent) -> list[Event]:
+        at = received.time - self._skipped
+        match received.kind:
+            case EventKind.MIDI if 0x80 <= received.status < 0xF0:
+                event = channel_event(at, received.status, received.first & 127, received.second & 127)
                 self._programs.apply(event)
                 if isinstance(event, ProgramChange):
-                    self._keeper.choose(self._chosen(told))
+                    self._keeper.choose(self._chosen(received))
                 return [event]
-            case EventKind.TEMPO if SLOWEST_BPM <= told.value <= FASTEST_BPM:
-                self._bpm = told.value
-                return [Tempo(at, told.value)]
-            case EventKind.TRANSPORT if told.number == FROM_THE_BEGINNING and self.playing is not None:
+            case EventKind.TEMPO if SLOWEST_BPM <= received.value <= FASTEST_BPM:
+                self._bpm = received.value
+                return [Tempo(at, received.value)]
+            case EventKind.TRANSPORT if received.number == FROM_THE_BEGINNING and self.playing is not None:
                 # A beat without a clock continues at the tempo, even while the transport is stopped.
                 bpm = self._bpm or self.playing.patch.preset.tempo_bpm
                 return [Clock(at, "start"), Tempo(at, bpm)]
-            case EventKind.PARAMETER if told.number < MACROS:
-                self._moved[told.number] = told.value
+            case EventKind.PARAMETER if received.number < MACROS:
+                self._moved[received.number] = received.value
                 slots = () if self.playing is None else self.playing.slots
-                return [slots[told.number].turn(at, told.value)] if told.number < len(slots) else []
-            case EventKind.PARAMETER if told.number == Parameter.PRESET:
-                if (number := self._chosen(told)) > 0:
+                return [slots[received.number].turn(at, received.value)] if received.number < len(slots) else []
+            case EventKind.PARAMETER if received.number == Parameter.PRESET:
+                if (number := self._chosen(received)) > 0:
                     self._moved.clear()  # as the plugin does: a preset chosen here starts from its saved values
                     self._keeper.choose(number)
                     if self._keeper.has(number) and self.playing is not None:
                         return self.playing.rests(at)
-            case EventKind.PARAMETER if told.number == Parameter.PANEL:
-                before, self._panel_open = self._panel_open, told.value >= 0.5
+            case EventKind.PARAMETER if received.number == Parameter.PANEL:
+                before, self._panel_open = self._panel_open, received.value >= 0.5
                 if self._panel_open and not before:
                     self._keeper.open_panel()
         return []

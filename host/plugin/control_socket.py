@@ -46,10 +46,10 @@ class ControlSocket:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
     def send_parameters(self, slots: Sequence[PluginParameter]) -> None:
-        told = (WireParameter * MACROS)()
-        for place, slot in zip(told, slots, strict=False):
+        parameters = (WireParameter * MACROS)()
+        for place, slot in zip(parameters, slots, strict=False):
             place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1
-        self.send(ToPlugin.PARAMETERS, bytes(told))
+        self.send(ToPlugin.PARAMETERS, bytes(parameters))
 
     def send_presets(self, names: Sequence[str]) -> None:
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))

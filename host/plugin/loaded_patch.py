@@ -35,19 +35,19 @@ class Mode(NamedTuple):
 class LoadedPatch:
     """A patch with its panel view, plugin parameters and project copy.
 
-    ``shipped`` is its name in the preset list, or None. ``turned`` maps targets to values set on the panel.
+    ``listed_name`` is its name in the preset list, or None. ``turned`` maps targets to values set on the panel.
     """
 
     patch: Patch
     view: PresetView
     slots: Sequence[PluginParameter]
     kept: ProjectPreset
-    shipped: str | None = None
+    listed_name: str | None = None
     turned: dict[str, float] = field(default_factory=dict)
 
     @property
     def state(self) -> ProjectState:
-        return ProjectState(self.kept, self.shipped, dict(self.turned))
+        return ProjectState(self.kept, self.listed_name, dict(self.turned))
 
     def rests(self, time: int) -> list[Event]:
         """Return the events that reset the host's parameter changes."""
@@ -81,11 +81,11 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
 
 
 def loaded(
-    patch: Patch, rack: Rack, name: str | Draft, shipped: str | None, turned: Mapping[str, float]
+    patch: Patch, rack: Rack, name: str | Draft, listed_name: str | None, turned: Mapping[str, float]
 ) -> LoadedPatch:
     """Describe an opened patch, whose rack has played only silence; errors as `kept`.
 
     ``name`` is the name that opened it.
     """
     view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return LoadedPatch(patch, view, slots_of(patch.preset, view.dials), kept(patch), shipped, dict(turned))
+    return LoadedPatch(patch, view, slots_of(patch.preset, view.dials), kept(patch), listed_name, dict(turned))

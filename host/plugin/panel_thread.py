@@ -56,7 +56,7 @@ class PluginPanel:
         self._page_wanted = threading.Event()  # set until the page is opened
         self._page_wanted.set()
         self._turned: float | None = None  # time of the last parameter change not yet in the project's state
-        self._state_told = 0.0
+        self._project_updated = 0.0
         self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
         self._thread.start()
 
@@ -102,7 +102,7 @@ class PluginPanel:
         while not self._closing:
             wait(panel.waitables(), max(0.0, next_report - time.monotonic()))
             for command in panel.commands():
-                pace = self._obey(command, pace)
+                pace = self._apply_command(command, pace)
             while self._followed:
                 self._loaded = self._followed.popleft()
                 panel.show("playing", {None: self._loaded.view.name})
@@ -112,12 +112,12 @@ class PluginPanel:
             if (now := time.monotonic()) >= next_report:
                 next_report = now + pace
                 self._report(panel)
-                self._tell_state(now)
+                self._update_project(now)
             if self._page_wanted.is_set():
                 self._page_wanted.clear()
                 self._open(panel.url(), address)
 
-    def _obey(self, command: Command, pace: float) -> float:
+    def _apply_command(self, command: Command, pace: float) -> float:
         match command:
             case "events", events:
                 if any(isinstance(event, ParameterChange) for event in events):
@@ -135,10 +135,10 @@ class PluginPanel:
             panel.show("heard", heard)
         panel.show("report", report(self._loaded, self._meters))
 
-    def _tell_state(self, now: float) -> None:
-        if self._turned is None or now < max(self._turned + REST_SECONDS, self._state_told + APART_SECONDS):
+    def _update_project(self, now: float) -> None:
+        if self._turned is None or now < max(self._turned + REST_SECONDS, self._project_updated + APART_SECONDS):
             return
-        self._turned, self._state_told = None, now
+        self._turned, self._project_updated = None, now
         self._instance.send_state()
 
     def _open(self, url: str, address: str) -> None:

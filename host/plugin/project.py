@@ -149,10 +149,10 @@ def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
     tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
     lines = ["format = 1", f"model = {json.dumps(_flat(patch.preset.model, ()))}"]
     for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
-        told = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
+        values = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
         lines += [
             f"[{name}]",
-            *(f"{key} = {json.dumps(value)}" for key, value in told.items()),
+            *(f"{key} = {json.dumps(value)}" for key, value in values.items()),
         ]  # JSON syntax, valid in TOML
     return "\n".join(lines).encode()
 

@@ -58,7 +58,7 @@ class OpenedPatch(NamedTuple):
 
     patch: Patch
     name: str | Draft
-    shipped: str | None = None
+    listed_name: str | None = None
     turned: Mapping[str, float] = MappingProxyType({})
 
 
@@ -71,7 +71,7 @@ class PluginServer:
         self._audio = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._loads = 0  # load messages processed
-        self._obeyed = threading.Condition()
+        self._load_done = threading.Condition()
         self._own = own_presets()
         self._names = [*shipped_presets(), *self._own]  # the list that the host chooses from
         self._window: PluginPanel | None = None
@@ -87,7 +87,7 @@ class PluginServer:
             case ToServer.LOAD_STATE:
                 self._jobs.put(lambda: self._restore(message.data))
             case ToServer.LOAD_PRESET:
-                self._jobs.put(lambda: self._obey(lambda: self._named(message.data)))
+                self._jobs.put(lambda: self._load_for_host(lambda: self._open_named(message.data)))
             case ToServer.SAVE:
                 self._jobs.put(lambda: self._send_state(message.number))
 
@@ -98,15 +98,15 @@ class PluginServer:
     # called by the audio thread: `PatchKeeper`
 
     def loaded_after(self, loads: int) -> LoadedPatch:
-        with self._obeyed:
-            self._obeyed.wait_for(lambda: self._loads >= loads)
+        with self._load_done:
+            self._load_done.wait_for(lambda: self._loads >= loads)
             return self._loaded
 
     def has(self, number: int) -> bool:
-        return 0 < number <= len(self._names) and self._loaded.shipped == self._names[number - 1]
+        return 0 < number <= len(self._names) and self._loaded.listed_name == self._names[number - 1]
 
     def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        tried = self._try(lambda: self._numbered(number))
+        tried = self._try(lambda: self._open_numbered(number))
         if tried is None:
             return None
         self._loaded, _, rack = tried
@@ -165,27 +165,27 @@ class PluginServer:
         self._talk.send_presets(self._names)
         self._talk.send_parameters(self._loaded.slots)
 
-    def _obey(self, opening: Opening) -> None:
+    def _load_for_host(self, opening: Opening) -> None:
         offered = False
         try:
             offered = self._offer(opening)
         finally:
-            with self._obeyed:
+            with self._load_done:
                 self._loads += 1
-                self._obeyed.notify_all()
+                self._load_done.notify_all()
         if offered:
             self._send_loaded()
 
     def _restore(self, data: bytes) -> None:
         self._unplayed = data
-        self._obey(lambda: self._saved(data))
+        self._load_for_host(lambda: self._open_saved(data))
 
     def _choose(self, number: int) -> None:
-        if not self.has(number) and self._offer(lambda: self._numbered(number)):
+        if not self.has(number) and self._offer(lambda: self._open_numbered(number)):
             self._send_loaded()
 
     def _load(self, preset: str | Draft) -> None:
-        if self._offer(lambda: self._shown(preset), preset):
+        if self._offer(lambda: self._open_for_panel(preset), preset):
             self._send_loaded()
 
     def _open_panel(self) -> None:
@@ -223,20 +223,20 @@ class PluginServer:
     def _tried(self, opened: OpenedPatch) -> Tried:
         mode = self._audio.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
-        tried = loaded(opened.patch, rack, opened.name, opened.shipped, opened.turned)
+        tried = loaded(opened.patch, rack, opened.name, opened.listed_name, opened.turned)
         for warning in opened.patch.warnings:
             self._talk.say(warning)
         return tried, mode, rack
 
-    def _saved(self, data: bytes) -> OpenedPatch:
+    def _open_saved(self, data: bytes) -> OpenedPatch:
         state = unpack(data)
         check_whole(state.kept)
         patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
-        return OpenedPatch(patch, name, state.shipped, state.turned)
+        return OpenedPatch(patch, name, state.listed_name, state.turned)
 
-    def _shown(self, preset: str | Draft) -> OpenedPatch:
+    def _open_for_panel(self, preset: str | Draft) -> OpenedPatch:
         if preset in self._names:
-            return self._listed(preset)
+            return self._open_listed(preset)
         if isinstance(preset, str):
             return OpenedPatch(open_patch(preset), preset)
         if self._loaded.patch.folder != PROJECT:
@@ -244,14 +244,14 @@ class PluginServer:
         kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
         return OpenedPatch(opened(kept, self._talk.say), preset)
 
-    def _named(self, data: bytes) -> OpenedPatch:
+    def _open_named(self, data: bytes) -> OpenedPatch:
         """Open a preset by name or path; errors never quote a file's content, since hosts log them."""
         try:
             name = data.decode()
         except UnicodeDecodeError:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
         if name in self._names:
-            return self._listed(name)
+            return self._open_listed(name)
         file = preset_file(name) or Path(name)
         if file.is_file() and file.suffix not in (".toml", ".onnx"):
             raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
@@ -262,12 +262,12 @@ class PluginServer:
                 raise
             raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
-    def _numbered(self, number: int) -> OpenedPatch:
+    def _open_numbered(self, number: int) -> OpenedPatch:
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
-        return self._listed(self._names[number - 1])
+        return self._open_listed(self._names[number - 1])
 
-    def _listed(self, name: str) -> OpenedPatch:
+    def _open_listed(self, name: str) -> OpenedPatch:
         path = str(self._own[name]) if name in self._own else name
         return OpenedPatch(open_patch(path), path, name)
 

@@ -39,7 +39,7 @@ class ProjectState(NamedTuple):
     """A saved preset, its name in the preset list or None, and the values set on the panel, by target."""
 
     kept: ProjectPreset
-    shipped: str | None
+    listed_name: str | None
     turned: Mapping[str, float]
 
 
@@ -59,7 +59,7 @@ class _Head(BaseModel):
     model_name: str
     model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     files: Annotated[list[_File], Field(max_length=MOST_FILES)]
-    shipped: str | None
+    shipped: str | None  # `listed_name`, by the key of saved projects
     turned: Annotated[dict[str, float], Field(max_length=MOST_TURNED)]
 
 
@@ -74,7 +74,7 @@ def pack(state: ProjectState) -> bytes:
         model_name=kept.model_name,
         model_sha256=kept.model_sha256,
         files=[_File(name=name, size=len(data)) for name, data in files.items()],
-        shipped=state.shipped,
+        shipped=state.listed_name,
         turned=dict(state.turned),
     )
     written = head.model_dump_json().encode()

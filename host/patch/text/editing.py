@@ -82,7 +82,7 @@ def with_effect(text: str, plugin: str) -> str:
     return appended(text, "effects", {"plugin": plugin})
 
 
-def passing_effect(text: str, index: int, on: bool) -> str:
+def with_effect_on(text: str, index: int, on: bool) -> str:
     """Switch an effect on, or bypass it."""
     return with_value(text, ("effects", index, "on"), on)
 

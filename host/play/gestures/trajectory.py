@@ -181,7 +181,7 @@ class Gesture:
         way = _between(self._common.codes, self._mix.codes, seconds)
         if seconds[-1] > self._mix.held:
             swing = self._wander(seconds, slice(1, None)) @ self._common.directions
-            way += self._wanders(seconds)[:, np.newaxis] * swing
+            way += self._wander_amount(seconds)[:, np.newaxis] * swing
         return way
 
     def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
@@ -193,7 +193,7 @@ class Gesture:
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
         if recorded[-1] > mix.held:
-            levels += self._wanders(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
+            levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
         return levels * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
@@ -217,7 +217,7 @@ class Gesture:
         part = (QUIET_DB - levels[last - 1]) / (levels[last] - levels[last - 1])
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
-    def _wanders(self, seconds: Doubles) -> Doubles:
+    def _wander_amount(self, seconds: Doubles) -> Doubles:
         """Return the amount of wander, 0 to 1."""
         parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)

@@ -59,7 +59,7 @@ def test_a_slow_machine_is_told_what_it_can_play():
 def test_all_keys_are_pressed_once_and_every_knob_turns(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
-    hands = bench._Hands(64, 8)
+    hands = bench._Performer(64, 8)
     events = []
     while now[0] < hands.settled + 10:
         events += [timed.event for timed in hands.poll()]

@@ -84,16 +84,13 @@ class Out:
     def __init__(self):
         self.events, self.loads, self.told, self.maps = [], [], [], []
 
-    def play(self, event):
-        self.events.append(event)
-
-    def turn(self, turns):
-        self.events += turns
+    def play(self, events):
+        self.events += events
 
     def load(self, preset):
         self.loads.append(preset)
 
-    def tell(self, message, page=None):
+    def send(self, message, page=None):
         self.told.append((page, message))
 
     def show_map(self, model, data):

@@ -155,7 +155,7 @@ def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_so
     state = told(mine, lambda state: state.turned)
     assert state.turned == {"latent.0": 0.5, "gain": -3.0}
     assert state._replace(turned={}) == plain
-    assert state.shipped == "gm-pad"
+    assert state.listed_name == "gm-pad"
     saved = mine.save()
     assert unpack(saved) == state
     sounds = []
@@ -204,7 +204,7 @@ def test_what_the_page_edits_is_in_the_project_and_so_is_an_edit_of_what_a_proje
     plugin, page, _, _ = shown
     load(plugin, page, "gm-pad")
     page.say("effect", do="add", plugin="Chorus")
-    once = told(plugin, lambda state: state.shipped is None)
+    once = told(plugin, lambda state: state.listed_name is None)
     assert once.kept.text.rstrip().endswith('[[effects]]\nplugin = "Chorus"')
     data = plugin.save()
     load(plugin, page, "gm-keys")

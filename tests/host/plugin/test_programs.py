@@ -50,7 +50,7 @@ def number(plugin, name):
 
 def shipped(plugin):
     """The preset that a project would be saved with."""
-    return unpack(plugin.save()).shipped
+    return unpack(plugin.save()).listed_name
 
 
 def test_in_a_bounce_it_is_heard_on_its_sample_in_any_blocks(plugin):

@@ -207,7 +207,7 @@ def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp
 
 def test_what_hands_have_turned_is_saved_and_comes_back():
     found = unpack(saved(open_patch("lakeside-knobs"), {"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs"))
-    assert (found.turned, found.shipped) == ({"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs")
+    assert (found.turned, found.listed_name) == ({"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs")
 
 
 def test_an_effect_that_is_not_here_is_named_and_left_out(tmp_path, monkeypatch):
@@ -356,5 +356,5 @@ def test_each_load_tells_its_state_unasked_and_each_question_is_answered_by_its_
     plugin.choose(0, plugin.presets.index("gm-oboe") + 1)
     plugin.block(64)
     plugin.settle()
-    assert unpack(plugin.states[0]).shipped == "gm-oboe"
+    assert unpack(plugin.states[0]).listed_name == "gm-oboe"
     assert struct.unpack_from("<8sI", plugin.states[0]) == (MAGIC, 1)
