@@ -64,5 +64,5 @@ def with_effect(text: str, word: protocol.EffectMessage) -> str:
 
 
 def _in_effects(target: str) -> tuple[str | int, ...]:
-    section, number, parameter = [*target.split(".", 2), "", ""][:3]
-    return (section, int(number), parameter) if section == "effects" and number.isdecimal() else ()
+    found = editing.effect_target(target)
+    return () if found is None else ("effects", *found)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..audio.effect_ranges import RANGES, SETTINGS
 from ..errors import printable
+from ..patch.text.editing import effect_target
 from ..session.messages import LiveStatus
 from ..session.preset_view import Dial, PresetView
 
@@ -35,13 +36,12 @@ def keys(view: PresetView) -> dict[str, int]:
 
 
 def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str, Any]:
-    section, _, rest = dial.target.partition(".")
-    number = rest.partition(".")[0]
+    effect = effect_target(dial.target)
     return {
         "target": dial.target,
         "title": dial.title,
         "group": dial.group,
-        "effect": int(number) if section == "effects" and number.isdecimal() else None,
+        "effect": None if effect is None else effect[0],
         "low": dial.low,
         "high": dial.high,
         "default": default,

@@ -134,11 +134,10 @@ def without_entry(text: str, where: Where) -> str:
 
 def _renumbered(text: str, places: Mapping[int, int]) -> str:
     def renamed(target: str) -> str:
-        section, _, rest = target.partition(".")
-        number, _, parameter = rest.partition(".")
-        if section != "effects" or not number.isdecimal():
+        if (found := effect_target(target)) is None:
             return target
-        return f"effects.{places.get(int(number), int(number))}.{parameter}"
+        number, parameter = found
+        return f"effects.{places.get(number, number)}.{parameter}"
 
     fields = tomllib.loads(text)
     named: list[tuple[Where, str]] = [
@@ -153,6 +152,13 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
         if renamed(target) != target:
             text = with_value(text, where, renamed(target))
     return text
+
+
+def effect_target(target: str) -> tuple[int, str] | None:
+    """Return the number and the parameter of a target ``effects.N.parameter``; None for other targets."""
+    section, _, rest = target.partition(".")
+    number, _, parameter = rest.partition(".")
+    return (int(number), parameter) if section == "effects" and number.isdecimal() else None
 
 
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.notes import NoteSettings
-from ..motions.motion import MotionWrapper, NotePath
+from ..motions.motion import MotionWrapper, NotePath, OffsetMotion
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -75,17 +75,11 @@ class PathMotion(MotionWrapper):
         return mixed
 
 
-class NoteMotion(MotionWrapper):
+class NoteMotion(OffsetMotion):
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
-        """``codes`` are offsets by voice; ``spans``, low and high of each latent, limit the sums."""
-        super().__init__(common)
-        self.own_codes = True
+        """``codes`` are offsets by voice."""
+        super().__init__(common, spans)
         self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
-        self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes; knob values outside their ranges stay."""
-        codes = self._common.latents(voices, times, own_times)
-        moved = codes + self._added[list(voices)]
-        kept: Array = np.clip(moved, np.minimum(codes, self._low), np.maximum(codes, self._high)).astype(np.float32)
-        return kept
+        return self._within(self._common.latents(voices, times, own_times), self._added[list(voices)])

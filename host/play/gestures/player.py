@@ -10,7 +10,7 @@ from ...contract.model import Model
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum.kind import CONTROLS, GestureSettings
 from ...ramps import Ramp
-from ..motions.motion import MotionWrapper
+from ..motions.motion import OffsetMotion
 from .blend import TrajectoryBlender, scale_of
 from .code_distance import decibels
 from .note_values import Note
@@ -101,7 +101,7 @@ class GesturePlayer:
             ramp.forget(time)
 
 
-class GestureMotion(MotionWrapper):
+class GestureMotion(OffsetMotion):
     def __init__(
         self,
         common: Motion,
@@ -109,10 +109,8 @@ class GestureMotion(MotionWrapper):
         spans: Sequence[tuple[float, float]],
         gesturing: GesturePlayer,
     ) -> None:
-        super().__init__(common)
-        self.own_codes = True
+        super().__init__(common, spans)
         self._gestures, self._gesturing = gestures, gesturing
-        self._low, self._high = np.array(spans, np.float64).T
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         codes = self._common.latents(voices, times, own_times)
@@ -140,9 +138,3 @@ class GestureMotion(MotionWrapper):
         first = self._gesturing.first_codes()
         codes = ((pitch, self._within(np.repeat(rest, len(added), axis=0), added)) for pitch, added in first)
         return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)
-
-    def _within(self, codes: Array, added: Doubles) -> Array:
-        """Clamp codes plus offsets, [rows, n_latents], to latent ranges; knob values outside stay."""
-        highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
-        moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
-        return moved

@@ -61,6 +61,21 @@ class MotionWrapper:
         return self._common.beat_samples(time)
 
 
+class OffsetMotion(MotionWrapper):
+    """Base of motions that add a code to each voice's; ``spans``, low and high of each latent, limit the sums."""
+
+    def __init__(self, common: Motion, spans: Sequence[tuple[float, float]]) -> None:
+        super().__init__(common)
+        self.own_codes = True
+        self._low, self._high = np.array(spans, np.float64).T
+
+    def _within(self, codes: Array, added: npt.NDArray[np.float64]) -> Array:
+        """Clamp codes plus offsets, [rows, n_latents], to latent ranges; knob values outside stay."""
+        highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
+        moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
+        return moved
+
+
 class Latents:
     """The latents of a preset, as functions of time in samples at its model's rate.
 
