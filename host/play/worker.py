@@ -76,15 +76,13 @@ class Worker:
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()
         highest = max((patch.model.card.sample_rate for patch in patches.values()), default=sample_rate)
-        self._length = BLOCKS_AHEAD * MAX_BLOCK * math.ceil(highest / sample_rate)
+        length = BLOCKS_AHEAD * MAX_BLOCK * math.ceil(highest / sample_rate)
         self._parts = parts
-        rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * self._length) for channel in patches}
+        rooms = {channel: context.RawArray(ctypes.c_float, len(parts) * SIDES * length) for channel in patches}
         self._rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
-        self._requested = dict.fromkeys(patches, 0)  # samples, by channel
-        self._computed = dict.fromkeys(patches, 0)  # samples
-        self._read = dict.fromkeys(patches, 0)  # samples whose space is free again
-        self._streams: dict[int, list[VoiceSound]] = {}  # returned voice streams, by channel
-        self._leaving = False
+        self.computed = dict.fromkeys(patches, 0)  # samples, by channel
+        self.streams: dict[int, list[VoiceSound]] = {}  # returned voice streams, by channel
+        self.leaving = False
         self.waited = 0.0  # seconds that the rack waited for messages
         self.work = WorkTime()
         self._process = context.Process(
@@ -95,48 +93,24 @@ class Worker:
         theirs.close()
 
     def of(self, channel: int) -> "WorkerChannel":
-        return WorkerChannel(self, channel)
+        return WorkerChannel(self, channel, self._parts, self._rings[channel])
 
-    def schedule(self, channel: int, events: Sequence[Event], until: int) -> None:
-        """Send a channel's events; the worker renders ahead until its ring is full."""
-        until = min(until, self._read[channel] + self._length)
-        if self._leaving or (not events and until <= self._requested[channel]):
-            return
-        self._requested[channel] = max(until, self._requested[channel])
-        plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
-        with contextlib.suppress(OSError):  # `sums` detects that the process has exited
-            self._connection.send((channel, plain, until))
+    def send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # `listen` detects that the process has exited
+            self._connection.send(message)
 
-    def sums(self, channel: int, start: int, count: int, sides: int) -> dict[int, Array]:
-        """Wait for a channel's samples, by part, [sides, count].
+    def leave(self) -> None:
+        """Request exit after pending work; the worker then returns its voices."""
+        self.leaving = True
+        self.send(LEAVE)
+
+    def listen(self) -> None:
+        """Wait for a message.
 
         Raises:
             Failure: the process has exited.
             Exception: an error in the process.
         """
-        self.schedule(channel, [], start + count)  # the ring may have been full when the events arrived
-        while self._computed[channel] < start + count:
-            self._listen()
-        self._read[channel] = start + count  # the caller reads before the next send
-        places = _ring_places(start, count, self._length)
-        return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings[channel], strict=True)}
-
-    def leave(self) -> None:
-        """Request exit after pending work; the worker then returns its voices."""
-        self._leaving = True
-        with contextlib.suppress(OSError):  # as above
-            self._connection.send(LEAVE)
-
-    def end(self, channel: int) -> int | None:
-        return self._requested[channel] if self._leaving else None
-
-    def take_streams(self, channel: int) -> tuple[Sequence[int], list[VoiceSound]]:
-        """Wait for the parts and a channel's voice streams; errors as in `sums`."""
-        while channel not in self._streams:
-            self._listen()
-        return self._parts, self._streams.pop(channel)
-
-    def _listen(self) -> None:
         began = time.perf_counter()
         try:
             message = self._connection.recv()
@@ -149,14 +123,13 @@ class Worker:
         if isinstance(message, Exception):
             raise message
         if isinstance(message, dict):
-            self._streams = message
+            self.streams = message
         else:
-            channel, self._computed[channel], work = message
+            channel, self.computed[channel], work = message
             self.work += work
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it has exited already
-            self._connection.send(None)  # later forks hold this end too, so closing it has no effect
+        self.send(None)  # later forks hold this end too, so closing it has no effect
         self._connection.close()
         self._process.join(LEAVE_SECONDS)
         if self._process.exitcode is None:
@@ -166,23 +139,39 @@ class Worker:
 
 
 class WorkerChannel:
-    """A worker for one channel's instrument: a `synthesis.Elsewhere`."""
+    """A worker for one channel's instrument: a `synthesis.Elsewhere`; errors as in `Worker.listen`."""
 
-    def __init__(self, worker: Worker, channel: int) -> None:
-        self._worker, self._channel = worker, channel
+    def __init__(self, worker: Worker, channel: int, parts: Sequence[int], rings: Array) -> None:
+        self._worker, self._channel, self._parts, self._rings = worker, channel, parts, rings
+        self._length = rings.shape[-1]
+        self._requested = 0  # samples
+        self._read = 0  # samples whose space is free again
 
     @property
     def end(self) -> int | None:
-        return self._worker.end(self._channel)
+        return self._requested if self._worker.leaving else None
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        self._worker.schedule(self._channel, events, until)
+        """Send events; the worker renders ahead until its ring is full."""
+        until = min(until, self._read + self._length)
+        if self._worker.leaving or (not events and until <= self._requested):
+            return
+        self._requested = max(until, self._requested)
+        plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
+        self._worker.send((self._channel, plain, until))
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
-        return self._worker.sums(self._channel, start, count, sides)
+        self.schedule([], start + count)  # the ring may have been full when the events arrived
+        while self._worker.computed[self._channel] < start + count:
+            self._worker.listen()
+        self._read = start + count  # the caller reads before the next send
+        places = _ring_places(start, count, self._length)
+        return {part: ring[:sides, places] for part, ring in zip(self._parts, self._rings, strict=True)}
 
     def take_streams(self) -> tuple[Sequence[int], list[VoiceSound]]:
-        return self._worker.take_streams(self._channel)
+        while self._channel not in self._worker.streams:
+            self._worker.listen()
+        return self._parts, self._worker.streams.pop(self._channel)
 
 
 class WorkerPool:

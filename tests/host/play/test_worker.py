@@ -225,9 +225,9 @@ def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkey
     whole, _ = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events, (1000,))
     with contextlib.closing(Rack({0: make_patch(cc=KNOBS)}, RATE, 2)) as rack:
         rack.schedule(events, COUNT)
-        [ahead] = rack._crew._active
-        while ahead._computed[0] < ahead._requested[0]:  # it does all that it would do ahead
-            ahead._listen()
+        [ahead], [channel] = rack._crew._active, rack._instruments[0]._elsewhere
+        while ahead.computed[0] < channel._requested:  # it does all that it would do ahead
+            ahead.listen()
         mixes = [rack.process([], 1000)[0] for _ in range(0, COUNT, 1000)]
     assert np.array_equal(np.concatenate(mixes, axis=1), whole)
 
