@@ -94,7 +94,7 @@ def heard_in(rack, codes, rate, time):
 def of_synthesizer(rack):
     synthesis = rack._instruments[0]._synthesis
     codes = synthesis._motion.codes
-    return heard_in(rack, codes, codes._rate, synthesis._now)
+    return heard_in(rack, codes, codes._rate, synthesis.now)
 
 
 def rendered(presets, events, hours, monkeypatch):
