@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.card import Card
+from ..contract.card import Card, in_deviations
 from ..files import replacing
 from ..picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
 from .code_range import distances, landmark_codes
@@ -36,8 +36,7 @@ class LatentPlane:
         marks = landmark_codes(card)
         self._centre, self._axes, self.labels = np.zeros(len(names)), np.eye(len(names)), names
         if len(names) != 2:
-            deviations = np.array([latent.std for latent in card.latents])
-            scale = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+            scale = in_deviations(card)
             self._centre = marks.mean(axis=0) if len(marks) else np.zeros(len(names))
             _, sizes, turned = np.linalg.svd((marks - self._centre) * scale)
             axes = np.pad(turned[:2], ((0, max(0, 2 - len(names))), (0, 0)))

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.card import Card
 from ...contract.gesture import Gestures, NoteWay
 
 Doubles = npt.NDArray[np.float64]
@@ -119,11 +118,6 @@ def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
     near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
     weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
     return near, weights / weights.sum(axis=-1, keepdims=True)
-
-
-def scale_of(card: Card) -> Doubles:
-    """Return factors from codes to training deviations, [n_latents]."""
-    return np.array([1.0 / latent.std if latent.std > 0 else 0.0 for latent in card.latents])
 
 
 def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:

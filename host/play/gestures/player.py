@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...contract.card import in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion
 from ...kinds.spectrum.kind import CONTROLS, GestureSettings
 from ...ramps import Ramp
 from ..motions.motion import OffsetMotion
-from .blend import TrajectoryBlender, scale_of
+from .blend import TrajectoryBlender
 from .code_distance import decibels
 from .note_values import Note
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
@@ -48,7 +49,7 @@ class GesturePlayer:
         """
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
-        self._ways = TrajectoryBlender(gestures, np.array(rest, np.float64), scale_of(card), settings.instrument)
+        self._ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(card), settings.instrument)
         self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes))
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
