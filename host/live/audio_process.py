@@ -28,7 +28,7 @@ from ..patch.live_options import LoadedPreset, Swap
 from ..patch.validation import check_real_time
 from ..play.player import PlayableRack, Player
 from ..play.rack import Rack
-from ..play.warm_up import prime, warm_up
+from ..play.warm_up import prime, wait_until_ready, warm_up
 from ..progress import HOUSE, Notices
 from ..resynthesis.effect_rack import EffectRack
 from ..session.channel_presets import Slot, by_channel
@@ -47,7 +47,6 @@ FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
 MOST_COMMANDS = 64  # lists of commands read between two flushes: a millisecond
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has run all its parts
-READY_SECONDS = 0.005  # between checks whether a rack is ready
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
 LOOK_SECONDS = 0.25  # between scans of the presets' files; an edit loads once two scans agree
 NULL_RATE = 48000
@@ -113,8 +112,7 @@ def _sound(state: ProcessState) -> None:
             ear=state.ear,
             meters=meters,
         )
-        while not rack.ready:
-            time.sleep(READY_SECONDS)
+        wait_until_ready(rack)
         hurry(SOUND)
         state.loop = loop
         state.send("ready", report(state))

@@ -22,6 +22,7 @@ from ..patch.library import Patch, open_patch
 from ..patch.preset import CCMap, MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
+from ..play.warm_up import wait_until_ready
 from ..session.load import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
 from .parent_process import HUGE_PAGES
@@ -38,7 +39,6 @@ LOWEST_KEY = 36
 KNOBS = range(70, 96)  # CC numbers, one a latent
 MOVES_PER_SECOND = 50  # of each controller, as fast as by hand
 NOTE_SECONDS = 0.005  # between the first note-ons
-READY_SECONDS = 0.005  # between checks whether the rack is ready
 SETTLING_SECONDS = 0.3  # after the last note-on, before measuring
 
 
@@ -149,8 +149,7 @@ def _measure(pipe: Connection, preset: str, seconds: float) -> None:
 def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
     performer = _Performer(voices, len(patch.model.card.latents))
     rack = Rack({0: _all_moving(patch, voices)}, RATE, live=True)
-    while not rack.ready:
-        time.sleep(READY_SECONDS)
+    wait_until_ready(rack)
     player = Player(rack, RATE)
     sink = NullSink(RATE, block, DEPTH)
     began, before = math.inf, 0

@@ -1,6 +1,5 @@
 """Offline preset changes: replays a recording's racks from the samples of their live changes."""
 
-import time as clock
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,9 +12,9 @@ from ..patch.library import Patch
 from ..patch.live_options import Notes
 from .player import PlayableRack, Player
 from .rack import as_played
+from .warm_up import wait_until_ready
 
 Array = npt.NDArray[np.float32]
-READY_SECONDS = 0.005  # poll interval for `Rack.ready`
 PART = 16384  # samples of silence per call
 
 
@@ -127,8 +126,7 @@ class Succession:
         rack = self._make(successor.patches)
         while rack.played < successor.primed:
             rack.process([], min(PART, successor.primed - rack.played))
-        while not rack.ready:
-            clock.sleep(READY_SECONDS)
+        wait_until_ready(rack)
         self.pause_seconds = max(self.pause_seconds, rack.pause_seconds)
         self._block = successor.block
         self._player.swap(rack, successor.channels)

@@ -1,5 +1,6 @@
 """Warm-up: renders silent or soft blocks before playing, to fill caches."""
 
+import time
 from collections.abc import Iterable
 
 from ..events import NoteOn
@@ -8,6 +9,12 @@ from .player import PlayableRack
 PRIMING_BLOCKS = 8  # the second and third still decode, later ones idle
 WARM_KEYS = range(36, 96, 5)  # all pitch classes: each has its own tables
 WARM_BLOCKS = 60
+READY_SECONDS = 0.002  # between checks whether a rack is ready
+
+
+def wait_until_ready(rack: PlayableRack) -> None:
+    while not rack.ready:
+        time.sleep(READY_SECONDS)
 
 
 def prime(machine: PlayableRack, block: int) -> None:

@@ -1,6 +1,5 @@
 """A preset loaded in a plugin, and the racks that play it."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from ..events import Event, ParameterChange
 from ..patch.library import Patch
 from ..patch.validation import check_real_time
 from ..play.rack import Rack
-from ..play.warm_up import prime, warm_up
+from ..play.warm_up import prime, wait_until_ready, warm_up
 from ..session.preset_description import view_of_patch
 from ..session.preset_view import PresetView
 from ..session.realtime import let_memory_go
@@ -20,7 +19,6 @@ from .state import ProjectState
 from .user_data import own_folder
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it
-READY_SECONDS = 0.002  # between checks whether a rack is ready
 BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
 
 
@@ -68,8 +66,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
     check_real_time(patch.preset, patch.name, "play it in a plugin")
     rack = Rack({CHANNEL: patch}, mode.rate, omni=True, live=not mode.offline)
     if not mode.offline:
-        while not rack.ready:
-            time.sleep(READY_SECONDS)
+        wait_until_ready(rack)
         prime(rack, BLOCK_SAMPLES)
     return rack
 

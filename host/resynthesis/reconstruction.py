@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..audio.effects import Resampler
 from ..audio.sound_files import RATES, sound_writer
-from ..contract.card import Card
+from ..contract.card import KEYS, Card
 from ..contract.model import Model
 from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
@@ -31,7 +31,6 @@ Array = npt.NDArray[np.float32]
 
 LONGEST_SECONDS = 30.0  # rendered from the start of a sound
 VELOCITY = 100
-KEYS = 128
 
 
 class Reconstruction(NamedTuple):
