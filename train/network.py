@@ -1,7 +1,8 @@
 """Base classes of trainable networks, their objectives and Adam optimisers."""
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,3 +108,12 @@ class Autoencoder(Network, ABC):
 
     def varies(self, *inputs: Tensor) -> bool:
         return not bool((self.encode(*inputs).std(0, correction=0) < DEAD_DEVIATION).all())
+
+
+@contextlib.contextmanager
+def seeded_dropout(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed dropout from a step's generator, so that resumed runs match uninterrupted ones."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield

@@ -21,6 +21,7 @@ from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..patience import PATIENCE_SECONDS, until
+from .looped import SMALL, grooves
 
 CPU = RunOptions(accelerator="cpu")
 # Beside a GPU, torch has threads for its gradients, and no fork has them.
@@ -124,6 +125,17 @@ def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
     assert steps == [8, 30]
     assert outcome.step == whole.step
     assert outcome.validation == whole.validation
+    assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
+
+
+def test_a_resumed_run_on_loops_drops_out_what_one_that_never_stopped_does(tmp_path, stop_at):
+    corpus = grooves(tmp_path / "corpus").folder
+    recipe = load_recipe("tuned-sequence", ["frames.sample_rate=8000", *SMALL, "training.steps=9"])
+    assert recipe.network.dropout > 0
+    start(recipe, corpus, tmp_path / "whole", CPU)
+    stop_at(3)
+    assert start(recipe, corpus, tmp_path / "parts", CPU).step == 4
+    assert resume(tmp_path / "parts", recipe, CPU).step == 9
     assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "parts"))
 
 

@@ -7,16 +7,15 @@ of 25 and strides of 4, as in WaveGAN (64000 = 250 × 4⁴); 16 to 128 channels;
 et al., ICLR 2016).
 """
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ...network import Adam, Autoencoder, Objective
+from ...network import Adam, Autoencoder, Objective, seeded_dropout
 from .generator import ClipGenerator
 from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
 from .strided import Lengthening, Shortening
@@ -52,7 +51,7 @@ class DCGAN(ClipGenerator):
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes = self.draw(len(clips), generator).to(clips)
-        with dropping_by(generator, clips.device):
+        with seeded_dropout(generator, clips.device):
             with torch.no_grad():
                 made = self.decode(codes)
             return {"real": F.softplus(-self._judged(clips)).mean(), "made": F.softplus(self._judged(made)).mean()}
@@ -62,7 +61,7 @@ class DCGAN(ClipGenerator):
             name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
         }
         codes, judge = self.draw(len(clips), generator).to(clips), _Judge(self.trunk, self.verdict)
-        with dropping_by(generator, clips.device):
+        with seeded_dropout(generator, clips.device):
             return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
 
     def _judged(self, clips: Tensor) -> Tensor:
@@ -101,17 +100,8 @@ class Halves(Autoencoder):
         return clips
 
     def reconstruction(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        with dropping_by(generator, clips.device):
+        with seeded_dropout(generator, clips.device):
             return {"mean_square": (self.decode(self.encode(clips)) - clips).square().mean()}
-
-
-@contextlib.contextmanager
-def dropping_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed dropout from the generator: resumed runs then match uninterrupted ones."""
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        torch.manual_seed(seed)
-        yield
 
 
 def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:

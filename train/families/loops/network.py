@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...network import SHARED, Adam, Autoencoder
+from ...network import SHARED, Adam, Autoencoder, seeded_dropout
 from ...training_data import Data
 from .features import SliceFeatures
 from .recipe import LoopRecipe
@@ -151,7 +151,8 @@ class LoopNetwork(Autoencoder):
         if self.training:
             fed = self._disturbed(fed, place, steered, generator)
         after, _ = self.remembered(fed, place, steered)
-        after = self.dropped(after)
+        with seeded_dropout(generator, after.device):
+            after = self.dropped(after)
         left = (codes - self.bent(after, target, steered)).square().mean() / self.spread
         kept = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
         return {
