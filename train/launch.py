@@ -68,7 +68,7 @@ def start(
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
-    """Resume a run from its last checkpoint, if it has one. Only the recipe's budget may differ.
+    """Resume a run from its last checkpoint, or begin one without a checkpoint. Only the recipe's budget may differ.
 
     Raises:
         UserError: as `start`, or the recipe differs.

@@ -102,6 +102,8 @@ class Network(nn.Module):
 
 
 class Autoencoder(Network, ABC):
+    """A network with an encoder, whose latents must vary."""
+
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the latents, [batch, latents]."""

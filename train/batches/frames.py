@@ -116,7 +116,7 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
 
     With ``settings.fold`` and a tonal corpus, each pitched frame is moved to ``settings.views`` keys of that octave,
     its own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020,
-    section III-B).
+    section III-B). Above ``settings.rows`` frames × views, only every n-th frame is kept.
 
     Raises:
         Failure: no disk space.

@@ -42,6 +42,7 @@ class CorpusContent:
         lowest: their median pitch, a MIDI note; NaN without any.
         dying: share of clips that end well below their peak.
         hits: share of short and dying clips: all hits and words, some notes.
+        others: share of clips that are neither, such as textures.
     """
 
     clips: int
@@ -124,6 +125,7 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
+    """Return the quantile ``share`` of the times until training clips have died away."""
     lengths = []
     for clip in corpus.clips("train"):
         level = _loudness(corpus.samples(clip), corpus.rate)

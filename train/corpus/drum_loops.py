@@ -105,7 +105,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix a loop's hits [samples], which ring over its end into its beginning."""
+    """Mix a loop's hits [samples], which ring over its end into its beginning; ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
@@ -123,6 +123,8 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 
 
 class Kits:
+    """The drum kits of a soundfont, rendered on first use."""
+
     def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()
@@ -145,7 +147,7 @@ class Kit:
         self._sounds = sounds
 
     def sound(self, key: int, velocity: float) -> Samples:
-        """Return the nearest rendered velocity, scaled by the square of the velocities' ratio.
+        """Return a key's sound at the nearest rendered velocity, scaled by the square of the velocities' ratio.
 
         (SoundFont 2.04, section 8.4.1: concave, 96 dB.)
         """

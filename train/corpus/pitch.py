@@ -105,7 +105,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
 
 
 def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
-    """Windows [count, WINDOW] every `HOP` samples around ``centre``, without their mean."""
+    """Windows [count, WINDOW] every `HOP` samples, the first around ``centre``, without their mean."""
     start = centre - WINDOW // 2
     stop = start + (count - 1) * HOP + WINDOW
     inside = samples[max(start, 0) : min(stop, len(samples))]

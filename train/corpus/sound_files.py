@@ -115,7 +115,7 @@ class SoundFile:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """A float file exceeds full scale without clipping."""
+        """Detect runs of equal samples at full scale; a float file may exceed it without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())

@@ -14,7 +14,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
-    """Parse fractions of train, val and test.
+    """Parse fractions of train, val and test from ``"0.85/0.07/0.08"``.
 
     Raises:
         UserError: they are not three numbers that sum to 1, or none is for train.

@@ -33,7 +33,8 @@ _PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 class Clip(BaseModel):
     """A clip's range in samples and its metadata.
 
-    ``group`` is its source recording, ``program`` is counted from 0, and ``tempo_bpm`` is that of a loop's source.
+    ``group`` is its source recording, ``key`` and ``velocity`` are labels, ``program`` is General MIDI's, from 0, and
+    ``tempo_bpm`` is that of a loop's source.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,7 +123,7 @@ class Corpus:
         return Corpus(self.folder, self._dealt(dict.fromkeys((clip.name for clip in self._clips), "train")))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
-        """Assign a split to every clip by name, also in ``corpus.json``."""
+        """Assign a split to every clip by name, also in ``corpus.json``; raises as `host.files.replacing`."""
         manifest = self._dealt(splits)
         report = manifest.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
         for clip in manifest.clips:
@@ -140,11 +141,11 @@ class Corpus:
         return [clip for clip in self._clips if split in (None, clip.split)]
 
     def samples(self, clip: Clip) -> Samples:
-        """Return a clip's sound: float32 [length]."""
+        """Return a clip's sound: float32 [length], a view of the file."""
         return self._audio[clip.start : clip.start + clip.length]
 
     def pitch(self, clip: Clip) -> Samples:
-        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched."""
+        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""
         first = self._first_frame[clip.name]
         return self._pitch[first : first + frame_count(clip.length)]
 
@@ -256,7 +257,10 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error."""
+    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error.
+
+    Raises as `host.files.building_folder`.
+    """
     with building_folder(destination) as folder, Writer(folder, rate) as writer:
         yield writer
 

@@ -116,7 +116,7 @@ def _around(tempo: float, ratio: float) -> Double:
 
 
 def _score(later: Double, tempos_bpm: Double) -> Double:
-    """Mean correlation of onsets with those some beats later, [tempos]."""
+    """Mean correlation of onsets with those some beats later, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
     kept = lags < OVERLAP * len(later)
@@ -124,6 +124,7 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
+    """Return whether a sound's onsets repeat steadily; its length need not be whole beats."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False

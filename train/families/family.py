@@ -17,8 +17,8 @@ class Family:
     """A family of networks.
 
     Args:
-        network: makes a recipe's network, with those in ``reads`` as keyword arguments. Objectives receive a generator
-            on the CPU.
+        network: makes a recipe's network; receives the networks in ``reads`` as keyword arguments. Objectives receive
+            a generator on the CPU.
         check: raises UserError for an unsuitable corpus.
         data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
             tonal. Training clips replace missing validation clips.

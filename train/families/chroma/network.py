@@ -180,7 +180,7 @@ class Levels(nn.Module):
 
 
 def _decibels(power: Tensor) -> Tensor:
-    """Return levels in a form whose small addend exporters keep."""
+    """Return levels in dB, in a form whose small addend exporters keep."""
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
