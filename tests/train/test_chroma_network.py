@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.dsp import chroma_bins
+from timbrel.train.layers import uniformity
 from timbrel.train.network import Adam
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
@@ -265,14 +266,13 @@ def test_consistency_asks_every_pitch_class_at_codes_from_the_whole_cube():
 
 def test_uniformity_is_the_sliced_wasserstein_distance_to_the_cube():
     """Of points at one place p it is, for direction d, the mean square of d·(u - p) over the cube: closed."""
-    network = network_of("tuned-8", *SMALL)
     point = torch.full((20000, 8), 0.5)
     # Each coordinate has variance 1/12, and a direction has length 1.
-    assert float(network._uniformity(point, generator())) == pytest.approx(1 / 12, rel=0.05)
-    assert float(network._uniformity(torch.rand(20000, 8, generator=generator(5)), generator())) < 1e-3
+    assert float(uniformity(point, generator())) == pytest.approx(1 / 12, rel=0.05)
+    assert float(uniformity(torch.rand(20000, 8, generator=generator(5)), generator())) < 1e-3
     away = torch.rand(20000, 8, generator=generator(5)) + 2.0
     # Shifted by 2 in each coordinate: the mean square of 2 * sum(d), whose expectation over directions is 4.
-    assert float(network._uniformity(away, generator())) == pytest.approx(4.0, rel=0.5)
+    assert float(uniformity(away, generator())) == pytest.approx(4.0, rel=0.5)
 
 
 def test_the_penalty_is_keras_kernel_regulariser():

@@ -1,7 +1,5 @@
 """Chroma-conditioned autoencoder of Colonel & Keene (2020), section III, with extensions for playing."""
 
-import itertools
-import math
 import warnings
 
 import numpy as np
@@ -10,16 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.dsp import chroma_bins
+from ...layers import BANDS, LEAK, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder
 from ...training_data import Data
 from .recipe import ChromaRecipe
 
-LEAK = 0.1  # slope of LeakyReLU below zero, equation 5
-PROJECTIONS = 32  # random directions of the uniformity term; more have no effect at eight latents
 ASKED = 4  # frames per random code of the consistency term: a code costs as much as a frame, and keys are learned fast
-BANDS = 64  # mel bands of encoder and loss, as in note measurements
 GROUP = 4  # bins: harmonics of middle C lie six groups apart, and a group's noise level is accurate to 3 dB
-SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked
 HIGHEST = 1.0  # nepers re full scale: no frame is louder, and arbitrary codes cannot overflow
 MOST = 4096  # training frames for means
 
@@ -44,16 +39,13 @@ class ChromaAutoencoder(Autoencoder):
         seen = BANDS if self.in_levels else bins
         extra = {"none": 0, "difference": seen - 1, "chroma": 12}[self.settings.augmentation]
         conditions = 12 if self.settings.skip else 0
-        self.encoder = _dense([seen + extra, *self.settings.hidden])
+        self.encoder = dense([seen + extra, *self.settings.hidden])
         self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
-        self.decoder = _dense([n + conditions, *reversed(self.settings.hidden)])
+        self.decoder = dense([n + conditions, *reversed(self.settings.hidden)])
         self.output = nn.Linear(self.settings.hidden[0], bins)
         pitch_classes = torch.from_numpy(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length).copy())
         self.register_buffer("pitch_classes", pitch_classes, persistent=False)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):  # Keras's default, as in the publication; this network dies with torch's
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        initialise_by_glorot(self)  # Keras's default, as in the publication; this network dies with torch's
         if self.in_levels:
             self.means = nn.Parameter(torch.zeros(12, bins))
             for name, value in {"middle": torch.zeros(BANDS), "spread": torch.ones(BANDS)}.items():
@@ -109,13 +101,13 @@ class ChromaAutoencoder(Autoencoder):
         if self.weights.root_squares:
             terms["root_squares"] = (_root(decoded) - _root(targets)).square().sum(1).mean()
         if self.weights.bands:
-            terms["bands"] = _apart(self.levels(decoded), self.levels(targets))
+            terms["bands"] = level_distance(self.levels(decoded), self.levels(targets))
         if self.weights.groups:
-            terms["groups"] = _apart(self.levels.groups(decoded), self.levels.groups(targets))
+            terms["groups"] = level_distance(self.levels.groups(decoded), self.levels.groups(targets))
         if self.weights.consistency:
             terms["consistency"] = self._consistency(-(-len(frames) // ASKED), generator)
         if self.weights.uniformity:
-            terms["uniformity"] = self._uniformity(latents, generator)
+            terms["uniformity"] = uniformity(latents, generator)
         return terms
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -148,13 +140,6 @@ class ChromaAutoencoder(Autoencoder):
         share = (energy * chroma).sum(1) / energy.sum(1).clamp_min(1e-9)
         return -share.clamp_min(1e-6).log().mean()
 
-    def _uniformity(self, latents: Tensor, generator: torch.Generator) -> Tensor:
-        """Sliced Wasserstein distance to the uniform cube: keeps every knob's full range in use."""
-        directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
-        directions = F.normalize(directions, dim=0).to(latents)
-        cube = torch.rand(latents.shape, generator=generator).to(latents)
-        return ((latents @ directions).sort(0).values - (cube @ directions).sort(0).values).square().mean()
-
 
 class Levels(nn.Module):
     """Mel band levels of magnitude spectra [batch, bins] in dB re frame power: [batch, 64], triangles of height 1."""
@@ -172,27 +157,11 @@ class Levels(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         power = frames * frames
-        return _decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
+        return decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
 
     def groups(self, frames: Tensor) -> Tensor:
         """Return levels of each four bins' mean power."""
-        return _decibels(F.avg_pool1d((frames * frames)[:, None], GROUP)[:, 0])
-
-
-def _decibels(power: Tensor) -> Tensor:
-    """Return levels in dB, in a form whose small addend exporters keep."""
-    return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
-
-
-def _apart(given: Tensor, asked: Tensor) -> Tensor:
-    return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
-
-
-def _dense(widths: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inside, outside in itertools.pairwise(widths):
-        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers)
+        return decibels(F.avg_pool1d((frames * frames)[:, None], GROUP)[:, 0])
 
 
 def _root(magnitudes: Tensor) -> Tensor:

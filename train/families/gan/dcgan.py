@@ -8,13 +8,13 @@ et al., ICLR 2016).
 """
 
 import itertools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from ...layers import initialise_by_glorot
 from ...network import Adam, Autoencoder, Objective, seeded_dropout
 from .generator import ClipGenerator
 from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
@@ -39,7 +39,7 @@ class DCGAN(ClipGenerator):
         self.weights, self.latents = recipe.loss, settings.latents
         self.generator, self.trunk = generator(settings, length), trunk(settings, length)
         self.verdict = nn.Sequential(nn.LeakyReLU(LEAK), nn.Linear(settings.latents, 1))
-        initialise_weights(self)
+        initialise_by_glorot(self)  # keeps the scale of activations at any depth, unlike the image DCGAN's method
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         clips: Tensor = self.generator(latents)
@@ -47,26 +47,26 @@ class DCGAN(ClipGenerator):
 
     def judge(self, clips: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the probability that clips are real, [batch]."""
-        return torch.sigmoid(self._judged(clips))
+        return torch.sigmoid(self._judge(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
             with torch.no_grad():
                 made = self.decode(codes)
-            return {"real": F.softplus(-self._judged(clips)).mean(), "made": F.softplus(self._judged(made)).mean()}
+            return {"real": F.softplus(-self._judge(clips)).mean(), "made": F.softplus(self._judge(made)).mean()}
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         as_it_is = {
             name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
         }
-        codes, judge = self.draw(len(clips), generator).to(clips), _Judge(self.trunk, self.verdict)
+        codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
-            return {"deception": F.softplus(-functional_call(judge, as_it_is, (self.decode(codes),))).mean()}
+            return {"deception": F.softplus(-functional_call(self._judge, as_it_is, (self.decode(codes),))).mean()}
 
-    def _judged(self, clips: Tensor) -> Tensor:
-        judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
-        return judged
+    @property
+    def _judge(self) -> "_Judge":
+        return _Judge(self.trunk, self.verdict)
 
 
 class _Judge(nn.Module):
@@ -82,14 +82,12 @@ class _Judge(nn.Module):
 class Halves(Autoencoder):
     """Autoencoder: the discriminator's trunk encodes, the generator decodes."""
 
-    turns = (Objective("reconstruction"),)
-
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()
         self.weights = recipe.loss
         self.generator = generator(recipe.network, recipe.frames.frame_length)
         self.trunk = trunk(recipe.network, recipe.frames.frame_length)
-        initialise_weights(self)
+        initialise_by_glorot(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
         codes: Tensor = self.trunk(inputs[0])
@@ -115,7 +113,7 @@ def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
     ]
     for before, after in itertools.pairwise(widths):
         layers += [Lengthening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
-    return nn.Sequential(*_without_last(layers, 3), nn.Tanh(), nn.Flatten())
+    return nn.Sequential(*layers[:-3], nn.Tanh(), nn.Flatten())
 
 
 def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
@@ -125,21 +123,8 @@ def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
     for before, after in itertools.pairwise(widths):
         layers += [Shortening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
-    return nn.Sequential(*_without_last(layers, 2), nn.Flatten(), nn.Linear(widths[-1] * short, settings.latents))
+    return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * short, settings.latents))
 
 
 def _between(width: int, settings: DCGANNetwork) -> list[nn.Module]:
     return [nn.BatchNorm1d(width), nn.Dropout(settings.dropout)]
-
-
-def _without_last(layers: Sequence[nn.Module], count: int) -> Sequence[nn.Module]:
-    return layers[:-count]
-
-
-def initialise_weights(network: nn.Module) -> None:
-    """Initialise by Glorot, which keeps the scale of activations at any depth, unlike the image DCGAN's method."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from ...layers import initialise_by_glorot
 from ...network import Adam, Objective
 from .generator import ClipGenerator
 from .recipe import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
@@ -45,11 +46,7 @@ class WaveGAN(ClipGenerator):
         length = recipe.frames.frame_length
         self.generator = Generator(self.settings, length)
         self.critic = Critic(self.settings, length)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.xavier_uniform_(layer.weight)  # TensorFlow's default, as in the paper's code
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        initialise_by_glorot(self)  # TensorFlow's default, as in the paper's code
         self.averaged: Generator | None = None
         self.moves: Tensor
         if self.settings.average:

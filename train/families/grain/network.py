@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from ...layers import LEAK, dense, initialise_by_glorot
 from ...network import Autoencoder, Objective
 from .recipe import GrainRecipe
 
-LEAK = 0.1
 LEVEL = 0.1  # of full scale: average level of recordings; scales network inputs to about 1
 QUIETEST = 1e-10  # power of a sample, -100 dB: below the noise of 16 bits
 POWER_CENTRE, POWER_SPREAD = -8.0, 4.0  # log power of a sample in a band: typical values of recordings
@@ -52,17 +52,13 @@ class GrainAutoencoder(Autoencoder):
         if self.settings.body == "convolutional":
             self.encoder, self.decoder = _convolutions(length, hidden, n), _transposed(length, hidden, n)
         else:
-            self.encoder = _dense([self.domain.seen, *hidden, n])
-            self.decoder = _dense([n, *reversed(hidden), self.domain.decoded])
+            self.encoder = dense([self.domain.seen, *hidden, n])[:-1]
+            self.decoder = dense([n, *reversed(hidden), self.domain.decoded])[:-1]
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
             self.turns = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
-            self.adjudicator = _dense([n, *self.settings.adjudicator, 1])
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.xavier_uniform_(layer.weight)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+            self.adjudicator = dense([n, *self.settings.adjudicator, 1])[:-1]
+        initialise_by_glorot(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
         return self._code(inputs[0]) * self.settings.deviation
@@ -306,13 +302,6 @@ def _band_places(sample_rate: int, bands: int) -> np.ndarray:
 def _hats(places: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Return linear interpolation weights, [places, at]."""
     return np.stack([np.interp(at, places, row) for row in np.eye(len(places))])
-
-
-def _dense(widths: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inside, outside in itertools.pairwise(widths):
-        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers[:-1])
 
 
 def _convolutions(length: int, channels: list[int], latents: int) -> nn.Sequential:

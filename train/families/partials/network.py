@@ -1,26 +1,21 @@
 """Partials autoencoder: decodes a code and a pitch to harmonic amplitudes and noise bands."""
 
-import itertools
 import math
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ....host.contract.partials import LOBE_REACH, hann_lobe, spread
 from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY
 from ....host.units import INAUDIBLE_HZ
+from ...layers import BANDS, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder
 from ...training_data import Data
 from .recipe import PartialsFrames, PartialsRecipe
 
-BANDS = 64  # mel bands of encoder and loss, as in note measurements
-SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked
-LEAK = 0.1  # slope of LeakyReLU below zero
 APART = 2.0  # semitones between pitch features, triangles twice as wide
 STEPS = 2  # table entries per bin for the bands of a lobe
-PROJECTIONS = 32  # random directions of the uniformity term
 HIGHEST = 1.0  # nepers above a frame's power: prevents overflow for arbitrary codes
 MOST = 8192  # training frames for means
 NEPER_DB = 20 / math.log(10)
@@ -44,14 +39,11 @@ class PartialsAutoencoder(Autoencoder):
         self.pitch = PitchFeatures(low, high)
         n, width = self.settings.latents, recipe.frames.harmonics + recipe.frames.bands
         features = len(self.pitch.middles)
-        self.encoder = _dense([BANDS + features, *self.settings.encoder])
+        self.encoder = dense([BANDS + features, *self.settings.encoder])
         self.bottleneck = nn.Linear(self.settings.encoder[-1], n)
-        self.decoder = _dense([n + features, *self.settings.decoder])
+        self.decoder = dense([n + features, *self.settings.decoder])
         self.output = nn.Linear(self.settings.decoder[-1], width)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        initialise_by_glorot(self)
         self.means = nn.Parameter(torch.zeros(width))
         self.register_buffer("middle", torch.zeros(BANDS))
         self.register_buffer("deviation", torch.ones(BANDS))
@@ -89,18 +81,18 @@ class PartialsAutoencoder(Autoencoder):
         terms: dict[str, Tensor] = {}
         if self.weights.bands:
             asked = self.bands(magnitudes(targets), target_pitches)
-            terms["bands"] = _apart(self.bands(given.exp(), target_pitches), asked)
-        decibels = NEPER_DB * given
+            terms["bands"] = level_distance(self.bands(given.exp(), target_pitches), asked)
+        levels_db = NEPER_DB * given
         count = self.harmonics
         if self.weights.harmonics:
             floor = 10 * math.log10(SOFTEST)
             heard = ((targets[:, :count] > floor) & self.bands.inside(target_pitches)).float()
-            off = (decibels[:, :count].clamp_min(floor) - targets[:, :count]).square() * heard
+            off = (levels_db[:, :count].clamp_min(floor) - targets[:, :count]).square() * heard
             terms["harmonics"] = (off.sum(1) / heard.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
         if self.weights.noise:
-            terms["noise"] = _apart(decibels[:, count:], targets[:, count:])
+            terms["noise"] = level_distance(levels_db[:, count:], targets[:, count:])
         if self.weights.uniformity:
-            terms["uniformity"] = _uniformity(latents, generator)
+            terms["uniformity"] = uniformity(latents, generator)
         return terms
 
 
@@ -156,7 +148,7 @@ class Bands(nn.Module):
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table, np.float32)), persistent=False)
 
     def forward(self, frames: Tensor, pitches: Tensor) -> Tensor:
-        return _decibels(self.shares(frames, pitches))
+        return decibels(self.shares(frames, pitches))
 
     def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
         """Return each band's share of frame power, [batch, 64]."""
@@ -190,31 +182,8 @@ class Bands(nn.Module):
     def of_power(self, power: Tensor) -> Tensor:
         """Return the levels of power spectra, [batch, bins]."""
         power = power[:, self.first :]  # inaudible below, and possibly dominated by an offset
-        return _decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
+        return decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
 
 
 def magnitudes(rows: Tensor) -> Tensor:
     return torch.exp(rows / NEPER_DB)
-
-
-def _decibels(shares: Tensor) -> Tensor:
-    return 10 * torch.log10(shares / SOFTEST + 1) + 10 * math.log10(SOFTEST)
-
-
-def _apart(given: Tensor, asked: Tensor) -> Tensor:
-    return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
-
-
-def _uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Sliced Wasserstein distance to the uniform cube."""
-    directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
-    directions = F.normalize(directions, dim=0).to(latents)
-    cube = torch.rand(latents.shape, generator=generator).to(latents)
-    return ((latents @ directions).sort(0).values - (cube @ directions).sort(0).values).square().mean()
-
-
-def _dense(widths: list[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inside, outside in itertools.pairwise(widths):
-        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers)
