@@ -7,8 +7,9 @@ from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.grain import batches as data
-from timbrel.train.families.grain.batches import check_grains, evenly, grain_data, windows
+from timbrel.train.families.grain.batches import check_grains, grain_data, windows
 from timbrel.train.recipes.load import load_recipe
+from timbrel.train.sampling import evenly_spaced
 
 RATE = 22050
 
@@ -37,7 +38,7 @@ def settings(*changes):
 def test_windows_are_the_samples_of_their_clips(rains):
     frames = settings("frames.hop_length=333").frames
     found = windows(rains, "train", frames)
-    chosen = evenly(found, 50)
+    chosen = evenly_spaced(len(found), 50)
     taken = found.take(rains, chosen, 1002)
     for row, index in zip(taken, chosen, strict=True):
         clip = rains.samples(found.clips[found.clip[index]])
@@ -88,9 +89,9 @@ def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_
     assert -6 <= db.min() < -5.5
     assert -0.5 < db.max() <= 1e-5
     assert abs(db.mean() + 3) < 0.3
-    first = evenly(cut.train, 1)
+    first = evenly_spaced(len(cut.train), 1)
     np.testing.assert_array_equal(cut.spread(1)[0].numpy(), cut.train.take(rains, first, cut.length))
-    first = evenly(cut.val, 512)
+    first = evenly_spaced(len(cut.val), 512)
     np.testing.assert_array_equal(cut.validation(512)[0][0].numpy(), cut.val.take(rains, first, cut.length))
 
 

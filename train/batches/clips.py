@@ -13,6 +13,7 @@ from ...host.errors import UserError
 from ..corpus.store import Clip, Corpus, Split
 from ..families.gan.recipe import ClipFrames, WaveGANRecipe
 from ..recipes.base import Recipe
+from ..sampling import evenly_spaced
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -93,11 +94,11 @@ class ClipData:
         return self._taken(self.train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen = evenly(self.val, limit)
+        chosen = evenly_spaced(len(self.val), limit)
         return [self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._taken(self.train, evenly(self.train, limit))
+        return self._taken(self.train, evenly_spaced(len(self.train), limit))
 
     def _taken(self, of: Places, pieces: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         labels = of.labels[of.of(pieces)]
@@ -109,10 +110,6 @@ def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> Clip
     words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
     train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
     return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
-
-
-def evenly(of: Places, limit: int) -> Ints:
-    return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
 
 
 def words_of(corpus: Corpus) -> list[str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..sampling import thinned
 from .pitch import single_note
 from .store import Corpus
 from .tempo import has_beat
@@ -82,8 +83,7 @@ class CorpusContent:
 
 
 def listened(corpus: Corpus) -> CorpusContent:
-    clips = corpus.clips("train")
-    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(MOST_CLIPS, len(clips))).astype(int)]
+    clips = thinned(corpus.clips("train"), MOST_CLIPS)
     levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
     heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
     notes = np.array([np.nan if note is None else note for note in heard])
@@ -111,8 +111,7 @@ class LoopVerdict(NamedTuple):
 
 def are_loops(corpus: Corpus) -> LoopVerdict:
     """Return whether training clips are long, with a steady beat, and mostly unpitched."""
-    clips = corpus.clips("train")
-    clips = [clips[index] for index in np.linspace(0, len(clips) - 1, min(LOOPS_HEARD, len(clips))).astype(int)]
+    clips = thinned(corpus.clips("train"), LOOPS_HEARD)
     seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
     if seconds < LOOP_SECONDS:
         return LoopVerdict(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.resynthesis.log_mel import distances_db, log_mel, sounding_frames
+from ..sampling import evenly_spaced
 from .distribution_distance import Vectors, frechet, inception_score, pairwise
 
 Array = npt.NDArray[np.float32]
@@ -95,7 +96,7 @@ class Recordings:
     def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
         self.rate, self.judge = rate, judge
         self.train, self.test = log_mel(train, rate), log_mel(test, rate)
-        self.told = (judge(train, rate), judge(test, rate)) if judge else None
+        self.judged = (judge(train, rate), judge(test, rate)) if judge else None
         self.test_nearest = _nearness(distances_db(self.test, self.train))
         self.test_diversity_db = pairwise(distances_db(self.test, self.test))
 
@@ -114,9 +115,9 @@ class Recordings:
         )
 
     def _judged(self, made: Array, labels: Ints | None) -> ClassifierFigures | None:
-        if self.judge is None or self.told is None:
+        if self.judge is None or self.judged is None:
             return None
-        (train, test), now = self.told, self.judge(made, self.rate)
+        (train, test), now = self.judged, self.judge(made, self.rate)
         drawn = [train.features[some] for some in drawings(len(train.features), len(made))]
         return ClassifierFigures(
             score=inception_score(_as_many(now.posteriors, test.posteriors)),
@@ -146,12 +147,8 @@ def drawings(found: int, wanted: int) -> list[Ints]:
     return [rng.choice(found, wanted, replace=False) for _ in range(DRAWINGS)]
 
 
-def evenly(found: int, wanted: int) -> Ints:
-    return np.linspace(0, found - 1, min(found, wanted)).astype(np.int64)
-
-
 def _as_many(some: Array, others: Array) -> Array:
-    return some[evenly(len(some), len(others))]
+    return some[evenly_spaced(len(some), len(others))]
 
 
 def _nearness(distances: Array) -> NearestClipDistances:

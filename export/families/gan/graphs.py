@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ....host.contract.card import UniformPrior
-from ....train.batches.clips import evenly, places
+from ....train.batches.clips import places
 from ....train.corpus.store import Corpus
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
@@ -15,6 +15,7 @@ from ....train.families.gan.recipe import ClipFrames, DCGANRecipe
 from ....train.families.invert.network import Inverter
 from ....train.families.invert.recipe import InvertRecipe
 from ....train.recipes.base import Recipe
+from ....train.sampling import evenly_spaced
 from ...describe import LANDMARKS, SEED, Array, EncodedFrames
 from ...graphs import Graphs
 
@@ -93,7 +94,7 @@ def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal
 @torch.no_grad()
 def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     found = places(corpus, "train", recipe.frames, [])
-    chosen = evenly(found, ENCODED)
+    chosen = evenly_spaced(len(found), ENCODED)
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
     sounds = (found.take(corpus, part, recipe.frames.normalised) for part in parts)
     codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....train.batches.clips import evenly, places
+from ....train.batches.clips import places
 from ....train.corpus.store import Corpus, Split
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
@@ -15,6 +15,7 @@ from ....train.families.gan.recipe import ClipFrames
 from ....train.families.invert.network import Inverter
 from ....train.metrics.generated_clips import Judge
 from ....train.run import Run
+from ....train.sampling import evenly_spaced
 from ...reports.report import Progress, Report
 from ..clip.report import ClipReporter, SplitSample, clip_report, most
 
@@ -46,7 +47,7 @@ def maker(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
 
     def taken(corpus: Corpus, split: Split) -> SplitSample:
         found = places(corpus, split, settings, words)
-        chosen = evenly(found, most(settings.frame_length))
+        chosen = evenly_spaced(len(found), most(settings.frame_length))
         recordings = found.of(chosen)
         clips = found.take(corpus, chosen, settings.normalised)
         names = [found.clips[recording].name for recording in recordings]

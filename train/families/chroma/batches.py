@@ -12,6 +12,7 @@ from ....host.errors import UserError
 from ....host.units import octave_of
 from ...batches.frames import FrameStore, build, is_tonal, sources
 from ...corpus.store import Corpus
+from ...sampling import evenly_spaced
 from .recipe import ChromaRecipe
 
 LOW = 0.05  # quantile of pitches that counts as the corpus's lowest note
@@ -35,12 +36,12 @@ class ChromaData:
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         store = self.val if len(self.val) else self.train
-        chosen = np.linspace(0, len(store) - 1, min(limit, len(store))).astype(np.int64)
+        chosen = evenly_spaced(len(store), limit)
         rng = np.random.default_rng(0)
         return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        chosen = np.linspace(0, len(self.train) - 1, min(limit, len(self.train))).astype(np.int64)
+        chosen = evenly_spaced(len(self.train), limit)
         frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
         return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
 

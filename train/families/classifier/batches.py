@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...corpus.store import Clip, Corpus, Split
+from ...sampling import thinned
 from .recipe import ClassifierRecipe
 
 Array = npt.NDArray[np.float32]
@@ -42,11 +43,11 @@ class LabelledData:
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen = _evenly(self.val, limit)
+        chosen = thinned(self.val, limit)
         return [self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._as_they_are(_evenly(self.train, limit))
+        return self._as_they_are(thinned(self.train, limit))
 
     def _as_they_are(self, clips: list[Clip]) -> tuple[Tensor, ...]:
         return torch.from_numpy(clips_of(self.corpus, clips, self.length)), self._labels(clips)
@@ -93,7 +94,3 @@ def named(recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
     if recipe.network.words:
         return recipe
     return recipe.model_copy(update={"network": recipe.network.model_copy(update={"words": words_of(corpus)})})
-
-
-def _evenly(clips: list[Clip], limit: int) -> list[Clip]:
-    return [clips[i] for i in np.linspace(0, len(clips) - 1, min(limit, len(clips))).astype(np.int64)]

@@ -13,6 +13,7 @@ from ....host.errors import UserError
 from ...batches.clips import are, check_words, counted, left_out, words_of
 from ...corpus.content import dying_seconds
 from ...corpus.store import Clip, Corpus, Split
+from ...sampling import evenly_spaced
 from .features import ClipFeatures
 from .recipe import UNIT, HitFrames, HitRecipe
 
@@ -60,7 +61,7 @@ class HitData:
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
         rng = np.random.default_rng([recipe.training.seed, VARIED]) if times > 1 else None
         self._train = self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
-        self._val = self._taken(val, _evenly(val, MOST_VALIDATED))
+        self._val = self._taken(val, evenly_spaced(len(val.clips), MOST_VALIDATED))
 
     def __len__(self) -> int:
         return len(self._train[0])
@@ -70,12 +71,12 @@ class HitData:
         return tuple(part[chosen] for part in self._train)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen = _some(len(self._val[0]), limit)
+        chosen = evenly_spaced(len(self._val[0]), limit)
         parts = (torch.from_numpy(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
         return [tuple(part[rows] for part in self._val) for rows in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self.batch(_some(len(self), limit), np.random.default_rng(0))
+        return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
 
     @torch.no_grad()
     def _taken(self, part: Hits, chosen: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
@@ -138,14 +139,6 @@ def hit_changes(corpus: Corpus) -> list[str]:
     changes.append(f"frames.hop_length={length}")
     labels = {clip.label for clip in corpus.clips("train")} - {""}
     return [*changes, "network.labels=true"] if len(labels) > 1 else changes
-
-
-def _evenly(of: Hits, limit: int) -> Ints:
-    return _some(len(of.clips), limit)
-
-
-def _some(count: int, limit: int) -> Ints:
-    return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...corpus.store import Clip, Corpus, Split
+from ...sampling import evenly_spaced
 from .recipe import GrainFrames, GrainRecipe
 
 Array = npt.NDArray[np.float32]
@@ -66,12 +67,12 @@ class GrainData:
         return (torch.from_numpy(taken),)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen = evenly(self.val, limit)
+        chosen = evenly_spaced(len(self.val), limit)
         parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
         return [(torch.from_numpy(self.val.take(self.corpus, part, self.length)),) for part in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return (torch.from_numpy(self.train.take(self.corpus, evenly(self.train, limit), self.length)),)
+        return (torch.from_numpy(self.train.take(self.corpus, evenly_spaced(len(self.train), limit), self.length)),)
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
@@ -119,10 +120,6 @@ def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) ->
         if np.array_equal(moved, starts):
             return starts, np.sign(samples[peaks]).astype(np.float32)
         starts = moved
-
-
-def evenly(of: Windows, limit: int) -> Ints:
-    return np.linspace(0, len(of) - 1, min(limit, len(of))).astype(np.int64)
 
 
 def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:

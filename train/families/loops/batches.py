@@ -12,6 +12,7 @@ from ....host.errors import UserError
 from ...batches.clips import are, counted, left_out
 from ...corpus.store import Clip, Corpus, Split
 from ...metrics.groove import groove
+from ...sampling import evenly_spaced
 from ..clip.batches import sounds
 from ..clip.features import ClipFeatures
 from .features import SliceFeatures
@@ -61,12 +62,12 @@ class LoopData:
         return self._of(self._train, frames, rng)
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen, rng = _some(len(self._val.starts), min(limit, MOST_VALIDATED)), np.random.default_rng(0)
-        chosen = np.repeat(chosen, len(self._val.raw))
+        chosen = evenly_spaced(len(self._val.starts), min(limit, MOST_VALIDATED))
+        chosen, rng = np.repeat(chosen, len(self._val.raw)), np.random.default_rng(0)
         return [self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self.batch(_some(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
+        return self.batch(evenly_spaced(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
 
     def _of(self, slices: Slices, chosen: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         count = len(chosen)
@@ -124,10 +125,6 @@ def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
 def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
     """Return variants' off-beat delays in steps; odd ``steps_per_beat`` have none."""
     return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
-
-
-def _some(count: int, limit: int) -> Ints:
-    return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:

@@ -19,6 +19,7 @@ from ...batches.frames import FrameOrigin, is_tonal, sources
 from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
 from ...corpus.store import Corpus, Split
+from ...sampling import evenly_spaced
 from .recipe import PartialsFrames, PartialsRecipe
 
 Array = npt.NDArray[np.float32]
@@ -61,13 +62,13 @@ class PartialsData:
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         row = self.val if len(self.val.pitches) else self.train
-        chosen = np.linspace(0, len(row.pitches) - 1, min(limit, len(row.pitches))).astype(np.int64)
+        chosen = evenly_spaced(len(row.pitches), limit)
         parts = (chosen[at : at + 512] for at in range(0, len(chosen), 512))
         pairs = (tuple(torch.from_numpy(each[part]) for each in row) for part in parts)
         return [(levels, pitches, levels, pitches) for levels, pitches in pairs]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        chosen = np.linspace(0, len(self) - 1, min(limit, len(self))).astype(np.int64)
+        chosen = evenly_spaced(len(self), limit)
         return tuple(torch.from_numpy(part[chosen]) for part in self.train)
 
 

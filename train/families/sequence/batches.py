@@ -14,6 +14,7 @@ from torch import Tensor
 from ....host.errors import UserError
 from ...batches.clips import are, counted, left_out
 from ...corpus.store import Clip, Corpus, Split
+from ...sampling import evenly_spaced
 from ..clip.batches import sounds
 from .recipe import SequenceFrames, SequenceRecipe
 
@@ -101,7 +102,7 @@ class SequenceData:
 
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         most = max(1, limit // max(piece.frames for piece in self.train))
-        chosen = np.linspace(0, len(self.train) - 1, min(most, len(self.train))).astype(np.int64)
+        chosen = evenly_spaced(len(self.train), most)
         return [self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
