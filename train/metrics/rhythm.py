@@ -96,6 +96,10 @@ def envelope_correlation(first: Array, second: Array, rate: int) -> float:
 
 def correlation(first: Double, second: Double) -> float:
     """Return Pearson's correlation; 0 where one is constant."""
-    one, other = first - first.mean(), second - second.mean()
-    power = float(np.sqrt((one @ one) * (other @ other)))
-    return float(one @ other) / power if power > 1e-12 else 0.0
+    return cosine(first - first.mean(), second - second.mean())
+
+
+def cosine(first: Double, second: Double) -> float:
+    """Return the correlation without removal of means; 0 where one is silent."""
+    power = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / power if power > 1e-12 else 0.0

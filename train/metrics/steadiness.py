@@ -7,6 +7,7 @@ import numpy.typing as npt
 import scipy
 
 from .frames import mel_frames
+from .rhythm import cosine
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -73,14 +74,8 @@ def repeating_share(sound: Array, frame_length: int) -> float:
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)
     stuck = [
-        _alike(piece, frame_length) >= REPEATED
-        and max(_alike(piece, lag) for lag in range(part, frame_length - part + 1, part)) < OTHERWISE
+        cosine(piece[:-frame_length], piece[frame_length:]) >= REPEATED
+        and max(cosine(piece[:-lag], piece[lag:]) for lag in range(part, frame_length - part + 1, part)) < OTHERWISE
         for piece in stretches.astype(np.float64)
     ]
     return float(np.mean(stuck)) if stuck else 0.0
-
-
-def _alike(piece: Double, lag: int) -> float:
-    one, other = piece[:-lag], piece[lag:]
-    power = np.sqrt((one @ one) * (other @ other))
-    return float(one @ other / power) if power > 1e-12 else 0.0
