@@ -20,7 +20,7 @@ from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.content import are_loops, listened
 from ..train.corpus.folder_check import SHORTEST_SECONDS
-from ..train.corpus.held_out_keys import held_keys, without
+from ..train.corpus.held_out_keys import held_keys, held_out_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
@@ -268,7 +268,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
     held = held_keys(corpus) if row.tried else []
     tried = (output / "trial").exists() or (bool(held) and not (output / "run").exists())
     if tried and _begun(output) is None:
-        corpus = corpus.deal(without(corpus, held))
+        corpus = corpus.deal(held_out_splits(corpus, held))
         names = ", ".join(map(note_name, held))
         display.say(f"keys held out for the report: {names}; the instrument learns them after a trial without")
     share = minutes * TRIAL if tried else minutes

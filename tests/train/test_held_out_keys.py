@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.held_out_keys import held_keys, without
+from timbrel.train.corpus.held_out_keys import held_keys, held_out_splits
 from timbrel.train.corpus.store import Corpus, writing
 
 RATE = 8000
@@ -45,7 +45,7 @@ def test_one_key_in_six_is_held_out_and_no_outermost_one(corpus_of, keys, held):
 
 def test_all_notes_of_a_held_key_are_the_test_split_and_all_else_is_learned(corpus_of):
     corpus = corpus_of([60.2, 60.8, 61.0, 61.4, np.nan, 62.0])
-    assert without(corpus, [61]) == {
+    assert held_out_splits(corpus, [61]) == {
         "0": "train",
         "1": "test",
         "2": "test",

@@ -15,7 +15,7 @@ def held_keys(corpus: Corpus) -> list[int]:
     return keys[EVERY // 2 : -1 : EVERY] if len(keys) >= FEWEST else []
 
 
-def without(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
+def held_out_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
     """Return splits by clip name, these keys as test, others as train."""
     of = _keys(corpus)
     return {clip.name: "test" if of.get(clip.name) in keys else "train" for clip in corpus.clips()}
