@@ -102,9 +102,9 @@ def test_hits_and_words_are_told_from_notes_loops_and_textures(tmp_path, make, s
 
 def test_one_note_struck_again_and_again_is_a_hit_and_a_scale_is_an_instrument(tmp_path):
     one = listened(corpus_of(tmp_path / "one", [bell(4)] * 6, rate=RATE, pitched=True))
-    assert (one.held, one.notes, one.lowest, one.short) == (1.0, 1, pytest.approx(68, abs=0.1), True)
+    assert (one.held, one.notes, one.median_note, one.short) == (1.0, 1, pytest.approx(68, abs=0.1), True)
     scale = listened(corpus_of(tmp_path / "scale", [bell(number) for number in range(6)], rate=RATE, pitched=True))
-    assert (scale.notes, scale.lowest, scale.short) == (6, pytest.approx(65, abs=0.1), False)
+    assert (scale.notes, scale.median_note, scale.short) == (6, pytest.approx(65, abs=0.1), False)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_why_is_said_in_figures(tmp_path):
     )
     assert heard.short
     two = CorpusContent(
-        clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, lowest=np.nan, dying=1.0, hits=1.0, others=0.0
+        clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, median_note=np.nan, dying=1.0, hits=1.0, others=0.0
     )
     assert two.text() == "3 clips of 0.46 s with 2.5 onsets, 0 % of them steady notes, on 0 different pitches"
 

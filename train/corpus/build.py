@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,12 +12,10 @@ from .inharmonicity import by_partials
 from .loops import append_loops
 from .octave_correction import settle_octaves
 from .pitch import pitch_track, single_note
-from .report import CorpusReport, unusable
+from .report import CorpusReport, Progress, no_progress, unusable
 from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Split, Writer, writing
-
-Progress = Callable[[float, str], None]
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
@@ -61,7 +59,7 @@ def build(
     """
     _check_rate(rate)
     names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
-    say = progress or (lambda share, what: None)
+    say = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
     found = some_sounds(sources)
     listed = {} if fractions else listed_splits(Path(split), found)

@@ -40,7 +40,7 @@ class CorpusContent:
         seconds: until a clip has died away.
         held: share of clips that are one steady note.
         notes: number of their pitches, in semitones.
-        lowest: their median pitch, a MIDI note; NaN without any.
+        median_note: their median pitch, a MIDI note; NaN without any.
         dying: share of clips that end well below their peak.
         hits: share of short and dying clips: all hits and words, some notes.
         others: share of clips that are neither, such as textures.
@@ -51,7 +51,7 @@ class CorpusContent:
     onsets: float
     held: float
     notes: int
-    lowest: float
+    median_note: float
     dying: float
     hits: float
     others: float
@@ -61,7 +61,7 @@ class CorpusContent:
         """Whether clips are hits or words, not an instrument's notes."""
         cut = self.seconds <= CUT_SECONDS
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
-        scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.lowest >= LOWEST_NOTE
+        scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
         return single and not scale
 
     @property
@@ -88,7 +88,7 @@ def listened(corpus: Corpus) -> CorpusContent:
     heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
     notes = np.array([np.nan if note is None else note for note in heard])
     known = notes[np.isfinite(notes)]
-    seconds = np.array([np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1 for level in levels]) * STEP_SECONDS
+    seconds = np.array([_seconds(level) for level in levels])
     dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
     hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
     return CorpusContent(
@@ -97,7 +97,7 @@ def listened(corpus: Corpus) -> CorpusContent:
         onsets=float(np.median([_onsets(level) for level in levels])),
         held=len(known) / len(clips),
         notes=len(np.unique(np.round(known))),
-        lowest=float(np.median(known)) if len(known) else float("nan"),
+        median_note=float(np.median(known)) if len(known) else float("nan"),
         dying=float(dying.mean()),
         hits=float(hits.mean()),
         others=float(np.mean(~hits & ~np.isfinite(notes))),
@@ -125,10 +125,7 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
     """Return the quantile ``share`` of the times until training clips have died away."""
-    lengths = []
-    for clip in corpus.clips("train"):
-        level = _loudness(corpus.samples(clip), corpus.rate)
-        lengths.append((np.flatnonzero(level > level.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
+    lengths = [_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
     return float(np.quantile(lengths, share))
 
 
@@ -139,6 +136,11 @@ def _loudness(samples: Array, rate: int) -> Array:
     counts = np.diff(begins, append=len(samples))  # of the last step as many as there are: padded, it would seem to die
     levels: Array = 10 * np.log10(np.add.reduceat(np.square(samples, dtype=np.float64), begins) / counts + 1e-12)
     return levels
+
+
+def _seconds(levels: Array) -> float:
+    """Return the time until a clip of these levels, [steps], has died away."""
+    return float((np.flatnonzero(levels > levels.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
 
 
 def _onsets(levels: Array) -> int:

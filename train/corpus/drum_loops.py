@@ -1,6 +1,6 @@
 """Renders seamless drum loops with a soundfont's kits, on one grid."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -9,13 +9,11 @@ import numpy as np
 
 from ...host.errors import UserError
 from .drum_patterns import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
-from .fluidsynth import DRUM_CHANNEL, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
+from .fluidsynth import DRUM_CHANNEL, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
 from .loops import grid_of
 from .pitch import Samples, pitch_track
-from .report import CorpusReport
+from .report import CorpusReport, Progress, no_progress
 from .store import Split, writing
-
-Progress = Callable[[float, str], None]
 
 LEVEL, PEAK = 0.08, 0.95  # RMS of a loop, -22 dB, unless peaks limit it: kits differ in loudness by up to 12 dB
 HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB
@@ -55,11 +53,10 @@ def render_loops(
         UserError: a value, the soundfont or the destination is unusable, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {RATES[0]} to {RATES[1]} Hz are allowed")
+    check_rate(rate)
     table = grooves()
     _check_kits(soundfont, table)
-    kits, say = Kits(soundfont, rate, table), progress or (lambda share, what: None)
+    kits, say = Kits(soundfont, rate, table), progress or no_progress
     grid = grid_of([groove.tempo_bpm for groove in table], rate)
     splits: dict[str, Split] = {}
     with writing(destination, rate) as writer:
@@ -138,7 +135,7 @@ class Kits:
         if program not in self._played:
             pairs = list(product(sorted(self._keys[program]), LEVELS))
             hits = play_notes(self._player, self._soundfont, DRUM_CHANNEL, program, pairs, HIT_SECONDS, self._rate)
-            self._played[program] = Kit({pair: _begun(samples) for pair, samples in hits})
+            self._played[program] = Kit({pair: _without_leading_zeros(samples) for pair, samples in hits})
         return self._played[program]
 
 
@@ -177,8 +174,8 @@ def _swung(step: int, groove: DrumPattern) -> float:
     return groove.pair * (pairs + late)
 
 
-def _begun(samples: Samples) -> Samples:
-    """Drop leading zeros: FluidSynth begins notes in blocks of 64 samples."""
+def _without_leading_zeros(samples: Samples) -> Samples:
+    """FluidSynth begins notes in blocks of 64 samples."""
     sounding = np.flatnonzero(samples)
     return samples[sounding[0] :] if len(sounding) else samples[:0]
 

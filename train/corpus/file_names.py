@@ -22,7 +22,7 @@ _MARK = re.compile(
 )  # a lone capital F is a note
 NOTE = re.compile(r"(?<![a-z0-9])([acdfg](?=s)|[a-g])([#♯s♭b]?)[0-9](?![a-z0-9])", re.IGNORECASE)  # A4, Cs5, Bb3
 ANOTHER = 0.75  # semitones: a smaller difference is detuning
-MOVED = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
+ACCIDENTALS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
@@ -86,7 +86,7 @@ def _mark(text: str) -> str:
 def misnamed(name: str, note: float | None) -> str:
     """Describe the measured note if the name contains only others; else empty."""
     classes = named_classes(name)
-    if not classes or note is None or min(abs((note - named + 6) % 12 - 6) for named in classes) < ANOTHER:
+    if not classes or note is None or min(class_distance(named, note) for named in classes) < ANOTHER:
         return ""
     return f"{note_name(round(note))} is heard"
 
@@ -98,7 +98,12 @@ def named_classes(name: str) -> set[int]:
 
 def named_class(letter: str, sign: str) -> int:
     """Return semitones above C: 12 for B sharp, -1 for C flat."""
-    return PITCH_CLASSES.index(letter.upper()) + MOVED[sign.lower()]
+    return PITCH_CLASSES.index(letter.upper()) + ACCIDENTALS[sign.lower()]
+
+
+def class_distance(note: float, other: float) -> float:
+    """Return the semitones between the pitch classes of two MIDI notes, 0 to 6."""
+    return abs((other - note + 6) % 12 - 6)
 
 
 def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:

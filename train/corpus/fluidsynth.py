@@ -15,7 +15,7 @@ import soundfile
 from ...host.errors import Failure, UserError
 from .pitch import Samples
 
-RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
+_RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
 MELODIC, PERCUSSION = 0, 128  # banks; General MIDI's kits are presets of bank 128 (SoundFont 2.04, section 7.2)
 DRUM_CHANNEL = 9  # counted from 0: FluidSynth plays bank 128 there
 
@@ -40,6 +40,11 @@ def fluidsynth() -> str:
             "`brew install fluid-synth` (macOS)"
         )
     return program
+
+
+def check_rate(rate: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
 
 
 def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:

@@ -6,11 +6,9 @@ It reads samples only until two sounds differ, and does not import torch.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ...host.errors import UserError
 from ...host.units import note_name
-from .pitch import Samples, pitch_track, silence_level, single_note
+from .pitch import Samples, is_silent, pitch_track, single_note
 from .report import CorpusReport, duration, unusable
 from .sound_files import Copies, SoundFile, Unreadable, some_sounds
 
@@ -54,11 +52,11 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
     for name, path in sounds.items():
         try:
             sound = SoundFile(path)
-            samples = _begun(sound)
+            samples = sound.beginning(sound.rate, LISTENED_SECONDS)
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
-        if not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
+        if is_silent(samples):
             report.silent.append(name)
         elif first := copies.earlier(name, samples):
             report.identical[name] = first
@@ -67,16 +65,6 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
         if len(kept) == 2:
             break
     return kept
-
-
-def _begun(sound: SoundFile) -> Samples:
-    blocks, length = [np.zeros(0, np.float32)], 0
-    for block in sound.mono(sound.rate):
-        blocks.append(block)
-        length += len(block)
-        if length > LISTENED_SECONDS * sound.rate:
-            break
-    return np.concatenate(blocks)
 
 
 def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:

@@ -51,8 +51,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
     part = steady(samples, rate)
     if part is None:
         return None
-    length = len(part)
-    levels = 20 * np.log10(np.maximum(np.abs(np.fft.rfft(part * window("hann", length))), 1e-9))
+    length, levels = len(part), spectrum_db(part)
     floor, a_bin = float(levels.max()) + LOUD_DB, rate / length
     number: list[int] = []
     found: list[float] = []
@@ -124,6 +123,12 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
     start = min(int(squares.argmax()) * hop + round(AFTER_SECONDS * rate), len(beginning) - SHORTEST)
     length = min(LONGEST, 1 << (len(beginning) - start).bit_length() - 1)
     return beginning[start : start + length]
+
+
+def spectrum_db(samples: Samples) -> Floats:
+    """Return the levels of a Hann window's bins in dB, [n // 2 + 1]."""
+    magnitudes = np.abs(np.fft.rfft(samples * window("hann", len(samples))))
+    return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 
 
 def _peak(levels: Floats, wanted: float, near: float, around: float, floor: float) -> float | None:

@@ -1,7 +1,7 @@
 """Fits loops to one grid of sixteenth steps, stretched to its tempo."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -9,13 +9,11 @@ import numpy as np
 
 from ...host.audio.effects import stretched
 from .file_names import Names
-from .pitch import Samples, pitch_track, silence_level
-from .report import CorpusReport
+from .pitch import Samples, is_silent, pitch_track
+from .report import CorpusReport, Progress
 from .sound_files import Copies, SoundFile, Unreadable
 from .store import LoopGrid, Writer
 from .tempo import TempoEstimate, beat_of
-
-Progress = Callable[[float, str], None]
 
 WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
 HOPS = 4  # per window
@@ -55,7 +53,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     for number, (name, beat) in enumerate(beats.items()):
         progress(0.5 + number / len(beats) / 2, name)
         sound = SoundFile(sounds[name])
-        kept = fitted(_samples(sound, writer.rate), writer.rate, beat, grid)
+        kept = fitted(sound.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
         writer.append(
             kept,
             pitch_track(kept, writer.rate),
@@ -94,13 +92,13 @@ def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> 
 
 def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
     try:
-        samples = _samples(SoundFile(path), rate)
+        samples = SoundFile(path).beginning(rate, LONGEST_SECONDS)
     except Unreadable as error:
         report.unreadable[name] = str(error)
         return None
     if len(samples) > LONGEST_SECONDS * rate:
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
-    elif not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0):
+    elif is_silent(samples):
         report.silent.append(name)
     elif first := copies.earlier(name, samples):
         report.identical[name] = first
@@ -111,16 +109,6 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
     else:
         return beat
     return None
-
-
-def _samples(sound: SoundFile, rate: int) -> Samples:
-    blocks, length = [np.zeros(0, np.float32)], 0
-    for block in sound.mono(rate):
-        blocks.append(block)
-        length += len(block)
-        if length > LONGEST_SECONDS * rate:
-            break
-    return np.concatenate(blocks)
 
 
 def _late(samples: Samples, rate: int) -> int:

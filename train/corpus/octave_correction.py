@@ -10,15 +10,13 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ...host.dsp import window
 from ...host.units import midi_to_hz, note_name
-from .file_names import ANOTHER, NOTE, named_class
-from .inharmonicity import steady
+from .file_names import ACCIDENTALS, ANOTHER, NOTE, class_distance, named_class
+from .inharmonicity import spectrum_db, steady
 from .pitch import Samples, single_note
 from .store import Writer
 
 SYLLABLES = {"do": 0, "ut": 0, "re": 2, "ré": 2, "mi": 4, "fa": 5, "sol": 7, "la": 9, "si": 11, "ti": 11}
-SIGNS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}
 SYLLABLE = re.compile(r"(?<![a-zé0-9])(do|ut|re|ré|mi|fa|sol|la|si|ti)([#♯s♭b]?)(-?[0-9])(?![a-z0-9])", re.IGNORECASE)
 LETTER = re.compile(NOTE.pattern.replace("[0-9]", "(-?[0-9])"), re.IGNORECASE)
 NUMBER = re.compile(r"(?<![0-9.])([0-9]{2,3})(?![0-9.])")
@@ -36,7 +34,7 @@ def _letters(stem: str) -> Iterator[int]:
 
 def _syllables(stem: str) -> Iterator[int]:
     for syllable, sign, octave in SYLLABLE.findall(stem):
-        yield 12 * (int(octave) + 1) + SYLLABLES[syllable.lower()] + SIGNS[sign.lower()]
+        yield 12 * (int(octave) + 1) + SYLLABLES[syllable.lower()] + ACCIDENTALS[sign.lower()]
 
 
 def _numbers(stem: str) -> Iterator[int]:
@@ -66,7 +64,7 @@ def _otherwise(heard: Mapping[str, float]) -> dict[str, int]:
         named = {name: [*convention(PurePath(name).stem)] for name in heard}
         named = {name: notes for name, notes in named.items() if notes}
         nearest = {name: _nearest(notes, heard[name]) for name, notes in named.items()}
-        alike = {name: note for name, note in nearest.items() if _class_apart(note, heard[name]) < ANOTHER}
+        alike = {name: note for name, note in nearest.items() if class_distance(note, heard[name]) < ANOTHER}
         if len(named) < FEWEST or len(alike) < AGREE * len(named):
             continue
         octaves = {name: round((heard[name] - note) / 12) for name, note in alike.items()}
@@ -76,19 +74,14 @@ def _otherwise(heard: Mapping[str, float]) -> dict[str, int]:
 
 
 def _nearest(notes: Sequence[int], heard: float) -> int:
-    return min(notes, key=lambda note: _class_apart(note, heard))
-
-
-def _class_apart(note: float, other: float) -> float:
-    return abs((other - note + 6) % 12 - 6)
+    return min(notes, key=lambda note: class_distance(note, heard))
 
 
 def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:
     part = steady(samples, rate)
     if part is None:
         return True
-    length = len(part)
-    levels = 20 * np.log10(np.maximum(np.abs(np.fft.rfft(part * window("hann", length))), 1e-9))
+    length, levels = len(part), spectrum_db(part)
     first, times = midi_to_hz(low) * length / rate, 2 ** round((high - low) / 12)
     own = [number for number in range(1, times * LOOKED_AT) if number % times][: 2 * LOOKED_AT]
     found = 0

@@ -44,6 +44,11 @@ def silence_level(peak: float) -> float:
     return max(10 ** (SILENT_DB / 20), peak * 10 ** (FADED_DB / 20))
 
 
+def is_silent(samples: Samples) -> bool:
+    """Return whether samples swing no further than silence; an offset does not count."""
+    return not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0)
+
+
 def pitch_track(samples: Sliceable, rate: int) -> Samples:
     """Return MIDI notes with fractions around every `HOP`-th sample: float32 [ceil(n / HOP)].
 

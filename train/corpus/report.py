@@ -1,6 +1,6 @@
 """Report of a corpus build: used and rejected files, and statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES
+
+Progress = Callable[[float, str], None]  # receives the completed share, 0 to 1, and a description
 
 _NAMED = 20  # files of a kind listed by name; the rest are counted
 _TONAL = 0.01  # share of pitched sound below which a histogram would show tracking errors alone
@@ -133,6 +135,10 @@ class CorpusReport(BaseModel):
         for name, seconds in zip(PITCH_CLASSES, self.pitch_classes, strict=True):
             lines.append(f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR * seconds / most)}".rstrip())
         return lines
+
+
+def no_progress(share: float, what: str) -> None:
+    pass
 
 
 def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> UserError:

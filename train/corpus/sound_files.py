@@ -102,6 +102,16 @@ class SoundFile:
             if file.samplerate != rate:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
+    def beginning(self, rate: int, seconds: float) -> Samples:
+        """Return mono samples at ``rate`` Hz up to the end of the block that passes ``seconds``; raises as `mono`."""
+        blocks, length = [np.zeros(0, np.float32)], 0
+        for block in self.mono(rate):
+            blocks.append(block)
+            length += len(block)
+            if length > seconds * rate:
+                break
+        return np.concatenate(blocks)
+
     def _read(self) -> Samples:
         try:
             with hushed():

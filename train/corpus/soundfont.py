@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ...host.errors import UserError
-from .fluidsynth import DRUM_CHANNEL, MELODIC, PERCUSSION, RATES, fluidsynth, play_notes, programs_of
+from .fluidsynth import DRUM_CHANNEL, MELODIC, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
 from .general_midi_programs import DRUM_CLASSES, PROGRAM_NAMES, drum_class
 from .pitch import Samples, labelled_track, pitch_track, silence_level
-from .report import CorpusReport
+from .report import CorpusReport, Progress, no_progress
 from .split import assign, parse_fractions
 from .store import Writer, writing
 
-Progress = Callable[[float, str], None]
 Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
 
 _LONGEST_SECONDS = 60.0
@@ -76,7 +75,7 @@ def render_soundfont(
         UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
-    fractions, say = parse_fractions(split), progress or (lambda share, what: None)
+    fractions, say = parse_fractions(split), progress or no_progress
     _check(programs, notes, velocities, seconds, rate, kits)
     at_hand, player = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
@@ -118,8 +117,7 @@ def _check(
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
         raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {RATES[0]} to {RATES[1]} Hz are allowed")
+    check_rate(rate)
 
 
 def _appending_notes(*, by_note: bool) -> Append:
