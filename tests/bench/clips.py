@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.host.resynthesis.log_mel import distance_db, distances_db, log_mel
+from timbrel.train.batches.clips import clips_of
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.classifier.batches import clips_of
 
 
 def projected(train: np.ndarray, test: np.ndarray, components: int) -> np.ndarray:

@@ -14,11 +14,11 @@ from ..corpus.store import Clip, Corpus, Split
 from ..families.gan.recipe import ClipFrames, WaveGANRecipe
 from ..recipes.base import Recipe
 from ..sampling import evenly_spaced
+from .frames import SILENT
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale: recordings with a smaller peak count as silence
 FEW = 10  # clips: a network cannot generalise from fewer
 BATCH = 64  # validation clips at a time: limits the memory of gradients
 
@@ -64,18 +64,33 @@ class Places:
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
     """Return the pieces of a split's audible recordings; with ``words``, only of recordings with these labels."""
-    numbers = {word: number for number, word in enumerate(words)}
-    clips = [clip for clip in corpus.clips(split) if _sounds(corpus, clip) and (not words or clip.label in numbers)]
+    clips, labels = audible_clips(corpus, split, words)
     lengths = np.array([clip.length for clip in clips], np.int64)
     starts = np.maximum(0, lengths - settings.frame_length) + 1
     firsts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(starts / settings.hop_length)))]).astype(np.int64)
-    labels = np.array([numbers.get(clip.label, 0) for clip in clips], np.int64)
     return Places(clips, firsts, labels, settings.frame_length)
 
 
-def _sounds(corpus: Corpus, clip: Clip) -> bool:
+def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[list[Clip], Ints]:
+    """Return a split's audible clips and their label indices; with ``words``, only clips with one of these labels."""
+    numbers = {word: number for number, word in enumerate(words)}
+    clips = [clip for clip in corpus.clips(split) if is_audible(corpus, clip) and (not words or clip.label in numbers)]
+    return clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64)
+
+
+def is_audible(corpus: Corpus, clip: Clip) -> bool:
+    """Return whether a clip's peak exceeds `SILENT`."""
     samples = corpus.samples(clip)
     return bool(max(samples.max(), -samples.min()) > SILENT)
+
+
+def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None = None) -> Array:
+    """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
+    found = np.zeros((len(clips), length), np.float32)
+    for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
+        samples = corpus.samples(clip)[: max(0, length - start)]
+        row[start : start + len(samples)] = samples
+    return found
 
 
 @dataclass
@@ -141,7 +156,8 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
-    if not recipe.network.labels or recipe.network.words:
+    """Fill in the corpus's labels, unless the recipe has some or is not conditional."""
+    if not getattr(recipe.network, "labels", True) or recipe.network.words:
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})
     return recipe.model_copy(update={"network": network})
@@ -150,7 +166,7 @@ def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
 def describe(corpus: Corpus, recipe: Recipe) -> str:
     frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
     assert isinstance(frames, ClipFrames)
-    sounding = places(corpus, "train", frames, [])
+    audible = places(corpus, "train", frames, [])
     used = places(corpus, "train", frames, words)
     lengths = np.array([clip.length for clip in used.clips])
     seconds = frames.frame_length / frames.sample_rate
@@ -160,18 +176,18 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
     if longer := int((lengths > frames.frame_length).sum()):
         gives = "gives" if longer == 1 else "give"
         parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
-    parts += left_out(corpus, sounding.clips, used.clips)
+    parts += left_out(corpus, audible.clips, used.clips)
     if len(used) < FEW:
         parts.append("with so few, it learns these by heart")
     return "; ".join(parts)
 
 
-def left_out(corpus: Corpus, sounding: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
+def left_out(corpus: Corpus, audible: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
     parts = []
-    kept, known = {clip.name for clip in sounding}, {clip.name for clip in used}
+    kept, known = {clip.name for clip in audible}, {clip.name for clip in used}
     if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
         parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0]!r})")
-    if bare := [clip.name for clip in sounding if clip.name not in known]:
+    if bare := [clip.name for clip in audible if clip.name not in known]:
         parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0]!r})")
     return parts
 

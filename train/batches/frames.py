@@ -26,7 +26,7 @@ from ..recipes.base import Frames
 Array = npt.NDArray[np.float32]
 
 QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
-SILENT = 10 ** (-80 / 20)  # of full scale
+SILENT = 10 ** (-80 / 20)  # of full scale: clips with a smaller peak and frames with a smaller RMS are silent
 PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
 IN_MEMORY_BYTES = 1 << 30  # larger arrays are mapped from disk
 RELEASE_BYTES = 256 << 20  # mapped pages are released after this much cutting: memory stays small for any corpus

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ....host.errors import UserError
+from ....train.batches.clips import clips_of
 from ....train.corpus.store import Clip, Corpus, Split
-from ....train.families.classifier.batches import clips_of, labelled
+from ....train.families.classifier.batches import labelled
 from ....train.families.classifier.network import Classifier
 from ....train.families.classifier.recipe import ClassifierRecipe
 from ....train.run import Run

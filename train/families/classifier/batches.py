@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
+from ...batches.clips import clips_of, words_of
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import thinned
 from .recipe import ClassifierRecipe
@@ -67,15 +68,6 @@ def labelled(corpus: Corpus, split: Split, words: list[str]) -> list[Clip]:
     return [clip for clip in corpus.clips(split) if clip.label in words]
 
 
-def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None = None) -> Array:
-    """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
-    found = np.zeros((len(clips), length), np.float32)
-    for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
-        samples = corpus.samples(clip)[: max(0, length - start)]
-        row[start : start + len(samples)] = samples
-    return found
-
-
 def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
     words = words_of(corpus)
     if len(words) < FEWEST:
@@ -84,13 +76,3 @@ def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
             f"recipe {recipe.name} tells labels apart, and the training clips of corpus {corpus.folder} have {found}; "
             "build it with --label folder or --label REGEX"
         )
-
-
-def words_of(corpus: Corpus) -> list[str]:
-    return sorted({clip.label for clip in corpus.clips("train")} - {""})
-
-
-def named(recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
-    if recipe.network.words:
-        return recipe
-    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"words": words_of(corpus)})})

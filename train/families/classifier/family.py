@@ -1,9 +1,10 @@
 """Descriptor of the classifier family."""
 
+from ...batches.clips import with_words
 from ..family import Family
-from .batches import check_labelled, labelled_data, named
+from .batches import check_labelled, labelled_data
 from .network import Classifier
 
 FAMILIES = {
-    "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=named),
+    "classifier": Family(Classifier, check_labelled, labelled_data, None, complete=with_words),
 }

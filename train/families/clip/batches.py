@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import are, check_words, counted, left_out, words_of
+from ...batches.clips import are, audible_clips, check_words, clips_of, counted, left_out, words_of
 from ...corpus.content import dying_seconds
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import evenly_spaced
@@ -20,7 +20,6 @@ from .recipe import UNIT, HitFrames, HitRecipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale: recordings with a smaller peak count as silence
 FEWEST = 2  # clips: one alone has no variation to learn
 SLOWEST = 0.2  # nepers a second: inaudible below
 DEAD = 60 / 20 * math.log(10)  # nepers below the peak: a clip has decayed
@@ -42,11 +41,7 @@ class Hits:
 
     def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
         """Return samples [chosen, length], zero-padded."""
-        taken = np.zeros((len(chosen), length), np.float32)
-        for row, index in zip(taken, chosen, strict=True):
-            samples = corpus.samples(self.clips[index])[:length]
-            row[: len(samples)] = samples
-        return taken
+        return clips_of(corpus, [self.clips[index] for index in chosen], length)
 
 
 class HitData:
@@ -98,14 +93,7 @@ def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> Hi
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
     """Return a split's audible clips; with ``words``, only clips with one of these labels."""
-    numbers = {word: number for number, word in enumerate(words)}
-    clips = [clip for clip in corpus.clips(split) if sounds(corpus, clip) and (not words or clip.label in numbers)]
-    return Hits(clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64))
-
-
-def sounds(corpus: Corpus, clip: Clip) -> bool:
-    samples = corpus.samples(clip)
-    return bool(max(samples.max(), -samples.min()) > SILENT)
+    return Hits(*audible_clips(corpus, split, words))
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
@@ -137,8 +125,7 @@ def hit_changes(corpus: Corpus) -> list[str]:
     length = math.ceil(seconds * FADED * rate / UNIT) * UNIT
     changes = [f"frames.{name}={value}" for name, value in (("sample_rate", rate), ("frame_length", length))]
     changes.append(f"frames.hop_length={length}")
-    labels = {clip.label for clip in corpus.clips("train")} - {""}
-    return [*changes, "network.labels=true"] if len(labels) > 1 else changes
+    return [*changes, "network.labels=true"] if len(words_of(corpus)) > 1 else changes
 
 
 def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
@@ -153,11 +140,11 @@ def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
 
 def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
     frames = recipe.frames
-    sounding, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
+    audible, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
     seconds = frames.frame_length / frames.sample_rate
     parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
     if longer := sum(clip.length > frames.frame_length for clip in used):
         parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
     if len(used) < frames.enough:
         parts.append("with so few, each is varied in pitch and decay")
-    return "; ".join(parts + left_out(corpus, sounding, used))
+    return "; ".join(parts + left_out(corpus, audible, used))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
+from ...batches.frames import SILENT
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import evenly_spaced
 from .recipe import GrainFrames, GrainRecipe
@@ -16,7 +17,6 @@ from .recipe import GrainFrames, GrainRecipe
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SILENT = 10 ** (-80 / 20)  # of full scale, root mean square: silence below
 FEWEST = 50  # windows side by side: a network cannot generalise from fewer
 PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import are, counted, left_out
+from ...batches.clips import are, counted, is_audible, left_out
 from ...corpus.store import Clip, Corpus, Split
 from ...metrics.groove import groove
 from ...sampling import evenly_spaced
-from ..clip.batches import sounds
 from ..clip.features import ClipFeatures
 from .features import SliceFeatures
 from .recipe import LoopRecipe
@@ -89,7 +88,7 @@ def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> 
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> list[Clip]:
     """Return a split's audible loops of at least a beat."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
-    return [clip for clip in corpus.clips(split) if clip.length >= beat and sounds(corpus, clip)]
+    return [clip for clip in corpus.clips(split) if clip.length >= beat and is_audible(corpus, clip)]
 
 
 def sliced(samples: Array, recipe: LoopRecipe) -> Array:
@@ -160,7 +159,7 @@ def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
     tempo = 60 * recipe.frames.sample_rate / (step * beat)
     slices = sum(clip.length // step for clip in used)
     parts = [f"{counted(len(used), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"]
-    sounding = [clip for clip in clips if sounds(corpus, clip)]
+    sounding = [clip for clip in clips if is_audible(corpus, clip)]
     if short := [clip.name for clip in sounding if clip.length < step * beat]:
         parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
     return "; ".join(parts + left_out(corpus, sounding, sounding))

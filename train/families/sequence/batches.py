@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import are, counted, left_out
+from ...batches.clips import are, counted, is_audible, left_out
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import evenly_spaced
-from ..clip.batches import sounds
 from .recipe import SequenceFrames, SequenceRecipe
 
 Array = npt.NDArray[np.float32]
@@ -36,7 +35,7 @@ def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece
     """Return a split's audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
     found = []
     for clip in corpus.clips(split):
-        if not sounds(corpus, clip):
+        if not is_audible(corpus, clip):
             continue
         whole = math.ceil(clip.length / settings.hop_length)
         for number, first in enumerate(range(0, whole, settings.longest)):
@@ -145,7 +144,7 @@ def with_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
 def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
     settings, clips = recipe.frames, corpus.clips("train")
     found = pieces(corpus, "train", settings)
-    sounding = [clip for clip in clips if sounds(corpus, clip)]
+    sounding = [clip for clip in clips if is_audible(corpus, clip)]
     short = [clip for clip in sounding if clip.length <= (FEWEST - 1) * settings.hop_length]
     counts = sorted(piece.frames for piece in found)
     told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
