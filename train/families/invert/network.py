@@ -27,7 +27,7 @@ class Inverter(Network):
     Shapes: clips [batch, frame_length], samples; latents [batch, latents]; label indices [batch].
     """
 
-    turns = (Objective("recordings"), Objective("generation"))
+    objectives = (Objective("recordings"), Objective("generation"))
     optimisers = {"shared": Adam(modules=("network",))}  # noqa: RUF012
 
     def __init__(self, recipe: InvertRecipe, generator: ClipGenerator, judge: Classifier) -> None:
@@ -56,7 +56,8 @@ class Inverter(Network):
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes, scores = self.placed(clips)
         again = self.generator.decode(codes, self.generator.rows(labels))
-        return {"recorded": self._apart(clips, again)} | self._label_loss(scores, labels)
+        told = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
+        return {"recorded": self._apart(clips, again)} | told
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
@@ -66,20 +67,15 @@ class Inverter(Network):
         again = self.generator.decode(found, rows)
         return {"latent": F.mse_loss(found, codes), "generated": self._apart(made, again)}
 
-    def _label_loss(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
-
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
         """Return the mean square difference of activations, the mean over blocks.
 
         Section 3.2.1 leaves the norm open; Bayat et al. ("Inverse mapping of face GANs", 2020) use squares.
         """
         with torch.no_grad():
-            wanted = self.seen(asked)
-        return torch.stack([F.mse_loss(a, b) for a, b in zip(self.seen(given), wanted, strict=True)]).mean()
-
-    def seen(self, clips: Tensor) -> list[Tensor]:
-        return seen(self.classifier, clips, self.rate)
+            wanted = seen(self.classifier, asked, self.rate)
+        found = seen(self.classifier, given, self.rate)
+        return torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)]).mean()
 
 
 def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
