@@ -194,12 +194,12 @@ class _Loop:
                 group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
         parts = indices.reshape(self.plain.batches_a_step, -1)
         batches = (self._batch(part, number) for number, part in enumerate(parts))
-        turns = self.plain.turns
-        shared = [] if all(turn.batches for turn in turns) else [next(batches)]
+        objectives = self.plain.objectives
+        shared = [] if all(objective.batches for objective in objectives) else [next(batches)]
         losses = [
-            self._move(turn, *batch)
-            for turn in turns
-            for batch in (itertools.islice(batches, turn.batches) if turn.batches else shared)
+            self._move(objective, *batch)
+            for objective in objectives
+            for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared)
         ]
         self.plain.moved()
         return losses[0]
@@ -217,14 +217,14 @@ class _Loop:
         generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
         return mine, generator
 
-    def _move(self, turn: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
-        terms = self.network(turn.name, *batch, generator)
+    def _move(self, objective: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
+        terms = self.network(objective.name, *batch, generator)
         loss = self.plain.total(terms)
-        if turn is self.plain.turns[0]:
+        if objective is self.plain.objectives[0]:
             self.terms = {name: term.detach() for name, term in terms.items()}
         self.plain.zero_grad()
         self.fabric.backward(loss)
-        optimizer, norm = self.optimizers[turn.optimiser], self.plain.optimisers[turn.optimiser].largest_norm
+        optimizer, norm = self.optimizers[objective.optimiser], self.plain.optimisers[objective.optimiser].largest_norm
         if norm is not None:  # `_check` reports a loss that is not finite
             self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
@@ -330,9 +330,9 @@ class _Loop:
         for batch in self.data.validation(VALIDATION_FRAMES):
             mine = [part.to(self.fabric.device) for part in batch]
             terms: dict[str, Tensor] = {}
-            for turn in self.plain.turns:
-                with torch.set_grad_enabled(turn.differentiates):
-                    found = self.plain(turn.name, *mine, torch.Generator().manual_seed(0))
+            for objective in self.plain.objectives:
+                with torch.set_grad_enabled(objective.differentiates):
+                    found = self.plain(objective.name, *mine, torch.Generator().manual_seed(0))
                 found = {name: term.detach() for name, term in found.items()}
                 terms |= {"total": self.plain.total(found)} | found if not terms else found
             for name, term in terms.items():

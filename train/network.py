@@ -65,20 +65,20 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A trainable network; a step runs its objectives in the order of ``turns``. The first one's loss measures it."""
+    """A trainable network; a step runs its ``objectives`` in order. The first one's loss measures it."""
 
-    turns: tuple[Objective, ...] = (Objective("reconstruction"),)
+    objectives: tuple[Objective, ...] = (Objective("reconstruction"),)
     optimisers: Mapping[str, Adam] = {SHARED: Adam()}
     weights: Any  # of the terms, by name
 
     @property
     def adversarial(self) -> bool:
         """Whether objectives compete, so no loss measures quality."""
-        return len(self.turns) > 1
+        return len(self.objectives) > 1
 
     @property
     def batches_a_step(self) -> int:
-        return any(not turn.batches for turn in self.turns) + sum(turn.batches for turn in self.turns)
+        return any(not one.batches for one in self.objectives) + sum(one.batches for one in self.objectives)
 
     def initialise(self, data: Data) -> None:
         """Initialize before the first step."""
@@ -90,9 +90,9 @@ class Network(nn.Module):
         """Return whether outputs differ between training frames, as a playable network's must."""
         return True
 
-    def forward(self, turn: str, *arguments: Any) -> dict[str, Tensor]:
+    def forward(self, objective: str, *arguments: Any) -> dict[str, Tensor]:
         """Return an objective's terms; Fabric wraps this."""
-        terms: dict[str, Tensor] = getattr(self, turn)(*arguments)
+        terms: dict[str, Tensor] = getattr(self, objective)(*arguments)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

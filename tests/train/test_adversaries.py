@@ -64,7 +64,7 @@ class Contest(Recipe):
 class Adversaries(Network):
     """A Wasserstein critic with a penalty on its slopes, and a generator of windows."""
 
-    turns = (
+    objectives = (
         Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
         Objective("persuasion", optimiser="generator"),
     )
@@ -152,13 +152,13 @@ def train(rains, tmp_path, contest, asked):
     return run
 
 
-def adversaries(turns=Adversaries.turns, **optimisers):
+def adversaries(turns=Adversaries.objectives, **optimisers):
     """The same networks with other turns and settings."""
 
     class Others(Adversaries):
         pass
 
-    Others.turns, Others.optimisers = turns, {**Adversaries.optimisers, **optimisers}
+    Others.objectives, Others.optimisers = turns, {**Adversaries.optimisers, **optimisers}
     return Others
 
 
@@ -187,7 +187,7 @@ def moments(content, name, which):
 # ---- optimisers
 
 
-CRITICISM, PERSUASION = Adversaries.turns
+CRITICISM, PERSUASION = Adversaries.objectives
 ONCE = Objective("criticism", optimiser="critic", differentiates=True)
 
 
@@ -293,7 +293,7 @@ def test_each_batch_of_a_step_has_windows_and_chance_of_its_own(train, seen):
 
 def test_turns_that_share_a_batch_get_the_same_and_others_their_own(train, seen):
     frames, turns, network = seen
-    network.turns = (ONCE, Objective("criticism", "critic", 2, True), PERSUASION)
+    network.objectives = (ONCE, Objective("criticism", "critic", 2, True), PERSUASION)
     train("training.steps=2", network=network)
     for step in (turns[:4], turns[4:]):
         (one, _), *own, (last, _) = [(windows, drawn) for _, windows, drawn in step]
@@ -304,7 +304,7 @@ def test_turns_that_share_a_batch_get_the_same_and_others_their_own(train, seen)
 
 def test_a_step_without_a_shared_batch_takes_none_for_it(train, seen):
     frames, turns, network = seen
-    network.turns = (CRITICISM, Objective("persuasion", "generator", 2))
+    network.objectives = (CRITICISM, Objective("persuasion", "generator", 2))
     train("training.steps=2", network=network)
     assert len(frames) == len(turns) == 2 * (CRITIC_BATCHES + 2)
 

@@ -40,7 +40,7 @@ def test_the_plain_autoencoder_has_the_posts_layers():
     network = network_of("grain-plain")
     assert widths(network.encoder) == [(1002, 1002), (1002, 10)]
     assert widths(network.decoder) == [(10, 1002), (1002, 1002)]
-    assert network.turns == (Objective("reconstruction"),)
+    assert network.objectives == (Objective("reconstruction"),)
 
 
 def test_the_adversarial_autoencoder_has_the_posts_layers():
@@ -48,7 +48,7 @@ def test_the_adversarial_autoencoder_has_the_posts_layers():
     assert widths(network.encoder) == [(1002, 1000), (1000, 1000), (1000, 10)]
     assert widths(network.decoder) == [(10, 1000), (1000, 1000), (1000, 1002)]
     assert widths(network.adjudicator) == [(10, 1000), (1000, 1000), (1000, 1)]
-    assert network.turns == (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
+    assert network.objectives == (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
     assert network.settings.deviation == 5
     assert load_recipe("grain-adversarial").training.steps == 30000
 
@@ -93,7 +93,7 @@ def test_every_network_gives_frames_of_the_contracts_width_and_a_finite_loss_wit
     frames = network.decode(codes)
     assert frames.shape == (24, width[recipe.network.domain])
     assert torch.isfinite(frames).all()
-    for turn in network.turns:
+    for turn in network.objectives:
         network.zero_grad(set_to_none=True)
         network.total(network(turn.name, windows, generator())).backward()
         slopes = {part.split(".")[0] for part, p in network.named_parameters() if p.grad is not None}

@@ -57,7 +57,7 @@ class Inversion(Recipe):
 class Inverse(Network):
     """Learns which codes a generator wants for frames; the generator is a part of it, and stays as it is."""
 
-    turns = (loop.Objective("search"),)
+    objectives = (loop.Objective("search"),)
 
     def __init__(self, recipe, generator):
         super().__init__()

@@ -75,7 +75,7 @@ class _WorseAlone(_Worse):
 
     def __init__(self, recipe):
         super().__init__(recipe)
-        self.turns = (Objective("reconstruction"),)
+        self.objectives = (Objective("reconstruction"),)
 
 
 @pytest.mark.parametrize(("network", "best"), [(_Worse, 30), (_WorseAlone, 10)])

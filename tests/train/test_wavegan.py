@@ -48,7 +48,7 @@ def test_the_recipe_holds_the_papers_numbers():
     assert not recipe.frames.normalised
     assert not recipe.network.average
     assert not recipe.network.labels
-    criticism, persuasion = WaveGAN.turns
+    criticism, persuasion = WaveGAN.objectives
     assert criticism.batches == 5
     assert not persuasion.batches
     assert {adam.betas for adam in WaveGAN.optimisers.values()} == {(0.5, 0.9)}

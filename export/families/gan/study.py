@@ -116,7 +116,7 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
     network.initialise(data)
     batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
     began = time.monotonic()
-    for turn in network.turns:
+    for turn in network.objectives:
         for _ in range(max(1, turn.batches)):
             network.total(network(turn.name, *batch, torch.Generator().manual_seed(0))).backward()  # type: ignore[no-untyped-call]
     return (time.monotonic() - began) * ALONE * recipe.training.batch_size * recipe.training.steps

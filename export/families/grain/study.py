@@ -87,7 +87,7 @@ def _operations(recipe: Recipe) -> float:
     windows = torch.zeros(recipe.training.batch_size, recipe.frames.frame_length)
     generator = torch.Generator().manual_seed(0)
     with FlopCounterMode(display=False) as counter:
-        for turn in network.turns:
+        for turn in network.objectives:
             network.total(network(turn.name, windows, generator)).backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops()) * recipe.training.steps
 

@@ -39,7 +39,7 @@ def test_the_recipe_holds_the_publications_numbers():
     assert (training.epochs, training.learning_rate, training.batch_size) == (250, 1e-3, 64)
     assert (training.schedule, training.l2, recipe.network.width) == ("constant", 0, 64)
     assert set(recipe.loss.model_dump().values()) == {1.0}
-    assert [turn.name for turn in Inverter.turns] == ["recordings", "generation"]
+    assert [objective.name for objective in Inverter.objectives] == ["recordings", "generation"]
 
 
 def test_it_is_a_resnet_18_whose_classes_are_latents_and_labels(inverted):

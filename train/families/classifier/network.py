@@ -69,7 +69,7 @@ class Classifier(Network):
     Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits.
     """
 
-    turns = (Objective("classification"),)
+    objectives = (Objective("classification"),)
 
     def __init__(self, recipe: ClassifierRecipe) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ BETAS = (0.5, 0.999)  # of both Adams
 
 
 class DCGAN(ClipGenerator):
-    turns = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
+    objectives = (Objective("discrimination", optimiser="discriminator"), Objective("deception", optimiser="generator"))
     optimisers = {  # noqa: RUF012
         "discriminator": Adam(modules=("trunk", "verdict"), betas=BETAS),
         "generator": Adam(modules=("generator",), betas=BETAS),

@@ -29,7 +29,7 @@ RECENT = 10  # early on, the mean of weights covers about the last tenth of the 
 
 
 class WaveGAN(ClipGenerator):
-    turns = (
+    objectives = (
         Objective("criticism", optimiser="critic", batches=CRITIC_BATCHES, differentiates=True),
         Objective("persuasion", optimiser="generator"),
     )

@@ -56,7 +56,7 @@ class GrainAutoencoder(Autoencoder):
             self.decoder = dense([n, *reversed(hidden), self.domain.decoded])[:-1]
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
-            self.turns = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
+            self.objectives = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
             self.adjudicator = dense([n, *self.settings.adjudicator, 1])[:-1]
         initialise_by_glorot(self)
 
