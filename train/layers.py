@@ -2,9 +2,11 @@
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 BANDS = 64  # mel bands of encoder and loss, as in note measurements
@@ -27,6 +29,13 @@ def initialise_by_glorot(network: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def frozen(network: nn.Module, *inputs: Any) -> Tensor:
+    """Return a network's output for inputs that get gradients, unlike its weights."""
+    as_it_is = {name: value.detach() for name, value in network.named_parameters()}
+    output: Tensor = functional_call(network, as_it_is, inputs)
+    return output
 
 
 def decibels(power: Tensor) -> Tensor:

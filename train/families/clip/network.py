@@ -10,9 +10,9 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
+from ...layers import frozen
 from ...network import Autoencoder
 from ...training_data import Data
 from .attack import made_to_rise, risen
@@ -180,14 +180,9 @@ class ClipAutoencoder(Autoencoder):
         return components
 
     def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
-        as_it_is = {name: value.detach() for name, value in self.named_parameters()}
-        whole = (self._with_attack(features) - self.middle) / self.spread
-        inner = F.linear(whole, as_it_is["inner.weight"], as_it_is["inner.bias"])
-        prefix = "listener."
-        ears = {name.removeprefix(prefix): value for name, value in as_it_is.items() if name.startswith(prefix)}
         assert self.listener is not None
-        heard: Tensor = functional_call(self.listener, ears, (inner,))
-        return F.cross_entropy(heard, asked)
+        components = frozen(self.inner, (self._with_attack(features) - self.middle) / self.spread)
+        return F.cross_entropy(frozen(self.listener, components), asked)
 
     def _components(self, features: Tensor) -> Tensor:
         components: Tensor = self.inner((self._with_attack(features) - self.middle) / self.spread)

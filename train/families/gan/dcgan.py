@@ -11,10 +11,9 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from ...layers import initialise_by_glorot
+from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Autoencoder, Objective, seeded_dropout
 from .generator import ClipGenerator
 from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
@@ -57,12 +56,9 @@ class DCGAN(ClipGenerator):
             return {"real": F.softplus(-self._judge(clips)).mean(), "made": F.softplus(self._judge(made)).mean()}
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        as_it_is = {
-            name: value.detach() for name, value in self.named_parameters() if not name.startswith("generator.")
-        }
         codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
-            return {"deception": F.softplus(-functional_call(self._judge, as_it_is, (self.decode(codes),))).mean()}
+            return {"deception": F.softplus(-frozen(self._judge, self.decode(codes))).mean()}
 
     @property
     def _judge(self) -> "_Judge":

@@ -11,10 +11,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from ...layers import initialise_by_glorot
+from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Objective
 from .generator import ClipGenerator
 from .recipe import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
@@ -76,10 +75,8 @@ class WaveGAN(ClipGenerator):
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         label = self.rows(labels)
-        as_it_is = {name: value.detach() for name, value in self.critic.named_parameters()}
         made = self._generate(clips, label, generator)
-        judged: Tensor = functional_call(self.critic, as_it_is, (made, label, generator))
-        return {"persuasion": -judged.mean()}
+        return {"persuasion": -frozen(self.critic, made, label, generator).mean()}
 
     @torch.no_grad()
     def moved(self) -> None:

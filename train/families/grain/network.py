@@ -12,10 +12,9 @@ import numpy as np
 import scipy
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from ...layers import LEAK, dense, initialise_by_glorot
+from ...layers import LEAK, dense, frozen, initialise_by_glorot
 from ...network import Autoencoder, Objective
 from .recipe import GrainRecipe
 
@@ -82,9 +81,7 @@ class GrainAutoencoder(Autoencoder):
         return {"adjudication": wrong}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        as_it_is = {name: value.detach() for name, value in self.adjudicator.named_parameters()}
-        judged: Tensor = functional_call(self.adjudicator, as_it_is, (self._code(windows),))
-        return {"adversarial": F.softplus(-judged).mean()}
+        return {"adversarial": F.softplus(-frozen(self.adjudicator, self._code(windows))).mean()}
 
     def _code(self, windows: Tensor) -> Tensor:
         code: Tensor = self.code(self.encoder(self.domain.features(windows)))
