@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 
 from ...host.dsp import chroma, overlap_add, window
-from ...train.batches.frames import PITCH_HOP, FrameOrigin, moved_frame, sources
+from ...train.batches.frames import FrameOrigin, moved_frame, sources
+from ...train.corpus.pitch import HOP
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
@@ -117,7 +118,7 @@ def resynthesised(
     padded = np.pad(asked, (length - hop, 2 * length))
     pitch, middle = corpus.pitch(clip), length // 2 - (length - hop)
     starts = np.arange(0, len(asked) + length - hop, hop)
-    notes = pitch[np.clip((starts + middle) // PITCH_HOP, 0, len(pitch) - 1)]
+    notes = pitch[np.clip((starts + middle) // HOP, 0, len(pitch) - 1)]
     spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
     kept = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
     made = np.zeros_like(spectra)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 from ...host.dsp import chroma, window
-from ...host.errors import Failure
+from ...host.errors import Failure, UserError
 from ...host.units import semitones_to_ratio
-from ..corpus.pitch import single_note
+from ..corpus.pitch import HOP, single_note
 from ..corpus.store import Clip, Corpus, Split
 from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
@@ -27,7 +27,6 @@ Array = npt.NDArray[np.float32]
 
 QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
 SILENT = 10 ** (-80 / 20)  # of full scale: clips with a smaller peak and frames with a smaller RMS are silent
-PITCH_HOP = 1024  # samples between the values of a corpus's pitch track
 IN_MEMORY_BYTES = 1 << 30  # larger arrays are mapped from disk
 RELEASE_BYTES = 256 << 20  # mapped pages are released after this much cutting: memory stays small for any corpus
 TAKE = 128  # mapped rows read before pages are released: the kernel maps up to 2 MB around each
@@ -93,13 +92,19 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
             continue
         rms = _levels(samples, settings)
         loud = rms > max(SILENT, QUIET * float(rms.max()))
-        centres = np.minimum((starts + settings.frame_length // 2) // PITCH_HOP, len(pitch) - 1)
+        centres = np.minimum((starts + settings.frame_length // 2) // HOP, len(pitch) - 1)
         notes = pitch[centres]
         if tonal and (note := single_note(pitch)) is not None:
             notes = np.where(np.isfinite(notes), notes, np.float32(note))
         keep = loud & np.isfinite(notes) if tonal else loud
         for start, note in zip(starts[keep], notes[keep], strict=True):
             yield FrameOrigin(clip, int(start), float(note))
+
+
+def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:
+    """Raise UserError for a corpus without an audible training frame, as in `sources`."""
+    if next(sources(corpus, "train", settings, tonal), None) is None:
+        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
 
 
 def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:

@@ -8,9 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ....host.errors import UserError
 from ....host.units import octave_of
-from ...batches.frames import FrameStore, build, is_tonal, sources
+from ...batches.frames import FrameStore, build, check_audible, is_tonal
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import ChromaRecipe
@@ -82,6 +81,4 @@ def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
 
 
 def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:
-    fold = recipe.frames.octave is not None and is_tonal(corpus)
-    if next(sources(corpus, "train", recipe.frames, tonal=fold), None) is None:
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))

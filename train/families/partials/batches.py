@@ -15,7 +15,7 @@ from ....host.dsp import window
 from ....host.errors import UserError
 from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, taken_apart
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
-from ...batches.frames import FrameOrigin, is_tonal, sources
+from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
 from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
 from ...corpus.store import Corpus, Split
@@ -196,5 +196,4 @@ def check_partials(corpus: Corpus, recipe: PartialsRecipe) -> None:
             f"corpus {corpus.folder} has no clear pitch, and {recipe.name} makes notes of partials; "
             "train texture-10, or add sounds with a pitch"
         )
-    if next(sources(corpus, "train", recipe.frames, tonal=True), None) is None:
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+    check_audible(corpus, recipe.frames, tonal=True)
