@@ -53,6 +53,19 @@ class Frames(RecipeSection):
         return self
 
 
+class SpectralFrames(Frames):
+    """Frames whose length is a power of two."""
+
+    frame_length: Annotated[int, Field(ge=256, le=32768)]
+    hop_length: Annotated[int, Field(ge=16, le=32768)]
+
+    @model_validator(mode="after")
+    def _powers_of_two(self) -> Self:
+        if self.frame_length & (self.frame_length - 1):
+            raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
+        return self
+
+
 class Recipe(RecipeSection):
     """All settings of a run except the corpus; a loss weight of 0 omits its term."""
 

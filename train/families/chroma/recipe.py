@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
+from ...recipes.base import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
 
 OCTAVES = range(1, 8)  # allowed targets of moved notes
 
@@ -15,9 +15,7 @@ def _an_octave(value: object) -> object:
     raise ValueError(f"must be {OCTAVES[0]} to {OCTAVES[-1]}, or 'lowest', the corpus's own")
 
 
-class ChromaFrames(Frames):
-    frame_length: Annotated[int, Field(ge=256, le=32768)]
-    hop_length: Annotated[int, Field(ge=16, le=32768)]
+class ChromaFrames(SpectralFrames):
     # Target octave of all notes; "lowest": the octave of the corpus's lowest notes; None: notes stay.
     octave: Annotated[int | Literal["lowest"] | None, BeforeValidator(_an_octave)] = None
     views: Annotated[int, Field(ge=1, le=12)]  # pitch classes for each frame, when octave is set
@@ -30,9 +28,7 @@ class ChromaFrames(Frames):
         return self.octave
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.frame_length & (self.frame_length - 1):
-            raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
+    def _has_octave_for_views(self) -> Self:
         if self.views > 1 and self.octave is None:
             raise ValueError("views above 1 need an octave to move notes into; set frames.octave, such as 4")
         return self

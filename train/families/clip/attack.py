@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .features import logarithm
 from .losses import POOLED
 
 RISEN = 3 / 20 * math.log(10)  # nepers below the maximum, as in `metrics.loudness`
 FLAT, AROUND = POOLED // 2, 10.0  # parts: full correction over 10 ms, fading to none 20 ms further
 MOST = 2 / 20 * math.log(10)  # nepers: larger corrections click
 UNDER = 0.05  # nepers, .4 dB: margin below the threshold before the rise, and above it at the rise
-LEAST = 1e-12  # power
 DOUBTED = 0.5 / 20 * math.log(10)  # nepers, width of the soft threshold around 3 dB
 SURE = 1 - 1e-6  # keeps log(1 - share) finite
 
@@ -24,7 +24,7 @@ SURE = 1 - 1e-6  # keeps log(1 - share) finite
 def loudness(levels: Tensor) -> Tensor:
     """Return the loudness of 10 ms around each part, in nepers: [clips, points] both."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
-    return 0.5 * torch.log(power.clamp_min(LEAST))
+    return logarithm(power)
 
 
 def risen(levels: Tensor) -> Tensor:

@@ -7,17 +7,15 @@ from pydantic import Field, field_validator, model_validator
 
 from ....host.contract.card import PartialsLayout
 from ....host.units import INAUDIBLE_HZ
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
+from ...recipes.base import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
 
 LOWEST_BAND_HZ = 43.0  # upper edge of the lowest noise band: lower bands would be narrower than bins
 Key = Annotated[float, Field(ge=0, le=127.5)]
 
 
-class PartialsFrames(Frames):
+class PartialsFrames(SpectralFrames):
     """Frames at the notes' own pitch."""
 
-    frame_length: Annotated[int, Field(ge=256, le=32768)]
-    hop_length: Annotated[int, Field(ge=16, le=32768)]
     harmonics: Annotated[int, Field(ge=1, le=400)]
     bands: Annotated[int, Field(ge=2, le=256)]  # of noise: one from 20 to 43 Hz, the others equally wide in octaves
     low: Key | None = None  # lowest and highest MIDI note; None uses the corpus's range
@@ -33,12 +31,6 @@ class PartialsFrames(Frames):
             case bool() | [int() | float(), int() | float()]:
                 return value
         raise ValueError("must be true, false, or two numbers: B = exp(first + second * key), such as [-11.0, 0.06]")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.frame_length & (self.frame_length - 1):
-            raise ValueError(f"frame_length {self.frame_length} must be a power of two, such as 4096")
-        return self
 
     @property
     def edges_hz(self) -> list[float]:
