@@ -23,7 +23,6 @@ def dense(widths: list[int]) -> nn.Sequential:
 
 
 def initialise_by_glorot(network: nn.Module) -> None:
-    """Initialise dense and convolutional layers, Keras's and TensorFlow's default, with biases of 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
             nn.init.xavier_uniform_(layer.weight)
@@ -44,7 +43,6 @@ def decibels(power: Tensor) -> Tensor:
 
 
 def level_distance(given: Tensor, asked: Tensor) -> Tensor:
-    """Return the RMS difference of levels [batch, bands], the mean over the batch."""
     return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
 
 

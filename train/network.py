@@ -102,8 +102,6 @@ class Network(nn.Module):
 
 
 class Autoencoder(Network, ABC):
-    """A network with an encoder, whose latents must vary."""
-
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return the latents, [batch, latents]."""

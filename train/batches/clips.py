@@ -63,7 +63,7 @@ class Places:
 
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
-    """Return the pieces of a split's audible recordings; with ``words``, only of recordings with these labels."""
+    """Return the pieces of a split's `audible_clips`."""
     clips, labels = audible_clips(corpus, split, words)
     lengths = np.array([clip.length for clip in clips], np.int64)
     starts = np.maximum(0, lengths - settings.frame_length) + 1
@@ -79,7 +79,6 @@ def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[list[
 
 
 def is_audible(corpus: Corpus, clip: Clip) -> bool:
-    """Return whether a clip's peak exceeds `SILENT`."""
     samples = corpus.samples(clip)
     return bool(max(samples.max(), -samples.min()) > SILENT)
 
@@ -156,8 +155,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 
 def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
-    """Fill in the corpus's labels, unless the recipe has some or is not conditional."""
-    if not getattr(recipe.network, "labels", True) or recipe.network.words:
+    if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})
     return recipe.model_copy(update={"network": network})

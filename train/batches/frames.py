@@ -102,7 +102,6 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
 
 
 def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:
-    """Raise UserError for a corpus without an audible training frame, as in `sources`."""
     if next(sources(corpus, "train", settings, tonal), None) is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
 

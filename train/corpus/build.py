@@ -42,7 +42,6 @@ def build(
 
     Args:
         sources: sound files, and folders to search.
-        destination: an empty or new folder.
         rate: 8000 to 192000 Hz.
         split: fractions of train/val/test, or a .json file that lists names under each and excludes all others.
         group: a regular expression; clips with the same match in their names stay in one split.
@@ -54,7 +53,7 @@ def build(
         progress: receives the completed share, 0 to 1, and a description.
 
     Raises:
-        UserError: a value, a source, the split file or the destination is unusable, or no sound is usable.
+        UserError: a value, a source, the split file or the destination (not empty) is unusable, or every sound.
         Failure: the disk is full.
     """
     _check_rate(rate)

@@ -88,7 +88,7 @@ def listened(corpus: Corpus) -> CorpusContent:
     heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
     notes = np.array([np.nan if note is None else note for note in heard])
     known = notes[np.isfinite(notes)]
-    seconds = np.array([_seconds(level) for level in levels])
+    seconds = np.array([_sounding_seconds(level) for level in levels])
     dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
     hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
     return CorpusContent(
@@ -125,7 +125,7 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
     """Return the quantile ``share`` of the times until training clips have died away."""
-    lengths = [_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
+    lengths = [_sounding_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
     return float(np.quantile(lengths, share))
 
 
@@ -138,8 +138,7 @@ def _loudness(samples: Array, rate: int) -> Array:
     return levels
 
 
-def _seconds(levels: Array) -> float:
-    """Return the time until a clip of these levels, [steps], has died away."""
+def _sounding_seconds(levels: Array) -> float:
     return float((np.flatnonzero(levels > levels.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
 
 

@@ -102,7 +102,7 @@ def named_class(letter: str, sign: str) -> int:
 
 
 def class_distance(note: float, other: float) -> float:
-    """Return the semitones between the pitch classes of two MIDI notes, 0 to 6."""
+    """Return the semitones between two pitch classes, 0 to 6."""
     return abs((other - note + 6) % 12 - 6)
 
 

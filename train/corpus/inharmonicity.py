@@ -126,7 +126,7 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
 
 
 def spectrum_db(samples: Samples) -> Floats:
-    """Return the levels of a Hann window's bins in dB, [n // 2 + 1]."""
+    """Return levels of a Hann window in dB."""
     magnitudes = np.abs(np.fft.rfft(samples * window("hann", len(samples))))
     return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 

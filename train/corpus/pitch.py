@@ -45,7 +45,7 @@ def silence_level(peak: float) -> float:
 
 
 def is_silent(samples: Samples) -> bool:
-    """Return whether samples swing no further than silence; an offset does not count."""
+    """Return whether samples hardly swing; an offset does not count."""
     return not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0)
 
 

@@ -103,7 +103,7 @@ class SoundFile:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def beginning(self, rate: int, seconds: float) -> Samples:
-        """Return mono samples at ``rate`` Hz up to the end of the block that passes ``seconds``; raises as `mono`."""
+        """Return `mono` samples up to the end of the block that passes ``seconds``."""
         blocks, length = [np.zeros(0, np.float32)], 0
         for block in self.mono(rate):
             blocks.append(block)

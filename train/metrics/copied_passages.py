@@ -65,7 +65,7 @@ def _of_waveform(sound: Double, clip: Double, part: int) -> int:
 def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
     """Return the best delays, in samples, of a sound's blocks in a repeated clip.
 
-    Folding a block into the clip's length makes the correlation circular, as the clip is.
+    Folding makes the correlation circular.
     """
     length = len(clip)
     spectrum = scipy.fft.rfft(clip)

@@ -100,6 +100,5 @@ def correlation(first: Double, second: Double) -> float:
 
 
 def cosine(first: Double, second: Double) -> float:
-    """Return the correlation without removal of means; 0 where one is silent."""
     power = float(np.sqrt((first @ first) * (second @ second)))
     return float(first @ second) / power if power > 1e-12 else 0.0

@@ -54,8 +54,6 @@ class Frames(RecipeSection):
 
 
 class SpectralFrames(Frames):
-    """Frames whose length is a power of two."""
-
     frame_length: Annotated[int, Field(ge=256, le=32768)]
     hop_length: Annotated[int, Field(ge=16, le=32768)]
 

@@ -92,7 +92,6 @@ def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> Hi
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
-    """Return a split's audible clips; with ``words``, only clips with one of these labels."""
     return Hits(*audible_clips(corpus, split, words))
 
 

@@ -50,7 +50,6 @@ class Inverter(Network):
         return found[:, : self.generator.latents], found[:, self.generator.latents :]
 
     def again(self, clips: Tensor, labels: Tensor) -> Tensor:
-        """Return reconstructions."""
         return self.generator.decode(self.encode(clips), self.generator.rows(labels))
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
