@@ -15,11 +15,11 @@ LEAK = 0.1  # slope of LeakyReLU below zero (Colonel & Keene, 2020, equation 5)
 PROJECTIONS = 32  # random directions of the uniformity term; more have no effect at eight latents
 
 
-def dense(widths: list[int]) -> nn.Sequential:
+def dense(widths: list[int], linear_end: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inside, outside in itertools.pairwise(widths):
         layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers[:-1] if linear_end else layers)
 
 
 def initialise_by_glorot(network: nn.Module) -> None:

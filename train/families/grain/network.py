@@ -51,12 +51,12 @@ class GrainAutoencoder(Autoencoder):
         if self.settings.body == "convolutional":
             self.encoder, self.decoder = _convolutions(length, hidden, n), _transposed(length, hidden, n)
         else:
-            self.encoder = dense([self.domain.seen, *hidden, n])[:-1]
-            self.decoder = dense([n, *reversed(hidden), self.domain.decoded])[:-1]
+            self.encoder = dense([self.domain.seen, *hidden, n], linear_end=True)
+            self.decoder = dense([n, *reversed(hidden), self.domain.decoded], linear_end=True)
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
             self.objectives = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
-            self.adjudicator = dense([n, *self.settings.adjudicator, 1])[:-1]
+            self.adjudicator = dense([n, *self.settings.adjudicator, 1], linear_end=True)
         initialise_by_glorot(self)
 
     def encode(self, *inputs: Tensor) -> Tensor:
