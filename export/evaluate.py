@@ -164,7 +164,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
 
 
 def _write(folder: Path, sounds: Sequence[ReportSound]) -> None:
-    """One gain for all sounds keeps their levels comparable."""
+    """Write sounds with one gain, so that their levels compare."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:
         with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:

@@ -305,7 +305,7 @@ def _write_encoder(
 
 
 def _sounds(corpus: Corpus, length: int, count: int) -> Array:
-    """Pieces of clips, [count, length]."""
+    """Cut pieces of clips, [count, length]."""
     rng = np.random.default_rng(count)
     clips = corpus.clips("train")
     pieces = np.zeros((count, length), np.float32)

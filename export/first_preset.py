@@ -23,6 +23,8 @@ from .kinds.table import KINDS
 
 @dataclass(frozen=True)
 class FirstPreset:
+    """A new instrument's preset, its rendered demo, and a sentence on how it plays."""
+
     preset: Preset
     heard: Path
     plays: str

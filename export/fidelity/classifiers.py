@@ -31,7 +31,7 @@ class NotePair(NamedTuple):
 
 
 def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
-    """Measure a recording and its rendition, [samples] each."""
+    """Measure a recording and its rendition, [samples] each, within 20 dB of their loudest frames."""
     parts = []
     for sound in (recorded, played):
         measured = course(sound, rate)
@@ -56,7 +56,7 @@ def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
 
 
 def _statistics(levels: Array) -> Double:
-    """Mean, deviation and mean change of each band, [3 * 64]."""
+    """Return the mean, deviation and mean change of each band, [3 * 64]."""
     change = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 

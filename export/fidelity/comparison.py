@@ -44,6 +44,8 @@ ABX = "abx.html"
 
 
 class Comparison(NamedTuple):
+    """Figures of compared notes, with pictures, sounds and pages for a report."""
+
     found: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[ReportSound]
@@ -206,7 +208,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
 
 
 def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
-    """Return the median and the worst value: the largest, or the smallest with ``least``."""
+    """Return the median and the worst value: the largest, or the smallest with ``least``; None without values."""
     there = [value for value in values if value is not None]
     if not there:
         return None
@@ -236,7 +238,7 @@ def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
 
 
 def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
-    """Mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
+    """Return mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
     parts = [np.zeros((0, BANDS))]
     for sound in sounds:
         measured = course(sound, rate)

@@ -158,7 +158,7 @@ def _held_samples(note: RecordedNote, rate: int) -> int:
 
 
 def _apart_db(loud: _Heard, soft: _Heard) -> float:
-    """Level difference of two velocities, in dB of the host's gain."""
+    """Return the level difference of two velocities, in dB of the host's gain."""
     return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
 
 

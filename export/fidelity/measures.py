@@ -38,6 +38,8 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
+    """Distances of a sound to a recording, from `nearness`."""
+
     shape_db: float
     sustain_db: float
     quarter_db: float
@@ -49,7 +51,7 @@ class NoteDistance(NamedTuple):
 
 @functools.cache
 def mel(rate: int) -> Double:
-    """Mel filter bank, [bins, 64]: triangles of height 1, spaced evenly on Slaney's scale."""
+    """Return the mel filter bank, [bins, 64]: triangles of height 1, spaced evenly on Slaney's scale."""
     weights: Double = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS, norm=None, dtype=np.float64).T
     return weights
 
@@ -76,7 +78,7 @@ def course(sound: Array, rate: int) -> SpectralCourse:
 
 
 def counted(asked: SpectralCourse) -> npt.NDArray[np.bool_]:
-    """Mask of the frames within 50 dB of the loudest, [frames]."""
+    """Return a mask of the frames within 50 dB of the loudest, [frames]."""
     loud: npt.NDArray[np.bool_] = asked.levels > asked.levels.max() - RANGE_DB
     return loud
 
@@ -114,7 +116,7 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
 
 @functools.cache
 def quarter_tones(rate: int) -> Double:
-    """Quarter-tone filter bank from 370 Hz to Nyquist, [bins, bands]: 1 where the bin's center is in the band."""
+    """Return quarter-tone filters from 370 Hz to Nyquist, [bins, bands]: 1 where a bin's center is in a band."""
     bands = int(24 * np.log2(rate / 2 / QUARTER_HZ))
     edges = QUARTER_HZ * 2 ** (np.arange(bands + 1) / 24)
     band = np.searchsorted(edges, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
@@ -134,7 +136,7 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
-    """Shares of power in quarter tones, [frames, bands], and frame levels, both in dB."""
+    """Return shares of power in quarter tones, [frames, bands], and frame levels, both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
     whole = np.maximum(power.sum(1), SILENT)

@@ -124,7 +124,7 @@ def _fitted(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_Note]
 
 
 def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
-    """Principal directions of codes along notes, [directions, n_latents], of equal length in deviations."""
+    """Return principal directions of codes along notes, [directions, n_latents], of equal length in deviations."""
     ways = [note.codes.held for note in notes]
     ways += [note.codes.released for note in notes if note.codes.released is not None]
     scale = in_deviations(card)
@@ -160,7 +160,7 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
 
 
 class _Levels:
-    """Levels of decoded codes, to subtract from notes' levels."""
+    """Levels of decoded codes, to subtract from notes' levels, since codes also change the level."""
 
     def __init__(self, model: Model, directions: Doubles) -> None:
         self.card, self.directions = model.card, directions
@@ -168,7 +168,7 @@ class _Levels:
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
     def of(self, codes: Doubles, condition: float) -> Doubles:
-        """Frame levels in dB, [points]."""
+        """Return frame levels in dB, [points]."""
         kept = np.clip(codes, self._low, self._high).astype(np.float32)
         conditions = np.full(len(kept), round(condition), np.intp)
         frames = spectra(self.card, self._model.decode(kept, conditions), conditions)
@@ -207,7 +207,7 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
 
 
 def _apart(places: Doubles, steps: float) -> Doubles:
-    """Squared distances, [notes, notes]."""
+    """Return squared distances, [notes, notes]."""
     away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
     apart: Doubles = np.square(away).sum(2)
     return apart
@@ -216,6 +216,7 @@ def _apart(places: Doubles, steps: float) -> Doubles:
 def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
     """Return the least-squares factor from neighbours' blends to notes' codes, 0 to 1.
 
+    It is near 0 where notes of several instruments are mixed.
     Arguments are as in `velocity_steps`, which returns ``steps``.
     """
     if len(places) < JUDGED:
@@ -258,7 +259,7 @@ def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
-    """Median movement of steady parts, zero if all are too short."""
+    """Return the median movement of steady parts, zero if all are too short."""
     levels, codes = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
@@ -280,7 +281,7 @@ def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeF
 
 
 def _moves(values: Doubles, apart: float) -> Doubles:
-    """Deviation of each column from a straight line, and its speed in Hz, [2, columns].
+    """Return the deviation of each column from a straight line, and its speed in Hz, [2, columns].
 
     A sum of sines of deviation s, whose slope has deviation d, has a mean square frequency of (d / 2 pi s)^2.
     """

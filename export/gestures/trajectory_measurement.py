@@ -127,7 +127,7 @@ def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
-    """Frames centred at ``middles`` in seconds, [frames, frame_length]."""
+    """Cut frames centred at ``middles`` in seconds, [frames, frame_length]."""
     half = card.frame_length // 2
     padded = np.pad(sound, (half, card.frame_length))
     starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
@@ -136,7 +136,7 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    """Levels a millisecond apart, in dB relative to the maximum."""
+    """Measure levels a millisecond apart, in dB relative to the maximum."""
     heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
@@ -144,7 +144,7 @@ def _levels(note: RecordedNote, rate: int) -> Doubles:
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
-    """Levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
+    """Return levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
     end = (len(levels) - 1) * STEP_SECONDS
     first, last = (round(part * (len(levels) - 1)) for part in STEADY)
     steady = _decibels(levels[first : last + 1])
@@ -154,7 +154,7 @@ def _held_levels(levels: Doubles, fall: float) -> Doubles:
 
 
 def _release_levels(levels: Doubles) -> Doubles:
-    """Levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
+    """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
     end = (len(levels) - 1) * STEP_SECONDS
     under = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
     slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
@@ -164,7 +164,7 @@ def _release_levels(levels: Doubles) -> Doubles:
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:
-    """Mean power around moments in seconds, up to halfway between them, in dB."""
+    """Return the mean power around moments in seconds, up to halfway between them, in dB."""
     power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
     halves = (moments[1:] + moments[:-1]) / 2
     begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
@@ -177,7 +177,7 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
 
 
 def _fall(levels: Doubles) -> float:
-    """Fall of the second half, in dB a second."""
+    """Return the fall of the second half, in dB a second."""
     later = levels[len(levels) // 2 :]
     times = np.arange(len(later)) - (len(later) - 1) / 2
     return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)

@@ -116,7 +116,7 @@ def _interval(values: Double) -> dict[str, float]:
 
 
 def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
-    """Means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
+    """Return means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)
@@ -132,7 +132,7 @@ def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double,
 
 
 def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
-    """Distances of values, [codes], to the standard normal distribution, [replicates]."""
+    """Return distances of values, [codes], to the standard normal distribution, [replicates]."""
     order = np.argsort(values)
     weights = times[:, which[order]]
     above = np.cumsum(weights, 1)
@@ -145,7 +145,7 @@ def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
 
 
 def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
-    """Energy coefficients of standardized codes and normal samples, [replicates]."""
+    """Return energy coefficients of standardized codes and normal samples, [replicates]."""
     member = np.eye(times.shape[1])[which]
     total = times @ member.sum(0)
     between = times @ (member.T @ cdist(apart, others).mean(1)) / total

@@ -15,7 +15,7 @@ QUIETEST = 1e-6  # of the maximum's power: 60 dB below is masked, and irrelevant
 
 @functools.cache
 def mel(sample_rate: int, n_fft: int) -> Double:
-    """Mel filter bank, [bins, bands], each band of sum 1."""
+    """Return the mel filter bank, [bins, bands], each band of sum 1."""
     weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
     shares: Double = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
     return shares

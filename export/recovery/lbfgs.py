@@ -171,7 +171,7 @@ class Minimiser:
         self._stride[rows], self._least[rows], self._most[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
 
     def _held(self, rows: Tensor) -> Tensor:
-        """Mask of coordinates at a bound with lower losses beyond it, [some, n]."""
+        """Return a mask of coordinates at a bound with lower losses beyond it, [some, n]."""
         if self._jumps:
             return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
         points, slope = self._x[rows], self._slope[rows]

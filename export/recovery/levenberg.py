@@ -65,7 +65,7 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
-    """Jacobian at a point [1, n], [n, m]."""
+    """Return the Jacobian at a point [1, n], [n, m]."""
     aside = torch.where(point > 0.5, -ASIDE, ASIDE)  # inside the box
     points = point + torch.diag(aside[0])
     moved = torch.cat([residuals(part) for part in torch.split(points, TOGETHER)])
@@ -73,7 +73,7 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 
 
 def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
-    """End of a damped step; coordinates at a bound with lower losses beyond it stay."""
+    """Return the end of a damped step; coordinates at a bound with lower losses beyond it stay."""
     slope = ways @ rest
     held = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
     free = ways.masked_fill(held[:, None], 0.0)

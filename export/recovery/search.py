@@ -178,7 +178,7 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        """Sounds in the model's terms, and their pitch classes or keys."""
+        """Return sounds in the model's terms, and their pitch classes or keys, 0 if unknown."""
         heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 

@@ -77,6 +77,6 @@ class FrameDistance:
 
 
 def _in_levels(envelope: Tensor) -> Tensor:
-    """Envelopes as log10 of power relative to the loudest part."""
+    """Return envelopes as log10 of power relative to the loudest part."""
     power = envelope.square()
     return (power / (power.amax(1, keepdim=True) + 1e-12) + SOFTEST).log10()

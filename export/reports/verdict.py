@@ -1,6 +1,6 @@
 """Verdicts on runs, one function per family, as sentences of reports and `make`.
 
-Bad news are also shortcomings, so that page and terminal agree.
+Bad news is also a shortcoming, so that page and terminal agree.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,8 @@ HIGH = 0.97  # share of correct clips: the classifier's answers on generated cli
 
 
 class Verdict(NamedTuple):
+    """A verdict, and a sentence for each shortcoming."""
+
     text: str
     shortcomings: list[str]
 
@@ -185,7 +187,7 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """A shift down by octaves loses nothing."""
+    """Report recordings shifted up by octaves; a shift down loses nothing."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []

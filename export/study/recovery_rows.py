@@ -175,7 +175,7 @@ class RecoveryBench:
         return self._decoded(CodeSearcher(self._model, options).hybrid(self._sought(asked)))
 
     def _further(self, sounds: Array) -> Further:
-        """Differences of classifier features; their squares sum to the perceptual term."""
+        """Return differences of classifier features; their squares sum to the perceptual term."""
         with torch.no_grad():
             wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
 

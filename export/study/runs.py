@@ -135,7 +135,7 @@ def _budget(recipe: Recipe) -> dict[str, float | None]:
 
 
 def _less(begun: Recipe, whole: Recipe) -> bool:
-    """Budgets may count in other units, as for a first epoch."""
+    """Compare budgets, which may count in other units, as for a first epoch."""
     pairs = zip(_budget(begun).values(), _budget(whole).values(), strict=True)
     return all(mine is None or other is None or mine < other for mine, other in pairs)
 

@@ -175,7 +175,7 @@ def _moves(work: _Work) -> bool:
 
 
 def _means(work: _Work) -> Array:
-    """Mean training spectra, [12, bins]; folded corpora count every frame on a second key too."""
+    """Return mean training spectra, [12, bins]; folded corpora count every frame on a second key too."""
     train = work.train
     if not _moves(work):
         return measures.mean_spectra(train.spectra, train.pitch_classes)
@@ -251,7 +251,7 @@ def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
 
 @torch.no_grad()
 def _divergence(work: _Work) -> Array | None:
-    """Mean divergence of training codes from the standard normal prior, in nats: [latents]."""
+    """Return the mean divergence of training codes from the standard normal prior, in nats: [latents]."""
     one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
     mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:

@@ -99,7 +99,7 @@ def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) 
 
 
 def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
-    """One seed after another, so that a stopped study has whole tables."""
+    """List runs seed by seed, so that a stopped study has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
         changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
@@ -112,7 +112,7 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return the approximate number of training frames."""
+    """Return the approximate number of training frames; raise `UserError` if the study cannot use the corpus."""
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
     if corpus.rate != frames.sample_rate:

@@ -15,6 +15,8 @@ ROWS, COLUMNS = 2, 3
 
 @dataclass(frozen=True)
 class LatentPanel:
+    """Training codes of a network with two latents, at a place of the figure."""
+
     row: int
     column: int
     title: str

@@ -44,7 +44,7 @@ class ClipDecoder(nn.Module):
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
-        """Weighted root mean square of each clip's loudest moment, [voice, 1]."""
+        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
         seen = self.network.features
         hops = seen.spectra - 1
         power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()

@@ -147,7 +147,7 @@ def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
 
 
 def _relative_error(work: _Work, given: Array) -> float:
-    """Squared log-mel error relative to that of the training mean: 1 means nothing learned."""
+    """Return the squared log-mel error relative to that of the training mean: 1 means nothing learned."""
     rate = work.recipe.frames.sample_rate
     train, asked, out = (textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, given))
     return float(np.square(asked - out).sum() / np.square(asked - train.mean(0)).sum())
@@ -209,7 +209,7 @@ def _smoothed(way: Array, places: int = 24) -> Array:
 
 @torch.no_grad()
 def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    """Share of neighbouring unwrapped phases over pi / 2 apart, in and out."""
+    """Return the share of neighbouring unwrapped phases over pi / 2 apart, in and out."""
     domain = work.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []

@@ -63,7 +63,7 @@ def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
-    """Steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
+    """Return steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
     found, codes = loops(corpus, "train", recipe), []
     found = [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
     timings, step = lateness(recipe), recipe.frames.hop_length
@@ -79,7 +79,7 @@ def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> 
 
 
 def vague(network: LoopNetwork) -> Double:
-    """Variances without effect on a steering code's meaning, [latents]."""
+    """Return variances without effect on a steering code's meaning, [latents]."""
     variances: Double = network.vague.exp().double().numpy()
     return variances
 
@@ -118,7 +118,7 @@ def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
 
 
 def _direction(white: Double, measured: Double) -> Double | None:
-    """Unit direction of a measure's steepest rise, by ridge regression; None if unclear."""
+    """Return the unit direction of a measure's steepest rise, by ridge regression; None if unclear."""
     known = np.isfinite(measured)
     if known.sum() < 2 or measured[known].std() < LEAST:
         return None
@@ -132,7 +132,7 @@ def _direction(white: Double, measured: Double) -> Double | None:
 
 
 def _basis(ways: Double) -> Double:
-    """Orthonormal basis: the directions, rotated as little as possible (Löwdin, 1950), and others."""
+    """Return an orthonormal basis: the directions, rotated as little as possible (Löwdin, 1950), and others."""
     count, n = ways.shape
     left, _, right = np.linalg.svd(ways, full_matrices=True)
     return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)

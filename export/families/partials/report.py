@@ -158,7 +158,7 @@ def _distance(
 
 
 def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Floats:
-    """Mel band levels in dB relative to each frame's highest, at least -60: [frames, bands]."""
+    """Return mel band levels in dB relative to each frame's highest, at least -60: [frames, bands]."""
     levels = network.bands(frames, pitches).numpy().astype(np.float64)
     levels -= levels.max(1, keepdims=True)
     found: Floats = np.maximum(levels, QUIETEST_DB)

@@ -164,7 +164,7 @@ class PartialsPlayer(FramePlayer):
         return tapered(level)
 
     def strength(self) -> float:
-        """A wider spectrum has more noise in total."""
+        """Return the factor of noise levels: a wider spectrum has more noise in total."""
         return self.hiss * math.sqrt(self.values[2] / self.model_rate)
 
     def tune(self) -> None:

@@ -292,7 +292,7 @@ def _literal(text: str) -> str:
 
 
 def _principal(latents: Array) -> Array:
-    """Positive largest weights keep runs from being mirrored."""
+    """Return two principal components, each with its largest weight positive: runs are not mirrored."""
     centred = latents - latents.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
     two = axes[:, :-3:-1]
