@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from ...host.errors import UserError
 from ...host.patch.library import Patch
-from ...train.corpus.store import Corpus
+from ...train.corpus.store import Corpus, Split
 from ...train.run import Run
 from .picture import Picture
 
@@ -18,7 +19,9 @@ Array = npt.NDArray[np.float32]
 FORMAT = 1
 NO_TERMS = ("step", "seconds", "total")  # columns of the training log that are not single loss terms
 SEED = 2020  # of all random draws: the same run returns the same figures
+EVALUATED_SPLITS: tuple[Split, ...] = ("test", "val", "train")  # the first with data: from the least used in training
 
+Found = TypeVar("Found")
 Progress = Callable[[float, str], None]
 Figures = dict[str, Any]
 
@@ -53,6 +56,20 @@ class HeldOutRun(NamedTuple):
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
     """Return captions by file."""
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
+
+
+def evaluated_split(
+    take: Callable[[Split], Found], none: str, enough: Callable[[Found], bool | int] = bool
+) -> tuple[Split, Found]:
+    """Return the first of the test, validation and training splits with enough data, and the data.
+
+    Raises:
+        UserError: ``none``, if no split has enough.
+    """
+    for split in EVALUATED_SPLITS:
+        if enough(found := take(split)):
+            return split, found
+    raise UserError(none)
 
 
 def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:

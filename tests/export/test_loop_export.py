@@ -17,6 +17,7 @@ from timbrel.export.first_preset import as_text, first_loop
 from timbrel.host.contract.describe import describe
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.families.loops.batches import sliced
 from timbrel.train.families.table import trained
@@ -204,6 +205,12 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "What follows its first bar (loop 12)" in page
     assert f"{found['played_on'][0]['within']:.1%}" in page
+
+
+def test_a_report_of_a_corpus_that_lost_its_loops_is_refused(run, monkeypatch):
+    monkeypatch.setattr(reporting, "loops", lambda corpus, split, recipe: [])
+    with pytest.raises(UserError, match="has no loop that sounds; add loops"):
+        evaluate(run, checkpoint="last")
 
 
 def test_what_knobs_move_is_said_with_its_unit():

@@ -11,12 +11,13 @@ from ....host.errors import UserError
 from ....host.patch.library import Patch
 from ....host.units import PITCH_CLASSES, note_name
 from ....train.batches.frames import sources
-from ....train.corpus.store import Clip, Corpus, Split
+from ....train.corpus.store import Clip, Corpus
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...fidelity.comparison import NOTES, Comparison, beside
+from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
 from ...measures import key_check
@@ -91,8 +92,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
-    splits: tuple[Split, ...] = ("test", "val")
-    others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in splits)
+    others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
     test = next((sample for sample in others if sample is not None), None)
     if test is None:
         part = [train.sources[i] for i in chosen(len(train), TEST_FRAMES, rng)]

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ....host.errors import UserError
 from ....train.batches.clips import clips_of
-from ....train.corpus.store import Clip, Corpus, Split
+from ....train.corpus.store import Clip, Corpus
 from ....train.families.classifier.batches import labelled
 from ....train.families.classifier.network import Classifier
 from ....train.families.classifier.recipe import ClassifierRecipe
@@ -15,13 +14,11 @@ from ....train.run import Run
 from ...reports.figures.frames import loss_curve
 from ...reports.page import SPLITS, faint, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, Figures, Progress, Report, about
+from ...reports.report import FORMAT, Figures, Progress, Report, about, evaluated_split
 from ...reports.verdict import classifier as verdict
 from ...reports.verdict import percent
 
 Ints = npt.NDArray[np.int64]
-
-FALLBACKS: tuple[Split, ...] = ("test", "val", "train")
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
@@ -32,7 +29,11 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     """
     assert isinstance(run.recipe, ClassifierRecipe)
     corpus, words = run.corpus(), run.recipe.network.words
-    split, clips = _split_clips(corpus, words)
+    split, clips = evaluated_split(
+        lambda split: labelled(corpus, split, words),
+        f"corpus {corpus.folder} has no clip with a label that the run knows ({', '.join(words)}); "
+        "build it with the labels that it was trained with",
+    )
     say(0.2, "listening")
     confusion = confused(network, corpus, clips)
     right, logged = np.diag(confusion), run.logged()
@@ -63,16 +64,6 @@ def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
     counts = np.zeros((len(network.words),) * 2, np.int64)
     np.add.at(counts, ([network.words.index(clip.label) for clip in clips], taken), 1)
     return counts
-
-
-def _split_clips(corpus: Corpus, words: list[str]) -> tuple[Split, list[Clip]]:
-    for split in FALLBACKS:
-        if clips := labelled(corpus, split, words):
-            return split, clips
-    raise UserError(
-        f"corpus {corpus.folder} has no clip with a label that the run knows ({', '.join(words)}); "
-        "build it with the labels that it was trained with"
-    )
 
 
 def _page(found: Figures, pictures: Sequence[Picture]) -> str:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 
-from ....host.errors import UserError
 from ....host.kinds.clip.magnitude_synthesis import SpectraSound
 from ....host.resynthesis.log_mel import distance_db, log_mel
 from ....train.corpus.store import Corpus, Split
@@ -21,7 +20,18 @@ from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
 from ...reports.figures import clips as clip_figures
-from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, about, listed, losses
+from ...reports.report import (
+    FORMAT,
+    SEED,
+    Figures,
+    Progress,
+    Report,
+    ReportSound,
+    about,
+    evaluated_split,
+    listed,
+    losses,
+)
 from ...reports.verdict import FEWEST
 from ...reports.verdict import clip as verdict
 from .page import page
@@ -131,7 +141,7 @@ def clip_report(
 ) -> Report:
     say(0.0, "reading clips")
     corpus = run.corpus()
-    train, test = made_by.taken(corpus, "train"), _test(corpus, made_by)
+    train, test = made_by.taken(corpus, "train"), evaluated_clips(corpus, made_by, FEWEST)
     asked, labels = test.clips, test.labels
     say(0.2, "making clips")
     made = _in_parts(lambda part: made_by.made(labels[part], SEED + int(part[0])), len(asked))
@@ -208,13 +218,14 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     }
 
 
-def _test(corpus: Corpus, made_by: ClipReporter) -> SplitSample:
-    splits: tuple[Split, ...] = ("test", "val", "train")
-    for split in splits:
-        part = made_by.taken(corpus, split)
-        if len(part.clips) >= FEWEST or (split == "train" and len(part.clips)):
-            return part
-    raise UserError(f"corpus {corpus.folder} has no clip that sounds; add louder sounds")
+def evaluated_clips(corpus: Corpus, made_by: ClipReporter, fewest: int) -> SplitSample:
+    """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
+    _, sample = evaluated_split(
+        lambda split: made_by.taken(corpus, split),
+        f"corpus {corpus.folder} has no clip that sounds; add louder sounds",
+        lambda sample: len(sample.clips) >= (1 if sample.split == "train" else fewest),
+    )
+    return sample
 
 
 def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:

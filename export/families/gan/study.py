@@ -29,6 +29,7 @@ from ....train.run import Run
 from ....train.training_data import Data
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
+from ..clip.report import evaluated_clips
 from ..table import FAMILIES as EXPORTED
 from .report import maker
 from .study_figures import losses, over_epochs
@@ -203,8 +204,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 @torch.no_grad()
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     made_by = maker(network, run)
-    parts = (made_by.taken(run.corpus(), split) for split in ("test", "val", "train"))
-    part = next(part for part in parts if len(part.clips))
+    part = evaluated_clips(run.corpus(), made_by, fewest=1)
     some = np.linspace(0, len(part.clips) - 1, min(SHOWN, len(part.clips))).astype(int)
     rows = {"recordings": part.clips[some]}
     for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....train.corpus.store import Clip, Corpus, Split
 from ....train.families.loops.batches import loops, sliced
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
@@ -18,7 +17,18 @@ from ....train.run import Run
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, about, listed, losses
+from ...reports.report import (
+    FORMAT,
+    SEED,
+    Figures,
+    Progress,
+    Report,
+    ReportSound,
+    about,
+    evaluated_split,
+    listed,
+    losses,
+)
 from ...reports.verdict import loops as verdict
 from .graphs import level_range
 from .playing import HEAT, played
@@ -38,7 +48,10 @@ def report(
 ) -> Report:
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
-    train, (split, test) = loops(corpus, "train", recipe), _test(corpus, recipe)
+    train = loops(corpus, "train", recipe)
+    silent = f"corpus {corpus.folder} has no loop that sounds; add loops"
+    split, every = evaluated_split(lambda split: loops(corpus, split, recipe), silent)
+    test = [every[int(place)] for place in np.linspace(0, len(every) - 1, min(MOST, len(every)))]
     sounds = [np.array(corpus.samples(clip)) for clip in train]
     rows, made = [], []
     measured = _measure(sounds, recipe)
@@ -61,7 +74,7 @@ def report(
         "split": split,
         "clips": len(test),
         "frames": sum(clip.length // recipe.frames.hop_length for clip in test),
-        "frames_in_split": sum(clip.length // recipe.frames.hop_length for clip in loops(corpus, split, recipe)),
+        "frames_in_split": sum(clip.length // recipe.frames.hop_length for clip in every),
         "heat": HEAT,
         "played_on": rows,
         "endless": endless,
@@ -73,12 +86,6 @@ def report(
     played_sounds = _sounds(made, corpus.rate)
     found["sounds"] = listed(played_sounds)
     return Report(found, pictures, played_sounds, page(found, pictures, heard))
-
-
-def _test(corpus: Corpus, recipe: LoopRecipe) -> tuple[Split, list[Clip]]:
-    splits: tuple[Split, ...] = ("test", "val", "train")
-    split, found = next((split, found) for split in splits if (found := loops(corpus, split, recipe)))
-    return split, [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from ...measures import frames as measures
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, listed, losses
+from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, listed, losses
 from ...reports.verdict import partials as verdict
 from .page import page
 
@@ -49,11 +49,12 @@ def report(
     assert isinstance(recipe, PartialsRecipe)
     say(0.0, "taking frames apart")
     tested = corpus if trial is None else trial.corpus
-    split, test = _unheard(tested, recipe.frames)
     few = recipe.frames.model_copy(update={"rows": CODES})
+    silent = f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds"
+    split, test = evaluated_split(lambda split: rows(tested, split, few), silent, lambda found: len(found.pitches))
     train = rows(corpus, "train", few)
     if not len(train.pitches):
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+        raise UserError(silent)
     knobs = arranged_partials(network, recipe, corpus)
     network = knobs.network
     with torch.no_grad():
@@ -103,16 +104,6 @@ def report(
 def _notes(corpus: Corpus, patch: Patch, trial: HeldOutRun | None, say: Progress) -> Comparison | None:
     by = None if trial is None else trial.exported()
     return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES, by)
-
-
-def _unheard(corpus: Corpus, frames: PartialsFrames) -> tuple[Split, PartialsRows]:
-    splits: tuple[Split, ...] = ("test", "val", "train")
-    few = frames.model_copy(update={"rows": CODES})
-    for split in splits[:-1]:
-        found = rows(corpus, split, few)
-        if len(found.pitches):
-            return split, found
-    return splits[-1], rows(corpus, splits[-1], few)
 
 
 def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:
