@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..host.contract.card import Landmark, Latent
 from ..host.dsp import medoid
+from .measures.selection import evenly
 
 Array = npt.NDArray[np.float32]
 
@@ -60,8 +61,7 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
     labels = np.array(codes.labels)
     known = [np.flatnonzero(labels == word) for word in words if word in codes.labels][: LANDMARKS // 2]
     best = [places[strays[places].argmin()] for places in known]
-    most = min(LANDMARKS - len(best), len(inside))
-    chosen = {*best, *inside[np.unique(np.linspace(0, len(inside) - 1, most).astype(int))]}
+    chosen = {*best, *inside[np.unique(evenly(len(inside), LANDMARKS - len(best)))]}
     return [
         Landmark(
             latent=[round(float(v), 5) for v in within[i]],

@@ -19,6 +19,7 @@ from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ..describe import NARROWEST, SEED, SPAN
 from ..measures.frame_sample import FrameSample, draw, encode
+from ..measures.selection import evenly
 from .descriptors import DESCRIPTORS, NAMES, Timbre
 from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned
 
@@ -109,7 +110,7 @@ def ground(
     """Return codes of at most `CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
     frames = recipe.frames
     assert frames.fold is not None
-    few = np.linspace(0, len(sample) - 1, min(len(sample), CODES)).astype(np.int64)
+    few = evenly(len(sample), CODES)
     codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
     timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
     return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
@@ -119,7 +120,7 @@ def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
     """Return codes of at most `CODES` rows, at pitches across the recordings' range."""
-    few = np.linspace(0, len(pitches) - 1, min(len(pitches), CODES)).astype(np.int64)
+    few = evenly(len(pitches), CODES)
     with torch.no_grad():
         codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
     notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(few))

@@ -12,6 +12,7 @@ from ...train.corpus.pitch import HOP
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
+from .selection import chosen
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -73,14 +74,6 @@ def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: Chro
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
     return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
-
-
-def chosen(length: int, count: int, rng: np.random.Generator) -> Ints:
-    """Draw at most ``count`` of ``length`` indices without replacement, ascending.
-
-    Evenly spaced ones could hit the same moment of equally long clips.
-    """
-    return np.sort(rng.permutation(length)[:count])
 
 
 @torch.no_grad()

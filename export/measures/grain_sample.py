@@ -12,7 +12,7 @@ from ...train.families.grain.batches import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.grain_synthesis import grains
-from .frame_sample import chosen
+from .selection import chosen, evenly
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -53,9 +53,8 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
     wanted = round(seconds * corpus.rate)
-    count = min(len(sounds), -(-wanted * len(sounds) // sum(len(sound) for sound in sounds)))
-    spread = [sounds[int(i)] for i in np.linspace(0, len(sounds) - 1, count)]
-    return np.concatenate(spread)[:wanted]
+    count = -(-wanted * len(sounds) // sum(len(sound) for sound in sounds))
+    return np.concatenate([sounds[i] for i in evenly(len(sounds), count)])[:wanted]
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:

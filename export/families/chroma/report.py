@@ -21,9 +21,10 @@ from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
 from ...measures import key_check
-from ...measures.frame_sample import Array, FrameSample, Ints, chosen, cut, decode, draw, encode, on_keys, resynthesised
+from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
 from ...measures.recordings import recordings
+from ...measures.selection import chosen, evenly
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
 from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
@@ -190,7 +191,7 @@ def _spread(sample: FrameSample) -> list[int]:
         note = round(source.note) if np.isfinite(source.note) else -1
         sounds.setdefault((source.clip.label or source.clip.name, note), []).append(i)
     frames = [of_one[len(of_one) // 2] for of_one in sounds.values()]
-    return [frames[int(i)] for i in np.linspace(0, len(frames) - 1, min(PICTURED_FRAMES, len(frames)))]
+    return [frames[i] for i in evenly(len(frames), PICTURED_FRAMES)]
 
 
 def _title(sample: FrameSample, index: int, folded: bool) -> str:

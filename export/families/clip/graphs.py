@@ -14,6 +14,7 @@ from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
+from ...measures.selection import chosen
 
 ROWS = 256  # clips encoded at a time
 MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
@@ -89,16 +90,16 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     found = hits(corpus, "train", words)
     if not found.clips:
         raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
-    chosen = np.sort(np.random.default_rng(SEED).permutation(len(found.clips))[:CODES])
+    places = chosen(len(found.clips), CODES, np.random.default_rng(SEED))
     codes = np.concatenate(
         [
             network.encode(
                 network.features(torch.from_numpy(found.take(corpus, part, recipe.frames.frame_length)))[0]
             ).numpy()
-            for part in np.array_split(chosen, -(-len(chosen) // ROWS))
+            for part in np.array_split(places, -(-len(places) // ROWS))
         ]
     )
-    clips = [found.clips[index] for index in chosen]
+    clips = [found.clips[index] for index in places]
     return Graphs(
         decoder=ClipDecoder(network),
         encoder=Listener(network) if words else ClipEncoder(network),

@@ -19,6 +19,7 @@ from ....train.gan_health import collapsed
 from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
+from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.report import (
     FORMAT,
@@ -110,7 +111,7 @@ def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
 
     def taken(corpus: Corpus, split: Split) -> SplitSample:
         found = hits(corpus, split, words)
-        chosen = np.linspace(0, len(found.clips) - 1, min(most(seen.length), len(found.clips))).astype(np.int64)
+        chosen = evenly(len(found.clips), most(seen.length))
         clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
@@ -170,7 +171,7 @@ def clip_report(
         "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
     }
     found["verdict"], found["shortcomings"] = verdict(found)
-    some = np.linspace(0, len(asked) - 1, min(SHOWN, len(asked))).astype(int)
+    some = evenly(len(asked), SHOWN)
     seen = (asked[some], None if again is None else again[some], made[some])
     pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=made_by.of_samples)
     if found["loss"]["steps"]:

@@ -27,6 +27,7 @@ from ....train.network import Network
 from ....train.recipes.base import Recipe
 from ....train.run import Run
 from ....train.training_data import Data
+from ...measures.selection import evenly
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
 from ..clip.report import evaluated_clips
@@ -205,7 +206,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     made_by = maker(network, run)
     part = evaluated_clips(run.corpus(), made_by, fewest=1)
-    some = np.linspace(0, len(part.clips) - 1, min(SHOWN, len(part.clips))).astype(int)
+    some = evenly(len(part.clips), SHOWN)
     rows = {"recordings": part.clips[some]}
     for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
         if file.exists():

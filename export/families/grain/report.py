@@ -19,6 +19,7 @@ from ...measures import grains as textures
 from ...measures.codes import CodeDistribution, as_loud, distribution, fitted, prior
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ...measures.recordings import recordings
+from ...measures.selection import evenly
 from ...reports.figures import frames as figures
 from ...reports.figures import grains as grain_figures
 from ...reports.picture import Picture
@@ -303,6 +304,5 @@ def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, 
 
 def _spread(sample: GrainSample) -> list[int]:
     clips = np.unique(sample.clips)
-    few = np.linspace(0, len(clips) - 1, min(PICTURED_WINDOWS, len(clips)))
-    chosen = (np.flatnonzero(sample.clips == clips[int(i)]) for i in few)
+    chosen = (np.flatnonzero(sample.clips == clips[i]) for i in evenly(len(clips), PICTURED_WINDOWS))
     return [int(windows[len(windows) // 2]) for windows in chosen]

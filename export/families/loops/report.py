@@ -14,6 +14,7 @@ from ....train.metrics.frames import KnownFrames
 from ....train.metrics.rhythm import beat_kept
 from ....train.metrics.steadiness import constant_share, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
+from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
@@ -51,7 +52,7 @@ def report(
     train = loops(corpus, "train", recipe)
     silent = f"corpus {corpus.folder} has no loop that sounds; add loops"
     split, every = evaluated_split(lambda split: loops(corpus, split, recipe), silent)
-    test = [every[int(place)] for place in np.linspace(0, len(every) - 1, min(MOST, len(every)))]
+    test = [every[place] for place in evenly(len(every), MOST)]
     sounds = [np.array(corpus.samples(clip)) for clip in train]
     rows, made = [], []
     measured = _measure(sounds, recipe)

@@ -13,6 +13,7 @@ from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
 from ....train.families.loops.variants import TILTS_DB, retimed, tilted
 from ....train.metrics.groove import LoopMeasures, groove
+from ...measures.selection import evenly
 from ...reports.report import SEED
 from .playing import all_played
 
@@ -65,7 +66,7 @@ def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
     """Return steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
     found, codes = loops(corpus, "train", recipe), []
-    found = [found[int(place)] for place in np.linspace(0, len(found) - 1, min(MOST, len(found)))]
+    found = [found[place] for place in evenly(len(found), MOST)]
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
     for number, clip in enumerate(found):

@@ -17,7 +17,7 @@ from ...gestures.build import gestures_of
 from ...gestures.fit import PitchedCodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged_partials
-from ...measures.frame_sample import chosen
+from ...measures.selection import chosen
 
 
 class PartialsDecoder(nn.Module):

@@ -15,6 +15,7 @@ from ....train.families.sequence.network import RecurrentNetwork, delayed, follo
 from ....train.families.sequence.recipe import SequenceRecipe
 from ...describe import CODES, EncodedFrames
 from ...graphs import Graphs
+from ...measures.selection import evenly
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -123,7 +124,7 @@ def measured(
 def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield batches across the corpus, of about `CODES` frames in total."""
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(np.int64))
+    chosen = np.unique(evenly(len(found), most))
     for first in range(0, len(chosen), BATCH):
         part = chosen[first : first + BATCH]
         yield *padded(corpus, [found[number] for number in part], recipe.frames), torch.from_numpy(part)

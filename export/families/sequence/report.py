@@ -13,6 +13,7 @@ from ....train.families.sequence.network import UNKNOWN, RecurrentNetwork, delay
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.metrics.rhythm import envelope_correlation
 from ....train.run import Run
+from ...measures.selection import evenly
 from ...measures.sequences import edges_db, onset_measure, rms_db
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
@@ -69,10 +70,6 @@ def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say:
     return Report(found, pictures, sounds, page(found, pictures))
 
 
-def evenly(count: int, most: int) -> list[int]:
-    return [int(number) for number in np.linspace(0, count - 1, min(most, count))]
-
-
 @torch.no_grad()
 def frames_after(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, piece: Piece, number: int, seed: int, tail: int
@@ -118,7 +115,7 @@ def mean_squares(
     Sequences that are not ``known`` use the mean code.
     """
     most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
-    chosen, errors, firsts = evenly(len(found), most), [], []
+    chosen, errors, firsts = evenly(len(found), most).tolist(), [], []
     for first in range(0, len(chosen), BATCH):
         numbers = chosen[first : first + BATCH]
         sounds, counts = padded(corpus, [found[number] for number in numbers], recipe.frames)

@@ -26,9 +26,10 @@ from ....train.families.table import FAMILIES, trained
 from ....train.loop import RunOptions, RunStatus
 from ....train.recipes.base import Recipe
 from ....train.run import Run
+from ...measures.selection import evenly
 from ...reports.report import FORMAT, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate
-from .report import SHOWN, TAIL, compared, evenly, frames_after, recording
+from .report import SHOWN, TAIL, compared, frames_after, recording
 from .study_figures import losses, waveforms
 from .study_page import page
 
@@ -168,7 +169,7 @@ def _continue(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
 ) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures]]:
     found = pieces(corpus, "train", recipe.frames)
-    numbers = evenly(len(found), SHOWN)
+    numbers = evenly(len(found), SHOWN).tolist()
     made: dict[tuple[bool, int], list[Array]] = {(back, seed): [] for back in (True, False) for seed in SEEDS}
     rows = []
     for seed in SEEDS:
