@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from timbrel.export import evaluate as evaluating
 from timbrel.export.evaluate import evaluate
-from timbrel.export.families.clip.report import clip_report, maker, reconstruction
+from timbrel.export.families.clip.report import clip_report, clip_reporter, reconstruction
 from timbrel.host.errors import UserError
 from timbrel.train.families.clip.batches import hits
 from timbrel.train.families.table import trained
@@ -84,24 +84,25 @@ def test_a_report_has_figures_of_the_test_split_pictures_and_sounds(hit_run):
     sound, rate = soundfile.read(folder / "decoded-1.wav")
     assert (len(sound), rate) == (LENGTH, RATE)
     network, *_ = trained(run, "best")
-    made_by = maker(network, run.recipe)
-    corpus, part = run.corpus(), hits(run.corpus(), "test", made_by.words)
+    reporter = clip_reporter(network, run)
+    corpus, part = run.corpus(), hits(run.corpus(), "test", reporter.words)
     asked = part.take(corpus, np.arange(8), LENGTH)
-    by_hand = reconstruction(asked, made_by.again(asked, part.labels), RATE)
+    by_hand = reconstruction(asked, reporter.reconstruct(asked, part.labels), RATE)
     assert found["reconstruction"]["log_mel_db"]["median"] == pytest.approx(by_hand["log_mel_db"]["median"], abs=1e-3)
 
 
 @pytest.fixture
-def made_by(hit_run):
-    """The run of labels, and what makes its clips."""
+def reported(hit_run):
+    """The run of labels, and its reporter."""
     run = hit_run(True)
-    return run, maker(trained(run, "best")[0], run.recipe)
+    return run, clip_reporter(trained(run, "best")[0], run)
 
 
-def test_random_clips_follow_from_codes_and_labels_and_the_seed(made_by):
-    _, making = made_by
+def test_random_clips_follow_from_codes_and_labels_and_the_seed(reported):
+    _, reporter = reported
     one, again, other, labelled = (
-        making.made(np.array(labels), seed) for labels, seed in (([0, 0], 1), ([0, 0], 1), ([0, 0], 2), ([1, 1], 1))
+        reporter.generate(np.array(labels), seed)
+        for labels, seed in (([0, 0], 1), ([0, 0], 1), ([0, 0], 2), ([1, 1], 1))
     )
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -109,9 +110,9 @@ def test_random_clips_follow_from_codes_and_labels_and_the_seed(made_by):
     assert one.shape == (2, LENGTH)
 
 
-def test_a_run_whose_codes_all_sound_alike_has_collapsed(made_by):
-    run, making = made_by
-    same = replace(making, made=lambda labels, seed: np.repeat(clips(2)[:1], len(labels), 0))
+def test_a_run_whose_codes_all_sound_alike_has_collapsed(reported):
+    run, reporter = reported
+    same = replace(reporter, generate=lambda labels, seed: np.repeat(clips(2)[:1], len(labels), 0))
     found = clip_report(run, same, "best", 1, quiet).found
     assert found["collapsed"]
     (line,) = [line for line in found["shortcomings"] if "collapsed" in line]
@@ -120,31 +121,33 @@ def test_a_run_whose_codes_all_sound_alike_has_collapsed(made_by):
     assert "training.seed" in line
 
 
-def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(made_by):
-    run, making = made_by
-    part = hits(run.corpus(), "train", making.words)
+def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(reported):
+    run, reporter = reported
+    part = hits(run.corpus(), "train", reporter.words)
     known = part.take(run.corpus(), np.arange(8), LENGTH)
-    found = clip_report(run, replace(making, made=lambda labels, seed: known[: len(labels)]), "best", 1, quiet).found
+    found = clip_report(
+        run, replace(reporter, generate=lambda labels, seed: known[: len(labels)]), "best", 1, quiet
+    ).found
     assert not found["collapsed"]
     assert any("some are remembered" in line for line in found["shortcomings"])
 
 
-def test_a_network_without_encoder_has_no_reconstruction(made_by):
-    run, making = made_by
-    report = clip_report(run, replace(making, again=None), "best", 1, quiet)
+def test_a_network_without_encoder_has_no_reconstruction(reported):
+    run, reporter = reported
+    report = clip_report(run, replace(reporter, reconstruct=None), "best", 1, quiet)
     assert report.found["reconstruction"] is None
     assert not [sound for sound in report.sounds if sound.name.startswith("decoded")]
 
 
-def test_a_corpus_none_of_whose_clips_sounds_is_refused(made_by):
-    run, making = made_by
+def test_a_corpus_none_of_whose_clips_sounds_is_refused(reported):
+    run, reporter = reported
 
     def none(corpus, split):
-        part = making.taken(corpus, split)
+        part = reporter.sample(corpus, split)
         return replace(part, clips=part.clips[:0], names=[], labels=part.labels[:0], found=0)
 
     with pytest.raises(UserError, match="has no clip that sounds; add louder sounds"):
-        clip_report(run, replace(making, taken=none), "best", 1, quiet)
+        clip_report(run, replace(reporter, sample=none), "best", 1, quiet)
 
 
 # ---- a classifier's word

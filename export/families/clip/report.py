@@ -69,18 +69,18 @@ class ClipReporter:
 
     Args:
         words: labels of a conditional network, else empty.
-        made: returns clips of random codes, [clips, length], for label numbers [clips] and a seed.
-        again: encodes and decodes clips; None without encoder.
+        generate: returns clips of random codes, [clips, length], for label numbers [clips] and a seed.
+        reconstruct: encodes and decodes clips; None without encoder.
         of_samples: reconstructions should match sample by sample, not only by ear.
         sides: loss terms per side of adversarial training.
         drawn: how random codes are drawn, if not from the training prior.
     """
 
-    taken: Callable[[Corpus, Split], SplitSample]
+    sample: Callable[[Corpus, Split], SplitSample]
     words: list[str]
-    made: Callable[[Ints, int], Array]
-    again: Callable[[Array, Ints], Array] | None
-    weighted: BaseModel
+    generate: Callable[[Ints, int], Array]
+    reconstruct: Callable[[Array, Ints], Array] | None
+    loss_weights: BaseModel
     parameters: int
     of_samples: bool = False
     sides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -91,49 +91,49 @@ def most(length: int) -> int:
     return min(MOST, max(FEWEST, SAMPLES // length))
 
 
-def report(
-    run: Run,
-    network: ClipAutoencoder,
-    checkpoint: str,
-    step: int,
-    say: Progress,
-    judge: Judge | None = None,
-    heard: str | None = None,
-) -> Report:
-    return clip_report(run, maker(network, run.recipe), checkpoint, step, say, judge, heard)
-
-
-def maker(network: ClipAutoencoder, recipe: Any) -> ClipReporter:
+def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
+    recipe = run.recipe
     assert isinstance(recipe, HitRecipe)
-    seen = network.features
-    sound = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
-    words = recipe.network.words
+    latents, words, seen = recipe.network.latents, recipe.network.words, network.features
+    synthesize = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
 
-    def taken(corpus: Corpus, split: Split) -> SplitSample:
+    def sample(corpus: Corpus, split: Split) -> SplitSample:
         found = hits(corpus, split, words)
         chosen = evenly(len(found.clips), most(seen.length))
         clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
-    def told(labels: Ints) -> torch.Tensor | None:
+    def one_hot(labels: Ints) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
 
     @torch.no_grad()
-    def made(labels: Ints, seed: int) -> Array:
-        codes = torch.randn(len(labels), recipe.network.latents, generator=torch.Generator().manual_seed(seed))
-        return sound(network.decode(codes, told(labels)).numpy())
+    def generate(labels: Ints, seed: int) -> Array:
+        codes = torch.randn(len(labels), latents, generator=torch.Generator().manual_seed(seed))
+        return synthesize(network.decode(codes, one_hot(labels)).numpy())
 
     @torch.no_grad()
-    def again(clips: Array, labels: Ints) -> Array:
-        return sound(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), told(labels)).numpy())
+    def reconstruct(clips: Array, labels: Ints) -> Array:
+        return synthesize(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
 
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return ClipReporter(taken, words, made, again, recipe.loss, parameters)
+    return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameters)
+
+
+def report_with(reporter_of: Callable[[Any, Run], ClipReporter]) -> Callable[..., Report]:
+    """Return a family's report: `clip_report` with the reporter of the run's network."""
+
+    def report(run: Run, network: Any, *rest: Any, **options: Any) -> Report:
+        return clip_report(run, reporter_of(network, run), *rest, **options)
+
+    return report
+
+
+report = report_with(clip_reporter)
 
 
 def clip_report(
     run: Run,
-    made_by: ClipReporter,
+    reporter: ClipReporter,
     checkpoint: str,
     step: int,
     say: Progress,
@@ -142,38 +142,37 @@ def clip_report(
 ) -> Report:
     say(0.0, "reading clips")
     corpus = run.corpus()
-    train, test = made_by.taken(corpus, "train"), evaluated_clips(corpus, made_by, FEWEST)
+    train, test = reporter.sample(corpus, "train"), evaluated_clips(corpus, reporter, FEWEST)
     asked, labels = test.clips, test.labels
     say(0.2, "making clips")
-    made = _in_parts(lambda part: made_by.made(labels[part], SEED + int(part[0])), len(asked))
+    made = _in_parts(lambda part: reporter.generate(labels[part], SEED + int(part[0])), len(asked))
     recordings = Recordings(train.clips, asked, corpus.rate, judge)
-    figures = recordings.figures(made, labels if made_by.words else None)
+    figures = recordings.figures(made, labels if reporter.words else None)
     again = None
-    if made_by.again is not None:
+    if (reconstruct := reporter.reconstruct) is not None:
         say(0.4, "encoding and decoding clips")
-        given = made_by.again
-        again = _in_parts(lambda part: given(asked[part], labels[part]), len(asked))
+        again = _in_parts(lambda part: reconstruct(asked[part], labels[part]), len(asked))
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
         "shortcomings": [],
-        "run": about(run, checkpoint, step, made_by.parameters) | {"tonal": run.info.tonal},
+        "run": about(run, checkpoint, step, reporter.parameters) | {"tonal": run.info.tonal},
         "split": test.split,
         "clips": len(set(test.names)),
         "frames": len(asked),
         "frames_in_split": test.found,
         "trained": train.found,
-        "labels": made_by.words,
-        "drawn": made_by.drawn,
-        "reconstruction": None if again is None else _came_back(asked, again, corpus.rate, made_by.of_samples),
+        "labels": reporter.words,
+        "drawn": reporter.drawn,
+        "reconstruction": None if again is None else _came_back(asked, again, corpus.rate, reporter.of_samples),
         "generated": asdict(figures) | {"ratio": figures.likeness.ratio},
-        "loss": _logged(run, made_by),
+        "loss": _logged(run, reporter),
         "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
     }
     found["verdict"], found["shortcomings"] = verdict(found)
     some = evenly(len(asked), SHOWN)
     seen = (asked[some], None if again is None else again[some], made[some])
-    pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=made_by.of_samples)
+    pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=reporter.of_samples)
     if found["loss"]["steps"]:
         pictures.append(clip_figures.loss(found["loss"], step))
     sounds = _sounds([test.names[index] for index in some], *seen, corpus.rate)
@@ -189,13 +188,13 @@ def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figur
     return found | {"relative_error": float(error / max(energy, 1e-12))}
 
 
-def _logged(run: Run, made_by: ClipReporter) -> Figures:
-    found = losses(run, made_by.weighted)
+def _logged(run: Run, reporter: ClipReporter) -> Figures:
+    found = losses(run, reporter.loss_weights)
     terms = found["terms"]
     health = {name: terms.pop(name) for name in HEALTH if name in terms}
     sides = {
         side: np.sum([terms[name] for name in names if name in terms], axis=0).tolist()
-        for side, names in made_by.sides.items()
+        for side, names in reporter.sides.items()
         if any(name in terms for name in names)
     }
     return found | {"sides": sides, "health": health}
@@ -219,10 +218,10 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     }
 
 
-def evaluated_clips(corpus: Corpus, made_by: ClipReporter, fewest: int) -> SplitSample:
+def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> SplitSample:
     """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
     _, sample = evaluated_split(
-        lambda split: made_by.taken(corpus, split),
+        lambda split: reporter.sample(corpus, split),
         f"corpus {corpus.folder} has no clip that sounds; add louder sounds",
         lambda sample: len(sample.clips) >= (1 if sample.split == "train" else fewest),
     )

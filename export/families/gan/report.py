@@ -13,11 +13,9 @@ from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames
 from ....train.families.invert.network import Inverter
-from ....train.metrics.generated_clips import Judge
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...reports.report import Progress, Report
-from ..clip.report import ClipReporter, SplitSample, clip_report, most
+from ..clip.report import ClipReporter, SplitSample, most, report_with
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -29,23 +27,12 @@ FITTED = (
 )
 
 
-def report(
-    run: Run,
-    network: ClipGenerator | Halves | Inverter,
-    checkpoint: str,
-    step: int,
-    say: Progress,
-    judge: Judge | None = None,
-) -> Report:
-    return clip_report(run, maker(network, run), checkpoint, step, say, judge)
-
-
-def maker(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
+def generator_reporter(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
     recipe: Any = run.recipe
     settings, words = recipe.frames, list(getattr(recipe.network, "words", []))
     assert isinstance(settings, ClipFrames)
 
-    def taken(corpus: Corpus, split: Split) -> SplitSample:
+    def sample(corpus: Corpus, split: Split) -> SplitSample:
         found = places(corpus, split, settings, words)
         chosen = evenly_spaced(len(found), most(settings.frame_length))
         recordings = found.of(chosen)
@@ -54,25 +41,30 @@ def maker(network: ClipGenerator | Halves | Inverter, run: Run) -> ClipReporter:
         return SplitSample(split, clips, names, found.labels[recordings], len(found))
 
     if isinstance(network, Inverter):
-        drawn, again = _drawn(network.generator), _placed(network)
+        generate, reconstruct = _from_prior(network.generator), _inverted(network)
         weights = sum(p.numel() for p in network.network.parameters())
-        return ClipReporter(taken, words, drawn, again, recipe.loss, weights, of_samples=True)
+        return ClipReporter(sample, words, generate, reconstruct, recipe.loss, weights, of_samples=True)
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if isinstance(network, Halves):
-        fitted, again = _fitted(network, lambda: taken(run.corpus(), "train").clips), _again(network)
-        return ClipReporter(taken, words, fitted, again, recipe.loss, parameters, of_samples=True, drawn=FITTED)
+        generate, reconstruct = _fitted(network, lambda: sample(run.corpus(), "train").clips), _reconstructed(network)
+        return ClipReporter(
+            sample, words, generate, reconstruct, recipe.loss, parameters, of_samples=True, drawn=FITTED
+        )
     return ClipReporter(
-        taken, words, _drawn(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
+        sample, words, _from_prior(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
     )
 
 
-def _drawn(network: ClipGenerator) -> Callable[[Ints, int], Array]:
+report = report_with(generator_reporter)
+
+
+def _from_prior(network: ClipGenerator) -> Callable[[Ints, int], Array]:
     @torch.no_grad()
-    def made(labels: Ints, seed: int) -> Array:
+    def generate(labels: Ints, seed: int) -> Array:
         codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
         return network.decode(codes, network.rows(torch.from_numpy(labels))).numpy()
 
-    return made
+    return generate
 
 
 def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
@@ -83,7 +75,7 @@ def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int]
     codes: list[torch.Tensor] = []
 
     @torch.no_grad()
-    def made(labels: Ints, seed: int) -> Array:
+    def generate(labels: Ints, seed: int) -> Array:
         if not codes:
             codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(known()), BATCH))
         trained = torch.cat(codes)
@@ -91,21 +83,21 @@ def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int]
         shares = torch.randn(len(labels), len(trained), generator=torch.Generator().manual_seed(seed))
         return network.decode(mean + shares @ (trained - mean) / max(len(trained) - 1, 1) ** 0.5).numpy()
 
-    return made
+    return generate
 
 
-def _again(network: Halves) -> Callable[[Array, Ints], Array]:
+def _reconstructed(network: Halves) -> Callable[[Array, Ints], Array]:
     @torch.no_grad()
-    def again(clips: Array, labels: Ints) -> Array:
+    def reconstruct(clips: Array, labels: Ints) -> Array:
         return network.decode(network.encode(torch.from_numpy(clips))).numpy()
 
-    return again
+    return reconstruct
 
 
-def _placed(network: Inverter) -> Callable[[Array, Ints], Array]:
+def _inverted(network: Inverter) -> Callable[[Array, Ints], Array]:
     @torch.no_grad()
-    def again(clips: Array, labels: Ints) -> Array:
+    def reconstruct(clips: Array, labels: Ints) -> Array:
         pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
         return torch.cat([network.again(*pair) for pair in pairs]).numpy()
 
-    return again
+    return reconstruct

@@ -32,7 +32,7 @@ from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
 from ..clip.report import evaluated_clips
 from ..table import FAMILIES as EXPORTED
-from .report import maker
+from .report import generator_reporter
 from .study_figures import losses, over_epochs
 from .study_page import page
 
@@ -204,15 +204,15 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 
 @torch.no_grad()
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
-    made_by = maker(network, run)
-    part = evaluated_clips(run.corpus(), made_by, fewest=1)
+    reporter = generator_reporter(network, run)
+    part = evaluated_clips(run.corpus(), reporter, fewest=1)
     some = evenly(len(part.clips), SHOWN)
     rows = {"recordings": part.clips[some]}
     for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
         if file.exists():
             checkpoint.restore(file, network)
             network.eval()
-            rows[what] = made_by.made(part.labels[some], SEED)
+            rows[what] = reporter.generate(part.labels[some], SEED)
     return rows
 
 
