@@ -4,12 +4,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..host.contract.card import RecurrentState
 from ..host.contract.gesture import Gestures
 from ..host.contract.model import Model
 from .describe import EncodedFrames
+
+
+class NetworkDecoder(nn.Module):
+    """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's own method."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        decode: Callable[..., Tensor] = self.network.decode
+        return decode(latent) if label is None else decode(latent, label)
 
 
 @dataclass(frozen=True)

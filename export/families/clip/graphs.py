@@ -66,22 +66,16 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class ClipEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]."""
+    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` the score of each label, [batch, words]."""
 
-    def __init__(self, network: ClipAutoencoder) -> None:
+    def __init__(self, network: ClipAutoencoder, labelled: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.labelled = network, labelled
 
-    def forward(self, audio: Tensor) -> Tensor:
-        return self.network.encode(self.network.features(audio)[0])
-
-
-class Listener(ClipEncoder):
-    """audio [batch, frame_length] → latent [batch, n] and the score of each label, [batch, words]."""
-
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, audio: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         features = self.network.features(audio)[0]
-        return self.network.encode(features), self.network.label_probabilities(features)
+        latent = self.network.encode(features)
+        return (latent, self.network.label_probabilities(features)) if self.labelled else latent
 
 
 @torch.no_grad()
@@ -102,7 +96,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     clips = [found.clips[index] for index in places]
     return Graphs(
         decoder=ClipDecoder(network),
-        encoder=Listener(network) if words else ClipEncoder(network),
+        encoder=ClipEncoder(network, bool(words)),
         encoder_labels=bool(words),
         exact=EXACT,
         decoder_chroma=False,

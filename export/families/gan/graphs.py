@@ -17,22 +17,11 @@ from ....train.families.invert.recipe import InvertRecipe
 from ....train.recipes.base import Recipe
 from ....train.sampling import evenly_spaced
 from ...describe import LANDMARKS, SEED, Array, EncodedFrames
-from ...graphs import Graphs
+from ...graphs import Graphs, NetworkDecoder
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior
 ENCODED = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time
 BATCH = 32
-
-
-class GanDecoder(nn.Module):
-    """latent [voice, n] (, label [voice, labels]) → frame [voice, samples]."""
-
-    def __init__(self, network: ClipGenerator | Halves) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.network.decode(latent, label)
 
 
 class GanEncoder(nn.Module):
@@ -48,34 +37,24 @@ class GanEncoder(nn.Module):
         return self.network.encode(audio)
 
 
-class Inverse(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]."""
+class InverseEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` the score of each label, [batch, words]."""
 
-    def __init__(self, network: Inverter) -> None:
+    def __init__(self, network: Inverter, labelled: bool) -> None:
         super().__init__()
-        self.network, self.latents = network.network, network.generator.latents
+        self.network, self.latents, self.labelled = network.network, network.generator.latents, labelled
 
-    def forward(self, audio: Tensor) -> Tensor:
-        return self._placed(audio)[:, : self.latents]
-
-    def _placed(self, audio: Tensor) -> Tensor:
-        placed: Tensor = self.network(audio)
-        return placed
-
-
-class InverseListener(Inverse):
-    """audio [batch, frame_length] → latent [batch, n] and the score of each label, [batch, words]."""
-
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        placed = self._placed(audio)
-        return placed[:, : self.latents], torch.softmax(placed[:, self.latents :], 1)
+    def forward(self, audio: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        found: Tensor = self.network(audio)
+        latent = found[:, : self.latents]
+        return (latent, torch.softmax(found[:, self.latents :], 1)) if self.labelled else latent
 
 
 def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
     """Return a generator's graph, and codes of its prior, cycling through its labels."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(
-        decoder=GanDecoder(network),
+        decoder=NetworkDecoder(network),
         encoder=None,
         decoder_chroma=False,
         encoder_chroma=False,
@@ -86,9 +65,8 @@ def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bo
 
 def invert_graphs(network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     made = gan_graphs(network.generator, recipe, corpus, tonal)
-    words = bool(recipe.network.words)
-    encoder = (InverseListener if words else Inverse)(network)
-    return replace(made, encoder=encoder, encoder_labels=words)
+    labelled = bool(recipe.network.words)
+    return replace(made, encoder=InverseEncoder(network, labelled), encoder_labels=labelled)
 
 
 @torch.no_grad()
@@ -100,7 +78,7 @@ def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: b
     codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
     clips = [found.clips[number] for number in found.of(chosen)]
     return Graphs(
-        decoder=GanDecoder(network),
+        decoder=NetworkDecoder(network),
         encoder=GanEncoder(network, recipe.frames.normalised),
         decoder_chroma=False,
         encoder_chroma=False,

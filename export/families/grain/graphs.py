@@ -10,23 +10,12 @@ from ....train.families.grain.batches import windows
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
 from ...describe import CODES, SEED, EncodedFrames
-from ...graphs import Graphs
+from ...graphs import Graphs, NetworkDecoder
 from ...measures.selection import chosen
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
 HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position
 DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
-
-
-class GrainDecoder(nn.Module):
-    """latent [voice, n] → frame [voice, width]."""
-
-    def __init__(self, network: GrainAutoencoder) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, latent: Tensor) -> Tensor:
-        return self.network.decode(latent)
 
 
 class GrainEncoder(nn.Module):
@@ -48,7 +37,7 @@ def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus,
     clips = [found.clips[number] for number in found.clip[places]]
     adversarial = bool(network.settings.adjudicator)
     return Graphs(
-        decoder=GrainDecoder(network),
+        decoder=NetworkDecoder(network),
         encoder=GrainEncoder(network),
         decoder_chroma=False,
         encoder_chroma=False,

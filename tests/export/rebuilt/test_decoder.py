@@ -7,9 +7,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.export.families.chroma.graphs import ChromaDecoder
 from timbrel.export.families.clip.graphs import ClipDecoder
-from timbrel.export.families.gan.graphs import GanDecoder
-from timbrel.export.families.grain.graphs import GrainDecoder
 from timbrel.export.families.partials.graphs import PartialsDecoder
+from timbrel.export.graphs import NetworkDecoder
 from timbrel.export.onnx import store_half, trace
 from timbrel.export.rebuilt.decoder import Graph, RebuiltDecoder
 from timbrel.export.rebuilt.operators import OPERATORS
@@ -57,11 +56,11 @@ NUMBERS = [
 DECODERS = {
     "chroma": ChromaDecoder,
     "partials": PartialsDecoder,
-    "grain": GrainDecoder,
+    "grain": NetworkDecoder,
     "clip": ClipDecoder,
-    "gan": GanDecoder,
-    "dcgan": GanDecoder,
-    "halves": GanDecoder,
+    "gan": NetworkDecoder,
+    "dcgan": NetworkDecoder,
+    "halves": NetworkDecoder,
 }
 
 
