@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from .families.table import FAMILIES
 from .fidelity.comparison import beside
 from .fidelity.pages import instrument_page
 from .first_preset import first_preset
-from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, listed
+from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, as_json, listed
 
 Array = npt.NDArray[np.float32]
 
@@ -129,9 +128,8 @@ def _exported(run: Run, checkpoint: Literal["best", "last"], folder: Path) -> Pa
 def _save(folder: Path, report: Report) -> None:
     for picture in report.pictures:
         picture.save(folder)
-    _write(folder, report.sounds)
-    text = json.dumps(report.found, indent=1, allow_nan=False) + "\n"
-    (folder / "report.json").write_text(text, encoding="utf-8")
+    _write_sounds(folder, report.sounds)
+    (folder / "report.json").write_text(as_json(report.found), encoding="utf-8")
     for name, page in {"index.html": report.page, **report.pages}.items():
         (folder / name).write_text(page, encoding="utf-8")
 
@@ -163,7 +161,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
     return judged
 
 
-def _write(folder: Path, sounds: Sequence[ReportSound]) -> None:
+def _write_sounds(folder: Path, sounds: Sequence[ReportSound]) -> None:
     """Write sounds with one gain, so that their levels compare."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:

@@ -1,5 +1,6 @@
 """Shared types and figures of all reports."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +52,11 @@ class HeldOutRun(NamedTuple):
     corpus: Corpus
     network: Any
     exported: Callable[[], Patch]
+
+
+def as_json(found: Figures) -> str:
+    """Return the text of a file of figures; raise ValueError for numbers that are not finite."""
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:

@@ -5,7 +5,6 @@ publication's 200 slopes, the same with the perceptual term, and `tuned-clip`, w
 decoder. An existing clip model is only measured.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
 from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
 from .runs import StudyOptions as Trainings
-from .runs import StudyProgress, check_folder, is_trained, load_recipes, train
+from .runs import StudyProgress, check_folder, is_trained, load_recipes, train, write_study
 
 Array = npt.NDArray[np.float32]
 
@@ -82,7 +81,7 @@ def study(asked: RecoveryStudyOptions, display: Display) -> bool:
     if bench is None:
         return False
     found = {table: [_table(asked, bench, table, seed, course) for seed in range(asked.seeds)] for table in TABLES}
-    _write(asked, corpus, bench, found)
+    _write_figures(asked, corpus, bench, found)
     return True
 
 
@@ -192,7 +191,7 @@ def _table(
     return found
 
 
-def _write(
+def _write_figures(
     asked: RecoveryStudyOptions,
     corpus: Corpus,
     bench: RecoveryBench,
@@ -225,7 +224,4 @@ def _write(
         },
         "pictures": shown,
     }
-    with replacing(asked.folder / "study.json", overwrite=True) as file:
-        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing(asked.folder / "index.html", overwrite=True) as file:
-        file.write_text(page(found), encoding="utf-8")
+    write_study(asked.folder, found, page(found))

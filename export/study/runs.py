@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...host.errors import UserError, nearest
-from ...host.files import check_new_folder
+from ...host.files import check_new_folder, replacing
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
@@ -19,7 +19,7 @@ from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..evaluate import evaluate
-from ..reports.report import FORMAT, Figures
+from ..reports.report import FORMAT, Figures, as_json
 
 EVALUATION_SECONDS = 15.0  # rough time for one run
 BUDGETS = ("training.steps=", "training.epochs=", "training.minutes=")
@@ -220,6 +220,19 @@ def train(
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
         raise
+
+
+def write_json(path: Path, found: Figures) -> None:
+    """Write figures atomically."""
+    with replacing(path, overwrite=True) as file:
+        file.write_text(as_json(found), encoding="utf-8")
+
+
+def write_study(folder: Path, found: Figures, page: str) -> None:
+    """Write a study's study.json and index.html, each atomically."""
+    write_json(folder / "study.json", found)
+    with replacing(folder / "index.html", overwrite=True) as file:
+        file.write_text(page, encoding="utf-8")
 
 
 def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", before: float) -> Figures:

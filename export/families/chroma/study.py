@@ -7,7 +7,6 @@ DIR/runs/CORPUS-RECIPE-SEED/     a run, with its checkpoints and:
 DIR/report/                      index.html, report.json and pictures
 """
 
-import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from ....train.recipes.load import load_recipe
 from ....train.run import Run
 from ...export import export
 from ...reports.picture import Picture
-from ...study.runs import StudyProgress, check_run, train
+from ...study.runs import StudyProgress, check_run, train, write_json
 from .study_claims import Named, verdicts
 from .study_figures import LatentPanel, accounting, embeddings
 from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
@@ -70,7 +69,7 @@ def study(asked: ChromaStudyOptions, display: Display) -> bool:
         if not _make(job, frames[job.corpus], asked, options, course):
             display.say(f"stopped, all is saved; the same command goes on with {job.folder}")
             return False
-    _write(asked, tables, jobs)
+    _write_report(asked, tables, jobs)
     return True
 
 
@@ -163,7 +162,7 @@ def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions,
         course.update(trained, "measuring")
         figures, codes = measure(Run.open(job.folder))
         _save(job.folder / "codes.npz", latents=codes.latents, notes=codes.notes)
-        _dump(job.folder / "figures.json", figures)
+        write_json(job.folder / "figures.json", figures)
     if _mesh_is_due(job, asked):
         _account(job, asked, lambda share: course.update(measured + (1 - measured) * share, "mesh"))
     return True
@@ -181,13 +180,13 @@ def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], No
     points = mesh(side, latents)
     answers: dict[int, Answers] = {}
     for i, note in enumerate(notes):
-        answers[note] = strongest(model, points, note, functools.partial(_within, progress, i, len(notes)))
+        answers[note] = strongest(model, points, note, lambda share, i=i: progress((i + share) / len(notes)))
     if latents == 2:
         _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
-    _dump(job.folder / "mesh.json", accuracy(answers, side, latents))
+    write_json(job.folder / "mesh.json", accuracy(answers, side, latents))
 
 
-def _write(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
+def _write_report(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
     runs: dict[Named, list[Figures]] = {}
     for job in jobs:
         figures = _read(job, "figures.json")
@@ -212,7 +211,7 @@ def _write(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], job
     with replacing_folder(asked.folder / "report") as folder:
         for picture in pictures:
             picture.save(folder)
-        _dump(folder / "report.json", found)
+        write_json(folder / "report.json", found)
         (folder / "index.html").write_text(page(found, runs, pictures), encoding="utf-8")
 
 
@@ -269,15 +268,6 @@ def _read(job: Job, name: str) -> Figures | None:
         return None
     found: Figures = json.loads(file.read_text(encoding="utf-8"))
     return found
-
-
-def _dump(path: Path, found: Figures) -> None:
-    with replacing(path, overwrite=True) as file:
-        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _within(progress: Callable[[float], None], part: int, parts: int, share: float) -> None:
-    progress((part + share) / parts)
 
 
 def _save(path: Path, **arrays: Any) -> None:

@@ -4,7 +4,6 @@ Alencar ("Audio Generation with GANs", 2019) presents a generator after its firs
 sides, and reconstructions by an autoencoder of the halves. The study presents WaveGAN alike, and compares all networks.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -29,7 +28,16 @@ from ....train.run import Run
 from ....train.training_data import Data
 from ...measures.selection import evenly
 from ...reports.report import FORMAT, SEED, Figures
-from ...study.runs import StudyOptions, StudyProgress, check_folder, is_trained, load_recipes, train, train_and_evaluate
+from ...study.runs import (
+    StudyOptions,
+    StudyProgress,
+    check_folder,
+    is_trained,
+    load_recipes,
+    train,
+    train_and_evaluate,
+    write_study,
+)
 from ..clip.report import evaluated_clips
 from ..table import FAMILIES as EXPORTED
 from .report import generator_reporter
@@ -82,10 +90,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
         "sounds": {file: caption for sounds, _ in shown.values() for file, caption in sounds.items()},
         "pictures": {picture: caption for _, pictures in shown.values() for picture, caption in pictures.items()},
     }
-    with replacing(asked.folder / "study.json", overwrite=True) as file:
-        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing(asked.folder / "index.html", overwrite=True) as file:
-        file.write_text(page(found, next(iter(reports.values()))), encoding="utf-8")
+    write_study(asked.folder, found, page(found, next(iter(reports.values()))))
     return True
 
 
@@ -197,7 +202,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
         pictures[picture.name] = f"{name}: {picture.caption}"
     for what, clips in rows.items():
         file = f"{name}-{what.replace(' ', '-')}.wav"
-        _write(folder / file, clips, run.recipe.frames.sample_rate)
+        _write_clips(folder / file, clips, run.recipe.frames.sample_rate)
         sounds[file] = f"{name}: {what}"
     return sounds, pictures
 
@@ -216,7 +221,7 @@ def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     return rows
 
 
-def _write(path: Path, clips: Array, rate: int) -> None:
+def _write_clips(path: Path, clips: Array, rate: int) -> None:
     loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
     with sound_writer(path, rate, channels=1, overwrite=True) as file:
         file.write(np.pad(PEAK * clips / loudest, ((0, 0), (0, round(GAP_SECONDS * rate)))).reshape(1, -1))

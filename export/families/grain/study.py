@@ -4,7 +4,6 @@ The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the b
 with random codes nearest to the recordings.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ....host.audio.sound_files import sound_writer
-from ....host.files import replacing
 from ....host.progress import Display
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
@@ -23,7 +21,7 @@ from ....train.recipes.base import Recipe
 from ....train.run import Run
 from ...measures.grain_sample import Part, decode, encode, filtered, sequence, stretch
 from ...reports.report import FORMAT, SEED, Figures
-from ...study.runs import StudyOptions, check_folder, load_recipes, train_and_evaluate
+from ...study.runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study
 from .report import PICTURED_SECONDS, resynthesised
 from .study_page import page
 
@@ -73,10 +71,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
         "networks": [{"name": name, **_row(report)} for name, report in reports.items()],
         "sounds": sounds,
     }
-    with replacing(asked.folder / "study.json", overwrite=True) as file:
-        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing(asked.folder / "index.html", overwrite=True) as file:
-        file.write_text(page(found, reports[best], asked.folder), encoding="utf-8")
+    write_study(asked.folder, found, page(found, reports[best], asked.folder))
     return True
 
 
@@ -130,8 +125,8 @@ def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, s
         rng, length = np.random.default_rng(SEED), recipe.frames.frame_length
         sound = stretch(run.corpus(), part, recipe.frames, PICTURED_SECONDS)
         if name == post:
-            _write(folder / "example-1-source.wav", sound, recipe)
-        _write(folder / f"example-1-{name}.wav", resynthesised(network, recipe, sound, rng), recipe)
+            _write_sound(folder / "example-1-source.wav", sound, recipe)
+        _write_sound(folder / f"example-1-{name}.wav", resynthesised(network, recipe, sound, rng), recipe)
         written[f"example-1-{name}.wav"] = f"Example 1: {name}, windows one after another"
         hop = max(1, length // OVERLAP)
         grains = decode(network, encode(network, sequence(sound, length, hop)), recipe, rng)
@@ -139,11 +134,11 @@ def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, s
         if name == best:
             ways["unfiltered"] = grains
         for way, heard in ways.items():
-            _write(folder / f"example-2-{name}-{way}.wav", overlapped(heard, hop, "blackman"), recipe)
+            _write_sound(folder / f"example-2-{name}-{way}.wav", overlapped(heard, hop, "blackman"), recipe)
             written[f"example-2-{name}-{way}.wav"] = f"Example 2: {name}, overlapping by 90 %, {way}"
     return dict(sorted(written.items(), key=lambda item: item[0][: len("example-1")]))
 
 
-def _write(path: Path, sound: Array, recipe: GrainRecipe) -> None:
+def _write_sound(path: Path, sound: Array, recipe: GrainRecipe) -> None:
     with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
         file.write(sound[None])

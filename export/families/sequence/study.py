@@ -16,7 +16,7 @@ import torch
 
 from ....host.audio.sound_files import sound_writer
 from ....host.errors import UserError
-from ....host.files import check_new_folder, replacing
+from ....host.files import check_new_folder
 from ....host.progress import Display
 from ....train.corpus.store import Corpus
 from ....train.families.sequence.batches import Piece, joined, pieces
@@ -28,7 +28,7 @@ from ....train.recipes.base import Recipe
 from ....train.run import Run
 from ...measures.selection import evenly
 from ...reports.report import FORMAT, Figures
-from ...study.runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate
+from ...study.runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate, write_study
 from .report import SHOWN, TAIL, compared, frames_after, recording
 from .study_figures import losses, waveforms
 from .study_page import page
@@ -76,10 +76,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
             return False
         display.say(f"{corpus.name}: continuing from {', '.join(map(str, SEEDS))} frames")
         found["corpora"].append(_experiments(asked.folder, corpus, reports))
-    with replacing(asked.folder / "study.json", overwrite=True) as file:
-        file.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing(asked.folder / "index.html", overwrite=True) as file:
-        file.write_text(page(found), encoding="utf-8")
+    write_study(asked.folder, found, page(found))
     return True
 
 
@@ -160,7 +157,7 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
         "networks": networks,
         "continued": rows,
         "pictures": {picture.name: picture.caption for picture in pictures},
-        "sounds": _write(folder, corpus, asked[0], continued),
+        "sounds": _write_sounds(folder, corpus, asked[0], continued),
     }
 
 
@@ -183,7 +180,7 @@ def _continue(
     return [found[number] for number in numbers], made, rows
 
 
-def _write(folder: Path, corpus: Corpus, asked: Array, continued: Continued) -> dict[str, str]:
+def _write_sounds(folder: Path, corpus: Corpus, asked: Array, continued: Continued) -> dict[str, str]:
     named: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", asked)]
     for (name, restored, seed), sounds in continued.items():
         if seed == SEEDS[0]:
