@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..reports.number_format import minus
 from ..reports.page import based, document, faint, heard_notes, paragraphs, players, shown, table
 from ..reports.picture import Picture
 from .comparison import ABX, title
@@ -176,7 +177,7 @@ def _cells(figures: Figures | None, name: str) -> list[str]:
     if found is None:
         return ["–", "–"]
     digits = {"brightness": ".2f", "change": ".2f", "attack_ms": ".0f"}.get(name, ".1f")
-    return [f"{found[which]:{digits}}".replace("-", "−") for which in ("median", "worst")]
+    return [minus(f"{found[which]:{digits}}") for which in ("median", "worst")]
 
 
 def _line(figures: Figures | None, name: str) -> str:

@@ -4,8 +4,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..reports.number_format import minus, percent
 from ..reports.page import faint, table
-from ..reports.verdict import percent
 
 Figures = dict[str, Any]
 
@@ -19,7 +19,7 @@ def section(found: Figures | None) -> Markup:
             f"{row['change_db']:.1f}",
             percent(row["training"]) if row["name"] else "–",
             percent(row["holds"]) if row["name"] else "–",
-            row["moves"].replace("-", "−"),
+            minus(row["moves"]),
         ]
         for number, row in enumerate(found["latents"])
     ] + [

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from .number_format import minus
 from .picture import WIDTH, Picture
 from .verdict import ALIKE
 
@@ -144,6 +145,13 @@ def lines(texts: Sequence[str]) -> Markup:
 
 def noted(value: str, note: str) -> Markup:
     return _part("noted", value, note)
+
+
+def measure_cell(figure: Mapping[str, float], measure: str) -> Markup:
+    """Return a measure's table cell: the value, and below it mean ± deviation over clips."""
+    digits = ".1f" if measure.endswith("_db") else ".3g"
+    value, mean, deviation = (minus(f"{figure[name]:{digits}}") for name in ("value", "mean", "deviation"))
+    return noted(value, f"{mean} ± {deviation}")
 
 
 def aside(value: str, note: str) -> Markup:

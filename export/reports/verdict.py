@@ -11,6 +11,7 @@ import numpy as np
 from ...host.units import midi_to_hz, note_name, octave_of
 from ...train.gan_health import ALIKE as ONE_CLIP
 from ...train.gan_health import REMEDY
+from .number_format import percent
 
 Figures = dict[str, Any]
 
@@ -297,8 +298,3 @@ def _right(sounding: Figures) -> str:
 
 def _moved(row: Figures) -> float:
     return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
-
-
-def percent(share: float) -> str:
-    """Format a share; 100 % only if exactly 1."""
-    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"

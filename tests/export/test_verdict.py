@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.export.reports import verdict
-from timbrel.export.reports.verdict import chroma, percent
+from timbrel.export.reports.number_format import percent
+from timbrel.export.reports.verdict import chroma
 
 # ---- words
 

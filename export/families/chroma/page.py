@@ -10,9 +10,9 @@ from markupsafe import Markup
 from ....host.units import PITCH_CLASSES
 from ...fidelity import pages
 from ...knobs import pages as knobs
-from ...reports.page import faint, likeness, listening, noted, paragraphs, pressed, report_page, shown, table
+from ...reports.number_format import minus, percent
+from ...reports.page import faint, likeness, listening, measure_cell, paragraphs, pressed, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.verdict import percent
 
 Figures = dict[str, Any]
 
@@ -74,18 +74,12 @@ def _sound(found: Figures) -> Markup:
     rows = []
     for measure, (label, meaning) in MEASURES.items():
         cells = [found["reconstruction"][name][measure] for name in names]
-        rows.append([label, *(_cell(cell, measure) for cell in cells), meaning])
+        rows.append([label, *(measure_cell(cell, measure) for cell in cells), meaning])
     note = "Below each figure: mean ± standard deviation of the clips’ own."
     if len(names) > 1:
         note += " Another key: the sound is encoded on its own key and must come out on another one."
     header = ["", *(columns[name] for name in names), "What it says"]
     return table(header, rows, len(names), "told") + faint(note)
-
-
-def _cell(figure: dict[str, float], measure: str) -> Markup:
-    digits = ".1f" if measure.endswith("_db") else ".3g"
-    value, mean, deviation = (f"{figure[name]:{digits}}".replace("-", "−") for name in ("value", "mean", "deviation"))
-    return noted(value, f"{mean} ± {deviation}")
 
 
 def _keys(found: Figures) -> Markup:
@@ -104,7 +98,7 @@ def _keys(found: Figures) -> Markup:
         f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
     )
     each = [
-        [label, *(_hundredths(keys[place]["strongest"]["by_pitch_class"][name]) for name in PITCH_CLASSES)]
+        [label, *(_bare_percent(keys[place]["strongest"]["by_pitch_class"][name]) for name in PITCH_CLASSES)]
         for place, label in places.items()
     ]
     return (
@@ -126,7 +120,7 @@ def latents(found: Figures) -> Markup:
         cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
         if variational:
             cells.append(dimension["divergence"])
-        rows.append([str(i), *(f"{cell:.3f}".replace("-", "−") for cell in cells), "dead" if dimension["dead"] else ""])
+        rows.append([str(i), *(minus(f"{cell:.3f}") for cell in cells), "dead" if dimension["dead"] else ""])
     note = (
         f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
         f"{told['largest_correlation']:.2f}."
@@ -140,5 +134,5 @@ def _share(share: float | None) -> str:
     return "–" if share is None else percent(share)
 
 
-def _hundredths(share: float | None) -> str:
+def _bare_percent(share: float | None) -> str:
     return _share(share).removesuffix(" %")

@@ -28,12 +28,13 @@ from ....train.loop import RunOptions
 from ....train.recipes.load import load_recipe
 from ....train.run import Run
 from ...export import export
+from ...reports.number_format import two_digits
 from ...reports.picture import Picture
 from ...study.runs import StudyProgress, check_run, train, write_json
 from .study_claims import Named, verdicts
 from .study_figures import LatentPanel, accounting, embeddings
 from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
-from .study_page import page, signed
+from .study_page import page
 from .study_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions, Job
 
 Figures = dict[str, Any]
@@ -259,7 +260,7 @@ def _panel(job: Job, figures: Figures) -> LatentPanel:
     with np.load(job.folder / "codes.npz") as kept:
         codes = TrainingCodes(kept["latents"], kept["notes"])
     r = figures["latents"]["correlation"][0][1]
-    return LatentPanel(row, column, f"{words}: r = {signed(r)}", codes)
+    return LatentPanel(row, column, f"{words}: r = {two_digits(r)}", codes)
 
 
 def _read(job: Job, name: str) -> Figures | None:

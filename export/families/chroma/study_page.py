@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ....host.units import PITCH_CLASSES
+from ...reports.number_format import minus, two_digits
 from ...reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
 from ...reports.picture import Picture
 from .study_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Named, Values
@@ -151,7 +152,7 @@ def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
             body.append([name, row[0], "dead", *["–"] * (1 + len(PITCH_CLASSES))])
             continue
         overall = _value(Values("", [100 * mesh["overall"] for mesh in meshes]), ".1f")
-        classes = [_hundredths([mesh["by_pitch_class"][key] for mesh in meshes]) for key in PITCH_CLASSES]
+        classes = [_mean_percent([mesh["by_pitch_class"][key] for mesh in meshes]) for key in PITCH_CLASSES]
         body.append([name, row[0], str(meshes[0]["mesh"]), overall, *classes])
     header = ["Network", "Corpus", "Mesh", "All", *PITCH_CLASSES]
     note = (
@@ -162,7 +163,7 @@ def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
     return table(header, body, len(header) - 1, "narrow") + faint(note)
 
 
-def _hundredths(shares: Sequence[float | None]) -> str:
+def _mean_percent(shares: Sequence[float | None]) -> str:
     known = [share for share in shares if share is not None]
     return f"{100 * np.mean(known):.0f}" if known else "–"
 
@@ -198,7 +199,7 @@ def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
     body = []
     for row in rows:
         shares = [[run["moved"][i] for run in runs[row]] for i in range(latents)]
-        body.append([_label(row), *(_hundredths(each) for each in shares)])
+        body.append([_label(row), *(_mean_percent(each) for each in shares)])
     header = ["Pitch changes, %", *(f"latent {i}" for i in range(latents))]
     note = (
         "Of training codes, how many change their strongest pitch class somewhere as one latent alone goes through its "
@@ -214,7 +215,7 @@ def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
         body.append(
             [
                 _label(row),
-                *(f"{signed(low)} to {signed(high)}" for low, high in bounds),
+                *(f"{two_digits(low)} to {two_digits(high)}" for low, high in bounds),
                 _value(Values("", [run["latents"]["correlation"][0][1] for run in runs[row]]), ".2f"),
                 _value(Values("", [100 * run["filled"] for run in runs[row]]), ".0f"),
             ]
@@ -231,9 +232,5 @@ def _label(row: Named) -> Markup:
 
 
 def _value(values: Values, digits: str) -> Markup:
-    mean = f"{values.mean:{digits}}".replace("-", "−")
+    mean = minus(f"{values.mean:{digits}}")
     return Markup(mean) if values.deviation is None else aside(mean, f"± {values.deviation:{digits}}")
-
-
-def signed(number: float) -> str:
-    return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "−")

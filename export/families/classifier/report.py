@@ -12,11 +12,11 @@ from ....train.families.classifier.network import Classifier
 from ....train.families.classifier.recipe import ClassifierRecipe
 from ....train.run import Run
 from ...reports.figures.frames import loss_curve
+from ...reports.number_format import percent
 from ...reports.page import SPLITS, faint, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.report import FORMAT, Figures, Progress, Report, about, evaluated_split
 from ...reports.verdict import classifier as verdict
-from ...reports.verdict import percent
 
 Ints = npt.NDArray[np.int64]
 

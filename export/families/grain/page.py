@@ -5,9 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ...reports.page import faint, likeness, listening, noted, paragraphs, report_page, shown, table
+from ...reports.number_format import minus, percent
+from ...reports.page import faint, likeness, listening, measure_cell, noted, paragraphs, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.verdict import percent
 
 Figures = dict[str, Any]
 
@@ -60,7 +60,7 @@ def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) 
 def _sound(found: Figures) -> Markup:
     rows = []
     for measure, (label, meaning) in MEASURES.items():
-        cells = [_cell(found["reconstruction"][way][measure], measure) for way in ("unfiltered", "filtered")]
+        cells = [measure_cell(found["reconstruction"][way][measure], measure) for way in ("unfiltered", "filtered")]
         rows.append([label, *cells, meaning])
     note = (
         "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
@@ -68,12 +68,6 @@ def _sound(found: Figures) -> Markup:
     )
     error = f"Relative error on levels of 40 mel bands: {found['relative_error']:.2f}, where 1 has learned nothing. "
     return table(["", "As decoded", "Filtered", "What it says"], rows, 2, "told") + faint(error + note)
-
-
-def _cell(figure: dict[str, float], measure: str) -> Markup:
-    digits = ".1f" if measure.endswith("_db") else ".3g"
-    value, mean, deviation = (f"{figure[name]:{digits}}".replace("-", "−") for name in ("value", "mean", "deviation"))
-    return noted(value, f"{mean} ± {deviation}")
 
 
 def _bands(found: Figures) -> Markup:
@@ -95,7 +89,7 @@ def _band_name(band: Figures) -> str:
 
 
 def signed(level: float) -> str:
-    return f"{level:+.1f}".replace("-", "−")
+    return minus(f"{level:+.1f}")
 
 
 def _least(figure: dict[str, float]) -> str:
@@ -151,7 +145,7 @@ def _codes(found: Figures) -> Markup:
 
 
 def _interval(figure: dict[str, float], digits: int) -> str:
-    value, low, high = (f"{figure[name]:.{digits}f}".replace("-", "−") for name in ("value", "low", "high"))
+    value, low, high = (minus(f"{figure[name]:.{digits}f}") for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 
@@ -161,7 +155,7 @@ def _latents(found: Figures) -> Markup:
     distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in found["codes"][part]["dimensions"]]
     for i, (dimension, distance) in enumerate(zip(latents["dimensions"], distances, strict=True)):
         cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"], distance]
-        rows.append([str(i), *(f"{cell:.2f}".replace("-", "−") for cell in cells), "dead" if dimension["dead"] else ""])
+        rows.append([str(i), *(minus(f"{cell:.2f}") for cell in cells), "dead" if dimension["dead"] else ""])
     note = (
         f"Codes of {latents['codes']} training windows; a knob spans from low to high. Distance: Kolmogorov–Smirnov, "
         f"{PARTS[part].lower()}. Largest correlation of two: {latents['largest_correlation']:.2f}."

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from ...reports.number_format import minus
 from ...reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
 from ...reports.report import Figures
 from .page import LEAST_DB, signed
@@ -63,7 +64,7 @@ def _networks(found: Figures) -> Markup:
             [
                 run_link(network["name"]),
                 f"{network['sample_mean_square']:.3g}",
-                _negative(f"{network['spectral_convergence_db']:.1f}"),
+                minus(f"{network['spectral_convergence_db']:.1f}"),
                 f"{network['log_spectral_distance_db']:.1f}",
                 signed(network["level_above_3_khz_db"]),
                 noted(_least(network["excess_above_3_khz_db"]), _least(network["excess_above_3_khz_filtered_db"])),
@@ -111,10 +112,6 @@ def _codes(found: Figures) -> Markup:
 
 def _with_interval(found: dict[str, float]) -> Markup:
     return noted(f"{found['value']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
-
-
-def _negative(text: str) -> str:
-    return text.replace("-", "−")
 
 
 def _least(level: float) -> str:

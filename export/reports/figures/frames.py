@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ....host.units import PITCH_CLASSES
 from ..dot_positions import Dots
+from ..number_format import percent, two_digits
 from ..picture import WIDTH, Picture, Theme
-from ..verdict import percent
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -247,8 +247,8 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
         if n <= LARGEST_TABLE:
             for (row, column), value in np.ndenumerate(np.array(matrix)):
                 dark = np.dot(image.to_rgba(value)[:3], LUMINANCE) < 0.5
-                text = f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+                colour, text = "white" if dark else "black", two_digits(value)
+                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
             axes.set_xticks(range(n))
             axes.set_yticks(range(n))
         axes.tick_params(length=0)
