@@ -11,7 +11,7 @@ from ...host.units import note_name
 from ...train.corpus.store import Corpus
 from ...train.metrics.distribution_distance import frechet
 from ..reports.picture import Picture
-from ..reports.report import Figures, ReportSound
+from ..reports.report import Figures, Report, ReportSound, listed
 from .abx import AbxTrial, abx_page
 from .classifiers import pair_of, told_apart
 from .dynamics import dynamics
@@ -124,6 +124,14 @@ def beside(
         for one in tried
     ]
     return Comparison(found, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
+
+
+def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str], **options: Any) -> Report:
+    """Add compared notes, if any, to a report's pictures and sounds, and render its ``page`` with ``options``."""
+    shown = notes or Comparison({}, (), (), {})
+    pictures = [*report.pictures, *shown.pictures]
+    text = page(report.found, pictures, notes=listed(shown.sounds), **options)
+    return Report(report.found, pictures, [*report.sounds, *shown.sounds], text, shown.pages)
 
 
 def title(row: Figures) -> str:

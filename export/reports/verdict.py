@@ -59,7 +59,7 @@ def good_news(found: Figures) -> str:
 
 
 def chroma(found: Figures) -> Verdict:
-    if not _alive(found):
+    if not alive(found):
         return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
     worst = _learned(error, "spectra of the recordings are no nearer than their mean would be")
@@ -74,7 +74,7 @@ def chroma(found: Figures) -> Verdict:
 
 
 def partials(found: Figures) -> Verdict:
-    if not _alive(found):
+    if not alive(found):
         return _verdict([_dead(found)])
     off = found["reconstruction"]["bands_db"]
     told = f"Frames of {'recordings' if found['split'] == 'train' else 'unheard recordings'} come back {off:.1f} dB off"
@@ -90,7 +90,7 @@ def partials(found: Figures) -> Verdict:
 
 
 def grain(found: Figures) -> Verdict:
-    if not _alive(found):
+    if not alive(found):
         return _verdict([_dead(found)])
     worst = _learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
     more = _short(found, "grains keep the colour of a sound and scatter its moments")
@@ -204,7 +204,8 @@ def _octave(found: Figures) -> list[str]:
     ]
 
 
-def _alive(found: Figures) -> bool:
+def alive(found: Figures) -> bool:
+    """Return whether any latent varies."""
     return not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
 
 

@@ -16,7 +16,7 @@ from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
-from ...fidelity.comparison import NOTES, Comparison, beside
+from ...fidelity.comparison import NOTES, beside, with_notes
 from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
@@ -28,6 +28,7 @@ from ...measures.selection import chosen, evenly
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
 from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
+from ...reports.verdict import alive
 from ...reports.verdict import chroma as verdict
 from .page import page
 
@@ -69,20 +70,11 @@ def report(
     work = _prepare(run, network)
     say(0.3, "decoding the test frames")
     found, pictures, sounds = _figures(work, checkpoint, step, say)
-    alive = not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
-    if exported is None or not (work.folded and network.conditioned and alive):
-        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
-    notes = _notes(work, exported(), say)
-    if notes is None:
-        found["notes"] = None
-        return Report(found, pictures, sounds, page(found, pictures, instrument, heard=heard))
-    found["notes"] = notes.found
-    pictures, sounds = [*pictures, *notes.pictures], [*sounds, *notes.sounds]
-    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(notes.sounds), heard), notes.pages)
-
-
-def _notes(work: _Work, patch: Patch, say: Progress) -> Comparison | None:
-    return beside(patch, work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
+    notes = None
+    if exported is not None and work.folded and network.conditioned and alive(found):
+        notes = beside(exported(), work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
+        found["notes"] = None if notes is None else notes.found
+    return with_notes(Report(found, pictures, sounds, ""), notes, page, instrument=instrument, heard=heard)
 
 
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
@@ -106,12 +98,13 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
 def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
     reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
-    latents, latent_pictures = _latents(work, codes)
+    latents = measures.latent_figures(codes, _divergence(work))
     distance = _spectral_distance(work, latents)
     say(0.4, "trying the keys")
     obeyed, key_pictures = _keys(work, codes, latents)
     loss = losses(work.run, work.recipe.loss)
     loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], step)] if loss["steps"] else []
+    latent_pictures = figures.latent_pictures(codes, work.train.pitch_classes, latents)
     test = work.test
     found: Figures = {
         "format": FORMAT,
@@ -240,16 +233,6 @@ def _spectrogram(work: _Work, clip: Clip) -> Picture:
     return figures.spectrogram(sample.spectra, again, times, hop_seconds, title, settings.sample_rate)
 
 
-def _latents(work: _Work, codes: Array) -> tuple[Figures, list[Picture]]:
-    found = measures.latent_figures(codes, _divergence(work))
-    low, high = _ends(found)
-    pictures = [figures.histograms(codes, low, high)]
-    if codes.shape[1] > 1:
-        pictures.insert(0, figures.embedding(codes, work.train.pitch_classes))
-        pictures.append(figures.correlation(found["correlation"]))
-    return found, pictures
-
-
 @torch.no_grad()
 def _divergence(work: _Work) -> Array | None:
     """Return the mean divergence of training codes from the standard normal prior, in nats: [latents]."""
@@ -267,7 +250,7 @@ def _spectral_distance(work: _Work, latents: Figures) -> Figures:
     Training frames and random codes have equal pitch classes, since their ratio would otherwise compare keys.
     """
     rate, test = work.recipe.frames.sample_rate, work.test
-    low, high = _ends(latents)
+    low, high = figures.knob_ends(latents)
     drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
     picked = work.rng.integers(len(work.train), size=len(test))
     if work.folded:
@@ -288,16 +271,11 @@ def _spectral_distance(work: _Work, latents: Figures) -> Figures:
     return found
 
 
-def _ends(latents: Figures) -> tuple[list[float], list[float]]:
-    dimensions = latents["dimensions"]
-    return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
-
-
 def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
     if not work.network.conditioned:
         return None, []
     settings = work.recipe.frames
-    low, high = _ends(latents)
+    low, high = figures.knob_ends(latents)
     real = codes[chosen(len(codes), KEY_CODES, work.rng)]
     mesh = key_check.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
     asked = key_check.trained_classes(work.train.pitch_classes, settings, work.folded)

@@ -11,19 +11,19 @@ from ....host.contract.card import PITCH_CLASSES
 from ....host.errors import UserError
 from ....host.patch.library import Patch
 from ....train.batches.frames import sources
-from ....train.corpus.store import Corpus, Split
+from ....train.corpus.store import Split
 from ....train.families.partials.batches import PartialsRows, rows, shifted
 from ....train.families.partials.network import PartialsAutoencoder, magnitudes
 from ....train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
-from ...fidelity.comparison import NOTES, Comparison, beside
+from ...fidelity.comparison import NOTES, beside, with_notes
 from ...knobs.ordering import arranged_partials, checked, pitched_ground
 from ...measures import frames as measures
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures
-from ...reports.picture import Picture
-from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, listed, losses
+from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, losses
+from ...reports.verdict import alive
 from ...reports.verdict import partials as verdict
 from .page import page
 
@@ -63,15 +63,8 @@ def report(
         apart = _apart(unheard, *map(torch.from_numpy, test))
         learned = train if trial is None else rows(tested, "train", few)
         distance = _distance(unheard, learned, test, split, recipe.frames)
-    latents = measures.latent_figures(codes, None)
-    dimensions = latents["dimensions"]
-    low, high = ([dimension[end] for dimension in dimensions] for end in ("low", "high"))
-    loss = losses(run, recipe.loss)
-    pictures: list[Picture] = [figures.histograms(codes, low, high)]
-    if codes.shape[1] > 1:
-        classes = np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES
-        pictures.insert(0, figures.embedding(codes, classes))
-        pictures.append(figures.correlation(latents["correlation"]))
+    latents, loss = measures.latent_figures(codes, None), losses(run, recipe.loss)
+    pictures = figures.latent_pictures(codes, np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latents)
     if loss["steps"]:
         pictures.append(figures.loss_curve(loss["steps"], loss["terms"], step))
     found: Figures = {
@@ -91,19 +84,19 @@ def report(
         "knobs": checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
         "loss": loss,
     }
-    alive = not all(dimension["dead"] for dimension in dimensions)
-    notes = _notes(tested, exported(), trial, say) if exported is not None and alive else None
+    notes = None
+    if exported is not None and alive(found):
+        notes = beside(
+            exported(),
+            tested,
+            SEED,
+            lambda done, what: say(0.3 + 0.7 * done, what),
+            NOTES,
+            None if trial is None else trial.exported(),
+        )
     found["notes"] = None if notes is None else notes.found
     found["verdict"], found["shortcomings"] = verdict(found)
-    if notes is None:
-        return Report(found, pictures, [], page(found, pictures, instrument, heard=heard))
-    pictures, sounds = [*pictures, *notes.pictures], notes.sounds
-    return Report(found, pictures, sounds, page(found, pictures, instrument, listed(sounds), heard), notes.pages)
-
-
-def _notes(corpus: Corpus, patch: Patch, trial: HeldOutRun | None, say: Progress) -> Comparison | None:
-    by = None if trial is None else trial.exported()
-    return beside(patch, corpus, SEED, lambda done, what: say(0.3 + 0.7 * done, what), NOTES, by)
+    return with_notes(Report(found, pictures, [], ""), notes, page, instrument=instrument, heard=heard)
 
 
 def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:

@@ -1,7 +1,8 @@
 """Pictures of reports on frames: spectra, keys, latents and losses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -169,6 +170,20 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
         "and 5): a key that is obeyed everywhere fills its square with one colour; mismatches are hatched.",
         draw,
     )
+
+
+def latent_pictures(codes: Array, pitch_classes: Ints, found: Mapping[str, Any]) -> list[Picture]:
+    """Draw training codes [frames, latents] with their `latent_figures`; a single latent has only a histogram."""
+    pictures = [histograms(codes, *knob_ends(found))]
+    if codes.shape[1] > 1:
+        pictures = [embedding(codes, pitch_classes), *pictures, correlation(found["correlation"])]
+    return pictures
+
+
+def knob_ends(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Return the low and high ends of knobs from `latent_figures`."""
+    dimensions = found["dimensions"]
+    return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
