@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from .measures import SUSTAIN_RANGE_DB, course
+from .measures import held_shapes
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -32,12 +32,7 @@ class NotePair(NamedTuple):
 
 def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
     """Measure a recording and its rendition, [samples] each, within 20 dB of their loudest frames."""
-    parts = []
-    for sound in (recorded, played):
-        measured = course(sound, rate)
-        loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
-        parts.append(measured.shapes[loud].astype(np.float32))
-    return NotePair(key, *parts)
+    return NotePair(key, *(held_shapes(sound, rate).astype(np.float32) for sound in (recorded, played)))
 
 
 def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:

@@ -16,7 +16,7 @@ from .abx import AbxTrial, abx_page
 from .classifiers import pair_of, told_apart
 from .dynamics import dynamics
 from .figures import note_picture
-from .measures import BANDS, SUSTAIN_RANGE_DB, NoteDistance, counted, course, nearness, shape_db
+from .measures import BANDS, NoteDistance, counted, course, held_shapes, nearness, shape_db
 from .notes import (
     HELD_OUT,
     RecordedNote,
@@ -249,13 +249,12 @@ def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
     """Return mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
     parts = [np.zeros((0, BANDS))]
     for sound in sounds:
-        measured = course(sound, rate)
-        levels = measured.shapes[measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB]
+        levels = held_shapes(sound, rate)
         parts.append(np.maximum(levels - levels.max(1, keepdims=True), COVERED_DB))
     return np.concatenate(parts)
 
 
-def _levelled(one: _Compared, rate: int) -> dict[str, Array]:
+def _equally_loud(one: _Compared, rate: int) -> dict[str, Array]:
     """Return a note's sounds at the recording's loudness: listeners prefer the louder of two."""
     asked = course(one.note.sound, rate)
     which = counted(asked)
@@ -276,7 +275,7 @@ def _sounds(one: _Compared, number: int, rate: int) -> list[ReportSound]:
         captions["sampler"] = f"As a sampler plays it: {by['recording']}, {by['semitones']:+.1f} semitones."
     return [
         ReportSound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
-        for who, sound in _levelled(one, rate).items()
+        for who, sound in _equally_loud(one, rate).items()
     ]
 
 

@@ -88,7 +88,7 @@ def dynamics(
         each.append(_asked(patch, corpus.rate, one, speed) | {"recorded_hz": hz, "loud": side == "l"})
     return {
         "dynamics": dynamic,
-        "levelled": _levelled(heard),
+        "levelled": _are_levelled(heard),
         "notes": len(heard),
         "apart_db": apart,
         "softest": min(one.velocity for one in heard),
@@ -179,7 +179,7 @@ def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
     return kept
 
 
-def _levelled(heard: Sequence[_Heard]) -> bool:
+def _are_levelled(heard: Sequence[_Heard]) -> bool:
     levels = [[one.note.level_db for one in heard], [one.peak_db for one in heard]]
     return len(heard) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
 

@@ -94,13 +94,33 @@ def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]
     return both if 2 * both.sum() >= which.sum() else which
 
 
+def held_shapes(sound: Array, rate: int) -> Double:
+    """Return `SpectralCourse.shapes` of the frames within 20 dB of the loudest, [frames, 64]."""
+    measured = course(sound, rate)
+    return measured.shapes[_loud(measured.levels)]
+
+
+def _loud(levels: Double) -> npt.NDArray[np.bool_]:
+    loud: npt.NDArray[np.bool_] = levels > levels.max() - SUSTAIN_RANGE_DB
+    return loud
+
+
+def _held_length(samples: int) -> int:
+    return max(1, round(SUSTAINED * samples))
+
+
+def _root_mean_square(asked: Double, given: Double) -> Double:
+    """Return the root mean square difference over bands, [frames]."""
+    apart: Double = np.sqrt(np.square(asked - given).mean(1))
+    return apart
+
+
 def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
     """Return the distance of the normalized spectra of equally long courses, in dB.
 
     The root mean square over bands of the difference of `SpectralCourse.shapes`, averaged over the frames of `alike`.
     """
-    apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
-    return float(apart[alike(asked, given)].mean())
+    return float(_root_mean_square(asked.shapes, given.shapes)[alike(asked, given)].mean())
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
@@ -108,10 +128,9 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
 
     Only frames within 20 dB of the first sound's loudest count.
     """
-    length = max(1, round(SUSTAINED * len(asked)))
+    length = _held_length(len(asked))
     first, second = (course(sound[:length], rate) for sound in (asked, given))
-    loud = first.levels > first.levels.max() - SUSTAIN_RANGE_DB
-    return float(np.sqrt(np.square(first.shapes - second.shapes).mean(1))[loud].mean())
+    return float(_root_mean_square(first.shapes, second.shapes)[_loud(first.levels)].mean())
 
 
 @functools.cache
@@ -129,10 +148,9 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
 
     Detects noise in a partial's place, and misplaced partials.
     """
-    length = max(1, round(SUSTAINED * len(asked)))
-    first, second = (_quarters(sound[:length], rate) for sound in (asked, given))
-    loud = first[1] > first[1].max() - SUSTAIN_RANGE_DB
-    return float(np.sqrt(np.square(first[0] - second[0]).mean(1))[loud].mean())
+    length = _held_length(len(asked))
+    (first, levels), (second, _) = (_quarters(sound[:length], rate) for sound in (asked, given))
+    return float(_root_mean_square(first, second)[_loud(levels)].mean())
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
@@ -149,8 +167,8 @@ def change_db(sound: Array, rate: int) -> float | None:
 
     The held part is as in `sustain_db`.
     """
-    measured = course(sound[: max(1, round(SUSTAINED * len(sound)))], rate)
-    loud = measured.levels > measured.levels.max() - SUSTAIN_RANGE_DB
+    measured = course(sound[: _held_length(len(sound))], rate)
+    loud = _loud(measured.levels)
     both = loud[1:] & loud[:-1]
     moved = np.abs(np.diff(measured.shapes[:, CHANGING], axis=0))[both]
     return float(moved.mean()) if len(moved) else None
