@@ -79,12 +79,8 @@ def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
     side = length // 2
     spectra = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
-    found: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :spectra] * hann(length).to(sounds))
+    found: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :spectra] * window_of("hann", length).to(sounds))
     return found
-
-
-def hann(length: int) -> Tensor:
-    return window_of("hann", length)
 
 
 def sizes(found: Tensor) -> Tensor:

@@ -24,6 +24,11 @@ PATIENCE, GAIN = 10, 1e-3  # stop after this many steps that together gain less 
 TINY = 1e-30  # keeps divisors above 0
 
 
+def held_at_bounds(points: Tensor, slope: Tensor) -> Tensor:
+    """Return a mask of the coordinates at a bound of the unit box with lower losses beyond it."""
+    return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
+
+
 @dataclass
 class SearchEnd:
     """Results of a minimization.
@@ -86,10 +91,6 @@ class Minimiser:
                 break
             self._evaluate(rows)
         return self.ended
-
-    def leave(self, rows: Tensor) -> None:
-        """Stop rows by index, [some]."""
-        self._active[rows] = False
 
     def _evaluate(self, rows: Tensor) -> None:
         aimed = self._x[rows] + self._stride[rows, None] * self._way[rows]
@@ -171,11 +172,9 @@ class Minimiser:
         self._stride[rows], self._least[rows], self._most[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
 
     def _held(self, rows: Tensor) -> Tensor:
-        """Return a mask of coordinates at a bound with lower losses beyond it, [some, n]."""
         if self._jumps:
             return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
-        points, slope = self._x[rows], self._slope[rows]
-        return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
+        return held_at_bounds(self._x[rows], self._slope[rows])
 
     def _search_on(self, rows: Tensor, gained: Tensor) -> None:
         stride = self._stride[rows]

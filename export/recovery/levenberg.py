@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .lbfgs import held_at_bounds
+
 Residuals = Callable[[Tensor], Tensor]  # points [some, n] → residuals [some, m]
 
 TOGETHER = 64  # Jacobian columns per batch: more fill memory
@@ -73,9 +75,9 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 
 
 def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
-    """Return the end of a damped step; coordinates at a bound with lower losses beyond it stay."""
+    """Return the end of a damped step."""
     slope = ways @ rest
-    held = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
+    held = held_at_bounds(point, slope)
     free = ways.masked_fill(held[:, None], 0.0)
     curvature = free @ free.T
     usual = curvature.diagonal().mean().clamp_min(1e-30)

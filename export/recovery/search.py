@@ -115,7 +115,7 @@ class CodeSearcher:
     def hybrid(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
-        played, points, groups, labels = self._placed(sounds)
+        played, points, groups, labels = self._starts(sounds)
         before = self._missed(played, points, groups, labels)
         ends = []
         for number in range(len(sounds)):
@@ -128,7 +128,7 @@ class CodeSearcher:
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
         """Refine a network's codes by L-BFGS, as the publication's hybrid."""
-        played, points, groups, labels = self._placed(sounds)
+        played, points, groups, labels = self._starts(sounds)
         before = self._missed(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
@@ -155,7 +155,7 @@ class CodeSearcher:
 
         return apart
 
-    def _placed(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
+    def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
         """Return the distance of played sounds, their codes, 0 to 1, their indices, and labels.
 
         An unknown label becomes the nearest decoded one.

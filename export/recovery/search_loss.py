@@ -27,12 +27,12 @@ class FrameDistance:
         self._mel = torch.from_numpy(mel.T[:, mel.any(1)].copy())
         power = self._target.square() @ self._mel
         self._loudest = power.amax((1, 2), keepdim=True).clamp_min(1e-12)
-        self._levels = self._in_levels(power, self._loudest)
+        self._levels = _log_levels(power, self._loudest)
         roots = self._target.sqrt()
         self._size = roots.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
         self._roots = roots / self._size
         envelopes = [target.envelope for target in targets if target.envelope is not None]
-        self._envelope = _in_levels(torch.stack(envelopes)) if envelopes else None
+        self._envelope = _envelope_levels(torch.stack(envelopes)) if envelopes else None
 
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
         """Return the mean absolute difference of amplitudes, relative to the target's mean, [rows].
@@ -55,11 +55,11 @@ class FrameDistance:
         given = self._levelled(self._view.decoded(frames))
         power = given.square() @ self._mel
         loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[which]
-        levels = (self._in_levels(power, loudest) - self._levels[which]).flatten(1)
+        levels = (_log_levels(power, loudest) - self._levels[which]).flatten(1)
         parts = [levels * (LEVELS / levels.shape[1] ** 0.5)]
         envelope = self._view.envelope(frames)
         if envelope is not None and self._envelope is not None:
-            parts.append((_in_levels(envelope) - self._envelope[which]) * (LEVELS / envelope.shape[1] ** 0.5))
+            parts.append((_envelope_levels(envelope) - self._envelope[which]) * (LEVELS / envelope.shape[1] ** 0.5))
         if not self._view.smooth:
             parts.append(FINE * ((given + 1e-9).sqrt() / self._size[which] - self._roots[which]).flatten(1))
         if self._further is not None:
@@ -72,11 +72,11 @@ class FrameDistance:
         energy = amplitudes.square().sum((1, 2), keepdim=True)
         return amplitudes * (energy + 1e-12).rsqrt()
 
-    def _in_levels(self, power: Tensor, loudest: Tensor) -> Tensor:
-        return (power / (loudest + 1e-12) + SOFTEST).log10()
+
+def _log_levels(power: Tensor, loudest: Tensor) -> Tensor:
+    return (power / (loudest + 1e-12) + SOFTEST).log10()
 
 
-def _in_levels(envelope: Tensor) -> Tensor:
-    """Return envelopes as log10 of power relative to the loudest part."""
+def _envelope_levels(envelope: Tensor) -> Tensor:
     power = envelope.square()
-    return (power / (power.amax(1, keepdim=True) + 1e-12) + SOFTEST).log10()
+    return _log_levels(power, power.amax(1, keepdim=True))

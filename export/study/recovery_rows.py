@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import seen
 from ...train.metrics.distribution_distance import inception_score
 from ...train.run import Run
+from ..measures.selection import chosen
 from ..recovery.search import CodeSearcher, SearchOptions
 from ..recovery.search_loss import Further
 from ..reports.report import Figures
@@ -81,11 +83,12 @@ class MeasuredRow:
         return found if len(found.sounds) == count else None
 
 
-class RecoveryTargets:
+class RecoveryTargets(NamedTuple):
     """Sounds, [sounds, samples], label numbers, and codes if known."""
 
-    def __init__(self, sounds: Array, labels: Ints, codes: Array | None) -> None:
-        self.sounds, self.labels, self.codes = sounds, labels, codes
+    sounds: Array
+    labels: Ints
+    codes: Array | None
 
 
 class RecoveryBench:
@@ -115,10 +118,10 @@ class RecoveryBench:
         """Measure a row for ``count`` drawn sounds of a table."""
         asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
-        sounds, codes = self._ways(seed)[row](asked)
+        sounds, codes = self._methods(seed)[row](asked)
         seconds = (time.perf_counter() - began) / count
         if not self._levels:
-            sounds = as_loud(sounds, asked.sounds)
+            sounds = scaled_to_loudness(sounds, asked.sounds)
         near = [measures(*pair, self.rate, gain_counts=True) for pair in zip(asked.sounds, sounds, strict=True)]
         told = self._judge.judge(sounds, self.rate).posteriors
         correlation = np.full(count, np.nan)
@@ -155,24 +158,24 @@ class RecoveryBench:
             each["found_again"] = [float((one.correlation >= AGAIN).mean()) for one in seeds]
         return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
 
-    def _ways(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
+    def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         plain = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda asked: (asked.sounds, asked.codes),
             "gradient": lambda asked: self._decoded(
-                CodeSearcher(self._model, plain).gradient(self._sought(asked, False))
+                CodeSearcher(self._model, plain).gradient(self._targets(asked, encoded=False))
             ),
-            "network": lambda asked: self._decoded(self._placed(asked)),
+            "network": lambda asked: self._decoded(self._encoded(asked)),
             "hybrid": lambda asked: self._decoded(
-                CodeSearcher(self._model, plain).descent(self._sought(asked), SLOPES)
+                CodeSearcher(self._model, plain).descent(self._targets(asked), SLOPES)
             ),
-            "least-squares": lambda asked: self._decoded(CodeSearcher(self._model, plain).hybrid(self._sought(asked))),
+            "least-squares": lambda asked: self._decoded(CodeSearcher(self._model, plain).hybrid(self._targets(asked))),
             "perceptual": self._perceived,
         }
 
     def _perceived(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
         options = SearchOptions(gain_counts=self._levels, further=self._further(asked.sounds))
-        return self._decoded(CodeSearcher(self._model, options).hybrid(self._sought(asked)))
+        return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(asked)))
 
     def _further(self, sounds: Array) -> Further:
         """Return differences of classifier features; their squares sum to the perceptual term."""
@@ -187,15 +190,15 @@ class RecoveryBench:
 
         return apart
 
-    def _sought(self, asked: RecoveryTargets, placed: bool = True) -> list[SearchTarget]:
-        if not placed:
+    def _targets(self, asked: RecoveryTargets, *, encoded: bool = True) -> list[SearchTarget]:
+        if not encoded:
             return [SearchTarget(sound[np.newaxis], None, None) for sound in asked.sounds]
-        found = self._placed(asked)
+        found = self._encoded(asked)
         return [
             SearchTarget(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)
         ]
 
-    def _placed(self, asked: RecoveryTargets) -> list[SearchResult]:
+    def _encoded(self, asked: RecoveryTargets) -> list[SearchResult]:
         codes, labels = self._encoder.encode_with_labels(asked.sounds)
         told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
@@ -218,10 +221,9 @@ class RecoveryBench:
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:
         found = places(self._corpus, "test", self._frames, self._words)
-        chosen = np.sort(np.random.default_rng([seed, 1]).permutation(len(found))[:count])
-        chosen = np.resize(chosen, count)
+        picked = np.resize(chosen(len(found), count, np.random.default_rng([seed, 1])), count)
         return RecoveryTargets(
-            found.take(self._corpus, chosen, self._frames.normalised), found.labels[found.of(chosen)], None
+            found.take(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
         )
 
     def _names(self, labels: Ints) -> npt.NDArray[np.str_]:
@@ -239,13 +241,13 @@ class InvertedBench(RecoveryBench):
         super().__init__(corpus, model, judge, frames.normalised)
         self._tuned, self._frames = tuned, frames
 
-    def _ways(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
-        return super()._ways(seed) | {"tuned-clip": self._tuned_again}
+    def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
+        return super()._methods(seed) | {"tuned-clip": self._tuned_again}
 
     def _tuned_again(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
         codes, labels = Encoder(self._tuned).encode_with_labels(asked.sounds)
         told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        return as_loud(sounds_of(self._tuned, codes, told), asked.sounds), None
+        return scaled_to_loudness(sounds_of(self._tuned, codes, told), asked.sounds), None
 
 
 def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
@@ -257,7 +259,7 @@ def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
     return sound(frames)
 
 
-def as_loud(sounds: Array, others: Array) -> Array:
+def scaled_to_loudness(sounds: Array, others: Array) -> Array:
     """Scale sounds to the loudness of others, [sounds, samples] each."""
     loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
     brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
