@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..host.contract.card import Landmark, Latent
 from ..host.dsp import medoid
+from .measures.frames import SPAN
 from .measures.selection import evenly
 
 Array = npt.NDArray[np.float32]
@@ -15,7 +16,7 @@ Array = npt.NDArray[np.float32]
 CODES = 6000  # training frames encoded for the statistics: percentiles accurate to a hundredth
 SEED = 0
 LANDMARKS = 256  # a card's limit
-SPAN = (1.0, 99.0)  # percentiles: a knob's range sounds like the corpus, without outliers
+
 FEWEST = 100  # codes for percentiles to exclude one; of fewer, each is a sound of its own, not an outlier
 NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
 

@@ -33,6 +33,7 @@ from .families.table import FAMILIES
 from .graphs import Graphs
 from .knobs.naming import explained
 from .loudness import PLAIN_LUFS, loudness
+from .measures.frames import DEAD
 from .onnx import Weights, save, store_half, trace
 from .parity import STEPS, reference
 
@@ -84,7 +85,7 @@ def export(
     network, _, step = trained(run, which)
     corpus = run.corpus()
     graphs = make_graphs(network, run.recipe, corpus, run.info.tonal)
-    if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < NEVER_VARIES):
+    if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < DEAD):
         raise Failure(
             f"run {run.folder}: every sound has the same code, such a model cannot be played; "
             "train again with another training.seed or a lower learning rate"
@@ -101,9 +102,6 @@ def export(
     if graphs.encoder is None:
         encoder_path(path).unlink(missing_ok=True)  # of the previous model
     return card
-
-
-NEVER_VARIES = 1e-3  # standard deviation of a latent over the training set: a lower one carries no information
 
 
 def _write_decoder(

@@ -17,8 +17,9 @@ from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.families.partials.batches import rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
-from ..describe import NARROWEST, SEED, SPAN
+from ..describe import NARROWEST, SEED
 from ..measures.frame_sample import FrameSample, draw, encode
+from ..measures.frames import SPAN
 from ..measures.selection import evenly
 from .descriptors import DESCRIPTORS, NAMES, Timbre
 from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned

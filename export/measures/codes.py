@@ -98,7 +98,7 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
     }
 
 
-def as_loud(codes: Array, levels: Array, wanted: Array) -> Double:
+def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Double:
     """Return deviations, [latents], of codes, [windows, latents], reweighted from their ``levels`` to ``wanted`` ones.
 
     Codes of loud windows vary more than those of soft ones, for any encoder.

@@ -32,7 +32,7 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
     squares = np.square(asked - decoded, dtype=np.float64).sum(1)
     energy = np.square(asked, dtype=np.float64).sum(1)
     spread = np.square(asked - means, dtype=np.float64).sum(1)
-    distance = np.sqrt(np.mean(np.square(_db(asked) - _db(decoded)), axis=1, dtype=np.float64))
+    distance = np.sqrt(np.mean(np.square(spectrum_db(asked) - spectrum_db(decoded)), axis=1, dtype=np.float64))
     count, bins = np.ones(len(asked)), asked.shape[1]
     return {
         "mean_square": pooled(squares, count * bins, clips),
@@ -108,5 +108,5 @@ def correlations(latents: Array) -> Double:
     return matrix
 
 
-def _db(magnitudes: Array) -> Array:
+def spectrum_db(magnitudes: Array) -> Array:
     return np.float32(20) * np.log10(np.maximum(magnitudes, np.float32(10 ** (LOWEST_DB / 20))))

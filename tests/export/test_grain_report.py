@@ -119,7 +119,7 @@ def test_codes_of_windows_that_are_as_loud_have_the_deviation_of_that_loudness()
     levels = rng.uniform(0.1, 1.0, 20_000)
     drawn = levels[:, None] * rng.standard_normal((20_000, 3))
     for wanted in (levels, rng.uniform(0.1, 0.5, 5000), np.full(100, 0.999)):
-        found = codes.as_loud(drawn, levels, wanted)
+        found = codes.reweighted_deviations(drawn, levels, wanted)
         assert found == pytest.approx(np.full(3, np.sqrt(np.mean(np.square(wanted)))), rel=0.05)
 
 

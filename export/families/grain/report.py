@@ -16,7 +16,7 @@ from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...measures import frames as measures
 from ...measures import grains as textures
-from ...measures.codes import CodeDistribution, as_loud, distribution, fitted, prior
+from ...measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ...measures.recordings import recordings
 from ...measures.selection import evenly
@@ -173,7 +173,7 @@ def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
     }
     training = _levels(work.train.samples)
     for part, (_, sample) in samples.items():
-        deviations = as_loud(work.codes, training, _levels(sample.samples))
+        deviations = reweighted_deviations(work.codes, training, _levels(sample.samples))
         found[part]["as_loud"] = {"smallest_std": float(deviations.min()), "largest_std": float(deviations.max())}
     found["normal"] = {
         "prior": work.normal.prior,

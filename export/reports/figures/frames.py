@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ....host.units import PITCH_CLASSES
+from ...measures.frames import LOWEST_DB, spectrum_db
 from ..dot_positions import Dots
 from ..number_format import percent, two_digits
 from ..picture import WIDTH, Picture, Theme
@@ -21,7 +22,7 @@ from ..picture import WIDTH, Picture, Theme
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-LOWEST_DB, LOWEST_HZ = -80.0, 40.0  # lower ends of spectra
+LOWEST_HZ = 40.0  # lower end of spectra
 FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 LOWEST_TERM = 1e-3  # of the total: smaller terms of the loss would clutter the axis
@@ -38,8 +39,8 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
         figure = Figure((WIDTH, 1.45 * rows + 0.6), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
-            axes.fill_between(hz, LOWEST_DB, _db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
-            axes.plot(hz, _db(below), color=theme.second, linewidth=0.8, label="out")
+            axes.fill_between(hz, LOWEST_DB, spectrum_db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
+            axes.plot(hz, spectrum_db(below), color=theme.second, linewidth=0.8, label="out")
             axes.set_title(_literal(title))
             axes.set_xscale("log")
             axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
@@ -71,7 +72,7 @@ def spectrogram(
     hz = np.linspace(0, sample_rate / 2, asked.shape[1])
 
     def image(spectra: Array) -> Array:
-        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in _db(spectra)])[which]
+        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in spectrum_db(spectra)])[which]
         level[left_out] = LOWEST_DB
         return level.T
 
@@ -296,10 +297,6 @@ def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> 
         return figure
 
     return Picture("loss", "The loss on the validation split while it trained, and the weighted terms of it.", draw)
-
-
-def _db(magnitudes: Array) -> Array:
-    return np.float32(20) * np.log10(np.maximum(magnitudes, np.float32(10 ** (LOWEST_DB / 20))))
 
 
 def _literal(text: str) -> str:
