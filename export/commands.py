@@ -15,6 +15,7 @@ import typer
 from ..host.commands.options import MODEL_HELP, Overwrite, opened_model
 from ..host.errors import UserError
 from ..train.commands import Accelerator, Devices, Which
+from .families import made_families
 
 if TYPE_CHECKING:
     from ..host.contract.model import Model
@@ -32,13 +33,12 @@ STUDIES = {  # options that each study adds
 }
 
 
-class FamilyChoice(StrEnum):
-    auto = "auto"
-    chroma = "chroma"
-    partials = "partials"
-    grain = "grain"
-    clip = "clip"
-    sequence = "sequence"
+MADE = {row.called: row for row in made_families().values()}
+if TYPE_CHECKING:
+    FamilyChoice = StrEnum
+else:
+    FamilyChoice = StrEnum("FamilyChoice", {name: name for name in ("auto", *MADE)})
+AUTO = FamilyChoice("auto")
 
 
 class MethodChoice(StrEnum):
@@ -87,7 +87,7 @@ def make(
     more_minutes: Annotated[
         float | None, typer.Option(help="Train a finished instrument so much longer; its sounds may be left out.")
     ] = None,
-    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by what the sounds are.")] = FamilyChoice.auto,
+    family: Annotated[FamilyChoice, typer.Option(help="auto chooses by what the sounds are.")] = AUTO,
     label: Annotated[
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,
@@ -104,7 +104,7 @@ def make(
         if sounds and more_minutes is None and not output.exists():
             check_minutes("--minutes", MINUTES if minutes is None else minutes)
             check_new_folder(output)
-            display.say(surveyed(sounds, alone=family is FamilyChoice.grain))
+            display.say(surveyed(sounds, alone=family.value in MADE and MADE[family.value].alone))
         from .make import make  # importing torch takes seconds: unusable sounds are rejected before
 
         summary = make(

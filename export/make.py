@@ -36,7 +36,7 @@ from .budget import MINUTES, check_minutes
 from .evaluate import evaluate
 from .export import LabelInput, export
 from .families.family import ExportFamily
-from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, chosen, said
+from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .fidelity.pages import dynamics_line, in_short, tuning_line
 from .first_preset import FirstPreset, as_text, first_preset
 from .reports.report import Figures
@@ -80,7 +80,7 @@ def make(
         Failure: training diverged, every sound got the same code, or every code the same sound.
         MakeStopped: Ctrl-C during training.
     """
-    family = chosen(family)
+    family = family_named(family)
     if more_minutes is None:
         run, outcome = _begin(sounds, output, minutes, family, label, display)
         edited = False
@@ -211,7 +211,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         family, why, mixed = _chosen_family(corpus, tonal)
         if mixed:
             display.say(mixed)
-        display.say(f"{why}: {FAMILIES[family].why} (--family {said(family)})")
+        display.say(f"{why}: {FAMILIES[family].why} (--family {name_for_users(family)})")
     elif not tonal and FAMILIES[family].unpitched:
         display.say(FAMILIES[family].unpitched)
     return family
@@ -329,7 +329,7 @@ def _given(run: Run, minutes: float) -> Run:
 def _family_of(run: Run, output: Path, family: str) -> str:
     if family not in ("auto", run.recipe.family):
         raise UserError(
-            f"--family {said(family)}: {output} was begun as {said(run.recipe.family)}; "
+            f"--family {name_for_users(family)}: {output} was begun as {name_for_users(run.recipe.family)}; "
             "leave it out to go on, or give another -o"
         )
     return run.recipe.family

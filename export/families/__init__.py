@@ -1,5 +1,8 @@
 """Network families for export. `FOLDERS` is the only registry."""
 
+import importlib
+from typing import NamedTuple
+
 FOLDERS = [
     ".chroma",
     ".partials",
@@ -11,3 +14,19 @@ FOLDERS = [
     ".sequence",
     ".loops",
 ]
+
+
+class MadeFamily(NamedTuple):
+    """A family that `make` can train. ``called`` is its name for users; ``alone``: a single sound is enough.
+
+    ``MADE`` of the folder's package has it by family, apart from the descriptor, which imports torch.
+    """
+
+    called: str
+    alone: bool = False
+
+
+def made_families() -> dict[str, MadeFamily]:
+    """Return the families that `make` can train, without importing descriptors."""
+    packages = [importlib.import_module(folder, __name__) for folder in FOLDERS]
+    return {family: row for package in packages for family, row in getattr(package, "MADE", {}).items()}

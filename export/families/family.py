@@ -24,7 +24,7 @@ class ExportFamily:
             exported, and `make` ignores them.
         report: for `timbrel evaluate`; receives run, network, checkpoint name, step and progress. Raises UserError if
             the corpus has no audible data.
-        recipe: that `make` trains; empty for families that train for hours.
+        recipe: that `make` trains, of families in ``MADE``.
         why: purpose of its instruments, for users.
         first: writes `make`'s preset and a sound.
         heard: file of that sound; an instrument's report receives it as ``heard``.
@@ -36,7 +36,7 @@ class ExportFamily:
         whole: clips are whole recordings, at their own sample rate and of any length.
         gridded: clips are loops on one grid, at their own sample rate.
         unpitched: warning for sounds without a clear pitch.
-        called: name for users, if different.
+
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None
@@ -52,4 +52,3 @@ class ExportFamily:
     whole: bool = False
     gridded: bool = False
     unpitched: str = ""
-    called: str = ""

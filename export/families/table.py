@@ -2,7 +2,7 @@
 
 import importlib
 
-from . import FOLDERS
+from . import FOLDERS, made_families
 from .family import ExportFamily
 
 FAMILIES: dict[str, ExportFamily] = {
@@ -15,10 +15,10 @@ FAMILIES: dict[str, ExportFamily] = {
 TONAL, FREE, TEXTURE, SHORT, LOOPS = "partials", "chroma", "grain", "clip", "loops"
 
 
-def said(family: str) -> str:
-    return FAMILIES[family].called or family
+def name_for_users(family: str) -> str:
+    return made_families()[family].called
 
 
-def chosen(name: str) -> str:
+def family_named(name: str) -> str:
     """Return the family of a user's name; ``auto`` stays."""
-    return next((family for family, row in FAMILIES.items() if row.called == name), name)
+    return next((family for family, row in made_families().items() if row.called == name), name)

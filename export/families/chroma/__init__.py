@@ -1,1 +1,5 @@
 """The chroma family."""
+
+from .. import MadeFamily
+
+MADE = {"chroma": MadeFamily("chroma")}

@@ -1,1 +1,5 @@
 """The clip family."""
+
+from .. import MadeFamily
+
+MADE = {"clip": MadeFamily("clip")}

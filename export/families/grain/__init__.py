@@ -1,1 +1,5 @@
 """The grain family."""
+
+from .. import MadeFamily
+
+MADE = {"grain": MadeFamily("grain", alone=True)}

@@ -1,1 +1,5 @@
 """The loops family."""
+
+from .. import MadeFamily
+
+MADE = {"loops": MadeFamily("sequence")}

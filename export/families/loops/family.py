@@ -15,6 +15,5 @@ FAMILIES = {
         "loop.wav",
         lambda corpus: [f"frames.sample_rate={corpus.rate}"],
         gridded=True,
-        called="sequence",
     ),
 }

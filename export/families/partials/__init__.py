@@ -1,1 +1,5 @@
 """The partials family."""
+
+from .. import MadeFamily
+
+MADE = {"partials": MadeFamily("partials")}
