@@ -1,5 +1,6 @@
 """Samples frames of a split, and encodes, decodes and resynthesizes them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,25 +78,24 @@ def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: Chro
 
 
 @torch.no_grad()
-def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
-    """Return latents of frames, [frames, latents]."""
-    one_hot = np.eye(12, dtype=np.float32)[pitch_classes]
+def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) -> Array:
+    """Return a network's output for inputs of equal length, ``rows`` at a time."""
     parts = [
-        network.encode(torch.from_numpy(spectra[i : i + ROWS]), torch.from_numpy(one_hot[i : i + ROWS])).numpy()
-        for i in range(0, len(spectra), ROWS)
+        compute(*(torch.from_numpy(values[first : first + rows]) for values in inputs)).numpy()
+        for first in range(0, len(inputs[0]), rows)
     ]
     return np.concatenate(parts)
 
 
-@torch.no_grad()
+def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
+    """Return latents of frames, [frames, latents]."""
+    return in_batches(network.encode, ROWS, spectra, np.eye(12, dtype=np.float32)[pitch_classes])
+
+
 def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
     """Decode latents to [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
-    parts = [
-        network.decode(torch.from_numpy(latents[i : i + ROWS]), torch.from_numpy(one_hot[i : i + ROWS])).numpy()
-        for i in range(0, len(latents), ROWS)
-    ]
-    return np.concatenate(parts)
+    return in_batches(network.decode, ROWS, latents, one_hot)
 
 
 def resynthesised(

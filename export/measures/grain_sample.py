@@ -12,6 +12,7 @@ from ...train.families.grain.batches import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.grain_synthesis import grains
+from .frame_sample import in_batches
 from .selection import chosen, evenly
 
 Array = npt.NDArray[np.float32]
@@ -63,21 +64,18 @@ def sequence(sound: Array, length: int, hop: int) -> Array:
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
 
 
-@torch.no_grad()
 def encode(network: GrainAutoencoder, samples: Array) -> Array:
     """Return latents of windows, [windows, latents]."""
-    parts = [network.encode(torch.from_numpy(samples[i : i + ROWS])).numpy() for i in range(0, len(samples), ROWS)]
-    return np.concatenate(parts)
+    return in_batches(network.encode, ROWS, samples)
 
 
-@torch.no_grad()
 def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
     """Decode latents into unwindowed samples, [grains, frame_length]."""
-    parts = [
-        grains(network.decode(torch.from_numpy(latents[i : i + ROWS])).numpy(), recipe, rng)
-        for i in range(0, len(latents), ROWS)
-    ]
-    return np.concatenate(parts)
+
+    def samples(part: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(grains(network.decode(part).numpy(), recipe, rng))
+
+    return in_batches(samples, ROWS, latents)
 
 
 def filtered(sounds: Array) -> Array:

@@ -26,11 +26,17 @@ def powers(sounds: Array) -> Double:
 
     White noise of power 1 has mean 1 in each bin.
     """
-    length = sounds.shape[1]
-    window = np.hanning(length + 1)[:-1]
-    spectra = np.fft.rfft(sounds * window, transform_length(length))
-    power: Double = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(window).sum()
+    spectra = _spectra(sounds)
+    power: Double = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
     return power
+
+
+def _spectra(sounds: Array) -> npt.NDArray[Any]:
+    return np.fft.rfft(sounds * _window(sounds.shape[1]), transform_length(sounds.shape[1]))
+
+
+def _window(length: int) -> Double:
+    return np.hanning(length + 1)[:-1]
 
 
 def transform_length(length: int) -> int:
@@ -71,13 +77,11 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
     in pieces of 100 Hz, -40 or more. ``noise_db`` is the power incoherent with the target waveform (1 - coherence, over
     the windows of a clip), -40 or more; None unless the network reconstructs waveforms.
     """
-    window = np.hanning(asked.shape[1] + 1)[:-1]
-    scale = 1 / np.square(window).sum()
-    n_fft = transform_length(asked.shape[1])
-    hz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
+    scale = 1 / np.square(_window(asked.shape[1])).sum()
+    hz = np.fft.rfftfreq(transform_length(asked.shape[1]), 1 / sample_rate)
     sums = []
     for clip in np.unique(clips):
-        sought, found = (np.fft.rfft(x[clips == clip] * window, n_fft) for x in (asked, given))
+        sought, found = (_spectra(sounds[clips == clip]) for sounds in (asked, given))
         before, after = (scale * np.square(np.abs(x)).mean(0) + QUIETEST for x in (sought, found))
         shared = scale * np.square(np.abs((sought.conj() * found).mean(0))) * scale / before
         sums.append(_by_piece(np.stack([before, after, np.maximum(after - shared, 0)]), hz))
