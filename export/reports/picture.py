@@ -59,6 +59,11 @@ DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
 THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 
+def line_colours(count: int) -> Any:
+    """Return distinct colours for lines that have no colour of the theme, [count, 4]."""
+    return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture, ``width`` in inches; ``dots`` are its playable training codes."""

@@ -63,13 +63,7 @@ def chroma(found: Figures) -> Verdict:
         return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
     worst = _learned(error, "spectra of the recordings are no nearer than their mean would be")
-    ratio = found["spectral_distance"]["ratio"]
-    more = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
-    more += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
-    more += _octave(found)
-    left_out = 1 - found["recordings"]["pitched"]
-    if found["run"]["tonal"] and left_out > 1 - MOST:
-        more.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
+    more = [*_unlike(found), *_octave(found), *(_left_out(found) if found["run"]["tonal"] else [])]
     return _verdict([_keys(found), _knobs(found)], more, worst)
 
 
@@ -80,13 +74,7 @@ def partials(found: Figures) -> Verdict:
     told = f"Frames of {'recordings' if found['split'] == 'train' else 'unheard recordings'} come back {off:.1f} dB off"
     near = off <= CAME_BACK_DB
     came_back = _Said(f"{told}." if near else f"{told}: train longer, or with more recordings.", near)
-    ratio = found["spectral_distance"]["ratio"]
-    more = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
-    more += _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
-    left_out = 1 - found["recordings"]["pitched"]
-    if left_out > 1 - MOST:
-        more.append(f"What has no pitch is left out: {percent(left_out)} of the sound.")
-    return _verdict([came_back, _knobs(found)], more)
+    return _verdict([came_back, _knobs(found)], [*_unlike(found), *_left_out(found)])
 
 
 def grain(found: Figures) -> Verdict:
@@ -178,6 +166,17 @@ def _learned(error: float, what: str) -> list[str]:
     if error < NOTHING:
         return []
     return [f"It has learned nothing: {what} (relative error {error:.2f}). Train longer, or give more sounds."]
+
+
+def _unlike(found: Figures) -> list[str]:
+    ratio = found["spectral_distance"]["ratio"]
+    unlike = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
+    return unlike + _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+
+
+def _left_out(found: Figures) -> list[str]:
+    share = 1 - found["recordings"]["pitched"]
+    return [f"What has no pitch is left out: {percent(share)} of the sound."] if share > 1 - MOST else []
 
 
 def _short(found: Figures, what: str) -> list[str]:

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ....host.resynthesis.log_mel import log_mel
-from ..picture import WIDTH, Picture, Theme
+from ..picture import WIDTH, Picture, Theme, line_colours
 
 Array = npt.NDArray[np.float32]
 Drawing = Callable[[Theme], Figure]
@@ -75,8 +74,7 @@ def loss(logged: Mapping[str, Any], at: int) -> Picture:
         figure = Figure((WIDTH, 1.3 * len(panels) + 1.3), layout="constrained")
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, lines in zip(grid, panels, strict=True):
-            colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, len(lines)))
-            for (name, values), colour in zip(lines.items(), colours, strict=True):
+            for (name, values), colour in zip(lines.items(), line_colours(len(lines)), strict=True):
                 shown = name.replace("_", " ")
                 axes.plot(logged["steps"], values, ".-", color=colour, linewidth=1.2, label=shown)
             axes.axvline(at, color=theme.second, linewidth=1, linestyle=":")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from ....host.units import PITCH_CLASSES
 from ...measures.frames import LOWEST_DB, spectrum_db
 from ..dot_positions import Dots
 from ..number_format import percent, two_digits
-from ..picture import WIDTH, Picture, Theme
+from ..picture import WIDTH, Picture, Theme, line_colours
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -284,8 +283,7 @@ def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> 
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
         others = [name for name in terms if name != "total"] if len(terms) > 2 else []
-        shades = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, max(1, len(others))))
-        for name, colour in zip(others, shades, strict=False):
+        for name, colour in zip(others, line_colours(len(others)), strict=True):
             axes.plot(steps, terms[name], color=colour, linewidth=1.2, label=name.replace("_", " "), marker=".")
         axes.plot(steps, terms["total"], color=theme.ink, linewidth=2, label="total", marker="o", markersize=3)
         axes.axvline(at, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")

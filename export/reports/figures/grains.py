@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...measures.codes import CodeDistribution
-from ..picture import WIDTH, Picture, Theme
+from ..picture import WIDTH, Picture, Theme, line_colours
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 1.9 * len(rows) + 0.5), layout="constrained")
         grid = figure.subplots(len(rows), len(ends) - 1, sharex="col", squeeze=False)
-        colours = dict(zip(terms, matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, len(terms))), strict=True))
+        colours = dict(zip(terms, line_colours(len(terms)), strict=True))
         for names, line in zip(rows, grid, strict=True):
             for axes, begin, end in zip(line, ends, ends[1:], strict=False):
                 for name in names:
