@@ -1,7 +1,6 @@
 """Makes a new model's preset and demo sound, by family."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,11 @@ from ..host.patch.preset import Preset
 from ..host.patch.validation import named
 from ..host.progress import Display
 from ..host.render import render
-from ..train.run import Run
 from .instrument.demo import demo
 from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
 from .kinds.clip.kit import key_table
 from .kinds.kind import RATE
 from .kinds.table import KINDS
-
-
-@dataclass(frozen=True)
-class FirstPreset:
-    """A new instrument's preset, its rendered demo, and a sentence on how it plays."""
-
-    preset: Preset
-    heard: Path
-    plays: str
 
 
 def first_preset(model: Model) -> Preset:
@@ -61,41 +50,31 @@ def as_text(preset: Preset, card: Card) -> str:
     )
 
 
-def first_scale(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
+def rendered(model: Model, heard: Path, display: Display) -> Preset:
+    """Make a model's preset, render its demo to ``heard``, and show the keys of a kit."""
     display.stage("rendering")
     preset = first_preset(model)
-    heard = output / "scale.wav"
-    _render(Patch("preset", preset, model, output), heard)
-    return FirstPreset(preset, heard, "keys choose the note" if run.info.tonal else "keys choose the colour")
+    patch = Patch("preset", preset, model, heard.parent)
+    render({0: patch}, demo(patch), heard, sample_rate=RATE, overwrite=True)
+    if preset.keys:
+        display.say(key_table(preset.keys, model.card))
+    return preset
 
 
-def first_texture(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    display.stage("rendering")
-    preset = first_preset(model)
-    heard = output / "texture.wav"
-    _render(Patch("preset", preset, model, output), heard)
-    return FirstPreset(preset, heard, "keys move its grains in pitch, knobs walk its sounds")
+def how_notes_play(preset: Preset, model: Model, tonal: bool) -> str:
+    return "keys choose the note" if tonal else "keys choose the colour"
 
 
-def first_kit(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    display.stage("rendering")
-    preset = first_preset(model)
-    heard = output / "kit.wav"
-    _render(Patch("preset", preset, model, output), heard)
-    display.say(key_table(preset.keys, model.card))
+def how_textures_play(preset: Preset, model: Model, tonal: bool) -> str:
+    return "keys move its grains in pitch, knobs walk its sounds"
+
+
+def how_kits_play(preset: Preset, model: Model, tonal: bool) -> str:
     keys = [entry.key for entry in preset.keys]
-    return FirstPreset(preset, heard, f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them")
+    return f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them"
 
 
-def first_loop(output: Path, run: Run, model: Model, display: Display) -> FirstPreset:
-    display.stage("rendering")
-    preset = first_preset(model)
-    heard = output / "loop.wav"
-    _render(Patch("preset", preset, model, output), heard)
+def how_loops_play(preset: Preset, model: Model, tonal: bool) -> str:
     named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
     steers = f"; knobs steer its {', '.join(named)}" if named else ""
-    return FirstPreset(preset, heard, f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}")
-
-
-def _render(patch: Patch, path: Path) -> None:
-    render({0: patch}, demo(patch), path, sample_rate=RATE, overwrite=True)
+    return f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}"

@@ -38,7 +38,7 @@ from .export import LabelInput, export
 from .families.family import ExportFamily
 from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .fidelity.pages import dynamics_line, in_short, tuning_line
-from .first_preset import FirstPreset, as_text, first_preset
+from .first_preset import as_text, first_preset, rendered
 from .reports.report import Figures
 from .reports.verdict import good_news
 
@@ -100,15 +100,13 @@ def make(
         exported()
     found = _evaluated(run, output, display, exported if row.played else None)
     model = exported().model
-    make_first = row.first
-    assert make_first is not None  # its recipe was trained above
-    first = make_first(output, run, model, display)
-    shutil.copyfile(first.heard, output / "report" / first.heard.name)  # the page plays it, in the panel too
+    preset = rendered(model, output / row.heard, display)
+    shutil.copyfile(output / row.heard, output / "report" / row.heard)  # the page plays it, in the panel too
     if edited:
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
-        file.write_text(as_text(first.preset, model.card), encoding="utf-8")
-    return _summary(output, model.card, first, found)
+        file.write_text(as_text(preset, model.card), encoding="utf-8")
+    return _summary(output, model.card, row.plays(preset, model, run.info.tonal), output / row.heard, found)
 
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
@@ -364,15 +362,15 @@ def _share(corpus: Corpus) -> str:
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, first: FirstPreset, found: Figures) -> str:
+def _summary(output: Path, card: Card, plays: str, heard: Path, found: Figures) -> str:
     notes, folder = found.get("notes"), shlex.quote(str(output))
     return "\n".join(
         [
-            f"{output}: an instrument with {len(default_knobs(card))} knobs; {first.plays}",
+            f"{output}: an instrument with {len(default_knobs(card))} knobs; {plays}",
             *([f"verdict:  {good}"] if (good := good_news(found)) else []),
             *(f"but:      {line}" for line in found["shortcomings"]),
             *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
-            f"hear it:  {first.heard}",
+            f"hear it:  {heard}",
             f"see it:   {output / 'report' / 'index.html'}",
             f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",
             f"further:  timbrel make -o {folder} --more-minutes {MINUTES:g}",

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...host.contract.model import Model
-from ...host.progress import Display
+from ...host.patch.preset import Preset
 from ...train.corpus.store import Corpus
-from ...train.run import Run
-from ..first_preset import FirstPreset
 from ..graphs import Graphs
 from ..reports.report import Report
 
@@ -26,8 +23,8 @@ class ExportFamily:
             the corpus has no audible data.
         recipe: that `make` trains, of families in ``MADE``.
         why: purpose of its instruments, for users.
-        first: writes `make`'s preset and a sound.
-        heard: file of that sound; an instrument's report receives it as ``heard``.
+        plays: returns how a preset plays a model, for users; receives whether the corpus is tonal.
+        heard: file of `make`'s demo; an instrument's report receives it as ``heard``.
         changes: `make`'s recipe changes for a corpus, as ``key=value``.
         tried: `make` trains once without whole keys, for the report, then on all.
         played: the report compares notes with recordings. It receives ``exported``, which opens the model with its
@@ -43,7 +40,7 @@ class ExportFamily:
     report: Callable[..., Report]
     recipe: str = ""
     why: str = ""
-    first: Callable[[Path, Run, Model, Display], FirstPreset] | None = None
+    plays: Callable[[Preset, Model, bool], str] = lambda preset, model, tonal: ""
     heard: str = ""
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
     tried: bool = False

@@ -13,7 +13,7 @@ from timbrel.export.families.loops import report as reporting
 from timbrel.export.families.loops import steering, steering_rotation
 from timbrel.export.families.loops.steering_rotation import turned, turning
 from timbrel.export.families.table import FAMILIES
-from timbrel.export.first_preset import as_text, first_loop
+from timbrel.export.first_preset import as_text, rendered
 from timbrel.host.contract.describe import describe
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
@@ -169,16 +169,16 @@ def test_a_measure_that_no_code_tells_of_names_no_knob():
 
 
 def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(model, run, tmp_path):
+    heard = tmp_path / FAMILIES["loops"].heard
     with Display() as display:
-        first = first_loop(tmp_path, run, model, display)
-    assert first.preset.stream.seed_landmark in [mark.label for mark in model.card.landmarks]
-    assert first.preset.stream.heat == 1.3
-    assert {"latent.0", "stream.heat"} <= {entry.target for entry in first.preset.cc}
-    assert first.preset.tempo_bpm == pytest.approx(117.19)
-    assert "a held key plays on at 117.19 BPM" in first.plays
-    assert 'seed_landmark = "' in as_text(first.preset, model.card)
-    assert first.heard.name == FAMILIES["loops"].heard  # as the page of its report names it
-    sound, rate = soundfile.read(first.heard)
+        preset = rendered(model, heard, display)
+    assert preset.stream.seed_landmark in [mark.label for mark in model.card.landmarks]
+    assert preset.stream.heat == 1.3
+    assert {"latent.0", "stream.heat"} <= {entry.target for entry in preset.cc}
+    assert preset.tempo_bpm == pytest.approx(117.19)
+    assert "a held key plays on at 117.19 BPM" in FAMILIES["loops"].plays(preset, model, run.info.tonal)
+    assert 'seed_landmark = "' in as_text(preset, model.card)
+    sound, rate = soundfile.read(heard)
     bar = round(BAR * STEP / RATE * rate)
     levels = np.sqrt(np.square(sound[: 8 * bar].reshape(8, -1)).mean(1))
     assert levels.min() > 0.1 * levels.max() > 0

@@ -1,7 +1,7 @@
 """Descriptor of the chroma family."""
 
 from ....train.batches.frames import is_tonal
-from ...first_preset import first_scale
+from ...first_preset import how_notes_play
 from ..family import ExportFamily
 from .graphs import chroma_graphs
 from .report import report
@@ -12,7 +12,7 @@ FAMILIES = {
         report,
         "tuned-8",
         "keys will choose the note, knobs the colour",
-        first_scale,
+        how_notes_play,
         "scale.wav",
         lambda corpus: [] if is_tonal(corpus) else ["loss.consistency=0.0"],  # it would force a pitch
         played=True,

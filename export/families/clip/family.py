@@ -1,7 +1,7 @@
 """Descriptor of the clip family."""
 
 from ....train.families.clip.batches import hit_changes
-from ...first_preset import first_kit
+from ...first_preset import how_kits_play
 from ..family import ExportFamily
 from .graphs import clip_graphs
 from .report import report
@@ -12,7 +12,7 @@ FAMILIES = {
         report,
         "tuned-clip",
         "a kit, with hits or words on its keys and knobs that bend them",
-        first_kit,
+        how_kits_play,
         "kit.wav",
         hit_changes,
         judged=True,

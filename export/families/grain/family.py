@@ -1,6 +1,6 @@
 """Descriptor of the grain family."""
 
-from ...first_preset import first_texture
+from ...first_preset import how_textures_play
 from ..family import ExportFamily
 from .graphs import grain_graphs
 from .report import report
@@ -11,7 +11,7 @@ FAMILIES = {
         report,
         "texture-10",
         "a texture of grains, which keys move and knobs walk",
-        first_texture,
+        how_textures_play,
         "texture.wav",
     ),
 }

@@ -1,6 +1,6 @@
 """Descriptor of the loops family."""
 
-from ...first_preset import first_loop
+from ...first_preset import how_loops_play
 from ..family import ExportFamily
 from .graphs import loop_graphs
 from .report import report
@@ -11,7 +11,7 @@ FAMILIES = {
         report,
         "tuned-sequence",
         "a held key plays on in their manner and in time, knobs steer it",
-        first_loop,
+        how_loops_play,
         "loop.wav",
         lambda corpus: [f"frames.sample_rate={corpus.rate}"],
         gridded=True,

@@ -1,6 +1,6 @@
 """Descriptor of the partials family."""
 
-from ...first_preset import first_scale
+from ...first_preset import how_notes_play
 from ..family import ExportFamily
 from .graphs import partials_graphs
 from .report import report
@@ -11,7 +11,7 @@ FAMILIES = {
         report,
         "tuned-partials",
         "keys will choose the note, knobs the colour",
-        first_scale,
+        how_notes_play,
         "scale.wav",
         tried=True,
         played=True,
