@@ -65,10 +65,10 @@ def evaluate(
             given["exported"] = exported
         elif row.played:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            given["exported"] = functools.partial(_exported, run, checkpoint, place)
+            given["exported"] = functools.partial(exported_patch, run, place, which=checkpoint)
         if row.played and (tried := run.trial()) is not None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            played = functools.partial(_exported, tried, checkpoint, place)
+            played = functools.partial(exported_patch, tried, place, which=checkpoint)
             given["trial"] = HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played)
         report = row.report(run, network, which, step, say, **given)
         say(0.75, "drawing")
@@ -118,11 +118,11 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
     return found
 
 
-def _exported(run: Run, checkpoint: Literal["best", "last"], folder: Path) -> Patch:
-    path = folder / "model.onnx"
-    export(run, path, which=checkpoint)
-    model = Model(path)
-    return Patch("preset", first_preset(model), model, folder)
+def exported_patch(run: Run, folder: Path, name: str = "preset", **options: Any) -> Patch:
+    """Export a run to model.onnx of a folder, with ``options`` as `export`, and open it with its first preset."""
+    export(run, folder / "model.onnx", **options)
+    model = Model(folder / "model.onnx")
+    return Patch(name, first_preset(model), model, folder)
 
 
 def _save(folder: Path, report: Report) -> None:

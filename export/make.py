@@ -33,8 +33,8 @@ from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
 from ..train.run import Run
 from .budget import MINUTES, check_minutes
-from .evaluate import evaluate
-from .export import LabelInput, export
+from .evaluate import evaluate, exported_patch
+from .export import LabelInput
 from .families.family import ExportFamily
 from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .fidelity.pages import dynamics_line, in_short, tuning_line
@@ -111,9 +111,7 @@ def make(
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
     display.stage("exporting")
-    export(run, output / "model.onnx", labels=LabelInput(name=output.resolve().name), overwrite=True)
-    model = Model(output / "model.onnx")
-    return Patch(PRESET, first_preset(model), model, output)
+    return exported_patch(run, output, PRESET, labels=LabelInput(name=output.resolve().name), overwrite=True)
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:

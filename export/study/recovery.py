@@ -125,7 +125,7 @@ def _inverted(
         ):
             display.say(f"stopped, all is saved; the same command goes on with {run}")
             return None, course
-        models[recipe.name] = _exported(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
+        models[recipe.name] = _up_to_date(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
     inverting = Run.open(asked.folder / "runs" / INVERT)
     return InvertedBench(corpus, inverting, models[INVERT], models[TUNED], judge), course
 
@@ -165,7 +165,7 @@ def _seconds(recipe: Recipe) -> float:
     return 60 * training.minutes if training.minutes else SECONDS_A_STEP * (training.steps or 10_000)
 
 
-def _exported(run: Run, path: Path) -> Model:
+def _up_to_date(run: Run, path: Path) -> Model:
     if not path.exists() or path.stat().st_mtime < run.last.stat().st_mtime:
         path.parent.mkdir(exist_ok=True)
         export(run, path, overwrite=True)

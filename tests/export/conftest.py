@@ -11,6 +11,7 @@ import onnx
 import pytest
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
+from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
@@ -300,7 +301,7 @@ def quick(monkeypatch, small_model):
         return Model(path).card
 
     monkeypatch.setattr(making, "evaluate", evaluate)
-    monkeypatch.setattr(making, "export", export)
+    monkeypatch.setattr(evaluating, "export", export)
     return done
 
 

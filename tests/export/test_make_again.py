@@ -5,6 +5,7 @@ import shutil
 import pytest
 import soundfile
 import torch
+from timbrel.export import evaluate as evaluating
 from timbrel.export import first_preset
 from timbrel.export import make as making
 from timbrel.export.make import MakeStopped
@@ -41,15 +42,15 @@ def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, t
         assert 30 * MINUTES <= last.seconds < 30 * MINUTES + 15
 
 
-@pytest.mark.parametrize("part", ["evaluate", "export", "_render"])
-def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypatch, quick, part):
+@pytest.mark.parametrize(("module", "part"), [(making, "evaluate"), (evaluating, "export"), (first_preset, "render")])
+def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypatch, quick, module, part):
     output = tmp_path / "bells"
 
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(making if hasattr(making, part) else first_preset, part, interrupted)
+        patch.setattr(module, part, interrupted)
         with pytest.raises(KeyboardInterrupt):
             made(recordings, output, minutes=0.01)
     trained = checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import first_preset
 from timbrel.export import make as making
@@ -47,7 +48,7 @@ def quick_kit(monkeypatch, quick, hit_model):
         shutil.copy(encoder_path(source), encoder_path(path))
         return Model(path).card
 
-    monkeypatch.setattr(making, "export", export)
+    monkeypatch.setattr(evaluating, "export", export)
     monkeypatch.setattr(first_preset, "peaks_dbfs", lambda patch: {})  # no key is too loud
 
 
