@@ -50,7 +50,7 @@ def reference(model: Model) -> Reference:
     )
 
 
-def prove_again(path: Path) -> None:
+def update_reference(path: Path) -> None:
     """Update an older model's reference, unless it covers all outputs, and its knob names.
 
     Raises:
@@ -70,5 +70,5 @@ def prove_again(path: Path) -> None:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        prove_again(Path(name))
+        update_reference(Path(name))
         print(f"{name}: SHA-256 {Model(Path(name)).sha256}")

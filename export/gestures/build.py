@@ -24,7 +24,7 @@ from .trajectory_measurement import (
     NoteCodes,
     NoteTrajectory,
     codes_of,
-    course_of,
+    measured_trajectory,
 )
 
 Doubles = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ FEWEST_KEYS = 3  # median per instrument: a group with fewer is a single note or
 SEED = 0  # of the choice of notes
 # Share of notes' codes that key and velocity must predict to select them: near 1 for a flute, three quarters for a
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
-TOLD = 0.4
+PREDICTED = 0.4
 STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
 JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wander: slower is drift, faster is tremor
@@ -53,7 +53,7 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         return None
     loudest = loudest_db(corpus, known)
     chosen = _chosen(known, [_loudness(corpus, single) for single in known])
-    measured = [course_of(note_of(corpus, single), coder) for single in chosen]
+    measured = [measured_trajectory(note_of(corpus, single), coder) for single in chosen]
     notes = _fitted([course for course in measured if course is not None], coder)
     if not notes:
         return None
@@ -182,9 +182,9 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     scale = in_deviations(decoded.card)
     codes = np.array([note.codes.own for note in notes]) * scale
     steps = velocity_steps(places, codes)
-    if told_by_neighbours(places, codes, steps) < TOLD:
+    if neighbour_prediction(places, codes, steps) < PREDICTED:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
-    ways = [_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
+    ways = [_note_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
     return InstrumentNotes(label=label, home=_rounded(home, 4), velocity_steps=steps, notes=ways)
 
 
@@ -213,7 +213,7 @@ def _apart(places: Doubles, steps: float) -> Doubles:
     return apart
 
 
-def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
+def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
     """Return the least-squares factor from neighbours' blends to notes' codes, 0 to 1.
 
     It is near 0 where notes of several instruments are mixed.
@@ -229,7 +229,7 @@ def told_by_neighbours(places: Doubles, codes: Doubles, steps: float = STEPS[0])
     return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
 
 
-def _way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
+def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
     (course, found), directions = note, decoded.directions
     codes = _along(found.held, directions, decoded.card)
     path = found.own + _between(LEVELS_AT, CODES_AT, codes) @ directions

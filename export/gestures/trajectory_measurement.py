@@ -72,7 +72,7 @@ class NoteCodes(NamedTuple):
     released: Doubles | None
 
 
-def course_of(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
+def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
     """Measure a note at the model's sample rate; None if it is silent."""
     card = coder.card
     moved, ratio = coder.moved(note.sound, note.single)

@@ -40,7 +40,7 @@ class ParityInputs:
         return np.zeros(len(times))
 
 
-def prove(model: Model, file: Path) -> None:
+def check_parity(model: Model, file: Path) -> None:
     """Raise `NnRefusal` if nn~ would not load a file, `Failure` if frames or sound differ from its model's."""
     backend = Backend(file)
     for name in backend.attributes():

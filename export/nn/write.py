@@ -14,7 +14,7 @@ from ..kinds.player import script
 from ..kinds.table import KINDS
 from ..rebuilt.decoder import RebuiltDecoder
 from .backend import NnRefusal, quiet
-from .parity import condition_tensor, prove
+from .parity import check_parity, condition_tensor
 
 FOLDER = "timbrel"  # in the archive; any name works
 
@@ -48,7 +48,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
         torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})
         _pack_anew(file)
         try:
-            prove(model, file)
+            check_parity(model, file)
         except NnRefusal as reason:
             raise Failure(f"nn~ would not play what was written of {model.path}: {reason}; no file was kept") from None
 

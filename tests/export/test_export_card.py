@@ -12,7 +12,7 @@ import torch
 from timbrel.export.describe import EncodedFrames, landmarks, starting_point
 from timbrel.export.export import LabelInput, export
 from timbrel.export.first_preset import first_preset
-from timbrel.export.parity import prove_again
+from timbrel.export.parity import update_reference
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
@@ -157,7 +157,7 @@ def test_a_file_of_before_is_proved_again_and_its_graph_stays(small_model, tmp_p
     path = tmp_path / "old.onnx"
     onnx.save(model, path)
     assert Model(path).verify().told == len(made["points"])
-    prove_again(path)
+    update_reference(path)
     assert plain_card(path) == plain_card(small_model)
     again = onnx.load(path)
     assert again.graph == model.graph
@@ -173,7 +173,7 @@ def test_a_file_that_does_not_give_its_reference_is_not_proved_again(small_model
     onnx.save(model, path)
     before = path.read_bytes()
     with pytest.raises(Failure, match="does not give its own reference"):
-        prove_again(path)
+        update_reference(path)
     assert path.read_bytes() == before
 
 

@@ -11,7 +11,7 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.families.loops import report as reporting
 from timbrel.export.families.loops import steering, steering_rotation
-from timbrel.export.families.loops.steering_rotation import turned, turning
+from timbrel.export.families.loops.steering_rotation import fit_rotation, rotation_of
 from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, rendered
 from timbrel.host.contract.describe import describe
@@ -92,8 +92,8 @@ def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice
         frame, state = model.step(knobs, NO_LABEL, state, noise[step])
         frames.append(frame)
     with torch.no_grad():
-        turned = turning(network, run.recipe, run.corpus())
-        steered = torch.from_numpy((turned.middle + knobs @ turned.ways).astype(np.float32))
+        rotation = fit_rotation(network, run.recipe, run.corpus())
+        steered = torch.from_numpy((rotation.middle + knobs @ rotation.directions).astype(np.float32))
         told = torch.from_numpy(np.stack(fed, 1)), torch.from_numpy(np.stack(places, 1))
         after, _ = network.remembered(*told, steered)
         codes = network.bent(after, network.drawn(after, torch.from_numpy(noise.transpose(1, 0, 2)), steered), steered)
@@ -148,24 +148,24 @@ def test_directions_that_were_hidden_in_codes_are_found_and_knobs_have_deviation
     mixed = np.linalg.qr(rng.standard_normal((5, 5)))[0]
     codes = hidden * [3, 2, 1, 0.5, 2] @ mixed + 7
     measures = [LoopMeasures(4 + row[1] + 0.1 * row[4], 9 - 0.2 * row[3], np.nan) for row in hidden]
-    found = turned(codes, codes, measures, np.full(5, 1e-6))
-    knobs = (codes - found.middle) @ found.back
+    found = rotation_of(codes, codes, measures, np.full(5, 1e-6))
+    knobs = (codes - found.middle) @ found.inverse
     assert found.names == ["density", "brightness", "latent 2", "latent 3", "latent 4"]
     assert np.corrcoef(knobs[:, 0], hidden[:, 1])[0, 1] > 0.98
     assert np.corrcoef(knobs[:, 1], hidden[:, 3])[0, 1] < -0.98
     assert np.allclose(np.cov(knobs.T), np.eye(5), atol=0.01)
-    assert np.allclose(found.middle + knobs @ found.ways, codes)
-    assert min(found.told.values()) > 0.9
+    assert np.allclose(found.middle + knobs @ found.directions, codes)
+    assert min(found.correlations.values()) > 0.9
 
 
 def test_a_measure_that_no_code_tells_of_names_no_knob():
     rng = np.random.default_rng(1)
     codes = rng.standard_normal((400, 3))
-    found = turned(
+    found = rotation_of(
         codes, codes, [LoopMeasures(2.0, value, np.nan) for value in rng.standard_normal(400)], np.full(3, 0.1)
     )
     assert found.names == ["latent 0", "latent 1", "latent 2"]
-    assert found.told == {}
+    assert found.correlations == {}
 
 
 def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(model, run, tmp_path):

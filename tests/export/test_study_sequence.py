@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from timbrel.export.families.sequence import report as reporting
 from timbrel.export.families.sequence import study as studying
-from timbrel.export.families.sequence.study import COURSE, course_of, reached
+from timbrel.export.families.sequence.study import COURSE, reached, read_losses
 from timbrel.export.families.sequence.study_figures import losses, waveforms
 from timbrel.export.families.sequence.study_page import summed
 from timbrel.export.reports import picture
@@ -147,12 +147,12 @@ def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monke
     folder = tmp_path / "run"
     for _ in range(2):
         studying._timed(None, kicks, folder, RunOptions(), None, 1.0)
-    lines = course_of(folder)
+    lines = read_losses(folder)
     assert (folder / COURSE).exists()
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.9), (2, 0.14)] * 2
     seconds = [line["seconds"] for line in lines]
     assert seconds == sorted(seconds)
-    assert course_of(tmp_path) == []
+    assert read_losses(tmp_path) == []
 
 
 def test_an_error_is_reached_when_a_loss_first_is_as_small():

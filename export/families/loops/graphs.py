@@ -18,7 +18,7 @@ from ...describe import EncodedFrames
 from ...graphs import Graphs
 from ..sequence.graphs import LEVELS, QUIETEST_DB
 from .steering import effects, steering
-from .steering_rotation import Turning, turning
+from .steering_rotation import SteeringRotation, fit_rotation
 
 STRAYS = 0.02  # of steps: between two almost equally likely slices, rounding decides
 
@@ -33,11 +33,11 @@ class LoopDecoder(nn.Module):
     middle: Tensor
     ways: Tensor
 
-    def __init__(self, network: LoopNetwork, turned: Turning) -> None:
+    def __init__(self, network: LoopNetwork, rotation: SteeringRotation) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("middle", torch.from_numpy(turned.middle).float())
-        self.register_buffer("ways", torch.from_numpy(turned.ways).float())
+        self.register_buffer("middle", torch.from_numpy(rotation.middle).float())
+        self.register_buffer("ways", torch.from_numpy(rotation.directions).float())
 
     def forward(
         self, latent: Tensor, noise: Tensor, previous: Tensor, place: Tensor, h: Tensor, c: Tensor
@@ -65,11 +65,11 @@ class LoopEncoder(nn.Module):
     middle: Tensor
     back: Tensor
 
-    def __init__(self, network: LoopNetwork, turned: Turning) -> None:
+    def __init__(self, network: LoopNetwork, rotation: SteeringRotation) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("middle", torch.from_numpy(turned.middle).float())
-        self.register_buffer("back", torch.from_numpy(turned.back).float())
+        self.register_buffer("middle", torch.from_numpy(rotation.middle).float())
+        self.register_buffer("back", torch.from_numpy(rotation.inverse).float())
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         codes = self.network.coded(self.network.features.raw(audio))
@@ -86,15 +86,15 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
     if not found:
         raise UserError(f"corpus {corpus.folder} has no training loop that sounds; add loops")
     network = rounded(network)
-    turned = turning(network, recipe, corpus)
-    encoder = LoopEncoder(network, turned)
+    rotation = fit_rotation(network, recipe, corpus)
+    encoder = LoopEncoder(network, rotation)
     slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in found]
     codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in slices])
     low, high = level_range(slices)
     seen, settings, frames = network.features, recipe.network, recipe.frames
     size = [1, settings.size]
     return Graphs(
-        decoder=LoopDecoder(network, turned),
+        decoder=LoopDecoder(network, rotation),
         encoder=encoder,
         strays=STRAYS,
         decoder_chroma=False,
@@ -102,9 +102,9 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
         codes=EncodedFrames(
             codes,
             [clip.name for clip in found],
-            span=(np.minimum(turned.ends[0], codes.min(0)), np.maximum(turned.ends[1], codes.max(0))),
-            names=turned.names,
-            moves=effects(steering(network, recipe, turned)),
+            span=(np.minimum(rotation.ends[0], codes.min(0)), np.maximum(rotation.ends[1], codes.max(0))),
+            names=rotation.names,
+            moves=effects(steering(network, recipe, rotation)),
         ),
         card={
             "kind": "stream",

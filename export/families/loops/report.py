@@ -34,7 +34,7 @@ from ...reports.verdict import loops as verdict
 from .graphs import level_range
 from .playing import HEAT, played
 from .steering import STEERED_BARS, UNITS, steering
-from .steering_rotation import turning
+from .steering_rotation import fit_rotation
 
 Array = npt.NDArray[np.float32]
 
@@ -63,10 +63,10 @@ def report(
         rows.append({"name": clip.name, **measured(given, source)})
         made.append((clip.name, source, given))
     say(0.5, "playing for ten minutes")
-    turned = turning(network, recipe, corpus)
+    rotation = fit_rotation(network, recipe, corpus)
     endless = steady(network, recipe, sounds)
     say(0.65, "turning knobs")
-    knobs = steering(network, recipe, turned)
+    knobs = steering(network, recipe, rotation)
     found: Figures = {
         "format": FORMAT,
         "verdict": "",
@@ -79,7 +79,7 @@ def report(
         "heat": HEAT,
         "played_on": rows,
         "endless": endless,
-        "knobs": [{"name": name, "correlation": turned.told[name], **row} for name, row in knobs.items()],
+        "knobs": [{"name": name, "correlation": rotation.correlations[name], **row} for name, row in knobs.items()],
         "loss": losses(run, recipe.loss) | {"sides": {}, "health": {}},
     }
     found["verdict"], found["shortcomings"] = verdict(found)

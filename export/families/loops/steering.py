@@ -8,14 +8,16 @@ from ....train.families.loops.recipe import LoopRecipe
 from ....train.metrics.groove import LoopMeasures, groove
 from ...reports.report import SEED
 from .playing import played
-from .steering_rotation import Turning
+from .steering_rotation import SteeringRotation
 
 STEERED_BARS = 16  # measured at each end of a knob
 UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing": "steps late"}
 
 
 @torch.no_grad()
-def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[str, dict[str, float | None]]:
+def steering(
+    network: LoopNetwork, recipe: LoopRecipe, rotation: SteeringRotation
+) -> dict[str, dict[str, float | None]]:
     """Return each named knob's measure at its low end, middle and high end.
 
     Undefined measures are None, such as swing without off-beats.
@@ -25,13 +27,13 @@ def steering(network: LoopNetwork, recipe: LoopRecipe, turned: Turning) -> dict[
     nothing = torch.zeros(0, recipe.network.components)
 
     def at(number: int, place: float) -> LoopMeasures:
-        code = torch.from_numpy(turned.middle + place * turned.ways[number]).float()
+        code = torch.from_numpy(rotation.middle + place * rotation.directions[number]).float()
         sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
         return groove(sound, rate, step, recipe.frames.steps_per_beat)
 
     middle = at(0, 0.0)
-    for number, name in enumerate(turned.told):
-        low, high = (at(number, end) for end in turned.ends[:, number])
+    for number, name in enumerate(rotation.correlations):
+        low, high = (at(number, end) for end in rotation.ends[:, number])
         measured = {"low": getattr(low, name), "middle": getattr(middle, name), "high": getattr(high, name)}
         found[name] = {end: float(value) if np.isfinite(value) else None for end, value in measured.items()}
     return found

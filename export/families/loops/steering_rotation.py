@@ -23,44 +23,44 @@ NAMES = LoopMeasures._fields
 RIDGE = 3.0  # in codes: the ridge, which shrinks directions that few codes support
 DRAWN, DRAWN_BARS = 64, 4  # random codes to play, and their length in bars: some seconds of work
 FAR = 2.0  # deviations: limit of random codes
-TOLD = 0.3  # minimum correlation of a direction
+LEAST_CORRELATION = 0.3  # minimum correlation of a direction
 MOST = 64  # loops to measure, evenly spaced
 LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Turning:
-    """A rotation of the steering space: ``codes = middle + knobs @ ways``, inverted by ``back``.
+class SteeringRotation:
+    """A rotation of the steering space: ``codes = middle + knobs @ directions``, undone by ``inverse``.
 
     Args:
         middle: mean code of training loops, [latents].
-        ways: directions of knobs, [latents, latents], by row; knobs of training loops have deviation 1.
+        directions: of knobs, [latents, latents], by row; knobs of training loops have deviation 1.
         names: of knobs, the first ones by measure.
-        told: correlation of the first knobs with their measures in generated sound.
+        correlations: of the first knobs with their measures in generated sound.
         ends: knob range over training loops and variants, [2, latents].
     """
 
     middle: Double
-    ways: Double
-    back: Double
+    directions: Double
+    inverse: Double
     names: list[str]
-    told: dict[str, float]
+    correlations: dict[str, float]
     ends: Double
 
 
 @torch.no_grad()
-def turning(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Turning:
+def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> SteeringRotation:
     """Find the directions of measures by regression over sound of random codes, generated from an empty seed.
 
     Codes of recorded loops may describe features that the network ignores.
     """
     codes = training_codes(network, recipe, corpus)
-    middle, root, _ = _spread(codes, vague(network))
+    middle, root, _ = _spread(codes, tolerated_variances(network))
     drawn = middle + np.random.default_rng(SEED).standard_normal((DRAWN, len(middle))).clip(-FAR, FAR) @ root
     sounds = all_played(network, recipe, torch.from_numpy(drawn).float(), DRAWN_BARS, SEED)
     frames = recipe.frames
     measures = [groove(sound, frames.sample_rate, frames.hop_length, frames.steps_per_beat) for sound in sounds]
-    return turned(codes, drawn, measures, vague(network))
+    return rotation_of(codes, drawn, measures, tolerated_variances(network))
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
@@ -79,13 +79,13 @@ def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> 
     return np.array(codes)
 
 
-def vague(network: LoopNetwork) -> Double:
+def tolerated_variances(network: LoopNetwork) -> Double:
     """Return variances without effect on a steering code's meaning, [latents]."""
     variances: Double = network.vague.exp().double().numpy()
     return variances
 
 
-def turned(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> Turning:
+def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
     Codes are whitened, as if each varied within ``variances`` [latents], then rotated, so that no knob moves along two
@@ -100,14 +100,14 @@ def turned(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], varia
             ways.append(way)
             names.append(name)
     basis = _basis(np.array(ways).reshape(-1, len(middle)))
-    told = {
+    correlations = {
         name: _correlation(white @ basis[place], np.array([m[NAMES.index(name)] for m in measures]))
         for place, name in enumerate(names)
     }
     rest = [f"latent {place}" for place in range(len(names), len(middle))]
     knobs = (codes - middle) @ out @ basis.T
     ends = np.stack([knobs.min(0), knobs.max(0)])
-    return Turning(middle, basis @ root, out @ basis.T, names + rest, told, ends)
+    return SteeringRotation(middle, basis @ root, out @ basis.T, names + rest, correlations, ends)
 
 
 def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
@@ -127,7 +127,7 @@ def _direction(white: Double, measured: Double) -> Double | None:
     codes = codes - codes.mean(0)
     way = np.linalg.solve(codes.T @ codes + RIDGE * np.eye(codes.shape[1]), codes.T @ asked)
     length = float(np.linalg.norm(way))
-    if length < LEAST or _correlation(codes @ way, asked) < TOLD:
+    if length < LEAST or _correlation(codes @ way, asked) < LEAST_CORRELATION:
         return None
     return np.asarray(way / length)
 

@@ -95,7 +95,7 @@ def _seconds(recipe: Recipe) -> float:
 def _timed(
     recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
 ) -> bool:
-    so_far = course_of(folder)
+    so_far = read_losses(folder)
     before, began = so_far[-1]["seconds"] if so_far else 0.0, time.monotonic()
 
     def report(now: RunStatus) -> None:
@@ -110,7 +110,7 @@ def _timed(
     return train(recipe, corpus, folder, replace(options, on_report=report), course, share)
 
 
-def course_of(folder: Path) -> list[Figures]:
+def read_losses(folder: Path) -> list[Figures]:
     file = folder / COURSE
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
@@ -134,7 +134,7 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
         asked, count = [recording(corpus, piece, run.recipe) for piece in chosen], run.recipe.network.clips
         rows += [{"recipe": name, **row} for row in compare]
         continued |= {(name, restored, seed): sounds for (restored, seed), sounds in made.items()}
-        course = course_of(run.folder)
+        course = read_losses(run.folder)
         networks.append(
             {
                 "name": name,

@@ -9,7 +9,7 @@ from timbrel.export.gestures.trajectory_measurement import (
     RELEASE_CODES_AT,
     RELEASE_LEVELS_AT,
     codes_of,
-    course_of,
+    measured_trajectory,
 )
 from timbrel.train.corpus.store import Clip
 
@@ -22,7 +22,7 @@ def note_of(sound, pitch):
 
 
 def measured(sound, pitch=60):
-    return course_of(note_of(sound, pitch), coder()[1])
+    return measured_trajectory(note_of(sound, pitch), coder()[1])
 
 
 def at(grid, levels, seconds):
@@ -74,7 +74,7 @@ def test_codes_follow_a_sweep_of_brightness_in_any_octave(pitch):
         return 0.4 + 0.4 * np.minimum(time / 0.9, 1.0)
 
     _, network = coder()
-    course = course_of(note_of(swept(pitch, falls), pitch), network)
+    course = measured_trajectory(note_of(swept(pitch, falls), pitch), network)
     conditions = np.full(len(course.frames), course.condition)
     codes = codes_of(course, network.fitted(course.frames, conditions).astype(np.float64))
     moments = CODES_AT[(CODES_AT >= 0.1) & (CODES_AT <= 1.0)]
@@ -87,7 +87,7 @@ def test_codes_follow_a_sweep_of_brightness_in_any_octave(pitch):
 def test_silence_has_no_way():
     silent = note_of(tone(60), 60)
     object.__setattr__(silent, "sound", np.zeros(RATE, np.float32))
-    assert course_of(silent, coder()[1]) is None
+    assert measured_trajectory(silent, coder()[1]) is None
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.06])
