@@ -15,13 +15,13 @@ from .describe import EncodedFrames
 class NetworkDecoder(nn.Module):
     """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's own method."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        decode: Callable[..., Tensor] = self.network.decode
-        return decode(latent) if label is None else decode(latent, label)
+        frame: Tensor = self.network.decode(latent) if label is None else self.network.decode(latent, label)
+        return frame
 
 
 @dataclass(frozen=True)

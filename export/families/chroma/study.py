@@ -180,8 +180,12 @@ def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], No
     side = asked.sides[latents]
     points = mesh(side, latents)
     answers: dict[int, Answers] = {}
-    for i, note in enumerate(notes):
-        answers[note] = strongest(model, points, note, lambda share, i=i: progress((i + share) / len(notes)))
+    for place, note in enumerate(notes):
+
+        def advance(share: float, done: int = place) -> None:
+            progress((done + share) / len(notes))
+
+        answers[note] = strongest(model, points, note, advance)
     if latents == 2:
         _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
     write_json(job.folder / "mesh.json", accuracy(answers, side, latents))
