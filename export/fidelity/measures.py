@@ -1,6 +1,7 @@
 """Distances between a note and a recording: spectral shape, envelope, brightness, attack."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import librosa
@@ -109,10 +110,11 @@ def _held_length(samples: int) -> int:
     return max(1, round(SUSTAINED * samples))
 
 
-def _root_mean_square(asked: Double, given: Double) -> Double:
-    """Return the root mean square difference over bands, [frames]."""
-    apart: Double = np.sqrt(np.square(asked - given).mean(1))
-    return apart
+def _held_db(measure: Callable[[Array], tuple[Double, Double]], asked: Array, given: Array) -> float:
+    """Return the distance of the held parts' shapes; ``measure`` returns levels, [frames], and shapes."""
+    length = _held_length(len(asked))
+    (levels, first), (_, second) = (measure(sound[:length]) for sound in (asked, given))
+    return float(np.sqrt(np.square(first - second).mean(1))[_loud(levels)].mean())
 
 
 def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
@@ -120,7 +122,8 @@ def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
 
     The root mean square over bands of the difference of `SpectralCourse.shapes`, averaged over the frames of `alike`.
     """
-    return float(_root_mean_square(asked.shapes, given.shapes)[alike(asked, given)].mean())
+    apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
+    return float(apart[alike(asked, given)].mean())
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
@@ -128,9 +131,7 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
 
     Only frames within 20 dB of the first sound's loudest count.
     """
-    length = _held_length(len(asked))
-    first, second = (course(sound[:length], rate) for sound in (asked, given))
-    return float(_root_mean_square(first.shapes, second.shapes)[_loud(first.levels)].mean())
+    return _held_db(lambda sound: course(sound, rate)[:2], asked, given)
 
 
 @functools.cache
@@ -148,18 +149,16 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
 
     Detects noise in a partial's place, and misplaced partials.
     """
-    length = _held_length(len(asked))
-    (first, levels), (second, _) = (_quarters(sound[:length], rate) for sound in (asked, given))
-    return float(_root_mean_square(first, second)[_loud(levels)].mean())
+    return _held_db(lambda sound: _quarters(sound, rate), asked, given)
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
-    """Return shares of power in quarter tones, [frames, bands], and frame levels, both in dB."""
+    """Return frame levels, and shares of power in quarter tones, [frames, bands], both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
     whole = np.maximum(power.sum(1), SILENT)
     shares = power @ quarter_tones(rate) / whole[:, np.newaxis]
-    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), 10 * np.log10(whole)
+    return 10 * np.log10(whole), 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10)))
 
 
 def change_db(sound: Array, rate: int) -> float | None:
