@@ -78,16 +78,21 @@ def evaluated_split(
     raise UserError(none)
 
 
+def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) -> Figures:
+    """Return a report's figures under their format, verdict and shortcomings."""
+    found: Figures = {"format": FORMAT, "verdict": "", "shortcomings": [], **figures}
+    found["verdict"], found["shortcomings"] = verdict(found)
+    return found
+
+
+def origin(run: Run, checkpoint: str, step: int) -> Figures:
+    return {"recipe": run.recipe.name, "corpus": run.info.corpus_name, "checkpoint": checkpoint, "step": step}
+
+
 def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
     logged = run.logged()
-    return {
-        "recipe": run.recipe.name,
-        "corpus": run.info.corpus_name,
-        "checkpoint": checkpoint,
-        "step": step,
-        "parameters": parameters,
-        "seconds": logged[-1]["seconds"] if logged else None,
-    }
+    seconds = logged[-1]["seconds"] if logged else None
+    return {**origin(run, checkpoint, step), "parameters": parameters, "seconds": seconds}
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:

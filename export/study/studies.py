@@ -25,7 +25,7 @@ def study(name: str, asked: Any, display: Display) -> bool:
     """Start or resume a study; False after Ctrl-C, with all progress saved.
 
     Raises:
-        UserError: unknown study, or unusable settings.
+        UserError: unknown study, or a recipe, a run, a corpus or the folder cannot be used.
         Failure: a run diverged, or the disk is full.
     """
     if name not in STUDIES:

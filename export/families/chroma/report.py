@@ -27,7 +27,7 @@ from ...measures.recordings import recordings
 from ...measures.selection import chosen, evenly
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
+from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
 from ...reports.verdict import alive
 from ...reports.verdict import chroma as verdict
 from .page import page
@@ -106,32 +106,26 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     latent_pictures = figures.latent_pictures(codes, work.train.pitch_classes, latents)
     test = work.test
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": {
-            "recipe": work.recipe.name,
-            "corpus": work.run.info.corpus_name,
-            "checkpoint": which,
-            "step": step,
+    found = judged(
+        verdict,
+        run={
+            **origin(work.run, which, step),
             "tonal": work.run.info.tonal,
             "octave": work.recipe.frames.fold if work.folded else None,
         },
-        "split": test.split,
-        "clips": int(test.clips.max()) + 1,
-        "frames": len(test),
-        "frames_in_split": test.found,
-        "sounds": listed(sounds),
-        "recordings": recordings(work.corpus),
-        "reconstruction": reconstruction,
-        "spectral_distance": distance,
-        "keys": obeyed,
-        "latents": latents,
-        "knobs": _checked(work),
-        "loss": loss,
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+        split=test.split,
+        clips=int(test.clips.max()) + 1,
+        frames=len(test),
+        frames_in_split=test.found,
+        sounds=listed(sounds),
+        recordings=recordings(work.corpus),
+        reconstruction=reconstruction,
+        spectral_distance=distance,
+        keys=obeyed,
+        latents=latents,
+        knobs=_checked(work),
+        loss=loss,
+    )
     return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 

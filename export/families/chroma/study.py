@@ -44,15 +44,7 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 
 
 def study(asked: ChromaStudyOptions, display: Display) -> bool:
-    """Train and measure the networks, and write the report.
-
-    Returns:
-        False after Ctrl-C; the next call resumes.
-
-    Raises:
-        UserError: a corpus, a recipe or the folder cannot be used.
-        Failure: a run diverged, a file differs from the trained network, or the disk is full.
-    """
+    """Train and measure the networks, and write the report."""
     tables = _tables(asked)
     jobs = _jobs(asked, tables)
     frames = {name: _check_corpus(name, asked.corpora[name], jobs) for name in {job.corpus for job in jobs}}

@@ -15,7 +15,7 @@ from ...reports.figures.frames import loss_curve
 from ...reports.number_format import percent
 from ...reports.page import SPLITS, faint, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, Figures, Progress, Report, about, evaluated_split
+from ...reports.report import Figures, Progress, Report, about, evaluated_split, judged
 from ...reports.verdict import classifier as verdict
 
 Ints = npt.NDArray[np.int64]
@@ -37,21 +37,18 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     say(0.2, "listening")
     confusion = confused(network, corpus, clips)
     right, logged = np.diag(confusion), run.logged()
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())),
-        "split": split,
-        "clips": len(clips),
-        "clips_without_label": len(corpus.clips(split)) - len(clips),
-        "words": words,
-        "accuracy": float(right.sum() / len(clips)),
-        "accuracies": [float(hit / all_) if all_ else None for hit, all_ in zip(right, confusion.sum(1), strict=True)],
-        "confusion": confusion.tolist(),
-        "loss": {"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+    found = judged(
+        verdict,
+        run=about(run, checkpoint, step, sum(p.numel() for p in network.parameters())),
+        split=split,
+        clips=len(clips),
+        clips_without_label=len(corpus.clips(split)) - len(clips),
+        words=words,
+        accuracy=float(right.sum() / len(clips)),
+        accuracies=[float(hit / all_) if all_ else None for hit, all_ in zip(right, confusion.sum(1), strict=True)],
+        confusion=confusion.tolist(),
+        loss={"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
+    )
     loss = found["loss"]
     pictures = [loss_curve(loss["steps"], loss["terms"], step)] if logged else []
     return Report(found, pictures, [], _page(found, pictures))

@@ -22,7 +22,6 @@ from ....train.run import Run
 from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.report import (
-    FORMAT,
     SEED,
     Figures,
     Progress,
@@ -30,6 +29,7 @@ from ...reports.report import (
     ReportSound,
     about,
     evaluated_split,
+    judged,
     listed,
     losses,
 )
@@ -152,24 +152,21 @@ def clip_report(
     if (reconstruct := reporter.reconstruct) is not None:
         say(0.4, "encoding and decoding clips")
         again = _in_parts(lambda part: reconstruct(asked[part], labels[part]), len(asked))
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": about(run, checkpoint, step, reporter.parameters) | {"tonal": run.info.tonal},
-        "split": test.split,
-        "clips": len(set(test.names)),
-        "frames": len(asked),
-        "frames_in_split": test.found,
-        "trained": train.found,
-        "labels": reporter.words,
-        "drawn": reporter.drawn,
-        "reconstruction": None if again is None else _came_back(asked, again, corpus.rate, reporter.of_samples),
-        "generated": asdict(figures) | {"ratio": figures.likeness.ratio},
-        "loss": _logged(run, reporter),
-        "collapsed": bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+    found = judged(
+        verdict,
+        run=about(run, checkpoint, step, reporter.parameters) | {"tonal": run.info.tonal},
+        split=test.split,
+        clips=len(set(test.names)),
+        frames=len(asked),
+        frames_in_split=test.found,
+        trained=train.found,
+        labels=reporter.words,
+        drawn=reporter.drawn,
+        reconstruction=None if again is None else _came_back(asked, again, corpus.rate, reporter.of_samples),
+        generated=asdict(figures) | {"ratio": figures.likeness.ratio},
+        loss=_logged(run, reporter),
+        collapsed=bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
+    )
     some = evenly(len(asked), SHOWN)
     seen = (asked[some], None if again is None else again[some], made[some])
     pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=reporter.of_samples)

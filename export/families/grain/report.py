@@ -23,7 +23,7 @@ from ...measures.selection import evenly
 from ...reports.figures import frames as figures
 from ...reports.figures import grains as grain_figures
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, SEED, Figures, Progress, Report, ReportSound, listed, losses
+from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
 from ...reports.verdict import grain as verdict
 from .page import page
 
@@ -100,37 +100,31 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)
     heard = _report_sounds(work, generated)
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": {
-            "recipe": work.recipe.name,
-            "corpus": work.run.info.corpus_name,
-            "checkpoint": which,
-            "step": step,
+    found = judged(
+        verdict,
+        run={
+            **origin(work.run, which, step),
             "tonal": work.run.info.tonal,
             "domain": work.recipe.network.domain,
             "adversarial": work.normal.prior,
             "parameters": sum(p.numel() for p in work.network.parameters()),
             "seconds": logged[-1]["seconds"] if logged else None,
         },
-        "split": test.part,
-        "clips": len(np.unique(test.clips)),
-        "frames": len(test),
-        "frames_in_split": test.found,
-        "sounds": listed(heard),
-        "recordings": recordings(work.corpus),
-        "relative_error": _relative_error(work, given),
-        "reconstruction": reconstruction,
-        "bands": bands,
-        "spectral_distance": distance,
-        "codes": distributions,
-        "phases": phases,
-        "latents": latents,
-        "loss": loss,
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+        split=test.part,
+        clips=len(np.unique(test.clips)),
+        frames=len(test),
+        frames_in_split=test.found,
+        sounds=listed(heard),
+        recordings=recordings(work.corpus),
+        relative_error=_relative_error(work, given),
+        reconstruction=reconstruction,
+        bands=bands,
+        spectral_distance=distance,
+        codes=distributions,
+        phases=phases,
+        latents=latents,
+        loss=loss,
+    )
     pictures = [*_sounds(work, given, generated), *code_pictures, *phase_pictures, *loss_pictures]
     if latents["codes"] and work.codes.shape[1] > 1:
         pictures.append(figures.correlation(latents["correlation"]))

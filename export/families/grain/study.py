@@ -42,15 +42,7 @@ OVERLAP = 10  # overlapping grains: the post's 90 %
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes, and write index.html, study.json and sounds.
-
-    Returns:
-        False after Ctrl-C; the next call resumes.
-
-    Raises:
-        UserError: a recipe, the folder or the corpus cannot be used.
-        Failure: a run diverged, or the disk is full.
-    """
+    """Train and evaluate the recipes, and write index.html, study.json and sounds."""
     recipes = load_recipes(asked, ("grain",), RECIPES)
     check_folder(asked, recipes)
     display.stage("study grain")

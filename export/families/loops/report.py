@@ -19,7 +19,6 @@ from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.report import (
-    FORMAT,
     SEED,
     Figures,
     Progress,
@@ -27,6 +26,7 @@ from ...reports.report import (
     ReportSound,
     about,
     evaluated_split,
+    judged,
     listed,
     losses,
 )
@@ -67,22 +67,19 @@ def report(
     endless = steady(network, recipe, sounds)
     say(0.65, "turning knobs")
     knobs = steering(network, recipe, rotation)
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
-        "split": split,
-        "clips": len(test),
-        "frames": sum(clip.length // recipe.frames.hop_length for clip in test),
-        "frames_in_split": sum(clip.length // recipe.frames.hop_length for clip in every),
-        "heat": HEAT,
-        "played_on": rows,
-        "endless": endless,
-        "knobs": [{"name": name, "correlation": rotation.correlations[name], **row} for name, row in knobs.items()],
-        "loss": losses(run, recipe.loss) | {"sides": {}, "health": {}},
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+    found = judged(
+        verdict,
+        run=about(run, checkpoint, step, sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+        split=split,
+        clips=len(test),
+        frames=sum(clip.length // recipe.frames.hop_length for clip in test),
+        frames_in_split=sum(clip.length // recipe.frames.hop_length for clip in every),
+        heat=HEAT,
+        played_on=rows,
+        endless=endless,
+        knobs=[{"name": name, "correlation": rotation.correlations[name], **row} for name, row in knobs.items()],
+        loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
+    )
     pictures: list[Picture] = [clip_figures.loss(found["loss"], step)] if found["loss"]["steps"] else []
     played_sounds = _sounds(made, corpus.rate)
     found["sounds"] = listed(played_sounds)

@@ -22,7 +22,7 @@ from ...knobs.ordering import arranged_partials, checked, pitched_ground
 from ...measures import frames as measures
 from ...measures.recordings import recordings
 from ...reports.figures import frames as figures
-from ...reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, losses
+from ...reports.report import SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, judged, losses, origin
 from ...reports.verdict import alive
 from ...reports.verdict import partials as verdict
 from .page import page
@@ -67,23 +67,21 @@ def report(
     pictures = figures.latent_pictures(codes, np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latents)
     if loss["steps"]:
         pictures.append(figures.loss_curve(loss["steps"], loss["terms"], step))
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": {"recipe": recipe.name, "corpus": run.info.corpus_name, "checkpoint": checkpoint, "step": step},
-        "split": split,
-        "clips": len(tested.clips(split)),
-        "frames": len(test[1]),
-        "frames_in_split": sum(1 for _ in sources(tested, split, recipe.frames, tonal=True)),
-        "sounds": {},
-        "recordings": recordings(corpus),
-        "reconstruction": apart,
-        "spectral_distance": distance,
-        "latents": latents,
-        "knobs": checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
-        "loss": loss,
-    }
+    found = judged(
+        verdict,
+        run=origin(run, checkpoint, step),
+        split=split,
+        clips=len(tested.clips(split)),
+        frames=len(test[1]),
+        frames_in_split=sum(1 for _ in sources(tested, split, recipe.frames, tonal=True)),
+        sounds={},
+        recordings=recordings(corpus),
+        reconstruction=apart,
+        spectral_distance=distance,
+        latents=latents,
+        knobs=checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
+        loss=loss,
+    )
     notes = None
     if exported is not None and alive(found):
         notes = beside(
@@ -95,7 +93,6 @@ def report(
             None if trial is None else trial.exported(),
         )
     found["notes"] = None if notes is None else notes.found
-    found["verdict"], found["shortcomings"] = verdict(found)
     return with_notes(Report(found, pictures, [], ""), notes, page, instrument=instrument, heard=heard)
 
 

@@ -18,7 +18,7 @@ from ...measures.sequences import edges_db, onset_measure, rms_db
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
-from ...reports.report import FORMAT, Figures, Progress, Report, ReportSound, about, listed, losses
+from ...reports.report import Figures, Progress, Report, ReportSound, about, judged, listed, losses
 from ...reports.verdict import sequence as verdict
 
 Array = npt.NDArray[np.float32]
@@ -46,22 +46,19 @@ def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say:
             if seed == 1:
                 made.append(sound)
     error, first = mean_squares(network, recipe, corpus, train, known=True)
-    found: Figures = {
-        "format": FORMAT,
-        "verdict": "",
-        "shortcomings": [],
-        "run": about(run, checkpoint, step, sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
-        "split": "train",
-        "clips": len({piece.clip.name for piece in train}),
-        "frames": sum(piece.frames for piece in train),
-        "frames_in_split": sum(piece.frames for piece in train),
-        "mean_square": error,
-        "first": first,
-        "mean_square_unheard": mean_squares(network, recipe, corpus, test, known=False)[0] if test else None,
-        "continued": rows,
-        "loss": losses(run, recipe.loss) | {"sides": {}, "health": {}},
-    }
-    found["verdict"], found["shortcomings"] = verdict(found)
+    found = judged(
+        verdict,
+        run=about(run, checkpoint, step, sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+        split="train",
+        clips=len({piece.clip.name for piece in train}),
+        frames=sum(piece.frames for piece in train),
+        frames_in_split=sum(piece.frames for piece in train),
+        mean_square=error,
+        first=first,
+        mean_square_unheard=mean_squares(network, recipe, corpus, test, known=False)[0] if test else None,
+        continued=rows,
+        loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
+    )
     pictures = [waveforms(corpus, chosen, made, recipe)]
     if found["loss"]["steps"]:
         pictures.append(clip_figures.loss(found["loss"], step))

@@ -46,15 +46,7 @@ PEAK = 0.9
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds.
-
-    Returns:
-        False after Ctrl-C; the next call resumes.
-
-    Raises:
-        UserError: a recipe, the folder or a corpus cannot be used.
-        Failure: a run diverged, or the disk is full.
-    """
+    """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds."""
     corpora = [Corpus.open(folder) for folder in (asked.corpus, *asked.more)]
     plans = {corpus.name: _plan(asked, corpus) for corpus in corpora}
     if len(plans) < len(corpora):
