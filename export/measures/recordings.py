@@ -36,6 +36,11 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
     }
 
 
+def silence(corpus: Corpus, what: str, remedy: str = "add longer or louder sounds") -> str:
+    """Return the message of an error: a corpus has no audible ``what``."""
+    return f"corpus {corpus.folder} has no {what} that sounds; {remedy}"
+
+
 def _events(samples: Array, rate: int) -> tuple[float, int]:
     step = round(STEP_SECONDS * rate)
     steps = samples[: len(samples) // step * step].reshape(-1, step)

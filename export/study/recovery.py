@@ -116,7 +116,7 @@ def _inverted(
         if not is_trained(run, recipe) and not train(
             recipe, asked.corpus, run, options, course, 1.0, others.get(recipe.name, {})
         ):
-            display.say(f"stopped, all is saved; the same command goes on with {run}")
+            course.stopped(run)
             return None, course
         models[recipe.name] = _up_to_date(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
     inverting = Run.open(asked.folder / "runs" / INVERT)

@@ -175,7 +175,7 @@ def train_and_evaluate(
         share = 1 - EVALUATION_SECONDS / work[name]
         options = RunOptions(asked.accelerator, asked.devices)
         if name not in trained and not (trains or train)(recipe, asked.corpus, folder, options, course, share):
-            display.say(f"stopped, all is saved; the same command goes on with {folder}")
+            course.stopped(folder)
             return None
         found[name] = _evaluate(Run.open(folder), judge, course, share)
     return {name: found[name] for name in folders}
@@ -288,6 +288,9 @@ class StudyProgress:
         pace = elapsed / mine if elapsed > SOON and mine > 0 else 1.0
         number = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
         self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
+
+    def stopped(self, folder: Path) -> None:
+        self.display.say(f"stopped, all is saved; the same command goes on with {folder}")
 
     def say(self, message: str) -> None:
         self.display.say(f"{self.part}: {message}")

@@ -23,7 +23,7 @@ from ...measures import frames as measures
 from ...measures import key_check
 from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
-from ...measures.recordings import recordings
+from ...measures.recordings import recordings, silence
 from ...measures.selection import chosen, evenly
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
@@ -84,7 +84,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     folded = settings.fold is not None and run.info.tonal
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
-        raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
+        raise UserError(silence(corpus, "training frame"))
     others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
     test = next((sample for sample in others if sample is not None), None)
     if test is None:

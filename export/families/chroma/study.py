@@ -60,7 +60,7 @@ def study(asked: ChromaStudyOptions, display: Display) -> bool:
     for job in jobs:
         course.start_part(job.folder.name)
         if not _make(job, frames[job.corpus], asked, options, course):
-            display.say(f"stopped, all is saved; the same command goes on with {job.folder}")
+            course.stopped(job.folder)
             return False
     _write_report(asked, tables, jobs)
     return True

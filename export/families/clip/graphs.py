@@ -14,6 +14,7 @@ from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
+from ...measures.recordings import silence
 from ...measures.selection import chosen
 
 ROWS = 256  # clips encoded at a time
@@ -83,7 +84,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     words = recipe.network.words
     found = hits(corpus, "train", words)
     if not found.clips:
-        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+        raise UserError(silence(corpus, "training clip", "add louder sounds"))
     places = chosen(len(found.clips), CODES, np.random.default_rng(SEED))
     codes = np.concatenate(
         [

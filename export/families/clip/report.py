@@ -19,6 +19,7 @@ from ....train.gan_health import collapsed
 from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
+from ...measures.recordings import silence
 from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.report import (
@@ -219,7 +220,7 @@ def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> Spli
     """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
     _, sample = evaluated_split(
         lambda split: reporter.sample(corpus, split),
-        f"corpus {corpus.folder} has no clip that sounds; add louder sounds",
+        silence(corpus, "clip", "add louder sounds"),
         lambda sample: len(sample.clips) >= (1 if sample.split == "train" else fewest),
     )
     return sample

@@ -14,6 +14,7 @@ from ....train.metrics.frames import KnownFrames
 from ....train.metrics.rhythm import beat_kept
 from ....train.metrics.steadiness import constant_share, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
+from ...measures.recordings import silence
 from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
@@ -50,8 +51,7 @@ def report(
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
     train = loops(corpus, "train", recipe)
-    silent = f"corpus {corpus.folder} has no loop that sounds; add loops"
-    split, every = evaluated_split(lambda split: loops(corpus, split, recipe), silent)
+    split, every = evaluated_split(lambda split: loops(corpus, split, recipe), silence(corpus, "loop", "add loops"))
     test = [every[place] for place in evenly(len(every), MOST)]
     sounds = [np.array(corpus.samples(clip)) for clip in train]
     rows, made = [], []
