@@ -119,7 +119,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
 
 
 def exported_patch(run: Run, folder: Path, name: str = "preset", **options: Any) -> Patch:
-    """Export a run to model.onnx of a folder, with ``options`` as `export`, and open it with its first preset."""
+    """Export a run to a folder, with ``options`` as `export`, and open it with its first preset."""
     export(run, folder / "model.onnx", **options)
     model = Model(folder / "model.onnx")
     return Patch(name, first_preset(model), model, folder)

@@ -17,9 +17,9 @@ FOLDERS = [
 
 
 class MadeFamily(NamedTuple):
-    """A family that `make` can train. ``called`` is its name for users; ``alone``: a single sound is enough.
+    """A family that `make` can train, of ``MADE`` of its package; ``alone``: a single sound is enough.
 
-    ``MADE`` of the folder's package has it by family, apart from the descriptor, which imports torch.
+    It is apart from the descriptor, which imports torch.
     """
 
     called: str

@@ -127,7 +127,7 @@ def beside(
 
 
 def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str], **options: Any) -> Report:
-    """Add compared notes, if any, to a report's pictures and sounds, and render its ``page`` with ``options``."""
+    """Add compared notes, if any, to a report, and render its ``page``."""
     shown = notes or Comparison({}, (), (), {})
     pictures = [*report.pictures, *shown.pictures]
     text = page(report.found, pictures, notes=listed(shown.sounds), **options)

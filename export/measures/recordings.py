@@ -37,7 +37,6 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
 
 
 def silence(corpus: Corpus, what: str, remedy: str = "add longer or louder sounds") -> str:
-    """Return the message of an error: a corpus has no audible ``what``."""
     return f"corpus {corpus.folder} has no {what} that sounds; {remedy}"
 
 

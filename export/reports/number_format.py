@@ -7,10 +7,9 @@ def percent(share: float) -> str:
 
 
 def minus(text: str) -> str:
-    """Replace hyphens by minus signs."""
     return text.replace("-", "−")
 
 
 def two_digits(number: float) -> str:
-    """Format with two digits and a minus sign, never −0.00."""
+    """Format with two digits, never −0.00."""
     return minus(f"{number:.2f}".replace("-0.00", "0.00"))

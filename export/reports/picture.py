@@ -60,7 +60,7 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 
 def line_colours(count: int) -> Any:
-    """Return distinct colours for lines that have no colour of the theme, [count, 4]."""
+    """Return distinct colours of lines, [count, 4]."""
     return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
 
 

@@ -55,7 +55,6 @@ class HeldOutRun(NamedTuple):
 
 
 def as_json(found: Figures) -> str:
-    """Return the text of a file of figures; raise ValueError for numbers that are not finite."""
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 

@@ -204,7 +204,6 @@ def _octave(found: Figures) -> list[str]:
 
 
 def alive(found: Figures) -> bool:
-    """Return whether any latent varies."""
     return not all(dimension["dead"] for dimension in found["latents"]["dimensions"])
 
 

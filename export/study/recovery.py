@@ -61,7 +61,6 @@ class RecoveryStudyOptions:
 
 
 def study(asked: RecoveryStudyOptions, display: Display) -> bool:
-    """Train the networks, recover the sounds, and write the page; finished rows are kept."""
     corpus, judge = Corpus.open(asked.corpus), trained(Run.open(asked.classifier), "best")[0]
     if not isinstance(judge, Classifier):
         raise UserError(f"--classifier {asked.classifier} is no run of a classifier; train one on labelled clips")

@@ -44,7 +44,6 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 
 
 def study(asked: ChromaStudyOptions, display: Display) -> bool:
-    """Train and measure the networks, and write the report."""
     tables = _tables(asked)
     jobs = _jobs(asked, tables)
     frames = {name: _check_corpus(name, asked.corpora[name], jobs) for name in {job.corpus for job in jobs}}

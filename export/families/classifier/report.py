@@ -22,11 +22,6 @@ Ints = npt.NDArray[np.int64]
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
-    """Evaluate a classifier run.
-
-    Raises:
-        UserError: no clip of the corpus has a label of the network.
-    """
     assert isinstance(run.recipe, ClassifierRecipe)
     corpus, words = run.corpus(), run.recipe.network.words
     split, clips = evaluated_split(

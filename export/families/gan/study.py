@@ -56,7 +56,6 @@ FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes, and write index.html, study.json, pictures and sounds."""
     corpus = Corpus.open(asked.corpus)
     recipes, epochs, seconds = [], {}, {}
     for recipe in load_recipes(asked, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):

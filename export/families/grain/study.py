@@ -42,7 +42,6 @@ OVERLAP = 10  # overlapping grains: the post's 90 %
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes, and write index.html, study.json and sounds."""
     recipes = load_recipes(asked, ("grain",), RECIPES)
     check_folder(asked, recipes)
     display.stage("study grain")

@@ -46,7 +46,6 @@ PEAK = 0.9
 
 
 def study(asked: StudyOptions, display: Display) -> bool:
-    """Train and evaluate the recipes on each corpus, and write index.html, study.json, pictures and sounds."""
     corpora = [Corpus.open(folder) for folder in (asked.corpus, *asked.more)]
     plans = {corpus.name: _plan(asked, corpus) for corpus in corpora}
     if len(plans) < len(corpora):

@@ -181,7 +181,7 @@ def latent_pictures(codes: Array, pitch_classes: Ints, found: Mapping[str, Any])
 
 
 def knob_ends(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Return the low and high ends of knobs from `latent_figures`."""
+    """Return low and high ends, [latents] each, from `latent_figures`."""
     dimensions = found["dimensions"]
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
