@@ -32,7 +32,7 @@ def window(name: str, length: int) -> Array:
 
 
 def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
-    """Short-time Fourier transform of [samples], at least ``frame_length``: [frames, frame_length // 2 + 1].
+    """Return the short-time Fourier transform, [frames, frame_length // 2 + 1], of [samples].
 
     Without padding: frame ``i`` starts at sample ``i * hop_length``.
     """
@@ -64,7 +64,7 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
-    """Random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
+    """Return random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
     key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
     places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
     return _uniform(splitmix64(key + places)).reshape(count, columns)
@@ -84,7 +84,7 @@ def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
 
 @functools.cache
 def from_middle(bins: int) -> Array:
-    """Signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
+    """Return signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
     signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
     signs.setflags(write=False)
     return signs

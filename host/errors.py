@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
+    """An error for users: one line per mistake."""
+
     exit_status = 1
 
     def __str__(self) -> str:

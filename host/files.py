@@ -23,7 +23,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """None if the file is unreadable."""
+    """Return None if the file is unreadable."""
     try:
         now = path.stat()
     except OSError:
@@ -70,7 +70,7 @@ def check_new_folder(path: Path) -> None:
     """Check that a folder is empty, or can be created.
 
     Raises:
-        UserError: it is not empty, or its parent is missing or read-only.
+        UserError: it is a file or not empty, or its parent is missing or read-only.
     """
     if path.is_file():
         raise UserError(f"cannot make folder {path}: a file has that name; give another name")
@@ -100,7 +100,7 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def building_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a folder.
+    """Yield a temporary folder as `replacing` a file.
 
     Raises:
         UserError: as `check_new_folder`.
@@ -117,7 +117,7 @@ def building_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `building_folder`, but replaces an existing folder.
+    """Yield a temporary folder that replaces ``path`` only if the block succeeds.
 
     Raises:
         UserError: its parent is read-only.

@@ -109,6 +109,7 @@ def digest(plugin: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
+    """Cached by sizes and times."""
     whole = hashlib.sha256()
     for part, *_ in parts:
         whole.update(os.fsencode(part.relative_to(root)) + b"\0")

@@ -21,7 +21,7 @@ class _Segment(NamedTuple):
     last: float
 
     def at(self, time: int) -> float:
-        """`_glide` for one number: ten times as fast."""
+        """Return one number of `_glide`, ten times as fast."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
 
@@ -30,7 +30,10 @@ _start = attrgetter("start")
 
 
 class Ramp:
-    """Moves keep the past: blocks are computed after all their events, with equal numbers for any block size."""
+    """A value that glides to its target.
+
+    Moves keep the past: blocks are computed after all their events, with equal numbers for any block size.
+    """
 
     def __init__(self, value: float, ramp_samples: int) -> None:
         self._ramp_samples = max(1, ramp_samples)
@@ -41,7 +44,7 @@ class Ramp:
         return self._segments[-1].last
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
-        """Glide from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
+        """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
         last = self._segments[-1]
         if value == last.last:
             return
@@ -49,11 +52,11 @@ class Ramp:
         self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
 
     def jump(self, time: int, value: float) -> None:
-        """Set ``value`` where a step is inaudible."""
+        """Set ``value`` from sample ``time`` on, where a step is inaudible."""
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Bit-identical to `at`."""
+        """Return the value at a sample, bit-identical to `at`."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)

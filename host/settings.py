@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Misplaced(ValueError):
-    """A setting that conflicts with another."""
+    """A setting that conflicts with another, and its location."""
 
     def __init__(self, where: tuple[str | int, ...], what: str) -> None:
         super().__init__(what)
@@ -17,13 +17,13 @@ class Misplaced(ValueError):
 
 
 class SettingsSection(BaseModel):
-    """Refuses unknown keys, infinities and NaN."""
+    """A preset table; refuses unknown keys, infinities and NaN."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Fault(NamedTuple):
-    """Entries of the key path count from 0."""
+    """A preset's fault; entries of the key path count from 0."""
 
     where: tuple[str | int, ...]
     what: str
@@ -63,7 +63,7 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Also within optional types."""
+    """Yield annotations, also within optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

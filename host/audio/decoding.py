@@ -1,4 +1,4 @@
-"""Opens sound files by libsndfile, or PyAV for phone recordings (AAC in .m4a, .3gp, .webm …).
+"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV if installed.
 
 FFmpeg opens only `CONTAINERS`, and no other file or address.
 """
@@ -28,7 +28,7 @@ def open_sound(path: Path, data: bytes | None = None) -> "soundfile.SoundFile | 
     """Open a sound file, or its ``data``.
 
     Raises:
-        soundfile.SoundFileError: it cannot be read.
+        soundfile.SoundFileError: it cannot be read; the message says how to convert it.
         OSError, TypeError: it cannot be opened; it holds raw samples.
     """
     try:

@@ -82,7 +82,7 @@ class EffectChain:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """Return ranges of ``effects.N.parameter``."""
+        """Return the ranges of ``effects.N.parameter``."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def values(self) -> dict[str, float]:
@@ -103,7 +103,10 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """Buffering plugins return blocks of unequal length: they process whole quanta, after padding with silence."""
+    """One effect, as one plugin or a mono instance per channel.
+
+    Buffering plugins return blocks of unequal length: they process whole quanta, after padding with silence.
+    """
 
     plugins: Sequence[Any]
     rate: int
@@ -210,7 +213,7 @@ def _late(audio: Array, count: int) -> Array:
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """First-order filters become unstable at Nyquist."""
+    """Clamp cutoffs: first-order filters become unstable at Nyquist."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
@@ -274,7 +277,7 @@ def _load_named(
 
 
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
-    """Return [channels, n], and the rate in Hz."""
+    """Return an impulse response, [channels, n], and its rate in Hz."""
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     with sound_reader(path, data) as reader:
@@ -375,7 +378,7 @@ def _one_line(error: Exception) -> str:
 def stretched(sound: Array, rate: int, factor: float) -> Array:
     """Time-stretch a mono sound at constant pitch, to [samples / factor].
 
-    Short windows keep hits within 2 ms, long ones within 8 ms.
+    Short windows of Rubber Band keep hits within 2 ms, long ones within 8 ms.
     """
     from pedalboard import time_stretch
 

@@ -21,7 +21,7 @@ LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would 
 
 @contextlib.contextmanager
 def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """As `sound_reader`.
+    """Open a sound as `sound_reader`.
 
     Raises:
         UserError: also below `LOWEST_RATE`.

@@ -20,7 +20,7 @@ _one_at_a_time = threading.Lock()
 
 @contextlib.contextmanager
 def overheard(name: str) -> Iterator[None]:
-    """Log while the block loads plugin ``name`` slowly, then its first line of standard error."""
+    """Log slow loading of plugin ``name`` in the block, then the first line of its standard error."""
     loaded, ear = threading.Event(), _Ear()
     teller = threading.Thread(target=_tell, args=(name, loaded, ear), name="overheard", daemon=True)
     try:

@@ -30,7 +30,7 @@ BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; lo
 
 @dataclass(frozen=True)
 class SoundCard:
-    """``rate`` is the default in Hz."""
+    """A PortAudio device; ``rate`` is its default in Hz."""
 
     index: int
     name: str
@@ -67,7 +67,7 @@ class Sink(Protocol):
         ...
 
     def write(self, sound: Array) -> None:
-        """Append [2, block]."""
+        """Append a block, [2, block]."""
         ...
 
     def close(self) -> None: ...
@@ -135,7 +135,7 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """As `find_card`, for inputs; ``default`` is the system's."""
+    """Find an input as `find_card`; ``default`` is the system's."""
     known = inputs()
     if not known:
         raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
@@ -186,7 +186,7 @@ class Ear:
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Start before the sink starts."""
+        """Start recording, before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
@@ -208,7 +208,7 @@ class CardSink:
         """Open the card at ``rate`` Hz, and ``source``, an input of the same host API, as ``ear``.
 
         Raises:
-            UserError: busy, or unsupported block, rate or input.
+            UserError: the card is busy, or lacks block, rate or input.
         """
         portaudio = _portaudio()
         import rtmixer

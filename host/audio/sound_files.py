@@ -26,7 +26,7 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
-    """Created by `sound_writer`."""
+    """Streams to a sound file; created by `sound_writer`."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
@@ -137,7 +137,7 @@ def sound_writer(
 
 
 class SoundReader:
-    """Created by `sound_reader`.
+    """Streams from a sound file; created by `sound_reader`.
 
     ``length``: samples per channel by the header. A broken header's length must not be allocated.
     """

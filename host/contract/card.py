@@ -39,9 +39,9 @@ class _Part(BaseModel):
 
 
 class Latent(_Part):
-    """Range, default and distribution of codes in the training set.
+    """One latent: its range, default and distribution in the training set.
 
-    ``moves``: measured effect of its ends. ``unnamed``: why its name is only a number.
+    ``moves``: measured effect of its ends, if any. ``unnamed``: why its name is only a number.
     """
 
     name: str
@@ -94,10 +94,10 @@ class PartialsLayout(_Part):
 
     First come ``harmonics`` magnitudes: peaks in a spectrum of ``frame_length`` samples under the card's window. In
     training frames their squares sum to 1. Noise follows: root mean square magnitude of bins between peaks, in bands
-    between ``edges_hz``. ``low``, ``high``: recorded MIDI notes.
+    between ``edges_hz``. ``low``, ``high``: range of recorded MIDI notes.
 
-    Partial k of key p has k sqrt((1 + B k^2) / (1 + B)) times the frequency of the first, with B = exp(``stretch[0]`` +
-    ``stretch[1]`` p), or 0 (Fletcher, "Normal vibration frequencies of a stiff piano string", 1964).
+    Partial k of key p has k sqrt((1 + B k^2) / (1 + B)) times the frequency of the first, B = exp(``stretch[0]`` +
+    ``stretch[1]`` p), or 0 without ``stretch`` (Fletcher, as in `partials.stretched`).
     """
 
     harmonics: Annotated[int, Field(ge=1, le=400)]
@@ -166,7 +166,7 @@ class Landmark(_Part):
 class Direction(_Part):
     """A macro's direction: ``latent`` is added at its upper end, subtracted at its lower.
 
-    ``raises``: a quantity that rises along it, in a share ``holds`` of steps.
+    ``raises``: a quantity that rises along it, in a share ``holds`` of steps from training codes.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -400,6 +400,7 @@ def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
 
 
 def first_complaint(error: ValidationError) -> str:
+    """Format pydantic's first error as ``where: what (got value)``."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")

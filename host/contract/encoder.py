@@ -40,7 +40,7 @@ class Encoder:
         self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
 
     def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
-        """Return the latents, [frames, n_latents], of unwindowed samples, [frames, frame_length].
+        """Return the latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
 
         ``told``: pitch classes, [frames]; by default each frame's strongest, as in training (Colonel & Keene 2020,
         section III-B). Models of partials need MIDI notes, fractions allowed.
@@ -54,12 +54,12 @@ class Encoder:
     def encode_with_labels(
         self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
-        """As `encode`, with label probabilities, [frames, labels], or None."""
+        """Return latents as `encode`, and label probabilities, [frames, labels], None without labels."""
         found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
-        """As `encode`, with the decoder's state ``previous`` after each frame, [frames, *shape].
+        """Return latents as `encode`, and the decoder's state ``previous`` after each frame, [frames, *shape].
 
         A clip's code is the mean of its frames.
         """

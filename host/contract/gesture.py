@@ -78,7 +78,7 @@ class NoteWay(_Part):
     """The trajectory of a recorded note.
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
-    code there relative to ``home``; afterwards they fall by ``fall_db_second``. ``codes``: [points, directions],
+    code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
     relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out.
     """
 
@@ -106,6 +106,8 @@ class InstrumentNotes(_Part):
 
 
 class Gestures(_Part):
+    """Recorded notes' trajectories along ``directions``, [directions, n_latents]."""
+
     format: Literal[1]
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]

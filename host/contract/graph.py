@@ -1,6 +1,6 @@
 """Finds external tensor data in an ONNX file's bytes before any library opens it.
 
-Field numbers are those of onnx.proto.
+Parses only messages that may hold tensors. Field numbers are those of onnx.proto.
 """
 
 DEEPEST = 100  # levels of nested messages: protobuf's own limit
@@ -21,7 +21,7 @@ HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field
 
 
 class NotONNX(Exception):
-    """The caller adds the file's name."""
+    """States the reason; the caller adds the file's name."""
 
 
 def leads_out(data: bytes) -> bool:

@@ -52,7 +52,7 @@ class CodeMap:
     scale: Array
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-        """Return bilinear codes, [..., n_latents], at positions clamped to the plane."""
+        """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""
         last = len(self.surface) - 1
         across, down = (np.clip(np.asarray(at, np.float64), 0.0, 1.0) * last for at in (x, y))
         column, row = (np.minimum(at.astype(np.intp), last - 1) for at in (across, down))
@@ -157,7 +157,7 @@ def nearest(points: Array, nodes: Array) -> Ints:
 
 
 def largest_step(surface: Array, pixels: int) -> float:
-    """Return the largest step between pixels, ``pixels`` a side, on a surface, [side, side, n]."""
+    """Return the largest step between neighbouring pixels, ``pixels`` a side, on a surface, [side, side, n]."""
     between = max(float(np.sqrt(np.square(np.diff(surface, axis=axis)).sum(-1)).max()) for axis in (0, 1))
     return between * (len(surface) - 1) / pixels
 

@@ -45,14 +45,14 @@ class ParityResult(NamedTuple):
 class Model:
     """A decoder. Rows of a batch are independent to the bit.
 
-    A run uses one thread without spinning: it never waits for another core.
+    A run uses one thread, without spinning and with denormals as zero: it never waits for another core.
     """
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
         """Open and check a model file, or its bytes ``data``; ``path`` is then only a name.
 
         Raises:
-            UserError: as `open_session`, without card, or its graph, gestures or map do not match the card.
+            UserError: as `open_session`; or there is no card, or the graph, gestures or map do not match it.
         """
         self.path, self._data = path, data
         # Stamped before reading, so that a change while reading is detected.
@@ -90,7 +90,7 @@ class Model:
         return hashlib.sha256(graph_of(self.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
-        """As `step`, for a model without state."""
+        """Return frames as `step`, of a model without state."""
         return self.step(latent, condition, {})[0]
 
     def step(
@@ -131,7 +131,7 @@ class Model:
         return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
 
     def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
-        """Return the last frames of ``steps`` equal steps."""
+        """Return the last frames, [voice, frame_width], of ``steps`` steps with the same inputs."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
             frame, state = self.step(latent, condition, state)
@@ -175,7 +175,7 @@ class Model:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
     def _try_ends(self) -> None:
-        """A graph need not return its declared shapes."""
+        """Decode the latents' ends: a graph need not return its declared shapes."""
         ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
@@ -206,7 +206,7 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
     """Open an ONNX file, or its ``data``, for real-time use.
 
     Raises:
-        UserError: unreadable, not ONNX, or with weights in other files.
+        UserError: missing, a folder, unreadable, not ONNX, or with weights in other files.
     """
     if data is None:
         _check_file(path)
@@ -248,10 +248,12 @@ def run(
     outputs: Mapping[str, Sequence[int]],
     feeds: Mapping[str, Array],
 ) -> list[Array]:
-    """Run a graph on ``feeds``, [rows, ...]; return outputs, [rows, *shape] each, for ``outputs``, shapes by name.
+    """Run a graph; return its outputs, each [rows, *shape].
+
+    ``outputs``: shapes by name. ``feeds``: inputs by name, [rows, ...].
 
     Raises:
-        UserError: the graph cannot run, or returns another shape.
+        UserError: the graph cannot run, such as for lack of memory, or returns another shape.
     """
     try:
         given: list[Array] = session.run(list(outputs), feeds)
@@ -284,9 +286,10 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """Import onnxruntime. A graph may request more memory than exists.
+    """Import onnxruntime with telemetry off, and bound the memory of all sessions together.
 
-    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host.
+    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host. A graph may
+    request more memory than exists.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
@@ -301,7 +304,7 @@ def _load_onnxruntime() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    """Check before onnxruntime: some versions open files that a graph references."""
+    """Check a file before onnxruntime opens it: some versions open files that a graph references."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():

@@ -31,7 +31,7 @@ def spread(partials: PartialsLayout, hertz: Floats) -> Array:
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
-    """Return fundamentals in bins of a model's frame."""
+    """Return MIDI notes' fundamentals in bins of a model's frame."""
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 

@@ -28,7 +28,7 @@ class Away(Exception):
 
 
 class ModelProcess:
-    """The process exits with the last reference to this object."""
+    """Client of a model process, which exits with the last reference to this object."""
 
     def __init__(self, name: str, opened: ModelHolder, answer: Callable[..., Any], *shared: Any) -> None:
         """Start the process with a pickle of ``opened``.

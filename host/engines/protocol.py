@@ -19,7 +19,7 @@ MIDDLE_C = 60  # the untransposed key of a model without chroma
 class VoiceSound:
     """One voice's sound, extended by each engine. ``key``: 69.0 for 440 Hz.
 
-    ``over`` is set at note-on, in every process that shares the voices.
+    ``over``, the end of a sound that ends by itself, is set at note-on, in every process that shares the voices.
     """
 
     key: float
@@ -68,7 +68,7 @@ class Motion(Protocol):
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return bends, [rows]."""
+        """Return bends in semitones, [rows]."""
         ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
@@ -87,6 +87,8 @@ class Motion(Protocol):
 
 
 class Engine(Protocol[Kept]):
+    """Synthesizes voices block by block."""
+
     @property
     def channels(self) -> int:
         """1, or 2 for stereo."""

@@ -83,7 +83,7 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 
 
 def _latents(card: Card) -> Array:
-    """Return [2, 2, n_latents]."""
+    """Return the latents' plane, [2, 2, n_latents]."""
     across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
     low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
@@ -112,7 +112,7 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return [codes, at most `SOUNDS`], with root mean square norm 1."""
+    """Return principal components of levels, [codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]

@@ -19,8 +19,8 @@ EMPTY = 1e-12  # weight of points below which a node does not move
 def unfolding(points: Array, side: int) -> Iterator[Array]:
     """Yield planes, [side, side, n], from nearly flat to closely fitted to points, [points, n]. Deterministic.
 
-    Batch map (Kohonen, Self-Organizing Maps, 1995, section 3.6): all points move all nodes at once. Distances are
-    Euclidean; ``side`` is at least 2.
+    Batch map (Kohonen, Self-Organizing Maps, 1995, section 3.6) from the plane of the two principal axes: all points
+    move all nodes at once. Distances are Euclidean; ``side`` is at least 2.
     """
     nodes = _flat(points, side)
     at = np.arange(side)

@@ -64,7 +64,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Units are microseconds over ticks a quarter note, or SMPTE ticks."""
+    """Converts ticks; units are microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool

@@ -32,7 +32,7 @@ THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 @dataclass(frozen=True)
 class Timed:
-    """Arrival in seconds of `time.perf_counter`."""
+    """An event, and its arrival in seconds of `time.perf_counter`."""
 
     seconds: float
     event: Event

@@ -23,7 +23,7 @@ def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
-    """Decode `to_bytes`.
+    """Decode the bytes of `to_bytes`.
 
     Raises:
         SmfError: invalid bytes.

@@ -16,6 +16,8 @@ Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
+    """The presets of a session by slot."""
+
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
         """``fitting``: options of all presets; ``programs``: program 1 first."""
         self._fitting, self._programs = fitting, programs
@@ -41,7 +43,10 @@ class ChannelPresets:
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str | Draft]:
-        """Return presets whose files changed, then stayed unchanged for one scan: a program may empty a file first."""
+        """Return presets whose files changed, then stayed unchanged for one scan.
+
+        A program may empty a file before writing it.
+        """
         now = {
             slot: {path: stamp(path) or before for path, before in files.items()}  # a missing file is being replaced
             for slot, files in self._files.items()

@@ -25,12 +25,14 @@ class RenderLoad:
         self.count += 1
 
     def percentiles(self, *which: float) -> list[float]:
-        """0 before the first block."""
+        """Return percentiles; 0 before the first block."""
         known = self.parts[: min(self.count, REMEMBERED)]
         return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
 
 
 class LoadShedding:
+    """Steals one voice at a time while several blocks take longer than their time."""
+
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 

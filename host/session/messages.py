@@ -38,6 +38,8 @@ class Setup:
 
 @dataclass
 class LiveStatus:
+    """A report of the audio process."""
+
     device: str
     rate: int
     block: int

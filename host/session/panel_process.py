@@ -33,6 +33,8 @@ PanelMain = Callable[[Connection, Sequence[socket.socket], str, Sequence[str], P
 
 
 class PanelProcess:
+    """Runs the panel's process."""
+
     def __init__(
         self,
         main: PanelMain,
@@ -89,7 +91,7 @@ class PanelProcess:
         return [] if self._pipe is None else [self._pipe]
 
     def commands(self) -> list[Command]:
-        """Restart a dead process, and release its pages' notes and controls."""
+        """Return the pages' commands; restart a dead process, and release its pages' notes and controls."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
                 for command, data in self._pipe.recv():

@@ -23,7 +23,7 @@ UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semit
 def view_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
-    """As `view_of_patch`, of the preset of all other channels, or of the first."""
+    """Return the view, as `view_of_patch`, of the preset of all other channels, or of the first."""
     place, patch = next(iter(by_channel(patches).items()))
     return view_of_patch(names[place if place in patches else None], patch, place, knobs[place])
 

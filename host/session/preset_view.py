@@ -9,8 +9,8 @@ from pathlib import Path
 class Dial:
     """A control; ``low``, ``high``, ``rest`` in ``unit``.
 
-    ``place``: keys of its rest value in the file, empty without. ``maps``: controllers and takeovers. ``choices``:
-    names that the file has for numbers. ``about``: of a latent.
+    ``place``: keys of its rest value in the file, empty if it has none. ``maps``: controllers and takeovers.
+    ``choices``: names that the file has in place of numbers. ``about``: description of a latent.
     """
 
     target: str
@@ -32,7 +32,7 @@ class PresetView:
 
     ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
-    trained pitch classes. ``keys``: lowest and highest. ``files``: unsaved files, by name.
+    trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name.
     """
 
     name: str

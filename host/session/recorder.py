@@ -31,10 +31,10 @@ class Recording:
         return self.sound is not None or self.midi is not None
 
     def check(self, overwrite: bool) -> None:
-        """Check before playing.
+        """Check the files before playing.
 
         Raises:
-            UserError: another suffix, or as `check_output`.
+            UserError: unsupported suffix, or as `check_output`.
         """
         for path in (self.sound, self.midi):
             if path is not None:

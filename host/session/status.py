@@ -1,4 +1,4 @@
-"""Status of a playing preset."""
+"""Status of a playing preset: latents, levels, load, latency, last controller."""
 
 from collections.abc import Sequence
 from dataclasses import replace

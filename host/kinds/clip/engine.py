@@ -72,9 +72,10 @@ class Ask(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """A voice's clip; ``at`` is the fixed-point position of its next sample.
+    """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
 
     It crossfades to ``coming`` from sample ``since`` on, and then to ``next``, ``turn`` samples after a grid point.
+    Before sample ``until`` its step is constant, if bend and code are.
     """
 
     slot: int
@@ -98,7 +99,7 @@ class ClipEngine:
     """Plays a clip segment per note.
 
     Offline, a note waits for the clip of its code. Live, a worker decodes ahead, last struck key first, at the code
-    predicted for the time of completion.
+    predicted for the time of completion; a note plays the newest ready clip, or an older one of exactly its code.
 
     Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
     clips. Up to `SPREAD_SECONDS` later they crossfade to the same position in it.

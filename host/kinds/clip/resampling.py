@@ -257,7 +257,8 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Return polynomials of tap weights, [TAPS, DEGREE + 1], over the fractional position minus one half.
+    """Return polynomials of tap weights, [TAPS, DEGREE + 1], lowest power first, over the fractional position minus one
+    half.
 
     They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate.
     """

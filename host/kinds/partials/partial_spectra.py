@@ -20,7 +20,7 @@ class PartialSpectra:
         self._last = middle_of(card)
 
     def filled_pitches(self, pitches: Floats) -> Floats:
-        """Return `filled` pitches, [rows], from the last call's on."""
+        """Return pitches, [rows], `filled` from the last call's on."""
         found = filled(pitches, self._last)
         if len(found):
             self._last = float(found[-1])

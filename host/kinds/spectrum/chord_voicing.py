@@ -38,6 +38,7 @@ class ChordVoicing(CoherentVoicing):
         super().keep(latents[rows], keys)
 
     def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
+        """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             return super().make(latents, chroma, ratios, states)
         rows, keys = _apart(chroma)

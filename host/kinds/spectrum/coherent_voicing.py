@@ -107,7 +107,7 @@ class CoherentVoicing:
         self._voices_begun = 0
 
     def start_state(self) -> CoherentState:
-        """Initial phases differ between voices, so that unisons do not add coherently."""
+        """Return the state of a voice; initial phases differ, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
@@ -208,7 +208,7 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Return [count, channels, bins].
+        """Return the spectra of sinusoids, [count, channels, bins].
 
         Args:
             frequency: in bins, [partials].
@@ -262,7 +262,7 @@ class CoherentVoicing:
         return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
 
     def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
-        """Return [rows, 2, bins]; width lowers the correlation of both sides."""
+        """Return noise, [rows, 2, bins]; width lowers the correlation of both sides."""
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 

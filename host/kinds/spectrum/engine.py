@@ -150,7 +150,9 @@ class SpectrumEngine:
         )
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Render: a spectrum with maximum 1 yields the partials of a full-scale frame's transform / N."""
+        """Render as `Engine.render`; a spectrum with maximum 1 yields the partials of a full-scale frame's transform /
+        N.
+        """
         assert count <= self._max_block
         due: list[Due] = []
         for voice, stream in enumerate(streams):
@@ -261,7 +263,7 @@ class SpectrumEngine:
         return read
 
     def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
-        """Controls are not read before the hop of the note-on."""
+        """Return where controls are read: not before the hop of the note-on."""
         onsets = np.array([stream.on for stream in streams], np.int64)
         knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
         return knobs
@@ -291,7 +293,7 @@ class SpectrumEngine:
     def _overlap_add(
         self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
     ) -> None:
-        """Frames, [rows, channels, frame_length], of one stream are successive."""
+        """Add frames, [rows, channels, frame_length], successive for each stream."""
         done = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))
@@ -317,7 +319,8 @@ class SpectrumEngine:
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
         """Return the chroma of the nearest key, and the shift in semitones.
 
-        In a glide, the target's chroma would shift another key's formants by the whole interval.
+        In a glide, no spectrum shifts by more than half a semitone and octaves; the target's chroma would shift another
+        key's formants.
         """
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64

@@ -79,7 +79,7 @@ def refine(
 
 
 def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
-    """A bin of 0 has no phase and stays 0."""
+    """Replace magnitudes and keep phases; a bin of 0 has no phase and stays 0."""
     turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
     return turned
 

@@ -307,7 +307,7 @@ def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Return the centers of lobes, in bins, and their heights.
+    """Return the centers of lobes, in bins, and their heights. Two lobes share a common bin's energy.
 
     The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
     """

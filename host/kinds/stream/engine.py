@@ -221,7 +221,7 @@ class StreamEngine:
         return Frame(Plan(on - fade, fade, until), asked)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
-        """Omit noise, so that the frame can be made ahead."""
+        """Make no noise, so that the frame can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._stretches else self._overlap - fade * ratio

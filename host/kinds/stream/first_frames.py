@@ -62,7 +62,10 @@ class FirstFrameCache:
             self._wanted.append(self._kept[first.name])
 
     def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
-        """Return a note's first frame, or the newest ready one of its key, and its age in samples."""
+        """Return a note's first frame, or the newest ready one of its key, and its age in samples.
+
+        A key without one gets a late frame.
+        """
         if first.name not in self._kept:
             others = [kept for name, kept in self._kept.items() if name[:2] == first.name[:2] and kept.made.done()]
             if others:
