@@ -20,7 +20,7 @@ from ..clip.kind import UNMOVED
 from .decode_worker import StreamDecodeWorker
 from .first_frames import FirstFrame, FirstFrameCache
 from .frame_maker import FrameInputs, FrameMaker, MadeFrame
-from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings
+from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings, followed_grid
 from .seeds import Seed, seeds_of
 
 Array = npt.NDArray[np.float32]
@@ -101,9 +101,8 @@ class StreamEngine:
         self._rate, self._settings, self._seeds = card.sample_rate, settings, list(seeds)
         self._length, self._step, self._noise = card.frame_length, card.stream.step_length, card.stream.noise
         self._overlap = self._length - self._step
-        self._equal_power = card.domain == "magnitude"  # each frame has new phases
-        self._grid = card.stream.steps_per_beat if settings.follow_tempo and self._equal_power else None
-        self._stretches = self._equal_power
+        self._of_magnitudes = card.domain == "magnitude"  # each frame has new phases, and can be stretched
+        self._grid = followed_grid(settings, card)
         self._low, self._high = (
             np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
         )
@@ -212,7 +211,7 @@ class StreamEngine:
             noise=self._noise_of(stream.note, stream.count, time),
             keeps=self.targets["stream.freeze"].value(time) >= FROM,
             history=self._history(stream, time),
-            first=0.0 if self._stretches else self._overlap - (fade + now.plan.until - on) * ratio,
+            first=0.0 if self._of_magnitudes else self._overlap - (fade + now.plan.until - on) * ratio,
             length=fade + math.ceil(until) - on,
             ratio=ratio,
         )
@@ -224,7 +223,7 @@ class StreamEngine:
         """Make no noise, so that the frame can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
-        first = 0.0 if self._stretches else self._overlap - fade * ratio
+        first = 0.0 if self._of_magnitudes else self._overlap - fade * ratio
         made_of = FrameInputs(
             seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio
         )
@@ -243,10 +242,10 @@ class StreamEngine:
         return max(1, round(steps * (1.0 - min(max(ahead, -PULL), PULL))))
 
     def _own_samples(self, pitch: float) -> float:
-        return self._step / (1.0 if self._stretches else self._ratio(pitch))
+        return self._step / (1.0 if self._of_magnitudes else self._ratio(pitch))
 
     def _fade(self, ratio: float) -> int:
-        return int(self._overlap / (1.0 if self._stretches else ratio))
+        return int(self._overlap / (1.0 if self._of_magnitudes else ratio))
 
     def _ratio(self, pitch: float) -> float:
         if self._settings.keys == "seed":
@@ -302,7 +301,7 @@ class StreamEngine:
     def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
         """Fade in from ``since``, or out to it if ``samples`` < 0."""
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
-        return (np.sin(share * (math.pi / 2)) if self._equal_power else share).astype(np.float32)
+        return (np.sin(share * (math.pi / 2)) if self._of_magnitudes else share).astype(np.float32)
 
     def _look(self, firsts: FirstFrameCache, motion: Motion, voice: int, now: int) -> None:
         code = self._code(motion, voice, now)

@@ -55,6 +55,12 @@ class StreamSettings(SettingsSection):
 CONTROLS = controls_of(StreamSettings, "stream")
 
 
+def followed_grid(settings: StreamSettings, card: Any) -> float | None:
+    """Return the steps a beat of frames that follow the tempo: only magnitudes can be stretched."""
+    grid: float | None = card.stream.steps_per_beat
+    return grid if settings.follow_tempo and card.domain == "magnitude" else None
+
+
 class StreamKind(Kind):
     name = "stream"
     moved = "sound in pitch"
@@ -107,10 +113,8 @@ class StreamKind(Kind):
         return int(MOST_SEED * card.stream.step_length)
 
     def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
-        stream = card.stream
-        if stream.steps_per_beat and (own or StreamSettings()).follow_tempo:
-            return float(60 / (tempo_bpm * stream.steps_per_beat))
-        return float(stream.step_length / card.sample_rate)
+        grid = followed_grid(own or StreamSettings(), card)
+        return float(card.stream.step_length / card.sample_rate if grid is None else 60 / (tempo_bpm * grid))
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
         rate, stream = card.sample_rate, card.stream

@@ -11,6 +11,7 @@ from timbrel.host.patch.validation import faults, ranges
 
 from ...clips import clip_card
 
+SPECTRA = {"domain": "magnitude", "transform_length": 1000, "hop_length": 250}
 STREAM = {"step_length": 3900, "steps_per_beat": 4.0, "levels_db": [-60.0, -3.0]}
 
 
@@ -58,9 +59,16 @@ def test_people_are_told_what_streams_are():
     assert "4 steps a beat, 61.54 BPM as trained" in told  # 60 * 16000 / (4 * 3900)
 
 
-@pytest.mark.parametrize(("follows", "seconds"), [(True, 60 / (120 * 4)), (False, 3900 / 16000)])
-def test_frames_are_made_ahead_by_a_step_of_the_tempo_or_their_own(follows, seconds):
-    made = card()
+@pytest.mark.parametrize(
+    ("changes", "follows", "seconds"),
+    [
+        (SPECTRA, True, 60 / (120 * 4)),
+        (SPECTRA, False, 3900 / 16000),
+        ({}, True, 3900 / 16000),  # samples are never stretched to the beat
+    ],
+)
+def test_frames_are_made_ahead_by_a_step_of_the_tempo_or_their_own(changes, follows, seconds):
+    made = card(**changes)
     own = preset(stream={"follow_tempo": follows}).stream
     assert kind_of(made).ahead_seconds(own, made, 120.0) == pytest.approx(seconds)
 
