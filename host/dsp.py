@@ -141,16 +141,3 @@ def limit(audio: Array) -> Array:
 def limited(audio: Array) -> float:
     """Return the share, 0 to 1, of samples that `limit` has bent in its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))
-
-
-def moved_up(pending: Array, done: int, length: int) -> Array:
-    """Return a buffer, [channels, samples], without its first ``done`` samples, zero-padded to ``length``.
-
-    Shorter buffers grow to twice this, so that they grow rarely.
-    """
-    ahead = pending[:, done:].copy()
-    if length > pending.shape[1]:
-        pending = np.empty((len(pending), 2 * length), np.float32)
-    pending[:, : ahead.shape[1]] = ahead
-    pending[:, ahead.shape[1] :] = 0
-    return pending

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import gaussian_noise, moved_up, uniforms
-from ...engines.protocol import MIDDLE_C, Motion, VoiceSound
+from ...dsp import gaussian_noise, uniforms
+from ...engines.mixed_sound import MixedSound
+from ...engines.protocol import MIDDLE_C, Motion
 from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import db_to_gain
@@ -73,12 +74,8 @@ class PlannedGrain(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class GrainStream(VoiceSound):
-    """One voice's grains; ``pending`` is the sum of future samples, [2, samples] from ``origin`` on."""
-
+class GrainStream(MixedSound):
     note: int
-    origin: int
-    pending: Array
     next_count: float | None = None  # `GrainClock` count of its next grain; None before the first
     waiting: list[PlannedGrain] = field(default_factory=list)
     drawn: int = 0
@@ -156,7 +153,9 @@ class GrainEngine:
             self._add(due, motion, start)
         for ramp in self.targets.values():
             ramp.forget(end)
-        return [self._read_block(stream, start, count) for stream in streams]
+        for stream in streams:
+            stream.make_room(start, end)
+        return [stream.block(start, count) for stream in streams]
 
     def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
         """Do nothing."""
@@ -263,27 +262,10 @@ class GrainEngine:
     def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
         if onset < stream.on:
             sound, onset = sound[stream.on - onset :], stream.on
-        self._make_room(stream, start, onset + len(sound))
+        stream.make_room(start, onset + len(sound))
         at = onset - stream.origin
         for side, gain in zip(stream.pending, gains, strict=True):
             side[at : at + len(sound)] += sound * gain
-
-    def _read_block(self, stream: GrainStream, start: int, count: int) -> Array:
-        self._make_room(stream, start, start + count)
-        at = start - stream.origin
-        if at >= 0:
-            return stream.pending[:, at : at + count]
-        sound = np.zeros((2, count), np.float32)
-        begun = min(-at, count)
-        sound[:, begun:] = stream.pending[:, : count - begun]
-        return sound
-
-    def _make_room(self, stream: GrainStream, now: int, end: int) -> None:
-        if end - stream.origin <= stream.pending.shape[1]:
-            return
-        done = max(now, stream.origin) - stream.origin
-        stream.origin += done
-        stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
 @functools.lru_cache(maxsize=256)

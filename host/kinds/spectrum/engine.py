@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ...contract.card import KEYS
 from ...contract.model import Model
-from ...dsp import moved_up
-from ...engines.protocol import MIDDLE_C, Motion, Times, VoiceSound
+from ...engines.mixed_sound import MixedSound
+from ...engines.protocol import MIDDLE_C, Motion, Times
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
 from .chord_voicing import ChordVoicing
@@ -77,12 +77,8 @@ class Voicing(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class SpectrumStream(VoiceSound):
-    """A voice's frames; ``pending`` is the overlap-add sum of future samples, [channels, samples]."""
-
+class SpectrumStream(MixedSound):
     next_frame: int
-    origin: int
-    pending: Array
     state: Any
     prepared: int | None = None  # the sample of its last decoded codes
 
@@ -156,7 +152,8 @@ class SpectrumEngine:
         assert count <= self._max_block
         due: list[Due] = []
         for voice, stream in enumerate(streams):
-            self._make_room(stream, start, start + count + self._frame_length + self._hop)
+            # Frames before a note-on are still due.
+            stream.make_room(min(start, stream.next_frame), start + count + self._frame_length + self._hop)
             end = start + count if stream.end is None else min(start + count, stream.end)
             while stream.next_frame < end:
                 due.append((voice, stream, stream.next_frame))
@@ -167,12 +164,7 @@ class SpectrumEngine:
         crowded = 2 * count > self._hop or len(streams) > self._voicing.together or self._was_due
         self._spare = count < self._knob_hop and (not due or (self._delay > 0 and crowded))
         self._was_due = bool(due)
-        return [
-            stream.pending[:, start - stream.origin : start - stream.origin + count]
-            if stream.on <= start
-            else self._take_first(stream, start, count)
-            for stream in streams
-        ]
+        return [stream.block(start, count) for stream in streams]
 
     def prepare(self, streams: Sequence[SpectrumStream], motion: Motion, now: int) -> None:
         """Decode the rows due next, if their latents are known.
@@ -268,13 +260,6 @@ class SpectrumEngine:
         knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
         return knobs
 
-    def _take_first(self, stream: SpectrumStream, start: int, count: int) -> Array:
-        at = start - stream.origin
-        begun = min(stream.on - start, count)
-        sound = np.zeros((self.channels, count), np.float32)
-        sound[:, begun:] = stream.pending[:, at + begun : at + count]
-        return sound
-
     def _add(self, due: Sequence[Due], motion: Motion) -> None:
         size = BATCH * max(1, self._knob_hop // self._hop)  # frames of about `BATCH` decoded rows
         for batch in (due[first : first + size] for first in range(0, len(due), size)):
@@ -338,12 +323,6 @@ class SpectrumEngine:
         keys = np.floor(pitches + 0.5).astype(np.intp)
         away = 12 * (keys // 12 - 1 - self._octave) + (pitches - keys)
         return (keys % 12 if streams[0].chord is None else _classes(streams, times)), away
-
-    def _make_room(self, stream: SpectrumStream, now: int, end: int) -> None:
-        if end - stream.origin > stream.pending.shape[1]:
-            done = max(0, min(now, stream.next_frame) - stream.origin)  # frames before a note-on are still due
-            stream.origin += done
-            stream.pending = moved_up(stream.pending, done, end - stream.origin)
 
 
 def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
