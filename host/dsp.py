@@ -1,6 +1,7 @@
 """Shared signal processing: windows, STFT, reproducible noise, chroma, limiter."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,16 @@ def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
 
 
+def overlapped_hops(frames: Array, hop: int) -> Array:
+    """Overlap-add [..., n, length] to [..., hops, hop], all first hops of frames before all second ones."""
+    count, length = frames.shape[-2:]
+    hops = np.zeros((*frames.shape[:-2], count - 1 - -length // hop, hop), np.float32)
+    for row, begin in enumerate(range(0, length, hop)):
+        part = frames[..., begin : begin + hop]
+        hops[..., row : row + count, : part.shape[-1]] += part
+    return hops
+
+
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
     """Overlap-add [n, length] to [(n - 1) * hop + length]."""
     count, length = pieces.shape
@@ -118,6 +129,21 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
     for number, piece in enumerate(pieces):
         total[number * hop : number * hop + length] += piece
     return total
+
+
+def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
+    """Return the first multiple of ``step`` from ``length`` on without other prime factors: its transforms are fast."""
+    candidate = -(-length // step) * step
+    while _without(primes, candidate) > 1:
+        candidate += step
+    return candidate
+
+
+def _without(primes: Sequence[int], number: int) -> int:
+    for prime in primes:
+        while number % prime == 0:
+            number //= prime
+    return number
 
 
 def medoid(rows: npt.NDArray[np.float64]) -> int:

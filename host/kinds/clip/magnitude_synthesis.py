@@ -11,7 +11,7 @@ of the lowest kicks: a finer correction would distort low notes.
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import window
+from ...dsp import overlapped_hops, window
 from ..spectrum.causal_phase import GAUSSIAN
 
 Array = npt.NDArray[np.float32]
@@ -117,12 +117,9 @@ class SpectraSound:
     def _added(self, spectra: Spectra) -> Array:
         """Overlap-add spectra, [..., spectra, bins], from the first's middle to the last's."""
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
-        overlap, count = self._transform // self._hop, spectra.shape[-2]
-        rows = np.zeros((*spectra.shape[:-2], count + overlap - 1, self._hop), np.float32)
-        cover = np.zeros(rows.shape[-2:], np.float32)
-        for part, share in enumerate(np.square(self._window).reshape(overlap, self._hop)):
-            rows[..., part : part + count, :] += pieces[..., part * self._hop : (part + 1) * self._hop]
-            cover[part : part + count] += share
+        count = spectra.shape[-2]
+        cover = overlapped_hops(np.broadcast_to(np.square(self._window), pieces.shape[-2:]), self._hop)
+        rows = overlapped_hops(pieces, self._hop)
         rows /= np.maximum(cover, LEAST_COVER)
         first = self._transform // 2
         sound: Array = rows.reshape(*spectra.shape[:-2], -1)[..., first : first + (count - 1) * self._hop]

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...dsp import fast_length
+
 Array = npt.NDArray[np.float32]
 
-TAPS = 48  # samples per interpolated sample: clean up to 0.83 of half the rate, see `_kernel` of `reading`
+TAPS = 48  # samples per interpolated sample: clean up to 0.83 of half the rate, see `_kernel` of `resampling`
 BESIDE = 4  # successive samples computed together, because they share most taps
 WINDOW = TAPS + BESIDE - 1
 PIECE = 8 * BESIDE  # samples always read together, aligned to the memory's start
+PRIMES = (2, 3, 5)  # prime factors of fast transforms
 OCTAVES = 6  # maximum transposition: 72 semitones
 TAPER = 0.9  # of a copy's band: start of its fade-out
 
@@ -107,7 +110,7 @@ def _pad(samples: Array, room: Array) -> None:
 
 def _octaves(samples: Array) -> list[Array]:
     whole = 1 << OCTAVES
-    padded = _fast_length(math.ceil((len(samples) + TAPS * whole) / whole)) * whole
+    padded = fast_length(math.ceil((len(samples) + TAPS * whole) / whole), PRIMES) * whole
     spectrum = np.fft.rfft(samples, padded)
     copies = []
     for octave in range(1, OCTAVES):
@@ -117,14 +120,3 @@ def _octaves(samples: Array) -> list[Array]:
         part = spectrum[:bins] * (np.cos(np.pi * fading) + 1.0) * (0.5 / (1 << octave))
         copies.append(np.fft.irfft(part, length)[: (len(samples) >> octave) + TAPS].astype(np.float32))
     return copies
-
-
-def _fast_length(length: int) -> int:
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 1

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...dsp import gaussian_noise
+from ...dsp import fast_length, gaussian_noise
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -117,7 +117,7 @@ class NoiseFrames:
         return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        lengths = [_fast_length(cut.length) for cut in cuts]
+        lengths = [_even_length(cut.length) for cut in cuts]
         made: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):
             rows = [row for row, other in enumerate(lengths) if other == length]
@@ -143,18 +143,8 @@ class NoiseFrames:
 
 
 @functools.cache
-def _fast_length(length: int) -> int:
-    candidate = length + length % 2
-    while _without_primes(candidate) > 1:
-        candidate += 2
-    return candidate
-
-
-def _without_primes(number: int) -> int:
-    for prime in PRIMES:
-        while number % prime == 0:
-            number //= prime
-    return number
+def _even_length(length: int) -> int:
+    return fast_length(length, PRIMES, step=2)
 
 
 @functools.lru_cache(maxsize=256)

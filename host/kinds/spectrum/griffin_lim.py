@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import from_middle, window
+from ...dsp import from_middle, overlapped_hops, window
 from .coherent_voicing import CoherentState, CoherentVoicing
 from .frame_cache import Indices, VoicingSettings
 from .frame_shape import FrameShape
@@ -87,11 +87,7 @@ def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
 def _overlap_add(frames: Array, hop_length: int) -> Array:
     """[frames, frame_length] to [samples]."""
     count, frame_length = frames.shape
-    hops = np.zeros((count - 1 - -frame_length // hop_length, hop_length), np.float32)
-    for row, begin in enumerate(range(0, frame_length, hop_length)):
-        part = frames[:, begin : begin + hop_length]
-        hops[row : row + count, : part.shape[1]] += part
-    return hops.reshape(-1)[: (count - 1) * hop_length + frame_length]
+    return overlapped_hops(frames, hop_length).reshape(-1)[: (count - 1) * hop_length + frame_length]
 
 
 class GriffinLimState:
