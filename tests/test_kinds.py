@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.kinds.table import KINDS, kind_of
+from timbrel.host.patch.preset import Preset
 from timbrel.train.families.table import FAMILIES as TRAINED
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,11 @@ def test_no_other_file_names_a_family():
 def test_no_file_but_tables_compares_with_a_constant_that_is_such_a_name():
     names = {*KINDS, *TRAINED}
     assert list(found(names, OF_FAMILIES + OF_KINDS, ["host", "train", "export"], compared)) == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_preset_has_the_tables_of_each_kind(name):
+    assert set(KINDS[name].sections) <= set(Preset.model_fields)
 
 
 @pytest.mark.parametrize("name", KINDS)

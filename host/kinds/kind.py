@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from ..settings import Control, Fault
+from ..settings import Control, Fault, SettingsSection
 from ..units import Range
 
 
@@ -63,7 +63,7 @@ class Kind:
 
     name: ClassVar[str] = ""  # in cards
     moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
-    sections: ClassVar[tuple[str, ...]] = ()  # preset tables for this kind alone
+    settings: ClassVar[type[SettingsSection]] = SettingsSection  # preset tables for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # [play] keys for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # parameters of its section, by target
     sound_key: ClassVar[tuple[str, str] | None] = None  # preset table and key of `sound`
@@ -78,6 +78,10 @@ class Kind:
     attack_seconds: ClassVar[float | None] = None  # default and minimum; None: the usual one
     takes_no_sound: ClassVar[str] = ""  # why resynthesis refuses this kind; empty: it does not
     finds_no_code: ClassVar[str] = ""  # why code recovery refuses this kind; empty: it does not
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        return tuple(self.settings.model_fields)
 
     def check(self, card: KindCard) -> None:
         """Raise ValueError if a card contradicts its kind."""

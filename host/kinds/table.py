@@ -1,23 +1,33 @@
 """Table of all model kinds, and the preset tables of single kinds."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import create_model
 
 from .clip.kind import ClipKind, ClipSections
-from .grain.kind import GrainKind, GrainSettings
+from .grain.kind import GrainKind
 from .kind import Kind, KindCard
 from .partials.kind import PartialsKind
-from .spectrum.kind import GestureSettings, SpectrumKind
-from .stream.kind import StreamKind, StreamSettings
+from .spectrum.kind import GestureSections, SpectrumKind
+from .stream.kind import StreamKind
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (SpectrumKind(), PartialsKind(), GrainKind(), ClipKind(), StreamKind())
 }
 
+if TYPE_CHECKING:
 
-class Sections(ClipSections):
-    gesture: GestureSettings | None = None
-    grain: GrainSettings | None = None
-    stream: StreamSettings | None = None
+    class _Tables(ClipSections, GestureSections):
+        """Those that other modules read."""
+else:
+    _settings = {kind.settings for kind in KINDS.values()}
+    # pydantic reads bases from the last on: the tables come in the order of their names.
+    _bases = sorted(_settings, key=lambda table: list(table.model_fields), reverse=True)
+    _Tables = create_model("_Tables", __base__=tuple(_bases), __module__=__name__)
+
+
+class Sections(_Tables):
+    """The preset tables of all kinds."""
 
     def of_kind(self, kind: Kind) -> Any:
         return kind.own(self)

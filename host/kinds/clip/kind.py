@@ -124,7 +124,7 @@ def strikes(own: ClipSections, play: Any) -> bool:
 class ClipKind(Kind):
     name = "clip"
     moved = "clip in pitch"
-    sections = ("clip", "keys")
+    settings = ClipSections
     decodes_notes = False
     controls = CONTROLS
     instead = " ([clip] has what clips can do)"

@@ -66,6 +66,10 @@ class GrainSettings(SettingsSection):
         return {f"grain.{name}": value for name, value in values.items()}
 
 
+class GrainSections(SettingsSection):
+    grain: GrainSettings | None = None
+
+
 CONTROLS = controls_of(GrainSettings, "grain")
 LOWPASS = "grain.lowpass_hz"
 
@@ -73,7 +77,7 @@ LOWPASS = "grain.lowpass_hz"
 class GrainKind(Kind):
     name = "grain"
     moved = "grains in pitch"
-    sections = ("grain",)
+    settings = GrainSections
     controls = CONTROLS
     instead = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)

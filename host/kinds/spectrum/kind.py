@@ -25,13 +25,17 @@ class GestureSettings(SettingsSection):
     instrument: str | None = None
 
 
+class GestureSections(SettingsSection):
+    gesture: GestureSettings | None = None
+
+
 CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation
 
 
 class SpectrumKind(Kind):
     name = "spectrum"
     moved = "spectrum as a whole"
-    sections = ("gesture",)
+    settings: ClassVar[type[SettingsSection]] = GestureSections
     played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
     controls = of_notes = CONTROLS
     of_magnitudes = True

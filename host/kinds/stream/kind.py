@@ -52,6 +52,10 @@ class StreamSettings(SettingsSection):
         return {name: float(getattr(self, name.removeprefix("stream."))) for name in CONTROLS}
 
 
+class StreamSections(SettingsSection):
+    stream: StreamSettings | None = None
+
+
 CONTROLS = controls_of(StreamSettings, "stream")
 
 
@@ -64,7 +68,7 @@ def followed_grid(settings: StreamSettings, card: Any) -> float | None:
 class StreamKind(Kind):
     name = "stream"
     moved = "sound in pitch"
-    sections = ("stream",)
+    settings = StreamSections
     sound_key = ("stream", "seed_sound")
     controls = CONTROLS
     decodes_notes = False
