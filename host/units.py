@@ -5,6 +5,7 @@ import math
 Range = tuple[float, float]  # the lowest and the highest value
 INAUDIBLE_HZ = 20.0  # below this nothing is synthesized: no DC, no rumble
 A4_HZ = 440.0
+MIDDLE_C = 60  # plays sounds without chroma untransposed
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ramps import Ramp
+from ..units import MIDDLE_C as MIDDLE_C
 
 Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.int64]
-
-MIDDLE_C = 60  # the untransposed key of a model without chroma
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from ...contract.model import Model
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
+from ...units import MIDDLE_C
 from .clip_cache import (
     NEWEST,
     BlockingClipCache,
@@ -23,7 +24,7 @@ from .clip_cache import (
     label_between,
 )
 from .decode_worker import ClipDecodeWorker
-from .kind import LABEL, UNMOVED, ClipSettings, Hit, hits, strikes
+from .kind import LABEL, ClipSettings, Hit, hits, strikes
 from .octaves import ResampledClip
 from .resampling import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .segment import ClipSegment
@@ -162,7 +163,7 @@ class ClipEngine:
     def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
         playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
         part = ClipSegment.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
-        shift = values["clip.pitch"] - UNMOVED
+        shift = values["clip.pitch"] - MIDDLE_C
         slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
         self._slots.insert(0, slot)

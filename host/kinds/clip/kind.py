@@ -9,11 +9,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from ...dsp import medoid
 from ...errors import nearest
 from ...settings import Fault, Knob, Misplaced, SettingsSection, controls_of
-from ...units import Range
+from ...units import MIDDLE_C, Range
 from ..kind import Keying, Kind, KindCard
 from .general_midi_drums import drum_key
 
-UNMOVED = 60.0  # the pitch of a clip as recorded, in semitones: middle C
 SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add
 LABEL = "clip.label"
 
@@ -213,7 +212,7 @@ class ClipKind(Kind):
         return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
 
     def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        return {entry.key: UNMOVED + entry.pitch_semitones for entry in own.keys} or tuned
+        return {entry.key: MIDDLE_C + entry.pitch_semitones for entry in own.keys} or tuned
 
     def label(self, own: ClipSections) -> str | None:
         return own.clip.label if own.clip else None

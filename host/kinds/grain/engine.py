@@ -13,10 +13,10 @@ import numpy.typing as npt
 from ...contract.model import Model
 from ...dsp import gaussian_noise, uniforms
 from ...engines.mixed_sound import MixedSound
-from ...engines.protocol import MIDDLE_C, Motion
+from ...engines.protocol import Motion
 from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
-from ...units import db_to_gain
+from ...units import MIDDLE_C, db_to_gain
 from .grain_source import Cut, source_of
 from .kind import CONTROLS, GrainSettings
 

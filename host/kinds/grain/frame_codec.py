@@ -42,8 +42,7 @@ class GrainCodec:
         return found, 0.0
 
 
-def make_codec(card: Card, phase: str) -> GrainCodec:
-    return GrainCodec(card, phase)
+make_codec = GrainCodec
 
 
 def _root_mean_square(frames: Array) -> Array:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ...contract.card import Card
 from ..frame_codec import Array
 from ..spectrum.frame_codec import SpectrumCodec
 
@@ -13,5 +12,4 @@ class PartialsCodec(SpectrumCodec):
         return whole
 
 
-def make_codec(card: Card, phase: str) -> PartialsCodec:
-    return PartialsCodec(card, phase)
+make_codec = PartialsCodec

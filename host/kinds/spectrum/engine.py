@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...engines.mixed_sound import MixedSound
-from ...engines.protocol import MIDDLE_C, Motion, Times
+from ...engines.protocol import Motion, Times
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
+from ...units import MIDDLE_C
 from .chord_voicing import ChordVoicing
 from .coherent_voicing import CoherentVoicing
 from .frame_cache import AHEAD, BATCH, PLAIN, Indices, VoicingSettings

@@ -42,5 +42,4 @@ class SpectrumCodec:
         return decoded * heard.level, float(squares)
 
 
-def make_codec(card: Card, phase: str) -> SpectrumCodec:
-    return SpectrumCodec(card, phase)
+make_codec = SpectrumCodec

@@ -16,7 +16,7 @@ from ...dsp import normals
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
 from ...ramps import RAMP_SECONDS, Ramp
-from ..clip.kind import UNMOVED
+from ...units import MIDDLE_C
 from .decode_worker import StreamDecodeWorker
 from .first_frames import FirstFrame, FirstFrameCache
 from .frame_maker import FrameInputs, FrameMaker, MadeFrame
@@ -115,11 +115,11 @@ class StreamEngine:
         self._firsts = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
-        self._struck = [UNMOVED]  # pitches, the last first
+        self._struck = [float(MIDDLE_C)]  # pitches, the last first
         self._age_ms = 0.0
         self._rest = np.array(rest, np.float32)
         if self._firsts is not None:
-            self._firsts.want(None, [functools.partial(self._first, UNMOVED, 0, self._rest, self._step)], 0)
+            self._firsts.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest, self._step)], 0)
 
     @property
     def ready(self) -> bool:
@@ -230,7 +230,7 @@ class StreamEngine:
         return FirstFrame(slot, pitch, samples, made_of)
 
     def _slot(self, key: int) -> int:
-        return (key - round(UNMOVED)) % len(self._seeds)
+        return (key - MIDDLE_C) % len(self._seeds)
 
     def _samples(self, motion: Motion, stream: StreamSound, time: int, on: int, pitch: float) -> float:
         """Return the step length at sample ``on``, as known at ``time``."""
@@ -250,7 +250,7 @@ class StreamEngine:
     def _ratio(self, pitch: float) -> float:
         if self._settings.keys == "seed":
             return 1.0
-        return float(2.0 ** ((pitch - UNMOVED) / 12))
+        return float(2.0 ** ((pitch - MIDDLE_C) / 12))
 
     def _pitch(self, stream: StreamSound, motion: Motion, voice: int, time: int) -> float:
         return stream.pitch_at(time) + float(motion.bend_semitones([voice], np.array([time], np.int64))[0])
