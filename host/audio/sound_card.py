@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UserError, nearest
+from .block_size import check_block
 
 Array = npt.NDArray[np.float32]
 
@@ -25,7 +26,6 @@ DEFAULT = "default"  # the name for the system's default input
 HEARD_SECONDS = 1.0  # of input buffered while the render thread is blocked
 SURE = 3  # late input blocks in a row before some are dropped
 SPARE_BLOCKS = 2  # extra room in the ring
-BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; longer, and keys feel late
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,6 @@ def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> Sou
         several = ", ".join(repr(f"{card.name} ({card.api})") for card in fitting)
         raise UserError(f"{option} {name!r} fits {len(fitting)} {kind.split()[-1]}s: {several}; give more of the name")
     return fitting[0]
-
-
-def check_block(block: int) -> None:
-    """Raise UserError for a size outside `BLOCKS`."""
-    low, high = BLOCKS
-    if not low <= block <= high:
-        raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
 
 
 class Ear:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..audio.block_size import check_block
 from ..errors import UserError
 from ..files import hushed
 
@@ -46,7 +47,6 @@ Port = Annotated[
     int | None, typer.Option(min=1, max=65535, help="With --panel: the page's port; one that is free by default.")
 ]
 
-BLOCKS = (16, 8192)  # samples: as in host.audio.device, whose import would load numpy
 RATES = (8000, 192_000)  # Hz
 MOMENT_SECONDS = 0.05  # between polls of the inputs
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
@@ -131,9 +131,10 @@ def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust
 def _check(
     block: int, rate: int | None, beside_null: str | None, source: str | None, null: bool, several: bool
 ) -> None:
-    _check_range("--block", block, BLOCKS, "samples; 128 or 256 suit most cards")
-    if rate is not None:
-        _check_range("--rate", rate, RATES, "Hz; leave it out to take the card's own")
+    check_block(block)
+    low, high = RATES
+    if rate is not None and not low <= rate <= high:
+        raise UserError(f"--rate {rate} is out of range [{low}, {high}] Hz; leave it out to take the card's own")
     if beside_null is not None:
         raise UserError(f"--null and --device {beside_null} are two outputs; give one of them")
     if null and source is not None:
@@ -159,12 +160,6 @@ def _controller(name: str | None) -> "Controller | None":
     from ..patch.controllers import read_controller
 
     return read_controller(name)
-
-
-def _check_range(option: str, value: int, span: tuple[int, int], advice: str) -> None:
-    low, high = span
-    if not low <= value <= high:
-        raise UserError(f"{option} {value} is out of range [{low}, {high}] {advice}")
 
 
 @commands.command()

@@ -1,11 +1,9 @@
 """Commands to inspect models and list presets."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    pass
 from .options import INFO_HELP, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
