@@ -3,6 +3,8 @@
 Parses only messages that may hold tensors. Field numbers are those of onnx.proto.
 """
 
+from collections.abc import Iterator
+
 DEEPEST = 100  # levels of nested messages: protobuf's own limit
 MOST_FIELDS = 2_000_000  # fields in a file, read in a second; a decoder of a hundred layers has 10,000
 
@@ -30,34 +32,19 @@ def leads_out(data: bytes) -> bool:
     Raises:
         NotONNX: not protobuf, too deep, or too many fields.
     """
-    waiting = [(0, len(data), "model", 1)]
-    fields = 0
+    waiting, fields = [(0, len(data), "model", 1)], 0
     while waiting:
         at, end, message, depth = waiting.pop()
         if depth > DEEPEST:
             raise NotONNX(f"its messages nest more than {DEEPEST} deep")
-        while at < end:
+        for number, wire, value, begin, length in _fields(data, at, end):
             fields += 1
             if fields > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
-            tag, at = _varint(data, at, end)
-            if tag >> 32:  # onnxruntime would drop the upper bits and read another field
-                raise NotONNX(f"a field of an impossible number at byte {at}")
-            number, wire = tag >> 3, tag & 7
-            value, length = 0, {FIXED64: 8, FIXED32: 4}.get(wire, 0)
-            if wire == VARINT:
-                value, at = _varint(data, at, end)
-            elif wire == BYTES:
-                length, at = _varint(data, at, end)
-            elif not length:
-                raise NotONNX(f"wire type {wire} at byte {at}")
-            if length > end - at:
-                raise NotONNX(f"it was cut off: {length} bytes announced at byte {at}, {end - at} are there")
             if message == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value)):
                 return True
             if wire == BYTES and number in HOLDS[message]:
-                waiting.append((at, at + length, HOLDS[message][number], depth + 1))
-            at += length
+                waiting.append((begin, begin + length, HOLDS[message][number], depth + 1))
     return False
 
 
@@ -65,20 +52,33 @@ def graph_of(data: bytes) -> bytes:
     """Return an ONNX file's graph without its metadata.
 
     Raises:
-        NotONNX: a broken number.
+        NotONNX: not protobuf.
     """
-    at, graph = 0, b""
-    while at < len(data):
-        tag, at = _varint(data, at, len(data))
-        length = {FIXED64: 8, FIXED32: 4}.get(tag & 7, 0)
-        if tag & 7 == VARINT:
-            _, at = _varint(data, at, len(data))
-        elif tag & 7 == BYTES:
-            length, at = _varint(data, at, len(data))
-            if HOLDS["model"].get(tag >> 3) == "graph":
-                graph += data[at : at + length]
-        at += length
+    graph = b""
+    for number, wire, _, begin, length in _fields(data, 0, len(data)):
+        if wire == BYTES and HOLDS["model"].get(number) == "graph":
+            graph += data[begin : begin + length]
     return graph
+
+
+def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield a message's fields: number, wire type, value of a varint, and the content's first byte and length."""
+    while at < end:
+        tag, at = _varint(data, at, end)
+        if tag >> 32:  # onnxruntime would drop the upper bits and read another field
+            raise NotONNX(f"a field of an impossible number at byte {at}")
+        wire, value = tag & 7, 0
+        length = {FIXED64: 8, FIXED32: 4}.get(wire, 0)
+        if wire == VARINT:
+            value, at = _varint(data, at, end)
+        elif wire == BYTES:
+            length, at = _varint(data, at, end)
+        elif not length:
+            raise NotONNX(f"wire type {wire} at byte {at}")
+        if length > end - at:
+            raise NotONNX(f"it was cut off: {length} bytes announced at byte {at}, {end - at} are there")
+        yield tag >> 3, wire, value, at, length
+        at += length
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
