@@ -15,7 +15,7 @@ from .audio.sound_files import SoundWriter, sound_writer
 from .dsp import limit, limited
 from .events import ControlChange, Event, ProgramChange
 from .midi.file import Performance
-from .midi.programs import Programs
+from .midi.programs import Programs, missing_program
 from .patch.library import Patch, open_patch
 from .play.offline_succession import Succession, Successor
 from .play.player import LOOK_SAMPLES
@@ -98,7 +98,7 @@ def programmed(
         for warning in patch.warnings:
             say(warning)
     for number in beyond:
-        say(f"program {number + 1} asked for, but the set has {len(programs)}")
+        say(missing_program(number, len(programs)))
     now, later = dict(patches) | changes.pop(0, {}), []
     first = dict(now)
     for time, chosen in changes.items():

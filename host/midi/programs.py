@@ -23,3 +23,7 @@ class Programs:
     def number(self, program: int) -> int:
         """Number program 0-127 over all banks."""
         return self._bank * PROGRAMS + program
+
+
+def missing_program(number: int, programs: int) -> str:
+    return f"program {number + 1} asked for, but the set has {programs}"

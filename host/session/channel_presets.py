@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..events import ControlChange, Event, ProgramChange
 from ..files import Stamp, stamp
-from ..midi.programs import Programs
+from ..midi.programs import Programs, missing_program
 from ..patch.library import Patch, open_patch
 from ..patch.live_options import LiveOptions
 from ..play.rack import as_played
@@ -70,7 +70,7 @@ class ChannelPresets:
                 if number < len(self._programs):
                     wanted[slot] = self._programs[number]
                 else:
-                    lines.append(f"program {number + 1} asked for, but the set has {len(self._programs)}")
+                    lines.append(missing_program(number, len(self._programs)))
         return wanted, lines
 
     def patch_of(self, channel: int) -> tuple[int, Patch]:
