@@ -46,7 +46,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
-        *([("gestures", gestures.text()), *_instruments(gestures)] if gestures else []),
+        *([("gestures", gestures.summary()), *_instruments(gestures)] if gestures else []),
         ("map", _map(card, plane)),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
@@ -67,7 +67,7 @@ def _instruments(gestures: Gestures) -> list[tuple[str, str]]:
 def _map(card: Card, plane: CodeMap | None) -> str:
     if plane is None:
         return "made of the landmarks when it is shown" if card.landmarks else "none"
-    return plane.said()
+    return plane.summary()
 
 
 def _landmarks(card: Card) -> str:

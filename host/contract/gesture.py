@@ -143,7 +143,7 @@ class Gestures(_Part):
         if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
-    def text(self) -> str:
+    def summary(self) -> str:
         notes = [note for instrument in self.instruments for note in instrument.notes]
         keys = [round(note.key) for note in notes]
         of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""

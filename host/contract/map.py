@@ -94,9 +94,6 @@ class CodeMap:
         place = np.stack([(column + u)[of, best], (row + v)[of, best]], 1) / (side - 1)
         return place.astype(np.float32)
 
-    def largest_step(self, pixels: int) -> float:
-        return largest_step(self.surface * self.scale, pixels)
-
     def thinned(self, dots: int) -> "CodeMap":
         kept = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
         used, label = np.unique(self.label[kept], return_inverse=True)
@@ -131,7 +128,7 @@ class CodeMap:
         }
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
-    def said(self) -> str:
+    def summary(self) -> str:
         dots, side, n = len(self.codes), len(self.surface), len(self.scale)
         labels = f" of {len(self.labels)} labels" if len(self.labels) > 1 else ""
         plane = f"{side} x {side} nodes" if n > 2 else "the latents themselves" if n == 2 else "the latent itself"

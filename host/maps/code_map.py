@@ -35,10 +35,10 @@ def map_of(model: Model) -> CodeMap | None:
         return None
     notes = np.array([NO_NOTE if mark.chroma is None else mark.chroma for mark in marks], np.intp)
     codes = np.array([mark.latent for mark in marks], np.float32)
-    return made(model, codes, [mark.label for mark in marks], notes)
+    return make_code_map(model, codes, [mark.label for mark in marks], notes)
 
 
-def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
+def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
     """Make a map of all codes, [codes, n_latents], at least one. Deterministic.
 
     Two latents are the plane, the second upward; one runs from left to right. For more, the plane is fitted to codes
@@ -65,7 +65,7 @@ def made(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[n
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
     """Return a map's text, at most `BYTES`, of evenly chosen codes."""
     kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
-    found = made(model, codes[kept], [labels[index] for index in kept], notes[kept])
+    found = make_code_map(model, codes[kept], [labels[index] for index in kept], notes[kept])
     text = found.text()
     while len(text.encode()) > BYTES:
         found = found.thinned(len(found.codes) * 9 // 10)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from timbrel.host.contract.map import CodeMap
+from timbrel.host.contract.map import CodeMap, largest_step
 from timbrel.host.contract.model import Model
-from timbrel.host.maps.code_map import PIXELS, made, map_of
+from timbrel.host.maps.code_map import PIXELS, make_code_map, map_of
 from timbrel.host.resynthesis.code_range import distances
 from timbrel.host.shipped import shipped_models
 
@@ -46,18 +46,19 @@ def report(model: Model) -> None:
         print(f"{model.path.stem:<16} no map: its card has no landmarks")
         return
     names = np.array([plane.labels[index] for index in plane.label])
-    again, seconds = timed(lambda: made(model, plane.codes, names.tolist(), plane.notes))
-    half = made(model, plane.codes[::2], names[::2].tolist(), plane.notes[::2])
+    again, seconds = timed(lambda: make_code_map(model, plane.codes, names.tolist(), plane.notes))
+    half = make_code_map(model, plane.codes[::2], names[::2].tolist(), plane.notes[::2])
     nodes = (plane.surface * plane.scale).reshape(-1, len(plane.scale)).astype(np.float64)
     off = np.median(distances(nodes, (plane.codes * plane.scale).astype(np.float64)))
     rng = np.random.default_rng(0)
     drawn = plane.codes[rng.integers(len(plane.codes), size=DOTS)]
     deviations = np.divide(SPREAD, plane.scale, out=np.zeros_like(plane.scale), where=plane.scale > 0)
     drawn = (drawn + deviations * rng.standard_normal(drawn.shape)).astype(np.float32)
+    step = largest_step(plane.surface * plane.scale, PIXELS)
     _, placing = timed(lambda: plane.place_of(drawn))
     print(
         f"{model.path.stem:<16}{'file' if model.map else 'landmarks':<10}{len(plane.surface):>3} nodes a side"
-        f"{len(plane.codes):>6} dots   step {plane.largest_step(PIXELS):.3f}   reach {reach(plane, plane.codes):.2f}"
+        f"{len(plane.codes):>6} dots   step {step:.3f}   reach {reach(plane, plane.codes):.2f}"
         f"   left out {reach(half, plane.codes[1::2]):.2f}   off {off:.2f}   {len(again.text().encode()):>6} bytes"
         f"   made {seconds:.2f} s   20 000 placed {placing:.2f} s"
     )

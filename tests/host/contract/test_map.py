@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.describe import describe
-from timbrel.host.contract.map import MAP_KEY, CodeMap
+from timbrel.host.contract.map import MAP_KEY, CodeMap, largest_step
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 
@@ -113,7 +113,7 @@ def test_the_largest_step_is_that_of_a_picture_of_it():
     at = (np.arange(600) + 0.5) / 600
     picture = plane.code_at(*np.meshgrid(at, at))
     steps = [np.sqrt(np.square(np.diff(picture, axis=axis)).sum(-1)).max() for axis in (0, 1)]
-    assert plane.largest_step(600) == pytest.approx(max(steps), rel=0.01)
+    assert largest_step(plane.surface * plane.scale, 600) == pytest.approx(max(steps), rel=0.01)
 
 
 def test_the_message_holds_what_its_header_says():

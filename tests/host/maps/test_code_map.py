@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.map import NO_NOTE, read_map
+from timbrel.host.contract.map import NO_NOTE, largest_step, read_map
 from timbrel.host.contract.model import Model
-from timbrel.host.maps.code_map import BYTES, LARGEST_STEP, PIXELS, made, map_of, text_of
+from timbrel.host.maps.code_map import BYTES, LARGEST_STEP, PIXELS, make_code_map, map_of, text_of
 from timbrel.host.maps.self_organising_map import eased
 from timbrel.host.shipped import shipped_models
 
@@ -34,14 +34,14 @@ def flat_reach(codes):
 def test_a_map_lies_near_codes_that_it_was_not_made_of_and_makes_no_jumps(tiny):
     model, rng = tiny(latents=3), np.random.default_rng(0)
     codes = scroll(3000, 3, rng)
-    plane = made(model, codes[:1500], ["a"] * 1500, np.full(1500, NO_NOTE))
-    assert plane.largest_step(PIXELS) <= LARGEST_STEP * 1.01
+    plane = make_code_map(model, codes[:1500], ["a"] * 1500, np.full(1500, NO_NOTE))
+    assert largest_step(plane.surface * plane.scale, PIXELS) <= LARGEST_STEP * 1.01
     assert reach(plane, codes[1500:]) < flat_reach(codes * plane.scale) / 3
 
 
 def test_the_same_codes_give_the_same_map(tiny):
     codes = scroll(300, 3, np.random.default_rng(0))
-    first, then = (made(tiny(latents=3), codes, ["a"] * 300, np.full(300, NO_NOTE)).text() for _ in range(2))
+    first, then = (make_code_map(tiny(latents=3), codes, ["a"] * 300, np.full(300, NO_NOTE)).text() for _ in range(2))
     assert first == then
 
 
@@ -49,7 +49,7 @@ def test_two_latents_are_the_plane_and_the_second_rises_upward(tiny):
     model = tiny()
     (low, high), (bottom, top) = ((latent.low, latent.high) for latent in model.card.latents)
     codes = np.array([[low, bottom], [high, bottom], [low, top]], np.float32)
-    plane = made(model, codes, ["a", "b", "a"], np.zeros(3, np.intp))
+    plane = make_code_map(model, codes, ["a", "b", "a"], np.zeros(3, np.intp))
     np.testing.assert_allclose(plane.places, [[0, 1], [1, 1], [0, 0]], atol=1e-6)
     np.testing.assert_allclose(plane.code_at(0.25, 0.5), [0.75 * low + 0.25 * high, (bottom + top) / 2], atol=1e-6)
     assert [plane.labels[index] for index in plane.label] == ["a", "b", "a"]
@@ -59,7 +59,7 @@ def test_one_latent_runs_from_left_to_right(tiny):
     model = tiny(latents=1)
     latent = model.card.latents[0]
     codes = np.array([[latent.low], [latent.high]], np.float32)
-    plane = made(model, codes, ["", ""], np.zeros(2, np.intp))
+    plane = make_code_map(model, codes, ["", ""], np.zeros(2, np.intp))
     np.testing.assert_allclose(plane.places[:, 0], [0, 1], atol=1e-6)
     found = plane.code_at([0.0, 0.5], [0.2, 0.9])[:, 0]
     np.testing.assert_allclose(found, [latent.low, (latent.low + latent.high) / 2])
@@ -71,7 +71,7 @@ def test_codes_of_brighter_sounds_are_brighter(tiny):
     codes = np.linspace(latent.low, latent.high, 21, dtype=np.float32)[:, None]
     frames = model.decode(codes, np.zeros(21, np.intp))
     centre = (frames * np.arange(frames.shape[1])).sum(1) / frames.sum(1)
-    found = made(model, codes, [""] * 21, np.zeros(21, np.intp)).brightness
+    found = make_code_map(model, codes, [""] * 21, np.zeros(21, np.intp)).brightness
     assert np.corrcoef(found, centre)[0, 1] > 0.9
     assert found.min() == 0.0
     assert found.max() == 1.0
@@ -80,7 +80,7 @@ def test_codes_of_brighter_sounds_are_brighter(tiny):
 @pytest.mark.parametrize("count", [1, 2, 3, 50])
 def test_few_codes_have_a_map_too(tiny, count):
     codes = scroll(count, 3, np.random.default_rng(3))
-    plane = made(tiny(latents=3), codes, ["a"] * count, np.zeros(count, np.intp))
+    plane = make_code_map(tiny(latents=3), codes, ["a"] * count, np.zeros(count, np.intp))
     assert np.isfinite(plane.surface).all()
     assert reach(plane, codes) < 0.3
 
@@ -100,7 +100,7 @@ def test_a_file_keeps_the_map_of_many_codes_in_few_bytes(tiny, latents):
 
 def test_thousands_of_dots_find_their_places(tiny):
     codes = scroll(7000, 3, np.random.default_rng(5))
-    plane = made(tiny(latents=3), codes, ["a"] * 7000, np.zeros(7000, np.intp))
+    plane = make_code_map(tiny(latents=3), codes, ["a"] * 7000, np.zeros(7000, np.intp))
     assert len(plane.places) == 7000
     assert reach(plane, codes) < 0.2
     assert len(plane.message()) == 16 + 4 * (plane.surface.size + 7000 * (2 + 3 + 1 + 1 + 1))
@@ -115,7 +115,7 @@ def test_models_of_an_older_timbrel_have_the_map_of_their_landmarks():
         assert sorted(set(plane.labels)) == sorted({mark.label for mark in model.card.landmarks})
         inside = np.array([mark.latent for mark in model.card.landmarks], np.float32)
         np.testing.assert_allclose(plane.codes, inside, atol=0.02)
-        assert plane.largest_step(PIXELS) <= LARGEST_STEP * 1.01
+        assert largest_step(plane.surface * plane.scale, PIXELS) <= LARGEST_STEP * 1.01
 
 
 def test_a_model_without_landmarks_has_no_map(tiny_path):
