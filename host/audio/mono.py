@@ -43,7 +43,7 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return at most the last ``most`` samples, [n], in constant memory.
+    """Return the last samples, [n], 1 to ``most``, in constant memory.
 
     Raises:
         UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.

@@ -43,7 +43,7 @@ class ModelProcess:
         )
         self._process.start()
         theirs.close()
-        self._there, self._gone = False, False
+        self._ready, self._failed = False, False
 
     def ask(self, question: Any) -> Any:
         """Return the answer; blocks.
@@ -52,25 +52,25 @@ class ModelProcess:
             Away: the process does not serve.
             Exception: raised by ``answer``.
         """
-        if not self._is_there():
+        if not self._is_ready():
             raise Away
         try:
             self._pipe.send(question)
             problem, answer = self._pipe.recv()
         except (EOFError, OSError):
-            self._gone = True
+            self._failed = True
             raise Away from None
         if problem is not None:
             raise problem
         return answer
 
-    def _is_there(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            if not self._there and not self._gone and self._pipe.poll(0):
-                self._there, self._gone = True, self._pipe.recv() != self._stamp
+            if not self._ready and not self._failed and self._pipe.poll(0):
+                self._ready, self._failed = True, self._pipe.recv() != self._stamp
         except (EOFError, OSError):
-            self._gone = True
-        return self._there and not self._gone
+            self._failed = True
+        return self._ready and not self._failed
 
 
 def _serve(pipe: Connection, pickled: bytes, answer: Callable[..., Any], *shared: Any) -> None:

@@ -111,7 +111,7 @@ class BlockingClipCache:
 
 
 class PrefetchClipCache:
-    """Decodes clips ahead on a thread, which exits with the last reference; `saw` and `of` raise its errors."""
+    """Decodes clips ahead on a thread, which exits with the last reference; methods raise its errors."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
@@ -137,7 +137,7 @@ class PrefetchClipCache:
             self._asked, self._work.newest = names, wants
             self._last = self._thread.submit(self._work.through, wants)
 
-    def saw(self, knobs: bytes, now: int) -> None:
+    def mark_current(self, knobs: bytes, now: int) -> None:
         """Mark the clips of ``knobs`` as current at a sample."""
         self._check()
         for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...engines.model_process import Away, ModelProcess
 from .clip_cache import Label, SingleClipDecoder
-from .octaves import ResampledClip, Rooms
+from .octaves import ClipMemory, ResampledClip
 
 Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of shared clip memory
@@ -28,7 +28,7 @@ class ClipDecodeWorker:
         size = ResampledClip.size(length)
         count = max(1, min(clips, MOST_BYTES // (size * FLOAT_BYTES)))
         arena = Arena(count * size * FLOAT_BYTES)
-        self._rooms = Rooms(_rooms(arena, size).ravel())
+        self._memory = ClipMemory(_rooms(arena, size).ravel())
         self._free = list(range(count))
         self._server = ModelProcess("clips", decoder, _put, arena, size)
 
@@ -36,7 +36,7 @@ class ClipDecodeWorker:
         """Return the clip with all copies."""
         if self._free:
             number = self._free.pop()
-            clip = ResampledClip.there(self._rooms, number, self._length)
+            clip = ResampledClip.stored(self._memory, number, self._length)
             weakref.finalize(clip, self._free.append, number)
             with contextlib.suppress(Away):
                 self._server.ask((number, label, code))

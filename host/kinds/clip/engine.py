@@ -356,7 +356,7 @@ class ClipEngine:
     def _look(self, ahead: PrefetchClipCache, motion: Motion, voice: int, now: int) -> None:
         lead = max(self._ramp, round(ahead.seconds * self._rate))
         here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
-        ahead.saw(here.tobytes(), now)
+        ahead.mark_current(here.tobytes(), now)
         labels = [self._led(slot, self._label_of(slot, now + lead), motion, now + lead) for slot in self._slots]
         wanted = there.tobytes(), tuple(labels), tuple(self._slots)
         if wanted != self._wanted:

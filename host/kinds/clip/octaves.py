@@ -21,7 +21,7 @@ OCTAVES = 6  # maximum transposition: 72 semitones
 TAPER = 0.9  # of a copy's band: start of its fade-out
 
 
-class Rooms:
+class ClipMemory:
     """Memory of clips, [numbers], and a view of its windows, [numbers - WINDOW + 1, WINDOW]."""
 
     __slots__ = ("flat", "windows")
@@ -34,7 +34,7 @@ class Rooms:
 class Copy(NamedTuple):
     """A clip at one rate; ``first`` indexes the first tap of its first sample."""
 
-    rooms: Rooms
+    memory: ClipMemory
     first: int
 
 
@@ -57,7 +57,7 @@ class ResampledClip:
         if len(self._copies) <= OCTAVES - 1:
             room = np.empty(ResampledClip.size(len(self.samples)), np.float32)
             self.put(room)
-            self._copies = _copies(Rooms(room), 0, len(self.samples))
+            self._copies = _copies(ClipMemory(room), 0, len(self.samples))
 
     @staticmethod
     def size(length: int) -> int:
@@ -71,28 +71,28 @@ class ResampledClip:
             _pad(copy, room[begin:end])
 
     @classmethod
-    def there(cls, rooms: Rooms, number: int, length: int) -> "ResampledClip":
+    def stored(cls, memory: ClipMemory, number: int, length: int) -> "ResampledClip":
         """Return the clip that `put` wrote to room ``number`` of equal rooms.
 
         The room must stay reserved while the clip is in use.
         """
         clip, begin = cls.__new__(cls), number * ResampledClip.size(length)
-        clip.samples = rooms.flat[begin + TAPS : begin + TAPS + length]
-        clip._copies = _copies(rooms, begin, length)
+        clip.samples = memory.flat[begin + TAPS : begin + TAPS + length]
+        clip._copies = _copies(memory, begin, length)
         return clip
 
     def copy(self, octave: int) -> Copy:
         if octave == 0 and not self._copies:
             room = np.empty(_begins(len(self.samples))[1], np.float32)
             _pad(self.samples, room)
-            self._copies = _copies(Rooms(room), 0, len(self.samples))[:1]
+            self._copies = _copies(ClipMemory(room), 0, len(self.samples))[:1]
         elif octave >= len(self._copies):
             self.prepare()
         return self._copies[octave]
 
 
-def _copies(rooms: Rooms, begin: int, length: int) -> list[Copy]:
-    return [Copy(rooms, begin + each + TAPS // 2 + 1) for each in _begins(length)[:-1]]
+def _copies(memory: ClipMemory, begin: int, length: int) -> list[Copy]:
+    return [Copy(memory, begin + each + TAPS // 2 + 1) for each in _begins(length)[:-1]]
 
 
 @functools.lru_cache(maxsize=64)

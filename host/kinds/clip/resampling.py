@@ -162,7 +162,7 @@ def _between(rows: Sequence[_Row]) -> Array:
                 if not rows[number].band:
                     there = exact[number]
                     samples = numbers[number, there] + (own[number] - firsts[0, number] + TAPS // 2 - 1)
-                    sound[number, there] = copies[number].rooms.flat[samples]
+                    sound[number, there] = copies[number].memory.flat[samples]
     if len(sides) == 1:
         only: Array = sounds[0]
         return only
@@ -202,14 +202,14 @@ def _terms(
         windows = np.stack([windows, other])
     else:
         windows = windows[np.newaxis]
-    rooms = sides[0][0].rooms
-    if all(copy.rooms is rooms for copies in sides for copy in copies):
-        samples = rooms.windows[windows]
+    memory = sides[0][0].memory
+    if all(copy.memory is memory for copies in sides for copy in copies):
+        samples = memory.windows[windows]
     else:
         samples = np.empty((*windows.shape, WINDOW), np.float32)
         for copies, numbers, room in zip(sides, windows, samples, strict=True):
             for copy, (begin, end) in zip(copies, itertools.pairwise(ends), strict=True):
-                room[begin:end] = copy.rooms.windows[numbers[begin:end]]
+                room[begin:end] = copy.memory.windows[numbers[begin:end]]
     terms = np.empty((*windows.shape, BESIDE * (DEGREE + 1)), np.float32)
     first = 0
     for number, row in enumerate(rows, 1):

@@ -180,7 +180,7 @@ class MovedSpectra:
         if np.all(ratios == 1.0):
             return decode(range(len(plain)))
         keys = list(zip(plain, ratios.tolist(), strict=True))
-        return self._moved.rows(keys, lambda new: moved(decode(new), ratios[new]))
+        return self._moved.rows(keys, lambda new: shift_spectra(decode(new), ratios[new]))
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         missing = self._decoded.missing(row_keys(latents, chroma))
@@ -195,7 +195,7 @@ class MovedSpectra:
         self._decoded.let_go()
 
 
-def moved(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
+def shift_spectra(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
     """Shift magnitude spectra, [rows, bins], by ``ratios``, [rows]: 2 is an octave up.
 
     Each bin sums the spectrum between its edges before the shift, so downward shifts lose no lobe. Spectra keep the

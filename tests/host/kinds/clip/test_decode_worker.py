@@ -39,7 +39,7 @@ def aside(decoder):
     def make(clips=8, decoder=decoder, there=True):
         made = ClipDecodeWorker(decoder, LENGTH, clips)
         if there:
-            until(made._server._is_there)
+            until(made._server._is_ready)
         return made
 
     return make
@@ -112,8 +112,8 @@ def test_another_file_than_this_one_is_not_decoded(tmp_path, model):
     save_clips(path, noise(7), np.stack([noise(2), noise(3)]))
     decoder = SingleClipDecoder(here, sound_of(here.card))
     made = ClipDecodeWorker(decoder, LENGTH, 4)
-    until(lambda: made._server._is_there() or made._server._gone)
-    assert made._server._gone
+    until(lambda: made._server._is_ready() or made._server._failed)
+    assert made._server._failed
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     here = Model(path)
     path.unlink()
     made = ClipDecodeWorker(SingleClipDecoder(here, sound_of(here.card)), LENGTH, 4)
-    until(lambda: made._server._is_there() or made._server._gone)
+    until(lambda: made._server._is_ready() or made._server._failed)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
     made._server._process.join(PATIENCE_SECONDS)
     assert made._server._process.exitcode == 0
@@ -157,7 +157,7 @@ def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeyp
         instrument = Instrument(patch, RATE, live=live)
         engine = instrument._synthesis._engine
         if live:
-            until(engine._ahead._work._decoder._server._is_there)
+            until(engine._ahead._work._decoder._server._is_ready)
             elsewhere(monkeypatch, engine._ahead._work._decoder._decoder)
         blocks = []
         for events in ([ControlChange(0, 0, 20, 100)], [], [NoteOn(2000, 0, 67, 100)], [], []):

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.kinds.clip.octaves import TAPS, ResampledClip, Rooms
+from timbrel.host.kinds.clip.octaves import TAPS, ClipMemory, ResampledClip
 from timbrel.host.kinds.clip.resampling import BITS, ONE, Request, Stretch, steps
 from timbrel.host.kinds.clip.resampling import read as read_all
 
@@ -163,10 +163,10 @@ def test_what_is_coming_has_its_share_whether_or_not_the_clips_lie_in_the_same_m
     clips = [ResampledClip(noise) for noise in noises]
     if data.draw(st.booleans()):
         size = ResampledClip.size(LENGTH)
-        rooms = Rooms(np.zeros(2 * size, np.float32))
+        rooms = ClipMemory(np.zeros(2 * size, np.float32))
         for number, clip in enumerate(clips):
             clip.put(rooms.flat[number * size : (number + 1) * size])
-        clips = [ResampledClip.there(rooms, number, LENGTH) for number in range(2)]
+        clips = [ResampledClip.stored(rooms, number, LENGTH) for number in range(2)]
     pitches = data.draw(st.lists(SEMITONES, min_size=1, max_size=3))
     step = steps(
         pitches[0] if len(pitches) == 1 else np.interp(np.arange(80), np.linspace(0, 80, len(pitches)), pitches)
