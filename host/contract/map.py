@@ -153,12 +153,6 @@ def nearest(points: Array, nodes: Array) -> Ints:
     return np.concatenate(parts)
 
 
-def largest_step(surface: Array, pixels: int) -> float:
-    """Return the largest step between neighbouring pixels, ``pixels`` a side, on a surface, [side, side, n]."""
-    between = max(float(np.sqrt(np.square(np.diff(surface, axis=axis)).sum(-1)).max()) for axis in (0, 1))
-    return between * (len(surface) - 1) / pixels
-
-
 def _along(away: Array, way: Array) -> Array:
     """Return the position, 0 to 1, on a segment nearest to a point, both [..., n] from its start."""
     length = np.square(way).sum(-1)

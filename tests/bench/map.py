@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from timbrel.host.contract.map import CodeMap, largest_step
+from timbrel.host.contract.map import CodeMap
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.code_map import PIXELS, make_code_map, map_of
 from timbrel.host.resynthesis.code_range import distances
@@ -27,6 +27,13 @@ DOTS = 20_000
 SPREAD = 0.1  # deviations: sounds of a corpus lie .3 from the nearest one of another clip
 
 T = TypeVar("T")
+
+
+def largest_step(plane: CodeMap) -> float:
+    """Between neighbouring pixels of a picture of a plane, in standard deviations."""
+    at = (np.arange(PIXELS) + 0.5) / PIXELS
+    picture = plane.code_at(*np.meshgrid(at, at)) * plane.scale
+    return max(float(np.sqrt(np.square(np.diff(picture, axis=axis)).sum(-1)).max()) for axis in (0, 1))
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -54,11 +61,10 @@ def report(model: Model) -> None:
     drawn = plane.codes[rng.integers(len(plane.codes), size=DOTS)]
     deviations = np.divide(SPREAD, plane.scale, out=np.zeros_like(plane.scale), where=plane.scale > 0)
     drawn = (drawn + deviations * rng.standard_normal(drawn.shape)).astype(np.float32)
-    step = largest_step(plane.surface * plane.scale, PIXELS)
     _, placing = timed(lambda: plane.place_of(drawn))
     print(
         f"{model.path.stem:<16}{'file' if model.map else 'landmarks':<10}{len(plane.surface):>3} nodes a side"
-        f"{len(plane.codes):>6} dots   step {step:.3f}   reach {reach(plane, plane.codes):.2f}"
+        f"{len(plane.codes):>6} dots   step {largest_step(plane):.3f}   reach {reach(plane, plane.codes):.2f}"
         f"   left out {reach(half, plane.codes[1::2]):.2f}   off {off:.2f}   {len(again.text().encode()):>6} bytes"
         f"   made {seconds:.2f} s   20 000 placed {placing:.2f} s"
     )

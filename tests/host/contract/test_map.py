@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.describe import describe
-from timbrel.host.contract.map import MAP_KEY, CodeMap, largest_step
+from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 
@@ -106,14 +106,6 @@ def test_a_code_of_the_plane_is_found_where_it_lies_and_its_place_moves_with_it(
 def test_a_latent_that_never_varies_does_not_count():
     plane = replace(bent(), scale=np.array([1, 1, 0], np.float32))
     np.testing.assert_allclose(plane.place_of(np.array([0.3, 0.6, 99.0], np.float32)), [0.3, 0.6], atol=1e-3)
-
-
-def test_the_largest_step_is_that_of_a_picture_of_it():
-    plane = some_map(side=7, latents=5)
-    at = (np.arange(600) + 0.5) / 600
-    picture = plane.code_at(*np.meshgrid(at, at))
-    steps = [np.sqrt(np.square(np.diff(picture, axis=axis)).sum(-1)).max() for axis in (0, 1)]
-    assert largest_step(plane.surface * plane.scale, 600) == pytest.approx(max(steps), rel=0.01)
 
 
 def test_the_message_holds_what_its_header_says():
