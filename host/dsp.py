@@ -132,7 +132,7 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 
 
 def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
-    """Return the first multiple of ``step`` from ``length`` on without other prime factors: its transforms are fast."""
+    """Return the first multiple of ``step`` from ``length`` on without other prime factors."""
     candidate = -(-length // step) * step
     while _without(primes, candidate) > 1:
         candidate += step

@@ -278,8 +278,6 @@ class CardSink:
 
 
 class NullSink:
-    """A clock in place of a sound card."""
-
     latency_seconds = 0.0
     alive = True
 

@@ -18,7 +18,7 @@ class MixedSound(VoiceSound):
     pending: Array
 
     def make_room(self, now: int, end: int) -> None:
-        """Extend the sum by silence to sample ``end``, if it is shorter; drop samples before ``now``."""
+        """Extend the sum by silence to sample ``end``; drop samples before ``now``."""
         if end - self.origin <= self.pending.shape[1]:
             return
         done = max(0, now - self.origin)

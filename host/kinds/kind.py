@@ -150,7 +150,6 @@ class Kind:
         ]
 
     def hop_through(self, card: KindCard) -> int:
-        """Return the hop of resynthesis, in samples."""
         return card.hop_length
 
     def window_through(self, card: KindCard) -> str:

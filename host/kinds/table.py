@@ -17,8 +17,7 @@ KINDS: dict[str, Kind] = {
 
 if TYPE_CHECKING:
 
-    class _Tables(ClipSections, GestureSections):
-        """Those that other modules read."""
+    class _Tables(ClipSections, GestureSections): ...  # those that other modules read
 else:
     _settings = {kind.settings for kind in KINDS.values()}
     # pydantic reads bases from the last on: the tables come in the order of their names.
@@ -27,8 +26,6 @@ else:
 
 
 class Sections(_Tables):
-    """The preset tables of all kinds."""
-
     def of_kind(self, kind: Kind) -> Any:
         return kind.own(self)
 

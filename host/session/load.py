@@ -31,7 +31,7 @@ class RenderLoad:
 
 
 class LoadShedding:
-    """Steals one voice at a time while several blocks take longer than their time."""
+    """Steals a voice when several blocks take too long."""
 
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks

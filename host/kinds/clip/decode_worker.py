@@ -23,7 +23,6 @@ class ClipDecodeWorker:
     """
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
-        """Start the process, with memory for at most ``clips`` clips of ``length`` samples."""
         self._decoder, self._length = decoder, length
         size = ResampledClip.size(length)
         count = max(1, min(clips, MOST_BYTES // (size * FLOAT_BYTES)))

@@ -56,7 +56,6 @@ class GrainClock:
             self._densities.append(density(time))
 
     def at(self, time: int) -> tuple[float, float]:
-        """Return the count and density at a sample."""
         step = bisect_right(self._times, time) - 1
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 

@@ -86,7 +86,6 @@ class CausalPhase:
         return spectra
 
     def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Floats | None) -> Spectrum:
-        """Return [voices, bins]; voices are unique."""
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))

@@ -262,7 +262,6 @@ class CoherentVoicing:
         return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
 
     def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
-        """Return noise, [rows, 2, bins]; width lowers the correlation of both sides."""
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 

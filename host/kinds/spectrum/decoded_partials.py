@@ -49,7 +49,6 @@ class PartialsOfSpectra:
     low_edges: tuple[float, ...] = ()
 
     def __init__(self, card: Card, bins: int, scale: float) -> None:
-        """Allocate tables for ``bins`` of noise, ``scale`` per bin of the model."""
         self._fundamentals, harmonics = np.full(PITCH_CLASSES, np.nan), 0
         if card.chroma is not None:
             lowest = PITCH_CLASSES * (card.chroma.octave + 1)

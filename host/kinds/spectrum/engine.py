@@ -279,7 +279,6 @@ class SpectrumEngine:
     def _overlap_add(
         self, voices: Sequence[int], streams: Sequence[SpectrumStream], times: Sequence[int], frames: Array
     ) -> None:
-        """Add frames, [rows, channels, frame_length], successive for each stream."""
         done = 0
         for _, rows in itertools.groupby(voices):
             count = len(list(rows))

@@ -42,7 +42,6 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
 
 @functools.cache
 def _window_autocorrelation(length: int) -> Floats:
-    """Return a Hann window's autocorrelation, [length], circular like the frames'."""
     recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 

@@ -274,7 +274,6 @@ class StreamEngine:
         return reset, trim
 
     def _history(self, stream: StreamSound, time: int) -> list[States] | None:
-        """Return the history of `FrameInputs`."""
         was, stream.switches = stream.switches, self._switches(time)
         reset, trim = (now and not before for now, before in zip(stream.switches, was, strict=True))
         if reset:
