@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from ..host.contract.card import Landmark, Latent
 from ..host.dsp import medoid
+from ..train.sampling import evenly_spaced
 from .measures.frames import SPAN
-from .measures.selection import evenly
 
 Array = npt.NDArray[np.float32]
 
@@ -62,7 +62,7 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
     labels = np.array(codes.labels)
     known = [np.flatnonzero(labels == word) for word in words if word in codes.labels][: LANDMARKS // 2]
     best = [places[strays[places].argmin()] for places in known]
-    chosen = {*best, *inside[np.unique(evenly(len(inside), LANDMARKS - len(best)))]}
+    chosen = {*best, *inside[np.unique(evenly_spaced(len(inside), LANDMARKS - len(best)))]}
     return [
         Landmark(
             latent=[round(float(v), 5) for v in within[i]],

@@ -1,4 +1,4 @@
-"""Chooses evenly spaced items."""
+"""Chooses items: evenly spaced, or at random."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -16,3 +16,11 @@ def evenly_spaced(count: int, most: int) -> npt.NDArray[np.int64]:
 
 def thinned(items: Sequence[Item], most: int) -> list[Item]:
     return [items[index] for index in evenly_spaced(len(items), most)]
+
+
+def random_indices(count: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw at most ``most`` of ``count`` indices without replacement, ascending.
+
+    Evenly spaced ones could hit the same moment of equally long clips.
+    """
+    return np.sort(rng.permutation(count)[:most])

@@ -9,8 +9,8 @@ from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
 from ...host.play.instrument import Instrument
-from ...host.units import gain_to_db
-from ..kinds.kind import MIDDLE_C, RATE
+from ...host.units import MIDDLE_C, gain_to_db
+from ..kinds.kind import RATE
 from .demo import VELOCITY, demo, keys_of
 
 Array = npt.NDArray[np.float32]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ...host.contract.card import Card
-from ...host.engines.protocol import MIDDLE_C
 from ...host.kinds.spectrum.engine import Voicing
+from ...host.units import MIDDLE_C
 from .player import NnPlayer
 
 

@@ -11,11 +11,11 @@ from ...host.contract.model import Model
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ...host.patch.preset import LatentSettings, Preset
+from ...host.units import MIDDLE_C
 from .player import NnPlayer
 from .view import View
 
 RATE = 44100  # of demos, in Hz
-MIDDLE_C = 60
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...host.contract.card import Card, Latent
 from ...host.contract.model import Model
 from ...host.maps.timbre import levels_of
-from ..measures.selection import evenly
+from ...train.sampling import evenly_spaced
 from .descriptors import DESCRIPTORS, Descriptor, Timbre
 from .ordering import FAINT, SURE, names
 from .sensitivity import KnobEffect, turned
@@ -33,7 +33,7 @@ class DecodedModel:
 
     def __init__(self, model: Model) -> None:
         card = model.card
-        few = evenly(len(card.landmarks), MARKS)
+        few = evenly_spaced(len(card.landmarks), MARKS)
         marks = [card.landmarks[place] for place in few]
         self._model = model
         self.low = torch.tensor([latent.low for latent in card.latents])

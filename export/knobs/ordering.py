@@ -17,10 +17,10 @@ from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.families.partials.batches import rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
+from ...train.sampling import evenly_spaced
 from ..describe import NARROWEST, SEED
 from ..measures.frame_sample import FrameSample, draw, encode
 from ..measures.frames import SPAN
-from ..measures.selection import evenly
 from .descriptors import DESCRIPTORS, NAMES, Timbre
 from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned
 
@@ -111,7 +111,7 @@ def ground(
     """Return codes of at most `CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
     frames = recipe.frames
     assert frames.fold is not None
-    few = evenly(len(sample), CODES)
+    few = evenly_spaced(len(sample), CODES)
     codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
     timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
     return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
@@ -121,7 +121,7 @@ def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
     """Return codes of at most `CODES` rows, at pitches across the recordings' range."""
-    few = evenly(len(pitches), CODES)
+    few = evenly_spaced(len(pitches), CODES)
     with torch.no_grad():
         codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
     notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(few))

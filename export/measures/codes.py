@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
+from ...train.sampling import evenly_spaced
 from .frames import DEAD
-from .selection import evenly
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
     apart = normal.standardised(codes)
     steps = np.stack([_kolmogorov_smirnov(x, which, times) for x in apart.T], 1)
     others = normal.standardised(normal.sample(NORMAL_CODES, rng))
-    paired = evenly(len(codes), PAIRED_CODES)
+    paired = evenly_spaced(len(codes), PAIRED_CODES)
     n = codes.shape[1]
     dimensions = [
         {"mean": _interval(mean[:, i]), "std": _interval(deviation[:, i]), "kolmogorov_smirnov": _interval(steps[:, i])}

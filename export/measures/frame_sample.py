@@ -13,7 +13,7 @@ from ...train.corpus.pitch import HOP
 from ...train.corpus.store import Clip, Corpus, Split
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
-from .selection import chosen
+from ...train.sampling import random_indices
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -56,7 +56,7 @@ def draw(
     found = list(sources(corpus, split, settings, tonal=folded))
     if not found:
         return None
-    return cut(corpus, split, [found[i] for i in chosen(len(found), count, rng)], settings, folded, len(found))
+    return cut(corpus, split, [found[i] for i in random_indices(len(found), count, rng)], settings, folded, len(found))
 
 
 def cut(

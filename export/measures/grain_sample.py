@@ -12,8 +12,8 @@ from ...train.families.grain.batches import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe
 from ...train.grain_synthesis import grains
+from ...train.sampling import evenly_spaced, random_indices
 from .frame_sample import in_batches
-from .selection import chosen, evenly
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -44,7 +44,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
     found = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(found):
         return None
-    places = chosen(len(found), count, rng)
+    places = random_indices(len(found), count, rng)
     return GrainSample(part, len(found), found.take(corpus, places, settings.frame_length), found.clip[places])
 
 
@@ -55,7 +55,7 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
     wanted = round(seconds * corpus.rate)
     count = -(-wanted * len(sounds) // sum(len(sound) for sound in sounds))
-    return np.concatenate([sounds[i] for i in evenly(len(sounds), count)])[:wanted]
+    return np.concatenate([sounds[i] for i in evenly_spaced(len(sounds), count)])[:wanted]
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:

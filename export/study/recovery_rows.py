@@ -23,7 +23,7 @@ from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import seen
 from ...train.metrics.distribution_distance import inception_score
 from ...train.run import Run
-from ..measures.selection import chosen
+from ...train.sampling import random_indices
 from ..recovery.search import CodeSearcher, SearchOptions
 from ..recovery.search_loss import Further
 from ..reports.report import Figures
@@ -221,7 +221,7 @@ class RecoveryBench:
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:
         found = places(self._corpus, "test", self._frames, self._words)
-        picked = np.resize(chosen(len(found), count, np.random.default_rng([seed, 1])), count)
+        picked = np.resize(random_indices(len(found), count, np.random.default_rng([seed, 1])), count)
         return RecoveryTargets(
             found.take(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
         )

@@ -16,6 +16,7 @@ from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
+from ....train.sampling import evenly_spaced, random_indices
 from ...fidelity.comparison import NOTES, beside, with_notes
 from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
@@ -24,7 +25,6 @@ from ...measures import key_check
 from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
 from ...measures.recordings import recordings, silence
-from ...measures.selection import chosen, evenly
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
 from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
@@ -88,7 +88,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
     test = next((sample for sample in others if sample is not None), None)
     if test is None:
-        part = [train.sources[i] for i in chosen(len(train), TEST_FRAMES, rng)]
+        part = [train.sources[i] for i in random_indices(len(train), TEST_FRAMES, rng)]
         test = cut(corpus, "train", part, settings, folded, train.found)
     knobs = arranged(network, recipe, corpus, run.info.tonal)
     network = network if knobs is None else knobs.network
@@ -178,7 +178,7 @@ def _spread(sample: FrameSample) -> list[int]:
         note = round(source.note) if np.isfinite(source.note) else -1
         sounds.setdefault((source.clip.label or source.clip.name, note), []).append(i)
     frames = [of_one[len(of_one) // 2] for of_one in sounds.values()]
-    return [frames[i] for i in evenly(len(frames), PICTURED_FRAMES)]
+    return [frames[i] for i in evenly_spaced(len(frames), PICTURED_FRAMES)]
 
 
 def _title(sample: FrameSample, index: int, folded: bool) -> str:
@@ -270,14 +270,14 @@ def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, 
         return None, []
     settings = work.recipe.frames
     low, high = figures.knob_ends(latents)
-    real = codes[chosen(len(codes), KEY_CODES, work.rng)]
+    real = codes[random_indices(len(codes), KEY_CODES, work.rng)]
     mesh = key_check.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
     asked = key_check.trained_classes(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
     answers: dict[int, Ints] = {}
     for place, points in (("training_codes", real), ("mesh", mesh)):
         answers = {k: key_check.strongest(work.network, points, k, settings) for k in asked}
-        heard = points[chosen(len(points), HEARD_CODES, work.rng)]
+        heard = points[random_indices(len(points), HEARD_CODES, work.rng)]
         tonal = work.run.info.tonal
         found[place] = {
             "codes": len(points),

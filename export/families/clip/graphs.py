@@ -12,10 +12,10 @@ from ....train.corpus.store import Corpus
 from ....train.families.clip.batches import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
+from ....train.sampling import random_indices
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
 from ...measures.recordings import silence
-from ...measures.selection import chosen
 
 ROWS = 256  # clips encoded at a time
 MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
@@ -85,7 +85,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     found = hits(corpus, "train", words)
     if not found.clips:
         raise UserError(silence(corpus, "training clip", "add louder sounds"))
-    places = chosen(len(found.clips), CODES, np.random.default_rng(SEED))
+    places = random_indices(len(found.clips), CODES, np.random.default_rng(SEED))
     codes = np.concatenate(
         [
             network.encode(

@@ -19,8 +19,8 @@ from ....train.gan_health import collapsed
 from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
+from ....train.sampling import evenly_spaced
 from ...measures.recordings import silence
-from ...measures.selection import evenly
 from ...reports.figures import clips as clip_figures
 from ...reports.report import (
     SEED,
@@ -100,7 +100,7 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
 
     def sample(corpus: Corpus, split: Split) -> SplitSample:
         found = hits(corpus, split, words)
-        chosen = evenly(len(found.clips), most(seen.length))
+        chosen = evenly_spaced(len(found.clips), most(seen.length))
         clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
@@ -168,7 +168,7 @@ def clip_report(
         loss=_logged(run, reporter),
         collapsed=bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
     )
-    some = evenly(len(asked), SHOWN)
+    some = evenly_spaced(len(asked), SHOWN)
     seen = (asked[some], None if again is None else again[some], made[some])
     pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=reporter.of_samples)
     if found["loss"]["steps"]:

@@ -25,8 +25,8 @@ from ....train.loop import RunOptions
 from ....train.network import Network
 from ....train.recipes.base import Recipe
 from ....train.run import Run
+from ....train.sampling import evenly_spaced
 from ....train.training_data import Data
-from ...measures.selection import evenly
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import (
     StudyOptions,
@@ -202,7 +202,7 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     reporter = generator_reporter(network, run)
     part = evaluated_clips(run.corpus(), reporter, fewest=1)
-    some = evenly(len(part.clips), SHOWN)
+    some = evenly_spaced(len(part.clips), SHOWN)
     rows = {"recordings": part.clips[some]}
     for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
         if file.exists():

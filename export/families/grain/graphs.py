@@ -9,9 +9,9 @@ from ....train.corpus.store import Corpus
 from ....train.families.grain.batches import windows
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
+from ....train.sampling import random_indices
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs, NetworkDecoder
-from ...measures.selection import chosen
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
 HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position
@@ -32,7 +32,7 @@ class GrainEncoder(nn.Module):
 @torch.no_grad()
 def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     found = windows(corpus, "train", recipe.frames)
-    places = chosen(len(found), CODES, np.random.default_rng(SEED))
+    places = random_indices(len(found), CODES, np.random.default_rng(SEED))
     sounds = torch.from_numpy(found.take(corpus, places, recipe.frames.frame_length))
     clips = [found.clips[number] for number in found.clip[places]]
     adversarial = bool(network.settings.adjudicator)

@@ -14,12 +14,12 @@ from ....train.families.grain.recipe import GrainRecipe
 from ....train.grain_synthesis import overlapped
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
+from ....train.sampling import evenly_spaced
 from ...measures import frames as measures
 from ...measures import grains as textures
 from ...measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ...measures.recordings import recordings, silence
-from ...measures.selection import evenly
 from ...reports.figures import frames as figures
 from ...reports.figures import grains as grain_figures
 from ...reports.picture import Picture
@@ -298,5 +298,5 @@ def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, 
 
 def _spread(sample: GrainSample) -> list[int]:
     clips = np.unique(sample.clips)
-    chosen = (np.flatnonzero(sample.clips == clips[i]) for i in evenly(len(clips), PICTURED_WINDOWS))
+    chosen = (np.flatnonzero(sample.clips == clips[i]) for i in evenly_spaced(len(clips), PICTURED_WINDOWS))
     return [int(windows[len(windows) // 2]) for windows in chosen]

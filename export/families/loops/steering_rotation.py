@@ -13,7 +13,7 @@ from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
 from ....train.families.loops.variants import TILTS_DB, retimed, tilted
 from ....train.metrics.groove import LoopMeasures, groove
-from ...measures.selection import evenly
+from ....train.sampling import evenly_spaced
 from ...reports.report import SEED
 from .playing import all_played
 
@@ -66,7 +66,7 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
     """Return steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
     found, codes = loops(corpus, "train", recipe), []
-    found = [found[place] for place in evenly(len(found), MOST)]
+    found = [found[place] for place in evenly_spaced(len(found), MOST)]
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
     for number, clip in enumerate(found):

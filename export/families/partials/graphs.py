@@ -12,13 +12,13 @@ from ....train.corpus.store import Corpus
 from ....train.families.partials.batches import pieces, taken
 from ....train.families.partials.network import PartialsAutoencoder
 from ....train.families.partials.recipe import PartialsRecipe
+from ....train.sampling import random_indices
 from ...describe import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
 from ...gestures.fit import PitchedCodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged_partials
 from ...measures.recordings import silence
-from ...measures.selection import chosen
 
 
 class PartialsDecoder(nn.Module):
@@ -52,7 +52,7 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
     found = list(sources(corpus, "train", frames, tonal=True))
     if not found:
         raise UserError(silence(corpus, "training frame"))
-    few = [found[i] for i in chosen(len(found), CODES, np.random.default_rng(SEED))]
+    few = [found[i] for i in random_indices(len(found), CODES, np.random.default_rng(SEED))]
     knobs = arranged_partials(network, recipe, corpus)
     network = knobs.network
     pitches = np.array([source.note for source in few], np.float32)

@@ -13,9 +13,9 @@ from ....train.corpus.store import Corpus
 from ....train.families.sequence.batches import BATCH, Piece, padded, pieces
 from ....train.families.sequence.network import RecurrentNetwork, delayed, following
 from ....train.families.sequence.recipe import SequenceRecipe
+from ....train.sampling import evenly_spaced
 from ...describe import CODES, EncodedFrames
 from ...graphs import Graphs
-from ...measures.selection import evenly
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence
@@ -124,7 +124,7 @@ def measured(
 def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield batches across the corpus, of about `CODES` frames in total."""
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
-    chosen = np.unique(evenly(len(found), most))
+    chosen = np.unique(evenly_spaced(len(found), most))
     for first in range(0, len(chosen), BATCH):
         part = chosen[first : first + BATCH]
         yield *padded(corpus, [found[number] for number in part], recipe.frames), torch.from_numpy(part)

@@ -13,7 +13,7 @@ from ....train.families.sequence.network import UNKNOWN, RecurrentNetwork, delay
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.metrics.rhythm import envelope_correlation
 from ....train.run import Run
-from ...measures.selection import evenly
+from ....train.sampling import evenly_spaced
 from ...measures.sequences import edges_db, onset_measure, rms_db
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
@@ -35,7 +35,7 @@ def report(run: Run, network: RecurrentNetwork, checkpoint: str, step: int, say:
     assert isinstance(recipe, SequenceRecipe)
     train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
     say(0.1, "reading on")
-    chosen = [train[number] for number in evenly(len(train), SHOWN)]
+    chosen = [train[number] for number in evenly_spaced(len(train), SHOWN)]
     rows, made = [], []
     for place, piece in enumerate(chosen):
         say(0.2 + 0.5 * place / len(chosen), f"continuing {piece.name}")
@@ -112,7 +112,7 @@ def mean_squares(
     Sequences that are not ``known`` use the mean code.
     """
     most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
-    chosen, errors, firsts = evenly(len(found), most).tolist(), [], []
+    chosen, errors, firsts = evenly_spaced(len(found), most).tolist(), [], []
     for first in range(0, len(chosen), BATCH):
         numbers = chosen[first : first + BATCH]
         sounds, counts = padded(corpus, [found[number] for number in numbers], recipe.frames)

@@ -26,7 +26,7 @@ from ....train.families.table import FAMILIES, trained
 from ....train.loop import RunOptions, RunStatus
 from ....train.recipes.base import Recipe
 from ....train.run import Run
-from ...measures.selection import evenly
+from ....train.sampling import evenly_spaced
 from ...reports.report import FORMAT, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate, write_study
 from .report import SHOWN, TAIL, compared, frames_after, recording
@@ -157,7 +157,7 @@ def _continue(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
 ) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures]]:
     found = pieces(corpus, "train", recipe.frames)
-    numbers = evenly(len(found), SHOWN).tolist()
+    numbers = evenly_spaced(len(found), SHOWN).tolist()
     made: dict[tuple[bool, int], list[Array]] = {(back, seed): [] for back in (True, False) for seed in SEEDS}
     rows = []
     for seed in SEEDS:

@@ -8,7 +8,8 @@ from ....host.events import Event, NoteOff, NoteOn
 from ....host.kinds.clip.kind import ClipKind
 from ....host.patch.library import Patch, default_knobs
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
-from ..kind import MIDDLE_C, RATE, ExportKind, preset_of
+from ....host.units import MIDDLE_C
+from ..kind import RATE, ExportKind, preset_of
 from ..view import View
 from .kit import kit
 from .view import MagnitudeView, SampleView

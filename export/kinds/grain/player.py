@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ....host.contract.model import Model
 from ....host.dsp import gaussian_noise
-from ....host.engines.protocol import MIDDLE_C
 from ....host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN, GrainEngine
 from ....host.kinds.grain.grain_source import PRIMES, TRIED
 from ....host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
+from ....host.units import MIDDLE_C
 from ..player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
 
