@@ -6,6 +6,8 @@ import sys
 from timbrel.export import families
 from timbrel.export.families.table import FAMILIES, family_named, name_for_users
 
+from ..patience import PATIENCE_SECONDS
+
 TOY = """from timbrel.export.families import MadeFamily
 MADE = {"toy": MadeFamily("toy-sound")}
 """
@@ -21,7 +23,12 @@ def command(folder, *arguments):
     (folder / "toy_family.py").write_text(TOY, encoding="utf-8")
     program = f"import sys; sys.path.insert(0, {str(folder)!r})\n{LISTED}"
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -54,6 +61,11 @@ def test_help_of_make_imports_no_torch(tmp_path):
     program = "import sys; sys.argv = ['timbrel', 'make', '--help']\nfrom timbrel.__main__ import main\n"
     program += "try: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert ended.stderr.strip() == "False"
