@@ -111,3 +111,22 @@ def test_a_note_that_a_sender_sent_before_it_left_is_heard_and_then_released(bus
     wires.remove("another")
     assert inputs.rescan() == ["MIDI port 'another' has gone; its notes are released"]
     assert [timed.event for timed in inputs.poll()] == [NoteOn(0, 0, 64, 100), NoteOff(0, 0, 64)]
+
+
+def test_a_sender_that_left_an_input_that_stays_is_no_guest_while_its_connection_lingers(busy):
+    """A busy JACK server disconnects late."""
+    busy.taken = False
+    inputs = Inputs(["Keys"])
+    wires, cut = {"Keys"}, []
+    inputs._wires = SimpleNamespace(
+        permanent=True, into=lambda place: frozenset(wires), disconnect=lambda sender, place: cut.append(sender)
+    )
+    assert inputs.rescan() == []
+    busy.listed.clear()
+    assert inputs.rescan() == ["MIDI port 'Keys' has gone; its notes are released"]
+    assert cut == ["Keys"]
+    assert (inputs.open, inputs.rescan()) == ([], [])
+    wires.clear()
+    assert (inputs.open, inputs.rescan()) == ([], [])
+    wires.add("Keys")  # by hand
+    assert (inputs.rescan(), inputs.open) == ([], ["Keys"])
