@@ -318,6 +318,17 @@ def test_a_sender_that_is_connected_by_hand_to_an_input_without_sender_is_heard(
         assert heard(inputs, 1) == [NoteOff(0, 0, 48)]
 
 
+def test_a_connection_that_exists_may_be_asked_for_again_and_one_that_cannot_be_is_refused_in_a_line():
+    with controller("Keystation 49"):
+        inputs = Inputs(["Keystation"], "jack")
+        settle(inputs)
+        place = inputs._ports[0].place
+        inputs._wires.connect("Keystation 49:out", place)
+        assert inputs._wires.into(place) == {"Keystation 49:out"}
+        with pytest.raises(UserError, match=r"^JACK does not connect it: .*Nobody:out"):
+            inputs._wires.connect("Nobody:out", place)
+
+
 class Queue:
     """RtMidi's, with messages and their seconds since the one before."""
 
