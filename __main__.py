@@ -79,7 +79,7 @@ def _run() -> int:
         status = 1
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's errors: a wrong option, a missing argument
-            message = error.format_message().splitlines()[0].rstrip(".")
+            message = error.format_message().splitlines()[0].rstrip(".").replace("Value error, ", "")  # pydantic's
             status = _complain(f"{message}; see 'timbrel --help' or 'timbrel COMMAND --help'", 2, debug)
         elif isinstance(error, ModuleNotFoundError):
             status = _complain(

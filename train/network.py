@@ -73,7 +73,7 @@ class Network(nn.Module):
 
     @property
     def adversarial(self) -> bool:
-        """Whether objectives compete, so no loss measures quality."""
+        """True if objectives compete: then no loss measures quality."""
         return len(self.objectives) > 1
 
     @property

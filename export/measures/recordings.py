@@ -36,8 +36,9 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def silence(corpus: Corpus, what: str, remedy: str = "add longer or louder sounds") -> str:
-    return f"corpus {corpus.folder} has no {what} that sounds; {remedy}"
+def silence_message(corpus: Corpus, noun: str, remedy: str = "add longer or louder sounds") -> str:
+    """Return the error of a corpus whose parts are all silent; ``noun``: such as clip or window."""
+    return f"corpus {corpus.folder} has no {noun} that sounds; {remedy}"
 
 
 def _events(samples: Array, rate: int) -> tuple[float, int]:

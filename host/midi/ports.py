@@ -111,7 +111,7 @@ class Inputs:
 
     @property
     def whole_blocks(self) -> bool:
-        """Whether timestamps resolve only the card's blocks."""
+        """True if timestamps resolve only the card's blocks."""
         return bool(self._api == self._rtmidi.API_UNIX_JACK)
 
     @property

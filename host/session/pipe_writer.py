@@ -37,7 +37,7 @@ class MessageQueue:
             del self._waiting[next(iter(self._waiting))]
 
     def put_command(self, command: str, data: Any) -> None:
-        """Of a parameter's changes, keep the last."""
+        """Keep the last change of each parameter."""
         for message, replaces in parts_of(command, data):
             self.put(message, replaces)
 

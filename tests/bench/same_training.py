@@ -147,7 +147,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def checkpoint_differences(before: Path, after: Path) -> list[str]:
-    """The places in two checkpoints that differ."""
+    """Return the places where two checkpoints differ."""
     first, second = (dict(leaves(torch.load(path, weights_only=True, map_location="cpu"))) for path in (before, after))
     places = {*first, *second} - {CLOCK}
     return sorted(
@@ -160,7 +160,7 @@ def card(path: Path) -> dict[str, str]:
 
 
 def compare(name: str, before: Path, after: Path) -> list[str]:
-    """What differs between the runs and models of a recipe."""
+    """Return the differences between the runs and models of a recipe."""
     models = before / f"{name}.onnx", after / f"{name}.onnx"
     found = checkpoint_differences(before / f"run-{name}" / "last.ckpt", after / f"run-{name}" / "last.ckpt")
     missing = [f"no model {side}" for side, path in zip(("before", "after"), models, strict=True) if not path.exists()]

@@ -64,7 +64,7 @@ def test_help_loads_nothing_heavy():
     assert "typer" in loaded
     rooms = {"timbrel.train", "timbrel.export"}
     ours = {name for name in loaded if name.startswith(tuple(rooms))}
-    lists = {"timbrel.export.families", *(f"timbrel.export.families{folder}" for folder in FOLDERS)}  # what make offers
-    # What their commands do is imported when it is asked.
+    lists = {"timbrel.export.families", *(f"timbrel.export.families{folder}" for folder in FOLDERS)}  # of families
+    # A command imports its work when it runs.
     assert ours == rooms | {f"{room}.commands" for room in rooms} | lists
     assert [name for name in [*HEAVY, "numpy", "pydantic", "soundfile"] if name in loaded and name not in rooms] == []

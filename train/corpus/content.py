@@ -58,7 +58,7 @@ class CorpusContent:
 
     @property
     def short(self) -> bool:
-        """Whether clips are hits or words, not an instrument's notes."""
+        """True if clips are hits or words, not an instrument's notes."""
         cut = self.seconds <= CUT_SECONDS
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
         scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE

@@ -137,7 +137,7 @@ class CorpusReport(BaseModel):
         return lines
 
 
-def no_progress(share: float, what: str) -> None:
+def no_progress(share: float, text: str) -> None:
     pass
 
 

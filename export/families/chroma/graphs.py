@@ -17,7 +17,7 @@ from ...graphs import Graphs
 from ...knobs.ordering import arranged
 from ...measures.frame_sample import decode, draw, encode
 from ...measures.key_check import trained_classes
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 
 DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0
 
@@ -57,7 +57,7 @@ def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corp
     folded = recipe.frames.fold is not None and tonal
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
     if sample is None:
-        raise UserError(silence(corpus, "training frame"))
+        raise UserError(silence_message(corpus, "training frame"))
     knobs = arranged(network, recipe, corpus, tonal)
     network = network if knobs is None else knobs.network
     octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]

@@ -24,7 +24,7 @@ from ...measures import frames as measures
 from ...measures import key_check
 from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.likeness import mel_levels
-from ...measures.recordings import recordings, silence
+from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
 from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
@@ -84,7 +84,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     folded = settings.fold is not None and run.info.tonal
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
-        raise UserError(silence(corpus, "training frame"))
+        raise UserError(silence_message(corpus, "training frame"))
     others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
     test = next((sample for sample in others if sample is not None), None)
     if test is None:

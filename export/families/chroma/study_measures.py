@@ -19,7 +19,7 @@ from ....train.run import Run
 from ...measures import frames as measures
 from ...measures.frame_sample import FrameSample, decode, draw, encode
 from ...measures.key_check import SILENT
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 from ...reports.report import SEED
 
 Array = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     test = draw(corpus, "test", settings, folded, EVERY, rng)
     if train is None or test is None:
-        raise UserError(silence(corpus, "test frame"))
+        raise UserError(silence_message(corpus, "test frame"))
     again = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
     codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
     latents = measures.latent_figures(codes.latents, None)

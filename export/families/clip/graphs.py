@@ -15,7 +15,7 @@ from ....train.families.clip.recipe import HitRecipe
 from ....train.sampling import random_indices
 from ...describe import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 
 ROWS = 256  # clips encoded at a time
 MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
@@ -84,7 +84,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     words = recipe.network.words
     found = hits(corpus, "train", words)
     if not found.clips:
-        raise UserError(silence(corpus, "training clip", "add louder sounds"))
+        raise UserError(silence_message(corpus, "training clip", "add louder sounds"))
     places = random_indices(len(found.clips), CODES, np.random.default_rng(SEED))
     codes = np.concatenate(
         [

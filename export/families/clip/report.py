@@ -20,7 +20,7 @@ from ....train.metrics.generated_clips import Judge, Recordings
 from ....train.metrics.loudness import attack_seconds, envelope_distance_db
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 from ...reports.figures import clips as clip_figures
 from ...reports.report import (
     SEED,
@@ -220,7 +220,7 @@ def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> Spli
     """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
     _, sample = evaluated_split(
         lambda split: reporter.sample(corpus, split),
-        silence(corpus, "clip", "add louder sounds"),
+        silence_message(corpus, "clip", "add louder sounds"),
         lambda sample: len(sample.clips) >= (1 if sample.split == "train" else fewest),
     )
     return sample

@@ -19,7 +19,7 @@ from ...measures import frames as measures
 from ...measures import grains as textures
 from ...measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
-from ...measures.recordings import recordings, silence
+from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.figures import grains as grain_figures
 from ...reports.picture import Picture
@@ -74,7 +74,7 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
     train = draw(corpus, "train", settings, TRAINING_WINDOWS, rng)
     if train is None or len(train) < FEWEST_WINDOWS:
-        raise UserError(silence(corpus, "training window"))
+        raise UserError(silence_message(corpus, "training window"))
     counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
     parts = {part: draw(corpus, part, settings, count, rng) for part, count in counts.items()}
     enough = (sample for sample in parts.values() if sample is not None and len(sample) >= FEWEST_WINDOWS)

@@ -16,7 +16,7 @@ from ....train.families.loops.network import LoopNetwork, harmonics
 from ....train.families.loops.recipe import LoopRecipe
 from ...describe import EncodedFrames
 from ...graphs import Graphs
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 from ..sequence.graphs import LEVELS, QUIETEST_DB
 from .steering import effects, steering
 from .steering_rotation import SteeringRotation, fit_rotation
@@ -85,7 +85,7 @@ def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal:
     """
     found = loops(corpus, "train", recipe)
     if not found:
-        raise UserError(silence(corpus, "training loop", "add loops"))
+        raise UserError(silence_message(corpus, "training loop", "add loops"))
     network = rounded(network)
     rotation = fit_rotation(network, recipe, corpus)
     encoder = LoopEncoder(network, rotation)

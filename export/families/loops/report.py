@@ -15,7 +15,7 @@ from ....train.metrics.rhythm import beat_kept
 from ....train.metrics.steadiness import constant_share, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
@@ -51,7 +51,9 @@ def report(
     recipe, corpus = run.recipe, run.corpus()
     assert isinstance(recipe, LoopRecipe)
     train = loops(corpus, "train", recipe)
-    split, every = evaluated_split(lambda split: loops(corpus, split, recipe), silence(corpus, "loop", "add loops"))
+    split, every = evaluated_split(
+        lambda split: loops(corpus, split, recipe), silence_message(corpus, "loop", "add loops")
+    )
     test = [every[place] for place in evenly_spaced(len(every), MOST)]
     sounds = [np.array(corpus.samples(clip)) for clip in train]
     rows, made = [], []

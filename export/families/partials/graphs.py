@@ -18,7 +18,7 @@ from ...gestures.build import gestures_of
 from ...gestures.fit import PitchedCodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged_partials
-from ...measures.recordings import silence
+from ...measures.recordings import silence_message
 
 
 class PartialsDecoder(nn.Module):
@@ -51,7 +51,7 @@ def partials_graphs(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus
     frames = recipe.frames
     found = list(sources(corpus, "train", frames, tonal=True))
     if not found:
-        raise UserError(silence(corpus, "training frame"))
+        raise UserError(silence_message(corpus, "training frame"))
     few = [found[i] for i in random_indices(len(found), CODES, np.random.default_rng(SEED))]
     knobs = arranged_partials(network, recipe, corpus)
     network = knobs.network

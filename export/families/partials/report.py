@@ -20,7 +20,7 @@ from ....train.run import Run
 from ...fidelity.comparison import NOTES, beside, with_notes
 from ...knobs.ordering import arranged_partials, checked, pitched_ground
 from ...measures import frames as measures
-from ...measures.recordings import recordings, silence
+from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.report import SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, judged, losses, origin
 from ...reports.verdict import alive
@@ -50,7 +50,7 @@ def report(
     say(0.0, "taking frames apart")
     tested = corpus if trial is None else trial.corpus
     few = recipe.frames.model_copy(update={"rows": CODES})
-    silent = silence(corpus, "training frame")
+    silent = silence_message(corpus, "training frame")
     split, test = evaluated_split(lambda split: rows(tested, split, few), silent, lambda found: len(found.pitches))
     train = rows(corpus, "train", few)
     if not len(train.pitches):
