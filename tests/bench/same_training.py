@@ -40,6 +40,7 @@ SETTINGS = {
     "clip": ("words",),
     "classifier": ("words",),
     "gan": ("words", *SMALL_GAN),
+    "logistic-gan": ("words", *SMALL_GAN),
     "dcgan": ("words", *SMALL_DCGAN),
     "halves": ("words", *SMALL_DCGAN),
     "invert": ("words", "network.width=4", "training.batch_size=4"),

@@ -28,6 +28,7 @@ TINY = {
     "dcgan": ["network.channels=[2,2]", "frames.frame_length=4096", "frames.hop_length=4096", "network.latents=5"],
 }
 TINY["halves"] = TINY["dcgan"]
+TINY["logistic-gan"] = [*TINY["gan"], f"frames.sample_rate={RATE}"]
 OURS = [name for name in shipped_recipes() if load_recipe(name).family in TINY]
 LABELLED = ("clip-wavegan", "network.labels=true", "network.average=0.9")
 

@@ -1,4 +1,4 @@
-"""Recipes of the families gan, dcgan and halves."""
+"""Recipes of the families gan, logistic-gan, dcgan and halves."""
 
 from typing import Annotated, Literal, Self
 
@@ -54,6 +54,17 @@ class WaveGANRecipe(Recipe):
         return self
 
 
+class LogisticGANNetwork(WaveGANNetwork):
+    critic_rate: Annotated[float, Field(gt=0, le=100)]  # learning rate of the critics, in those of the generator
+    spectral_size: Annotated[int, Field(ge=0, le=256)]  # channels of the spectral critic's first layer; 0 disables it
+    augmentation: bool  # shifts and scales clips at random before they are judged
+
+
+class LogisticGANRecipe(WaveGANRecipe):
+    family: Literal["logistic-gan"]  # type: ignore[assignment]
+    network: LogisticGANNetwork
+
+
 class DCGANNetwork(RecipeSection):
     latents: Codes
     channels: Annotated[Widths, Field(min_length=1)]  # of the discriminator, first to last; the generator mirrors them
@@ -87,6 +98,7 @@ class HalvesRecipe(DCGANRecipe):
 
 RECIPES = (
     WaveGANRecipe,
+    LogisticGANRecipe,
     DCGANRecipe,
     HalvesRecipe,
 )  # selected by `family`

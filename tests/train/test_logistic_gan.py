@@ -1,0 +1,150 @@
+"""The logistic contest of a WaveGAN: its losses written out once more, its penalty's steps, its spectrograms."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+from timbrel.train.families.gan.logistic import GAIN_DB, HOP, PENALTY_STEPS, SHIFT, WINDOW, LogisticGAN, augmented
+from timbrel.train.recipes.load import load_recipe
+
+LENGTH = 8192
+LABELS = torch.tensor([0, 1, 1])
+
+
+def gan(*changes):
+    torch.manual_seed(0)
+    small = ["network.model_size=1", 'network.words=["a","b"]', *changes]
+    return LogisticGAN(load_recipe("tuned-wavegan", small))
+
+
+def chance(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def clips():
+    return 0.1 * torch.randn(3, LENGTH, generator=chance(7))
+
+
+class Linear(torch.nn.Module):
+    """A critic whose slope is its weight."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(LENGTH, generator=chance(seed)) / 50)
+
+    def forward(self, clips, label, generator):
+        return clips @ self.weight
+
+
+def linear(*changes):
+    network = gan(*changes)
+    network.critic = Linear(3)
+    if network.spectral is not None:
+        network.spectral = Linear(4)
+    return network
+
+
+def surprise(probability):
+    return -np.log(probability).mean()
+
+
+def probability(score):
+    return 1 / (1 + np.exp(-score.detach().double().numpy()))
+
+
+@pytest.mark.parametrize("critics", [1, 2])
+def test_the_critics_loss_is_their_cross_entropy_and_the_penalty_their_squared_slopes(critics):
+    network = linear(f"network.spectral_size={critics - 1}")
+    terms = {name: float(term.detach()) for name, term in network.criticism(clips(), LABELS, chance(5)).items()}
+    made = network.generator(network.draw(3, chance(5)), network.rows(LABELS)).detach()
+    scores = [(clips() @ one.weight, made @ one.weight) for one in (network.critic, network.spectral)[:critics]]
+    expected = sum(surprise(probability(real)) + surprise(1 - probability(false)) for real, false in scores)
+    assert terms["distance"] == pytest.approx(expected, rel=1e-4)
+    slope = sum(one.weight.detach() for one in (network.critic, network.spectral)[:critics])
+    assert terms["penalty"] == pytest.approx(PENALTY_STEPS * float(slope.square().sum()) / 2, rel=1e-4)
+
+
+def test_the_penalty_comes_at_every_sixteenth_step_and_in_validation_always():
+    network = linear()
+    slope = float(network.critic.weight.detach().square().sum()) / 2
+    found = []
+    for _ in range(2 * PENALTY_STEPS):
+        found.append(float(network.criticism(clips(), LABELS, chance())["penalty"].detach()))
+        network.moved()
+    assert found == pytest.approx(([PENALTY_STEPS * slope] + (PENALTY_STEPS - 1) * [0]) * 2, rel=1e-4)
+    assert float(network.eval().criticism(clips(), LABELS, chance())["penalty"].detach()) == pytest.approx(slope)
+    network.steps += 1
+    assert float(network.criticism(clips(), LABELS, chance())["penalty"].detach()) == pytest.approx(slope)
+
+
+def test_persuasion_is_the_surprise_that_made_clips_are_real():
+    network = linear("network.spectral_size=1")
+    found = float(network.persuasion(clips(), LABELS, chance(5))["persuasion"].detach())
+    made = network.generator(network.draw(3, chance(5)), network.rows(LABELS)).detach()
+    expected = sum(surprise(probability(made @ one.weight)) for one in (network.critic, network.spectral))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["criticism", "persuasion"])
+def test_each_side_has_slopes_of_its_own_alone(objective):
+    network = gan("network.spectral_size=1", "network.augmentation=true")
+    network.total(getattr(network, objective)(clips(), LABELS, chance())).backward()
+    sides = {"criticism": [network.critic, network.spectral], "persuasion": [network.generator]}
+    for name, modules in sides.items():
+        for parameter in (parameter for module in modules for parameter in module.parameters()):
+            assert (parameter.grad is not None and bool(parameter.grad.any())) == (name == objective)
+
+
+def test_critics_learn_at_a_rate_of_their_own():
+    training = load_recipe("tuned-wavegan").training
+    network = gan("network.critic_rate=3.0", "network.spectral_size=1")
+    critic, generator = network.optimisers["critic"], network.optimisers["generator"]
+    assert critic.rate(training) == pytest.approx(3 * training.learning_rate)
+    assert generator.rate(training) == training.learning_rate
+    assert critic.betas == generator.betas == (0.0, 0.99)
+    trained = {id(p) for group in critic.over(network, training).param_groups for p in group["params"]}
+    assert trained == {id(p) for module in (network.critic, network.spectral) for p in module.parameters()}
+    assert [one.batches for one in network.objectives] == [1, 0]
+
+
+def test_labels_decide_in_both_critics():
+    network = gan("network.spectral_size=2").eval()
+    for critic in (network.critic, network.spectral):
+        scores = [critic(clips(), network.rows(torch.full((3,), label)), chance()) for label in (0, 1)]
+        assert not torch.allclose(*scores)
+
+
+def test_spectrograms_are_those_of_scipy_on_a_scale_of_forty_decibels():
+    critic = gan("network.spectral_size=1").spectral
+    found = critic.spectrograms(clips()).numpy()
+    transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, 8000)
+    spectra = transform.stft(clips().double().numpy(), p0=2, p1=LENGTH // HOP - 1)
+    expected = (10 * np.log10((np.abs(spectra) / (WINDOW / 4)) ** 2 + 1e-8) + 40) / 40
+    assert found.shape == (3, WINDOW // 2 + 1, LENGTH // HOP + 1)
+    np.testing.assert_allclose(found[..., 2:-2], expected, atol=1e-3)
+
+
+def test_augmented_clips_are_shifted_with_silence_and_scaled_each_by_its_own():
+    sound = torch.zeros(200, 640)
+    sound[:, 320] = 0.5
+    shifted = augmented(sound, chance())
+    places, levels = shifted.argmax(1) - 320, 20 * torch.log10(shifted.max(1).values / 0.5)
+    assert (shifted != 0).sum(1).eq(1).all()
+    assert -40 == -SHIFT * 640 <= int(places.min()) < -30
+    assert 30 < int(places.max()) <= 40
+    assert -GAIN_DB <= float(levels.min()) < -2.5
+    assert 2.5 < float(levels.max()) <= GAIN_DB + 1e-4
+    sound[:, -1] = 1
+    assert all(float(row[0]) == 0 for row in augmented(sound, chance()))  # nothing comes round
+
+
+def test_only_what_is_trained_on_is_augmented():
+    network = linear("network.augmentation=true")
+    scores = []
+    for training in (True, False):
+        network.train(training)
+        scores.append(float(network.criticism(clips(), LABELS, chance(1))["distance"].detach()))
+    plain = linear().eval()
+    assert scores[1] == float(plain.criticism(clips(), LABELS, chance(1))["distance"].detach())
+    assert scores[0] != pytest.approx(scores[1], abs=1e-6)

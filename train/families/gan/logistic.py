@@ -1,0 +1,142 @@
+"""A WaveGAN that needs fewer critic steps: a logistic contest, one critic step, and a penalty at every sixteenth step.
+
+The loss is the non-saturating one of Goodfellow et al. (2014), with R1, a penalty on the critic's gradients at
+recordings (Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018), computed at few steps
+and weighted by their distance (Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020). The
+critic learns faster than the generator (Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017). Two
+options: a second critic of spectrograms, and random shifts and gains of all that is judged (Zhao et al.,
+"Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+"""
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...layers import decibels, frozen, initialise_by_glorot
+from ...network import Adam, Objective
+from .recipe import LogisticGANNetwork, LogisticGANRecipe
+from .wavegan import LEAK, WaveGAN
+
+BETAS = (0.0, 0.99)  # of both Adams, as of StyleGAN2
+PENALTY_STEPS = 16  # from one penalty to the next
+WINDOW = 256  # samples of a spectrogram's frame
+HOP = 64
+SPECTRAL_KERNEL, SPECTRAL_LAYERS = 5, 4  # of the second critic; each layer halves time and frequency
+LEVEL_DB = -40.0  # becomes 0 in spectrograms, and LEVEL_RANGE_DB above it 1
+LEVEL_RANGE_DB = 40.0
+SHIFT = 1 / 16  # of a clip, the largest random shift either way
+GAIN_DB = 3.0  # the largest random gain either way
+
+
+class LogisticGAN(WaveGAN):
+    objectives = (
+        Objective("criticism", optimiser="critic", batches=1, differentiates=True),
+        Objective("persuasion", optimiser="generator"),
+    )
+    steps: Tensor
+
+    def __init__(self, recipe: LogisticGANRecipe) -> None:
+        super().__init__(recipe)
+        settings = recipe.network
+        self.augments = settings.augmentation
+        modules = ["critic"]
+        self.spectral: SpectralCritic | None = None
+        if settings.spectral_size:
+            self.spectral = SpectralCritic(settings)
+            initialise_by_glorot(self.spectral)
+            modules.append("spectral")
+        self.optimisers = {
+            "critic": Adam(tuple(modules), recipe.training.learning_rate * settings.critic_rate, BETAS),
+            "generator": Adam(("generator",), betas=BETAS),
+        }
+        self.register_buffer("steps", torch.zeros(()))
+
+    def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
+        """Return the critics' mean score, [batch]: the logarithm of the odds that a clip is real."""
+        return torch.stack(self._scores(clips, label, torch.Generator())).mean(0)
+
+    def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the critics' mean surprise, and R1 at the steps that have it (in validation always)."""
+        label = self.rows(labels)
+        with torch.no_grad():
+            made = self._augmented(self._generate(clips, label, generator), generator)
+        real = self._augmented(clips, generator)
+        penalised = not self.training or int(self.steps) % PENALTY_STEPS == 0
+        real_scores = self._scores(real.requires_grad_(penalised), label, generator)
+        distance = sum(
+            F.softplus(false).mean() + F.softplus(-true).mean()
+            for true, false in zip(real_scores, self._scores(made, label, generator), strict=True)
+        )
+        penalty = torch.zeros(()).to(clips)
+        if penalised:
+            (slope,) = torch.autograd.grad(torch.stack(real_scores).sum(), real, create_graph=True)
+            penalty = slope.square().sum(1).mean() / 2 * (PENALTY_STEPS if self.training else 1)
+        return {"distance": torch.as_tensor(distance), "penalty": penalty}
+
+    def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        label = self.rows(labels)
+        made = self._augmented(self._generate(clips, label, generator), generator)
+        scores = [frozen(critic, made, label, generator) for critic in self._critics()]
+        return {"persuasion": torch.stack([F.softplus(-score).mean() for score in scores]).sum()}
+
+    @torch.no_grad()
+    def moved(self) -> None:
+        super().moved()
+        self.steps += 1
+
+    def _critics(self) -> list[nn.Module]:
+        return [self.critic] if self.spectral is None else [self.critic, self.spectral]
+
+    def _scores(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> list[Tensor]:
+        return [critic(clips, label, generator) for critic in self._critics()]
+
+    def _augmented(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        return augmented(clips, generator) if self.augments and self.training else clips.clone()
+
+
+class SpectralCritic(nn.Module):
+    """Clips [batch, frame_length] and label rows → scores, [batch], from their spectrograms."""
+
+    window: Tensor
+
+    def __init__(self, settings: LogisticGANNetwork) -> None:
+        super().__init__()
+        widths = [1, *(settings.spectral_size << place for place in range(SPECTRAL_LAYERS))]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, SPECTRAL_KERNEL, 2, SPECTRAL_KERNEL // 2)
+            for before, after in itertools.pairwise(widths)
+        )
+        words = len(settings.words)
+        self.judge = nn.Linear(widths[-1], 1)
+        self.projection = nn.Linear(words, widths[-1], bias=False) if words else None
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+
+    def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
+        value = self.spectrograms(clips)[:, None]
+        for layer in self.layers:
+            value = F.leaky_relu(layer(value), LEAK)
+        value = value.mean((2, 3))
+        judged: Tensor = self.judge(value)[:, 0]
+        if self.projection is not None:
+            assert label is not None
+            judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
+        return judged
+
+    def spectrograms(self, clips: Tensor) -> Tensor:
+        """Return scaled levels, [batch, bins, frames]."""
+        spectra = torch.stft(clips, WINDOW, HOP, window=self.window, return_complex=True)
+        power = (spectra.real.square() + spectra.imag.square()) / (WINDOW / 4) ** 2
+        return (decibels(power) - LEVEL_DB) / LEVEL_RANGE_DB
+
+
+def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each clip [batch, samples] by up to ±`SHIFT` of its length, with silence, and scale it by ±`GAIN_DB`."""
+    count, length = clips.shape
+    most = round(SHIFT * length)
+    by = torch.randint(-most, most + 1, (count, 1), generator=generator)
+    gain = 10 ** (GAIN_DB / 20 * (2 * torch.rand(count, 1, generator=generator) - 1))
+    places = (torch.arange(length) - by + most).to(clips.device)
+    return F.pad(clips, (most, most)).gather(1, places) * gain.to(clips)
