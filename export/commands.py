@@ -98,7 +98,7 @@ def make(
     from ..host.files import check_new_folder
     from ..host.progress import Display
     from ..train.corpus.folder_check import surveyed
-    from .budget import MINUTES, check_minutes
+    from .training_minutes import MINUTES, check_minutes
 
     with Display() as display:
         if sounds and more_minutes is None and not output.exists():

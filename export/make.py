@@ -32,7 +32,6 @@ from ..train.loop import Outcome, RunOptions, RunStatus
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
 from ..train.run import Run
-from .budget import MINUTES, check_minutes
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
 from .families.family import ExportFamily
@@ -41,6 +40,7 @@ from .fidelity.pages import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
 from .reports.report import Figures
 from .reports.verdict import good_news
+from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MOST_FREE = 0.05  # of partials' power, the most beside the harmonics: pianos have .02, tubular bells .14

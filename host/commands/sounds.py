@@ -186,7 +186,7 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
-    from ..cpu_load import free_processors
+    from ..idle_cores import free_processors
     from ..midi.file import read_performance
     from ..patch.library import open_patch
     from ..patch.live_options import differences, edits, read_notes

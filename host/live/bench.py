@@ -23,7 +23,7 @@ from ..patch.preset import CCMap, MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
 from ..play.warm_up import wait_until_ready
-from ..session.load import RenderLoad
+from ..session.load_shedding import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
 from .parent_process import HUGE_PAGES
 from .render_loop import RenderLoop

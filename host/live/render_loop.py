@@ -15,7 +15,7 @@ from ..audio.sound_card import SPARE_BLOCKS, Sink
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
 from ..play.player import Player
-from ..session.load import TIGHT, LoadShedding
+from ..session.load_shedding import TIGHT, LoadShedding
 from ..session.meters import LOOK_SECONDS, Meters
 from ..session.realtime import undisturbed
 

@@ -16,7 +16,7 @@ from ..midi.decode import channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
-from ..session.load import LoadShedding
+from ..session.load_shedding import LoadShedding
 from ..session.meters import Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for

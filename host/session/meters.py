@@ -11,7 +11,7 @@ from ..dsp import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..patch.library import Patch
 from ..play.player import PlayableRack, Player
-from .load import RenderLoad
+from .load_shedding import RenderLoad
 
 Array = npt.NDArray[np.float32]
 LOOK_SECONDS = 0.1  # between updates of the displayed latents: each takes time from the sound

@@ -107,7 +107,7 @@ def training(folder: Path) -> None:
 def rendering() -> None:
     """A minute of eight voices, as many processes as there are processors against one."""
     from offline import host, performance
-    from timbrel.host.cpu_load import free_processors
+    from timbrel.host.idle_cores import free_processors
     from timbrel.host.play.voice_allocation import PARTS
 
     played = performance()

@@ -38,7 +38,7 @@ from timbrel.host.patch.validation import fitted
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.ramps import RAMP_SECONDS
-from timbrel.host.session.load import RenderLoad
+from timbrel.host.session.load_shedding import RenderLoad
 from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 
 RATE, BLOCK, DEPTH = 48000, 128, 2

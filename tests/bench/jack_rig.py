@@ -15,7 +15,7 @@ import numpy as np
 from timbrel.host.live import audio_process
 from timbrel.host.live.parent_process import HUGE_PAGES
 from timbrel.host.live.render_loop import RenderLoop
-from timbrel.host.session.load import RenderLoad
+from timbrel.host.session.load_shedding import RenderLoad
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed

@@ -24,7 +24,7 @@ from timbrel.host.live.render_loop import RenderLoop, Timeline
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.load import REMEMBERED, RenderLoad
+from timbrel.host.session.load_shedding import REMEMBERED, RenderLoad
 from timbrel.host.session.realtime import SWITCH_SECONDS
 
 from ...examples import few
