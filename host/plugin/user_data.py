@@ -15,8 +15,8 @@ MOST_LISTED = 1000  # presets
 
 def own_folder(name: str) -> Path:
     """Return a folder of the user's plugin data; it may not exist yet."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "timbrel" / name
+    data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
+    return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name
 
 
 def own_presets() -> dict[str, Path]:

@@ -1,10 +1,12 @@
 """The user's own presets are in the lists of all formats."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from timbrel.host.plugin.lv2_presets import add_presets
 from timbrel.host.plugin.state import unpack
-from timbrel.host.plugin.user_data import own_presets
+from timbrel.host.plugin.user_data import own_folder, own_presets
 from timbrel.host.shipped import MODELS, shipped_presets
 
 from .fake import FakePlugin
@@ -62,3 +64,12 @@ def test_lv2_presets_have_the_users_own(folder, tmp_path):
     told = (tmp_path / "presets.ttl").read_text()
     assert 'rdfs:label "mine" ;\n\trdfs:comment "of my own"' in told
     assert told.count("pset:Preset") == len(shipped_presets()) + 2
+
+
+@pytest.mark.parametrize("data", ["", "relative", "/absolute"])
+def test_the_folder_is_where_the_user_has_data_which_a_relative_name_does_not_say(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", data)
+    assert (
+        own_folder("presets") == (Path(data) if data == "/absolute" else tmp_path / ".local/share") / "timbrel/presets"
+    )
