@@ -14,6 +14,7 @@ from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
+LARGEST = 1e6  # of an output; the squares of frames decoded from larger codes overflow, and no training reaches them
 SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale; quieter frames have no own code
 
 
@@ -47,7 +48,7 @@ class Encoder:
 
         Raises:
             UserError: as `run`.
-            Failure: an output is not finite.
+            Failure: an output is not finite, or exceeds `LARGEST`.
         """
         return self.encode_with_labels(frames, told)[0]
 
@@ -77,6 +78,8 @@ class Encoder:
         for name, values in found.items():
             if not np.isfinite(values).all():
                 raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
+            if (largest := float(np.abs(values).max(initial=0.0))) > LARGEST:
+                raise Failure(f"{self.path} gives {name}s of up to {largest:.1g}; export the model again")
         return found
 
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:

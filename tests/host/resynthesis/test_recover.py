@@ -288,9 +288,10 @@ def test_a_sound_whose_code_the_model_does_not_span_is_warned_of(make_pair, soun
     assert min(read_preset(tmp_path / "made.toml").latent.values) > 1.5  # kept as it is
 
 
-def test_codes_that_are_no_numbers_are_said_to_be_the_encoders_fault(make_pair, sound_of, tmp_path):
-    with pytest.raises(Failure, match=r"model\.encoder\.onnx gives latents that are not finite"):
-        recover(sound_of(noise(9000)), make_pair(scale=np.nan), tmp_path / "made.toml")
+@pytest.mark.parametrize(("scale", "said"), [(np.nan, "that are not finite"), (1e30, r"of up to \de\+\d\d;")])
+def test_codes_that_are_no_codes_are_said_to_be_the_encoders_fault(make_pair, sound_of, tmp_path, scale, said):
+    with pytest.raises(Failure, match=rf"model\.encoder\.onnx gives latents {said}"):
+        recover(sound_of(noise(9000)), make_pair(scale=scale), tmp_path / "made.toml")
     assert not (tmp_path / "made.toml").exists()
 
 
