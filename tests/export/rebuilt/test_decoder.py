@@ -41,6 +41,7 @@ TINY = [  # recipe, what makes it small, and what is asked beside the latents
     ("grain-noise", HIDDEN, None),
     ("clip-wavegan", WAVES, None),
     ("clip-wavegan", [*WAVES, *WORDS, "network.average=0.9"], "label"),
+    ("tuned-wavegan", [*WAVES, *WORDS], "label"),
     ("clip-dcgan", [*CLIPS, "network.channels=[2,2]"], None),
     ("clip-dcgan-halves", [*CLIPS, "network.channels=[2,2]"], None),
     ("tuned-clip", HITS, None),
@@ -48,7 +49,7 @@ TINY = [  # recipe, what makes it small, and what is asked beside the latents
 ]
 # Of networks that differ in their training, or in being told labels alone, one is tried each time.
 ALIKE = {("chroma-8-vae", "chroma"), ("tuned-8", "chroma"), ("grain-plain", None), ("grain-adversarial", None)}
-ALIKE |= {("clip-wavegan", None), ("tuned-clip", None), ("clip-dcgan-halves", None)}
+ALIKE |= {("tuned-wavegan", "label"), ("clip-wavegan", None), ("tuned-clip", None), ("clip-dcgan-halves", None)}
 NUMBERS = [
     pytest.param(number, marks=pytest.mark.slow) if (name, asked) in ALIKE else number
     for number, (name, _, asked) in enumerate(TINY)
@@ -59,6 +60,7 @@ DECODERS = {
     "grain": NetworkDecoder,
     "clip": ClipDecoder,
     "gan": NetworkDecoder,
+    "logistic-gan": NetworkDecoder,
     "dcgan": NetworkDecoder,
     "halves": NetworkDecoder,
 }
