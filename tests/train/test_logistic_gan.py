@@ -14,7 +14,7 @@ LABELS = torch.tensor([0, 1, 1])
 
 def gan(*changes):
     torch.manual_seed(0)
-    small = ["network.model_size=1", 'network.words=["a","b"]', *changes]
+    small = ["network.model_size=1", "network.spectral_size=0", 'network.words=["a","b"]', *changes]
     return LogisticGAN(load_recipe("tuned-wavegan", small))
 
 
