@@ -53,14 +53,20 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:
-    """Return a folder's presets; program 1 is the first."""
+    """Return a folder's presets; program 1 is the first. Warn of those that cannot be read."""
     if folder is None:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
+    from ..patch.loading import read_preset
     from ..shipped import preset_file
 
-    presets = tuple(str(path) for path in sorted(folder.iterdir()) if preset_file(str(path)) is not None)
-    if not presets:
+    files = {str(path): file for path in sorted(folder.iterdir()) if (file := preset_file(str(path))) is not None}
+    if not files:
         raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
-    return presets
+    for number, file in enumerate(files.values(), 1):
+        try:
+            read_preset(file)
+        except UserError as error:
+            print(f"warning: program {number} cannot be chosen: {error}", file=sys.stderr)
+    return tuple(files)

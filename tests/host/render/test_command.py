@@ -178,6 +178,15 @@ def test_bank_selects_count_on_and_a_program_beyond_the_set_is_told_once(timbrel
     assert (tmp_path / "t.wav").read_bytes() == (tmp_path / "p.wav").read_bytes()
 
 
+def test_a_preset_of_the_set_that_cannot_be_read_is_warned_of_before_it_is_chosen(timbrel, chosen, tmp_path):
+    (chosen / "aa.toml").write_text("model = \n")
+    save(tmp_path / "tune.mid", [*programs((0, 2)), ON, OFF])
+    ended = timbrel("render", chosen / "a.toml", tmp_path / "tune.mid", "-o", tmp_path / "t.wav", "--set", chosen)
+    assert ended.status == 0
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"warning: program 2 cannot be chosen: preset {chosen / 'aa.toml'} is not TOML in line 1: ")
+
+
 def test_each_channel_of_a_file_follows_its_own_program_changes(timbrel, chosen, tmp_path):
     second = [message.copy(channel=1) for message in (ON, OFF)]
     save(tmp_path / "two.mid", [*programs((1, 1)), ON, OFF], second)
