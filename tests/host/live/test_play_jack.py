@@ -226,7 +226,7 @@ def test_keys_sound_one_after_the_other_and_the_command_ends_when_asked(jack_ser
 
 HOGGED = """
 import gc, sys, threading, multiprocessing
-from timbrel.host.live import session
+from timbrel.host.live import audio_process
 from timbrel.host.session.messages import Setup
 
 def spin():
@@ -251,7 +251,7 @@ def tell(pipe):
 ours, theirs = multiprocessing.Pipe()
 threading.Thread(target={work}, daemon=True).start()
 threading.Thread(target=tell, args=(ours,), daemon=True).start()
-session.run(theirs, Setup({preset!r}, midi_ports=("virtual",)))
+audio_process.run(theirs, Setup({preset!r}, midi_ports=("virtual",)))
 """
 
 
