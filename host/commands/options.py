@@ -68,5 +68,5 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         try:
             read_preset(file)
         except UserError as error:
-            print(f"warning: program {number} cannot be chosen: {error}", file=sys.stderr)
+            print(f"warning: program {number} cannot be chosen: {str(error).splitlines()[0]}", file=sys.stderr)
     return tuple(files)

@@ -1,4 +1,4 @@
-"""Whether a model's clips are heard as their labels, by a judge that shares no code with the project.
+"""Measures how many clips of a model are heard as their labels, by a judge that shares no code with the project.
 
     python tests/bench/digits.py CORPUS MODEL.onnx [--clips N] [--seeds N]
 
@@ -26,7 +26,7 @@ BATCH = 16  # clips that are decoded at once
 
 
 def features(clip, rate):
-    """Mean coefficients of equal parts of what sounds in a clip, [PARTS × COEFFICIENTS]."""
+    """Return the mean coefficients of equal parts of a clip without its silent ends, [PARTS × COEFFICIENTS]."""
     clip = np.asarray(clip, np.float32)
     clip = clip / max(np.abs(clip).max(), 1e-6)
     sounding, _ = librosa.effects.trim(clip, top_db=SOUNDING_DB, frame_length=256, hop_length=64)
@@ -38,14 +38,14 @@ def features(clip, rate):
     return np.concatenate([part.mean(1) for part in np.array_split(found, PARTS, axis=1)])
 
 
-def heard_of(corpus, split):
-    """The features [clips, features] and labels of a corpus's labelled clips."""
+def labelled_features(corpus, split):
+    """Return the features [clips, features] and the labels of a corpus's labelled clips."""
     clips = [clip for clip in corpus.clips(split) if clip.label]
     return np.stack([features(corpus.samples(clip), corpus.rate) for clip in clips]), [clip.label for clip in clips]
 
 
 def made_by(model, count, seed):
-    """As many clips of each label, in turn: yields them [samples] with their labels."""
+    """Yield clips [samples] with their labels, as many of each label, in turn."""
     rng, labels = np.random.default_rng(seed), model.card.labels
     low, high = np.array([(latent.low, latent.high) for latent in model.card.latents]).T
     asked = np.arange(count) % len(labels)
@@ -63,9 +63,11 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     corpus, model = Corpus.open(options.corpus), Model(options.model)
+    if not model.card.labels:
+        parser.error(f"{options.model} has no labels; train with network.labels=true")
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
-    judge.fit(*heard_of(corpus, "train"))
-    held, labels = heard_of(corpus, "test")
+    judge.fit(*labelled_features(corpus, "train"))
+    held, labels = labelled_features(corpus, "test")
     print(f"recordings of the test part: {judge.score(held, labels):.1%} of {len(labels)} heard as their labels")
     shares, wrong = [], {}
     for seed in range(options.seeds):

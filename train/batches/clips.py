@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...host.errors import UserError
 from ..corpus.store import Clip, Corpus, Split
-from ..families.gan.recipe import ClipFrames, WaveGANRecipe
+from ..families.gan.recipe import ClipFrames, GANRecipe
 from ..recipes.base import Recipe
 from ..sampling import evenly_spaced
 from .frames import SILENT
@@ -154,7 +154,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
         )
 
 
-def with_words(recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
+def with_words(recipe: GANRecipe, corpus: Corpus) -> GANRecipe:
     if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})

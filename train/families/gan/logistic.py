@@ -59,7 +59,7 @@ class LogisticGAN(WaveGAN):
         return torch.stack(self._scores(clips, label, torch.Generator())).mean(0)
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the critics' mean surprise, and R1 at the steps that have it (in validation always)."""
+        """Return the critics' cross entropies, summed, and R1: at each `PENALTY_STEPS`, in validation always."""
         label = self.rows(labels)
         with torch.no_grad():
             made = self._augmented(self._generate(clips, label, generator), generator)

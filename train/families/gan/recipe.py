@@ -38,8 +38,9 @@ class WaveGANLoss(RecipeSection):
     penalty: Weight
 
 
-class WaveGANRecipe(Recipe):
-    family: Literal["gan"]
+class GANRecipe(Recipe):
+    """The settings of WaveGAN's networks, in any contest."""
+
     frames: ClipFrames
     network: WaveGANNetwork
     loss: WaveGANLoss
@@ -54,14 +55,18 @@ class WaveGANRecipe(Recipe):
         return self
 
 
+class WaveGANRecipe(GANRecipe):
+    family: Literal["gan"]
+
+
 class LogisticGANNetwork(WaveGANNetwork):
     critic_rate: Annotated[float, Field(gt=0, le=100)]  # learning rate of the critics, in those of the generator
     spectral_size: Annotated[int, Field(ge=0, le=256)]  # channels of the spectral critic's first layer; 0 disables it
     augmentation: bool  # shifts and scales clips at random before they are judged
 
 
-class LogisticGANRecipe(WaveGANRecipe):
-    family: Literal["logistic-gan"]  # type: ignore[assignment]
+class LogisticGANRecipe(GANRecipe):
+    family: Literal["logistic-gan"]
     network: LogisticGANNetwork
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Objective
 from .generator import ClipGenerator
-from .recipe import FIRST, LENGTHS, WaveGANNetwork, WaveGANRecipe
+from .recipe import FIRST, LENGTHS, GANRecipe, WaveGANNetwork
 from .strided import Lengthening, Shortening
 
 KERNEL = 25  # samples of every layer
@@ -38,7 +38,7 @@ class WaveGAN(ClipGenerator):
     }
     sides = {"critic": ("distance", "penalty"), "generator": ("persuasion",)}  # noqa: RUF012
 
-    def __init__(self, recipe: WaveGANRecipe) -> None:
+    def __init__(self, recipe: GANRecipe) -> None:
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.latents, self.words = self.settings.latents, len(self.settings.words)

@@ -17,7 +17,7 @@ from ...recipes.base import Recipe
 from ..classifier.network import Classifier, Spectrogram, initialise_weights, resnet
 from ..classifier.recipe import ClassifierRecipe
 from ..gan.generator import ClipGenerator
-from ..gan.recipe import DCGANRecipe, HalvesRecipe, WaveGANRecipe
+from ..gan.recipe import DCGANRecipe, GANRecipe, HalvesRecipe
 from .recipe import InvertRecipe
 
 
@@ -117,7 +117,7 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
         UserError: the others are not an adversarial clip generator and a classifier.
     """
     made, judged = others["generator"], others["judge"]
-    if not isinstance(made, WaveGANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
+    if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
         raise UserError(
             f"--generator is a run of {made.name}, which makes no clips of codes in a contest; give one of "
             "clip-wavegan or clip-dcgan"
