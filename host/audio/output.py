@@ -1,5 +1,6 @@
 """Output stage: converts the model's rate to the output's, and applies effects."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ Source = Callable[[Sequence[Event], int], Array]
 
 QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz
 LONGEST = 16384  # samples at a time
+SPARE = 1  # source samples beyond a block's own: one pull suffices then, and each costs time
 ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
@@ -87,7 +89,7 @@ class Output:
             return self._pull(count, synthesize)
         while self._converted.shape[1] < count:
             short = count - self._converted.shape[1]
-            wanted = min(LONGEST, max(1, round(short * self._source_rate / self._rate)))
+            wanted = min(LONGEST, math.ceil(short * self._source_rate / self._rate) + SPARE)
             pulled = self._pull(wanted, synthesize)
             self._converted = np.concatenate([self._converted, self._resampler.process(pulled)], axis=1)
         block, self._converted = self._converted[:, :count], self._converted[:, count:]

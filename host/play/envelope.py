@@ -1,6 +1,8 @@
 """ADSR envelope as a function of time."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,7 @@ class Envelope:
     release: int
     off: int | None = None
     closes: bool = False
+    _left: np.float32 | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def end(self) -> int | None:
@@ -35,34 +38,78 @@ class Envelope:
             return self.on + self.attack + self.decay
         return None if self.off is None else self.off + self.release
 
-    def block(self, start: int, count: int) -> np.float32 | Array:
-        """Return levels over a block: a scalar if constant, else [count]."""
-        settled = self.on + self.attack + (self.decay if self.sustain < 1.0 else 0)  # no decay at full sustain
-        if start >= settled and (self.off is None or self.off >= start + count):
-            return np.float32(self.sustain)
-        if self.off is None:
-            return self._held(start, count)
-        held = min(max(self.off - start, 0), count)
-        level = np.empty(count, np.float32)
-        if held:
-            level[:held] = self._held(start, held)
-        left = np.clip((self.off + self.release - np.arange(start + held, start + count)) / self.release, 0.0, 1.0)
-        fallen = np.sqrt(np.sqrt(left)) if self.closes else left * left * left
-        level[held:] = self._held(self.off, 1) * fallen.astype(np.float32)
-        return level
+    def left(self) -> np.float32:
+        """Return the level at the note-off, from which the release falls: one of `_held`'s numbers, but sooner."""
+        if self._left is None:
+            assert self.off is not None
+            past = self.off - self.on - self.attack
+            if past < 0:
+                self._left = np.float32(max(self.off - self.on, 0) / self.attack)
+            else:
+                rest = min(max((self.decay - past) / self.decay, 0.0), 1.0)
+                self._left = np.float32(self.sustain + (1.0 - self.sustain) * (rest * rest * rest))
+        return self._left
 
-    def level(self, time: int) -> float:
-        return float(np.max(self.block(time, 1)))
+    def phase(self, start: int, end: int) -> "Phase":
+        """Return the quickest function that is right from sample ``start`` to ``end``."""
+        if self.off is not None and self.off < end:
+            return _turning if self.off > start else _released
+        top = self.on + self.attack
+        settled = top + self.decay if self.sustain < 1.0 else top  # no decay at full sustain
+        if start >= settled:
+            return _settled
+        return _decaying if start >= top and end <= settled else _held
 
-    def _held(self, start: int, count: int) -> Array:
-        top, settled = self.on + self.attack, self.on + self.attack + self.decay
-        if top <= start and start + count <= settled:  # the usual case in a decay
-            left = (settled - np.arange(start, start + count)) / self.decay
-            return (self.sustain + (1.0 - self.sustain) * (left * left * left)).astype(np.float32)
-        level = np.full(count, self.sustain, np.float32)
-        silent, risen, fallen = (min(max(edge - start, 0), count) for edge in (self.on, top, settled))
-        level[:silent] = 0.0
-        level[silent:risen] = (np.arange(start + silent, start + risen) - self.on) / self.attack
-        left = (settled - np.arange(start + risen, start + fallen)) / self.decay
-        level[risen:fallen] = self.sustain + (1.0 - self.sustain) * (left * left * left)
-        return level
+
+Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelopes and samples → their levels
+
+
+def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
+    """Return the levels of several notes over a block, [envelopes, count]; block sizes do not change them."""
+    levels = np.empty((len(envelopes), count), np.float32)
+    times, rows = np.arange(start, start + count), defaultdict[Phase, list[int]](list)
+    for row, envelope in enumerate(envelopes):
+        rows[envelope.phase(start, start + count)].append(row)
+    for phase, which in rows.items():
+        levels[which] = phase([envelopes[row] for row in which], times)
+    return levels
+
+
+def _settled(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    return np.array([[one.sustain] for one in envelopes], np.float32)
+
+
+def _decaying(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    settled = _column([one.on + one.attack + one.decay for one in envelopes])
+    sustain = _column([one.sustain for one in envelopes])
+    rest = np.clip((settled - times) / _column([one.decay for one in envelopes]), 0.0, 1.0)
+    level: Array = (sustain + (1.0 - sustain) * (rest * rest * rest)).astype(np.float32)
+    return level
+
+
+def _held(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    """Return levels before note-offs: attacks, decays and sustained levels."""
+    on, attack = _column([one.on for one in envelopes]), _column([one.attack for one in envelopes])
+    risen = (np.maximum(times - on, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
+    return np.where(times < on + attack, risen, _decaying(envelopes, times))
+
+
+def _released(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    ends = _column([one.off + one.release for one in envelopes if one.off is not None])
+    rest = np.clip((ends - times) / _column([one.release for one in envelopes]), 0.0, 1.0)
+    fallen = rest * rest * rest
+    closing = [row for row, one in enumerate(envelopes) if one.closes]
+    if closing:
+        fallen[closing] = np.sqrt(np.sqrt(rest[closing]))
+    level: Array = np.array([[one.left()] for one in envelopes]) * fallen.astype(np.float32)
+    return level
+
+
+def _turning(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    """Return levels around note-offs."""
+    offs = _column([one.off for one in envelopes if one.off is not None])
+    return np.where(times < offs, _held(envelopes, times), _released(envelopes, times))
+
+
+def _column(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    return np.array(values, np.float64)[:, np.newaxis]

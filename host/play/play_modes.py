@@ -28,7 +28,7 @@ class PolyAssignment(Voices):
                 self._cut(voice, time)
             elif voice.note == note:
                 self._let_go(voice, time)
-        if len(self._sounding(time)) >= self._limit:
+        if len(self._voices) >= self._limit and self.count(time) >= self._limit:
             self.shed(time)
         self._sound(time, note, gain)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
+from .envelope import envelope_levels
 from .event_processor import EventProcessor
 from .voice_allocation import PARTS, Voice
 
@@ -115,11 +116,11 @@ class Synthesis:
         voices = self._own_voices()
         motion = self._processor.motion_of(voices)
         streams = self._engine.render([voice.stream for voice in voices], motion, start, count)
-        levels = np.empty((len(voices), 1, count), np.float32)
+        levels = envelope_levels([voice.envelope for voice in voices], start, count)
         for voice, level in zip(voices, levels, strict=True):
-            level[0] = voice.level(start, count, steal)
+            voice.shape(level, start, steal)
         sums: dict[int, Array] = {}
-        for voice, sound in zip(voices, np.multiply(streams, levels) if voices else (), strict=True):
+        for voice, sound in zip(voices, np.multiply(streams, levels[:, np.newaxis]) if voices else (), strict=True):
             if voice.part in sums:
                 sums[voice.part] += sound
             else:

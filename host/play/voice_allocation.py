@@ -1,5 +1,6 @@
 """Voice allocation: keys, pedals, polyphony, release and voice stealing."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,18 +49,17 @@ class Voice:
         stolen = self.stolen_at + steal
         return stolen if end is None else min(stolen, end)
 
-    def level(self, start: int, count: int, steal: int) -> np.float32 | Array:
-        """Return envelope × velocity × fade over a block: a scalar, or [count]."""
-        level = self.envelope.block(start, count) * self.gain.block(start, count)
+    def shape(self, level: Array, start: int, steal: int) -> None:
+        """Multiply the envelope's levels over a block, [count], by velocity, touch, gesture and a steal's fade."""
+        count = len(level)
+        level *= self.gain.block(start, count)
         if self.touch is not None:
-            level = level * self.touch.level.block(start, count)
+            level *= self.touch.level.block(start, count)
         if self.gesture is not None:
-            level = level * self.gesture.gain(start, count)
-        if self.stolen_at is None or self.stolen_at >= start + count:
-            return level
-        left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
-        faded: Array = level * (left * left * left).astype(np.float32)
-        return faded
+            level *= self.gesture.gain(start, count)
+        if self.stolen_at is not None and self.stolen_at < start + count:
+            left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
+            level *= (left * left * left).astype(np.float32)
 
     def forget(self, time: int) -> None:
         self.gain.forget(time)
@@ -71,6 +71,10 @@ class Voice:
             self.stream.pitch.forget(time)
         if self.stream.chord is not None:
             self.stream.chord.forget(time)
+
+
+def _by_release(voice: Voice) -> float:
+    return math.inf if voice.envelope.off is None else voice.envelope.off
 
 
 def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
@@ -164,11 +168,7 @@ class Voices(ABC):
 
     def victim(self, time: int) -> Voice | None:
         """Return the voice to steal: the earliest released, else the oldest."""
-        sounding = self._sounding(time)
-        released = [v for v in sounding if v.envelope.off is not None]
-        if released:
-            return min(released, key=lambda v: v.envelope.off or 0)
-        return sounding[0] if sounding else None
+        return min(self._sounding(time), key=_by_release, default=None)
 
     def count(self, time: int) -> int:
         return len(self._sounding(time))
@@ -177,8 +177,7 @@ class Voices(ABC):
         return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
 
     def shed(self, time: int) -> None:
-        voice = self.victim(time)
-        if voice is not None:
+        if (voice := self.victim(time)) is not None:
             self._cut(voice, time)
 
     def forget(self, time: int) -> None:

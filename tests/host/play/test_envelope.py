@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.play.envelope import Envelope
+from timbrel.host.play.envelope import Envelope, envelope_levels
 
 LENGTH = st.integers(1, 300)
 SUSTAIN = st.one_of(st.just(0.0), st.just(1.0), st.floats(0, 1, width=32, allow_subnormal=False))
@@ -42,7 +42,11 @@ def plainly(envelope, time):
 
 
 def levels(envelope, start, count):
-    return np.broadcast_to(envelope.block(start, count), count)
+    return envelope_levels([envelope], start, count)[0]
+
+
+def level(envelope, time):
+    return levels(envelope, time, 1)[0]
 
 
 @given(ENVELOPES, HELD)
@@ -58,17 +62,30 @@ def test_division_into_blocks_changes_no_bit(envelope, held, sizes):
     at, turn = 0, 0
     while at < 1500:
         size = min(sizes[turn % len(sizes)], 1500 - at)
-        block = envelope.block(at, size)
+        block = levels(envelope, at, size)
         assert block.dtype == np.float32
-        assert np.array_equal(np.broadcast_to(block, size), whole[at : at + size])
+        assert np.array_equal(block, whole[at : at + size])
         at, turn = at + size, turn + 1
+
+
+@given(st.lists(st.tuples(ENVELOPES, HELD, st.booleans()), min_size=1, max_size=8), st.integers(0, 1200))
+def test_each_of_many_has_the_levels_that_it_has_alone(several, start):
+    envelopes = [dataclasses.replace(released(one, held), closes=closes) for one, held, closes in several]
+    for count in (1, 16, 400):
+        together = envelope_levels(envelopes, start, count)
+        assert np.array_equal(together, [levels(one, start, count) for one in envelopes])
+
+
+def test_a_release_that_closes_follows_the_fourth_root_of_what_remains():
+    envelope = Envelope(on=0, attack=1, decay=1, sustain=0.5, release=160, off=100, closes=True)
+    assert levels(envelope, 99, 162) == pytest.approx([0.5, *0.5 * ((160 - np.arange(161)) / 160) ** 0.25], abs=1e-6)
 
 
 @given(ENVELOPES, HELD)
 def test_one_sample_alone_has_the_level_it_has_in_a_block(envelope, held):
     envelope = released(envelope, held)
     whole = levels(envelope, 0, 400)
-    assert [envelope.level(time) for time in range(0, 400, 7)] == whole[::7].tolist()
+    assert [level(envelope, time) for time in range(0, 400, 7)] == whole[::7].tolist()
 
 
 @given(ENVELOPES, HELD)
@@ -91,13 +108,13 @@ def test_an_envelope_is_exactly_nothing_from_its_end_on_and_not_before(envelope,
     envelope = released(envelope, held)
     if envelope.end is None:
         assert envelope.off is None
-        assert envelope.level(100_000) == pytest.approx(envelope.sustain)
+        assert level(envelope, 100_000) == pytest.approx(envelope.sustain)
         assert envelope.sustain > 0
         return
     assert np.all(levels(envelope, envelope.end, 500) == 0)
     ended_in_decay = envelope.end == envelope.on + envelope.attack + envelope.decay and envelope.sustain == 0
     if held is not None and held > 0 and not ended_in_decay and held < envelope.attack:
-        assert envelope.level(envelope.end - 1) > 0
+        assert level(envelope, envelope.end - 1) > 0
 
 
 @given(ENVELOPES, st.integers(0, 900))
@@ -109,8 +126,8 @@ def test_a_note_that_has_died_away_by_itself_is_not_revived_by_its_release(envel
 
 @given(ENVELOPES)
 def test_an_attack_is_nothing_at_note_on_and_full_at_its_end(envelope):
-    assert envelope.level(envelope.on) == 0
-    assert envelope.level(envelope.on + envelope.attack) == 1
+    assert level(envelope, envelope.on) == 0
+    assert level(envelope, envelope.on + envelope.attack) == 1
 
 
 def test_an_attack_of_two_milliseconds_reaches_one_at_its_end():
@@ -123,20 +140,20 @@ def test_an_attack_of_two_milliseconds_reaches_one_at_its_end():
 
 def test_a_release_falls_by_half_in_a_fifth_of_its_length():
     envelope = Envelope(on=0, attack=1, decay=1, sustain=1.0, release=1000, off=100)
-    assert envelope.level(100 + 206) == pytest.approx(0.5, abs=0.002)  # 1 - 0.5 ** (1 / 3)
+    assert level(envelope, 100 + 206) == pytest.approx(0.5, abs=0.002)  # 1 - 0.5 ** (1 / 3)
 
 
 def test_a_release_begins_at_the_level_that_the_attack_had_reached():
     envelope = Envelope(on=0, attack=100, decay=10, sustain=1.0, release=50, off=40)
-    assert envelope.level(40) == pytest.approx(0.4)
-    assert envelope.level(39) == pytest.approx(0.39)
+    assert level(envelope, 40) == pytest.approx(0.4)
+    assert level(envelope, 39) == pytest.approx(0.39)
     assert levels(envelope, 0, 100).max() == pytest.approx(0.4)
 
 
 def test_an_attack_of_no_samples_is_full_at_note_on_and_any_division_gives_the_same():
     sharp = Envelope(on=10, attack=0, decay=20, sustain=0.5, release=5, off=50)
-    whole = np.broadcast_to(sharp.block(0, 70), 70)
+    whole = levels(sharp, 0, 70)
     assert not whole[:10].any()
     assert whole[10] == 1.0
     assert whole[30] == 0.5
-    assert np.array_equal(np.concatenate([np.broadcast_to(sharp.block(s, 7), 7) for s in range(0, 70, 7)]), whole)
+    assert np.array_equal(np.concatenate([levels(sharp, s, 7) for s in range(0, 70, 7)]), whole)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.host.play.envelope import envelope_levels
 
 from .silent import STEAL, held, make, state
 
@@ -103,7 +104,8 @@ def test_legato_goes_to_the_level_of_the_new_key_without_a_step():
     voices = make(mode="mono", legato=True)
     voices.note_on(0, 60, 1.0)
     voices.note_on(1000, 67, 0.25)
-    level = next(iter(voices)).level(900, 2000, STEAL)
+    level = envelope_levels([next(iter(voices)).envelope], 900, 2000)[0]
+    next(iter(voices)).shape(level, 900, STEAL)
     assert (level[0], level[-1]) == (1.0, 0.25)
     assert np.abs(np.diff(level)).max() < 0.75 / 880
 

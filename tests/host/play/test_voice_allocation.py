@@ -80,7 +80,8 @@ def test_a_stolen_voice_is_gone_after_five_milliseconds_and_its_note_off_means_n
     voices.note_on(1000, 62, 1.0)
     voices.note_off(1001, 60)
     first = next(iter(voices))
-    fade = first.level(1000, STEAL + 10, STEAL)
+    fade = np.ones(STEAL + 10, np.float32)
+    first.shape(fade, 1000, STEAL)
     left = np.clip(1 - np.arange(STEAL + 10) / STEAL, 0, 1)
     assert fade == pytest.approx(left**3, abs=1e-6)  # its end is flat: a straight line's corner would click
     assert np.all(fade[STEAL:] == 0)
