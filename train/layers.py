@@ -30,11 +30,10 @@ def initialise_by_glorot(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def frozen(network: nn.Module, *inputs: Any) -> Tensor:
+def frozen(network: nn.Module, *inputs: Any) -> Any:
     """Return a network's output for inputs that get gradients, unlike its weights."""
     as_it_is = {name: value.detach() for name, value in network.named_parameters()}
-    output: Tensor = functional_call(network, as_it_is, inputs)
-    return output
+    return functional_call(network, as_it_is, inputs)
 
 
 def decibels(power: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
+from timbrel.host.errors import UserError
 from timbrel.train.families.gan.logistic import GAIN_DB, HOP, PENALTY_STEPS, SHIFT, WINDOW, LogisticGAN, augmented
 from timbrel.train.recipes.load import load_recipe
 
@@ -14,7 +15,8 @@ LABELS = torch.tensor([0, 1, 1])
 
 def gan(*changes):
     torch.manual_seed(0)
-    small = ["network.model_size=1", "network.spectral_size=0", 'network.words=["a","b"]', *changes]
+    plain = ["network.spectral_size=0", "network.augmentation=false", "loss.classification=0", "loss.recognition=0"]
+    small = ["network.model_size=1", *plain, 'network.words=["a","b"]', *changes]
     return LogisticGAN(load_recipe("tuned-wavegan", small))
 
 
@@ -37,11 +39,23 @@ class Linear(torch.nn.Module):
         return clips @ self.weight
 
 
+class LinearOfSpectra(Linear):
+    """In place of a critic of spectrograms; it classifies by two slopes more."""
+
+    def __init__(self, seed, classifies):
+        super().__init__(seed)
+        self.classes = torch.nn.Parameter(torch.randn(LENGTH, 2, generator=chance(seed + 1)) / 5)
+        self.classifies = classifies
+
+    def forward(self, clips, label):
+        return clips @ self.weight, clips @ self.classes if self.classifies else None
+
+
 def linear(*changes):
     network = gan(*changes)
     network.critic = Linear(3)
     if network.spectral is not None:
-        network.spectral = Linear(4)
+        network.spectral = LinearOfSpectra(4, network.spectral.classes is not None)
     return network
 
 
@@ -86,9 +100,36 @@ def test_persuasion_is_the_surprise_that_made_clips_are_real():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_critic_of_spectrograms_classifies_recordings_and_the_generator_is_asked_for_its_labels():
+    network = linear("network.spectral_size=1", "loss.classification=2.0", "loss.recognition=3.0")
+    heard = network.criticism(clips(), LABELS, chance(5))
+    said = network.persuasion(clips(), LABELS, chance(5))
+    made = network.generator(network.draw(3, chance(5)), network.rows(LABELS)).detach()
+    for terms, name, sound in ((heard, "classification", clips()), (said, "recognition", made)):
+        odds = np.exp((sound @ network.spectral.classes).detach().double().numpy())
+        expected = surprise((odds / odds.sum(1, keepdims=True))[np.arange(3), LABELS])
+        assert float(terms[name].detach()) == pytest.approx(expected, rel=1e-4)
+    weighed = {"distance": 1, "penalty": network.weights.penalty, "classification": 2}
+    expected = sum(weight * float(heard[name].detach()) for name, weight in weighed.items())
+    assert float(network.total(heard).detach()) == pytest.approx(expected, rel=1e-4)
+    expected = float(said["persuasion"].detach()) + 3 * float(said["recognition"].detach())
+    assert float(network.total(said).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("lacking", ["network.labels=false", "network.spectral_size=0"])
+def test_classification_needs_labels_and_spectrograms(lacking):
+    for asked in ("loss.classification", "loss.recognition"):
+        off = [f"loss.{name}=0" for name in ("classification", "recognition")]
+        with pytest.raises(UserError, match=r"need network.labels = true and a network.spectral_size"):
+            load_recipe("tuned-wavegan", [*off, f"{asked}=1.0", lacking])
+        load_recipe("tuned-wavegan", [*off, lacking])
+
+
 @pytest.mark.parametrize("objective", ["criticism", "persuasion"])
 def test_each_side_has_slopes_of_its_own_alone(objective):
-    network = gan("network.spectral_size=1", "network.augmentation=true")
+    network = gan(
+        "network.spectral_size=1", "network.augmentation=true", "loss.classification=1.0", "loss.recognition=1.0"
+    )
     network.total(getattr(network, objective)(clips(), LABELS, chance())).backward()
     sides = {"criticism": [network.critic, network.spectral], "persuasion": [network.generator]}
     for name, modules in sides.items():
@@ -110,9 +151,8 @@ def test_critics_learn_at_a_rate_of_their_own():
 
 def test_labels_decide_in_both_critics():
     network = gan("network.spectral_size=2").eval()
-    for critic in (network.critic, network.spectral):
-        scores = [critic(clips(), network.rows(torch.full((3,), label)), chance()) for label in (0, 1)]
-        assert not torch.allclose(*scores)
+    scores = [network._judged(clips(), network.rows(torch.full((3,), label)), chance())[0] for label in (0, 1)]
+    assert all(not torch.allclose(*both) for both in zip(*scores, strict=True))
 
 
 def test_spectrograms_are_those_of_scipy_on_a_scale_of_forty_decibels():

@@ -3,13 +3,17 @@
 The loss is the non-saturating one of Goodfellow et al. (2014), with R1, a penalty on the critic's gradients at
 recordings (Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018), computed at few steps
 and weighted by their distance (Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020). The
-critic learns faster than the generator (Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017). Two
-options: a second critic of spectrograms, and random shifts and gains of all that is judged (Zhao et al.,
-"Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+critic learns faster than the generator (Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017).
+Three options: a second critic of spectrograms; its classification of labels, which it learns from recordings and the
+generator has to satisfy (Odena et al., "Conditional image synthesis with auxiliary classifier GANs", ICML 2017); and
+random shifts and gains of all that is judged (Zhao et al., "Differentiable augmentation for data-efficient GAN
+training", NeurIPS 2020).
 """
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +33,7 @@ LEVEL_DB = -40.0  # becomes 0 in spectrograms, and LEVEL_RANGE_DB above it 1
 LEVEL_RANGE_DB = 40.0
 SHIFT = 1 / 16  # of a clip, the largest random shift either way
 GAIN_DB = 3.0  # the largest random gain either way
+Call = Callable[..., Any]  # of a module, with its inputs
 
 
 class LogisticGAN(WaveGAN):
@@ -36,6 +41,10 @@ class LogisticGAN(WaveGAN):
         Objective("criticism", optimiser="critic", batches=1, differentiates=True),
         Objective("persuasion", optimiser="generator"),
     )
+    sides = {  # noqa: RUF012
+        "critic": ("distance", "penalty", "classification"),
+        "generator": ("persuasion", "recognition"),
+    }
     steps: Tensor
 
     def __init__(self, recipe: LogisticGANRecipe) -> None:
@@ -45,7 +54,7 @@ class LogisticGAN(WaveGAN):
         modules = ["critic"]
         self.spectral: SpectralCritic | None = None
         if settings.spectral_size:
-            self.spectral = SpectralCritic(settings)
+            self.spectral = SpectralCritic(settings, classifies=recipe.classifies)
             initialise_by_glorot(self.spectral)
             modules.append("spectral")
         self.optimisers = {
@@ -56,53 +65,64 @@ class LogisticGAN(WaveGAN):
 
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
         """Return the critics' mean score, [batch]: the logarithm of the odds that a clip is real."""
-        return torch.stack(self._scores(clips, label, torch.Generator())).mean(0)
+        return self._judged(clips, label, torch.Generator())[0].mean(0)
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the critics' cross entropies, summed, and R1: at each `PENALTY_STEPS`, in validation always."""
+        """Return the critics' cross entropies, summed, R1 and, where labels are classified, recordings' cross entropy.
+
+        R1 comes at each `PENALTY_STEPS`, in validation always.
+        """
         label = self.rows(labels)
         with torch.no_grad():
             made = self._augmented(self._generate(clips, label, generator), generator)
         real = self._augmented(clips, generator)
         penalised = not self.training or int(self.steps) % PENALTY_STEPS == 0
-        real_scores = self._scores(real.requires_grad_(penalised), label, generator)
-        distance = sum(
-            F.softplus(false).mean() + F.softplus(-true).mean()
-            for true, false in zip(real_scores, self._scores(made, label, generator), strict=True)
-        )
+        true, odds = self._judged(real.requires_grad_(penalised), label, generator)
+        false, _ = self._judged(made, label, generator)
         penalty = torch.zeros(()).to(clips)
         if penalised:
-            (slope,) = torch.autograd.grad(torch.stack(real_scores).sum(), real, create_graph=True)
+            (slope,) = torch.autograd.grad(true.sum(), real, create_graph=True)
             penalty = slope.square().sum(1).mean() / 2 * (PENALTY_STEPS if self.training else 1)
-        return {"distance": torch.as_tensor(distance), "penalty": penalty}
+        terms = {"distance": (F.softplus(false) + F.softplus(-true)).mean(1).sum(), "penalty": penalty}
+        return terms | ({"classification": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the surprise, summed over critics, that clips are real, and the cross entropy of their labels."""
         label = self.rows(labels)
         made = self._augmented(self._generate(clips, label, generator), generator)
-        scores = [frozen(critic, made, label, generator) for critic in self._critics()]
-        return {"persuasion": torch.stack([F.softplus(-score).mean() for score in scores]).sum()}
+        scores, odds = self._judged(made, label, generator, frozen)
+        terms = {"persuasion": F.softplus(-scores).mean(1).sum()}
+        return terms | ({"recognition": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     @torch.no_grad()
     def moved(self) -> None:
         super().moved()
         self.steps += 1
 
-    def _critics(self) -> list[nn.Module]:
-        return [self.critic] if self.spectral is None else [self.critic, self.spectral]
-
-    def _scores(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> list[Tensor]:
-        return [critic(clips, label, generator) for critic in self._critics()]
+    def _judged(
+        self,
+        clips: Tensor,
+        label: Tensor | None,
+        generator: torch.Generator,
+        call: Call = nn.Module.__call__,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the critics' scores, [critics, batch], and the logarithms of the labels' odds, [batch, labels]."""
+        scores, odds = [call(self.critic, clips, label, generator)], None
+        if self.spectral is not None:
+            score, odds = call(self.spectral, clips, label)
+            scores.append(score)
+        return torch.stack(scores), odds
 
     def _augmented(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         return augmented(clips, generator) if self.augments and self.training else clips.clone()
 
 
 class SpectralCritic(nn.Module):
-    """Clips [batch, frame_length] and label rows → scores, [batch], from their spectrograms."""
+    """Clips [batch, frame_length] and label rows → scores, [batch], and the labels' odds, from their spectrograms."""
 
     window: Tensor
 
-    def __init__(self, settings: LogisticGANNetwork) -> None:
+    def __init__(self, settings: LogisticGANNetwork, *, classifies: bool) -> None:
         super().__init__()
         widths = [1, *(settings.spectral_size << place for place in range(SPECTRAL_LAYERS))]
         self.layers = nn.ModuleList(
@@ -112,9 +132,11 @@ class SpectralCritic(nn.Module):
         words = len(settings.words)
         self.judge = nn.Linear(widths[-1], 1)
         self.projection = nn.Linear(words, widths[-1], bias=False) if words else None
+        self.classes = nn.Linear(widths[-1], words) if words and classifies else None
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
-    def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
+    def forward(self, clips: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return scores, and the logarithms of the labels' odds, [batch, labels], if it classifies."""
         value = self.spectrograms(clips)[:, None]
         for layer in self.layers:
             value = F.leaky_relu(layer(value), LEAK)
@@ -123,7 +145,7 @@ class SpectralCritic(nn.Module):
         if self.projection is not None:
             assert label is not None
             judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
-        return judged
+        return judged, None if self.classes is None else self.classes(value)
 
     def spectrograms(self, clips: Tensor) -> Tensor:
         """Return scaled levels, [batch, bins, frames]."""

@@ -65,9 +65,30 @@ class LogisticGANNetwork(WaveGANNetwork):
     augmentation: bool  # shifts and scales clips at random before they are judged
 
 
+class LogisticGANLoss(WaveGANLoss):
+    """Both need labels and a spectral critic, which classifies; 0 disables them."""
+
+    classification: Weight  # of recordings, which the critic learns
+    recognition: Weight  # of generated clips, which the generator learns
+
+
 class LogisticGANRecipe(GANRecipe):
     family: Literal["logistic-gan"]
     network: LogisticGANNetwork
+    loss: LogisticGANLoss
+
+    @model_validator(mode="after")
+    def _classifies(self) -> Self:
+        if self.classifies and not (self.network.labels and self.network.spectral_size):
+            raise ValueError(
+                "loss.classification and loss.recognition need network.labels = true and a network.spectral_size; "
+                "set these, or both weights to 0"
+            )
+        return self
+
+    @property
+    def classifies(self) -> bool:
+        return bool(self.loss.classification or self.loss.recognition)
 
 
 class DCGANNetwork(RecipeSection):
