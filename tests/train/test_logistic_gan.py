@@ -188,3 +188,20 @@ def test_only_what_is_trained_on_is_augmented():
     plain = linear().eval()
     assert scores[1] == float(plain.criticism(clips(), LABELS, chance(1))["distance"].detach())
     assert scores[0] != pytest.approx(scores[1], abs=1e-6)
+
+
+def test_critics_in_sixteen_bits_judge_nearly_as_in_thirty_two_and_only_in_training():
+    small = ("network.spectral_size=2", "loss.classification=1.0", "loss.recognition=1.0")
+    plain, short = gan(*small), gan(*small, "network.bfloat16=true")
+    for objective in ("criticism", "persuasion"):
+        exact, near = (numbers(getattr(one, objective)(clips(), LABELS, chance(5))) for one in (plain, short))
+        assert near == pytest.approx(exact, rel=0.02)
+        assert near != exact
+    exact, near = (numbers(one.eval().criticism(clips(), LABELS, chance(5))) for one in (plain, short))
+    assert near == exact
+    short.total(short.train().persuasion(clips(), LABELS, chance())).backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in short.generator.parameters())
+
+
+def numbers(terms):
+    return {name: float(term.detach()) for name, term in terms.items()}

@@ -50,7 +50,7 @@ class LogisticGAN(WaveGAN):
     def __init__(self, recipe: LogisticGANRecipe) -> None:
         super().__init__(recipe)
         settings = recipe.network
-        self.augments = settings.augmentation
+        self.augments, self.shortens = settings.augmentation, settings.bfloat16
         modules = ["critic"]
         self.spectral: SpectralCritic | None = None
         if settings.spectral_size:
@@ -107,11 +107,14 @@ class LogisticGAN(WaveGAN):
         call: Call = nn.Module.__call__,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the critics' scores, [critics, batch], and the logarithms of the labels' odds, [batch, labels]."""
-        scores, odds = [call(self.critic, clips, label, generator)], None
-        if self.spectral is not None:
-            score, odds = call(self.spectral, clips, label)
-            scores.append(score)
-        return torch.stack(scores), odds
+        scores: list[Tensor] = []
+        odds: Tensor | None = None
+        with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.shortens and self.training):
+            scores.append(call(self.critic, clips, label, generator))
+            if self.spectral is not None:
+                score, odds = call(self.spectral, clips, label)
+                scores.append(score)
+        return torch.stack(scores).float(), None if odds is None else odds.float()
 
     def _augmented(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         return augmented(clips, generator) if self.augments and self.training else clips.clone()

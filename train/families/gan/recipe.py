@@ -63,6 +63,7 @@ class LogisticGANNetwork(WaveGANNetwork):
     critic_rate: Annotated[float, Field(gt=0, le=100)]  # learning rate of the critics, in those of the generator
     spectral_size: Annotated[int, Field(ge=0, le=256)]  # channels of the spectral critic's first layer; 0 disables it
     augmentation: bool  # shifts and scales clips at random before they are judged
+    bfloat16: bool  # critics compute in 16 bits in training: faster where the processor has instructions for them
 
 
 class LogisticGANLoss(WaveGANLoss):
