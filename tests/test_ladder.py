@@ -142,7 +142,10 @@ def test_what_the_ladder_names_exists():
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        ({"host.play.voices": {"host.live.screen"}}, "host.play.voices imports host.live.screen, which stands higher"),
+        (
+            {"host.play.voices": {"host.live.terminal_screen"}},
+            "host.play.voices imports host.live.terminal_screen, which stands higher",
+        ),
         ({"train.loop": {"export.evaluate"}}, "train.loop imports export.evaluate, which stands higher"),
         (
             {"host.panel.server": {"host.live.bench"}},

@@ -141,7 +141,7 @@ def corpus_grooves(
 ) -> None:
     """Render drum loops of timbrel's own grooves on a soundfont's kits, all on one grid, with FluidSynth."""
     from ..host.progress import Display
-    from .corpus.drum_loops import render_loops
+    from .corpus.loop_rendering import render_loops
 
     with Display() as display:
         display.stage("rendering loops")

@@ -12,7 +12,7 @@ from ..host.audio.sound_files import sound_writer
 from ..host.dsp import overlap_add, window
 from ..host.kinds.clip.magnitude_synthesis import SpectraSound
 from ..host.kinds.spectrum.causal_phase import CausalPhase
-from .clip_grid import draw_grid
+from .clip_picture import draw_grid
 from .families.chroma.network import ChromaAutoencoder
 from .families.chroma.recipe import ChromaRecipe
 from .families.clip.network import ClipAutoencoder

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .frames import decibels, pooled
-from .likeness import mel
+from .mel_levels import mel
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

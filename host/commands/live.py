@@ -13,7 +13,7 @@ from ..files import hushed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..live.screen import FullScreen, PlainScreen
+    from ..live.terminal_screen import FullScreen, PlainScreen
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
     from ..patch.learn_command import Moment
@@ -144,7 +144,7 @@ def _check(
 
 
 def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
-    from ..live.screen import FullScreen, PlainScreen, Typist, can_draw, can_type
+    from ..live.terminal_screen import FullScreen, PlainScreen, Typist, can_draw, can_type
 
     typist = Typist(keys) if can_type() else None
     if typist is None:

@@ -7,7 +7,7 @@ from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.families import table
-from timbrel.train.families.gan import logistic
+from timbrel.train.families.gan import logistic_gan
 from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
@@ -84,7 +84,7 @@ def test_every_recipe_of_clips_takes_a_step_and_is_opened_again(contest, name):
     ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(contest, name, changes, monkeypatch):
-    monkeypatch.setattr(logistic, "PENALTY_STEPS", 3)  # one before the stop, one after
+    monkeypatch.setattr(logistic_gan, "PENALTY_STEPS", 3)  # one before the stop, one after
     whole = contest(*changes, name=name)
     contest(*changes, "training.steps=2", name=name, folder="parts")
     parts = contest(*changes, name=name, folder="parts", again=True)

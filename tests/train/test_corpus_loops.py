@@ -10,8 +10,8 @@ from timbrel.host.errors import UserError
 from timbrel.train.corpus import loops as module
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.content import are_loops
-from timbrel.train.corpus.drum_loops import Kits, mixed, strokes
 from timbrel.train.corpus.drum_patterns import grooves
+from timbrel.train.corpus.loop_rendering import Kits, mixed, strokes
 from timbrel.train.corpus.loops import fitted
 from timbrel.train.corpus.store import Corpus, LoopGrid
 from timbrel.train.corpus.tempo import TempoEstimate, beat_of, has_beat, labelled_tempo, named_numbers

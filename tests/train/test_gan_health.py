@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.train.clip_grid import draw_grid
+from timbrel.train.clip_picture import draw_grid
 from timbrel.train.families.gan.generator import ClipGenerator
 from timbrel.train.gan_health import COLLAPSED, health, in_words
 from timbrel.train.preview import PEAK, held_clips, write_preview

@@ -6,7 +6,7 @@ import torch
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 from timbrel.host.errors import UserError
-from timbrel.train.families.gan.logistic import GAIN_DB, HOP, PENALTY_STEPS, SHIFT, WINDOW, LogisticGAN, augmented
+from timbrel.train.families.gan.logistic_gan import GAIN_DB, HOP, PENALTY_STEPS, SHIFT, WINDOW, LogisticGAN, augmented
 from timbrel.train.recipes.load import load_recipe
 
 LENGTH = 8192

@@ -23,7 +23,7 @@ from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
 from ...measures import key_check
 from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
-from ...measures.likeness import mel_levels
+from ...measures.mel_levels import mel_levels
 from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture

@@ -13,8 +13,8 @@ from ...patch.preset import MORPH
 from ...ramps import RAMP_SECONDS, Ramp
 from .beat_clock import Beats
 from .interpolation import WAYS, Code, straight
+from .parameter_touch import TouchedParameters
 from .sources import MotionSource, TimedPath, make_mover
-from .touch import TouchedParameters
 
 Array = npt.NDArray[np.float32]
 

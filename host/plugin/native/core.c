@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inside.h"
+#include "core_internal.h"
 
 core *core_new(const char *folder, const core_listener *listener)
 {

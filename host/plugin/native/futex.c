@@ -4,7 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "inside.h"
+#include "core_internal.h"
 
 int64_t now_ms(void)
 {

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "inside.h"
+#include "core_internal.h"
 
 #define LONGEST_LATENCY (WIRE_RING / 2) /* samples; the ring has room for as many again to be made */
 #define SHORT_BLOCK (256.0 / 48000) /* seconds: a server that has less time than this is held up too often */

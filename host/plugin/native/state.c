@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "inside.h"
+#include "core_internal.h"
 
 #define STATE_MAGIC 0x53424d54u /* "TMBS" */
 #define STATE_VERSION 2u

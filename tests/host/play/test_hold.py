@@ -13,7 +13,7 @@ from timbrel.host.patch.motions import MorphTarget
 from timbrel.host.play import event_processor
 from timbrel.host.play.controller_state import ControllerState, Holds
 from timbrel.host.play.motions.motion import Latents
-from timbrel.host.play.motions.touch import RETURN_SECONDS
+from timbrel.host.play.motions.parameter_touch import RETURN_SECONDS
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.processor import Processor

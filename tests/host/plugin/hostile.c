@@ -4,7 +4,7 @@
  *
  * FOLDER is empty, so that the core has no server of its own. Linked with a core that is built with the sanitizers, which
  * end it where an access or a number is wrong. */
-#include "keeper.c"
+#include "server_thread.c"
 
 #include <endian.h>
 #include <sched.h>

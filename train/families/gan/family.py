@@ -5,7 +5,7 @@ from ...gan_health import health
 from ...preview import held_clips, held_reconstructions
 from ..family import Family
 from .dcgan import DCGAN, Halves
-from .logistic import LogisticGAN
+from .logistic_gan import LogisticGAN
 from .wavegan import WaveGAN
 
 FAMILIES = {

@@ -17,7 +17,7 @@ from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Objective
 from .generator import ClipGenerator
 from .recipe import FIRST, LENGTHS, GANRecipe, WaveGANNetwork
-from .strided import Lengthening, Shortening
+from .strided_convolution import Lengthening, Shortening
 
 KERNEL = 25  # samples of every layer
 LEAK = 0.2  # of the critic's LeakyReLU

@@ -1,6 +1,6 @@
 /* Messages on the socket, in pieces as it takes and gives them: nothing here waits. */
-#ifndef TIMBREL_POST_H
-#define TIMBREL_POST_H
+#ifndef TIMBREL_MESSAGE_SOCKET_H
+#define TIMBREL_MESSAGE_SOCKET_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* The core's own parts, which its files share: no wrapper includes this. */
-#ifndef TIMBREL_INSIDE_H
-#define TIMBREL_INSIDE_H
+#ifndef TIMBREL_CORE_INTERNAL_H
+#define TIMBREL_CORE_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,7 +8,7 @@
 #include "core.h"
 #include "gain.h"
 #include "gap.h"
-#include "post.h"
+#include "message_socket.h"
 #include "server.h"
 
 #define MACRO_DEFAULT 0.5f
@@ -112,7 +112,7 @@ struct core {
 	char folder[]; /* the plugin's */
 };
 
-/* keeper.c */
+/* server_thread.c */
 bool keeper_start(core *);
 void keeper_stop(core *);
 void keeper_wake(core *);

@@ -15,8 +15,9 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.live import screen, system_check
-from timbrel.host.live.screen import NOTE_SECONDS, WIDTH, FullScreen, PlainScreen, Typist, rows, summary
+from timbrel.host.live import system_check
+from timbrel.host.live import terminal_screen as screen
+from timbrel.host.live.terminal_screen import NOTE_SECONDS, WIDTH, FullScreen, PlainScreen, Typist, rows, summary
 from timbrel.host.session.messages import LiveStatus
 from timbrel.host.shipped import shipped_presets
 

@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip.general_midi_drums import DRUMS
-from timbrel.train.corpus import drum_loops as module
-from timbrel.train.corpus.drum_loops import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
+from timbrel.train.corpus import loop_rendering as module
 from timbrel.train.corpus.drum_patterns import KEYS, STRENGTHS, grooves
 from timbrel.train.corpus.fluidsynth import fluidsynth, play_notes
+from timbrel.train.corpus.loop_rendering import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
 from timbrel.train.corpus.loops import grid_of, spectra_hop
 from timbrel.train.corpus.store import Corpus, LoopGrid
 

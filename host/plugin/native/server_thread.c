@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "inside.h"
+#include "core_internal.h"
 
 #define BETWEEN_STARTS 3000 /* ms: what fails at once does not keep the machine busy */
 #define USEFUL 10000        /* ms: a server that has been ready and lived as long was no failure */

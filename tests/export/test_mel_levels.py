@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.likeness import MEL_BANDS, mel_levels
+from timbrel.export.measures.mel_levels import MEL_BANDS, mel_levels
 from timbrel.train.metrics.distribution_distance import frechet
 
 RATE, BINS = 44100, 2049

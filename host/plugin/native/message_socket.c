@@ -1,4 +1,4 @@
-#include "post.h"
+#include "message_socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
