@@ -1,4 +1,4 @@
-"""Shared signal processing: windows, STFT, reproducible noise, chroma, limiter."""
+"""Shared signal processing: windows, STFT, reproducible noise, chroma."""
 
 import functools
 from collections.abc import Sequence
@@ -11,8 +11,6 @@ from .units import A4_HZ
 
 Array = npt.NDArray[np.float32]
 
-LIMIT_KNEE = 0.7  # -3 dB: below this the output is bit-exact
-LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
 LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
 HIGHEST_HZ = 4186.01  # C8, its highest
 SEED = 2020  # of reproducible noise
@@ -149,21 +147,3 @@ def _without(primes: Sequence[int], number: int) -> int:
 def medoid(rows: npt.NDArray[np.float64]) -> int:
     """Return the index of the row nearest to the rows' median, [n, length]."""
     return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
-
-
-def limit(audio: Array) -> Array:
-    """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
-    level = np.abs(audio)
-    if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
-        audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
-        level = np.abs(audio)
-        room = np.float32(1.0 - LIMIT_KNEE)
-        over = np.maximum(level - np.float32(LIMIT_KNEE), 0)
-        bent = np.float32(LIMIT_KNEE) + over / (over / room + np.float32(1))
-        audio = np.where(level <= np.float32(LIMIT_KNEE), audio, np.copysign(bent, audio))
-    return audio
-
-
-def limited(audio: Array) -> float:
-    """Return the share, 0 to 1, of samples that `limit` has bent in its output."""
-    return float(np.mean(np.abs(audio) > LIMIT_KNEE))

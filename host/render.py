@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .audio.limiter import limit, limited
 from .audio.normalise import KeptSound
 from .audio.sound_files import SoundWriter, sound_writer
-from .dsp import limit, limited
 from .events import ControlChange, Event, ProgramChange
 from .midi.file import Performance
 from .midi.programs import Programs, missing_program

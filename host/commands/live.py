@@ -144,7 +144,8 @@ def _check(
 
 
 def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
-    from ..live.terminal_screen import FullScreen, PlainScreen, Typist, can_draw, can_type
+    from ..live.computer_keyboard import Typist, can_type
+    from ..live.terminal_screen import FullScreen, PlainScreen, can_draw
 
     typist = Typist(keys) if can_type() else None
     if typist is None:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import limit
+from ..audio.limiter import limit
 from ..events import Event, NoteOn, ParameterChange
 from .controller_state import ControllerState
 from .mapping import Mapper

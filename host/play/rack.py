@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import limit
+from ..audio.limiter import limit
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch

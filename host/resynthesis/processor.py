@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..audio.effects import EffectChain, Resampler
+from ..audio.limiter import limit
 from ..audio.output import ROUNDING, Output
-from ..dsp import limit
 from ..errors import UserError
 from ..events import (
     AllOff,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import LIMIT_KNEE, limited
+from ..audio.limiter import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..patch.library import Patch
 from ..play.player import PlayableRack, Player

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.host.dsp import LIMIT_KNEE
+from timbrel.host.audio.limiter import LIMIT_KNEE
 from timbrel.host.events import (
     ChannelPressure,
     ControlChange,

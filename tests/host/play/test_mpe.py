@@ -288,7 +288,7 @@ class _Alone:
         self.instrument = instrument
 
     def process(self, events, count):
-        from timbrel.host.dsp import limit
+        from timbrel.host.audio.limiter import limit
 
         return limit(self.instrument.process(events, count)), {}
 

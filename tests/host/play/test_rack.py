@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.dsp import limit
+from timbrel.host.audio.limiter import limit
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.play.rack import Rack

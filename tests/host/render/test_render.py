@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import timbrel.host.render as render_module
 from timbrel.host import progress
-from timbrel.host.dsp import limited
+from timbrel.host.audio.limiter import limited
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange
 from timbrel.host.midi.file import Performance

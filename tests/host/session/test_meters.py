@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.dsp import limited
+from timbrel.host.audio.limiter import limited
 from timbrel.host.events import Clock, ControlChange, NoteOn, ParameterChange
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy.signal import welch
-from timbrel.host.dsp import limited
+from timbrel.host.audio.limiter import limited
 from timbrel.host.engines.request import VOICE_LUFS, EngineRequest
 from timbrel.host.engines.table import engine_of
 from timbrel.host.events import ControlChange, NoteOn
