@@ -181,6 +181,8 @@ class _Loop:
                 self._validate()
             if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
+        if done < 1.0 and self.options.on_message:
+            self.options.on_message("stopping: measuring and saving first; Ctrl-C again stops at once, without saving")
         self._check(float(loss))
         self._validate(may_be_best=done >= 1.0)  # an arbitrary moment of Ctrl-C must not decide the exported weights
         self._save()

@@ -197,6 +197,7 @@ def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_s
         signal.signal(number, handler)
     assert ended.status == status
     assert f"{folder}: 6 steps" in ended.out
+    assert "stopping: measuring and saving first" in ended.out + ended.err
     assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == 6
     hint = ended.out.split("go on with: timbrel ")[1].split()
     assert hint == ["train", f"{folder}/recipe.toml", "--corpus", str(tone_corpus), "-o", str(folder), "--resume"]
