@@ -26,6 +26,7 @@ MOST = 0.8  # minimum pitched share of the sound: leaving out more is noticeable
 NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk then reaches every trained sound
 CAME_BACK_DB = 6.0  # median of clips: five minutes reach 4 to 5, another recording of a spoken word is 6.4 away
 FEWEST = 2  # training clips, for a spread
+LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change little
 WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # of loops: frames alike, the beat, copies, ten minutes
 PREDICTED = 0.15  # mean square error of next frames where the post stopped
 FOLLOWED = 0.9  # correlation of continued envelopes: less is another rhythm
@@ -100,6 +101,10 @@ def clip(found: Figures) -> Verdict:
         said.append(_Said(f"It has collapsed: whatever the code, it makes {ONE_CLIP} ({apart}); {REMEDY}.", False))
     else:
         said.append(_likeness(None if found["split"] == "train" else made["ratio"]))
+        own, real = made["label_diversity_db"], made["test_label_diversity_db"]
+        if own is not None and real is not None and own < LABEL_DIVERSITY * real:
+            apart = f"clips of one label lie {own:.1f} dB apart, recordings {real:.1f} dB"
+            more.append(f"Its codes change little: {apart}.")
         if made["nearest"]["median"] < made["test_nearest"]["median"]:
             more.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
     if found["trained"] < FEWEST:

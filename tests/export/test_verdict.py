@@ -118,9 +118,10 @@ def test_a_share_reads_100_percent_only_where_nothing_is_missing(millionths):
 # ---- clips
 
 
-def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=20, nearest=7.0):
+def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=20, nearest=7.0, within=(None, None)):
     again = None if off is None else {"log_mel_db": {"median": off}}
     made = {"ratio": ratio, "diversity_db": 0.1, "test_diversity_db": 17.0}
+    made |= dict(zip(("label_diversity_db", "test_label_diversity_db"), within, strict=True))
     return verdict.clip(
         {
             "split": split,
@@ -140,6 +141,7 @@ def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=2
         ({"error": 1.1}, "It has learned nothing: silence would be nearer"),
         ({"collapsed": True}, "It has collapsed: whatever the code"),
         ({"nearest": 5.9}, "some are remembered"),
+        ({"within": (3.9, 8.0)}, "Its codes change little: clips of one label lie 3.9 dB apart, recordings 8.0 dB."),
         ({"trained": 1}, "It was trained on one recording"),
     ],
 )

@@ -47,3 +47,9 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
 def pairwise(distances: Array) -> float:
     count = len(distances)
     return float((distances.sum() - np.trace(distances)) / max(count * (count - 1), 1))
+
+
+def pairwise_within(distances: Array, labels: npt.NDArray[np.int64]) -> float | None:
+    """Return the mean distance of pairs with one label, [items] each; None without such a pair."""
+    alike = (labels[:, np.newaxis] == labels) & ~np.eye(len(labels), dtype=bool)
+    return float(distances[alike].mean()) if alike.any() else None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...host.resynthesis.log_mel import distances_db, log_mel, sounding_frames
 from ..sampling import evenly_spaced
-from .distribution_distance import Vectors, frechet, inception_score, pairwise
+from .distribution_distance import Vectors, frechet, inception_score, pairwise, pairwise_within
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -75,6 +75,8 @@ class Figures:
         likeness: on log-mel frames, in dB².
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
+        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. A network that makes
+            one clip a label, whatever the code, may have high classifier figures.
         told: None without a classifier.
     """
 
@@ -84,6 +86,8 @@ class Figures:
     test_nearest: NearestClipDistances
     diversity_db: float
     test_diversity_db: float
+    label_diversity_db: float | None
+    test_label_diversity_db: float | None
     told: ClassifierFigures | None
 
 
@@ -91,26 +95,34 @@ class Recordings:
     """The training and test clips of a corpus as a reference.
 
     ``train`` and ``test`` are [clips, samples], two or more of both, of the made clips' length; ``rate`` is in Hz.
+    ``labels`` are those of the test clips, as indices [clips].
     """
 
-    def __init__(self, train: Array, test: Array, rate: int, judge: Judge | None = None) -> None:
+    def __init__(
+        self, train: Array, test: Array, rate: int, judge: Judge | None = None, labels: Ints | None = None
+    ) -> None:
         self.rate, self.judge = rate, judge
         self.train, self.test = log_mel(train, rate), log_mel(test, rate)
         self.judged = (judge(train, rate), judge(test, rate)) if judge else None
         self.test_nearest = _nearness(distances_db(self.test, self.train))
-        self.test_diversity_db = pairwise(distances_db(self.test, self.test))
+        apart = distances_db(self.test, self.test)
+        self.test_diversity_db = pairwise(apart)
+        self.test_label_diversity_db = None if labels is None else pairwise_within(apart, labels)
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
         """Return the figures of clips [clips, samples], two or more, with requested labels' indices [clips]."""
         levels = log_mel(made, self.rate)
+        apart = distances_db(levels, levels)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
         return Figures(
             clips=len(made),
             likeness=likeness(sounding_frames(_as_many(levels, self.train)), drawn, sounding_frames(self.test)),
             nearest=_nearness(distances_db(levels, self.train)),
             test_nearest=self.test_nearest,
-            diversity_db=pairwise(distances_db(levels, levels)),
+            diversity_db=pairwise(apart),
             test_diversity_db=self.test_diversity_db,
+            label_diversity_db=None if labels is None else pairwise_within(apart, labels),
+            test_label_diversity_db=self.test_label_diversity_db,
             told=self._judged(made, labels),
         )
 

@@ -53,6 +53,9 @@ def _generated(made: Figures, drawn: str) -> str:
         ["Nearest training clip, the nearest tenth, dB", f"{nearest['closest']:.2f}", f"{test_nearest['closest']:.2f}"],
         ["Diversity, dB", f"{made['diversity_db']:.2f}", f"{made['test_diversity_db']:.2f}"],
     ]
+    own, real = made["label_diversity_db"], made["test_label_diversity_db"]
+    if own is not None and real is not None:
+        rows.append(["Diversity within a label, dB", f"{own:.2f}", f"{real:.2f}"])
     if told := made["told"]:
         own, real = told["score"], told["real_score"]
         rows.append(["Inception score", f"{own[0]:.2f} ± {own[1]:.2f}", f"{real[0]:.2f} ± {real[1]:.2f}"])

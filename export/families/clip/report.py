@@ -147,8 +147,8 @@ def clip_report(
     asked, labels = test.clips, test.labels
     say(0.2, "making clips")
     made = _in_parts(lambda part: reporter.generate(labels[part], SEED + int(part[0])), len(asked))
-    recordings = Recordings(train.clips, asked, corpus.rate, judge)
-    figures = recordings.figures(made, labels if reporter.words else None)
+    told = labels if reporter.words else None
+    figures = Recordings(train.clips, asked, corpus.rate, judge, told).figures(made, told)
     again = None
     if (reconstruct := reporter.reconstruct) is not None:
         say(0.4, "encoding and decoding clips")

@@ -28,7 +28,7 @@ def by_pitch(clips, rate):
 
 @pytest.fixture(scope="module")
 def recordings():
-    return Recordings(tones(160, 0), tones(160, 1), RATE, by_pitch)
+    return Recordings(tones(160, 0), tones(160, 1), RATE, by_pitch, np.arange(160) % NOTES)
 
 
 def test_recordings_of_the_same_kind_are_as_like_as_training_clips(recordings):
@@ -37,6 +37,7 @@ def test_recordings_of_the_same_kind_are_as_like_as_training_clips(recordings):
     assert found.likeness.ratio < 2
     assert found.nearest.median == pytest.approx(found.test_nearest.median, rel=0.3)
     assert found.diversity_db == pytest.approx(found.test_diversity_db, rel=0.1)
+    assert found.label_diversity_db == pytest.approx(found.test_label_diversity_db, rel=0.1)
     assert found.told.accuracy == 1
     assert found.told.likeness.ratio < 2
     assert found.told.score[0] > 0.9 * found.told.real_score[0]
@@ -67,6 +68,28 @@ def test_one_sound_again_and_again_has_no_diversity_and_a_score_of_one(recording
     assert found.diversity_db < 0.05
     assert found.told.score == pytest.approx((1, 0), abs=1e-5)
     assert found.told.accuracy == 0.25
+
+
+def test_one_sound_a_label_has_diversity_but_none_within_labels(recordings):
+    labels = np.arange(40) % NOTES
+    found = recordings.figures(tones(160, 5)[:NOTES][labels], labels)
+    assert found.told.accuracy == 1
+    assert found.diversity_db > 0.5 * found.test_diversity_db
+    assert found.label_diversity_db < 0.05 < found.test_label_diversity_db
+
+
+def test_diversity_within_labels_is_the_mean_over_pairs_of_one_label(recordings):
+    made, labels = tones(9, 3), np.array([0, 0, 1, 1, 1, 2, 0, 3, 1])
+    levels = log_mel(made, RATE)
+    apart = [
+        distance_db(levels[i][None], levels[j][None])[0]
+        for i in range(9)
+        for j in range(9)
+        if i != j and labels[i] == labels[j]
+    ]
+    assert recordings.figures(made, labels).label_diversity_db == pytest.approx(np.mean(apart), rel=1e-4)
+    assert recordings.figures(made, np.arange(9)).label_diversity_db is None
+    assert recordings.figures(made).label_diversity_db is None
 
 
 def test_nearest_distances_are_those_of_every_pair_one_by_one(recordings):
