@@ -76,7 +76,7 @@ class Figures:
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
         label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. A network that makes
-            one clip a label, whatever the code, may have high classifier figures.
+            one clip a label for all codes may have high classifier figures.
         told: None without a classifier.
     """
 

@@ -1,4 +1,4 @@
-"""The screen keeps its lines and its width whatever is reported."""
+"""The screen keeps its lines and its width for any report."""
 
 import contextlib
 import fcntl
