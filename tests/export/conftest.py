@@ -1,5 +1,6 @@
 """Models in closed form whose keys are obeyed, or not, as one likes."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -29,6 +30,7 @@ from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ..train.struck import SMALL, drums
 from .instruments import interrupt_at, made, small_recipe
@@ -61,6 +63,8 @@ def combs(octave, semitones):
 def exporter(one_table):
     """Many graphs are exported and many pictures drawn here: with half as many parts, with fewer dots."""
     with pytest.MonkeyPatch.context() as patch:
+        # torch parses the sources of its 500 operators for each graph, in .3 s.
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
         patch.setattr(flow, "COUPLINGS", 2)
         patch.setattr(picture, "DPI", 35)
         yield
