@@ -6,16 +6,29 @@ import torch
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 from timbrel.host.errors import UserError
-from timbrel.train.families.gan.logistic_gan import GAIN_DB, HOP, PENALTY_STEPS, SHIFT, WINDOW, LogisticGAN, augmented
+from timbrel.train.families.gan.logistic_gan import (
+    CELL,
+    GAIN_DB,
+    HOP,
+    LEVEL_DB,
+    PENALTY_STEPS,
+    SHIFT,
+    WINDOW,
+    LogisticGAN,
+    augmented,
+    sameness,
+    spectral_power,
+)
 from timbrel.train.recipes.load import load_recipe
 
 LENGTH = 8192
 LABELS = torch.tensor([0, 1, 1])
+OFF = [f"loss.{name}=0" for name in ("classification", "recognition", "sameness")]
 
 
 def gan(*changes):
     torch.manual_seed(0)
-    plain = ["network.spectral_size=0", "network.augmentation=false", "loss.classification=0", "loss.recognition=0"]
+    plain = ["network.spectral_size=0", "network.augmentation=false", *OFF]
     small = ["network.model_size=1", *plain, 'network.words=["a","b"]', *changes]
     return LogisticGAN(load_recipe("tuned-wavegan", small))
 
@@ -119,10 +132,58 @@ def test_the_critic_of_spectrograms_classifies_recordings_and_the_generator_is_a
 @pytest.mark.parametrize("lacking", ["network.labels=false", "network.spectral_size=0"])
 def test_classification_needs_labels_and_spectrograms(lacking):
     for asked in ("loss.classification", "loss.recognition"):
-        off = [f"loss.{name}=0" for name in ("classification", "recognition")]
         with pytest.raises(UserError, match=r"need network.labels = true and a network.spectral_size"):
-            load_recipe("tuned-wavegan", [*off, f"{asked}=1.0", lacking])
-        load_recipe("tuned-wavegan", [*off, lacking])
+            load_recipe("tuned-wavegan", [*OFF, f"{asked}=1.0", lacking])
+        load_recipe("tuned-wavegan", [*OFF, lacking])
+
+
+def test_sameness_is_the_share_of_recordings_distances_within_labels_that_made_clips_lack():
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    sounds = torch.randn(5, LENGTH, generator=chance(8))
+    sounds[::2, LENGTH // 2 :] *= 1e-2
+    near = sounds.mean(0) + 0.3 * (sounds - sounds.mean(0))
+    expected = 1 - np.mean(distances(near, labels)) / np.mean(distances(sounds, labels))
+    assert 0.2 < expected < 0.9
+    assert len(distances(sounds, labels)) == 4
+    assert float(sameness(near, sounds, labels)) == pytest.approx(expected, abs=0.002)
+
+
+def test_sameness_ends_where_made_clips_are_as_far_apart_and_where_no_two_have_a_label():
+    sounds = clips()
+    assert float(sameness(sounds, sounds, LABELS)) == 0
+    assert float(sameness(sounds, sounds[:1].expand(3, -1), LABELS)) == 0
+    assert float(sameness(sounds[:1].expand(3, -1), sounds, torch.tensor([0, 1, 2]))) == 0
+    assert float(sameness(sounds[:1].expand(3, -1), sounds, LABELS)) > 0.9
+
+
+def test_sameness_weighs_in_the_generators_loss_and_drives_clips_of_a_label_apart():
+    network = gan("loss.sameness=3.0")
+    with torch.no_grad():
+        network.generator.layers[0].weight.mul_(10)  # at first its clips are too soft to differ
+    terms = network.persuasion(clips(), LABELS, chance(5))
+    expected = float(terms["persuasion"].detach()) + 3 * float(terms["sameness"].detach())
+    assert float(network.total(terms).detach()) == pytest.approx(expected, rel=1e-5)
+    before = float(terms["sameness"].detach())
+    optimiser = torch.optim.Adam(network.generator.parameters(), 1e-3)
+    for _ in range(5):
+        optimiser.zero_grad()
+        network.persuasion(clips(), LABELS, chance(5))["sameness"].backward()
+        optimiser.step()
+    assert float(network.persuasion(clips(), LABELS, chance(5))["sameness"].detach()) < before - 0.01
+    assert "sameness" not in gan().persuasion(clips(), LABELS, chance(5))
+
+
+def distances(sounds, labels):
+    """The root mean square differences in dB of all pairs with a label, from scipy's spectra."""
+    transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, 8000)
+    padded = np.pad(sounds.double().numpy(), [(0, 0), (WINDOW // 2, WINDOW // 2)], "reflect")
+    spectra = transform.stft(padded, p0=2, p1=LENGTH // HOP + 3)  # centred on multiples of the hop
+    power = (np.abs(spectra[:, 1:]) / (WINDOW / 4)) ** 2
+    frames = power.shape[2] // CELL * CELL
+    cells = power[:, :, :frames].reshape(len(power), -1, CELL, frames // CELL, CELL).mean((2, 4))
+    levels = np.maximum(10 * np.log10(cells + 1e-8), LEVEL_DB)
+    pairs = [(one, other) for one in range(len(labels)) for other in range(one) if labels[one] == labels[other]]
+    return [np.sqrt(((levels[one] - levels[other]) ** 2).mean()) for one, other in pairs]
 
 
 @pytest.mark.parametrize("objective", ["criticism", "persuasion"])
@@ -155,14 +216,22 @@ def test_labels_decide_in_both_critics():
     assert all(not torch.allclose(*both) for both in zip(*scores, strict=True))
 
 
-def test_spectrograms_are_those_of_scipy_on_a_scale_of_forty_decibels():
-    critic = gan("network.spectral_size=1").spectral
-    found = critic.spectrograms(clips()).numpy()
+def test_the_power_of_spectra_is_that_of_scipy_and_one_for_a_sine_at_full_scale():
+    found = spectral_power(clips()).numpy()
     transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, 8000)
     spectra = transform.stft(clips().double().numpy(), p0=2, p1=LENGTH // HOP - 1)
-    expected = (10 * np.log10((np.abs(spectra) / (WINDOW / 4)) ** 2 + 1e-8) + 40) / 40
     assert found.shape == (3, WINDOW // 2 + 1, LENGTH // HOP + 1)
-    np.testing.assert_allclose(found[..., 2:-2], expected, atol=1e-3)
+    np.testing.assert_allclose(found[..., 2:-2], (np.abs(spectra) / (WINDOW / 4)) ** 2, rtol=1e-3, atol=1e-9)
+    sine = torch.sin(2 * torch.pi * torch.arange(LENGTH) / 8)[None]
+    assert float(spectral_power(sine)[0, WINDOW // 8, 20]) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_second_critic_sees_levels_on_a_scale_of_forty_decibels():
+    critic, seen = gan("network.spectral_size=1").spectral, []
+    critic.layers[0].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    critic(clips(), torch.eye(2)[LABELS])
+    expected = (10 * np.log10(spectral_power(clips()).double().numpy() + 1e-8) + 40) / 40
+    np.testing.assert_allclose(seen[0][:, 0].numpy(), expected, atol=1e-3)
 
 
 def test_augmented_clips_are_shifted_with_silence_and_scaled_each_by_its_own():

@@ -4,10 +4,12 @@ The loss is the non-saturating one of Goodfellow et al. (2014), with R1, a penal
 recordings (Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018), computed at few steps
 and weighted by their distance (Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020). The
 critic learns faster than the generator (Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017).
-Three options: a second critic of spectrograms; its classification of labels, which it learns from recordings and the
-generator has to satisfy (Odena et al., "Conditional image synthesis with auxiliary classifier GANs", ICML 2017); and
-random shifts and gains of all that is judged (Zhao et al., "Differentiable augmentation for data-efficient GAN
-training", NeurIPS 2020).
+Four options: a second critic of spectrograms; its classification of labels, which it learns from recordings and the
+generator has to satisfy (Odena et al., "Conditional image synthesis with auxiliary classifier GANs", ICML 2017); random
+shifts and gains of all that is judged (Zhao et al., "Differentiable augmentation for data-efficient GAN training",
+NeurIPS 2020); and a term that keeps the clips of a label apart, as classification would leave one clip a label. Such
+terms are of Mao et al., "Mode seeking generative adversarial networks for diverse image synthesis" (CVPR 2019); ours
+asks for the distance between recordings of a label, and no more.
 """
 
 import itertools
@@ -31,6 +33,7 @@ HOP = 64
 SPECTRAL_KERNEL, SPECTRAL_LAYERS = 5, 4  # of the second critic; each layer halves time and frequency
 LEVEL_DB = -40.0  # becomes 0 in spectrograms, and LEVEL_RANGE_DB above it 1
 LEVEL_RANGE_DB = 40.0
+CELL = 4  # bins and frames that have one level where clips are compared
 SHIFT = 1 / 16  # of a clip, the largest random shift either way
 GAIN_DB = 3.0  # the largest random gain either way
 Call = Callable[..., Any]  # of a module, with its inputs
@@ -43,7 +46,7 @@ class LogisticGAN(WaveGAN):
     )
     sides = {  # noqa: RUF012
         "critic": ("distance", "penalty", "classification"),
-        "generator": ("persuasion", "recognition"),
+        "generator": ("persuasion", "recognition", "sameness"),
     }
     steps: Tensor
 
@@ -51,6 +54,7 @@ class LogisticGAN(WaveGAN):
         super().__init__(recipe)
         settings = recipe.network
         self.augments, self.shortens = settings.augmentation, settings.bfloat16
+        self.keeps_apart = recipe.loss.sameness > 0
         modules = ["critic"]
         self.spectral: SpectralCritic | None = None
         if settings.spectral_size:
@@ -87,11 +91,13 @@ class LogisticGAN(WaveGAN):
         return terms | ({"classification": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the surprise, summed over critics, that clips are real, and the cross entropy of their labels."""
+        """Return the surprise, summed over critics, that clips are real; the cross entropy of labels; the sameness."""
         label = self.rows(labels)
-        made = self._augmented(self._generate(clips, label, generator), generator)
-        scores, odds = self._judged(made, label, generator, frozen)
+        made = self._generate(clips, label, generator)
+        scores, odds = self._judged(self._augmented(made, generator), label, generator, frozen)
         terms = {"persuasion": F.softplus(-scores).mean(1).sum()}
+        if self.keeps_apart:
+            terms["sameness"] = sameness(made, clips, labels)
         return terms | ({"recognition": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     @torch.no_grad()
@@ -123,8 +129,6 @@ class LogisticGAN(WaveGAN):
 class SpectralCritic(nn.Module):
     """Clips [batch, frame_length] and label rows → scores, [batch], and the labels' odds, from their spectrograms."""
 
-    window: Tensor
-
     def __init__(self, settings: LogisticGANNetwork, *, classifies: bool) -> None:
         super().__init__()
         widths = [1, *(settings.spectral_size << place for place in range(SPECTRAL_LAYERS))]
@@ -136,11 +140,10 @@ class SpectralCritic(nn.Module):
         self.judge = nn.Linear(widths[-1], 1)
         self.projection = nn.Linear(words, widths[-1], bias=False) if words else None
         self.classes = nn.Linear(widths[-1], words) if words and classifies else None
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, clips: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return scores, and the logarithms of the labels' odds, [batch, labels], if it classifies."""
-        value = self.spectrograms(clips)[:, None]
+        value = (decibels(spectral_power(clips))[:, None] - LEVEL_DB) / LEVEL_RANGE_DB
         for layer in self.layers:
             value = F.leaky_relu(layer(value), LEAK)
         value = value.mean((2, 3))
@@ -149,12 +152,6 @@ class SpectralCritic(nn.Module):
             assert label is not None
             judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
         return judged, None if self.classes is None else self.classes(value)
-
-    def spectrograms(self, clips: Tensor) -> Tensor:
-        """Return scaled levels, [batch, bins, frames]."""
-        spectra = torch.stft(clips, WINDOW, HOP, window=self.window, return_complex=True)
-        power = (spectra.real.square() + spectra.imag.square()) / (WINDOW / 4) ** 2
-        return (decibels(power) - LEVEL_DB) / LEVEL_RANGE_DB
 
 
 def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
@@ -165,3 +162,35 @@ def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
     gain = 10 ** (GAIN_DB / 20 * (2 * torch.rand(count, 1, generator=generator) - 1))
     places = (torch.arange(length) - by + most).to(clips.device)
     return F.pad(clips, (most, most)).gather(1, places) * gain.to(clips)
+
+
+def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of the mean distance between recordings of a label that generated clips lack, 0 to 1.
+
+    Args:
+        made, clips: generated clips and recordings, [batch, samples].
+        labels: those of both, as indices [batch].
+    """
+    pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
+    if not len(pairs[0]):
+        return made.new_zeros(())
+    given, asked = (mean_distance(sounds, pairs) for sounds in (made, clips))
+    return F.relu(1 - given / asked)
+
+
+def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
+    """Return the mean over pairs of clips [batch, samples] of their root mean square difference, in dB.
+
+    Levels are of `CELL` bins by `CELL` frames, so that noise is like noise, without 0 Hz, and `LEVEL_DB` at least.
+    """
+    power = F.avg_pool2d(spectral_power(clips)[:, None, 1:], CELL)
+    levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)
+    one, other = (levels[places] for places in pairs)
+    return ((one - other).square().mean(1) + 1e-3).sqrt().mean()
+
+
+def spectral_power(clips: Tensor) -> Tensor:
+    """Return [batch, bins, frames] of clips [batch, samples]; a sine at full scale has 1."""
+    window = torch.hann_window(WINDOW, device=clips.device)
+    spectra = torch.stft(clips, WINDOW, HOP, window=window, return_complex=True)
+    return (spectra.real.square() + spectra.imag.square()) / (WINDOW / 4) ** 2

@@ -67,10 +67,11 @@ class LogisticGANNetwork(WaveGANNetwork):
 
 
 class LogisticGANLoss(WaveGANLoss):
-    """Both need labels and a spectral critic, which classifies; 0 disables them."""
+    """0 disables a term. Classification and recognition need labels and a spectral critic, which classifies."""
 
     classification: Weight  # of recordings, which the critic learns
     recognition: Weight  # of generated clips, which the generator learns
+    sameness: Weight  # of generated clips of a label, where they differ less than recordings of it do
 
 
 class LogisticGANRecipe(GANRecipe):
