@@ -34,7 +34,7 @@ SPECTRAL_KERNEL, SPECTRAL_LAYERS = 5, 4  # of the second critic; each layer halv
 LEVEL_DB = -40.0  # becomes 0 in spectrograms, and LEVEL_RANGE_DB above it 1
 LEVEL_RANGE_DB = 40.0
 CELL = 4  # bins and frames that have one level where clips are compared
-SHIFT = 1 / 16  # of a clip, the largest random shift either way
+SHIFT = 1 / 64  # of a clip, the largest random shift either way: generated words begin as late
 GAIN_DB = 3.0  # the largest random gain either way
 Call = Callable[..., Any]  # of a module, with its inputs
 
