@@ -45,7 +45,8 @@ slow: .venv/dev.done system
 
 # A process for each file: JACK's library does not forget a server that a test has killed.
 realtime: .venv/dev.done system
-	@failed=0; for file in $$(grep -rlE '^@(pytest\.mark\.)?realtime' tests --include='test_*.py'); do \
+	@files=$$(grep -rlE '^@(pytest\.mark\.)?realtime' tests --include='test_*.py') || { echo "no such tests"; exit 1; }; \
+		failed=0; for file in $$files; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m realtime $$file || failed=1; done; exit $$failed
 
 bench: .venv/dev.done

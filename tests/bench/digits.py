@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
 from timbrel.train.corpus.store import Corpus
 
 COEFFICIENTS, PARTS = 20, 16
@@ -62,7 +63,10 @@ def main():
     parser.add_argument("--clips", type=int, default=500, help="for each seed")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    corpus, model = Corpus.open(options.corpus), Model(options.model)
+    try:
+        corpus, model = Corpus.open(options.corpus), Model(options.model)
+    except UserError as error:
+        parser.error(str(error))
     if not model.card.labels:
         parser.error(f"{options.model} has no labels; train with network.labels=true")
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
