@@ -178,7 +178,7 @@ def distances(sounds, labels):
     transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, 8000)
     padded = np.pad(sounds.double().numpy(), [(0, 0), (WINDOW // 2, WINDOW // 2)], "reflect")
     spectra = transform.stft(padded, p0=2, p1=LENGTH // HOP + 3)  # centred on multiples of the hop
-    power = (np.abs(spectra[:, 1:]) / (WINDOW / 4)) ** 2
+    power = (np.abs(spectra[:, :-1]) / (WINDOW / 4)) ** 2
     frames = power.shape[2] // CELL * CELL
     cells = power[:, :, :frames].reshape(len(power), -1, CELL, frames // CELL, CELL).mean((2, 4))
     levels = np.maximum(10 * np.log10(cells + 1e-8), LEVEL_DB)
