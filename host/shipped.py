@@ -11,6 +11,7 @@ DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
+LATER = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
 MADE = "preset.toml"  # preset name in the folder of `timbrel make`
 
@@ -26,7 +27,9 @@ class Draft:
 
 
 def shipped_presets() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+    """The presets by name, then the later ones."""
+    found = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+    return {name: found[name] for name in [*(name for name in found if name not in LATER), *LATER]}
 
 
 def shipped_models() -> dict[str, Path]:

@@ -51,6 +51,12 @@ def test_the_changelog_counts_what_ships():
     assert "Ships {} models, {} presets and {} tunes.".format(*counts) in told
 
 
+def test_presets_keep_the_program_numbers_of_earlier_versions():
+    told = "digits-keys drum-kit drum-loops gm-hall gm-keys gm-lead gm-oboe gm-pad gm-strings lakeside-knobs"
+    later = "lakeside-post lakeside-soundscape lakeside-walk digits-gan"
+    assert [*shipped_presets()] == f"{told} {later}".split()
+
+
 def test_each_drum_is_on_a_general_midi_key_of_its_kind():
     keys = open_patch("drum-kit").preset.keys
     assert len(keys) == 10

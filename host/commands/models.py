@@ -46,8 +46,8 @@ def presets() -> None:
     from ..patch.loading import read_preset
     from ..shipped import shipped_models, shipped_presets
 
-    told = {name: read_preset(path).description for name, path in shipped_presets().items()}
-    told |= {name: f"(model) {Model(path).card.description}" for name, path in shipped_models().items()}
-    width = max(map(len, told))
-    for name, description in told.items():
+    told = [(name, read_preset(path).description) for name, path in shipped_presets().items()]
+    told += [(name, f"(model) {Model(path).card.description}") for name, path in shipped_models().items()]
+    width = max(len(name) for name, _ in told)
+    for name, description in told:
         print(f"{name:<{width}}  {description}")

@@ -46,7 +46,10 @@ def decoded(model, count, seed=0):
     card = model.card
     marks = [card.landmarks[i] for i in np.random.default_rng(seed).choice(len(card.landmarks), count, replace=False)]
     codes = np.array([mark.latent for mark in marks])
-    labels = np.array([card.labels.index(m.label) if card.labels else m.chroma or 0 for m in marks])
+    named = [mark.label.partition(" no. ")[0] for mark in marks]  # of a generator's
+    labels = np.array(
+        [card.labels.index(n) if card.labels else m.chroma or 0 for n, m in zip(named, marks, strict=True)]
+    )
     if card.partials is not None:
         labels = 60 + labels
     frames = model.decode(codes.astype(np.float32), labels)
@@ -93,8 +96,8 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
         assert found.settled
         if model.card.transform_length is None:
             assert found.after < 0.02 < found.before
-        if name != "gm-drums":  # the noise of cymbals sounds alike of many codes
-            assert correlation(found.code, code, model.card) > 0.98
+        if name != "gm-drums":  # the noise of cymbals sounds alike of many codes, and a GAN's words of near ones
+            assert correlation(found.code, code, model.card) > (0.97 if name == "digits-gan" else 0.98)
 
 
 def test_a_label_that_no_network_tells_is_the_one_with_which_the_code_comes_nearest():
