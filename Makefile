@@ -45,7 +45,7 @@ slow: .venv/dev.done system
 
 # A process for each file: JACK's library does not forget a server that a test has killed.
 realtime: .venv/dev.done system
-	@files=$$(grep -rlE '^@(pytest\.mark\.)?realtime' tests --include='test_*.py') || { echo "no such tests"; exit 1; }; \
+	@files=$$(grep -rlE '^@(pytest\.mark\.)?realtime' tests --include='test_*.py') || { echo "no test is marked realtime"; exit 1; }; \
 		failed=0; for file in $$files; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m realtime $$file || failed=1; done; exit $$failed
 

@@ -145,7 +145,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
         found = ", ".join(map(repr, known)) or "none"
         raise UserError(
             f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
-            "build it with --label folder or --label REGEX, or leave network.labels out"
+            "build it with --label folder or --label REGEX, or set network.labels = false"
         )
     if strange := sorted(set(getattr(network, "words", [])) - set(known)):
         raise UserError(

@@ -181,7 +181,8 @@ def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
 def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
     """Return the mean over pairs of clips [batch, samples] of their root mean square difference, in dB.
 
-    Levels are of `CELL` bins by `CELL` frames, so that noise is like noise, and `LEVEL_DB` at least.
+    ``pairs`` are the indices of one clip and of the other, [pairs] each. Levels are of `CELL` bins by `CELL` frames, so
+    that noise is like noise, and `LEVEL_DB` at least.
     """
     power = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
     levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)
