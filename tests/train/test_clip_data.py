@@ -183,6 +183,7 @@ def test_a_corpus_without_two_labels_is_refused_where_labels_are_asked_for(tmp_p
         check_clips(corpus, recipe("network.labels=true"))
     assert "\n" not in str(caught.value)
     assert "--label folder" in str(caught.value)
+    assert "set network.labels = false" in str(caught.value)
     check_clips(corpus, recipe())
 
 
