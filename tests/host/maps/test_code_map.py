@@ -113,16 +113,16 @@ def test_thousands_of_dots_find_their_places(tiny):
     assert len(plane.message()) == 16 + 4 * (plane.surface.size + 7000 * (2 + 3 + 1 + 1 + 1))
 
 
-def test_models_of_an_older_timbrel_have_the_map_of_their_landmarks():
-    for path in shipped_models().values():
-        model = Model(path)
-        model.map = None
-        plane = map_of(model)
-        assert plane is not None
-        assert sorted(set(plane.labels)) == sorted({mark.label for mark in model.card.landmarks})
-        inside = np.array([mark.latent for mark in model.card.landmarks], np.float32)
-        np.testing.assert_allclose(plane.codes, inside, atol=0.02)
-        assert largest_step(plane) <= LARGEST_STEP * 1.01
+@pytest.mark.parametrize("name", ["gm-chroma-2", "lakeside-10", "gm-drums"])  # two latents, ten, and words
+def test_models_of_an_older_timbrel_have_the_map_of_their_landmarks(name):
+    model = Model(shipped_models()[name])
+    model.map = None
+    plane = map_of(model)
+    assert plane is not None
+    assert sorted(set(plane.labels)) == sorted({mark.label for mark in model.card.landmarks})
+    inside = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+    np.testing.assert_allclose(plane.codes, inside, atol=0.02)
+    assert largest_step(plane) <= LARGEST_STEP * 1.01
 
 
 def test_a_model_without_landmarks_has_no_map(tiny_path):

@@ -14,7 +14,14 @@ from ....patience import PATIENCE_SECONDS
 PAGE = Path(__file__).parents[4] / "host" / "panel" / "page"
 ADDRESS = "http://panel.test"  # nowhere: each request is answered from PAGE
 TOKEN = "a-token"
-FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-site-isolation-trials",
+    "--renderer-process-limit=1",
+]
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'"
