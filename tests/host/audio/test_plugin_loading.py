@@ -185,18 +185,25 @@ def test_a_command_with_a_display_says_it_as_a_warning_and_only_while_it_lasts(n
 def test_who_plays_is_told_of_a_plugin_that_loads_before_there_is_any_sound(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         textwrap.dedent("""
-        import time
+        import threading
         from timbrel.host.audio import effects, plugin_loading
         from timbrel.host.errors import UserError
 
         plugin_loading.TELL_SECONDS = 0.2
+        told, warning = threading.Event(), plugin_loading.log.warning
+
+        def tell(*words):
+            warning(*words)
+            told.set()
 
         def load(where, path, given):
-            time.sleep(1.0)
+            assert told.wait(PATIENCE)
             raise UserError("it is loaded")
 
+        plugin_loading.log.warning = tell
+
         effects._load_instance = load
-        """)
+        """).replace("PATIENCE", str(PATIENCE_SECONDS))
     )
     (tmp_path / "Slow.vst3").touch()
     (tmp_path / "slow.toml").write_text('format = 1\nmodel = "gm-chroma-2"\n[[effects]]\nplugin = "Slow.vst3"\n')
