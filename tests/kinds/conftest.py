@@ -7,9 +7,11 @@ import pytest
 import torch
 from timbrel.export.describe import EncodedFrames
 from timbrel.export.export import export
+from timbrel.export.families.family import ExportFamily
 from timbrel.export.families.table import FAMILIES as EXPORTED
 from timbrel.export.kinds.kind import RATE, ExportKind, held_key
 from timbrel.export.kinds.table import KINDS as EXPORTED_KINDS
+from timbrel.export.reports.report import Report
 from timbrel.host.kinds.table import KINDS
 from timbrel.host.patch.preset import Preset
 from timbrel.train.families.table import FAMILIES as TRAINED
@@ -39,6 +41,11 @@ hop_length = {length}
 def bare(model):
     """A preset that only names its model."""
     return Preset(format=1, model=str(model.path))
+
+
+def report(run, network, checkpoint, step, progress):
+    """A report of two figures."""
+    return Report({"checkpoint": checkpoint, "step": step}, [], [], "<p>a toy</p>")
 
 
 def held(patch, velocity):
@@ -80,7 +87,7 @@ def rows():
             patch.setitem(load.KINDS_OF_RECIPE, name, one)
             row = Family(network, lambda corpus, recipe: None, Pieces, lambda network, recipe, batch: [])
             patch.setitem(TRAINED, name, row)
-            patch.setitem(EXPORTED, name, SimpleNamespace(graphs=graphs))
+            patch.setitem(EXPORTED, name, ExportFamily(graphs, report))
 
         yield SimpleNamespace(kind=kind, family=family)
 

@@ -1,5 +1,7 @@
 """A kind that decodes on a worker: with a folder of its own it passes from training to the stage."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +19,7 @@ from timbrel.host.live import audio_process
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.preset_description import view_of_patch
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from timbrel.train.run import Run
@@ -129,6 +132,36 @@ def test_a_model_without_encoder_leaves_none_of_the_one_before(kind, made, tmp_p
     export(Run.open(run), path, overwrite=True)
     assert path.exists()
     assert not encoder_path(path).exists()
+
+
+def test_the_panel_shows_its_knobs(model, preset):
+    patch = open_patch(str(preset))
+    view = view_of_patch(str(preset), patch, 0, Rack({0: patch}, RATE).knobs[0])
+    shown = {one.target: (one.low, one.high, one.maps) for one in view.controls}
+    knobs = Model(model).card.latents
+    assert view.kind == ToyClipKind.name
+    assert shown["latent.0"] == (knobs[0].low, knobs[0].high, (("CC 70", "jump"),))
+    assert shown["latent.1"] == (knobs[1].low, knobs[1].high, ())
+    assert "gain" in shown
+
+
+def test_recover_refuses_a_kind_whose_codes_it_cannot_search(model, timbrel, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", np.random.default_rng(0).uniform(-0.1, 0.1, LENGTH), RATE)
+    ended = timbrel("recover", tmp_path / "sound.wav", "--model", model, "-o", tmp_path / "found.toml")
+    assert ended.status == 2
+    assert "is of kind 'toy-clip', and codes are searched for models of 'spectrum'" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]
+
+
+def test_evaluate_writes_the_familys_report(kind, made, timbrel):
+    run, _ = made("toy-clip", LENGTH)
+    ended = timbrel("evaluate", run)
+    assert ended.status == 0, ended.err
+    assert json.loads((run / "report" / "report.json").read_text(encoding="utf-8")) == {
+        "checkpoint": "best",
+        "step": 20,
+    }
+    assert "<p>a toy</p>" in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_offline_each_note_has_the_clip_of_its_own_code(model, preset):
