@@ -1,6 +1,7 @@
 """A bounce by a host of CLAP or VST3 is what `timbrel render` makes, to the bit, as late as the plugin says."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -171,3 +172,23 @@ def test_dawdreamer_bounces_what_render_makes(vst3, tmp_path):
     engine.render(LENGTH / RATE)
     sound = engine.get_audio()
     np.testing.assert_array_equal(sound[:, latency:LENGTH], expected[:, : LENGTH - latency])
+
+
+@pytest.mark.parametrize("host", ["pedalboard", "dawdreamer"])
+def test_without_a_server_a_bounce_is_silent_and_standard_error_says_why(vst3, tmp_path, capfd, host):
+    module = pytest.importorskip(host, reason=f"no {host} (PyPI)")
+    moved = shutil.copytree(vst3, tmp_path / "moved" / "timbrel.vst3")
+    (moved / "Contents" / machine() / "interpreter").write_text("/nowhere\n")
+    if host == "pedalboard":
+        plugin = module.load_plugin(str(moved))
+        sound = plugin.process([(message(NoteOn(0, 0, 60, 100)), 0.0)], duration=0.5, sample_rate=RATE, num_channels=2)
+    else:
+        engine = module.RenderEngine(RATE, 128)
+        plugin = engine.make_plugin_processor("timbrel", str(moved))
+        plugin.add_midi_note(60, 100, 0.0, 0.4)
+        engine.load_graph([(plugin, [])])
+        engine.render(0.5)
+        sound = engine.get_audio()
+    assert sound.shape[1] >= RATE // 2
+    assert not sound.any()
+    assert "timbrel is silent: /nowhere does not start" in capfd.readouterr().err
