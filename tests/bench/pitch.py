@@ -2,17 +2,19 @@
 
     python tests/bench/pitch.py [PRESET ...] [--phase PHASE] [--step SEMITONES]
 
-Every shipped preset without its effects, motions, gestures, envelope and unison: the latents stand still. Three tables:
-keys from C2 to C7, by pYIN and by the peaks of the harmonics, in cents; bends, slow over two seconds and held, in
-cents; notes held for three seconds, how far their level swings and the strongest line at the hop's rate beside the
-strongest partial, in dB: without the noise fill, with it, with stationary Gaussian noise of the fill's spectrum in its
-place, and with stored noise phases, which partials have not. ``--phase`` plays the first two tables with another phase
-than the preset's.
+Every shipped preset without its effects, motions, gestures, envelope and unison: the latents stand still. Four tables:
+keys from C2 to C7, by pYIN and by the peaks of the harmonics, in cents; the same keys in a Scala file's tuning, by the
+peaks; bends, slow over two seconds and held, in cents; notes held for three seconds, how far their level swings and the
+strongest line at the hop's rate beside the strongest partial, in dB: without the noise fill, with it, with stationary
+Gaussian noise of the fill's spectrum in its place, and with stored noise phases, which partials have not. ``--phase``
+plays the first three tables with another phase than the preset's.
 """
 
 import argparse
 import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -23,7 +25,7 @@ from phase_methods import hop_lines_db, modulation_db
 from timbrel.host.events import Event, NoteOff, NoteOn, PitchBend
 from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import EnvelopeSettings
+from timbrel.host.patch.preset import EnvelopeSettings, TuningSettings
 from timbrel.host.play.rack import Rack
 from timbrel.host.shipped import shipped_presets
 from timbrel.host.units import midi_to_hz, semitones_to_ratio
@@ -136,6 +138,25 @@ def keys(name: str, patch: Patch, step: int) -> None:
     )
 
 
+def meantone(name: str, patch: Patch, step: int) -> None:
+    """Keys of a Scala file of quarter-comma meantone, which leaves equal temperament by up to 24 cents."""
+    fifth = 1200 * np.log2(5) / 4
+    cents = sorted(float(fifths * fifth % 1200) for fifths in range(-3, 9))  # E flat to G sharp
+    with tempfile.TemporaryDirectory() as folder:
+        lines = ["quarter-comma meantone", "12", *(f"{value:.5f}" for value in cents[1:]), "2/1"]
+        Path(folder, "meantone.scl").write_text("\n".join(lines), encoding="ascii")
+        preset = patch.preset.model_copy(update={"tuning": TuningSettings(scale="meantone.scl")})
+        tuned = replace(patch, preset=preset, folder=Path(folder))
+    away = []
+    for key in range(LOWEST, HIGHEST + 1, step):
+        wanted = midi_to_hz(12 * (key // 12) + cents[key % 12] / 100)  # a scale begins at an equally tempered C
+        away.append(abs(peak_cents(played(tuned, key, NOTE_SECONDS)[round(SETTLED * RATE) :], wanted)))
+    print(
+        f"{name:<14}{len(away)} keys in meantone: harmonics median {np.median(away):6.1f}  "
+        f"worst {np.max(away):6.1f} cents"
+    )
+
+
 def wheel(patch: Patch, semitones: float) -> int:
     return round(np.clip(8192 * semitones / patch.preset.play.bend_range_semitones, -8192, 8191))
 
@@ -232,6 +253,8 @@ def main() -> None:
     patches = {name: still(name, **play) for name in asked.presets}
     for name, patch in patches.items():
         keys(name, patch, asked.step)
+    for name, patch in patches.items():
+        meantone(name, patch, asked.step)
     for name, patch in patches.items():
         bends(name, patch)
     for name in patches:

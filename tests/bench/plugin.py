@@ -81,7 +81,7 @@ def instances(lib, bundle):
         row(f"{INSTANCES} instances ready", f"{time.perf_counter() - began:.2f} s", "5 s together")
         for core in cores:
             core.activate(float(RATE), 256)
-        for what, notes, asked in (("silent", (), "70 MB each"), ("eight notes", NOTES, "")):
+        for what, notes, asked in (("silent", (), "60 MB each"), ("eight notes", NOTES, "")):
             for core in cores:
                 for note in notes:
                     core.midi(0, bytes([0x90, note, 90]), 3)

@@ -8,7 +8,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import EnvelopeSettings, PlaySettings, Preset
+from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.rack import Rack
@@ -17,6 +17,7 @@ from timbrel.host.units import note_name
 
 RATE = 44100
 CODES = 200
+FEW_CODES, KEYS_APART = 100, 7  # for models of partials
 DARK_HZ, CLICK_HZ = 8000.0, 10000.0
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
 
@@ -46,6 +47,40 @@ def obedience(name: str, path: Path) -> None:
             f"{name:<14}{what:<16}{found.notes} notes: pitch class right {100 * found.pitch_class:.1f} %, "
             f"octave too {100 * found.octave:.1f} %"
         )
+
+
+def partials_obedience(name: str, path: Path) -> None:
+    """Keys of a model of partials, which states its pitch and need not obey."""
+    model = Model(path)
+    span = model.card.partials
+    keys = np.arange(np.ceil(span.low), span.high + 1, KEYS_APART).astype(int).tolist()
+    marks = np.array([mark.latent for mark in model.card.landmarks], np.float32)
+    played = marks[:: max(1, len(marks) // FEW_CODES)]
+    for what, codes in (("training codes", played), ("uniform codes", uniform_codes(model, FEW_CODES))):
+        away = np.concatenate([heard_notes(name, model, code, keys) - keys for code in codes])
+        octaves = np.abs(away - 12 * np.round(away / 12)) < 0.5
+        print(
+            f"{name:<14}{what:<16}{len(away)} notes: pitch class right {100 * octaves.mean():.1f} %, "
+            f"octave too {100 * (np.abs(away) < 0.5).mean():.1f} %"
+        )
+
+
+def heard_notes(name: str, model: Model, code: np.ndarray, keys: list[int]) -> np.ndarray:
+    """Play keys one after the other at a code; returns the MIDI notes that sound, NaN for none."""
+    preset = Preset(
+        format=1,
+        model=name,
+        latent=LatentSettings(values=code.tolist()),
+        envelope=EnvelopeSettings(attack_seconds=0.005, release_seconds=0.005),
+        gesture=GestureSettings(amount=0.0),
+    )
+    instrument = Instrument(Patch("measured", preset, model, Path()), RATE)
+    heard = []
+    for index, key in enumerate(keys):
+        begin = index * RATE
+        sound = instrument.process([NoteOn(begin, 0, key, 100), NoteOff(begin + RATE // 2, 0, key)], RATE)
+        heard.append(sounding_note(sound[0, RATE // 8 : RATE // 2], RATE))
+    return np.array(heard)
 
 
 def scale(name: str) -> None:
@@ -100,10 +135,13 @@ def click(name: str, path: Path, steal: bool) -> float:
 
 def main() -> None:
     models = {name: path for name, path in shipped_models().items() if Model(path).card.chroma is not None}
+    of_partials = {name: path for name, path in shipped_models().items() if Model(path).card.partials is not None}
     for name, path in models.items():
         obedience(name, path)
+    for name, path in of_partials.items():
+        partials_obedience(name, path)
     for name in shipped_presets():
-        if open_patch(name).model.path in models.values():
+        if open_patch(name).model.path in (*models.values(), *of_partials.values()):
             scale(name)
     for name, path in models.items():
         print(
