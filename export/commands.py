@@ -69,7 +69,7 @@ def export(
     credits: Annotated[str | None, typer.Option(help="Who made the sounds.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model that any host can play, or a file for Max and Pd, and prove that it gives what was trained."""
+    """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
     from .export import LabelInput
     from .nn.files import written
 
@@ -201,7 +201,7 @@ def recover(
     points: Annotated[int, typer.Option(min=2, max=1000, help="The most codes of the path.")] = 32,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the latent code of a sound, and write a preset that rests there, and what it sounds like."""
+    """Find the latent code of a sound; write a preset with this code, and its sound."""
     # Set before numpy is imported: its threads wait by spinning, and quadruple the time on a busy machine.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ..host.progress import Display
@@ -295,7 +295,7 @@ def study(
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Make a publication's figures anew, its networks beside better ones. Ctrl-C saves; the same command goes on."""
+    """Repeat a publication's tables and figures, and add better networks. Ctrl-C saves; run it again to resume."""
     from .study.recovery import RecoveryStudyOptions as Recovery
     from .study.runs import StudyOptions
 

@@ -303,7 +303,6 @@ def _write_encoder(
 
 
 def _sounds(corpus: Corpus, length: int, count: int) -> Array:
-    """Cut pieces of clips, [count, length]."""
     rng = np.random.default_rng(count)
     clips = corpus.clips("train")
     pieces = np.zeros((count, length), np.float32)

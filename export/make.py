@@ -88,7 +88,7 @@ def make(
         edited = (output / PRESET).exists() and _is_edited(output)
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
     if outcome.interrupted:
-        raise MakeStopped(f"stopped at step {outcome.step}, all is saved; the same command goes on from there")
+        raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
     if outcome.dead:
         raise Failure(
             f"every sound got the same code, its knobs would do nothing; delete {run.folder} and run make again, "
@@ -214,7 +214,6 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 
 
 def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
-    """Return family, reason, and a description of mixed kinds."""
     looped = are_loops(corpus)
     if looped.loops:
         return LOOPS, looped.why, ""

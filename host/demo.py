@@ -43,7 +43,6 @@ def demo(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
-    """Return targets by channel, [blocks, n_latents]."""
     rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
     for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
         for channel, row in rows.items():

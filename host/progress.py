@@ -29,7 +29,7 @@ def clock(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def told_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
+def warn_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
     """Log a warning if the block renders `SLOW` times slower than real time."""
     ended = threading.Event()
 

@@ -20,7 +20,7 @@ from .patch.library import Patch, open_patch
 from .play.offline_succession import Succession, Successor
 from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
-from .progress import TOO_LOUD, clock, told_if_slow
+from .progress import TOO_LOUD, clock, warn_if_slow
 from .units import db_to_gain
 
 Array = npt.NDArray[np.float32]
@@ -158,7 +158,7 @@ def render(
         kept = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
         taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept.get(file, file) for file in files}
         hardest, place = 0.0, 0
-        stack.enter_context(told_if_slow(lambda: rack.played / sample_rate))
+        stack.enter_context(warn_if_slow(lambda: rack.played / sample_rate))
         for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             taking[mix_file].write(mix)
             if (bent := limited(mix)) > hardest:

@@ -35,7 +35,7 @@ def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
     return NotePair(key, *(held_shapes(sound, rate).astype(np.float32) for sound in (recorded, played)))
 
 
-def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
+def classifier_accuracy(pairs: Sequence[NotePair]) -> dict[str, float] | None:
     """Return the accuracy of two classifiers, 0 to 1, on keys outside their training sets; None for too few notes."""
     keys = sorted({pair.key for pair in pairs})
     if len(pairs) < FEWEST or len(keys) < FOLDS:
@@ -51,7 +51,6 @@ def told_apart(pairs: Sequence[NotePair]) -> dict[str, float] | None:
 
 
 def _statistics(levels: Array) -> Double:
-    """Return the mean, deviation and mean change of each band, [3 * 64]."""
     change = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 

@@ -13,7 +13,7 @@ from ...train.metrics.distribution_distance import frechet
 from ..reports.picture import Picture
 from ..reports.report import Figures, Report, ReportSound, listed
 from .abx import AbxTrial, abx_page
-from .classifiers import pair_of, told_apart
+from .classifiers import classifier_accuracy, pair_of
 from .dynamics import dynamics
 from .figures import note_picture
 from .measures import BANDS, NoteDistance, counted, course, held_shapes, nearness, shape_db
@@ -106,7 +106,7 @@ def beside(
     found["heard"] = _summary([one.row["ours"] for one in learned_rows])
     found["stored"] = _summary([one.row["stored"] for one in learned_rows if "stored" in one.row])
     found["frechet"] = _frechet(compared, corpus.rate)
-    found["told_apart"] = told_apart(
+    found["told_apart"] = classifier_accuracy(
         [pair_of(one.row["key"], one.note.sound, one.ours, corpus.rate) for one in [*compared, *learned_rows]]
     )
     found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))

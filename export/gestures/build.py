@@ -77,7 +77,6 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
 
 
 def _chosen(known: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
-    """Choose equally many notes per instrument."""
     places: dict[tuple[str, int | None], list[int]] = {}
     for place, single in enumerate(known):
         places.setdefault(_instrument_of(single), []).append(place)
@@ -135,7 +134,6 @@ def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
 
 
 def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
-    """Project codes, [points, n_latents], to [points, directions]."""
     scale = in_deviations(card)
     along: Doubles = (codes * scale) @ (directions * scale).T
     return along
@@ -207,7 +205,6 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
 
 
 def _apart(places: Doubles, steps: float) -> Doubles:
-    """Return squared distances, [notes, notes]."""
     away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
     apart: Doubles = np.square(away).sum(2)
     return apart
@@ -254,7 +251,6 @@ def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteW
 
 
 def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
-    """Interpolate a trajectory, [points, directions]."""
     return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
 
 

@@ -127,7 +127,6 @@ def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
-    """Cut frames centred at ``middles`` in seconds, [frames, frame_length]."""
     half = card.frame_length // 2
     padded = np.pad(sound, (half, card.frame_length))
     starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
@@ -136,7 +135,6 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    """Measure levels a millisecond apart, in dB relative to the maximum."""
     heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
     levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
@@ -177,7 +175,6 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
 
 
 def _fall(levels: Doubles) -> float:
-    """Return the fall of the second half, in dB a second."""
     later = levels[len(levels) // 2 :]
     times = np.arange(len(later)) - (len(later) - 1) / 2
     return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)

@@ -96,7 +96,6 @@ def _has_length(card: Card) -> bool:
 
 
 def _middle_ms(card: Card, frames: Array) -> Array:
-    """Centre time of each frame's energy in ms, [frames]."""
     power = np.square(frames[:, -card.envelope_points :] if card.envelope_points else frames).astype(np.float64)
     moments = (np.arange(power.shape[1]) + 0.5) / power.shape[1] * 1000 * card.frame_length / card.sample_rate
     middle: Array = ((power @ moments) / np.maximum(power.sum(1), 1e-20)).astype(np.float32)

@@ -28,8 +28,8 @@ def section(found: Figures | None) -> Markup:
     ]
     note = (
         "Change: of levels in 64 mel bands, for a deviation of the latent, in dB; the first changes the sound most. "
-        "Holds: in so many steps of a quarter of the knob’s way, up and down, what it is named for went its way, at "
-        f"training codes and at {found['codes']} codes of frames of the {found['split']} split, on all keys in turn."
+        "Holds: the share of steps, a quarter of the knob’s range up or down, in which the named quality moved as "
+        f"named, at training codes and at {found['codes']} codes of the {found['split']} split, on all keys in turn."
     )
     header = ["Knob", "Change", "Holds in training", f"Holds in {found['split']}", "What it moves, from end to end"]
     return table(header, rows, 3, "told") + faint(note)

@@ -133,7 +133,6 @@ def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double,
 
 
 def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
-    """Return distances of values, [codes], to the standard normal distribution, [replicates]."""
     order = np.argsort(values)
     weights = times[:, which[order]]
     above = np.cumsum(weights, 1)
@@ -146,7 +145,6 @@ def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
 
 
 def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
-    """Return energy coefficients of standardized codes and normal samples, [replicates]."""
     member = np.eye(times.shape[1])[which]
     total = times @ member.sum(0)
     between = times @ (member.T @ cdist(apart, others).mean(1)) / total

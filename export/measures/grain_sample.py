@@ -45,7 +45,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
     if not len(found):
         return None
     places = random_indices(len(found), count, rng)
-    return GrainSample(part, len(found), found.take(corpus, places, settings.frame_length), found.clip[places])
+    return GrainSample(part, len(found), found.take_grains(corpus, places, settings.frame_length), found.clip[places])
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:

@@ -83,7 +83,6 @@ def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
-    """Return a reduction's axes: an input since opset 18, all by default."""
     if _given(values, 1) is not None:
         return _numbers(values, 1)
     return list(settings.get("axes", range(_there(values, 0).ndim)))

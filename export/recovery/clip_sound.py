@@ -40,6 +40,5 @@ class ClipSoundView(View):
 
 
 def _pooled(power: Tensor) -> Tensor:
-    """Return the smoothed root mean square of power, [rows, parts]."""
     mean = F.avg_pool1d(power[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return (mean + float(QUIETEST) ** 2).sqrt()

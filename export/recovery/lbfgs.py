@@ -151,7 +151,6 @@ class Minimiser:
         self._moves[:, rows], self._turns[:, rows] = 0.0, 0.0
 
     def _aim(self, rows: Tensor) -> None:
-        """Compute directions by the two-loop recursion, and start line searches."""
         held = self._held(rows)
         way = torch.where(held, 0.0, self._slope[rows])
         moves, turns = self._moves[:, rows], self._turns[:, rows]

@@ -67,7 +67,6 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, found: 
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
-    """Return the Jacobian at a point [1, n], [n, m]."""
     aside = torch.where(point > 0.5, -ASIDE, ASIDE)  # inside the box
     points = point + torch.diag(aside[0])
     moved = torch.cat([residuals(part) for part in torch.split(points, TOGETHER)])
@@ -75,7 +74,6 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 
 
 def _aimed(point: Tensor, rest: Tensor, ways: Tensor, damping: float) -> Tensor:
-    """Return the end of a damped step."""
     slope = ways @ rest
     held = held_at_bounds(point, slope)
     free = ways.masked_fill(held[:, None], 0.0)

@@ -87,7 +87,7 @@ def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: 
             f"--rate {card.sample_rate}"
         )
     if asked.changes or asked.minutes is not None:
-        raise UserError("--set and --minutes are of what is trained, and of a model nothing is; leave them out")
+        raise UserError("--set and --minutes change trainings, and --model needs none; leave them out")
     if not (asked.folder / FOUND).is_dir():
         check_new_folder(asked.folder)
     bench = RecoveryBench(corpus, model, judge)

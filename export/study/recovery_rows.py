@@ -223,7 +223,7 @@ class RecoveryBench:
         found = places(self._corpus, "test", self._frames, self._words)
         picked = np.resize(random_indices(len(found), count, np.random.default_rng([seed, 1])), count)
         return RecoveryTargets(
-            found.take(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
+            found.take_clips(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
         )
 
     def _names(self, labels: Ints) -> npt.NDArray[np.str_]:

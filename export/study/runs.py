@@ -290,7 +290,7 @@ class StudyProgress:
         self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
 
     def stopped(self, folder: Path) -> None:
-        self.display.say(f"stopped, all is saved; the same command goes on with {folder}")
+        self.display.say(f"stopped, all is saved; run the same command again to resume {folder}")
 
     def say(self, message: str) -> None:
         self.display.say(f"{self.part}: {message}")

@@ -277,7 +277,6 @@ def _load_named(
 
 
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
-    """Return an impulse response, [channels, n], and its rate in Hz."""
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     with sound_reader(path, data) as reader:

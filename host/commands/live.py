@@ -165,7 +165,7 @@ def _controller(name: str | None) -> "Controller | None":
 
 @commands.command()
 def devices() -> None:
-    """List sound cards, MIDI ports and known controllers, with what to type to choose one."""
+    """List sound cards, MIDI ports and known controllers, each with the option that chooses it."""
     from ..audio.sound_card import cards, inputs
     from ..midi.ports import port_names
     from ..patch.controllers import read_controller, shipped_controllers

@@ -14,7 +14,7 @@ def info(
     model: Annotated[str, typer.Argument(help=INFO_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
-    """Show what a model is."""
+    """Describe a model."""
     from ..contract.describe import describe
     from ..patch.library import notes_of
 
@@ -27,7 +27,7 @@ def info(
 
 @commands.command()
 def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
-    """Run a model's own reference on this machine; exit status 1 if it gives something else, or tells of a part."""
+    """Run a model's own reference on this machine; exit status 1 if outputs differ or are not all covered."""
     verdict = opened_model(model).verify()
     partial = verdict.told < verdict.width
     verb = "FAILS" if not verdict.passed else "partial" if partial else "passes"

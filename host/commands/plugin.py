@@ -40,7 +40,7 @@ def uninstall() -> None:
 
 @plugin_commands.command()
 def status() -> None:
-    """Say what is built and installed, whether the plugins' Python works, and what they said last."""
+    """List built and installed plugins, test their Python, and show their last messages."""
     from ..errors import printable
     from ..plugin.status import status
 

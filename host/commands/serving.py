@@ -52,7 +52,7 @@ def _invite(panel: "PanelProcess") -> None:
     if not panel.addresses:
         print("no network is here: only this machine can open the panel", flush=True)
         return
-    print("whoever has one of these addresses can play here and save presets; what they send is not encrypted:")
+    print("anybody with one of these addresses can play here and save presets; the connection is not encrypted:")
     for address in panel.addresses:
         print(f"  {panel.url(address)}")
     segno.make(panel.url(panel.addresses[0]), micro=False).terminal(compact=True)

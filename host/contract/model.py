@@ -26,7 +26,7 @@ States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *sha
 
 
 class ParityResult(NamedTuple):
-    """Largest difference from the card's reference, which holds ``told`` of ``width`` outputs.
+    """Largest difference from the card's reference, which covers ``told`` of ``width`` outputs.
 
     Differences in faint outputs weigh up to 1 / `FAINT` times as much.
     """

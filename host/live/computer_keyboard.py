@@ -80,7 +80,6 @@ def is_terminal(stream: Any) -> bool:
 
 
 def _typed() -> str | None:
-    """Return typed text without blocking; None once the terminal is gone."""
     import select
 
     if sys.platform == "win32":

@@ -208,8 +208,8 @@ class RenderLoop:
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as the first
         of a chord, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a
-        late note. A block took ``seconds``, of them ``worked`` on the CPU. If the thread never ``gave_way`` to the
-        lock, it was preempted, which no ring outlasts.
+        late note. A block took ``seconds``, and ``worked`` seconds of processor time. A thread that never ``gave_way``
+        to the lock was preempted, and no ring outlasts that.
         """
         waited = seconds - worked if gave_way else 0.0
         self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS

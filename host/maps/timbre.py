@@ -44,7 +44,6 @@ def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tu
 
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """Return energies, [frames, parts, bands], and band centres in octaves."""
     power = _spectra(card, frames, conditions)
     bins, half = power.shape[-1], card.sample_rate / 2
     hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
@@ -55,7 +54,6 @@ def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple
 
 
 def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:
-    """Return power, [frames, parts, bins]."""
     if card.partials is not None:
         return np.square(spectra(card, frames, conditions))[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]

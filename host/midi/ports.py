@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..events import Event
-from ..play.controller_state import Holds
+from ..play.controller_state import HeldEvents
 from .connections import JackConnections, PortConnections, Unknown
 from .decode import MidiDecoder
 
@@ -50,7 +50,7 @@ class _Port:
     clock: float = 0.0  # seconds: sum of RtMidi's intervals between messages
     offset: float | None = None  # least difference of our clock to `clock`: of messages without delay
     seen: float = 0.0
-    holds: Holds = field(default_factory=Holds)
+    holds: HeldEvents = field(default_factory=HeldEvents)
 
     def poll(self) -> list[Timed]:
         arrived: list[Timed] = []
@@ -133,7 +133,7 @@ class Inputs:
                 arrived += port.released(self._ports)
             else:
                 heir.holds.join(port.holds)
-                port.holds = Holds()
+                port.holds = HeldEvents()
         for port in self._ports:
             arrived += port.poll()
         return arrived
@@ -173,7 +173,6 @@ class Inputs:
         return said
 
     def _close(self) -> None:
-        """Close removed inputs that rendering no longer uses."""
         held = {port for port, _ in tuple(self._gone)}
         for port in [port for port in self._closing if port not in held]:
             self._closing.remove(port)
@@ -224,7 +223,6 @@ class Inputs:
         self._ports += (_Port(name, self._idle.pop()),)
 
     def _free(self) -> _Port:
-        """Return a registered input without sender."""
         held = {port for port, _ in tuple(self._gone)}
         for port in self._ports:
             if port.name is None and port.leaving is None and not port.guests and port not in held:

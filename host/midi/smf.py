@@ -101,7 +101,6 @@ def _parse_track(body: bytes, number: int) -> MidiTrack:
 
 
 def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (tick, status, data); meta data start with the type."""
     at, tick, running = 0, 0, 0
     while at < len(body):
         delta, at = _variable_length(body, at)

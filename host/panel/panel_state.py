@@ -11,7 +11,7 @@ from ..events import Event, ParameterChange
 from ..patch.text import editing
 from ..patch.text.binding import bound
 from ..session.messages import LiveStatus
-from ..session.preset_view import Dial, PresetView
+from ..session.preset_view import ControlView, PresetView
 from ..shipped import Draft
 from . import preset_edits, protocol, serialize
 from .held_controls import HeldControls
@@ -50,7 +50,7 @@ class PanelState:
         self._held = HeldControls(lambda event: out.play([event]))
         self._learning = MidiLearn(self._bind, lambda: self._send_state(learn=self._learn_state()))
         self._view: PresetView | None = None
-        self._dials: dict[str, Dial] = {}
+        self._controls: dict[str, ControlView] = {}
         self._name, self._saved_text = "", ""  # preset name, text of its file
         self._text, self._file_values = "", dict[str, float]()  # current text, and the targets' defaults in it
         self._draft_text: str | None = None  # text of a draft being loaded
@@ -116,7 +116,7 @@ class PanelState:
             case protocol.SideMessage(side=side):
                 self._compare(side)
             case protocol.LearnMessage(target=target):
-                self._learning.want(target if target in self._dials else None)
+                self._learning.want(target if target in self._controls else None)
             case protocol.UnlearnMessage(target=target):
                 self._edit(editing.without_maps(self._now(), target))
             case protocol.SaveMessage(name=name, overwrite=overwrite):
@@ -127,14 +127,14 @@ class PanelState:
                 self._edit(preset_edits.with_effect(self._now(), word))
 
     def _known(self, targets: Iterable[str]) -> list[str]:
-        return [target for target in targets if target in self._dials]
+        return [target for target in targets if target in self._controls]
 
     def _turn(self, values: Values) -> None:
         reached: dict[str, float] = {}
         until = time.monotonic() + IN_FLIGHT_SECONDS
         for target, value in values.items():
-            dial = self._dials[target]
-            reached[target] = min(max(value, dial.low), dial.high)
+            control = self._controls[target]
+            reached[target] = min(max(value, control.low), control.high)
             self._in_flight[target] = reached[target], until
         if reached:
             self._out.play([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
@@ -170,7 +170,6 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
-        """Switch sides; B begins as a copy of A."""
         if side == self._side:
             return
         here, there = self._state(), self._other
@@ -205,7 +204,7 @@ class PanelState:
     def _baked(self, state: PresetState) -> str:
         numbers_change = self._draft_text is not None  # of effects, while a draft is loading
         kept = {target for target in state.values if not (numbers_change and target.startswith(preset_edits.EFFECTS))}
-        return preset_edits.baked(state, kept, self._dials)
+        return preset_edits.baked(state, kept, self._controls)
 
     def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
         text = self._now()
@@ -223,16 +222,16 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _bind(self, number: int, target: str) -> str:
-        dial = self._dials.get(target)
-        if dial is None:
+        control = self._controls.get(target)
+        if control is None:
             return f"{target} is gone"
         try:
-            text, others = bound(self._now(), number, target, (dial.low, dial.high))
+            text, others = bound(self._now(), number, target, (control.low, control.high))
         except UserError:
             return f"the preset cannot be edited for CC {number}; add a [[cc]] to its file by hand"
         self._edit(text)
-        also = [self._dials[other].title if other in self._dials else other for other in others]
-        return f"CC {number} moves {dial.title}{''.join(f', and {other} as before' for other in also)}"
+        also = [self._controls[other].title if other in self._controls else other for other in others]
+        return f"CC {number} moves {control.title}{''.join(f', and {other} as before' for other in also)}"
 
     # reports of the audio process
 
@@ -240,7 +239,7 @@ class PanelState:
         match kind:
             case "ready":
                 self._held.forget_keys()
-                self._held.again(self._dials, data.channel)
+                self._held.again(self._controls, data.channel)
                 away = [target for target in self._known(data.values) if data.values[target] != self._values[target]]
                 self._turn({target: self._values[target] for target in away})
                 self._report(data)
@@ -292,8 +291,8 @@ class PanelState:
         before, model = self._view, (view.model, view.model_data)
         model_stays = before is not None and (before.model, before.model_data) == model
         self._view, self._draft_text, self._next_is_new, self._text = view, None, False, view.text
-        self._dials = {dial.target: dial for dial in view.dials}
-        self._file_values = {dial.target: dial.rest for dial in view.dials}
+        self._controls = {control.target: control for control in view.controls}
+        self._file_values = {control.target: control.rest for control in view.controls}
         if own:
             stays = {
                 target: value for target, value in self._values.items() if not target.startswith(preset_edits.EFFECTS)
@@ -306,13 +305,13 @@ class PanelState:
             self._defaults = dict(self._file_values)
         stays = {target: value for target, value in stays.items() if value != self._file_values.get(target, value)}
         self._waiting = {}
-        self._held.again(self._dials, view.channel)
+        self._held.again(self._controls, view.channel)
         if asked:
             self._values = dict(self._file_values)
             self._turn(stays)
         else:  # of another process, not ready yet
             self._values = self._file_values | stays
-        if self._learning.target not in self._dials:
+        if self._learning.target not in self._controls:
             self._learning.want(None)
         self._send_state(**self.state())
         if not model_stays:
@@ -326,7 +325,7 @@ class PanelState:
         if self._draft_text in texts and self._view is not None:
             self._history.forget(self._draft_text)
             self._draft_text, self._text = None, self._view.text
-            self._file_values = {dial.target: dial.rest for dial in self._view.dials}
+            self._file_values = {control.target: control.rest for control in self._view.controls}
             self._send_state(preset=self._preset_state())
 
     # messages to pages
@@ -335,13 +334,13 @@ class PanelState:
         """Return the panel's contents, without meters."""
         view = self._view
         fields = tomllib.loads(self._text)
-        moving = serialize.moving(fields, self._dials)
+        moving = serialize.moving(fields, self._controls)
         return {
             "model": None if view is None else serialize.model(view),
             "preset": self._preset_state(),
             "controls": [
-                serialize.control(dial, self._values[target], self._defaults[target], target in moving)
-                for target, dial in self._dials.items()
+                serialize.control(control, self._values[target], self._defaults[target], target in moving)
+                for target, control in self._controls.items()
             ],
             "waiting": self._waiting,
             "effects": serialize.effects(fields),

@@ -6,27 +6,27 @@ from typing import Any
 
 from ..errors import UserError
 from ..patch.text import editing
-from ..session.preset_view import Dial
+from ..session.preset_view import ControlView
 from . import protocol, serialize
 from .undo_history import PresetState
 
 EFFECTS = "effects."
 
 
-def baked(state: PresetState, targets: Collection[str], dials: Mapping[str, Dial]) -> str:
+def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, ControlView]) -> str:
     """Return a state's text with the current values of ``targets`` as defaults, where the file has a key for them.
 
-    ``dials`` are of the preset on the panel; the keys of other effects follow from their number.
+    ``controls`` are of the preset on the panel; the keys of other effects follow from their number.
 
     Raises:
         UserError: the text cannot be edited without changing more.
     """
     moved: dict[tuple[str | int, ...], float | str] = {}
     for target in targets:
-        value, dial = state.values[target], dials.get(target)
-        place = _in_effects(target) if dial is None else dial.place
+        value, control = state.values[target], controls.get(target)
+        place = _in_effects(target) if control is None else control.place
         if place and value != state.rests.get(target, value):
-            moved[place] = dial.choices[round(value)] if dial is not None and dial.choices else value
+            moved[place] = control.choices[round(value)] if control is not None and control.choices else value
     codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
     return editing.with_values(state.text, moved, codes)
 

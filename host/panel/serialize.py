@@ -8,7 +8,7 @@ from ..audio.effect_ranges import RANGES, SETTINGS
 from ..errors import printable
 from ..patch.text.editing import effect_target
 from ..session.messages import LiveStatus
-from ..session.preset_view import Dial, PresetView
+from ..session.preset_view import ControlView, PresetView
 
 EVEN = ("latent", "macro", "morph")  # linear by training
 LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
@@ -35,22 +35,22 @@ def keys(view: PresetView) -> dict[str, int]:
     return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
 
 
-def control(dial: Dial, value: float, default: float, moving: bool) -> dict[str, Any]:
-    effect = effect_target(dial.target)
+def control(view: ControlView, value: float, default: float, moving: bool) -> dict[str, Any]:
+    effect = effect_target(view.target)
     return {
-        "target": dial.target,
-        "title": dial.title,
-        "group": dial.group,
+        "target": view.target,
+        "title": view.title,
+        "group": view.group,
         "effect": None if effect is None else effect[0],
-        "low": dial.low,
-        "high": dial.high,
+        "low": view.low,
+        "high": view.high,
         "default": default,
         "value": value,
-        "unit": dial.unit,
-        "log": dial.group not in EVEN and dial.low > 0 and dial.high / dial.low >= LOG_RATIO,
-        "maps": [{"source": source, "takeover": takeover} for source, takeover in dial.maps],
-        "choices": [printable(choice) for choice in dial.choices],
-        "about": dial.about,
+        "unit": view.unit,
+        "log": view.group not in EVEN and view.low > 0 and view.high / view.low >= LOG_RATIO,
+        "maps": [{"source": source, "takeover": takeover} for source, takeover in view.maps],
+        "choices": [printable(choice) for choice in view.choices],
+        "about": view.about,
         "moving": moving,
     }
 

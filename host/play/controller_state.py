@@ -224,7 +224,7 @@ def hands_off() -> list[Event]:
     return events
 
 
-class Holds:
+class HeldEvents:
     """Release events of the keys, pedals, bends, pressures and targets that one controller holds."""
 
     def __init__(self) -> None:
@@ -252,10 +252,10 @@ class Holds:
                         or isinstance(rest, NoteOff) == (number == RESET)
                     }
 
-    def join(self, other: "Holds") -> None:
+    def join(self, other: "HeldEvents") -> None:
         self._releases |= other._releases
 
-    def let_go(self, others: Iterable["Holds"]) -> list[Event]:
+    def let_go(self, others: Iterable["HeldEvents"]) -> list[Event]:
         """Return releases of holds not in ``others``: keys first, so that pedals then end notes."""
         kept = set().union(*(other._releases for other in others))
         events = [rest for which, rest in self._releases.items() if which not in kept]

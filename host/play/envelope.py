@@ -88,7 +88,6 @@ def _decaying(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Ar
 
 
 def _held(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    """Return levels before note-offs: attacks, decays and sustained levels."""
     on, attack = _column([one.on for one in envelopes]), _column([one.attack for one in envelopes])
     risen = (np.maximum(times - on, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
     return np.where(times < on + attack, risen, _decaying(envelopes, times))
@@ -106,7 +105,6 @@ def _released(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Ar
 
 
 def _turning(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    """Return levels around note-offs."""
     offs = _column([one.off for one in envelopes if one.off is not None])
     return np.where(times < offs, _held(envelopes, times), _released(envelopes, times))
 

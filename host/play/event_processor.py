@@ -193,7 +193,6 @@ class EventProcessor:
                 self.voices.sostenuto(time, value >= 64, zone)
 
     def _reset(self, time: int, zone: int | None) -> None:
-        """Reset controllers; volume, pan and bend range stay (MIDI RP-015)."""
         if zone is None:
             self._wheel.turn(time, 0)
         else:

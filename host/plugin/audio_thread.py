@@ -36,7 +36,7 @@ MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the
 
 
 class PatchKeeper(Protocol):
-    """Holds the loaded patch. Only `loaded_after` and `take` may block."""
+    """Holds the loaded patch. Only `loaded_after` and `take_loaded` may block."""
 
     def loaded_after(self, loads: int) -> LoadedPatch:
         """Return the loaded patch after this number of load messages."""
@@ -44,7 +44,7 @@ class PatchKeeper(Protocol):
 
     def has(self, number: int) -> bool: ...
 
-    def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
+    def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
         ...
 
@@ -255,7 +255,7 @@ class AudioThread:
     def _change_preset(self, received: ReceivedEvent) -> bool:
         if received.kind == EventKind.PARAMETER:
             self._moved.clear()  # as the plugin does
-        taken = self._keeper.take(self._chosen(received))
+        taken = self._keeper.take_loaded(self._chosen(received))
         if taken is not None:
             self._follow(*taken)
         return taken is not None

@@ -85,4 +85,4 @@ def loaded(
     ``name`` is the name that opened it.
     """
     view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return LoadedPatch(patch, view, slots_of(patch.preset, view.dials), kept(patch), listed_name, dict(turned))
+    return LoadedPatch(patch, view, slots_of(patch.preset, view.controls), kept(patch), listed_name, dict(turned))

@@ -9,7 +9,7 @@ import numpy as np
 from ..events import ParameterChange
 from ..patch.macros import macro_targets
 from ..patch.preset import Preset
-from ..session.preset_view import Dial
+from ..session.preset_view import ControlView
 from .shared_memory import MACROS
 
 OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
@@ -34,12 +34,15 @@ class PluginParameter(NamedTuple):
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def slots_of(preset: Preset, dials: Iterable[Dial]) -> list[PluginParameter]:
+def slots_of(preset: Preset, controls: Iterable[ControlView]) -> list[PluginParameter]:
     """Return a preset's parameters, at most `MACROS`."""
     if macros := preset.macro:
         targets = macro_targets(macros)
         return [
             PluginParameter(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)
         ]
-    kept = [dial for dial in dials if dial.high > dial.low and dial.target != OWN_GAIN]
-    return [PluginParameter(dial.title, dial.target, dial.low, dial.high, dial.rest) for dial in kept[:MACROS]]
+    kept = [one for one in controls if one.high > one.low and one.target != OWN_GAIN]
+    return [
+        PluginParameter(control.title, control.target, control.low, control.high, control.rest)
+        for control in kept[:MACROS]
+    ]

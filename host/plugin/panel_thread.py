@@ -152,7 +152,7 @@ def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
     patch, seen = loaded.patch, meters.seen
     rest = status_at_rest(patch, CHANNEL, NAME)
     if seen is None or seen.patch is not patch:
-        return replace(rest, values={dial.target: dial.rest for dial in loaded.view.dials} | loaded.turned)
+        return replace(rest, values={control.target: control.rest for control in loaded.view.controls} | loaded.turned)
     playing = status(rest, patch, seen.player, meters, seen.sample_rate, seen.samples)
     last = "" if meters.last is None else last_moved(meters.last, patch, seen.player.rack.latent_values(CHANNEL))
     return replace(playing, last=last)

@@ -105,7 +105,7 @@ class PluginServer:
     def has(self, number: int) -> bool:
         return 0 < number <= len(self._names) and self._loaded.listed_name == self._names[number - 1]
 
-    def take(self, number: int) -> tuple[LoadedPatch, Rack] | None:
+    def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         tried = self._try(lambda: self._open_numbered(number))
         if tried is None:
             return None
@@ -131,7 +131,7 @@ class PluginServer:
         if mode is not None and mode.offline:
             return
         events = list(events)
-        known = {dial.target for dial in loaded.view.dials}
+        known = {control.target for control in loaded.view.controls}
         turns = [event for event in events if isinstance(event, ParameterChange) and event.target in known]
         loaded.turned.update({turn.target: turn.value for turn in turns})
         self._audio.play(events)
@@ -279,6 +279,5 @@ class PluginServer:
         self._send_state(0)
 
     def _send_state(self, number: int) -> None:
-        """Send the project state, in reply to request ``number``, 0 for none."""
         state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
         self._talk.send(ToPlugin.STATE, state, number)

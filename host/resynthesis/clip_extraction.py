@@ -40,7 +40,6 @@ def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rat
 
 
 def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:
-    """Return the RMS of each step, and the number of samples."""
     found, waiting, total = [], np.zeros(0, np.float32), 0
     for block in blocks:
         waiting, total = np.concatenate([waiting, block]), total + len(block)

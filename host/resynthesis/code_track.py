@@ -176,6 +176,5 @@ def silent(sound: Path) -> UserError:
 
 
 def _frames(samples: Array, first: int, last: int, card: Card) -> Array:
-    """Return [last - first, frame_length]."""
     views = np.lib.stride_tricks.sliding_window_view(samples, card.frame_length)
     return views[first * card.hop_length : (last - 1) * card.hop_length + 1 : card.hop_length]

@@ -173,7 +173,6 @@ def _note_of(sound: Path) -> int:
 
 
 def _played(preset: Preset, card: Card, seconds: float) -> Doubles:
-    """Return the latents during the note, [POINTS, n_latents]."""
     latents = Latents(preset.latent_values(card), card, preset.motion)
     times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
     return latents.at(times).astype(np.float64)

@@ -21,7 +21,7 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch, open_patch
 from ..patch.preset import ProcessSettings
 from ..play.offline_succession import Succession, Successor
-from ..progress import told_if_slow
+from ..progress import warn_if_slow
 from ..render import SILENCE, SILENT_SECONDS, programmed
 from ..shipped import preset_file, shipped_presets
 from .code_track import silent, too_short
@@ -96,7 +96,7 @@ def process(
         fit = effects.first.measure() if not played and _plain(patch) and freeze_seconds is None else None
         channels = 2 if effects.any_effects else 1
         length = 0
-        with sound_writer(output, rate, channels, overwrite) as writer, told_if_slow(lambda: length / rate):
+        with sound_writer(output, rate, channels, overwrite) as writer, warn_if_slow(lambda: length / rate):
             for block in _through(effects, _cut(mono(reader, rate)), played):
                 writer.write(block[:channels])
                 length += block.shape[1]
@@ -216,7 +216,6 @@ class _Effects:
 
 
 def _through(effects: _Effects, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
-    """Yield the processed sound without its latency, [2, count] a block."""
     at, taken, late = 0, 0, effects.latency_samples
     silence = (np.zeros(min(BLOCK, late - start), np.float32) for start in range(0, late, BLOCK))
     for block in itertools.chain(sound, silence):

@@ -127,7 +127,6 @@ def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output:
 
 
 def _played(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
-    """Render events, [length], at the model's rate."""
     patch = Patch(output.stem, preset, model, output.parent)
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:

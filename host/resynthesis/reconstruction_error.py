@@ -75,7 +75,6 @@ def similarity(first: Doubles, second: Doubles) -> float:
 
 
 def _local(picture: Doubles) -> Doubles:
-    """Return the mean of each square inside a picture."""
     for _ in range(2):  # along rows, and turned, along columns
         summed = np.cumsum(np.pad(picture, ((1, 0), (0, 0))), axis=0)
         picture = ((summed[SIDE:] - summed[:-SIDE]) / SIDE).T

@@ -296,7 +296,6 @@ def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSe
 def _path(
     sound: Path, track: CodeTrack, model: Model, scale: Doubles, points: int, method: RecoveryMethod
 ) -> tuple[MotionSettings, str, list[str]]:
-    """Return a path, its error in words, and warnings."""
     card = model.card
     if len(track.codes) < 2:
         raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
@@ -349,7 +348,6 @@ def _measured(output: Path, entry: dict[str, object], *, short: bool = False) ->
 
 
 def _rounded(code: Doubles) -> list[float]:
-    """Round to the precision of codes in model cards."""
     return [round(value, 5) for value in code.tolist()]
 
 

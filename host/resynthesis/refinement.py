@@ -147,7 +147,6 @@ class _Refining:
         return self._model.decode(codes.astype(np.float32), np.full(len(codes), label or 0))
 
     def _jacobian(self, residuals: Residuals, code: Doubles) -> Doubles:
-        """Return derivatives along each latent's span, [n_latents, m]."""
         aside = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
         moved = np.concatenate([code[np.newaxis], code + np.diag(aside * self._span.width)])
         parts = range(0, len(moved), TOGETHER)

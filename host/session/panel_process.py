@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..play.controller_state import Holds
+from ..play.controller_state import HeldEvents
 from .messages import Command
 from .pipe_writer import PipeWriter
 
@@ -66,7 +66,7 @@ class PanelProcess:
         self.say, self._next_line = say, 0.0
         self._home, self._report = home, report
         self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
-        self._holds = Holds()
+        self._holds = HeldEvents()
         self._kept: dict[str, Any] = {}  # the first messages to a restarted process, by kind
         self._asked: deque[Command] = deque()
         self._began = 0.0

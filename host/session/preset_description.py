@@ -15,7 +15,7 @@ from ..play.mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel
-from .preset_view import Dial, PresetView
+from .preset_view import ControlView, PresetView
 
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by a name's suffix
 
@@ -53,13 +53,13 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         chroma=None if card.chroma is None else list(card.chroma.trained),
         card=_card(card),
         keys=(min(keys, default=0), max(keys, default=127)),
-        dials=list(dials(preset, patch.model, knobs)),
+        controls=list(controls(preset, patch.model, knobs)),
         warnings=patch.warnings,
         files=patch.kept,
     )
 
 
-def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
+def controls(preset: Preset, model: Model, knobs: Mapper) -> Iterator[ControlView]:
     """Yield controls in display order; those of gestures only if the model has any."""
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {}
@@ -68,7 +68,7 @@ def dials(preset: Preset, model: Model, knobs: Mapper) -> Iterator[Dial]:
     about = {f"latent.{number}": printable(latent.about) for number, latent in enumerate(card.latents)}
     for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
         group, control, place = places.get(target, ("effects", None, _in_effects(target)))
-        yield Dial(
+        yield ControlView(
             target=target,
             title=titles.get(target) or _title(target, preset),
             group=group,

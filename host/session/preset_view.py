@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Dial:
+class ControlView:
     """A control; ``low``, ``high``, ``rest`` in ``unit``.
 
     ``place``: keys of its rest value in the file, empty if it has none. ``maps``: controllers and takeovers.
@@ -48,7 +48,7 @@ class PresetView:
     chroma: Sequence[int] | None
     card: Sequence[tuple[str, str]]
     keys: tuple[int, int]
-    dials: Sequence[Dial]
+    controls: Sequence[ControlView]
     warnings: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 

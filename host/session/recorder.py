@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..events import ParameterTouch
 from ..files import check_output
-from ..play.controller_state import Holds, hands_off
+from ..play.controller_state import HeldEvents, hands_off
 from .messages import LiveStatus, Setup
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SessionRecorder:
         self._samples = 0
         self._began = 0  # samples recorded before the current audio process started
         self._next_spill = 0.0
-        self._holds = Holds()
+        self._holds = HeldEvents()
 
     def __enter__(self) -> "SessionRecorder":
         from ..audio.sound_files import sound_writer

@@ -32,7 +32,7 @@ def both(request, hit_run, hit_model):
 
 def heard(corpus, split="test"):
     found = hits(corpus, split, ["hat", "tom"])
-    return found.take(corpus, np.arange(len(found.clips)), LENGTH), found
+    return found.take_clips(corpus, np.arange(len(found.clips)), LENGTH), found
 
 
 def rows_of(card, numbers):

@@ -86,7 +86,7 @@ def test_a_report_has_figures_of_the_test_split_pictures_and_sounds(hit_run):
     network, *_ = trained(run, "best")
     reporter = clip_reporter(network, run)
     corpus, part = run.corpus(), hits(run.corpus(), "test", reporter.words)
-    asked = part.take(corpus, np.arange(8), LENGTH)
+    asked = part.take_clips(corpus, np.arange(8), LENGTH)
     by_hand = reconstruction(asked, reporter.reconstruct(asked, part.labels), RATE)
     assert found["reconstruction"]["log_mel_db"]["median"] == pytest.approx(by_hand["log_mel_db"]["median"], abs=1e-3)
 
@@ -124,7 +124,7 @@ def test_a_run_whose_codes_all_sound_alike_has_collapsed(reported):
 def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(reported):
     run, reporter = reported
     part = hits(run.corpus(), "train", reporter.words)
-    known = part.take(run.corpus(), np.arange(8), LENGTH)
+    known = part.take_clips(run.corpus(), np.arange(8), LENGTH)
     found = clip_report(
         run, replace(reporter, generate=lambda labels, seed: known[: len(labels)]), "best", 1, quiet
     ).found

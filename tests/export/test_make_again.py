@@ -28,7 +28,7 @@ def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, t
         stopped = timbrel(*command)
     assert stopped.status == 130
     assert stopped.err.splitlines()[-1] == (
-        "timbrel: stopped at step 6, all is saved; the same command goes on from there"
+        "timbrel: stopped at step 6, all is saved; run the same command again to resume"
     )
     assert {path.name for path in output.iterdir()} == {"corpus", "trial"}
     before = (output / "corpus" / "corpus.json").stat().st_mtime_ns

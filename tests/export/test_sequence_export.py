@@ -229,7 +229,7 @@ def test_no_sound_is_recovered_or_processed_by_a_stream(model_of, tmp_path, timb
     }
     refused = timbrel(*(part.format(**paths) for part in command))
     assert refused.status == 2
-    assert f"{words} 'stream': it goes on from a sound" in refused.err
+    assert f"{words} 'stream': it continues a sound" in refused.err
     assert len(refused.err.splitlines()) == 1
     assert not list(tmp_path.glob("out*"))
 

@@ -157,7 +157,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(corpus, tmp_path, monkeyp
     given = asked(corpus, folder, ["grain-plain", "grain-adversarial"])
     assert not make(given)
     assert len(calls) == STEPS + 3
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert not (folder / "index.html").exists()
     first = files_of(folder / "runs" / "grain-plain")
     assert make(given)

@@ -230,7 +230,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeyp
     monkeypatch.setattr(ChromaData, "batch", interrupted)
     assert not make(given)
     assert len(calls) == steps // 2
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert not (folder / "report").exists()
     done = {path: at for path, at in files_of(folder / "runs").items() if "lrelu-noskip" in str(path)}
     assert make(given)

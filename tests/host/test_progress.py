@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host import progress
-from timbrel.host.progress import LOG_SECONDS, Display, clock, told_if_slow
+from timbrel.host.progress import LOG_SECONDS, Display, clock, warn_if_slow
 
 from ..patience import until
 
@@ -119,7 +119,7 @@ def test_an_error_inside_ends_the_display_and_passes(capsys):
 
 def test_making_sound_is_told_of_once_where_it_is_slower_than_a_tenth_of_real_time(monkeypatch, caplog, now):
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.001)
-    with told_if_slow(lambda: 2.0):
+    with warn_if_slow(lambda: 2.0):
         for later, told in ((119.9, 0), (120.1, 1), (200.0, 1)):
             now.seconds = later
             until(lambda told=told: len(caplog.records) == told)

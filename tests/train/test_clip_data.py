@@ -59,7 +59,7 @@ def test_every_start_is_in_one_piece_and_short_recordings_are_one(corpus, hop):
             def random(self, count, share=share):
                 return np.full(count, share)
 
-        for piece, row in zip(pieces[:50], found.take(corpus, pieces[:50], False, Chance()), strict=True):
+        for piece, row in zip(pieces[:50], found.take_clips(corpus, pieces[:50], False, Chance()), strict=True):
             number = int(found.of(np.array([piece]))[0])
             start = round((float(row[0]) - (number + 1) * 0.1) / 1e-6)
             size = SIZES[number]
@@ -102,7 +102,9 @@ def test_two_million_pieces_over_shared_sound_cost_no_memory(tmp_path):
     try:
         found = places(corpus, "train", settings, [])
         assert len(found) > 2_000_000
-        found.take(corpus, np.random.default_rng(0).integers(len(found), size=64), False, np.random.default_rng(0))
+        found.take_clips(
+            corpus, np.random.default_rng(0).integers(len(found), size=64), False, np.random.default_rng(0)
+        )
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -66,7 +66,7 @@ def test_spectra_are_as_far_from_recordings_as_the_frechet_distance_says():
     rng = np.random.default_rng(0)
     recordings, others = (rng.standard_normal((400, 6)) @ rng.standard_normal((6, 6)) + shift for shift in (0, 2))
     spread = SpreadLoss(6)
-    spread.take(torch.from_numpy(recordings).float())
+    spread.measure(torch.from_numpy(recordings).float())
     found = float(spread.distance(torch.from_numpy(others).float()))
     assert found == pytest.approx(np.sqrt(frechet(recordings, others) + 1), rel=1e-3)
     assert float(spread.distance(torch.from_numpy(recordings).float())) == pytest.approx(1, abs=0.01)
@@ -77,7 +77,7 @@ def test_the_spread_of_few_spectra_is_that_of_a_sample():
     rng = np.random.default_rng(0)
     recordings, few = 5 * rng.standard_normal((400, 2)), 5 * rng.standard_normal((4, 2))
     spread = SpreadLoss(2)
-    spread.take(torch.from_numpy(recordings).float())
+    spread.measure(torch.from_numpy(recordings).float())
     for some in (few, few[:2]):
         found = float(spread.distance(torch.from_numpy(some).float()))
         assert found == pytest.approx(np.sqrt(frechet(recordings, some) + 1), rel=1e-3)
@@ -88,7 +88,7 @@ def test_spectra_that_are_too_dull_are_sharpened():
     torch.manual_seed(0)
     recordings = 5 * torch.randn(500, 4)
     spread = SpreadLoss(4)
-    spread.take(recordings)
+    spread.measure(recordings)
     dull = (0.5 * recordings).requires_grad_()
     spread.distance(dull).backward()
     assert dull.grad is not None

@@ -325,7 +325,7 @@ def labelled(corpus, tmp_path_factory):
 def test_labels_are_heard_of_clips_that_were_never_trained_on_and_obeyed(labelled, corpus):
     found = hits(corpus, "test", WORDS)
     heard = labelled.label_probabilities(
-        labelled.features(torch.from_numpy(found.take(corpus, np.arange(8), LENGTH)))[0]
+        labelled.features(torch.from_numpy(found.take_clips(corpus, np.arange(8), LENGTH)))[0]
     )
     assert heard.sum(1).numpy() == pytest.approx(np.ones(8), abs=1e-5)
     assert (heard.argmax(1).numpy() == found.labels).all()
@@ -346,7 +346,7 @@ def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, 
     assert codes.mean(0).abs().max() < 0.7
     assert 0.4 < float(codes.std(0).min()) <= float(codes.std(0).max()) < 1.6
     found = hits(corpus, "train", WORDS)
-    given = torch.from_numpy(found.take(corpus, np.arange(24), LENGTH))
+    given = torch.from_numpy(found.take_clips(corpus, np.arange(24), LENGTH))
     codes = labelled.encode(labelled.features(given)[0])
     sound = SpectraSound(LENGTH, TRANSFORM, HOP, labelled.features.points)
     asked, rows = log_mel(given.numpy(), RATE), torch.eye(2)[torch.from_numpy(found.labels)]
@@ -366,7 +366,7 @@ def test_a_preview_has_each_clip_and_what_comes_back_of_it(labelled, corpus):
     assert len(sounds) == 6
     assert all(sound.shape == (LENGTH,) for sound in sounds)
     found = hits(corpus, "train", WORDS)
-    recordings = found.take(corpus, np.array([0, 11, 23]), LENGTH)
+    recordings = found.take_clips(corpus, np.array([0, 11, 23]), LENGTH)
     levels = log_mel(recordings, RATE), log_mel(np.stack(sounds[::2]), RATE)
     assert distance_db(*levels).max() < 5  # what its own features sound like
 
@@ -454,7 +454,7 @@ def test_dull_spectra_teach_it_contrast(monkeypatch):
 @torch.no_grad()
 def test_training_makes_the_latents_less_surprising(labelled, corpus):
     found = hits(corpus, "train", WORDS)
-    features = labelled.features(torch.from_numpy(found.take(corpus, np.arange(24), LENGTH)))[0]
+    features = labelled.features(torch.from_numpy(found.take_clips(corpus, np.arange(24), LENGTH)))[0]
     latents = labelled.encoder(labelled._components(features))[:, : labelled.settings.latents]
     rows = torch.eye(2)[torch.from_numpy(found.labels)]
     untrained = copy.deepcopy(labelled.flow)

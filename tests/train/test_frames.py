@@ -291,7 +291,7 @@ def test_mapped_frames_are_those_in_memory(tone_corpus, tmp_path, monkeypatch, r
     rng = np.random.default_rng(0)
     for _ in range(20):
         chosen, views = rng.integers(len(kept), size=50), rng.integers(3, size=50)
-        for one, two in zip(kept.take(chosen, views), mapped.take(chosen, views), strict=True):
+        for one, two in zip(kept.take_frames(chosen, views), mapped.take_frames(chosen, views), strict=True):
             assert np.array_equal(one, two)
 
 
@@ -348,7 +348,7 @@ MEASURE = """
             store = frames.build(Corpus.open(Path(path)), "train", settings, Path(run), 0)
             rng = np.random.default_rng(0)
             for _ in range(60):
-                store.take(rng.integers(len(store), size=50), np.zeros(50, np.int64))
+                store.take_frames(rng.integers(len(store), size=50), np.zeros(50, np.int64))
             least = min(least, len(store))
         print(least, peak() - before)
     else:

@@ -39,7 +39,7 @@ def test_windows_are_the_samples_of_their_clips(rains):
     frames = settings("frames.hop_length=333").frames
     found = windows(rains, "train", frames)
     chosen = evenly_spaced(len(found), 50)
-    taken = found.take(rains, chosen, 1002)
+    taken = found.take_grains(rains, chosen, 1002)
     for row, index in zip(taken, chosen, strict=True):
         clip = rains.samples(found.clips[found.clip[index]])
         start = found.starts[index]
@@ -69,7 +69,7 @@ def test_other_splits_are_whole(rains):
 def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains, tmp_path, align):
     cut = grain_data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path, tonal=False)
     chosen = np.arange(200) % len(cut)
-    plain = cut.train.take(rains, chosen, cut.length)
+    plain = cut.train.take_grains(rains, chosen, cut.length)
     batches = [cut.batch(chosen, np.random.default_rng(seed))[0].numpy() for seed in (1, 1, 2)]
     assert np.array_equal(batches[0], batches[1])
     assert np.array_equal(np.abs(batches[0]), np.abs(plain))
@@ -81,7 +81,7 @@ def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains
 def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_they_are(rains, tmp_path):
     cut = grain_data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path, tonal=False)
     chosen = np.arange(400) % len(cut)
-    plain = cut.train.take(rains, chosen, cut.length)
+    plain = cut.train.take_grains(rains, chosen, cut.length)
     batch = cut.batch(chosen, np.random.default_rng(1))[0].numpy()
     gain = (batch / plain).mean(1)
     np.testing.assert_allclose(batch, gain[:, None] * plain, rtol=1e-5)
@@ -90,9 +90,9 @@ def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_
     assert -0.5 < db.max() <= 1e-5
     assert abs(db.mean() + 3) < 0.3
     first = evenly_spaced(len(cut.train), 1)
-    np.testing.assert_array_equal(cut.spread(1)[0].numpy(), cut.train.take(rains, first, cut.length))
+    np.testing.assert_array_equal(cut.spread(1)[0].numpy(), cut.train.take_grains(rains, first, cut.length))
     first = evenly_spaced(len(cut.val), 512)
-    np.testing.assert_array_equal(cut.validation(512)[0][0].numpy(), cut.val.take(rains, first, cut.length))
+    np.testing.assert_array_equal(cut.validation(512)[0][0].numpy(), cut.val.take_grains(rains, first, cut.length))
 
 
 def test_a_silent_stretch_has_no_window(tmp_path):
@@ -110,7 +110,7 @@ def test_aligned_windows_have_their_largest_sample_at_a_quarter_and_upward(tmp_p
     corpus = corpus_of(tmp_path, {"drops": drops + rain(level=0.001)}, split="1/0/0")
     frames = settings("frames.align=true", "frames.hop_length=100").frames
     found = windows(corpus, "train", frames)
-    taken = found.take(corpus, np.arange(len(found)), 1002)
+    taken = found.take_grains(corpus, np.arange(len(found)), 1002)
     at = taken.argmax(1)
     hit = taken.max(1) > 0.4
     assert hit.mean() > 0.25

@@ -33,7 +33,7 @@ def ramps(tmp_path):
 
 
 def test_clips_are_beginnings_and_silence_follows_what_is_shorter(ramps, tmp_path):
-    clips = hits(ramps, "train", []).take(ramps, np.array([2, 0, 1]), LENGTH)
+    clips = hits(ramps, "train", []).take_clips(ramps, np.array([2, 0, 1]), LENGTH)
     assert clips.shape == (3, LENGTH)
     for row, number in zip(clips, (2, 0, 1), strict=True):
         held = min(LENGTH, SIZES[number])

@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import orders, stretched
 from timbrel.host.dsp import window
-from timbrel.host.kinds.spectrum.partial_analysis import Layout, taken_apart
+from timbrel.host.kinds.spectrum.partial_analysis import Layout, split_partials
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus import inharmonicity as stiffs
 from timbrel.train.corpus.inharmonicity import by_partials, raised_cents, stiffness, stretch_of
@@ -105,9 +105,9 @@ def test_a_stiff_strings_partials_are_taken_apart_where_they_lie(note, stiff):
     frame = np.abs(np.fft.rfft(sound * window("hann", length)))[np.newaxis].astype(np.float32)
     layout = Layout(len(number), length // 2 + 1, 1.0)
     first = np.array([places[0]])
-    found = layout.harmonic(taken_apart(frame, first, layout, np.array([stiff])))[0] / (length / 4)
+    found = layout.harmonic(split_partials(frame, first, layout, np.array([stiff])))[0] / (length / 4)
     assert 20 * np.log10(found / heights) == pytest.approx(np.zeros(len(number)), abs=0.5)
-    plain = layout.harmonic(taken_apart(frame, first, layout))[0] / (length / 4)
+    plain = layout.harmonic(split_partials(frame, first, layout))[0] / (length / 4)
     assert (20 * np.log10(np.maximum(plain[-4:], 1e-6) / heights[-4:]) < -3).any()  # they lie elsewhere
 
 
@@ -142,7 +142,7 @@ def test_noise_between_stiff_partials_keeps_its_power():
     layout, first = Layout(60, length // 2 + 1, 1.0), np.full(20, 20.0)
     power = {}
     for stiff in (0.0, 1e-3):
-        residue = layout.residue(taken_apart(frames, first, layout, np.full(20, stiff)))
+        residue = layout.residue(split_partials(frames, first, layout, np.full(20, stiff)))
         power[stiff] = np.square(residue[:, 200:1500]).mean()
     assert 10 * np.log10(power[1e-3] / power[0.0]) == pytest.approx(0, abs=0.3)
 
@@ -155,7 +155,7 @@ def test_what_of_a_stiff_partial_is_noise_stays_where_it_lies():
     frame = np.full(bins, 0.25)
     frame[np.abs(np.arange(bins)[:, np.newaxis] - places).min(1) < 1.5] = 1.0
     layout = Layout(len(places), bins, 1.0)
-    apart = taken_apart(frame[np.newaxis].astype(np.float32), np.array([first]), layout, np.array([stiff]))
+    apart = split_partials(frame[np.newaxis].astype(np.float32), np.array([first]), layout, np.array([stiff]))
     middles = np.rint(places[5:-1]).astype(int)
     noise = layout.residue(apart)[0]
     assert (noise[middles] > 1.15 * np.median(noise)).all()

@@ -80,7 +80,7 @@ def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
     recipe = on_grid(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
     assert len(loop_data(corpus, recipe, corpus.folder, False)) == 24
     slices = taken(corpus, loops(corpus, "train", recipe), recipe)
-    first, second = slices.take(np.array([0, 1]), 48, np.zeros(2, np.int64))
+    first, second = slices.take_slices(np.array([0, 1]), 48, np.zeros(2, np.int64))
     assert len(first) == 48
     assert torch.equal(first[:16], first[32:])
     assert torch.equal(first[16:32], second[:16])
@@ -93,7 +93,7 @@ def test_what_follows_is_straight_and_what_is_heard_and_fed_are_variants_of_it(c
     data = loop_data(corpus, recipe, corpus.folder, False)
     chosen = np.repeat(np.arange(4), 64)
     told, heard, fed, tilts, late, density = data.batch(chosen, np.random.default_rng(1))
-    kinds = [slices.take(chosen, BAR, np.full(256, number)) for number in range(len(LATE))]
+    kinds = [slices.take_slices(chosen, BAR, np.full(256, number)) for number in range(len(LATE))]
     are = [torch.stack([(given == kind).all(2).all(1) for kind in kinds]) for given in (told, heard, fed)]
     assert torch.equal(are[0].any(0), torch.ones(256, dtype=torch.bool))
     thin = late.isnan()

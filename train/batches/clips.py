@@ -43,7 +43,9 @@ class Places:
         """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
-    def take(self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None) -> Array:
+    def take_clips(
+        self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None
+    ) -> Array:
         """Return samples, [pieces, length], zero-padded; ``normalised`` scales each piece to a peak of 1.
 
         Starts are random within each piece's range, the earliest if ``rng`` is None.
@@ -116,7 +118,7 @@ class ClipData:
 
     def _taken(self, of: Places, pieces: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         labels = of.labels[of.of(pieces)]
-        return torch.from_numpy(of.take(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
+        return torch.from_numpy(of.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
 
 
 def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:

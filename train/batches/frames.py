@@ -58,7 +58,9 @@ class FrameStore:
         """Pitch classes per frame; 1 if unmoved."""
         return int(self.pitch_classes.shape[1])
 
-    def take(self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Array, npt.NDArray[np.int64]]:
+    def take_frames(
+        self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
+    ) -> tuple[Array, npt.NDArray[np.int64]]:
         """Return spectra [rows, bins] and pitch classes [rows]."""
         taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):

@@ -130,7 +130,6 @@ def dying_seconds(corpus: Corpus, share: float) -> float:
 
 
 def _loudness(samples: Array, rate: int) -> Array:
-    """RMS of each step in dB, [steps]."""
     step = max(1, round(STEP_SECONDS * rate))
     begins = np.arange(0, len(samples), step)
     counts = np.diff(begins, append=len(samples))  # of the last step as many as there are: padded, it would seem to die

@@ -145,7 +145,6 @@ def _peak(levels: Floats, wanted: float, near: float, around: float, floor: floa
 
 
 def _fitted(number: npt.NDArray[np.int64], places: Floats) -> tuple[float, float]:
-    """Fit the first partial in Hz and B."""
     square = np.square(number, dtype=np.float64)
     ratio = np.square(places / number)
     if len(number) < FEWEST:

@@ -91,7 +91,6 @@ def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
 
 
 def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
-    """Return the track and the non-silent frames, [frames]."""
     frames = frame_count(len(samples))
     notes = np.empty(frames, np.float32)
     level = np.empty(frames, np.float32)

@@ -155,7 +155,6 @@ def _estimated(strength: Double, seconds: float) -> TempoEstimate | None:
 
 
 def _repeating(strength: Double) -> Double:
-    """Circular autocorrelation of onset strength, by lag."""
     level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
     spectrum = np.fft.rfft(level - level.mean())
     hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)

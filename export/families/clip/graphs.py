@@ -89,7 +89,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
     codes = np.concatenate(
         [
             network.encode(
-                network.features(torch.from_numpy(found.take(corpus, part, recipe.frames.frame_length)))[0]
+                network.features(torch.from_numpy(found.take_clips(corpus, part, recipe.frames.frame_length)))[0]
             ).numpy()
             for part in np.array_split(places, -(-len(places) // ROWS))
         ]

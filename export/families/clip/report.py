@@ -101,7 +101,7 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
     def sample(corpus: Corpus, split: Split) -> SplitSample:
         found = hits(corpus, split, words)
         chosen = evenly_spaced(len(found.clips), most(seen.length))
-        clips, names = found.take(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
+        clips, names = found.take_clips(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
     def one_hot(labels: Ints) -> torch.Tensor | None:

@@ -74,7 +74,7 @@ def halves_graphs(network: Halves, recipe: DCGANRecipe, corpus: Corpus, tonal: b
     found = places(corpus, "train", recipe.frames, [])
     chosen = evenly_spaced(len(found), ENCODED)
     parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
-    sounds = (found.take(corpus, part, recipe.frames.normalised) for part in parts)
+    sounds = (found.take_clips(corpus, part, recipe.frames.normalised) for part in parts)
     codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
     clips = [found.clips[number] for number in found.of(chosen)]
     return Graphs(

@@ -36,7 +36,7 @@ def generator_reporter(network: ClipGenerator | Halves | Inverter, run: Run) -> 
         found = places(corpus, split, settings, words)
         chosen = evenly_spaced(len(found), most(settings.frame_length))
         recordings = found.of(chosen)
-        clips = found.take(corpus, chosen, settings.normalised)
+        clips = found.take_clips(corpus, chosen, settings.normalised)
         names = [found.clips[recording].name for recording in recordings]
         return SplitSample(split, clips, names, found.labels[recordings], len(found))
 

@@ -51,7 +51,7 @@ def _networks(found: Figures) -> Markup:
             cells.append(_or_dash(network["accuracy"], ".0%"))
         rows.append([*cells, str(network["steps"]), _or_dash(seconds, ".0f"), f"{network['parameters'] / 1e6:.2f} M"])
     note = (
-        "Of clips of random codes, and below each figure that of recordings, cut as the network's own clips are. "
+        "Figures are of clips of random codes; below each stands that of recordings, cut to the network's clip length. "
         "Fréchet: distance on log-mel frames to unheard clips, below it that of as many training clips. Nearest: the "
         "median distance to the nearest training clip; where it is less than the recordings' own, some are remembered. "
         "Diversity: how far clips lie apart. Back: how far recordings lie from what is decoded of their codes; Error: "

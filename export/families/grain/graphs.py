@@ -33,7 +33,7 @@ class GrainEncoder(nn.Module):
 def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     found = windows(corpus, "train", recipe.frames)
     places = random_indices(len(found), CODES, np.random.default_rng(SEED))
-    sounds = torch.from_numpy(found.take(corpus, places, recipe.frames.frame_length))
+    sounds = torch.from_numpy(found.take_grains(corpus, places, recipe.frames.frame_length))
     clips = [found.clips[number] for number in found.clip[places]]
     adversarial = bool(network.settings.adjudicator)
     return Graphs(

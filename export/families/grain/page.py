@@ -140,7 +140,7 @@ def _codes(found: Figures) -> Markup:
     )
     return shares + faint(
         f"95 % intervals are a bootstrap over clips ({clips}). Distances are to {what}; 0 is the same, 1 is apart. "
-        "By chance: what truly normal codes have, were there one a clip."
+        "By chance: the distance of truly normal codes, one a clip."
     )
 
 

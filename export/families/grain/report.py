@@ -41,8 +41,6 @@ FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 @dataclass(frozen=True)
 class _Work:
-    """A run's samples; ``codes`` are those of training windows."""
-
     run: Run
     recipe: GrainRecipe
     corpus: Corpus
@@ -192,7 +190,6 @@ def _levels(samples: Array) -> Array:
 
 
 def _kind(name: str) -> str:
-    """Return a name's first word, often the kind of sound."""
     letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
     return letters[0].lower() if letters else name
 
@@ -242,7 +239,7 @@ def _report_sounds(work: _Work, generated: Array) -> list[ReportSound]:
         "source": ("The source.", sound),
         "remade": ("What the model made of it: each grain encoded and decoded.", overlapped(again, hop, "hann", noise)),
         "random": (
-            "Grains of random codes: what it sounds like wherever the knobs stand.",
+            "Grains of random codes: the sound of random knob positions.",
             overlapped(generated[: len(again)], hop, "hann", True),
         ),
     }

@@ -177,8 +177,8 @@ def _knobs(rows: list[Figures]) -> str:
         for row in rows
     ]
     note = (
-        f"Correlation: of the knob with what it is named for, in what is played. Low, middle and high: what "
-        f"{STEERED_BARS} bars have of it at the knob's ends and between, at a heat of {HEAT:g}, in "
+        "Correlation: between the knob and the named quality of the sound played. Low, middle and high: that quality "
+        f"in {STEERED_BARS} bars at the knob's ends and middle, at a heat of {HEAT:g}, in "
         + "; ".join(f"{name}: {unit}" for name, unit in UNITS.items())
         + ". Swing is how much later off-beat sixteenths come."
     )

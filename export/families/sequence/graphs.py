@@ -122,7 +122,6 @@ def measured(
 
 
 def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield batches across the corpus, of about `CODES` frames in total."""
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
     chosen = np.unique(evenly_spaced(len(found), most))
     for first in range(0, len(chosen), BATCH):

@@ -54,9 +54,9 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
         "Weights",
     ]
     note = (
-        "Error: mean square, of standard frames, told all before them, over what was learned; First: of the first, "
-        "which follows from a code alone, and is in no other figure. Seconds to an error are "
-        "of training, with the steps below them, after which a batch’s loss first was as small."
+        "Error: mean square error of standardised frames, predicted from all frames before them, over the training "
+        "length. First: that of the first frame, predicted from a code alone and in no other figure. Seconds to an "
+        "error: of training, until a batch’s loss first was as small; below them the steps."
     )
     return table(header, rows, len(header) - 1, "narrow") + faint(note)
 

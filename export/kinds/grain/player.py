@@ -18,7 +18,6 @@ from ..player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
 
 def _own() -> list[Attribute]:
-    """Return the attributes density (3), jitter (4) and spread (5)."""
     rest = GrainSettings(density=DENSITY)
     controls = [(name, CONTROLS[f"grain.{name}"]) for name in ("density", "jitter", "spread")]
     return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]

@@ -63,7 +63,7 @@ class ClipPlaySettings(NamedTuple):
     morph_label: int | None = None
 
 
-class Ask(NamedTuple):
+class PendingRead(NamedTuple):
     """A read whose samples, times ``weight``, [n], are added to ``out``, [n]."""
 
     request: Request | Stretch
@@ -190,14 +190,14 @@ class ClipEngine:
             self._look(self._ahead, motion, max(0, len(streams) - 1), end)
         codes = self._codes_at(motion, len(streams), start, end)
         sounds = np.zeros((len(streams), 1, count), np.float32)
-        asks: list[Ask] = []
+        asks: list[PendingRead] = []
         fades: list[tuple[Array, Array]] = []
         for voice, stream in enumerate(streams):
             if not codes and self._goes_on(voice, stream, motion, start, end):
                 request = self._straight(stream, stream.step, start, count, stream.at)
                 assert request is not None
                 stream.at = stream.part.wrapped(stream.at + stream.step * count)
-                asks.append(Ask(request, sounds[voice, 0]))
+                asks.append(PendingRead(request, sounds[voice, 0]))
                 continue
             first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
             if not stream.finished and first < last:
@@ -240,7 +240,7 @@ class ClipEngine:
         last: int,
         codes: Codes,
         out: Array,
-        asks: list[Ask],
+        asks: list[PendingRead],
     ) -> None:
         if first == stream.on:
             code = motion.latents([voice], np.array([first], np.int64))[0]
@@ -298,7 +298,9 @@ class ClipEngine:
             self._age_ms = 0.0 if kept.name == name else max(0, time - kept.said) / self._rate * 1000
         return kept.clip, kept.name
 
-    def _piece(self, voice: int, stream: ClipStream, motion: Motion, begin: int, out: Array, asks: list[Ask]) -> None:
+    def _piece(
+        self, voice: int, stream: ClipStream, motion: Motion, begin: int, out: Array, asks: list[PendingRead]
+    ) -> None:
         count = len(out)
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
         bend = motion.bend_of(voice, begin, count)
@@ -316,7 +318,7 @@ class ClipEngine:
             there = step if isinstance(step, int) else step[first : first + MOST_AT_ONCE]
             self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)
 
-    def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[Ask]) -> None:
+    def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[PendingRead]) -> None:
         part, at, inside = stream.part, stream.at, len(out)
         if isinstance(step, int):
             after = at + step * inside
@@ -330,7 +332,7 @@ class ClipEngine:
             return
         if isinstance(step, int):
             if (straight := self._straight(stream, step, begin, inside, at)) is not None:
-                asks.append(Ask(straight, out[:inside]))
+                asks.append(PendingRead(straight, out[:inside]))
                 return
             places, step = at + step * np.arange(inside), np.array([step])
         else:
@@ -338,7 +340,7 @@ class ClipEngine:
         assert stream.clip is not None
         share = self._share(stream, begin, inside)
         for request, first, weight in part.asks(stream.clip, stream.coming, share, places, step):
-            asks.append(Ask(request, out[first : first + len(request.places)], weight))
+            asks.append(PendingRead(request, out[first : first + len(request.places)], weight))
 
     def _straight(self, stream: ClipStream, step: int, begin: int, count: int, at: int) -> Stretch | None:
         straight = stream.part.straight(at, step, count)

@@ -115,7 +115,6 @@ class SpectraSound:
         return phasors
 
     def _added(self, spectra: Spectra) -> Array:
-        """Overlap-add spectra, [..., spectra, bins], from the first's middle to the last's."""
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
         count = spectra.shape[-2]
         cover = overlapped_hops(np.broadcast_to(np.square(self._window), pieces.shape[-2:]), self._hop)

@@ -160,7 +160,6 @@ class GrainEngine:
         """Do nothing."""
 
     def _density(self, time: int) -> float:
-        """Return the density in grains per sample."""
         if "grain.density" in self.targets:
             return self.targets["grain.density"].value(time) / self._rate
         length = min(self._length.value(time) * self._rate, self._source.longest(1.0))

@@ -65,7 +65,6 @@ class ChordVoicing(CoherentVoicing):
 
 
 def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
-    """Return (row, key) pairs."""
     if chroma.ndim == 1:
         return np.arange(len(chroma)), chroma.astype(np.intp)
     rows, keys = np.nonzero(chroma)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...contract.card import KEYS, PITCH_CLASSES, Card, PartialsLayout
 from ...contract.partials import in_bins, orders, spread
 from ...units import INAUDIBLE_HZ
-from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, taken_apart
+from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, split_partials
 
 FINE = 8  # band lookups per noise bin
 # Noise bins too coarse for low bands: 86 Hz at 44.1 kHz. Noise 30 dB louder at 20 Hz would leak through them.
@@ -64,7 +64,7 @@ class PartialsOfSpectra:
         return np.where(alone, self._fundamentals[condition.argmax(axis=1)], np.nan)
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        return taken_apart(frames, self.fundamentals(condition), self.layout)
+        return split_partials(frames, self.fundamentals(condition), self.layout)
 
 
 class PartialsOfFrames:

@@ -48,7 +48,6 @@ def _window_autocorrelation(length: int) -> Floats:
 
 @functools.cache
 def _lowpass(bins: int) -> Floats:
-    """Return soft low-pass weights, [bins], for a parabola through three lags."""
     place = np.clip(np.linspace(-1.0, 3.0, bins), 0.0, 1.0)
     return np.square(np.cos(np.pi / 2 * place))
 

@@ -160,7 +160,6 @@ def _lobe(away: Floats) -> Floats:
 
 
 def _magnitudes_at(frames: Array, places: Floats) -> Floats:
-    """Interpolate magnitudes at fractional bins, [rows, places]; 0 beyond the last."""
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
     row = np.arange(len(frames))[:, np.newaxis]

@@ -76,7 +76,7 @@ class Layout:
         return rows[:, self.width - self.lows :]
 
 
-def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
+def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
     """Split magnitude frames into partials and noise, [rows, layout.width].
 
     A harmonic is the energy around a multiple of the fundamental above the level beside it, at any width: a decoder's
@@ -97,7 +97,7 @@ def taken_apart(frames: Array, fundamentals: Floats, layout: Layout, stiffness: 
         _unpitched(frames, layout, result)
     else:
         for rows in (pitched, ~pitched):
-            result[rows] = taken_apart(frames[rows], fundamentals[rows], layout, stiff[rows])
+            result[rows] = split_partials(frames[rows], fundamentals[rows], layout, stiff[rows])
     return result
 
 

@@ -192,7 +192,7 @@ class StreamEngine:
         if self._firsts is None:
             asked: Future[MadeFrame] | MadeFrame = self._maker.make(wanted.step)
         else:
-            wanted, asked, late = self._firsts.take(wanted, time)
+            wanted, asked, late = self._firsts.take_frame(wanted, time)
             self._age_ms = late / self._rate * 1000
         stream.history.append(_fed(wanted.step.state))
         stream.count, stream.switches = 1, self._switches(time)
@@ -233,7 +233,6 @@ class StreamEngine:
         return (key - MIDDLE_C) % len(self._seeds)
 
     def _samples(self, motion: Motion, stream: StreamSound, time: int, on: int, pitch: float) -> float:
-        """Return the step length at sample ``on``, as known at ``time``."""
         if self._grid is None:
             return self._own_samples(pitch)
         steps = motion.beat_samples(time) / self._grid

@@ -61,7 +61,7 @@ class FirstFrameCache:
                 self._keep(first, time)
             self._wanted.append(self._kept[first.name])
 
-    def take(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
+    def take_frame(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
         """Return a note's first frame, or the newest ready one of its key, and its age in samples.
 
         A key without one gets a late frame.

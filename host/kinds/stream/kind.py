@@ -78,8 +78,8 @@ class StreamKind(Kind):
     most_envelope_points = 1 << 16
     of_clips = True
     attack_seconds = 0.0
-    takes_no_sound = "it goes on from a sound, it does not follow one; give the sound as stream.seed_sound of a preset"
-    finds_no_code = "it goes on from a sound, and no code of it alone gives that again; give it as stream.seed_sound"
+    takes_no_sound = "it continues a sound and does not follow one; give the sound as stream.seed_sound of a preset"
+    finds_no_code = "it continues a sound, which no code alone restores; give the sound as stream.seed_sound"
 
     def check(self, card: Any) -> None:
         super().check(card)

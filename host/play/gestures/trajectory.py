@@ -218,7 +218,6 @@ class Gesture:
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
     def _wander_amount(self, seconds: Doubles) -> Doubles:
-        """Return the amount of wander, 0 to 1."""
         parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)
         return heard
@@ -232,7 +231,6 @@ class Gesture:
 
     @functools.cached_property
     def _sines(self) -> tuple[Doubles, Doubles]:
-        """Return frequencies in Hz and phases in cycles, [columns, SINES] each."""
         hertz = self._common.hertz
         drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
@@ -243,7 +241,6 @@ def phase_samples(hop: int) -> int:
 
 
 def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
-    """Interpolate a trajectory, [points, n_latents], at moments: [moments, n_latents]."""
     if len(grid) == 1:
         return np.repeat(way, len(seconds), axis=0)
     after = grid[1:-1].searchsorted(seconds, side="right") + 1
@@ -254,7 +251,6 @@ def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
 
 
 def _last_slope(grid: Doubles, levels: Doubles) -> float:
-    """Return the final fall in dB a second."""
     if len(grid) < 2:
         return SLOWEST_DB_SECOND
     return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / float(grid[-1] - grid[-2]))

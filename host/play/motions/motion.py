@@ -171,7 +171,7 @@ class Latents:
             place, knobs = self._places[target], self._by_knobs(time)
             now, knob, moved = self.row(time)[place], knobs[place], self._by_motion(knobs, time)[place]
         if down:
-            grip.take(time, now, knob)
+            grip.hold_value(time, now, knob)
         else:
             grip.let_go(time, now, moved)
         self._drop(lambda known: known >= time)

@@ -23,7 +23,7 @@ class TouchedParameters:
     def over(self, time: int) -> bool:
         return not self.holds and time >= self._back
 
-    def take(self, time: int, value: float, knob: float) -> None:
+    def hold_value(self, time: int, value: float, knob: float) -> None:
         """Start a touch at the target's ``value``."""
         self._down.jump(time, 1.0)
         self._left.jump(time, value - knob)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity import classifiers
-from timbrel.export.fidelity.classifiers import NotePair, pair_of, told_apart
+from timbrel.export.fidelity.classifiers import NotePair, classifier_accuracy, pair_of
 
 from .tones import RATE, tone
 
@@ -26,7 +26,7 @@ def two_parts(monkeypatch):
 
 @pytest.mark.usefixtures("two_parts")
 def test_what_is_alike_is_told_apart_by_luck_alone():
-    told = told_apart(pairs(lambda levels: levels))
+    told = classifier_accuracy(pairs(lambda levels: levels))
     assert 0.25 < told["statistics"] < 0.75
     assert 0.25 < told["network"] < 0.75
 
@@ -42,7 +42,7 @@ def test_what_is_alike_is_told_apart_by_luck_alone():
 )
 @pytest.mark.usefixtures("two_parts")
 def test_what_differs_is_told_apart_by_one_of_them(change):
-    told = told_apart(pairs(change))
+    told = classifier_accuracy(pairs(change))
     assert max(told.values()) > 0.9
 
 
@@ -55,22 +55,22 @@ def test_a_classifier_never_hears_the_keys_that_it_is_asked_about(monkeypatch):
 
     monkeypatch.setattr(classifiers, "_by_statistics", answers)
     monkeypatch.setattr(classifiers, "_by_network", answers)
-    assert told_apart(pairs(lambda levels: levels)) == {"statistics": 1.0, "network": 1.0}
+    assert classifier_accuracy(pairs(lambda levels: levels)) == {"statistics": 1.0, "network": 1.0}
     assert len(heard) == 10
     assert all(known and not known & asked for known, asked in heard)
     assert set().union(*(asked for _, asked in heard)) == set(range(40, 55))
 
 
 def test_too_few_notes_are_not_asked_about():
-    assert told_apart(pairs(lambda levels: levels, notes=9)) is None
-    assert told_apart(pairs(lambda levels: levels, keys=4)) is None
+    assert classifier_accuracy(pairs(lambda levels: levels, notes=9)) is None
+    assert classifier_accuracy(pairs(lambda levels: levels, keys=4)) is None
 
 
 @pytest.mark.usefixtures("two_parts")
 def test_the_same_notes_give_the_same_answers(monkeypatch):
     monkeypatch.setattr(classifiers, "STEPS", 20)
     some = pairs(lambda levels: levels + 2 * (np.arange(64) > 50))
-    assert told_apart(some) == told_apart(some)
+    assert classifier_accuracy(some) == classifier_accuracy(some)
 
 
 def test_a_pair_has_the_frames_that_sound():

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from timbrel.host.session.messages import LiveStatus
-from timbrel.host.session.preset_view import Dial, PresetView
+from timbrel.host.session.preset_view import ControlView, PresetView
 
 TEXT = """\
 # my pad
@@ -35,9 +35,9 @@ GAIN = (-60.0, 12.0)
 
 
 def view(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
-    """The view of a preset of two latents; ``more`` are dials of effects."""
-    dials = [
-        Dial(
+    """The view of a preset of two latents; ``more`` are controls of effects."""
+    controls = [
+        ControlView(
             target=target,
             title=target,
             group=target.partition(".")[0],
@@ -64,7 +64,7 @@ def view(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
         chroma=[0, 1],
         card=[("licence", "MIT")],
         keys=(0, 127),
-        dials=[*dials, *more],
+        controls=[*controls, *more],
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
-from timbrel.host.play.controller_state import ControllerState, Holds, hands_off
+from timbrel.host.play.controller_state import ControllerState, HeldEvents, hands_off
 from timbrel.host.play.rack import Rack
 
 RATE = 22050
@@ -130,7 +130,7 @@ def test_turns_are_told_until_it_is_known_where_knobs_stand_in_the_order_in_whic
 
 def test_hands_that_are_gone_let_go_of_all_but_knobs():
     held = [*cc(0, (64, 127), (66, 127), (74, 100), (1, 60), (7, 90)), PitchBend(5, 0, 4000), NoteOn(6, 0, 60, 100)]
-    holds, desk = Holds(), told(held)
+    holds, desk = HeldEvents(), told(held)
     for event in [*held, *hands_off()]:
         holds.apply(event)
         desk.apply(event)
@@ -172,7 +172,7 @@ def test_keys_are_down_until_they_come_up_or_all_notes_of_their_zone_are_off():
 
 
 def held(*events):
-    holds = Holds()
+    holds = HeldEvents()
     for event in events:
         holds.apply(event)
     return holds

@@ -11,7 +11,7 @@ from timbrel.host.events import Clock, NoteOff, NoteOn, ParameterChange, Paramet
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.motions import MorphTarget
 from timbrel.host.play import event_processor
-from timbrel.host.play.controller_state import ControllerState, Holds
+from timbrel.host.play.controller_state import ControllerState, HeldEvents
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.motions.parameter_touch import RETURN_SECONDS
 from timbrel.host.play.mpe import Zones
@@ -241,7 +241,7 @@ def test_a_fresh_rack_is_left_where_hands_hold_and_none_where_they_let_go():
 
 
 def test_who_leaves_lets_go_of_all_targets_but_those_that_another_holds():
-    mine, other = Holds(), Holds()
+    mine, other = HeldEvents(), HeldEvents()
     for target in ("latent.0", "latent.1"):
         mine.apply(ParameterTouch(0, 2, target, True))
     mine.apply(ParameterTouch(3, 2, "morph", True))

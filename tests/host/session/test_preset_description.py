@@ -30,23 +30,23 @@ def view_of(name):
 @pytest.mark.parametrize("name", ["gm-hall", "drum-kit", "drum-loops", "lakeside-walk", "lakeside-10"])
 def test_a_control_that_is_written_where_its_place_is_rests_there_when_it_is_opened_again(name, tmp_path):
     view = view_of(name)
-    latents = [dial for dial in view.dials if dial.group == "latent"]
-    assert [dial.target for dial in latents] == [f"latent.{number}" for number in range(len(view.latents))]
-    assert len({dial.target for dial in view.dials}) == len(view.dials)
+    latents = [one for one in view.controls if one.group == "latent"]
+    assert [one.target for one in latents] == [f"latent.{number}" for number in range(len(view.latents))]
+    assert len({one.target for one in view.controls}) == len(view.controls)
     text, rests = view.text, {}
     if "values" not in tomllib.loads(text).get("latent", {}):
-        text = with_value(text, ("latent", "values"), [dial.rest for dial in latents])
-    for dial in view.dials:
-        assert dial.low <= dial.rest <= dial.high
-        assert dial.title
-        if dial.place and not (dial.group == "grain" and dial.target == "grain.overlap"):
-            rests[dial.target] = round(dial.low + 0.375 * (dial.high - dial.low), 0 if dial.choices else 6)
-            written = dial.choices[int(rests[dial.target])] if dial.choices else rests[dial.target]
-            text = with_value(text, dial.place, written)
+        text = with_value(text, ("latent", "values"), [one.rest for one in latents])
+    for one in view.controls:
+        assert one.low <= one.rest <= one.high
+        assert one.title
+        if one.place and not (one.group == "grain" and one.target == "grain.overlap"):
+            rests[one.target] = round(one.low + 0.375 * (one.high - one.low), 0 if one.choices else 6)
+            written = one.choices[int(rests[one.target])] if one.choices else rests[one.target]
+            text = with_value(text, one.place, written)
     again = view_of(Draft(view.name, text, view.folder))
-    assert {dial.target: dial.rest for dial in again.dials if dial.target in rests} == pytest.approx(rests)
-    assert {dial.group for dial in view.dials if not dial.place} <= {"morph", "macro"}
-    assert {dial.group for dial in view.dials} <= {*GROUPS, view.kind, "gesture"}
+    assert {one.target: one.rest for one in again.controls if one.target in rests} == pytest.approx(rests)
+    assert {one.group for one in view.controls if not one.place} <= {"morph", "macro"}
+    assert {one.group for one in view.controls} <= {*GROUPS, view.kind, "gesture"}
 
 
 def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, tmp_path):
@@ -55,18 +55,18 @@ def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, t
     card["latents"][0] |= {"moves": "most of all air", "unnamed": "air is too faint"}
     model.metadata_props[0].value = json.dumps(card)
     onnx.save(model, tmp_path / "tiny.onnx")
-    dials = {dial.target: dial for dial in view_of(str(tmp_path / "tiny.onnx")).dials}
+    controls = {one.target: one for one in view_of(str(tmp_path / "tiny.onnx")).controls}
     told = "most of all air; no name: air is too faint"
-    assert control(dials["latent.0"], 0.0, 0.0, moving=False)["about"] == told
-    assert control(dials["latent.1"], 0.0, 0.0, moving=False)["about"] == ""
+    assert control(controls["latent.0"], 0.0, 0.0, moving=False)["about"] == told
+    assert control(controls["latent.1"], 0.0, 0.0, moving=False)["about"] == ""
 
 
 def test_maps_are_told_with_their_takeover(tmp_path):
     text = shipped_presets()["gm-keys"].read_text()
     text += '\n[[cc]]\nnumber = 7\ntarget = "gain"\nlow = -60.0\nhigh = 0.0\ntakeover = "pickup"\n'
-    dials = {dial.target: dial for dial in view_of(Draft("mine", text, Path())).dials}
-    assert dials["gain"].maps == (("CC 7", "pickup"),)
-    assert (dials["gain"].unit, dials["gain"].place) == ("dB", ("play", "gain_db"))
+    controls = {one.target: one for one in view_of(Draft("mine", text, Path())).controls}
+    assert controls["gain"].maps == (("CC 7", "pickup"),)
+    assert (controls["gain"].unit, controls["gain"].place) == ("dB", ("play", "gain_db"))
 
 
 def test_a_bare_model_is_told_as_the_file_that_learning_would_write(tmp_path, monkeypatch, tiny_path):

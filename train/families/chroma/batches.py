@@ -41,19 +41,19 @@ class ChromaData:
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         chosen = evenly_spaced(len(self.train), limit)
-        frames, pitch_classes = self.train.take(chosen, np.zeros_like(chosen))
+        frames, pitch_classes = self.train.take_frames(chosen, np.zeros_like(chosen))
         return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
 
 
 def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
     views = rng.integers(store.views, size=len(frames))
     others = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
-    inputs, pitch_classes = store.take(frames, views)
+    inputs, pitch_classes = store.take_frames(frames, views)
     chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
     if store.views == 1:
         same = torch.from_numpy(inputs)
         return same, chroma, same, chroma
-    targets, target_classes = store.take(frames, others)
+    targets, target_classes = store.take_frames(frames, others)
     target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
     return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
 

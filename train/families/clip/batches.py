@@ -39,7 +39,7 @@ class Hits:
     clips: list[Clip]
     labels: Ints
 
-    def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+    def take_clips(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
         """Return samples [chosen, length], zero-padded."""
         return clips_of(corpus, [self.clips[index] for index in chosen], length)
 
@@ -77,7 +77,7 @@ class HitData:
     def _taken(self, part: Hits, chosen: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         features, mel = [], []
         for first in range(0, len(chosen), BATCH):
-            clips = part.take(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)
+            clips = part.take_clips(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)
             if rng is not None:
                 clips = varied(clips, self._settings, rng)
             seen = self._features(torch.from_numpy(clips))

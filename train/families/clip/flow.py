@@ -109,7 +109,6 @@ class Flow(nn.Module):
 
 
 def _by(matrices: Tensor, values: Tensor, told: Tensor) -> Tensor:
-    """Multiply values, [batch, n], by their labels' matrices, [words, n, n]."""
     chosen = (told @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
     return (chosen @ values[:, :, None])[:, :, 0]
 

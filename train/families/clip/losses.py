@@ -84,7 +84,7 @@ class SpreadLoss(nn.Module):
         self.register_buffer("root", torch.zeros(bands, bands))
         self.register_buffer("total", torch.zeros(()))
 
-    def take(self, spectra: Tensor) -> None:
+    def measure(self, spectra: Tensor) -> None:
         """Measure recordings' spectra, [spectra, bands], at least two."""
         covariance = torch.cov(spectra.double().T)
         values, axes = torch.linalg.eigh(covariance)

@@ -65,7 +65,7 @@ class ClipAutoencoder(Autoencoder):
     def initialise(self, data: Data) -> None:
         numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
         features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
-        self.recordings.take(sounding(mel))
+        self.recordings.measure(sounding(mel))
         attacks = self._attacks(features)
         self.attack.copy_(torch.stack([attacks.mean(), attacks.std().clamp_min(1.0)]))
         rows = self._with_attack(features)

@@ -1,15 +1,11 @@
 """A WaveGAN that needs fewer critic steps: a logistic contest, one critic step, and a penalty at every sixteenth step.
 
-The loss is the non-saturating one of Goodfellow et al. (2014), with R1, a penalty on the critic's gradients at
-recordings (Mescheder et al., "Which training methods for GANs do actually converge?", ICML 2018), computed at few steps
-and weighted by their distance (Karras et al., "Analyzing and improving the image quality of StyleGAN", CVPR 2020). The
-critic learns faster than the generator (Heusel et al., "GANs trained by a two time-scale update rule", NIPS 2017).
-Four options: a second critic of spectrograms; its classification of labels, which it learns from recordings and the
-generator has to satisfy (Odena et al., "Conditional image synthesis with auxiliary classifier GANs", ICML 2017); random
-shifts and gains of all that is judged (Zhao et al., "Differentiable augmentation for data-efficient GAN training",
-NeurIPS 2020); and a term that keeps the clips of a label apart, as classification would leave one clip a label. Such
-terms are of Mao et al., "Mode seeking generative adversarial networks for diverse image synthesis" (CVPR 2019); ours
-asks for the distance between recordings of a label, and no more.
+Sources: the non-saturating loss (Goodfellow et al., 2014); R1, a penalty on the critic's gradients at recordings
+(Mescheder et al., ICML 2018), at few steps (Karras et al., "StyleGAN2", CVPR 2020); a critic that learns faster than
+the generator (Heusel et al., NIPS 2017). Four options: a critic of spectrograms; its classification of labels, which
+the generator has to satisfy (Odena et al., ICML 2017); random shifts and gains of all that is judged (Zhao et al.,
+"Differentiable augmentation", NeurIPS 2020); and a term that keeps the clips of a label as far apart as recordings are,
+since classification leaves one clip a label (after Mao et al., "Mode seeking GANs", CVPR 2019).
 """
 
 import itertools

@@ -33,7 +33,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+    def take_grains(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
         taken = np.empty((len(chosen), length), np.float32)
         for row, index in zip(taken, chosen, strict=True):
             start = self.starts[index]
@@ -59,7 +59,7 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        taken = self.train.take(self.corpus, frames, self.length)
+        taken = self.train.take_grains(self.corpus, frames, self.length)
         if not self.upright:
             taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
         if self.softer_db:
@@ -69,10 +69,12 @@ class GrainData:
     def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
         chosen = evenly_spaced(len(self.val), limit)
         parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
-        return [(torch.from_numpy(self.val.take(self.corpus, part, self.length)),) for part in parts]
+        return [(torch.from_numpy(self.val.take_grains(self.corpus, part, self.length)),) for part in parts]
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return (torch.from_numpy(self.train.take(self.corpus, evenly_spaced(len(self.train), limit), self.length)),)
+        return (
+            torch.from_numpy(self.train.take_grains(self.corpus, evenly_spaced(len(self.train), limit), self.length)),
+        )
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:

@@ -297,7 +297,6 @@ def _band_places(sample_rate: int, bands: int) -> np.ndarray:
 
 
 def _hats(places: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Return linear interpolation weights, [places, at]."""
     return np.stack([np.interp(at, places, row) for row in np.eye(len(places))])
 
 

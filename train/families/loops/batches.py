@@ -41,7 +41,7 @@ class Slices:
     loops: Ints
     density: npt.NDArray[np.float64]
 
-    def take(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
+    def take_slices(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
         """Return features [chosen, steps, width], wrapping at the loop's end."""
         first, end = (self.firsts[self.loops[chosen] + more][:, None] for more in (0, 1))
         places = first + (self.starts[chosen][:, None] - first + np.arange(steps)) % (end - first)
@@ -73,7 +73,7 @@ class LoopData:
         variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
         late = np.array(LATE)[variants[0]]
         straight = np.where(late < THIN, LATE.index(0.0), variants[0])
-        told, heard, fed = (slices.take(chosen, self._steps, drawn) for drawn in (straight, *variants))
+        told, heard, fed = (slices.take_slices(chosen, self._steps, drawn) for drawn in (straight, *variants))
         known = np.where(late < THIN, late, np.nan)
         numbers = [tilts.T, known, slices.density[variants[0], slices.loops[chosen]]]
         return told, heard, fed, *(torch.from_numpy(part.astype(np.float32)) for part in numbers)

@@ -131,10 +131,12 @@ class LoopNetwork(Autoencoder):
         """Return the loss terms, in the units of `LoopLoss`.
 
         Args:
-            told, heard, fed: raw features of targets in straight timing, for steering codes, of previous slices.
-            tilts: of told and heard, and of fed, in dB an octave, [batch, 2].
-            late: off-beat delay of heard, in steps, [batch]; NaN where off-beats are removed.
-            density: of heard, in onsets a beat, [batch].
+            told: raw features of the targets, in straight timing.
+            heard: raw features from which the steering codes follow.
+            fed: raw features of the previous slices.
+            tilts: in dB an octave, [batch, 2]: of ``told`` and ``heard``, and of ``fed``.
+            late: off-beat delay of ``heard``, in steps, [batch]; NaN where off-beats are removed.
+            density: of ``heard``, in onsets a beat, [batch].
         """
         told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
         apart = torch.cdist(self.coded(told), self.prototypes).square()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....host.dsp import window
 from ....host.errors import UserError
-from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, taken_apart
+from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, split_partials
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
 from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
 from ...corpus.inharmonicity import stretch_of
@@ -158,7 +158,7 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
     layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
     stiff = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
-    return taken_apart(spectra, fundamentals, layout, stiff), layout
+    return split_partials(spectra, fundamentals, layout, stiff), layout
 
 
 def _means(frames: PartialsFrames) -> Floats:

@@ -9,7 +9,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
-from timbrel.host.kinds.spectrum.partial_analysis import Layout, taken_apart
+from timbrel.host.kinds.spectrum.partial_analysis import Layout, split_partials
 from timbrel.host.ramps import Ramp
 from timbrel.host.units import midi_to_hz
 
@@ -61,7 +61,7 @@ class Plain:
         """A frame, [channels, length]; ``state`` is a dictionary that is moved on."""
         bins, character = self.length // 2 + 1, self.character
         spectra = np.zeros((2, bins), np.complex128)
-        row = taken_apart(frame[np.newaxis], np.array([first]), self.layout)
+        row = split_partials(frame[np.newaxis], np.array([first]), self.layout)
         heights = self.layout.harmonic(row)[0].astype(np.float64)
         places, free = (part[0].astype(np.float64) for part in self.layout.free(row))
         if character.keep_formants and len(heights):

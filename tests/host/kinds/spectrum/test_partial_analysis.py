@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.kinds.spectrum.partial_analysis import FREE, Layout, taken_apart
+from timbrel.host.kinds.spectrum.partial_analysis import FREE, Layout, split_partials
 
 from ....examples import few
 
@@ -233,7 +233,7 @@ def wild_frames(draw, lowest=6.0):
 def test_partials_and_noise_are_those_of_a_plain_loop(wild, layout):
     frames, fundamentals = wild
     given_frames = frames.copy()
-    rows = taken_apart(frames, fundamentals, layout)
+    rows = split_partials(frames, fundamentals, layout)
     assert np.array_equal(frames, given_frames)
     assert rows.shape == (len(frames), layout.width)
     places, strengths = layout.free(rows)
@@ -268,7 +268,7 @@ def test_harmonics_of_a_sound_come_back_with_their_magnitudes(first, seed, hiss)
     count = min(layout.harmonics, int((BINS - 10) / first))
     magnitudes = rng.uniform(0.1, 1.0, count)
     sound = sinusoids(first * np.arange(1, count + 1), magnitudes, seed) + hiss * rng.standard_normal(FRAME)
-    rows = taken_apart(hann_transform(sound)[np.newaxis], np.array([first]), layout)
+    rows = split_partials(hann_transform(sound)[np.newaxis], np.array([first]), layout)
     found = layout.harmonic(rows)[0]
     assert 20 * np.log10(found[:count] / magnitudes) == pytest.approx(np.zeros(count), abs=0.1)
     assert found[count:].max(initial=0) < 2e-3  # of the noise, some bins stand out
@@ -282,7 +282,7 @@ def test_partials_without_a_fundamental_come_back_with_their_places_and_magnitud
     bins = np.cumsum(rng.uniform(12.0, 60.0, 20)) + 8
     magnitudes = rng.uniform(0.3, 1.0, 20)
     sound = sinusoids(bins, magnitudes, seed) + hiss * rng.standard_normal(FRAME)
-    rows = taken_apart(hann_transform(sound)[np.newaxis], np.array([np.nan]), layout)
+    rows = split_partials(hann_transform(sound)[np.newaxis], np.array([np.nan]), layout)
     places, strengths = (part[0] for part in layout.free(rows))
     assert strengths[20:].max() < 2e-3  # of the noise, some bins stand out
     order = np.argsort(places[:20])
@@ -295,7 +295,7 @@ def test_partials_without_a_fundamental_come_back_with_their_places_and_magnitud
 @pytest.mark.parametrize("apart", [3.2, 4.0, 5.5])
 def test_two_partials_beside_each_other_are_not_taken_for_noise(apart):
     frame = lobe(np.arange(BINS) - 60.3) + lobe(np.arange(BINS) - 60.3 - apart)
-    rows = taken_apart(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0])
+    rows = split_partials(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0])
     places, magnitudes = (part[0] for part in LAYOUTS[0].free(rows))
     assert np.sort(places[magnitudes > 0.5]) == pytest.approx([60.3, 60.3 + apart], abs=0.15)
 
@@ -304,14 +304,14 @@ def test_of_more_free_partials_than_there_is_room_for_the_strongest_are_kept():
     magnitudes = np.linspace(1.0, 0.5, 80)
     bins = 12.0 * np.arange(1, 81)
     frame = np.sum(magnitudes[:, np.newaxis] * lobe(np.arange(BINS) - bins[:, np.newaxis]), axis=0)
-    places, _ = LAYOUTS[0].free(taken_apart(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0]))
+    places, _ = LAYOUTS[0].free(split_partials(frame[np.newaxis].astype(np.float32), np.array([np.nan]), LAYOUTS[0]))
     assert places[0] == pytest.approx(bins[:FREE])
 
 
 @pytest.mark.parametrize("first", [12.1, 47.3, float("nan")])
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_flat_noise_has_its_level_and_no_partials(first, layout):
-    rows = taken_apart(np.full((1, BINS), 0.3, np.float32), np.array([first]), layout)
+    rows = split_partials(np.full((1, BINS), 0.3, np.float32), np.array([first]), layout)
     assert layout.residue(rows)[0] == pytest.approx(np.full(layout.noise, 0.3), rel=1e-5)
     assert not layout.harmonic(rows).any()
     assert not layout.free(rows)[1].any()
@@ -322,7 +322,7 @@ def test_white_noise_keeps_its_level(first):
     layout = LAYOUTS[0]
     rng = np.random.default_rng(6)
     frames = np.array([hann_transform(rng.standard_normal(FRAME)) for _ in range(200)])
-    rows = taken_apart(frames, np.full(200, first), layout)
+    rows = split_partials(frames, np.full(200, first), layout)
     level = np.sqrt(np.mean(np.square(layout.residue(rows)[:, 1:-1]), axis=0))
     assert 10 * np.log10(np.mean(level**2) / (FRAME * 3 / 8)) == pytest.approx(0, abs=0.5)
     assert 20 * np.log10(level / level.mean()) == pytest.approx(np.zeros(len(level)), abs=1.5)
@@ -331,13 +331,13 @@ def test_white_noise_keeps_its_level(first):
 @pytest.mark.parametrize("first", [12.1, float("nan")])
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_silence_is_taken_apart_into_nothing(first, layout):
-    assert not taken_apart(np.zeros((3, BINS), np.float32), np.full(3, first), layout).any()
+    assert not split_partials(np.zeros((3, BINS), np.float32), np.full(3, first), layout).any()
 
 
 def energy_db(frames, fundamentals):
     """Energy of partials and noise together, over that of the frames, [rows] in dB."""
     layout = Layout(150, BINS, 1.0)
-    rows = taken_apart(frames, fundamentals, layout).astype(np.float64)
+    rows = split_partials(frames, fundamentals, layout).astype(np.float64)
     partials = np.square(layout.harmonic(rows)).sum(1) + np.square(layout.free(rows)[1]).sum(1)
     energy = 1.5 * partials + np.square(layout.residue(rows)).sum(1)  # the squares of a Hann lobe add up to 1.5
     return 10 * np.log10((energy + 1e-30) / (np.square(frames.astype(np.float64)).sum(1) + 1e-30))
@@ -358,7 +358,7 @@ def test_noise_between_harmonics_is_not_the_skirts_of_lobes(first, decay):
     tone = sinusoids(first * order, 1.0 / order, 7) * np.exp(-decay * np.arange(FRAME) / FRAME)
     hiss = 10 ** (-65 / 20) / (FRAME * 3 / 8) ** 0.5  # 65 dB under the highest lobe
     sounds = [tone + hiss * rng.standard_normal(FRAME) for _ in range(100)]
-    rows = taken_apart(np.array([hann_transform(sound) for sound in sounds]), np.full(100, first), layout)
+    rows = split_partials(np.array([hann_transform(sound) for sound in sounds]), np.full(100, first), layout)
     level = 10 * np.log10(np.square(layout.residue(rows)).mean(0) / 10 ** (-65 / 10))
     between = np.abs((np.arange(BINS) / first + 0.5) % 1 - 0.5) * first > 5
     assert np.abs(level[between]).mean() < 1.5
