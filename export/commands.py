@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(rich_markup_mode=None)
 
 MISSING = "torch is not installed: pip install 'timbrel[train]'"
-STUDIES = {  # options that each study adds
+STUDY_OPTIONS = {  # options that each study adds
     "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
     "grain": ("--recipes", "--steps"),
     "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
@@ -269,7 +269,7 @@ def study(
         list[str],
         typer.Option(help="A corpus folder, of sequence several; of chroma octave=, five-octaves= and violin=."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to go on with.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to resume.")],
     recipes: Annotated[
         str | None, typer.Option(help="grain, gan, sequence: to compare, such as grain-plain,grain-noise.")
     ] = None,
@@ -339,7 +339,7 @@ def _make_study(name: str, asked: Any, page: Path) -> None:
 
 def _check_options(study: str, given: Mapping[str, Any]) -> None:
     for option, value in given.items():
-        if value is not None and option not in STUDIES.get(study, given):
+        if value is not None and option not in STUDY_OPTIONS.get(study, given):
             raise UserError(f"{option} {value} is no option of study {study}; leave it out")
     steps, minutes = given["--steps"], given["--minutes"]
     if steps is not None and minutes is not None:
