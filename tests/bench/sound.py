@@ -18,6 +18,7 @@ from timbrel.host.units import note_name
 RATE = 44100
 CODES = 200
 FEW_CODES, KEYS_APART = 100, 7  # for models of partials
+LOWEST = 36  # C2: `sounding_note` reads lower ones to half a semitone
 DARK_HZ, CLICK_HZ = 8000.0, 10000.0
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
 
@@ -53,7 +54,7 @@ def partials_obedience(name: str, path: Path) -> None:
     """Keys of a model of partials, which states its pitch and need not obey."""
     model = Model(path)
     span = model.card.partials
-    keys = np.arange(np.ceil(span.low), span.high + 1, KEYS_APART).astype(int).tolist()
+    keys = np.arange(max(np.ceil(span.low), LOWEST), span.high + 1, KEYS_APART).astype(int).tolist()
     marks = np.array([mark.latent for mark in model.card.landmarks], np.float32)
     played = marks[:: max(1, len(marks) // FEW_CODES)]
     for what, codes in (("training codes", played), ("uniform codes", uniform_codes(model, FEW_CODES))):
