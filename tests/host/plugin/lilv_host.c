@@ -10,7 +10,8 @@
  *     SAMPLE position BPM/UNIT SPEED FRAME     UNIT 8: a beat is an eighth
  *
  * OUTPUT gets both channels interleaved, 32-bit float. `freewheel` sets that port; `live` keeps to a clock that goes N times
- * slower than time does, and stops for a while after each silent block. At the end it says `latency N` and `late N`, from the plugin's ports, on its own output.
+ * slower than time does, and stops for a while after each silent block. At the end it says `latency N`, `late N` and
+ * `status N`, from the plugin's ports, on its own output.
  */
 #define _GNU_SOURCE
 #include <lilv/lilv.h>
@@ -257,6 +258,7 @@ int main(int count, char **arguments)
 		}
 	}
 	printf("latency %.0f\nlate %.0f\n", controls[port("latency")], controls[port("late")]);
+	printf("status %.0f\n", controls[port("status")]);
 	lilv_instance_deactivate(instance);
 	if (save) {
 		LilvState *state = lilv_state_new_from_instance(plugin, instance, &mapping, NULL, NULL, NULL, NULL, get_port, NULL,

@@ -36,11 +36,13 @@ def build(folder):
 
 @dataclass
 class Played:
-    """What came out, [2, samples], and what the plugin's ports said at the end."""
+    """What came out, [2, samples], what the plugin's ports said at the end, and its lines on standard error."""
 
     sound: np.ndarray
     latency: int
     late: int
+    status: int
+    said: str
 
 
 class Lv2:
@@ -60,11 +62,11 @@ class Lv2:
         lines, out = self.folder / "events.txt", self.folder / "out.f32"
         lines.write_text("".join(f"{line}\n" for line in events))
         host = [self.built / "lilv_host", URI, str(rate), ",".join(map(str, blocks)), str(samples), lines, out, *words]
-        told = subprocess.run(host, env=self.environment, stdout=subprocess.PIPE, text=True, check=True, timeout=LONG)
+        told = subprocess.run(host, env=self.environment, capture_output=True, text=True, check=True, timeout=LONG)
         ports = dict(line.split() for line in told.stdout.splitlines())
         sound = np.fromfile(out, np.float32).reshape(-1, 2).T
         assert sound.shape == (2, samples)
-        return Played(sound, int(ports["latency"]), int(ports["late"]))
+        return Played(sound, *(int(ports[name]) for name in ("latency", "late", "status")), told.stderr)
 
     def state(self, name, content):
         """A file of a state with the given property: what to load."""

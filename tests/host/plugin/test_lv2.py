@@ -42,6 +42,15 @@ def test_the_latency_that_the_port_tells_is_that_of_the_sound(plugin, block, lat
     assert [when - notes[int(played.sound[1, when])] for when in heard] == [latency] * len(heard)
 
 
+def test_without_a_server_it_is_silent_and_its_port_and_standard_error_say_so(plugin):
+    assert plugin.play([], 1000, "freewheel").status == 1
+    plugin.server.name("/nowhere")
+    played = plugin.play(["7 midi 90 3c 40"], 1000, "freewheel")
+    assert not played.sound.any()
+    assert played.status == 2
+    assert "timbrel is silent: /nowhere does not start" in played.said
+
+
 def test_ports_and_positions_become_events(plugin):
     events = ["10 position 120 0 0", "20 position 120 1 0", "300 control macro_3 0.25", "600 control panel 1"]
     events += ["700 position 90 0 5000", "800 position 90 1 5000", "900 position - 0 5100"]
