@@ -42,7 +42,7 @@ def stock_sounds(folder):
 
 
 def stock_training(folder, corpus, run):
-    import torch  # here, so that what only counts the tests need not wait for it
+    import torch  # lazy: the process that only distributes tests needs none
 
     shutil.copytree(corpus, folder / "corpus")
     shutil.copytree(corpus, folder / "corpus-of-tomorrow")

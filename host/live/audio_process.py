@@ -70,7 +70,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         if state.problem is None:
             _serve(state, thread)
         if state.problem is not None:
-            _flush(state)  # what was said before may tell why
+            _flush(state)  # earlier messages may give the reason
             _send_problem(state)
     except (BrokenPipeError, EOFError, ConnectionError):
         pass  # the parent is gone

@@ -36,7 +36,7 @@ def build(folder):
 
 @dataclass
 class Played:
-    """What came out, [2, samples], what the plugin's ports said at the end, and its lines on standard error."""
+    """The sound, [2, samples], the values of the plugin's ports at the end, and its lines on standard error."""
 
     sound: np.ndarray
     latency: int

@@ -47,7 +47,7 @@ def played(tmp_path):
 
 
 def cents_from(sound, note):
-    """How far the fundamental, searched within 60 cents, lies from a note."""
+    """Return the distance of the fundamental from a note, in cents; it is searched within 60."""
     spectrum = np.log(np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 4 * len(sound))) + 1e-12)
     bin_hz = RATE / (4 * len(sound))
     low, high = (int(midi_to_hz(note + away) / bin_hz) for away in (-0.6, 0.6))
