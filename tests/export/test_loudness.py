@@ -71,6 +71,14 @@ def test_an_exported_model_with_gestures_sounds_at_the_hosts_level(small_model):
     assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=0.1)
 
 
+def test_an_exported_kit_sounds_at_the_hosts_level(hit_model):
+    model = Model(hit_model(True))
+    model.card = model.card.model_copy(update={"loudness_lufs": VOICE_LUFS})
+    measured = loudness(model)
+    model.card = model.card.model_copy(update={"loudness_lufs": measured})
+    assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=0.5)
+
+
 def test_a_model_that_is_silent_has_a_finite_loudness(analytic, monkeypatch):
     model = analytic()
     monkeypatch.setattr(model, "decode", lambda latent, chroma: np.zeros((len(latent), 2049), np.float32))

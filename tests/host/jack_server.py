@@ -26,8 +26,9 @@ class JackServer:
 
     rate, block = 48000, 128
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, refuse=pytest.skip):
+        """``refuse`` is told why it does not start: `pytest.skip` or `pytest.fail`."""
+        self.name, self._refuse = name, refuse
         self.start()
 
     def start(self):
@@ -37,7 +38,7 @@ class JackServer:
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: self._process.poll() is not None or self._answers(), "the JACK server's answer")
         if self._process.poll() is not None:
-            pytest.skip("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
+            self._refuse("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
 
     def _answers(self):
         with contextlib.suppress(jack.JackOpenError):

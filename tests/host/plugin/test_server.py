@@ -115,7 +115,7 @@ def test_whatever_path_a_project_names_nothing_of_the_file_is_said(plugin, tmp_p
         (tmp_path / name).write_text(text)
         plugin.load(tmp_path / name)
     os.mkfifo(tmp_path / "pipe.toml")
-    for path in ("/dev/null", tmp_path / "pipe.toml", tmp_path):
+    for path in ("/dev/zero", tmp_path / "pipe.toml", tmp_path):
         plugin.load(path)
     plugin.listen(lambda: len(plugin.said) == len(texts) + 3)
     assert not [line for line in plugin.said if secret in line]

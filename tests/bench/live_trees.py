@@ -1,0 +1,124 @@
+"""What playing live takes, of a commit and of the checkout by turns: `live_trees.py COMMIT [--stress]`.
+
+`timbrel play gm-chroma-8` over JACK's dummy driver at 48 kHz in blocks of 128, as its users start it: a held note, then
+forty notes one after the other. Processor time is that of the command and all its processes. ``--stress`` plays beside
+one busy process a processor; underruns are those that the command reports.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from jack_rig import CARD, RATE, Rig, jack_server, may_hurry, need
+from same_bytes import checkout, tree
+
+MODEL, BLOCK = "gm-chroma-8", 128
+SETTLING_SECONDS = 3.0  # from the command's ports to its first note: libraries still load
+HELD_SECONDS, NOTES, APART_SECONDS, LENGTH_SECONDS = 10.0, 40, 0.25, 0.2
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def events():
+    """A key held, silence, and the notes: (frame, bytes) each."""
+    yield 0, bytes([0x90, 60, 80])
+    yield round(HELD_SECONDS * RATE), bytes([0x80, 60, 0])
+    for note in range(NOTES):
+        begins = HELD_SECONDS + 1 + note * APART_SECONDS
+        key = 48 + 7 * note % 36
+        yield round(begins * RATE), bytes([0x90, key, 80])
+        yield round((begins + LENGTH_SECONDS) * RATE), bytes([0x80, key, 0])
+
+
+def processes(parent):
+    """A process and all that it started, directly or not."""
+    found = [parent]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def processor_seconds(parent):
+    """What a process and all that it started took so far."""
+    ticks = 0
+    for one in processes(parent):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks * TICK_SECONDS
+
+
+def played(package):
+    """Processor time of a second of the held note and of the notes, in ms, and the underruns of both."""
+    environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "timbrel", "play", MODEL, "--device", CARD, "--midi-api", "jack", "--plain"]
+    first = SETTLING_SECONDS * RATE
+    moved = [(round(first) + frame, data) for frame, data in events()]
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        Rig(moved) as rig,
+        subprocess.Popen([*command, "--block", str(BLOCK)], stdout=told, stderr=told, env=environment) as play,
+    ):
+        try:
+            rig.start("timbrel", "timbrel-midi-in")
+            spent, underruns = [], []
+            for seconds in (0, 0.5, HELD_SECONDS - 0.5, HELD_SECONDS + 1, HELD_SECONDS + 1 + NOTES * APART_SECONDS):
+                rig.wait_for(first + seconds * RATE)
+                spent.append(processor_seconds(play.pid))
+                told.seek(0)
+                underruns.append(int((re.findall(r"underruns (\d+)", told.read()) or ["0"])[-1]))
+        finally:
+            play.terminate()
+    held = (spent[2] - spent[1]) / (HELD_SECONDS - 1)
+    notes = (spent[4] - spent[3]) / (NOTES * APART_SECONDS)
+    return 1000 * held, 1000 * notes, underruns[4] - underruns[0]
+
+
+@contextlib.contextmanager
+def busy(wanted):
+    """One process a processor that never waits, if wanted."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(wanted)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def main():
+    """Print both trees' figures and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("commit", help="the commit to compare with")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stress", action="store_true", help="beside one busy process a processor")
+    asked = parser.parse_args()
+    need("jackd", "jack_wait")
+    rounds = []
+    with (
+        tree(asked.commit) as old,
+        checkout() as new,
+        jack_server(BLOCK, may_hurry()),
+        busy(len(os.sched_getaffinity(0)) if asked.stress else 0),
+    ):
+        for _ in range(asked.rounds):
+            rounds.append([])
+            for package in (old, new):
+                rounds[-1].append(played(package))
+                time.sleep(2)  # a server that has just lost a client lets the next one wait
+    for place, name in enumerate(("a held note, a second", f"{NOTES} notes, a second")):
+        before, after = ([one[side][place] for one in rounds] for side in (0, 1))
+        ratio = statistics.median(b / a for a, b in zip(before, after, strict=True))
+        print(f"{name:<24}{statistics.median(before):6.1f} {statistics.median(after):6.1f} ms   ratio {ratio:.2f}")
+    before, after = ([one[side][2] for one in rounds] for side in (0, 1))
+    print(f"underruns               {before} {after}")
+
+
+if __name__ == "__main__":
+    main()
