@@ -194,7 +194,7 @@ def train(
         display.stage(f"training {loaded.name}")
         options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices))
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
-    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].held is not None)
+    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].preview is not None)
 
 
 def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:

@@ -312,10 +312,11 @@ class _Loop:
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
         if count := self.recipe.training.keep:
             checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
-        held = FAMILIES[self.recipe.family].held
-        if held is not None and time.monotonic() - self.previewed > PREVIEW_SECONDS:
+        preview = FAMILIES[self.recipe.family].preview
+        if preview is not None and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
-            write_preview(self.folder.folder / "preview", self.plain, self.recipe, self.data, held, self.progress.step)
+            folder, step = self.folder.folder / "preview", self.progress.step
+            write_preview(folder, self.plain, self.recipe, self.data, preview, step)
 
     def _health(self) -> dict[str, float]:
         measure = FAMILIES[self.recipe.family].health

@@ -123,7 +123,7 @@ def test_the_best_is_the_one_that_lies_nearest_to_the_recordings(contest, often,
         row.network,
         row.check,
         row.data,
-        row.held,
+        row.preview,
         row.complete,
         health=lambda *_: {"estimate": 1.0, "diversity": 1.0, "frechet": next(distances)},
     )

@@ -6,8 +6,9 @@ import soundfile
 import torch
 from timbrel.train.clip_picture import draw_grid
 from timbrel.train.families.gan.generator import ClipGenerator
+from timbrel.train.families.gan.preview import held_clips
 from timbrel.train.gan_health import COLLAPSED, health, in_words
-from timbrel.train.preview import PEAK, held_clips, write_preview
+from timbrel.train.preview import PEAK, Preview, write_preview
 from timbrel.train.recipes.load import load_recipe
 
 from .sounds import sine
@@ -96,7 +97,7 @@ def test_a_preview_has_the_same_codes_each_time_and_labels_in_turn_side_by_side(
     network = Given(clips)
     recipe = load_recipe("clip-wavegan")
     for step in (1, 2):
-        path = write_preview(tmp_path, network, recipe, Validation(clips), held_clips, step)
+        path = write_preview(tmp_path, network, recipe, Validation(clips), Preview(held_clips, pictured=True), step)
     (first, label), (second, _) = network.asked
     assert torch.equal(first, second)
     assert label.argmax(1).tolist() == [0, 1, 2] * 4

@@ -9,7 +9,8 @@ from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.chroma.batches import chroma_data
 from timbrel.train.families.chroma.network import ChromaAutoencoder
-from timbrel.train.preview import PEAK, SECONDS, SOUNDS, held_spectra, write_preview
+from timbrel.train.families.chroma.preview import held_spectra
+from timbrel.train.preview import PEAK, SECONDS, SOUNDS, Preview, write_preview
 from timbrel.train.recipes.load import load_recipe
 
 RECIPE = load_recipe("chroma-8", ["network.hidden=[64,32]"])
@@ -41,7 +42,7 @@ def data(tone_corpus, tmp_path):
 
 def heard(folder, network, data, recipe=RECIPE, step=7):
     """The sounds of a preview, [sounds, samples]."""
-    path = write_preview(folder, network, recipe, data, held_spectra, step)
+    path = write_preview(folder, network, recipe, data, Preview(held_spectra), step)
     assert path == folder / f"step-{step:07d}.wav"
     sound, rate = soundfile.read(path, dtype="float32")
     assert rate == 44100
@@ -81,7 +82,7 @@ def test_listening_changes_neither_the_network_nor_the_random_state(data, tmp_pa
     network = ChromaAutoencoder(RECIPE)
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.random.get_rng_state()
-    write_preview(tmp_path / "preview", network, RECIPE, data, held_spectra, 1)
+    write_preview(tmp_path / "preview", network, RECIPE, data, Preview(held_spectra), 1)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -14,9 +14,9 @@ from timbrel.train.families.sequence.batches import (
     sequence_data,
 )
 from timbrel.train.families.sequence.network import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
+from timbrel.train.families.sequence.preview import held_sequences
 from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
-from timbrel.train.preview import held_sequences
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 from torch import nn

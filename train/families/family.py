@@ -7,7 +7,7 @@ from typing import Any
 
 from ..corpus.store import Corpus
 from ..network import Network
-from ..preview import Held
+from ..preview import Preview
 from ..recipes.base import Recipe
 from ..training_data import Data
 
@@ -22,7 +22,7 @@ class Family:
         check: raises UserError for an unsuitable corpus.
         data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
             tonal. Training clips replace missing validation clips.
-        held: makes preview sounds of a batch, [samples] each; None for no previews.
+        preview: how training is heard; None for no previews.
         complete: fills in a recipe's missing values, such as labels, from the corpus.
         follows: fills a recipe from the runs in ``reads``, or raises UserError.
         describe: summarises the use of a corpus's clips in a line.
@@ -33,7 +33,7 @@ class Family:
     network: Callable[..., Network]
     check: Callable[[Corpus, Any], None]
     data: Callable[[Corpus, Any, Path, bool], Data]
-    held: Held | None
+    preview: Preview | None
     complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None

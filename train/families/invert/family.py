@@ -1,16 +1,17 @@
 """Descriptor of the invert family."""
 
 from ...batches.clips import check_clips, clip_data, describe
-from ...preview import held_inversions
+from ...preview import Preview
 from ..family import Family
 from .network import Inverter, following
+from .preview import held_inversions
 
 FAMILIES = {
     "invert": Family(
         Inverter,
         check_clips,
         clip_data,
-        held_inversions,
+        Preview(held_inversions, pictured=True),
         follows=following,
         describe=describe,
         reads=("generator", "judge"),
