@@ -13,7 +13,6 @@ from ..kinds.table import KINDS, kind_of
 from ..patch.library import Patch
 from ..patch.models import open_model
 from ..patch.preset import Preset
-from ..patch.text.editing import with_words
 from ..patch.validation import named
 from ..plugin_trust import PLUGINS
 from ..shipped import shipped_models
@@ -56,7 +55,11 @@ def kept(patch: Patch) -> ProjectPreset:
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
         flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
     moved = {name: other for name, other in flat.items() if name != other}
-    return ProjectPreset(patch.name, with_words(text, moved), files, flat[preset.model], model.sha256)
+    if moved:
+        from ..patch.text.editing import with_words  # lazy: tomlkit takes a megabyte of each instance
+
+        text = with_words(text, moved)
+    return ProjectPreset(patch.name, text, files, flat[preset.model], model.sha256)
 
 
 def ships(name: str, sha256: str) -> bool:
