@@ -15,7 +15,7 @@ from timbrel.train.corpus.loop_rendering import Kits, mixed, strokes
 from timbrel.train.corpus.loops import fitted
 from timbrel.train.corpus.store import Corpus, LoopGrid
 from timbrel.train.corpus.tempo import TempoEstimate, beat_of, has_beat, labelled_tempo, named_numbers
-from timbrel.train.metrics.rhythm import onset_f_measure, onset_seconds
+from timbrel.train.metrics.rhythm import f_measure, onset_seconds
 
 from .struck import corpus_of, drums
 from .test_corpus_soundfont import FONT, needs_font
@@ -196,7 +196,8 @@ def test_a_stretched_loop_has_its_hits_on_the_grid_and_its_pitch(tempo):
     there = np.arange(16) * 2 * 3072 / RATE
     heard = onset_seconds(np.concatenate([found, found]), RATE) - len(found) / RATE
     assert [np.abs(heard - one).min() for one in there] == pytest.approx(np.zeros(16), abs=0.02)
-    assert onset_f_measure(found, loop(grid.tempo_bpm(RATE)), RATE) > 0.95
+    expected = onset_seconds(loop(grid.tempo_bpm(RATE)), RATE)
+    assert f_measure(onset_seconds(found, RATE), expected) > 0.95
     kick = np.abs(np.fft.rfft(found[: RATE // 4] * np.hanning(RATE // 4), 8 * RATE))
     assert np.argmax(kick[320:640]) / 8 + 40 == pytest.approx(60, abs=3)
 

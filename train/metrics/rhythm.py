@@ -53,10 +53,6 @@ def onset_seconds(sound: Array, rate: int) -> Double:
     return seconds
 
 
-def onset_f_measure(first: Array, second: Array, rate: int) -> float:
-    return f_measure(onset_seconds(first, rate), onset_seconds(second, rate))
-
-
 def f_measure(first: Double, second: Double) -> float:
     """Return the F-measure of two ascending lists of times in seconds, matched within 30 ms.
 

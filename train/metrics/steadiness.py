@@ -1,10 +1,9 @@
-"""Detects faults of endless sound: clicks, runaway loudness, constant or repeated frames."""
+"""Detects faults of endless sound: runaway loudness, constant or repeated frames."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from .frames import mel_frames
 from .rhythm import cosine
@@ -12,28 +11,11 @@ from .rhythm import cosine
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-CLICK_HZ = 10000.0  # above: edges are audible as clicks; half of the highest frequency at low rates
-EDGE_SECONDS = 0.0005  # on each side of an edge
 SILENT_DB = -100.0  # of full scale
 CONSTANT_DB = 0.5  # deviation of a band's levels in a constant sound, a median over bands
 STRETCH = 8  # frames a stretch: a fault repeats more than once or twice
 REPEATED = 0.99  # correlation of a stretch with itself a frame later
 OTHERWISE = 0.9  # at most, at other lags, or it is a tone
-
-
-def edge_db(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the energy above 10 kHz within half a millisecond of frames' edges, relative to the rest, in dB.
-
-    ``sound`` [samples] begins with a frame; ``frame_length`` exceeds two milliseconds.
-    """
-    cut = min(CLICK_HZ, rate / 4)
-    highpass = scipy.signal.butter(6, cut, "highpass", fs=rate, output="sos")
-    high = scipy.signal.sosfiltfilt(highpass, sound.astype(np.float64))
-    energy, width = np.square(high), max(1, round(EDGE_SECONDS * rate))
-    place = (np.arange(len(sound)) + width) % frame_length
-    near = (place < 2 * width) & (np.arange(len(sound)) >= width)  # the sound's own beginning is no seam
-    edge, inside = float(energy[near].mean()), float(energy[~near].mean())
-    return 10 * float(np.log10((edge + 1e-20) / (inside + 1e-20)))
 
 
 def loudness_db(sound: Array, frame_length: int) -> Double:
