@@ -26,7 +26,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime thems
 # Each run draws the same examples; `make fuzz` draws fresh ones. No limit of time: machines are busy.
 settings.register_profile(
     "same",
-    max_examples=50,
+    max_examples=25,
     derandomize=True,
     deadline=None,
     database=None,
@@ -59,7 +59,7 @@ def same_numbers():
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 this is the one that is shared
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed looks for other devices as well, a millisecond
 
 
 @pytest.hookimpl(tryfirst=True)

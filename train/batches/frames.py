@@ -28,7 +28,7 @@ Array = npt.NDArray[np.float32]
 QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
 SILENT = 10 ** (-80 / 20)  # of full scale: clips with a smaller peak and frames with a smaller RMS are silent
 IN_MEMORY_BYTES = 1 << 30  # larger arrays are mapped from disk
-RELEASE_BYTES = 256 << 20  # mapped pages are released after this much cutting: memory stays small for any corpus
+RELEASE_BYTES = 128 << 20  # mapped pages are released after this much cutting: memory stays small for any corpus
 TAKE = 128  # mapped rows read before pages are released: the kernel maps up to 2 MB around each
 PIECE = 4096  # frames measured at once: 17 MB of sound at the publication's hop
 
@@ -87,6 +87,15 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
 
     A single-note clip has its pitch throughout, including breath and room.
     """
+    for clip, starts, notes in _audible(corpus, split, settings, tonal):
+        for start, note in zip(starts, notes, strict=True):
+            yield FrameOrigin(clip, int(start), float(note))
+
+
+Audible = tuple[Clip, npt.NDArray[np.int64], Array]  # of a clip: first samples and notes of its frames
+
+
+def _audible(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Audible]:
     for clip in corpus.clips(split):
         samples, pitch = corpus.samples(clip), corpus.pitch(clip)
         starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
@@ -99,8 +108,18 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
         if tonal and (note := single_note(pitch)) is not None:
             notes = np.where(np.isfinite(notes), notes, np.float32(note))
         keep = loud & np.isfinite(notes) if tonal else loud
-        for start, note in zip(starts[keep], notes[keep], strict=True):
-            yield FrameOrigin(clip, int(start), float(note))
+        yield clip, starts[keep], notes[keep]
+
+
+def _spread(audible: list[Audible], most: int) -> list[FrameOrigin]:
+    """Return every n-th frame, ``most`` at most; objects of all frames of ten hours would take 200 MB."""
+    total = sum(len(starts) for _, starts, _ in audible)
+    step, before, found = max(1, -(-total // most)), 0, []
+    for clip, starts, notes in audible:
+        kept = slice(-before % step, None, step)
+        found += [FrameOrigin(clip, int(s), float(n)) for s, n in zip(starts[kept], notes[kept], strict=True)]
+        before += len(starts)
+    return found
 
 
 def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:
@@ -128,9 +147,8 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
         Failure: no disk space.
     """
     fold = settings.fold is not None and is_tonal(corpus)
-    found = list(sources(corpus, split, settings, tonal=fold))
     views = settings.views if fold else 1
-    found = found[:: max(1, -(-len(found) // max(1, settings.rows // views)))]
+    found = _spread(list(_audible(corpus, split, settings, tonal=fold)), max(1, settings.rows // views))
     bins = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
     shape = (len(found), views, bins)

@@ -22,6 +22,7 @@ from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.rack import Rack
+from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
 from timbrel.host.resynthesis.search_protocol import SearchTarget
 from timbrel.host.shipped import shipped_models
@@ -174,12 +175,19 @@ def sound_of(tmp_path):
 
 
 @pytest.fixture
+def no_picture(monkeypatch):
+    """Leave the picture out, for tests of sounds and words."""
+    monkeypatch.setattr(reconstruction, "draw_spectrograms", lambda *_: None)
+
+
+@pytest.fixture
 def mark():
     """A landmark of gm-chroma-8, and its note."""
     mark = opened("gm-chroma-8").card.landmarks[60]
     return mark.latent, 60 + mark.chroma
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_a_note_comes_nearer_than_its_encoders_code_and_the_preset_sounds_it(
     sound_of, tmp_path, mark, timbrel, monkeypatch
 ):
@@ -225,6 +233,7 @@ def test_four_files_appear_and_the_preset_is_where_they_say(sound_of, tmp_path, 
     assert "made.wav exists" in again.err
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_the_sound_itself_is_never_written_over(sound_of, tmp_path, mark, timbrel):
     sound = sound_of("note.wav", *played("gm-chroma-8", *mark))
     before = sound.read_bytes()
@@ -244,6 +253,7 @@ def test_without_matplotlib_the_picture_is_left_out_and_that_is_said(sound_of, t
     assert not (tmp_path / "made.png").exists()
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_a_clip_has_its_label_and_comes_nearer_and_a_folder_of_clips_is_a_kit(sound_of, tmp_path, timbrel):
     card = opened("digits-spoken").card
     (tmp_path / "words").mkdir()
@@ -264,6 +274,7 @@ def test_a_clip_has_its_label_and_comes_nearer_and_a_folder_of_clips_is_a_kit(so
     assert np.mean(distances["hybrid"]) < np.mean(distances["network"])
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
     model = opened("gm-chroma-8")
     sound = sound_of("note.wav", *played("gm-chroma-8", *mark, 0.6))
@@ -279,6 +290,7 @@ def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
     assert asked == [1, len(path["path"])]
 
 
+@pytest.mark.usefixtures("no_picture")
 @pytest.mark.parametrize("lacking", ["torch", "onnx", "librosa"])
 def test_without_torch_the_network_is_used_and_that_is_said(sound_of, tmp_path, mark, timbrel, monkeypatch, lacking):
     found = importlib.util.find_spec
@@ -295,6 +307,7 @@ def test_without_torch_the_network_is_used_and_that_is_said(sound_of, tmp_path, 
         assert not (tmp_path / "x.toml").exists()
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_said(tmp_path, timbrel, monkeypatch):
     card = opened("lakeside-10").card
     shutil.copy(shipped_models()["lakeside-10"], tmp_path / "rain.onnx")
@@ -311,6 +324,7 @@ def test_a_model_without_an_encoder_is_searched_by_gradient_alone_and_that_is_sa
     assert (figures["method"], figures["settled"], figures["missed_by_network"]) == ("gradient", False, None)
 
 
+@pytest.mark.usefixtures("no_picture")
 @pytest.mark.parametrize(("rate", "channels"), [(22050, 2), pytest.param(48000, 1, marks=pytest.mark.slow)])
 def test_a_sound_at_another_rate_and_in_stereo_has_nearly_the_same_code(sound_of, tmp_path, channels, rate):
     model = opened("digits-spoken")
