@@ -1,6 +1,5 @@
 """ADSR envelope as a function of time."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -67,10 +66,12 @@ Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelope
 def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
     """Return the levels of several notes over a block, [envelopes, count]; block sizes do not change them."""
     levels = np.empty((len(envelopes), count), np.float32)
-    times, rows = np.arange(start, start + count), defaultdict[Phase, list[int]](list)
-    for row, envelope in enumerate(envelopes):
-        rows[envelope.phase(start, start + count)].append(row)
-    for phase, which in rows.items():
+    phases, times = [one.phase(start, start + count) for one in envelopes], np.arange(start, start + count)
+    for phase in set(phases):
+        if phases.count(phase) == len(phases):  # the usual case
+            levels[:] = phase(envelopes, times)
+            break
+        which = [row for row, other in enumerate(phases) if other is phase]
         levels[which] = phase([envelopes[row] for row in which], times)
     return levels
 

@@ -42,7 +42,7 @@ ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0,
 
 LONGEST_GLIDE_SECONDS = 5.0  # at CC 5 = 127
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its range is for glides of up to 0.6 s, the most common
-FORGETTING_SAMPLES = 1024  # interval between cleanups of voices
+FORGETTING_SAMPLES = 1024  # interval between cleanups
 
 
 class EventProcessor:
@@ -108,10 +108,10 @@ class EventProcessor:
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
         if self._own_values is not None and self._own_values.moves_codes:
             motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
-        gestures = [voice.gesture for voice in voices]
-        moved = any(one and (one.moves or one.semitones) for one in gestures)
-        if self._gesturing is not None and (moved or self._gesturing.moves):
-            motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
+        if self._gesturing is not None:
+            gestures = [voice.gesture for voice in voices]
+            if self._gesturing.moves or any(one and (one.moves or one.semitones) for one in gestures):
+                motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
         return self._mpe.motion(motion, touches) if any(touches) else motion
 
@@ -128,13 +128,15 @@ class EventProcessor:
         self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
+        """Let go of the past, before ``time``; now and then, as each ramp is looked at."""
+        if time < self._next_forgetting:
+            return
+        self._next_forgetting = time + FORGETTING_SAMPLES
         self.motion.forget(time)
         self._mpe.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
-        if time >= self._next_forgetting:  # voices hold little data, and may be many
-            self._next_forgetting = time + FORGETTING_SAMPLES
-            self.voices.forget(time)
+        self.voices.forget(time)
 
     def apply(self, event: Event) -> None:
         """Apply an event; times must not decrease."""

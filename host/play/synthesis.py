@@ -76,8 +76,9 @@ class Synthesis:
         mix = np.zeros((self._engine.channels, count), np.float32)
         for part in sorted(sums):
             mix += sums[part]
-        sides = self._motion.left.block(start, count), self._motion.right.block(start, count)
-        stereo = np.stack([mix[0] * sides[0], mix[-1] * sides[1]])
+        stereo = np.empty((2, count), np.float32)
+        np.multiply(mix[0], self._motion.left.block(start, count), out=stereo[0])
+        np.multiply(mix[-1], self._motion.right.block(start, count), out=stereo[1])
         self.forget()
         return stereo
 

@@ -1,8 +1,9 @@
 """What playing live takes, of a commit and of the checkout by turns: `live_trees.py COMMIT [--stress]`.
 
 `timbrel play gm-chroma-8` over JACK's dummy driver at 48 kHz in blocks of 128, as its users start it: a held note, then
-forty notes one after the other. Processor time is that of the command and all its processes. ``--stress`` plays beside
-one busy process a processor; underruns are those that the command reports.
+forty notes one after the other. The checkout plays them as it does, and without gestures and with phases of noise, the
+sound of the first trees. Processor time is that of the command and all its processes. ``--stress`` plays beside a busy
+process a processor; underruns are those that the command reports.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from jack_rig import CARD, RATE, Rig, jack_server, may_hurry, need
 from same_bytes import checkout, tree
 
 MODEL, BLOCK = "gm-chroma-8", 128
+FIRST_SOUND = f'format = 1\nmodel = "{MODEL}"\n[play]\nphase = "noise"\n[gesture]\namount = 0.0\n'
 SETTLING_SECONDS = 3.0  # from the command's ports to its first note: libraries still load
 HELD_SECONDS, NOTES, APART_SECONDS, LENGTH_SECONDS = 10.0, 40, 0.25, 0.2
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -54,10 +56,10 @@ def processor_seconds(parent):
     return ticks * TICK_SECONDS
 
 
-def played(package):
+def played(package, preset):
     """Processor time of a second of the held note and of the notes, in ms, and the underruns of both."""
     environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "timbrel", "play", MODEL, "--device", CARD, "--midi-api", "jack", "--plain"]
+    command = [sys.executable, "-m", "timbrel", "play", preset, "--device", CARD, "--midi-api", "jack", "--plain"]
     first = SETTLING_SECONDS * RATE
     moved = [(round(first) + frame, data) for frame, data in events()]
     with (
@@ -100,24 +102,28 @@ def main():
     parser.add_argument("--stress", action="store_true", help="beside one busy process a processor")
     asked = parser.parse_args()
     need("jackd", "jack_wait")
-    rounds = []
+    took = []
     with (
         tree(asked.commit) as old,
         checkout() as new,
+        tempfile.TemporaryDirectory() as folder,
         jack_server(BLOCK, may_hurry()),
         busy(len(os.sched_getaffinity(0)) if asked.stress else 0),
     ):
+        first = Path(folder, "first.toml")
+        first.write_text(FIRST_SOUND, encoding="utf-8")
+        sides = {"commit": (old, MODEL), "its sound now": (new, str(first)), "now": (new, MODEL)}
         for _ in range(asked.rounds):
-            rounds.append([])
-            for package in (old, new):
-                rounds[-1].append(played(package))
+            took.append([])
+            for package, preset in sides.values():
+                took[-1].append(played(package, preset))
                 time.sleep(2)  # a server that has just lost a client lets the next one wait
-    for place, name in enumerate(("a held note, a second", f"{NOTES} notes, a second")):
-        before, after = ([one[side][place] for one in rounds] for side in (0, 1))
-        ratio = statistics.median(b / a for a, b in zip(before, after, strict=True))
-        print(f"{name:<24}{statistics.median(before):6.1f} {statistics.median(after):6.1f} ms   ratio {ratio:.2f}")
-    before, after = ([one[side][2] for one in rounds] for side in (0, 1))
-    print(f"underruns               {before} {after}")
+    print(f"{'':<16}held note, ms/s    ratio   {NOTES} notes, ms/s    ratio   underruns")
+    for side, name in enumerate(sides):
+        held, notes, underruns = zip(*(one[side] for one in took), strict=True)
+        ratios = [statistics.median(one[side][part] / one[0][part] for one in took) for part in (0, 1)]
+        row = f"{statistics.median(held):15.0f}{ratios[0]:9.2f}{statistics.median(notes):18.0f}{ratios[1]:9.2f}"
+        print(f"{name:<16}{row}   {list(underruns)}")
 
 
 if __name__ == "__main__":
