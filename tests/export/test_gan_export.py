@@ -31,6 +31,9 @@ TINY["halves"] = TINY["dcgan"]
 TINY["logistic-gan"] = [*TINY["gan"], f"frames.sample_rate={RATE}"]
 OURS = [name for name in shipped_recipes() if load_recipe(name).family in TINY]
 LABELLED = ("clip-wavegan", "network.labels=true", "network.average=0.9")
+# tuned-wavegan has the networks of clip-wavegan with labels.
+ASKED = [pytest.param((name,), marks=[pytest.mark.slow] * (name == "tuned-wavegan")) for name in OURS]
+ASKED.append(pytest.param(LABELLED))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +72,7 @@ def model_of(made, tmp_path_factory):
     return model
 
 
-@pytest.mark.parametrize("asked", [*[(name,) for name in OURS], LABELLED])
+@pytest.mark.parametrize("asked", ASKED)
 def test_every_recipe_of_clips_exports_what_torch_gives(made, model_of, asked):
     run, model = made(*asked), model_of(*asked)
     card = model.card
@@ -154,7 +157,7 @@ def test_halves_have_an_encoder_that_takes_recordings_at_any_level(made, spoken,
 # ---- reports
 
 
-@pytest.mark.parametrize("asked", [*[(name,) for name in OURS], LABELLED])
+@pytest.mark.parametrize("asked", ASKED)
 def test_a_report_has_clips_to_hear_and_to_see_and_what_training_logged(made, monkeypatch, asked):
     if asked not in (LABELLED, ("clip-dcgan-halves",)):
         undrawn(monkeypatch)

@@ -47,9 +47,11 @@ TINY = [  # recipe, what makes it small, and what is asked beside the latents
     ("tuned-clip", HITS, None),
     ("tuned-clip", [*HITS, *WORDS], "label"),
 ]
-# Of networks that differ in their training, or in being told labels alone, one is tried each time.
+# Of networks that differ in their training, or in being told labels alone, one is tried each time; of tuned-clip
+# models that ship.
 ALIKE = {("chroma-8-vae", "chroma"), ("tuned-8", "chroma"), ("grain-plain", None), ("grain-adversarial", None)}
 ALIKE |= {("tuned-wavegan", "label"), ("clip-wavegan", None), ("tuned-clip", None), ("clip-dcgan-halves", None)}
+ALIKE |= {("tuned-clip", "label")}
 NUMBERS = [
     pytest.param(number, marks=pytest.mark.slow) if (name, asked) in ALIKE else number
     for number, (name, _, asked) in enumerate(TINY)
