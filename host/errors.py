@@ -1,7 +1,6 @@
 """Errors with one-line messages for users. Use assert for internal errors."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class TimbrelError(Exception):
@@ -30,6 +29,8 @@ def printable(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
+    from difflib import get_close_matches  # lazy: for mistakes alone
+
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:

@@ -16,7 +16,6 @@ from ..errors import UserError, nearest
 from ..files import check_regular
 from ..plugin_trust import PLUGINS, may_run
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
-from .sound_files import sound_reader
 
 Array = npt.NDArray[np.float32]
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
@@ -279,6 +278,8 @@ def _load_named(
 def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
+    from .sound_files import sound_reader  # lazy: few presets name an impulse response
+
     with sound_reader(path, data) as reader:
         blocks, length = list[Array](), 0
         for block in reader:

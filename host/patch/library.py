@@ -10,7 +10,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from ..audio.mono import end_of
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError, nearest
@@ -78,6 +77,8 @@ class Patch:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _read_sound(self, name: str, samples: int) -> None:
+        from ..audio.mono import end_of  # lazy: few presets name a sound
+
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
