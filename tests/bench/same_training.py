@@ -198,6 +198,9 @@ def main() -> None:
             different += not alike
             print(f"{'same' if alike else 'DIFFERS':<8} {corpus}")
         for recipe in names:
+            if not (before / f"run-{recipe}").exists():
+                print(f"new      {recipe}")
+                continue
             found = compare(recipe, before, after)
             different += bool(found)
             print(f"{'DIFFERS' if found else 'same':<8} {recipe}{': ' if found else ''}{', '.join(found[:6])}")
