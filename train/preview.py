@@ -22,7 +22,7 @@ PEAK = 0.5
 
 
 class Preview(NamedTuple):
-    """How training is heard.
+    """The sounds that a family's training writes.
 
     Args:
         sounds: makes sounds of a network, its recipe and a validation batch, [samples] each.

@@ -128,7 +128,7 @@ class EventProcessor:
         self._expected_sheds += 1
 
     def forget(self, time: int) -> None:
-        """Let go of the past, before ``time``; now and then, as each ramp is looked at."""
+        """Forget values before sample ``time``, once in `FORGETTING_SAMPLES`: each ramp costs a look."""
         if time < self._next_forgetting:
             return
         self._next_forgetting = time + FORGETTING_SAMPLES

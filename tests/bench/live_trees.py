@@ -1,4 +1,4 @@
-"""What playing live takes, of a commit and of the checkout by turns: `live_trees.py COMMIT [--stress]`.
+"""Processor time of live playing, of a commit and of the checkout by turns: `live_trees.py COMMIT [--stress]`.
 
 `timbrel play gm-chroma-8` over JACK's dummy driver at 48 kHz in blocks of 128, as its users start it: a held note, then
 forty notes one after the other. The checkout plays them as it does, and without gestures and with phases of noise, the
@@ -39,7 +39,7 @@ def events():
 
 
 def processes(parent):
-    """A process and all that it started, directly or not."""
+    """Return the ids of a process and of all that it started, directly or not."""
     found = [parent]
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
@@ -48,7 +48,7 @@ def processes(parent):
 
 
 def processor_seconds(parent):
-    """What a process and all that it started took so far."""
+    """Return the processor time of a process and of all that it started, in seconds."""
     ticks = 0
     for one in processes(parent):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
@@ -57,7 +57,7 @@ def processor_seconds(parent):
 
 
 def played(package, preset):
-    """Processor time of a second of the held note and of the notes, in ms, and the underruns of both."""
+    """Return the processor time of a second of the held note and of the notes, in ms, and the underruns of both."""
     environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "timbrel", "play", preset, "--device", CARD, "--midi-api", "jack", "--plain"]
     first = SETTLING_SECONDS * RATE

@@ -27,7 +27,7 @@ class JackServer:
     rate, block = 48000, 128
 
     def __init__(self, name, refuse=pytest.skip):
-        """``refuse`` is told why it does not start: `pytest.skip` or `pytest.fail`."""
+        """``refuse`` receives the reason if the server does not start: `pytest.skip` or `pytest.fail`."""
         self.name, self._refuse = name, refuse
         self.start()
 

@@ -112,7 +112,7 @@ def _audible(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Ite
 
 
 def _spread(audible: list[Audible], most: int) -> list[FrameOrigin]:
-    """Return every n-th frame, ``most`` at most; objects of all frames of ten hours would take 200 MB."""
+    """Return every n-th frame, ``most`` at most. Objects of all frames of ten hours would take 200 MB."""
     total = sum(len(starts) for _, starts, _ in audible)
     step, before, found = max(1, -(-total // most)), 0, []
     for clip, starts, notes in audible:

@@ -22,7 +22,7 @@ class Family:
         check: raises UserError for an unsuitable corpus.
         data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
             tonal. Training clips replace missing validation clips.
-        preview: how training is heard; None for no previews.
+        preview: its sounds during training; None for no previews.
         complete: fills in a recipe's missing values, such as labels, from the corpus.
         follows: fills a recipe from the runs in ``reads``, or raises UserError.
         describe: summarises the use of a corpus's clips in a line.
