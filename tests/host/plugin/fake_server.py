@@ -134,6 +134,8 @@ class Server:
         if complete >> 48 != self.epoch or not self.epoch:
             return
         self.take_events(complete % (1 << 48))
+        if complete >> 48 != self.epoch:  # a reset came in between: these samples are of the epoch before
+            return
         for sample in range(self.made, complete % (1 << 48)):
             self.sound[sample % RING] = float(self.behaviour.get("sounds", sample + 1))
             self.sound[RING + sample % RING] = self.keys.get(sample, 0)
