@@ -5,7 +5,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,25 +13,23 @@ import typer
 
 from ..host.commands.options import MODEL_HELP, Overwrite, opened_model
 from ..host.errors import UserError
-from ..train.commands import Accelerator, Devices, Which
-from .families import made_families
+from ..train.commands import Which
+from .families import made_families, studies
 
 if TYPE_CHECKING:
     from ..host.contract.model import Model
     from ..host.resynthesis.recover import RecoveryMethod as Finding
 
 commands = typer.Typer(rich_markup_mode=None)
+study_commands = typer.Typer(
+    rich_markup_mode=None,
+    help="Repeat a publication's tables and figures, and add better networks. Ctrl-C saves; run it again to resume.",
+)
+commands.add_typer(study_commands, name="study")
+for study in studies():
+    study_commands.command()(study)
 
 MISSING = "torch is not installed: pip install 'timbrel[train]'"
-STUDY_OPTIONS = {  # options that each study adds
-    "chroma": ("--tables", "--seeds", "--epochs", "--mesh"),
-    "grain": ("--recipes", "--steps"),
-    "gan": ("--recipes", "--steps", "--minutes", "--classifier"),
-    "recovery": ("--generator", "--model", "--classifier", "--minutes", "--seeds", "--clips"),
-    "sequence": ("--recipes", "--steps", "--minutes"),
-}
-
-
 MADE = {row.called: row for row in made_families().values()}
 if TYPE_CHECKING:
     FamilyChoice = StrEnum
@@ -249,139 +246,3 @@ def _method(asked: MethodChoice | None, model: "Model") -> "Finding":
     if asked is MethodChoice.gradient or not encodes:
         return Finding("gradient", gradient)
     return Finding("hybrid", hybrid, refines=True)
-
-
-# Options of `study`.
-Seeds = Annotated[
-    int | None, typer.Option(min=1, help="chroma: how often each is trained; recovery: searched. 3 by default.")
-]
-Mesh = Annotated[str | None, typer.Option(help="chroma: points along each of 2, 3 and 8 latents; 350,50,5 by default.")]
-Judge = Annotated[Path | None, typer.Option(help="gan, recovery: a classifier's run, which judges clips made.")]
-Clips = Annotated[
-    int | None, typer.Option(min=1, help="recovery: sounds of each table, with each seed; 60 by default.")
-]
-
-
-@commands.command()
-def study(
-    name: Annotated[str, typer.Argument(help="chroma, grain, gan, recovery or sequence.")],
-    corpus: Annotated[
-        list[str],
-        typer.Option(help="A corpus folder, of sequence several; of chroma octave=, five-octaves= and violin=."),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to resume.")],
-    recipes: Annotated[
-        str | None, typer.Option(help="grain, gan, sequence: to compare, such as grain-plain,grain-noise.")
-    ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Change all recipes, or RECIPE:KEY=VALUE one.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="grain, gan, sequence: of training; each recipe's own by default.")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="gan, recovery, sequence: of training, of each recipe; their own by default.")
-    ] = None,
-    classifier: Judge = None,
-    model: Annotated[
-        str | None, typer.Option(help="recovery: a model of clips with its encoder, in place of a generator.")
-    ] = None,
-    generator: Annotated[Path | None, typer.Option(help="recovery: the run of a generator of clips.")] = None,
-    clips: Clips = None,
-    tables: Annotated[str | None, typer.Option(help="chroma: which to make, of 1,2,3,4,5,vae; all by default.")] = None,
-    seeds: Seeds = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="chroma: of training; 300 by default.")] = None,
-    mesh: Mesh = None,
-    devices: Devices = 1,
-    accelerator: Accelerator = "auto",
-) -> None:
-    """Repeat a publication's tables and figures, and add better networks. Ctrl-C saves; run it again to resume."""
-    from .study.recovery import RecoveryStudyOptions as Recovery
-    from .study.runs import StudyOptions
-
-    given = {
-        **{"--tables": tables, "--seeds": seeds, "--epochs": epochs, "--mesh": mesh},
-        **{"--recipes": recipes, "--steps": steps, "--minutes": minutes, "--classifier": classifier},
-        **{"--generator": generator, "--model": model, "--clips": clips},
-    }
-    _check_options(name, given)
-    asked: Any
-    page = output / ("report/index.html" if name == "chroma" else "index.html")
-    if name == "chroma":
-        asked = _chroma_study(corpus, output, change or [], tables, seeds, epochs, mesh, accelerator, devices)
-    else:
-        folder = Path(corpus[0]) if name == "sequence" else _one(corpus, name)
-        if name == "recovery":
-            subject = _subject(generator, model, classifier)
-            assert classifier is not None
-            asked = Recovery(folder, output, subject, classifier, change or [], seeds or 3, clips or 60)
-            asked = replace(asked, minutes=minutes, accelerator=accelerator, devices=devices)
-        else:
-            names, sets, others = _list(recipes), change or [], [Path(other) for other in corpus[1:]]
-            asked = StudyOptions(folder, output, names, sets, steps, accelerator, devices, minutes, classifier, others)
-    _make_study(name, asked, page)
-
-
-def _list(listed: str | None) -> list[str] | None:
-    return None if listed is None else [part.strip() for part in listed.split(",")]
-
-
-def _make_study(name: str, asked: Any, page: Path) -> None:
-    from ..host.progress import Display
-    from .study.studies import study as make
-
-    with Display() as display:
-        finished = make(name, asked, display)
-    if not finished:
-        raise typer.Exit(130)  # what shells expect after Ctrl-C
-    print(page)
-
-
-def _check_options(study: str, given: Mapping[str, Any]) -> None:
-    for option, value in given.items():
-        if value is not None and option not in STUDY_OPTIONS.get(study, given):
-            raise UserError(f"{option} {value} is no option of study {study}; leave it out")
-    steps, minutes = given["--steps"], given["--minutes"]
-    if steps is not None and minutes is not None:
-        raise UserError(f"--steps {steps} and --minutes {minutes:g} are two budgets; give one of them")
-
-
-def _one(corpora: list[str], study: str) -> Path:
-    if len(corpora) > 1:
-        raise UserError(f"--corpus {corpora[1]} is one too many; study {study} takes one corpus")
-    return Path(corpora[0])
-
-
-def _subject(generator: Path | None, model: str | None, classifier: Path | None) -> "Path | Model":
-    if classifier is not None:
-        if generator is not None and model is None:
-            return generator
-        if model is not None and generator is None:
-            return opened_model(model)
-    raise UserError("study recovery wants --classifier RUN, and --generator RUN or --model MODEL")
-
-
-def _chroma_study(
-    corpora: list[str],
-    output: Path,
-    changes: list[str],
-    tables: str | None,
-    seeds: int | None,
-    epochs: int | None,
-    mesh: str | None,
-    accelerator: str,
-    devices: int,
-) -> Any:
-    from .families.chroma.study_plan import SIDES, TABLES, ChromaStudyOptions, parse_corpora, parse_mesh, parse_tables
-
-    return ChromaStudyOptions(
-        corpora=parse_corpora(corpora),
-        folder=output,
-        tables=list(TABLES) if tables is None else parse_tables(tables),
-        changes=changes,
-        seeds=seeds or 3,
-        epochs=epochs or 300,
-        sides=SIDES if mesh is None else parse_mesh(mesh),
-        accelerator=accelerator,
-        devices=devices,
-    )

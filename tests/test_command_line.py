@@ -28,6 +28,8 @@ COMMANDS = [
     ("export",),
     ("make",),
     ("study",),
+    ("study", "chroma"),
+    ("study", "recovery"),
     ("info",),
     ("verify",),
     ("presets",),

@@ -10,9 +10,9 @@ import pytest
 import scipy.signal
 import soundfile
 from timbrel.export.families.grain import report as grain_report
+from timbrel.export.families.grain.study import study
 from timbrel.export.measures import codes
 from timbrel.export.study.runs import StudyOptions
-from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.corpus.store import Corpus, writing
@@ -67,7 +67,7 @@ def asked(corpus, folder, recipes=RECIPES, changes=(), steps=STEPS):
 
 def make(given):
     with Display() as display:
-        return study("grain", given, display)
+        return study(given, display)
 
 
 def files_of(folder):
@@ -200,10 +200,10 @@ def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(corp
     assert not (tmp_path / "study").exists()
 
 
-def test_a_study_without_a_name_in_the_table_is_refused(corpus, tmp_path):
-    with pytest.raises(UserError) as error, Display() as display:
-        study("grian", asked(corpus, tmp_path / "study"), display)
-    assert "no study is named 'grian'; did you mean 'grain'?" in one_line(error)
+def test_an_unknown_study_is_refused_with_the_nearest_one(timbrel, corpus, tmp_path):
+    ended = timbrel("study", "grian", "--corpus", corpus, "-o", tmp_path / "study")
+    assert ended.status == 2
+    assert ended.err.startswith("timbrel: No such command 'grian'. Did you mean 'grain'")
 
 
 def test_runs_of_other_settings_or_another_corpus_are_not_mixed(made, corpus, tmp_path):

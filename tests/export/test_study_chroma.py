@@ -12,11 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.families.chroma import study_claims, study_measures, study_plan
+from timbrel.export.families.chroma.study import study
 from timbrel.export.families.chroma.study_claims import CLAIMS, Values, judge, verdicts
 from timbrel.export.families.chroma.study_figures import accounting
 from timbrel.export.measures import frames as measures
 from timbrel.export.reports import picture
-from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
@@ -80,7 +80,7 @@ def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
 
 def make(given):
     with Display() as display:
-        return study("chroma", given, display)
+        return study(given, display)
 
 
 def files_of(folder):
@@ -467,9 +467,11 @@ def test_the_command_makes_a_study_and_refuses_the_options_of_another(timbrel, o
     changes = [part for change in SMALL for part in ("--set", change)]
     common = ("study", "chroma", "--corpus", f"octave={octave}", "-o", tmp_path / "study")
     refused = timbrel(*common, "--steps", 5)
-    assert (refused.status, refused.err) == (2, "timbrel: --steps 5 is no option of study chroma; leave it out\n")
+    assert refused.status == 2
+    assert refused.err.startswith("timbrel: No such option: --steps")
     other = timbrel("study", "grain", "--corpus", octave, "-o", tmp_path / "study", "--mesh", "9,9,2")
-    assert (other.status, other.err) == (2, "timbrel: --mesh 9,9,2 is no option of study grain; leave it out\n")
+    assert other.status == 2
+    assert other.err.startswith("timbrel: No such option: --mesh")
     ended = timbrel(*common, "--tables", "2", "--seeds", 1, "--epochs", 5, "--accelerator", "cpu", *changes)
     assert ended.status == 0
     assert ended.out.strip() == str(tmp_path / "study" / "report" / "index.html")

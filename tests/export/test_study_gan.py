@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from timbrel.export.families.gan.study import FIRST, STAGES, _stages
+from timbrel.export.families.gan.study import FIRST, STAGES, _stages, study
 from timbrel.export.families.gan.study_figures import losses, over_epochs
 from timbrel.export.reports import picture
 from timbrel.export.study.runs import StudyOptions
-from timbrel.export.study.studies import study
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint
@@ -41,7 +40,7 @@ def judge(spoken, tmp_path_factory):
 
 def make(given):
     with Display() as display:
-        return study("gan", given, display)
+        return study(given, display)
 
 
 @pytest.fixture(scope="module")
@@ -160,5 +159,6 @@ def test_the_command_refuses_two_budgets_and_other_studies_its_options(timbrel, 
         "timbrel: --steps 5 and --minutes 1 are two budgets; give one of them\n",
     )
     other = timbrel("study", "grain", *common, "--minutes", 1)
-    assert (other.status, other.err) == (2, "timbrel: --minutes 1.0 is no option of study grain; leave it out\n")
+    assert other.status == 2
+    assert other.err.startswith("timbrel: No such option: --minutes")
     assert not (tmp_path / "study").exists()

@@ -3,3 +3,4 @@
 from .. import MadeFamily
 
 MADE = {"chroma": MadeFamily("chroma")}
+STUDY = "chroma"

@@ -1,1 +1,3 @@
 """The families gan, dcgan and halves."""
+
+STUDY = "gan"

@@ -3,3 +3,4 @@
 from .. import MadeFamily
 
 MADE = {"grain": MadeFamily("grain", alone=True)}
+STUDY = "grain"

@@ -1,1 +1,3 @@
 """The invert family."""
+
+STUDY = "recovery"

@@ -1,1 +1,3 @@
 """The sequence family."""
+
+STUDY = "sequence"

@@ -10,23 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...host.contract.card import Card, UniformPrior
-from ...host.contract.encoder import Encoder
-from ...host.contract.model import Model
-from ...host.kinds.clip.magnitude_synthesis import SpectraSound
-from ...host.resynthesis.reconstruction_error import measures
-from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
-from ...train.batches.clips import places
-from ...train.corpus.store import Corpus
-from ...train.families.classifier.network import Classifier
-from ...train.families.gan.recipe import ClipFrames
-from ...train.families.invert.network import seen
-from ...train.metrics.distribution_distance import inception_score
-from ...train.run import Run
-from ...train.sampling import random_indices
-from ..recovery.search import CodeSearcher, SearchOptions
-from ..recovery.search_loss import Further
-from ..reports.report import Figures
+from ....host.contract.card import Card, UniformPrior
+from ....host.contract.encoder import Encoder
+from ....host.contract.model import Model
+from ....host.kinds.clip.magnitude_synthesis import SpectraSound
+from ....host.resynthesis.reconstruction_error import measures
+from ....host.resynthesis.search_protocol import SearchResult, SearchTarget
+from ....train.batches.clips import places
+from ....train.corpus.store import Corpus
+from ....train.families.classifier.network import Classifier
+from ....train.families.gan.recipe import ClipFrames
+from ....train.families.invert.network import seen
+from ....train.metrics.distribution_distance import inception_score
+from ....train.run import Run
+from ....train.sampling import random_indices
+from ...recovery.search import CodeSearcher, SearchOptions
+from ...recovery.search_loss import Further
+from ...reports.report import Figures
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -12,25 +12,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...host.contract.model import Model
-from ...host.errors import UserError
-from ...host.files import check_new_folder, replacing
-from ...host.kinds.table import kind_of
-from ...host.progress import Display
-from ...train.corpus.store import Corpus
-from ...train.families.classifier.network import Classifier
-from ...train.families.table import FAMILIES, trained
-from ...train.loop import RunOptions
-from ...train.recipes.base import Recipe
-from ...train.recipes.load import load_recipe
-from ...train.run import Run
-from ..export import export
-from ..families.table import FAMILIES as EXPORTED
-from ..reports.report import FORMAT, Figures
-from .recovery_page import page, pictures
-from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
-from .runs import StudyOptions as Trainings
-from .runs import StudyProgress, check_folder, is_trained, load_recipes, train, write_study
+from ....host.contract.model import Model
+from ....host.errors import UserError
+from ....host.files import check_new_folder, replacing
+from ....host.kinds.table import kind_of
+from ....host.progress import Display
+from ....train.corpus.store import Corpus
+from ....train.families.classifier.network import Classifier
+from ....train.families.table import FAMILIES, trained
+from ....train.loop import RunOptions
+from ....train.recipes.base import Recipe
+from ....train.recipes.load import load_recipe
+from ....train.run import Run
+from ...export import export
+from ...reports.report import FORMAT, Figures
+from ...study.runs import StudyOptions as Trainings
+from ...study.runs import StudyProgress, check_folder, is_trained, load_recipes, train, write_study
+from ..table import FAMILIES as EXPORTED
+from .study_page import page, pictures
+from .study_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
 
 Array = npt.NDArray[np.float32]
 

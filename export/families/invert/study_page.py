@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from ..reports.figures.clips import spectrograms, waveforms
-from ..reports.page import document, faint, figure, joined, noted, table
-from ..reports.picture import Picture
-from ..reports.report import Figures
+from ...reports.figures.clips import spectrograms, waveforms
+from ...reports.page import document, faint, figure, joined, noted, table
+from ...reports.picture import Picture
+from ...reports.report import Figures
 
 Array = npt.NDArray[np.float32]
 

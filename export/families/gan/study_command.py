@@ -1,0 +1,36 @@
+"""The command ``timbrel study gan``."""
+
+from ....train.commands import Accelerator, Devices
+from ...study.options import (
+    ClassifierOption,
+    CorpusOption,
+    MinutesOption,
+    OutputOption,
+    RecipesOption,
+    SetOption,
+    StepsOption,
+    check_budget,
+    comma_separated,
+    run_study,
+)
+
+
+def gan(
+    corpus: CorpusOption,
+    output: OutputOption,
+    recipes: RecipesOption = None,
+    change: SetOption = None,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    classifier: ClassifierOption = None,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Compare Alencar's DCGAN and its halves, WaveGAN and `tuned-clip` on one corpus."""
+    from ...study.runs import StudyOptions
+    from .study import study
+
+    check_budget(steps, minutes)
+    named = comma_separated(recipes)
+    options = StudyOptions(corpus, output, named, change or [], steps, accelerator, devices, minutes, classifier)
+    run_study(study, options, output / "index.html")

@@ -1,0 +1,46 @@
+"""Options that the commands of `timbrel study` share, and how each runs its study."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...host.errors import UserError
+
+CorpusOption = Annotated[Path, typer.Option(help="A corpus folder.")]
+OutputOption = Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to resume.")]
+RecipesOption = Annotated[str | None, typer.Option(help="Recipes to compare, separated by commas; all by default.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE changes all recipes, RECIPE:KEY=VALUE one.")
+]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps of each training; each recipe's own by default.")]
+MinutesOption = Annotated[
+    float | None, typer.Option(help="Minutes of each training; each recipe's own budget by default.")
+]
+ClassifierOption = Annotated[Path | None, typer.Option(help="A classifier's run, which judges the generated clips.")]
+
+
+def comma_separated(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def check_budget(steps: int | None, minutes: float | None) -> None:
+    """Raise UserError if both are given."""
+    if steps is not None and minutes is not None:
+        raise UserError(f"--steps {steps} and --minutes {minutes:g} are two budgets; give one of them")
+
+
+def run_study(study: Callable[..., bool], options: object, page: Path) -> None:
+    """Run a study and print its page.
+
+    Raises:
+        typer.Exit: it was stopped; all progress is saved.
+    """
+    from ...host.progress import Display
+
+    with Display() as display:
+        finished = study(options, display)
+    if not finished:
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    print(page)
