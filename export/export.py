@@ -28,12 +28,12 @@ from ..host.maps.code_map import text_of
 from ..train.corpus.store import Corpus
 from ..train.families.table import trained
 from ..train.run import Run
-from .describe import EncodedFrames, landmarks, latents, starting_point
+from .code_description import EncodedFrames, landmarks, latents, starting_point
 from .families.table import FAMILIES
 from .graphs import Graphs
 from .knobs.naming import explained
 from .loudness import PLAIN_LUFS, loudness
-from .measures.frames import DEAD
+from .measures.latent_statistics import DEAD
 from .onnx import Weights, save, store_half, trace
 from .parity import STEPS, reference
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..host.contract.card import RecurrentState
 from ..host.contract.gesture import Gestures
 from ..host.contract.model import Model
-from .describe import EncodedFrames
+from .code_description import EncodedFrames
 
 
 class NetworkDecoder(nn.Module):

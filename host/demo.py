@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from .audio.sound_files import read_sound
 from .events import NoteOn
-from .midi.file import Performance, read_performance
+from .midi.performance import Performance, read_performance
 from .patch.library import open_patch
 from .picture import draw_performance
 from .play.rack import Rack

@@ -14,10 +14,10 @@ from .audio.limiter import limit, limited
 from .audio.normalise import KeptSound
 from .audio.sound_files import SoundWriter, sound_writer
 from .events import ControlChange, Event, ProgramChange
-from .midi.file import Performance
+from .midi.performance import Performance
 from .midi.programs import Programs, missing_program
 from .patch.library import Patch, open_patch
-from .play.offline_succession import Succession, Successor
+from .play.offline_preset_changes import Succession, Successor
 from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
 from .progress import TOO_LOUD, clock, warn_if_slow

@@ -8,7 +8,7 @@ import pytest
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.file import read_performance
+from timbrel.host.midi.performance import read_performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import remarks

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..host.dsp import overlap_add, window
+from ..host.stft import overlap_add, window
 from .families.grain.recipe import GrainRecipe
 
 Array = npt.NDArray[np.float32]

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import window
 from ...host.patch.library import Patch
+from ...host.stft import window
 from ...host.units import midi_to_hz
 from ...train.corpus.store import Corpus
 from .measures import FRAME, HOP

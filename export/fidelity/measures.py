@@ -8,7 +8,7 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import window
+from ...host.stft import window
 from ...train.metrics.loudness import attack_seconds
 
 Array = npt.NDArray[np.float32]

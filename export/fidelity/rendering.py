@@ -9,10 +9,10 @@ import soxr
 
 from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.contract.encoder import Encoder, encoder_path
-from ...host.dsp import medoid
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.spectrum.kind import GestureSettings
-from ...host.midi.file import Performance
+from ...host.medoid import medoid
+from ...host.midi.performance import Performance
 from ...host.patch.library import Patch
 from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack

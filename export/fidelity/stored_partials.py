@@ -7,9 +7,9 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ...host.contract.card import Card
-from ...host.dsp import window
 from ...host.kinds.spectrum.coherent_voicing import CoherentVoicing
 from ...host.kinds.spectrum.frame_cache import BATCH, PLAIN
+from ...host.stft import window
 from ...train.families.partials.batches import first_audible_bin, taken
 from ...train.families.partials.recipe import PartialsFrames
 

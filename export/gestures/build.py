@@ -14,7 +14,7 @@ from ...host.play.gestures.blend import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.notes import SingleNote, loudest_db, note_of, singles, spread, velocity
-from .fit import CodeFitter
+from .code_fitting import CodeFitter
 from .trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import scipy
 
 from ...host.contract.card import Card, in_deviations
-from ...host.dsp import medoid
+from ...host.medoid import medoid
 from ...host.resynthesis.code_track import QUIET
 from ...host.units import INAUDIBLE_HZ
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import RecordedNote
-from .fit import CodeFitter
+from .code_fitting import CodeFitter
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Demo performances of instruments, by kind of model."""
 
 from ...host.events import NoteOn
-from ...host.midi.file import Performance
+from ...host.midi.performance import Performance
 from ...host.patch.library import Patch
 from ..kinds.table import KINDS
 

@@ -13,7 +13,7 @@ from ...host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
 from ...host.patch.preset import LatentSettings, Preset
 from ...host.units import MIDDLE_C
 from .player import NnPlayer
-from .view import View
+from .search_view import View
 
 RATE = 44100  # of demos, in Hz
 

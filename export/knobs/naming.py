@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...host.contract.card import Card, Latent
 from ...host.contract.model import Model
-from ...host.maps.timbre import levels_of
+from ...host.maps.code_timbre import levels_of
 from ...train.sampling import evenly_spaced
 from .descriptors import DESCRIPTORS, Descriptor, Timbre
 from .ordering import FAINT, SURE, names

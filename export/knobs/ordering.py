@@ -18,9 +18,9 @@ from ...train.families.partials.batches import rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ...train.sampling import evenly_spaced
-from ..describe import NARROWEST, SEED
+from ..code_description import NARROWEST, SEED
 from ..measures.frame_sample import FrameSample, draw, encode
-from ..measures.frames import SPAN
+from ..measures.latent_statistics import SPAN
 from .descriptors import DESCRIPTORS, NAMES, Timbre
 from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned
 

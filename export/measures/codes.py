@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
 from ...train.sampling import evenly_spaced
-from .frames import DEAD
+from .latent_statistics import DEAD
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...host.dsp import chroma, overlap_add, window
+from ...host.stft import chroma, overlap_add, window
 from ...train.batches.frames import FrameOrigin, moved_frame, sources
 from ...train.corpus.pitch import HOP
 from ...train.corpus.store import Clip, Corpus, Split

@@ -1,7 +1,6 @@
-"""Reconstruction error of decoded frames, and statistics of a network's latents."""
+"""Reconstruction error of decoded frames."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,6 @@ Ints = npt.NDArray[np.int64]
 
 PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
 LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
-SPAN = (1.0, 99.0)  # percentiles: a knob's range stays within the corpus, without outliers
-DEAD = 1e-3  # standard deviation below which a latent carries no information
-COLLAPSED_NATS = 0.01  # divergence below which a variational latent carries no information: noise masks it
 
 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
@@ -67,45 +63,6 @@ def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
     return means
-
-
-def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
-    """Return each latent's range over training codes, [frames, latents], and correlations.
-
-    ``divergence`` from the standard normal prior is in nats, [latents]; None for networks that are not variational.
-    """
-    low, high = np.percentile(latents, SPAN, axis=0)
-    deviation = latents.std(0, dtype=np.float64)
-    mean = latents.mean(0, dtype=np.float64)
-    correlation = correlations(latents)
-    dimensions = [
-        {
-            "low": float(low[i]),
-            "high": float(high[i]),
-            "mean": float(mean[i]),
-            "std": float(deviation[i]),
-            "dead": bool(deviation[i] < DEAD or (divergence is not None and divergence[i] < COLLAPSED_NATS)),
-            **({} if divergence is None else {"divergence": float(divergence[i])}),
-        }
-        for i in range(latents.shape[1])
-    ]
-    apart = np.abs(correlation - np.eye(len(correlation)))
-    return {
-        "codes": len(latents),
-        "dimensions": dimensions,
-        "largest_correlation": float(apart.max()),
-        "correlation": correlation.tolist(),
-    }
-
-
-def correlations(latents: Array) -> Double:
-    """Return Pearson's correlations of latents, [latents, latents]; 0 for dead ones."""
-    centred = latents - latents.mean(0, dtype=np.float64)
-    deviation = centred.std(0)
-    scaled = np.where(deviation < DEAD, 0.0, centred / np.maximum(deviation, DEAD))
-    matrix: Double = scaled.T @ scaled / len(latents)
-    np.fill_diagonal(matrix, 1.0)
-    return matrix
 
 
 def spectrum_db(magnitudes: Array) -> Array:

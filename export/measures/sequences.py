@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import window
+from ...host.stft import window
 from ...train.metrics.rhythm import f_measure
 
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
 from ..kinds.player import script
 from ..kinds.table import KINDS
-from ..rebuilt.decoder import RebuiltDecoder
+from ..onnx_to_torch.decoder import RebuiltDecoder
 from .backend import NnRefusal, quiet
 from .parity import check_parity, condition_tensor
 

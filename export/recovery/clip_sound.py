@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ...host.contract.card import Card
 from ...host.kinds.clip.magnitude_synthesis import POOLED, QUIETEST, SpectraSound
-from ..kinds.view import Array, TargetSound, View, short_spectra, sizes
+from ..kinds.search_view import Array, TargetSound, View, short_spectra, sizes
 
 
 class ClipSoundView(View):

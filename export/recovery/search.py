@@ -18,10 +18,10 @@ from ...host.contract.model import Model
 from ...host.errors import UserError
 from ...host.resynthesis.refinement import refined
 from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
-from ..kinds.clip.view import MagnitudeView
+from ..kinds.clip.search_view import MagnitudeView
+from ..kinds.search_view import Array, TargetSound, View
 from ..kinds.table import KINDS
-from ..kinds.view import Array, TargetSound, View
-from ..rebuilt.decoder import RebuiltDecoder
+from ..onnx_to_torch.decoder import RebuiltDecoder
 from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
 from .levenberg import LeastSquares, least_squares

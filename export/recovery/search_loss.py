@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..kinds.view import TargetSound, View
+from ..kinds.search_view import TargetSound, View
 
 BANDS = 64  # mel bands, as in the evaluation of sounds
 SOFTEST = 1e-4  # power below a sound's loudest band, -40 dB: softer is masked

@@ -82,7 +82,7 @@ def process(
     overwrite: Overwrite = False,
 ) -> None:
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
-    from ..midi.file import read_performance
+    from ..midi.performance import read_performance
     from ..patch.library import open_patch
     from ..plugin_trust import ask_for
     from ..progress import Display
@@ -187,10 +187,10 @@ def render(
 ) -> None:
     """Play a MIDI file into a sound file."""
     from ..idle_cores import free_processors
-    from ..midi.file import read_performance
+    from ..midi.performance import read_performance
     from ..patch.library import open_patch
-    from ..patch.live_options import differences, edits, read_notes
-    from ..play.offline_succession import Successor, successors
+    from ..patch.recording_notes import differences, edits, read_notes
+    from ..play.offline_preset_changes import Successor, successors
     from ..play.rack import as_played
     from ..play.voice_allocation import PARTS
     from ..plugin_trust import ask_for

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import chroma, window
 from ..errors import Failure, UserError
 from ..kinds.stream.kind import FED
+from ..stft import chroma, window
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
 Array = npt.NDArray[np.float32]

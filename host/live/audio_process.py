@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from ..audio.sound_card import CardSink, Ear, NullSink, Sink, find_card, find_input
-from ..dsp import white_noise
 from ..errors import TimbrelError, UserError
 from ..events import Event
 from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
+from ..noise import white_noise
 from ..patch.library import Patch
-from ..patch.live_options import LoadedPreset, Swap
+from ..patch.recording_notes import LoadedPreset, Swap
 from ..patch.validation import check_real_time
 from ..play.player import PlayableRack, Player
 from ..play.rack import Rack
@@ -34,10 +34,10 @@ from ..resynthesis.effect_rack import EffectRack
 from ..session.channel_presets import Slot, by_channel
 from ..session.messages import Command, Setup
 from ..session.meters import Meters
-from ..session.preset_description import view_of
+from ..session.preset_view_builder import view_of
 from ..session.realtime import BESIDES, SOUND, hurry
 from ..shipped import Draft
-from .process_state import FilteredSource, MeteredSource, ProcessState
+from .audio_process_state import FilteredSource, MeteredSource, ProcessState
 from .render_loop import EventSource, RenderLoop
 from .report import report
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..session.messages import LiveStatus
 from ..session.status import last_moved, status, status_at_rest
-from .process_state import ProcessState
+from .audio_process_state import ProcessState
 from .render_loop import RenderLoop
 
 

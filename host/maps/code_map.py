@@ -9,8 +9,8 @@ import numpy.typing as npt
 from ..contract.card import Card, in_deviations
 from ..contract.map import NO_NOTE, CodeMap, within
 from ..contract.model import Model
+from .code_timbre import levels
 from .self_organising_map import eased, unfolding
-from .timbre import levels
 
 Array = npt.NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..events import Event
-from ..patch.moved_control import MovedKnob
+from ..patch.midi_learn import MovedKnob
 
 
 class MidiLearn:

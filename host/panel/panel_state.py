@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
 from ..patch.text import editing
-from ..patch.text.binding import bound
+from ..patch.text.cc_binding import bound
 from ..session.messages import LiveStatus
 from ..session.preset_view import ControlView, PresetView
 from ..shipped import Draft

@@ -14,9 +14,9 @@ from ..shipped import preset_file, shipped_models, shipped_presets
 from ..units import Range
 from .library import Patch, open_patch
 from .loading import read_preset
-from .moved_control import MovedKnob
+from .midi_learn import MovedKnob
 from .preset import MORPH, NO_MORPH
-from .text.binding import bound
+from .text.cc_binding import bound
 from .validation import ANY_RATE, check, named, ranges, titled
 
 Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed

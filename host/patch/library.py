@@ -19,9 +19,9 @@ from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
 from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
+from .morph_targets import morph_of, process_end
 from .motions import MorphTarget
 from .preset import CCMap, Preset
-from .target_codes import morph_of, process_end
 from .tuning import tuned_keys
 from .validation import faults, fitted, gesture_faults, known_effects, strays
 

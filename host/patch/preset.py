@@ -15,7 +15,7 @@ from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from .macros import Macros
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
-from .notes import NoteSettings, each_once
+from .note_offsets import NoteSettings, each_once
 
 if TYPE_CHECKING:
     from tomlkit.items import Table

@@ -16,7 +16,7 @@ from ..units import Range
 from .loading import seconds_hint
 from .macros import macro_targets
 from .motions import MotionSettings
-from .notes import NoteSettings
+from .note_offsets import NoteSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
 
 ROUNDED = 0.01  # of a range: values may lie this far outside, because ends are written with two digits

@@ -29,7 +29,7 @@ from ..patch.library import Patch
 from ..patch.preset import PROCESS_CONTROLS
 from ..ramps import knob
 from ..units import Range, db_to_gain
-from .gestures.note_values import Note, NoteMotion, NoteValues, PathMotion, nothing
+from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, mpe_channels_of

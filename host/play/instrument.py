@@ -10,8 +10,8 @@ from ..audio.output import Output
 from ..events import Event, StealVoice
 from ..patch.library import Patch
 from ..patch.validation import check
+from .controller_mapping import Mapper
 from .event_processor import engine_and_processor
-from .mapping import Mapper
 from .synthesis import Elsewhere, Synthesis, share
 
 Array = npt.NDArray[np.float32]

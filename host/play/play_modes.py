@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..kinds.kind import Keying
 from ..patch.preset import PlaySettings
 from ..ramps import Ramp
-from .gestures.note_values import Note
+from .gestures.note_offsets import Note
 from .voice_allocation import Makers, Voice, Voices
 
 

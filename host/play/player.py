@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..audio.limiter import limit
 from ..events import Event, NoteOn, ParameterChange
+from .controller_mapping import Mapper
 from .controller_state import ControllerState
-from .mapping import Mapper
 
 Array = npt.NDArray[np.float32]
 # Most new notes in a short block: each costs four transforms at once, and 128 keys may come together. Eight in a block

@@ -9,7 +9,7 @@ from ..patch.preset import CCMap, Preset
 from ..patch.validation import reach
 from ..ramps import Ramp
 from ..units import Range
-from .mapping import Macros, Mapper
+from .controller_mapping import Macros, Mapper
 from .motions.motion import Latents
 
 EFFECTS = "effects."

@@ -12,8 +12,8 @@ from ..audio.limiter import limit
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
+from .controller_mapping import Mapper
 from .instrument import Instrument
-from .mapping import Mapper
 from .mpe import Zones
 from .synthesis import Elsewhere
 

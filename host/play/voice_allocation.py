@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..engines.protocol import VoiceSound
 from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
-from .gestures.note_values import NOTHING, Note, NoteOffsets, nothing
+from .gestures.note_offsets import NOTHING, Note, NoteOffsets, nothing
 from .gestures.trajectory import Gesture
 from .mpe import NoteExpression
 

@@ -9,13 +9,13 @@ from ..patch.library import Patch
 from ..patch.validation import check_real_time
 from ..play.rack import Rack
 from ..play.warm_up import prime, wait_until_ready, warm_up
-from ..session.preset_description import view_of_patch
 from ..session.preset_view import PresetView
+from ..session.preset_view_builder import view_of_patch
 from ..session.realtime import let_memory_go
 from ..shipped import Draft
 from .macros import PluginParameter, slots_of
-from .project import ProjectPreset, kept
-from .state import ProjectState
+from .project_preset import ProjectPreset, kept
+from .project_state import ProjectState
 from .user_data import own_folder
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it

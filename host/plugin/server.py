@@ -19,8 +19,8 @@ from ..shipped import KEYS, Draft, preset_file, shipped_presets
 from .audio_thread import AudioThread
 from .control_socket import ControlSocket, Message
 from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
+from .project_state import PROJECT, check_whole, opened, pack, unpack
 from .shared_memory import SharedMemory, ToPlugin, ToServer
-from .state import PROJECT, check_whole, opened, pack, unpack
 from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:

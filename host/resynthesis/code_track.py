@@ -11,12 +11,12 @@ from ..audio.mono import mono, opened
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
-from ..dsp import window
 from ..errors import UserError
 from ..kinds.partials.partial_spectra import filled, middle_of
 from ..kinds.spectrum.fundamental import fundamentals
 from ..kinds.spectrum.harmonic_shift import moved_down, octaves_above
 from ..kinds.table import kind_of
+from ..stft import window
 from .clip_extraction import whole_clip
 
 Array = npt.NDArray[np.float32]

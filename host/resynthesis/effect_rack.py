@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
-from ..play.mapping import Mapper
+from ..play.controller_mapping import Mapper
 from ..ramps import RAMP_SECONDS
 from .processor import CHANNEL, Processor
 

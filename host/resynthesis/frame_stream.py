@@ -12,13 +12,13 @@ from ..audio.sound_files import LOUDEST
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
-from ..dsp import chroma, window
 from ..errors import Failure
 from ..kinds.frame_codec import Array, Doubles, FrameAnalysis, Spectrum, codec_of, hop_of
 from ..kinds.partials.partial_spectra import PartialSpectra
 from ..kinds.spectrum.fundamental import fundamentals
 from ..kinds.spectrum.harmonic_shift import HarmonicShift, moved_down, octaves_above
 from ..kinds.table import kind_of
+from ..stft import chroma, window
 
 Times = npt.NDArray[np.int64]
 

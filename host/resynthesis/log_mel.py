@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import window
+from ..stft import window
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]

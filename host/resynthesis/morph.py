@@ -10,13 +10,13 @@ import numpy.typing as npt
 from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
-from ..dsp import medoid
 from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
 from ..kinds.table import kind_of
-from ..midi.file import Performance
+from ..medoid import medoid
+from ..midi.performance import Performance
 from ..patch.library import Patch
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset

@@ -20,7 +20,7 @@ from ..events import Event, Timing
 from ..kinds.table import kind_of
 from ..patch.library import Patch, open_patch
 from ..patch.preset import ProcessSettings
-from ..play.offline_succession import Succession, Successor
+from ..play.offline_preset_changes import Succession, Successor
 from ..progress import warn_if_slow
 from ..render import SILENCE, SILENT_SECONDS, programmed
 from ..shipped import preset_file, shipped_presets

@@ -17,7 +17,7 @@ from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output, replacing
-from ..midi.file import Performance
+from ..midi.performance import Performance
 from ..patch.library import Patch
 from ..patch.preset import Preset
 from ..picture import check_picture, draw_spectrograms

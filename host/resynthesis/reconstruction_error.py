@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..dsp import window
+from ..stft import window
 from .log_mel import distance_db, log_mel
 
 Array = npt.NDArray[np.float32]

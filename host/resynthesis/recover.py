@@ -13,11 +13,11 @@ from ..audio.decoding import FOREIGN
 from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
 from ..contract.model import Model
-from ..dsp import medoid
 from ..errors import UserError
 from ..kinds.clip.kind import KeySettings
 from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
+from ..medoid import medoid
 from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset

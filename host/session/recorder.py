@@ -14,7 +14,7 @@ from .messages import LiveStatus, Setup
 
 if TYPE_CHECKING:
     from ..audio.sound_files import SoundWriter
-    from ..midi.record import Recorder
+    from ..midi.midi_recorder import Recorder
 
 CHANNELS = 2
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -64,8 +64,9 @@ class SessionRecorder:
 
     def __enter__(self) -> "SessionRecorder":
         from ..audio.sound_files import sound_writer
-        from ..midi.record import Recorder
-        from ..patch.live_options import LiveOptions, Opening, RecordingNotes
+        from ..midi.midi_recorder import Recorder
+        from ..patch.live_options import LiveOptions
+        from ..patch.recording_notes import Opening, RecordingNotes
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
@@ -107,7 +108,7 @@ class SessionRecorder:
             return
         if kind == "swapped":
             if self._midi is not None:
-                from ..patch.live_options import RecordingNotes
+                from ..patch.recording_notes import RecordingNotes
 
                 at, swap = data
                 self._midi.note(at + self._began, RecordingNotes(swap=swap).text())

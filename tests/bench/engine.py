@@ -12,10 +12,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from side_by_side import Times, ratio, side_by_side
 from timbrel.host.contract.model import Model
-from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.shipped import shipped_models
+from timbrel.host.stft import window
 
 MODEL = Model(shipped_models()["gm-chroma-8"])
 FRAME, HOP, RATE = MODEL.card.frame_length, MODEL.card.hop_length, MODEL.card.sample_rate

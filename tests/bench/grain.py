@@ -22,7 +22,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
-from timbrel.host.dsp import window
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain.engine import GrainEngine
 from timbrel.host.patch.library import Patch
@@ -30,6 +29,7 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import Instrument
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.parameters import CommonMotion
+from timbrel.host.stft import window
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

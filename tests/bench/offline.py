@@ -21,7 +21,7 @@ from timbrel.host.contract.model import open_session
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine, Voicing
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
-from timbrel.host.midi.file import Performance
+from timbrel.host.midi.performance import Performance
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks

@@ -20,7 +20,7 @@ import psutil
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import ParameterChange
-from timbrel.host.live import parent_process, process_state
+from timbrel.host.live import audio_process_state, parent_process
 from timbrel.host.maps.code_map import map_of
 from timbrel.host.panel import process
 from timbrel.host.patch.models import open_model
@@ -200,7 +200,7 @@ def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
     from timbrel.host.live.audio_process import run
 
-    play, file = process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = audio_process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -209,7 +209,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    process_state.ForwardedEvents.play = noting
+    audio_process_state.ForwardedEvents.play = noting
     run(pipe, setup)
 
 

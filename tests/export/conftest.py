@@ -25,7 +25,7 @@ from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.clip import flow
+from timbrel.train.families.clip import normalising_flow
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
@@ -65,7 +65,7 @@ def exporter(one_table):
     with pytest.MonkeyPatch.context() as patch:
         # torch parses the sources of its 500 operators for each graph, in .3 s.
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
-        patch.setattr(flow, "COUPLINGS", 2)
+        patch.setattr(normalising_flow, "COUPLINGS", 2)
         patch.setattr(picture, "DPI", 35)
         yield
 

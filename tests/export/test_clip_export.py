@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.describe import EncodedFrames, landmarks
+from timbrel.export.code_description import EncodedFrames, landmarks
 from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights
 from timbrel.export.kinds.clip.kit import FIRST_KEY, KIT_KEYS, kit
 from timbrel.host.contract.card import Landmark

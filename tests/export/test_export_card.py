@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from timbrel.export.describe import EncodedFrames, landmarks, starting_point
+from timbrel.export.code_description import EncodedFrames, landmarks, starting_point
 from timbrel.export.export import LabelInput, export
 from timbrel.export.first_preset import first_preset
 from timbrel.export.parity import update_reference

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 from timbrel.export import export as exporting
-from timbrel.export.describe import EncodedFrames
+from timbrel.export.code_description import EncodedFrames
 from timbrel.export.export import export
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError

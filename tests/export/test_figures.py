@@ -8,7 +8,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.measures import frame_sample, key_check
+from timbrel.export.measures import frame_sample
+from timbrel.export.measures.pitch_class_accuracy import mesh
 from timbrel.export.reports import page, picture
 from timbrel.export.reports.figures import frames as figures
 from timbrel.train.batches.frames import FrameOrigin
@@ -25,8 +26,8 @@ def drawn(shown, theme=picture.LIGHT):
 
 
 def test_the_square_has_its_first_latent_along_x_and_its_second_upwards():
-    mesh = key_check.mesh(np.zeros(2), np.array([1.0, 10.0]), 16, np.random.default_rng(0))
-    answers = (mesh[:, 0] > 0.9).astype(np.int64) + 2 * (mesh[:, 1] > 9)
+    points = mesh(np.zeros(2), np.array([1.0, 10.0]), 16, np.random.default_rng(0))
+    answers = (points[:, 0] > 0.9).astype(np.int64) + 2 * (points[:, 1] > 9)
     axes = drawn(figures.square({0: answers}, [0.0, 0.0], [1.0, 10.0])).axes[0]
     image = axes.images[0]
     assert image.origin == "lower"

@@ -11,7 +11,7 @@ from timbrel.export.instrument.levels import played
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.file import Performance
+from timbrel.host.midi.performance import Performance
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build

@@ -34,7 +34,7 @@ import damage
 import seeds
 from timbrel.__main__ import main
 from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.midi.file import read_performance
+from timbrel.host.midi.performance import read_performance
 
 CASES = 10_000
 SECONDS = 10.0  # of the processor, the longest that one may take; by the clock, on a busy machine, twelve times that

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.describe import EncodedFrames
+from timbrel.export.code_description import EncodedFrames
 from timbrel.export.export import export
 from timbrel.export.families.family import ExportFamily
 from timbrel.export.families.table import FAMILIES as EXPORTED

@@ -19,7 +19,7 @@ from timbrel.host.live import audio_process
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.preset_description import view_of_patch
+from timbrel.host.session.preset_view_builder import view_of_patch
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from timbrel.train.run import Run

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.host.dsp import chroma_bins
+from timbrel.host.stft import chroma_bins
 from timbrel.train.layers import uniformity
 from timbrel.train.network import Adam
 from timbrel.train.recipes.load import load_recipe, shipped_recipes

@@ -13,8 +13,8 @@ from timbrel.train import checkpoint, loop
 from timbrel.train.families.clip.attack import risen
 from timbrel.train.families.clip.batches import hit_data, hits
 from timbrel.train.families.clip.features import ClipFeatures
-from timbrel.train.families.clip.flow import Flow
 from timbrel.train.families.clip.network import LOUDNESS, TOLD, ClipAutoencoder
+from timbrel.train.families.clip.normalising_flow import Flow
 from timbrel.train.families.clip.preview import held_hits
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.partials import orders, stretched
-from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.partial_analysis import Layout, split_partials
+from timbrel.host.stft import window
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus import inharmonicity as stiffs
 from timbrel.train.corpus.inharmonicity import by_partials, raised_cents, stiffness, stretch_of

@@ -10,7 +10,7 @@ from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.train.families.loops.batches import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
 from timbrel.train.families.loops.features import SliceFeatures
 from timbrel.train.families.loops.network import LoopNetwork, harmonics, medoids
-from timbrel.train.families.loops.variants import LATE, THIN, THINNER, retimed, tilted
+from timbrel.train.families.loops.steering_examples import LATE, THIN, THINNER, retimed, tilted
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop_synthesis import joined, sound_of

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...host.dsp import chroma, window
 from ...host.errors import Failure, UserError
+from ...host.stft import chroma, window
 from ...host.units import semitones_to_ratio
 from ..corpus.pitch import HOP, single_note
 from ..corpus.store import Clip, Corpus, Split

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.contract.partials import stretched
-from ...host.dsp import window
+from ...host.stft import window
 from ...host.units import midi_to_hz
 from .pitch import Samples, Sliceable, single_note
 from .store import Corpus

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import window
 from ...host.resynthesis.log_mel import FRAME, mel
+from ...host.stft import window
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -10,13 +10,13 @@ from ....host.units import octave_of
 from ....train.corpus.store import Corpus
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
-from ...describe import CODES, SEED, EncodedFrames
+from ...code_description import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
-from ...gestures.fit import CodeFitter
+from ...gestures.code_fitting import CodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged
 from ...measures.frame_sample import decode, draw, encode
-from ...measures.key_check import trained_classes
+from ...measures.pitch_class_accuracy import trained_classes
 from ...measures.recordings import silence_message
 
 DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0

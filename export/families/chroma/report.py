@@ -21,9 +21,10 @@ from ...fidelity.comparison import NOTES, beside, with_notes
 from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
-from ...measures import key_check
+from ...measures import latent_statistics
 from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.mel_levels import mel_levels
+from ...measures.pitch_class_accuracy import mesh, obedience, sounding, strongest, trained_classes
 from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.picture import Picture
@@ -98,7 +99,7 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
 def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
     reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
-    latents = measures.latent_figures(codes, _divergence(work))
+    latents = latent_statistics.latent_figures(codes, _divergence(work))
     distance = _spectral_distance(work, latents)
     say(0.4, "trying the keys")
     obeyed, key_pictures = _keys(work, codes, latents)
@@ -271,18 +272,18 @@ def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, 
     settings = work.recipe.frames
     low, high = figures.knob_ends(latents)
     real = codes[random_indices(len(codes), KEY_CODES, work.rng)]
-    mesh = key_check.mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
-    asked = key_check.trained_classes(work.train.pitch_classes, settings, work.folded)
+    points_of_mesh = mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
+    asked = trained_classes(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
     answers: dict[int, Ints] = {}
-    for place, points in (("training_codes", real), ("mesh", mesh)):
-        answers = {k: key_check.strongest(work.network, points, k, settings) for k in asked}
+    for place, points in (("training_codes", real), ("mesh", points_of_mesh)):
+        answers = {k: strongest(work.network, points, k, settings) for k in asked}
         heard = points[random_indices(len(points), HEARD_CODES, work.rng)]
         tonal = work.run.info.tonal
         found[place] = {
             "codes": len(points),
-            "strongest": key_check.obedience(answers),
-            "sounding": key_check.sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
+            "strongest": obedience(answers),
+            "sounding": sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
         }
     shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
     pictures = [figures.key_bars(*shares)]

@@ -9,16 +9,16 @@ import numpy.typing as npt
 import torch
 
 from ....host.contract.model import Model
-from ....host.dsp import chroma
 from ....host.errors import UserError
+from ....host.stft import chroma
 from ....host.units import PITCH_CLASSES
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.families.table import trained
 from ....train.run import Run
-from ...measures import frames as measures
+from ...measures import latent_statistics
 from ...measures.frame_sample import FrameSample, decode, draw, encode
-from ...measures.key_check import SILENT
+from ...measures.pitch_class_accuracy import SILENT
 from ...measures.recordings import silence_message
 from ...reports.report import SEED
 
@@ -65,7 +65,7 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
         raise UserError(silence_message(corpus, "test frame"))
     again = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
     codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
-    latents = measures.latent_figures(codes.latents, None)
+    latents = latent_statistics.latent_figures(codes.latents, None)
     last = run.logged()[-1]
     found: Figures = {
         "checkpoint": which,
@@ -103,8 +103,8 @@ def _bounds(latents: Array) -> tuple[Array, Array]:
 
 def filled(latents: Array) -> float:
     """Return the share of grid cells over the spans of two latents that contain a code [frames, 2]."""
-    low, high = np.percentile(latents, measures.SPAN, axis=0)
-    if np.any(high - low < measures.DEAD):
+    low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
+    if np.any(high - low < latent_statistics.DEAD):
         return 0.0
     places = (latents - low) / (high - low)
     counts, _, _ = np.histogram2d(places[:, 0], places[:, 1], CELLS, ((0, 1), (0, 1)))
@@ -127,7 +127,7 @@ def moved(
 
     before = strongest(codes, asked)
     shares = []
-    for latent, (low, high) in enumerate(np.percentile(latents, measures.SPAN, axis=0).T):
+    for latent, (low, high) in enumerate(np.percentile(latents, latent_statistics.SPAN, axis=0).T):
         way = np.repeat(codes[None], MOVED_STEPS, 0)
         way[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
         after = strongest(way.reshape(-1, codes.shape[1]), np.tile(asked, MOVED_STEPS))
@@ -151,7 +151,7 @@ def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
             "divergence": float(d),
             "mean": float(m),
             "variance": float(v),
-            "collapsed": bool(d < measures.COLLAPSED_NATS),
+            "collapsed": bool(d < latent_statistics.COLLAPSED_NATS),
         }
         for d, m, v in each
     ]

@@ -13,7 +13,7 @@ from ....train.families.clip.batches import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ....train.sampling import random_indices
-from ...describe import CODES, SEED, EncodedFrames
+from ...code_description import CODES, SEED, EncodedFrames
 from ...graphs import Graphs
 from ...measures.recordings import silence_message
 

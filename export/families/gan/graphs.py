@@ -16,7 +16,7 @@ from ....train.families.invert.network import Inverter
 from ....train.families.invert.recipe import InvertRecipe
 from ....train.recipes.base import Recipe
 from ....train.sampling import evenly_spaced
-from ...describe import LANDMARKS, SEED, Array, EncodedFrames
+from ...code_description import LANDMARKS, SEED, Array, EncodedFrames
 from ...graphs import Graphs, NetworkDecoder
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior

@@ -10,7 +10,7 @@ from ....train.families.grain.batches import windows
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
 from ....train.sampling import random_indices
-from ...describe import CODES, SEED, EncodedFrames
+from ...code_description import CODES, SEED, EncodedFrames
 from ...graphs import Graphs, NetworkDecoder
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way

@@ -15,8 +15,8 @@ from ....train.grain_synthesis import overlapped
 from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...measures import frames as measures
 from ...measures import grains as textures
+from ...measures import latent_statistics
 from ...measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
 from ...measures.grain_sample import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ...measures.recordings import recordings, silence_message
@@ -93,7 +93,7 @@ def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures
     distance = _spectral_distance(work, given, generated)
     say(0.6, "comparing codes")
     distributions, code_pictures = _codes(work, test_codes)
-    latents = measures.latent_figures(work.codes, None)
+    latents = latent_statistics.latent_figures(work.codes, None)
     loss = losses(work.run, work.recipe.loss)
     loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)

@@ -14,7 +14,7 @@ from ....train.corpus.store import Corpus
 from ....train.families.loops.batches import loops, sliced
 from ....train.families.loops.network import LoopNetwork, harmonics
 from ....train.families.loops.recipe import LoopRecipe
-from ...describe import EncodedFrames
+from ...code_description import EncodedFrames
 from ...graphs import Graphs
 from ...measures.recordings import silence_message
 from ..sequence.graphs import LEVELS, QUIETEST_DB

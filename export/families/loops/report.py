@@ -12,7 +12,7 @@ from ....train.families.loops.recipe import LoopRecipe
 from ....train.metrics.copied_passages import longest_verbatim
 from ....train.metrics.frames import KnownFrames
 from ....train.metrics.rhythm import beat_kept
-from ....train.metrics.steadiness import constant_share, loudness_range, repeating_share, share_in_range
+from ....train.metrics.stream_faults import constant_share, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
 from ...measures.recordings import silence_message
@@ -33,7 +33,7 @@ from ...reports.report import (
 )
 from ...reports.verdict import loops as verdict
 from .graphs import level_range
-from .playing import HEAT, played
+from .loop_generation import HEAT, played
 from .steering import STEERED_BARS, UNITS, steering
 from .steering_rotation import fit_rotation
 

@@ -7,7 +7,7 @@ from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
 from ....train.metrics.groove import LoopMeasures, groove
 from ...reports.report import SEED
-from .playing import played
+from .loop_generation import played
 from .steering_rotation import SteeringRotation
 
 STEERED_BARS = 16  # measured at each end of a knob

@@ -11,11 +11,11 @@ from ....train.corpus.store import Corpus
 from ....train.families.loops.batches import lateness, loops, sliced
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
-from ....train.families.loops.variants import TILTS_DB, retimed, tilted
+from ....train.families.loops.steering_examples import TILTS_DB, retimed, tilted
 from ....train.metrics.groove import LoopMeasures, groove
 from ....train.sampling import evenly_spaced
 from ...reports.report import SEED
-from .playing import all_played
+from .loop_generation import all_played
 
 Double = npt.NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from ....train.families.partials.batches import pieces, taken
 from ....train.families.partials.network import PartialsAutoencoder
 from ....train.families.partials.recipe import PartialsRecipe
 from ....train.sampling import random_indices
-from ...describe import CODES, SEED, EncodedFrames
+from ...code_description import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
-from ...gestures.fit import PitchedCodeFitter
+from ...gestures.code_fitting import PitchedCodeFitter
 from ...graphs import Graphs
 from ...knobs.ordering import arranged_partials
 from ...measures.recordings import silence_message

@@ -19,7 +19,7 @@ from ....train.metrics.distribution_distance import frechet
 from ....train.run import Run
 from ...fidelity.comparison import NOTES, beside, with_notes
 from ...knobs.ordering import arranged_partials, checked, pitched_ground
-from ...measures import frames as measures
+from ...measures import latent_statistics
 from ...measures.recordings import recordings, silence_message
 from ...reports.figures import frames as figures
 from ...reports.report import SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, judged, losses, origin
@@ -63,7 +63,7 @@ def report(
         apart = _apart(unheard, *map(torch.from_numpy, test))
         learned = train if trial is None else rows(tested, "train", few)
         distance = _distance(unheard, learned, test, split, recipe.frames)
-    latents, loss = measures.latent_figures(codes, None), losses(run, recipe.loss)
+    latents, loss = latent_statistics.latent_figures(codes, None), losses(run, recipe.loss)
     pictures = figures.latent_pictures(codes, np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latents)
     if loss["steps"]:
         pictures.append(figures.loss_curve(loss["steps"], loss["terms"], step))
@@ -125,7 +125,7 @@ def _distance(
     levels, pitches = map(torch.from_numpy, test)
     codes = network.encode(levels, pitches)
     heard = network.encode(*map(torch.from_numpy, train)).numpy()
-    low, high = np.percentile(heard, measures.SPAN, axis=0)
+    low, high = np.percentile(heard, latent_statistics.SPAN, axis=0)
     drawn = torch.from_numpy(rng.uniform(low, high, codes.shape).astype(np.float32))
     sets = {
         "train": (magnitudes(torch.from_numpy(moved)), pitches),

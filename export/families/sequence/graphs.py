@@ -14,7 +14,7 @@ from ....train.families.sequence.batches import BATCH, Piece, padded, pieces
 from ....train.families.sequence.network import RecurrentNetwork, delayed, following
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.sampling import evenly_spaced
-from ...describe import CODES, EncodedFrames
+from ...code_description import CODES, EncodedFrames
 from ...graphs import Graphs
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes

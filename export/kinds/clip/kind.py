@@ -10,9 +10,9 @@ from ....host.patch.library import Patch, default_knobs
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ....host.units import MIDDLE_C
 from ..kind import RATE, ExportKind, preset_of
-from ..view import View
+from ..search_view import View
 from .kit import kit
-from .view import MagnitudeView, SampleView
+from .search_view import MagnitudeView, SampleView
 
 KNOBS = (
     CCMap(number=16, target="clip.pitch", low=-12.0, high=12.0),

@@ -9,7 +9,7 @@ from ....host.patch.library import Patch, default_knobs
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ..kind import RATE, ExportKind, held_key, preset_of
 from .player import GrainPlayer
-from .view import GrainView
+from .search_view import GrainView
 
 STEPS, STEP_SECONDS = 8, 1.5  # of the walk
 # More controls of a texture, on the general purpose controllers and the modulation wheel.

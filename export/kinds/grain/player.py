@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ....host.contract.model import Model
-from ....host.dsp import gaussian_noise
 from ....host.kinds.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN, GrainEngine
 from ....host.kinds.grain.grain_source import PRIMES, TRIED
 from ....host.kinds.grain.kind import CONTROLS, DENSITY, GrainSettings
+from ....host.noise import gaussian_noise
 from ....host.units import MIDDLE_C
 from ..player import FLOAT, Attribute, NnPlayer, engine_of_notes
 
@@ -90,7 +90,7 @@ class GrainPlayer(NnPlayer):
         self.waiting[row].append((math.floor(place + late + 0.5), number, density))
 
     def chances(self, row: int, number: int) -> list[float]:
-        """Return a grain's random numbers in [0, 1), as `timbrel.host.dsp.uniforms`."""
+        """Return a grain's random numbers in [0, 1), as `timbrel.host.noise.uniforms`."""
         places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
         drawn: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
         return drawn
@@ -242,7 +242,7 @@ def shifted(value: Tensor, by: int) -> Tensor:
 
 
 def mixed(counters: Tensor) -> Tensor:
-    """Return a random number per counter: `timbrel.host.dsp.splitmix64`, with its unsigned factors."""
+    """Return a random number per counter: `timbrel.host.noise.splitmix64`, with its unsigned factors."""
     value = counters * -7046029254386353131  # 0x9E3779B97F4A7C15
     value = (value ^ shifted(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
     value = (value ^ shifted(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB

@@ -6,7 +6,7 @@ from ....host.patch.library import Patch
 from ..kind import ExportKind
 from ..spectrum.kind import preset, scale
 from .player import PartialsPlayer
-from .view import PartialsView
+from .search_view import PartialsView
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:

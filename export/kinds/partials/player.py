@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ....host.contract.card import KEYS
 from ....host.contract.model import Model
-from ....host.dsp import from_middle
 from ....host.kinds.spectrum.coherent_voicing import GOLDEN, TOP_BINS, CoherentVoicing
 from ....host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PartialsOfFrames
 from ....host.kinds.spectrum.frame_cache import PLAIN
@@ -16,6 +15,7 @@ from ....host.kinds.spectrum.frame_shape import STEPS, window_of
 from ....host.kinds.spectrum.noise_loops import white_loop
 from ....host.kinds.spectrum.noise_phase import STRIDE
 from ....host.kinds.spectrum.partial_analysis import QUIETEST
+from ....host.stft import from_middle
 from ....host.units import INAUDIBLE_HZ
 from ..frame_player import FramePlayer
 

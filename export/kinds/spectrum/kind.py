@@ -7,7 +7,7 @@ from ....host.patch.library import Patch, default_knobs, default_macros, macro_k
 from ....host.patch.preset import EnvelopeSettings, PlaySettings, Preset
 from ..kind import RATE, ExportKind, preset_of
 from .player import SpectrumPlayer
-from .view import SpectraView
+from .search_view import SpectraView
 
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
 NOTE_SECONDS = 0.5

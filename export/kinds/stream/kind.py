@@ -8,7 +8,7 @@ from ....host.kinds.stream.kind import StreamKind, StreamSettings
 from ....host.patch.library import Patch, default_knobs
 from ....host.patch.motions import TEMPO_BPM
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
-from ...families.loops.playing import HEAT
+from ...families.loops.loop_generation import HEAT
 from ..kind import RATE, ExportKind, held_key, preset_of
 
 BARS = 8

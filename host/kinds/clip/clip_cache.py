@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...contract.model import Model
 from ...files import Stamp
-from .octaves import ResampledClip
+from .resampled_clip import ResampledClip
 from .synthesis import ClipSound
 
 Array = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...engines.model_process import Away, ModelProcess
 from .clip_cache import Label, SingleClipDecoder
-from .octaves import ClipMemory, ResampledClip
+from .resampled_clip import ClipMemory, ResampledClip
 
 Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of shared clip memory

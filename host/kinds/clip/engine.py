@@ -25,7 +25,7 @@ from .clip_cache import (
 )
 from .decode_worker import ClipDecodeWorker
 from .kind import LABEL, ClipSettings, Hit, hits, strikes
-from .octaves import ResampledClip
+from .resampled_clip import ResampledClip
 from .resampling import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .segment import ClipSegment
 from .synthesis import ClipSound, sound_of

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ...dsp import medoid
 from ...errors import nearest
+from ...medoid import medoid
 from ...settings import Fault, Knob, Misplaced, SettingsSection, controls_of
 from ...units import MIDDLE_C, Range
 from ..kind import Keying, Kind, KindCard

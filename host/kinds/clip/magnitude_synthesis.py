@@ -11,7 +11,7 @@ of the lowest kicks: a finer correction would distort low notes.
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import overlapped_hops, window
+from ...stft import overlapped_hops, window
 from ..spectrum.causal_phase import GAUSSIAN
 
 Array = npt.NDArray[np.float32]

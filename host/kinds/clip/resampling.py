@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .octaves import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Copy, ResampledClip
+from .resampled_clip import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Copy, ResampledClip
 
 Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .octaves import ResampledClip
+from .resampled_clip import ResampledClip
 from .resampling import BITS, Places, Request
 
 Array = npt.NDArray[np.float32]

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import gaussian_noise, uniforms
-from ...engines.mixed_sound import MixedSound
+from ...engines.premixed_sound import MixedSound
 from ...engines.protocol import Motion
 from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
+from ...noise import gaussian_noise, uniforms
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C, db_to_gain
 from .grain_source import Cut, source_of

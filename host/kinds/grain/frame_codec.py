@@ -3,8 +3,9 @@
 import numpy as np
 
 from ...contract.card import Card
-from ...dsp import uniforms, window
 from ...errors import UserError
+from ...noise import uniforms
+from ...stft import window
 from ..frame_codec import TINY, Array, Doubles, FrameAnalysis, hop_of, window_cover
 from .grain_source import OPEN, Cut, source_of
 

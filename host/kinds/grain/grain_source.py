@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...dsp import fast_length, gaussian_noise
+from ...noise import gaussian_noise
+from ...stft import fast_length
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

@@ -12,7 +12,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import from_middle, white_noise, window
+from ...noise import white_noise
+from ...stft import from_middle, window
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import from_middle, white_noise
 from ...errors import UserError
+from ...noise import white_noise
+from ...stft import from_middle
 from ...units import INAUDIBLE_HZ
 from .decoded_partials import parts
 from .frame_cache import FrameDecoder, VoicingSettings

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...contract.card import KEYS
 from ...contract.model import Model
-from ...engines.mixed_sound import MixedSound
+from ...engines.premixed_sound import MixedSound
 from ...engines.protocol import Motion, Times
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ...contract.card import Card
-from ...dsp import window
 from ...errors import UserError
+from ...stft import window
 from ..frame_codec import TINY, Array, Doubles, FrameAnalysis, hop_of, window_cover
 from .causal_phase import CausalPhase
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import window
+from ...stft import window
 from ...units import A4_HZ
 
 Array = npt.NDArray[np.float32]

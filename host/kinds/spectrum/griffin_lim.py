@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import from_middle, overlapped_hops, window
+from ...stft import from_middle, overlapped_hops, window
 from .coherent_voicing import CoherentState, CoherentVoicing
 from .frame_cache import Indices, VoicingSettings
 from .frame_shape import FrameShape

@@ -6,7 +6,8 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import from_middle, white_noise
+from ...noise import white_noise
+from ...stft import from_middle
 from .frame_shape import FrameShape, window_of
 
 Array = npt.NDArray[np.float32]

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
-from ...dsp import stft, white_noise, window
+from ...noise import white_noise
+from ...stft import stft, window
 from ...units import INAUDIBLE_HZ
 from .frame_cache import Indices, MovedSpectra, Spectrum
 

@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model, States
-from ...dsp import normals
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
+from ...noise import normals
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C
 from .decode_worker import StreamDecodeWorker
 from .first_frames import FirstFrame, FirstFrameCache
 from .frame_maker import FrameInputs, FrameMaker, MadeFrame
+from .initial_states import Seed, seeds_of
 from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings, followed_grid
-from .seeds import Seed, seeds_of
 
 Array = npt.NDArray[np.float32]
 

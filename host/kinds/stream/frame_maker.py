@@ -11,7 +11,7 @@ from ...contract.model import Model, States
 from ...files import Stamp
 from ...units import db_to_gain
 from ..clip.magnitude_synthesis import SpectraSound
-from ..clip.octaves import OCTAVES, ResampledClip
+from ..clip.resampled_clip import OCTAVES, ResampledClip
 from ..clip.resampling import ONE, Stretch, read
 from .kind import FED, PLACE
 

@@ -14,7 +14,7 @@ from ...ramps import Ramp
 from ..motions.motion import OffsetMotion
 from .blend import TrajectoryBlender
 from .code_distance import decibels
-from .note_values import Note
+from .note_offsets import Note
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
 Array = npt.NDArray[np.float32]

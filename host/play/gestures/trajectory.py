@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.gesture import Gestures
-from ...dsp import uniforms
+from ...noise import uniforms
 from ..envelope import SHORTEST_SECONDS
 from .blend import QUIET_DB, BlendedTrajectory
 

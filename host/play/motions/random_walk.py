@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...dsp import white_noise
+from ...noise import white_noise
 from ...patch.motions import WalkSettings
 from .interpolation import Code, straight
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ...contract.card import Card
-from ...dsp import white_noise
+from ...noise import white_noise
 from ...patch.motions import MotionSettings
 from ...ramps import RAMP_SECONDS
 from .interpolation import WAYS, Code, Spans

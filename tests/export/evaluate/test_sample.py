@@ -7,7 +7,17 @@ import pytest
 import scipy.signal
 import scipy.stats
 import torch
-from timbrel.export.measures import frame_sample, key_check
+from timbrel.export.measures import frame_sample
+from timbrel.export.measures.pitch_class_accuracy import (
+    SECONDS,
+    held,
+    mesh,
+    obedience,
+    sounding,
+    strongest,
+    trained_classes,
+)
+from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
 from timbrel.host.pitch import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train.batches.frames import sources
@@ -85,12 +95,12 @@ def test_a_mesh_of_up_to_three_latents_is_regular_and_reaches_its_ends(latents, 
     low, high = np.arange(latents) - 1.0, np.arange(latents) + 2.0
     axes = [np.linspace(a, b, side) for a, b in zip(low, high, strict=True)]
     wanted = np.array(list(itertools.product(*axes)))
-    assert key_check.mesh(low, high, points, np.random.default_rng(0)) == pytest.approx(wanted, abs=1e-6)
+    assert mesh(low, high, points, np.random.default_rng(0)) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_above_three_latents_the_mesh_is_uniform_in_the_box():
     low, high = np.array([0.0, -1, 2, 5]), np.array([1.0, 1, 2.5, 9])
-    codes = key_check.mesh(low, high, 2000, np.random.default_rng(0))
+    codes = mesh(low, high, 2000, np.random.default_rng(0))
     assert codes.shape == (2000, 4)
     assert np.all((codes >= low) & (codes <= high))
     for i in range(4):
@@ -102,11 +112,11 @@ def test_a_decoder_that_sounds_its_key_is_right_by_ear_and_its_octave_only_where
     lowest, octaves_right
 ):
     codes = np.zeros((2, 2), np.float32)
-    heard = key_check.sounding(Organ(lowest), codes, [0, 4, 11], SETTINGS, True)
+    heard = sounding(Organ(lowest), codes, [0, 4, 11], SETTINGS, True)
     assert heard == {"notes": 6, "pitch_class": 1.0, "octave": octaves_right}
-    assert key_check.sounding(Organ(lowest), codes, [0, 4], SETTINGS, False)["octave"] is None
-    answers = {k: key_check.strongest(Organ(60), codes, k, SETTINGS) for k in (0, 4, 11)}
-    found = key_check.obedience(answers)
+    assert sounding(Organ(lowest), codes, [0, 4], SETTINGS, False)["octave"] is None
+    answers = {k: strongest(Organ(60), codes, k, SETTINGS) for k in (0, 4, 11)}
+    found = obedience(answers)
     assert found["overall"] == 1
     assert found["by_pitch_class"] == {**dict.fromkeys(PITCH_CLASSES), "C": 1.0, "E": 1.0, "B": 1.0}
 
@@ -114,33 +124,35 @@ def test_a_decoder_that_sounds_its_key_is_right_by_ear_and_its_octave_only_where
 def test_a_decoder_stuck_on_one_note_is_right_for_that_key_alone():
     frame = Organ(60).decode(None, torch.eye(12)[[5]])[0].numpy()
     codes = np.zeros((3, 2), np.float32)
-    found = key_check.obedience({k: key_check.strongest(Stuck(frame), codes, k, SETTINGS) for k in range(12)})
+    found = obedience({k: strongest(Stuck(frame), codes, k, SETTINGS) for k in range(12)})
     assert found["by_pitch_class"] == {name: float(name == "F") for name in PITCH_CLASSES}
     assert found["overall"] == pytest.approx(1 / 12)
-    assert key_check.sounding(Stuck(frame), codes, list(range(12)), SETTINGS, True)["pitch_class"] == pytest.approx(
-        1 / 12
-    )
+    assert sounding(Stuck(frame), codes, list(range(12)), SETTINGS, True)["pitch_class"] == pytest.approx(1 / 12)
 
 
 def test_silence_is_no_key_not_even_the_first():
     silence = Stuck(np.zeros(FRAME // 2 + 1))
     codes = np.zeros((2, 2), np.float32)
-    assert key_check.obedience({0: key_check.strongest(silence, codes, 0, SETTINGS)})["overall"] == 0
-    assert key_check.sounding(silence, codes, [0], SETTINGS, True) == {"notes": 2, "pitch_class": 0, "octave": 0}
+    assert obedience({0: strongest(silence, codes, 0, SETTINGS)})["overall"] == 0
+    assert sounding(silence, codes, [0], SETTINGS, True) == {
+        "notes": 2,
+        "pitch_class": 0,
+        "octave": 0,
+    }
 
 
 def test_only_pitch_classes_heard_in_training_are_asked_for():
     scale = np.repeat([0, 2, 4, 5, 7, 9, 11], 100)
     stray = np.append(scale, [1])
     one_octave = SETTINGS.model_copy(update={"views": 1})
-    assert key_check.trained_classes(stray, one_octave, True) == [0, 2, 4, 5, 7, 9, 11]
-    assert key_check.trained_classes(stray, SETTINGS, True) == list(range(12))
+    assert trained_classes(stray, one_octave, True) == [0, 2, 4, 5, 7, 9, 11]
+    assert trained_classes(stray, SETTINGS, True) == list(range(12))
 
 
 def test_a_held_frame_has_the_spectrum_of_the_frame():
     frame = Organ(60).decode(None, torch.eye(12)[[7]])[0].numpy()
-    sound = key_check.held(frame, key_check.NoisePhase(FRAME, HOP), SETTINGS)
-    assert len(sound) / RATE == pytest.approx(key_check.SECONDS, abs=3 * FRAME / RATE)
+    sound = held(frame, NoisePhase(FRAME, HOP), SETTINGS)
+    assert len(sound) / RATE == pytest.approx(SECONDS, abs=3 * FRAME / RATE)
     hz, power = scipy.signal.welch(sound, RATE, nperseg=FRAME)
     partials = [np.abs(hz - k * midi_to_hz(67)) < 30 for k in range(1, 8)]
     assert power[np.any(partials, axis=0)].sum() > 0.99 * power.sum()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from timbrel.export.fidelity import rendering
 from timbrel.export.fidelity.measures import course, shape_db
-from timbrel.host.dsp import window
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.resynthesis import frame_stream
+from timbrel.host.stft import window
 
 from .tones import RATE, tone
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from timbrel.export.gestures.fit import CodeFitter
+from timbrel.export.gestures.code_fitting import CodeFitter
 from torch import nn
 
 from ..conftest import HOP, LENGTH, RATE, lobe

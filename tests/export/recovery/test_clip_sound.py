@@ -5,8 +5,8 @@ import pytest
 import torch
 from timbrel.export.recovery.clip_sound import ClipSoundView
 from timbrel.host.contract.model import Model
-from timbrel.host.dsp import window
 from timbrel.host.shipped import shipped_models
+from timbrel.host.stft import window
 
 NAMES = ("digits-spoken", "gm-drums")
 

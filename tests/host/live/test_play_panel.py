@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live.parent_process import play
-from timbrel.host.midi.file import read_performance
+from timbrel.host.midi.performance import read_performance
 from timbrel.host.session.messages import Setup
 from timbrel.host.session.recorder import Recording
 from timbrel.host.shipped import Draft

@@ -17,8 +17,8 @@ from timbrel.host.events import (
     PitchBend,
 )
 from timbrel.host.midi.decode import MidiDecoder, let_go
-from timbrel.host.midi.file import Performance, read_performance
-from timbrel.host.midi.record import Recorder
+from timbrel.host.midi.midi_recorder import Recorder
+from timbrel.host.midi.performance import Performance, read_performance
 from timbrel.host.play.player import NEW_NOTES, Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks

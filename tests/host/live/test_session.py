@@ -12,7 +12,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live import parent_process as play
-from timbrel.host.live.process_state import FilteredSource, ForwardedEvents, MeteredSource, ProcessState
+from timbrel.host.live.audio_process_state import FilteredSource, ForwardedEvents, MeteredSource, ProcessState
 from timbrel.host.live.report import _last, report
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.controllers import read_controller

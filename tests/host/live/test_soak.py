@@ -18,7 +18,7 @@ from timbrel.host.events import (
 )
 from timbrel.host.live import audio_process
 from timbrel.host.live import render_loop as live
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.live.report import report
 from timbrel.host.midi import ports

@@ -19,7 +19,7 @@ from timbrel.host.events import (
     ProgramChange,
     Tempo,
 )
-from timbrel.host.midi.file import Performance, read_performance
+from timbrel.host.midi.performance import Performance, read_performance
 from timbrel.host.midi.smf import OURS
 
 RATE = 48000

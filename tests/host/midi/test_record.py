@@ -25,8 +25,8 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.midi.file import read_performance
-from timbrel.host.midi.record import Recorder
+from timbrel.host.midi.midi_recorder import Recorder
+from timbrel.host.midi.performance import read_performance
 
 RATE = 48000
 BYTE = st.integers(0, 127)
@@ -127,7 +127,7 @@ def test_a_killed_recording_is_playable_up_to_its_last_spill(tmp_path):
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from timbrel.host.events import NoteOn\n"
-        "from timbrel.host.midi.record import Recorder\n"
+        "from timbrel.host.midi.midi_recorder import Recorder\n"
         "recorder = Recorder(Path(sys.argv[1]), 48000)\n"
         "recorder.add([NoteOn(5, 0, 60, 100)])\n"
         "recorder.spill(48000)\n"

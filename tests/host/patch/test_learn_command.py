@@ -14,7 +14,7 @@ from timbrel.host.patch.learn_command import learn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.text.binding import bound
+from timbrel.host.patch.text.cc_binding import bound
 from timbrel.host.shipped import shipped_presets
 
 PRESET = """\

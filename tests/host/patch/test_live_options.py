@@ -10,12 +10,13 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch, ProgramChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import FilteredSource, ProcessState
-from timbrel.host.midi.file import read_performance
+from timbrel.host.live.audio_process_state import FilteredSource, ProcessState
+from timbrel.host.midi.midi_recorder import Recorder
+from timbrel.host.midi.performance import read_performance
 from timbrel.host.midi.ports import Timed
-from timbrel.host.midi.record import Recorder
 from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.live_options import LiveOptions, LoadedPreset, RecordingNotes, Swap, differences, read_notes
+from timbrel.host.patch.live_options import LiveOptions
+from timbrel.host.patch.recording_notes import LoadedPreset, RecordingNotes, Swap, differences, read_notes
 from timbrel.host.play import player
 from timbrel.host.play.player import Player
 from timbrel.host.session.messages import LiveStatus, Setup

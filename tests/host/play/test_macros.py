@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.patch.macros import MacroSettings, MacroTarget
-from timbrel.host.play.mapping import Macros
+from timbrel.host.play.controller_mapping import Macros
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.processor import Processor
 

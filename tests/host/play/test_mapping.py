@@ -17,8 +17,8 @@ from timbrel.host.events import (
 )
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import CCMap
+from timbrel.host.play.controller_mapping import Mapper
 from timbrel.host.play.controller_state import ControllerReader
-from timbrel.host.play.mapping import Mapper
 from timbrel.host.ramps import knob
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)

@@ -10,8 +10,8 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
+from timbrel.host.patch.morph_targets import morph_of
 from timbrel.host.patch.motions import MorphTarget
-from timbrel.host.patch.target_codes import morph_of
 from timbrel.host.play.motions.interpolation import great_circle, straight
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.ramps import RAMP_SECONDS

@@ -11,7 +11,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.notes import NoteSettings
+from timbrel.host.patch.note_offsets import NoteSettings
 from timbrel.host.play import event_processor
 from timbrel.host.play.rack import Rack
 

@@ -14,7 +14,7 @@ from timbrel.host.events import (
     PitchBend,
     Tempo,
 )
-from timbrel.host.midi.file import Performance
+from timbrel.host.midi.performance import Performance
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks

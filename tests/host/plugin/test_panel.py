@@ -9,8 +9,8 @@ import mido
 import numpy as np
 import psutil
 import pytest
+from timbrel.host.plugin.project_state import unpack
 from timbrel.host.plugin.shared_memory import EventKind, Parameter
-from timbrel.host.plugin.state import unpack
 from timbrel.host.shipped import MODELS
 
 from ...patience import until

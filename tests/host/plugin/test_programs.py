@@ -6,7 +6,7 @@ from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import LOOK_SAMPLES, Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.plugin.state import unpack
+from timbrel.host.plugin.project_state import unpack
 
 RATE = 48000
 AT = 9999  # the sample of a change

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host.plugin.lv2_presets import add_presets
-from timbrel.host.plugin.state import unpack
+from timbrel.host.plugin.project_state import unpack
 from timbrel.host.plugin.user_data import own_folder, own_presets
 from timbrel.host.shipped import MODELS, shipped_presets
 

@@ -7,7 +7,7 @@ import scipy.signal
 import soundfile
 import timbrel.host.render as render_module
 from timbrel.host.events import Clock
-from timbrel.host.midi.file import read_performance
+from timbrel.host.midi.performance import read_performance
 
 from .performances import RATE, SHORT, note, performance
 

@@ -13,7 +13,7 @@ from timbrel.host import progress
 from timbrel.host.audio.limiter import limited
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange
-from timbrel.host.midi.file import Performance
+from timbrel.host.midi.performance import Performance
 from timbrel.host.play.rack import Rack
 from timbrel.host.render import blocks, render
 
@@ -69,7 +69,7 @@ def test_an_independent_process_renders_the_same_bytes(rendered, make_patch, tin
         from pathlib import Path
         from timbrel.host.events import *
         from timbrel.host.patch.library import open_patch
-        from timbrel.host.midi.file import Performance
+        from timbrel.host.midi.performance import Performance
         from timbrel.host.render import render
         tune = {TUNE!r}
         render({{0: open_patch({str(preset)!r})}}, tune, Path({str(tmp_path / "other.wav")!r}), sample_rate={RATE})
@@ -229,7 +229,7 @@ def test_when_the_disk_fills_as_the_last_file_is_closed_none_appears(make_patch,
         from timbrel.host.errors import Failure
         from timbrel.host.events import *
         from timbrel.host.patch.library import open_patch
-        from timbrel.host.midi.file import Performance
+        from timbrel.host.midi.performance import Performance
         from timbrel.host.render import render
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         patches = {{i: open_patch(name) for i, name in enumerate({[str(p) for p in presets]!r})}}

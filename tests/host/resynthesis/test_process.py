@@ -352,7 +352,7 @@ def test_the_fit_is_that_of_the_decoded_frames(keyed, make_patch, sound_of, tmp_
     frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::256]
     shape = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
     magnitudes = np.abs(np.fft.rfft(frames * shape))
-    from timbrel.host.dsp import chroma
+    from timbrel.host.stft import chroma
 
     levels = np.abs(frames)
     codes = np.stack([levels.mean(axis=1), levels[:, 512:].mean(axis=1)], axis=1).astype(np.float32)
@@ -477,7 +477,7 @@ def test_what_cannot_be_processed_is_refused_in_a_line_and_nothing_is_written(sh
 
 
 def test_a_midi_file_plays_the_chroma_and_turns_knobs(shelf, timbrel, tmp_path, keyed, make_patch):
-    from timbrel.host.midi.record import Recorder
+    from timbrel.host.midi.midi_recorder import Recorder
 
     with Recorder(tmp_path / "keys.mid", RATE, False) as recorder:
         recorder.add([NoteOn(0, 0, 61, 100), ControlChange(0, 0, 70, 127), NoteOff(20_000, 0, 61)])

@@ -9,7 +9,6 @@ import scipy.signal
 from onnx import helper
 from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
-from timbrel.host.dsp import window
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
 from timbrel.host.kinds.spectrum.fundamental import fundamentals
@@ -18,6 +17,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.resynthesis.effect_rack import EffectRack
 from timbrel.host.resynthesis.process import with_options
 from timbrel.host.resynthesis.processor import Processor
+from timbrel.host.stft import window
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 

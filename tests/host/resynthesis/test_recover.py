@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.encoder import ENCODER_KEY, Encoder, encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.dsp import medoid
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
+from timbrel.host.medoid import medoid
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.play.motions.motion import Latents

@@ -19,11 +19,11 @@ from timbrel.host.events import (
     Tempo,
 )
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.patch.library import open_patch
-from timbrel.host.play.offline_succession import Succession
+from timbrel.host.play.offline_preset_changes import Succession
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.audio_thread import FROM_THE_BEGINNING, AudioThread

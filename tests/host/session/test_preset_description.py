@@ -13,7 +13,7 @@ from timbrel.host.panel.serialize import control
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.preset_description import view_of_patch
+from timbrel.host.session.preset_view_builder import view_of_patch
 from timbrel.host.shipped import Draft, shipped_presets
 
 from ..panel.fakes import Out, status

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.steadiness import (
+from timbrel.train.metrics.stream_faults import (
     constant_share,
     loudness_db,
     loudness_range,

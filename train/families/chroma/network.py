@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....host.dsp import chroma_bins
+from ....host.stft import chroma_bins
 from ...layers import BANDS, LEAK, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder
 from ...training_data import Data

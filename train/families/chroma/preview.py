@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from ....host.dsp import overlap_add, window
 from ....host.kinds.spectrum.causal_phase import CausalPhase
+from ....host.stft import overlap_add, window
 from ...preview import SECONDS, Array
 from .network import ChromaAutoencoder
 from .recipe import ChromaRecipe

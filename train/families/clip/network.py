@@ -17,8 +17,8 @@ from ...network import Autoencoder
 from ...training_data import Data
 from .attack import made_to_rise, risen
 from .features import MEL_BANDS, ClipFeatures
-from .flow import Flow
 from .losses import DECIBELS, LEAK, SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
+from .normalising_flow import Flow
 from .recipe import HitRecipe
 
 MOST = 4096  # clips for the principal components

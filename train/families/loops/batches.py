@@ -16,7 +16,7 @@ from ...sampling import evenly_spaced
 from ..clip.features import ClipFeatures
 from .features import SliceFeatures
 from .recipe import LoopRecipe
-from .variants import LATE, THIN, TILTS_DB, retimed
+from .steering_examples import LATE, THIN, TILTS_DB, retimed
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

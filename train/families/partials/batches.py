@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ....host.dsp import window
 from ....host.errors import UserError
 from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, split_partials
+from ....host.stft import window
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
 from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
 from ...corpus.inharmonicity import stretch_of

@@ -11,7 +11,7 @@ from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.clip import decode_worker as module
 from timbrel.host.kinds.clip.clip_cache import SingleClipDecoder
 from timbrel.host.kinds.clip.decode_worker import ClipDecodeWorker
-from timbrel.host.kinds.clip.octaves import TAPS, ResampledClip
+from timbrel.host.kinds.clip.resampled_clip import TAPS, ResampledClip
 from timbrel.host.kinds.clip.resampling import ONE, Stretch, read, steps
 from timbrel.host.kinds.clip.synthesis import sound_of
 from timbrel.host.patch.library import Patch

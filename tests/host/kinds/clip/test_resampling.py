@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.kinds.clip.octaves import TAPS, ClipMemory, ResampledClip
+from timbrel.host.kinds.clip.resampled_clip import TAPS, ClipMemory, ResampledClip
 from timbrel.host.kinds.clip.resampling import BITS, ONE, Request, Stretch, steps
 from timbrel.host.kinds.clip.resampling import read as read_all
 

@@ -5,12 +5,12 @@ import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
-from timbrel.host.dsp import window
 from timbrel.host.kinds.spectrum.decoded_partials import PartialsOfFrames
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.ramps import Ramp
 from timbrel.host.shipped import shipped_models
+from timbrel.host.stft import window
 from timbrel.host.units import midi_to_hz
 
 from ..spectrum.coherent import FRAME, LEVEL, PURE, RATE, STILL, Given, Knobs, amplitudes, one, sound_of

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.host.dsp import stft
 from timbrel.host.kinds.spectrum.causal_phase import CausalPhase, _basins, _fill_basins
+from timbrel.host.stft import stft
 
 RATE, FRAME = 22050, 1024
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import scipy.signal
-from timbrel.host.dsp import white_noise
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.spectrum.frame_shape import FrameShape
 from timbrel.host.kinds.spectrum.noise_loops import white_frames
+from timbrel.host.noise import white_noise
 
 from .coherent import BINS, FRAME, LEVEL, PURE, RATE, Knobs, amplitudes, centroid, level_db, noisy, one, sound_of
 

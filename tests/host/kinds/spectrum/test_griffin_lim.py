@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from timbrel.host.dsp import stft, window
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
 from timbrel.host.kinds.spectrum.griffin_lim import KEPT, SEEN, STEP, GriffinLimVoicing, refine
 from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
+from timbrel.host.stft import stft, window
 
 RATE = 22050
 

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import scipy.signal
-from timbrel.host.dsp import stft
 from timbrel.host.kinds.spectrum.noise_phase import LOOP_FRAMES, NoisePhase
+from timbrel.host.stft import stft
 
 FRAME, HOP = 1024, 256
 SIZES = [(1024, 256), (4096, 1024), (1002, 250), (64, 64), (4096, 16)]

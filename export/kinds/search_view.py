@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...host.contract.card import Card
-from ...host.dsp import window
+from ...host.stft import window
 
 Array = npt.NDArray[np.float32]
 

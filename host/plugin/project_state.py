@@ -21,7 +21,7 @@ from ..patch.library import Patch, open_patch
 from ..patch.loading import read_preset
 from ..plugin_trust import PLUGINS, may_run_by_name
 from ..shipped import Draft, preset_file, shipped_presets
-from .project import ProjectPreset, files_of, lay_aside, model_bytes, ships
+from .project_preset import ProjectPreset, files_of, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ....host.contract.card import Card
-from ..view import Array, TargetSound, View, short_spectra, sizes
+from ..search_view import Array, TargetSound, View, short_spectra, sizes
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of samples: separates the partials of voices
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...contract.card import Card
 from ...engines.protocol import Motion
-from ...patch.notes import NoteSettings
+from ...patch.note_offsets import NoteSettings
 from ..motions.motion import MotionWrapper, NotePath, OffsetMotion
 
 Array = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...dsp import fast_length
+from ...stft import fast_length
 
 Array = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, PlaySettings, Preset
 from ..patch.validation import named
-from ..play.mapping import Mapper
+from ..play.controller_mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..host.contract.card import Landmark, Latent
-from ..host.dsp import medoid
+from ..host.medoid import medoid
 from ..train.sampling import evenly_spaced
-from .measures.frames import SPAN
+from .measures.latent_statistics import SPAN
 
 Array = npt.NDArray[np.float32]
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...host.dsp import chroma, overlap_add, window
 from ...host.kinds.spectrum.noise_phase import NoisePhase
 from ...host.pitch import sounding_note
+from ...host.stft import chroma, overlap_add, window
 from ...host.units import PITCH_CLASSES
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames

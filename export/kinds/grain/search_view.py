@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ....host.contract.card import Card
-from ..view import Array, TargetSound, View, sizes, window_of
+from ..search_view import Array, TargetSound, View, sizes, window_of
 
 
 class GrainView(View):

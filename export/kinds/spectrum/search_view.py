@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ....host.contract.card import PITCH_CLASSES
-from ....host.dsp import chroma, window
 from ....host.kinds.spectrum.fundamental import fundamentals
+from ....host.stft import chroma, window
 from ....host.units import semitones_to_ratio
-from ..view import LEAST, Array, TargetSound, View
+from ..search_view import LEAST, Array, TargetSound, View
 
 
 class SpectraView(View):

@@ -10,8 +10,8 @@ from timbrel.export.families.clip.graphs import ClipDecoder
 from timbrel.export.families.partials.graphs import PartialsDecoder
 from timbrel.export.graphs import NetworkDecoder
 from timbrel.export.onnx import store_half, trace
-from timbrel.export.rebuilt.decoder import Graph, RebuiltDecoder
-from timbrel.export.rebuilt.operators import OPERATORS
+from timbrel.export.onnx_to_torch.decoder import Graph, RebuiltDecoder
+from timbrel.export.onnx_to_torch.operators import OPERATORS
 from timbrel.host.contract.card import RecurrentState
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..errors import UserError, printable
 from ..events import Event
 from ..patch.library import Patch
-from ..patch.live_options import Notes
+from ..patch.recording_notes import Notes
 from .player import PlayableRack, Player
 from .rack import as_played
 from .warm_up import wait_until_ready

@@ -9,8 +9,8 @@ from torch import Tensor
 from ....host.contract.card import Card
 from ....host.contract.partials import spectra as spectra_of
 from ....host.kinds.partials.partial_spectra import middle_of
-from ..spectrum.view import SpectraView
-from ..view import LEAST, Array
+from ..search_view import LEAST, Array
+from ..spectrum.search_view import SpectraView
 
 
 class PartialsView(SpectraView):

@@ -7,9 +7,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ..contract.card import Card
-from ..dsp import medoid
 from ..errors import UserError, nearest
 from ..kinds.table import kind_of
+from ..medoid import medoid
 from ..shipped import preset_file, shipped_presets
 from .loading import read_preset
 from .models import model_path, open_model
