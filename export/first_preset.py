@@ -14,7 +14,7 @@ from ..host.progress import Display
 from ..host.render import render
 from .instrument.demo import demo
 from .instrument.levels import HIGHEST_DBFS, peaks_dbfs
-from .kinds.clip.kit import key_table
+from .kinds.clip.kit_keys import key_table
 from .kinds.kind import RATE
 from .kinds.table import KINDS
 

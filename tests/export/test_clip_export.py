@@ -8,7 +8,7 @@ import soundfile
 import torch
 from timbrel.export.code_description import EncodedFrames, landmarks
 from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights
-from timbrel.export.kinds.clip.kit import FIRST_KEY, KIT_KEYS, kit
+from timbrel.export.kinds.clip.kit_keys import FIRST_KEY, KIT_KEYS, kit
 from timbrel.host.contract.card import Landmark
 from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model, open_session

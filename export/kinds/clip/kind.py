@@ -11,7 +11,7 @@ from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ....host.units import MIDDLE_C
 from ..kind import RATE, ExportKind, preset_of
 from ..search_view import View
-from .kit import kit
+from .kit_keys import kit
 from .search_view import MagnitudeView, SampleView
 
 KNOBS = (

@@ -17,11 +17,11 @@ from ...engines.protocol import Motion, Times
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
 from ...units import MIDDLE_C
-from .chord_voicing import ChordVoicing
 from .coherent_voicing import CoherentVoicing
 from .frame_cache import AHEAD, BATCH, PLAIN, Indices, VoicingSettings
 from .griffin_lim import GriffinLimVoicing
 from .noise_phase import NoiseVoicing
+from .partials_voicing import ChordVoicing
 
 Array = npt.NDArray[np.float32]
 

@@ -71,6 +71,19 @@ def test_its_terms_are_those_of_the_publication(inverted, name):
     assert terms.keys() == {"latent", "generated"}
 
 
+def test_clips_without_a_weight_are_not_generated_again(inverted, monkeypatch):
+    network = network_of(inverted("labelled"))
+    network.weights = network.weights.model_copy(update={"recorded": 0.0, "generated": 0.0})
+    decoded = []
+    decode = network.generator.decode
+    monkeypatch.setattr(network.generator, "decode", lambda *given: decoded.append(given) or decode(*given))
+    labels = torch.tensor([0, 1, 1, 0])
+    assert network.recordings(clips(4), labels, torch.Generator()).keys() == {"label"}
+    assert not decoded
+    assert network.generation(clips(4), labels, torch.Generator()).keys() == {"latent"}
+    assert len(decoded) == 1  # the clips whose codes are known
+
+
 def test_sounds_reach_a_classifier_of_another_rate_with_their_slopes(inverted):
     network = network_of(inverted("plain"))
     network.classifier.rate = RATE // 2
@@ -205,6 +218,7 @@ WRONG = {
     "train invert --corpus corpus -o new --generator gone --classifier judge": "run gone does not exist",
     "train invert --corpus corpus -o new --generator judge --classifier judge": "is a run of digits-classifier, which",
     "train invert --corpus corpus -o new --generator plain --classifier plain": "is a run of clip-wavegan, which",
+    "train invert --corpus corpus -o new --generator plain --classifier judge --set loss.recorded=0": "has no labels",
     "train chroma-8 --corpus corpus -o new --generator plain": "--generator plain is no option of recipe chroma-8",
     "train invert --corpus corpus -o invert-plain --resume --generator plain": "--resume, which goes on with the run's",
 }

@@ -54,17 +54,20 @@ class Inverter(Network):
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes, scores = self.placed(clips)
-        again = self.generator.decode(codes, self.generator.rows(labels))
-        told = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
-        return {"recorded": self._apart(clips, again)} | told
+        found = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
+        if self.weights.recorded:
+            found["recorded"] = self._apart(clips, self.generator.decode(codes, self.generator.rows(labels)))
+        return found
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
             made = self.generator.decode(codes, rows)
-        found, _ = self.placed(made)
-        again = self.generator.decode(found, rows)
-        return {"latent": F.mse_loss(found, codes), "generated": self._apart(made, again)}
+        placed, _ = self.placed(made)
+        found = {"latent": F.mse_loss(placed, codes)}
+        if self.weights.generated:
+            found["generated"] = self._apart(made, self.generator.decode(placed, rows))
+        return found
 
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
         """Return the mean square difference of activations, the mean over blocks.
@@ -114,7 +117,8 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
     """Return the recipe with its generator's frames and labels.
 
     Raises:
-        UserError: the others are not an adversarial clip generator and a classifier.
+        UserError: the others are not an adversarial clip generator and a classifier, or the recipe has no objective for
+            recordings.
     """
     made, judged = others["generator"], others["judge"]
     if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
@@ -125,5 +129,9 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
     if not isinstance(judged, ClassifierRecipe):
         raise UserError(f"--classifier is a run of {judged.name}, which tells no labels; give one of digits-classifier")
     words = list(getattr(made.network, "words", []))
+    if not words and not recipe.loss.recorded:
+        raise UserError(
+            "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
+        )
     network = recipe.network.model_copy(update={"words": words})
     return recipe.model_copy(update={"frames": made.frames, "network": network})
