@@ -16,6 +16,7 @@ from torch import Tensor
 from ...host.contract.card import Card
 from ...host.contract.model import Model
 from ...host.errors import UserError
+from ...host.kinds.table import kind_of
 from ...host.resynthesis.refinement import refined
 from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
 from ..kinds.clip.search_view import MagnitudeView
@@ -32,6 +33,7 @@ ROUNDS = 20  # evaluations between two progress reports
 FOUND = 3e-3  # of a sound's amplitudes: smaller differences count as found
 EVALUATIONS = 80  # of least squares: most need fifteen
 EXACT = 1e-7  # of a sound's roots, squared: -70 dB
+DRAWN, RESTARTS = 64, 3  # random codes, and the nearest of them from which least squares begins again
 TOGETHER = 64  # frames decoded per batch: those of long clips fill memory
 SEED = 0
 
@@ -87,6 +89,8 @@ class CodeSearcher:
         if self.options.gain_counts is not None:
             self._view.gain_counts = self._played.gain_counts = self.options.gain_counts
         self._low, self._high = span(model.card)
+        # Clips of samples have several minima: least squares begins again from other codes.
+        self._many_minima = model.card.transform_length is None and kind_of(model.card).of_clips
 
     def gradient(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         """Search from random codes, at least one for each label."""
@@ -141,7 +145,18 @@ class CodeSearcher:
         def residuals(at: Tensor) -> Tensor:
             return played.residuals(self._decoded(at, label.expand(len(at))), which)
 
-        return least_squares(residuals, point, EVALUATIONS, EXACT)
+        best = least_squares(residuals, point, EVALUATIONS, EXACT)
+        if not self._many_minima or best.loss <= EXACT:
+            return best
+        generator = torch.Generator().manual_seed(self.options.seed)
+        drawn = torch.rand(DRAWN, len(point), generator=generator)
+        with torch.no_grad():
+            losses = residuals(drawn).square().sum(1)
+        for other in drawn[losses.argsort()[:RESTARTS]]:
+            best = min(best, least_squares(residuals, other, EVALUATIONS, EXACT), key=lambda end: end.loss)
+            if best.loss <= EXACT:
+                break
+        return best
 
     def _further_of_clips(self) -> Callable[[Array, int], Array] | None:
         further = self.options.further

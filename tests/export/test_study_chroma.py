@@ -15,7 +15,7 @@ from timbrel.export.families.chroma import study_claims, study_measures, study_p
 from timbrel.export.families.chroma.study import study
 from timbrel.export.families.chroma.study_claims import CLAIMS, Values, judge, verdicts
 from timbrel.export.families.chroma.study_figures import accounting
-from timbrel.export.measures import frames as measures
+from timbrel.export.measures import latent_statistics
 from timbrel.export.reports import picture
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
@@ -254,7 +254,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
 
 
 def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
-    monkeypatch.setattr(measures, "DEAD", 10.0)
+    monkeypatch.setattr(latent_statistics, "DEAD", 10.0)
     monkeypatch.setitem(study_plan.TABLES, "5", (("octave", "chroma-2"),))
     given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
     assert make(given)
