@@ -68,7 +68,11 @@ def test_its_terms_are_those_of_the_publication(inverted, name):
     codes = network.generator.draw(4, torch.Generator().manual_seed(3))
     made = network.generator.decode(codes, rows)
     assert float(terms["latent"]) == pytest.approx(float((network.encode(made) - codes).square().mean()), rel=1e-4)
-    assert terms.keys() == {"latent", "generated"}
+    assert terms.keys() == {"latent", "generated"} | ({"generated_label"} if name == "labelled" else set())
+    if name == "labelled":
+        assert float(terms["generated_label"]) == pytest.approx(
+            float(torch.nn.functional.cross_entropy(network.placed(made)[1], labels)), rel=1e-4
+        )
 
 
 def test_clips_without_a_weight_are_not_generated_again(inverted, monkeypatch):
@@ -80,7 +84,7 @@ def test_clips_without_a_weight_are_not_generated_again(inverted, monkeypatch):
     labels = torch.tensor([0, 1, 1, 0])
     assert network.recordings(clips(4), labels, torch.Generator()).keys() == {"label"}
     assert not decoded
-    assert network.generation(clips(4), labels, torch.Generator()).keys() == {"latent"}
+    assert network.generation(clips(4), labels, torch.Generator()).keys() == {"latent", "generated_label"}
     assert len(decoded) == 1  # the clips whose codes are known
 
 

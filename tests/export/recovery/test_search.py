@@ -101,6 +101,23 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
             assert correlation(found.code, code, model.card) > (0.97 if name == "digits-gan" else 0.98)
 
 
+def test_a_code_of_a_gan_is_found_from_afar_too(monkeypatch):
+    model = opened("digits-gan")
+    codes, labels, clips = decoded(model, 2)
+    sought = [
+        SearchTarget(clip[None], code, int(label)) for clip, code, label in zip(clips, -codes, labels, strict=True)
+    ]
+    found = [
+        correlation(one.code, code, model.card) for one, code in zip(search.hybrid(model, sought), codes, strict=True)
+    ]
+    monkeypatch.setattr(search, "RESTARTS", 0)
+    alone = [
+        correlation(one.code, code, model.card) for one, code in zip(search.hybrid(model, sought), codes, strict=True)
+    ]
+    assert min(found) > 0.99
+    assert min(alone) < 0.9
+
+
 def test_a_label_that_no_network_tells_is_the_one_with_which_the_code_comes_nearest():
     model = opened("digits-spoken")
     codes, labels, frames = decoded(model, 3)

@@ -63,8 +63,10 @@ class Inverter(Network):
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
             made = self.generator.decode(codes, rows)
-        placed, _ = self.placed(made)
+        placed, scores = self.placed(made)
         found = {"latent": F.mse_loss(placed, codes)}
+        if scores.shape[1]:
+            found["generated_label"] = self.weights.label * F.cross_entropy(scores, labels)
         if self.weights.generated:
             found["generated"] = self._apart(made, self.generator.decode(placed, rows))
         return found
