@@ -33,7 +33,7 @@ ROUNDS = 20  # evaluations between two progress reports
 FOUND = 3e-3  # of a sound's amplitudes: smaller differences count as found
 EVALUATIONS = 80  # of least squares: most need fifteen
 EXACT = 1e-7  # of a sound's roots, squared: -70 dB
-DRAWN, RESTARTS = 64, 3  # random codes, and the nearest of them from which least squares begins again
+DRAWN, RESTARTS = 128, 6  # random codes, and the nearest of them from which least squares begins again
 TOGETHER = 64  # frames decoded per batch: those of long clips fill memory
 SEED = 0
 
