@@ -55,7 +55,7 @@ def test_it_is_a_resnet_18_whose_classes_are_latents_and_labels(inverted):
 @pytest.mark.parametrize("name", ["plain", "labelled"])
 def test_its_terms_are_those_of_the_publication(inverted, name):
     network = network_of(inverted(name))
-    recorded, labels = clips(4), torch.tensor([0, 1, 1, 0])
+    recorded, labels = clips(4), torch.tensor([0, 1, 1, 1])
     rows = network.generator.rows(labels)
     terms = network.recordings(recorded, labels, torch.Generator())
     assert terms.keys() == ({"recorded", "label"} if name == "labelled" else {"recorded"})
