@@ -742,18 +742,23 @@ def test_a_server_that_was_given_up_is_given_up_again_after_as_many_failures(lib
 
 
 def test_silence_counts_from_a_servers_end_on_until_another_sounds(lib, folder):
+    folder.hold(True)
     with opened(lib, folder) as core:
         core.activate(48000, 128)
-        assert core.standing() == STARTS
+        for _ in range(5):
+            core.run(128)
+        assert (core.late(), core.standing()) == (0, STARTS)
+        folder.hold(False)
         first = alive(core)
-        assert (core.late(), core.standing()) == (0, PLAYS)
+        assert core.standing() == PLAYS
+        before = core.late()  # on a busy machine the first blocks may be late
         os.kill(first, signal.SIGKILL)
         until(lambda: not core.run(128).any(), "silence")
         silent = 1
         while not core.run(128).any():
             silent += 1
             time.sleep(0.002)
-        assert silent <= core.late() <= silent + 4  # the last sound fades out in two or three blocks more
+        assert silent <= core.late() - before <= silent + 4  # the last sound fades out in two or three blocks more
         counted = core.late()
         core.offline(True)  # which waits for what it plays
         assert core.run(1000).all(axis=1)[0]
