@@ -8,7 +8,7 @@ import typer
 
 from ...host.errors import UserError
 
-CorpusOption = Annotated[Path, typer.Option(help="A corpus folder.")]
+CorpusOption = Annotated[list[Path], typer.Option(help="A corpus folder.")]
 OutputOption = Annotated[Path, typer.Option("-o", "--output", help="The study: a new folder, or one to resume.")]
 RecipesOption = Annotated[str | None, typer.Option(help="Recipes to compare, separated by commas; all by default.")]
 SetOption = Annotated[
@@ -23,6 +23,13 @@ ClassifierOption = Annotated[Path | None, typer.Option(help="A classifier's run,
 
 def comma_separated(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def one_corpus(corpora: list[Path]) -> Path:
+    """Return the only corpus; raise UserError for several, of which typer would take the last without a word."""
+    if len(corpora) > 1:
+        raise UserError(f"--corpus {corpora[1]} is one too many; this study takes one corpus")
+    return corpora[0]
 
 
 def check_budget(steps: int | None, minutes: float | None) -> None:

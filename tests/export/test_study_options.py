@@ -1,4 +1,4 @@
-"""What the commands of `timbrel study` have in common."""
+"""Shared options of the commands of `timbrel study`."""
 
 from pathlib import Path
 

@@ -11,6 +11,7 @@ from ...study.options import (
     StepsOption,
     check_budget,
     comma_separated,
+    one_corpus,
     run_study,
 )
 
@@ -32,5 +33,7 @@ def gan(
 
     check_budget(steps, minutes)
     named = comma_separated(recipes)
-    options = StudyOptions(corpus, output, named, change or [], steps, accelerator, devices, minutes, classifier)
+    options = StudyOptions(
+        one_corpus(corpus), output, named, change or [], steps, accelerator, devices, minutes, classifier
+    )
     run_study(study, options, output / "index.html")

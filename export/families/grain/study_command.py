@@ -8,6 +8,7 @@ from ...study.options import (
     SetOption,
     StepsOption,
     comma_separated,
+    one_corpus,
     run_study,
 )
 
@@ -26,5 +27,5 @@ def grain(
     from .study import study
 
     named = comma_separated(recipes)
-    options = StudyOptions(corpus, output, named, change or [], steps, accelerator, devices)
+    options = StudyOptions(one_corpus(corpus), output, named, change or [], steps, accelerator, devices)
     run_study(study, options, output / "index.html")

@@ -8,7 +8,7 @@ import typer
 from ....host.commands.options import opened_model
 from ....host.errors import UserError
 from ....train.commands import Accelerator, Devices
-from ...study.options import CorpusOption, MinutesOption, OutputOption, SetOption, run_study
+from ...study.options import CorpusOption, MinutesOption, OutputOption, SetOption, one_corpus, run_study
 
 
 def recovery(
@@ -32,6 +32,6 @@ def recovery(
     subject = generator if model is None else opened_model(model)
     assert subject is not None
     options = RecoveryStudyOptions(
-        corpus, output, subject, classifier, change or [], seeds, clips, minutes, accelerator, devices
+        one_corpus(corpus), output, subject, classifier, change or [], seeds, clips, minutes, accelerator, devices
     )
     run_study(study, options, output / "index.html")

@@ -150,6 +150,7 @@ WRONG = {
     "--model gm-chroma-8 --classifier judge": "--model gm-chroma-8 is of kind 'spectrum'; give a model of clips",
     "--generator labelled --classifier labelled": "--classifier labelled is no run of a classifier",
     "--generator judge --classifier judge": "--generator is a run of digits-classifier, which makes no clips of codes",
+    "--generator labelled --classifier judge --corpus corpus": "--corpus corpus is one too many; this study takes one",
     "--generator labelled --classifier judge --tables 1": "No such option: --tables",
     "--generator labelled --classifier judge --set gone:a=1": "no recipe of this study is named 'gone'",
 }
