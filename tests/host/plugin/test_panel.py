@@ -80,6 +80,15 @@ def load(plugin, page, name):
     page.see("preset", lambda preset: preset["name"] == name)
 
 
+def wait_until_all_that_was_said_has_come(plugin, page, _, folder):
+    """Wait until the server has processed all that a page said: it refuses one more preset, and nothing changes."""
+    broken = folder / "timbrel" / "presets" / "broken.toml"
+    broken.write_text('format = 1\nmodel = "gone.onnx"\n')
+    page.say("load", name="broken")
+    plugin.listen(lambda: any("gone.onnx" in line for line in plugin.said))
+    broken.unlink()
+
+
 def test_the_address_is_said_and_a_browser_of_no_haste_opens_it(shown):
     plugin, _, where, folder = shown
     until(lambda: (folder / "opened").exists() and (folder / "opened").read_text().endswith("\n"), "a browser")
@@ -192,7 +201,9 @@ def test_hands_do_nothing_in_a_bounce(shown):
     plugin.block(256)
     page.say("note", key=60, velocity=100)
     page.say("set", values={"latent.1": 0.9})
+    page.see("preset", lambda preset: preset["can_undo"])
     page.wait("values", lambda values: values["values"].get("latent.1", 0.9) != 0.9)  # it does not stay there
+    wait_until_all_that_was_said_has_come(*shown)
     assert not plugin.block(9000).any()
     assert plugin.save() == before
     page.say("note", key=60, velocity=0)
