@@ -18,7 +18,7 @@ from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
-from ..train.corpus.content import are_loops, listened
+from ..train.corpus.content import are_loops, listened, melodic_share
 from ..train.corpus.folder_check import SHORTEST_SECONDS
 from ..train.corpus.held_out_keys import held_keys, held_out_splits
 from ..train.corpus.report import CorpusReport
@@ -44,6 +44,7 @@ from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MOST_FREE = 0.05  # of partials' power, the most beside the harmonics: pianos have .02, tubular bells .14
+MELODIC = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 TRIAL = 0.5  # of the minutes, for the trial without the held-out keys
 
 
@@ -135,6 +136,8 @@ def _begin(
     check_minutes("--minutes", minutes)
     corpus = _corpus(sounds, output, family, label, display)
     try:
+        if _begun(output) is None:
+            corpus = _cut(corpus, family, sounds, label, display)
         family = _chosen(corpus, output, family, display)
         if _begun(output) is None:
             corpus = _as_wanted(corpus, FAMILIES[family], sounds, label, display)
@@ -250,6 +253,19 @@ def _as_wanted(
         copies = len(whole.report.identical)
         once = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
         display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}")
+    return Corpus.open(corpus.folder)
+
+
+def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
+    """Rebuild the corpus with melodies cut into notes, if most of its sounds are melodies, or its other ones notes."""
+    if family != "auto" and not FAMILIES[family].played:
+        return corpus
+    share = melodic_share(corpus)
+    if share == 0 or (share < MELODIC and (listened(corpus).short or are_loops(corpus).loops)):
+        return corpus
+    with replacing_folder(corpus.folder) as folder:
+        report = build(sounds, folder, name=corpus.name, label=label, melodies=True, progress=display.update)
+    display.say(report.text())
     return Corpus.open(corpus.folder)
 
 

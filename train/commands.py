@@ -55,6 +55,7 @@ def corpus_build(
     loops: Annotated[
         bool, typer.Option("--loops", help="Put loops on one grid: tempos by their names, or heard.")
     ] = False,
+    melodies: Annotated[bool, typer.Option("--melodies", help="Cut melodies into notes, a clip each.")] = False,
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
@@ -76,6 +77,7 @@ def corpus_build(
             name=name,
             licence=licence,
             loops=loops,
+            melodies=melodies,
             progress=display.update,
         )
     print(report.text())

@@ -48,7 +48,7 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
 
     ``corpus`` has the model's sample rate.
     """
-    known = singles(corpus, "train")
+    known = _with_attacks(singles(corpus, "train"))
     if not known or not model.card.keyed:
         return None
     loudest = loudest_db(corpus, known)
@@ -74,6 +74,12 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         wander=_wander([note.course for note in notes], directions, coder),
         instruments=instruments,
     )
+
+
+def _with_attacks(known: list[SingleNote]) -> list[SingleNote]:
+    """Return notes that are not slurred, if they have enough keys: a key struck alone begins as they do."""
+    attacked = [single for single in known if not single.clip.slurred]
+    return attacked if len({single.key for single in attacked}) >= FEWEST_KEYS else known
 
 
 def _chosen(known: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:

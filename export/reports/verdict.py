@@ -64,7 +64,8 @@ def chroma(found: Figures) -> Verdict:
         return _verdict([_dead(found)])
     error = found["reconstruction"]["same_key"]["relative_error"]["value"]
     worst = _learned(error, "spectra of the recordings are no nearer than their mean would be")
-    more = [*_unlike(found), *_octave(found), *(_left_out(found) if found["run"]["tonal"] else [])]
+    short = _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    more = [*_unlike(found), *short, *_octave(found), *(_left_out(found) if found["run"]["tonal"] else [])]
     return _verdict([_keys(found), _knobs(found)], more, worst)
 
 
@@ -175,8 +176,7 @@ def _learned(error: float, what: str) -> list[str]:
 
 def _unlike(found: Figures) -> list[str]:
     ratio = found["spectral_distance"]["ratio"]
-    unlike = [] if _sounds_alike(ratio) else [_likeness(ratio).text]
-    return unlike + _short(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    return [] if _sounds_alike(ratio) else [_likeness(ratio).text]
 
 
 def _left_out(found: Figures) -> list[str]:

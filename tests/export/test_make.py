@@ -16,13 +16,15 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
+from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
 from timbrel.train.families.partials.network import PartialsAutoencoder
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
-from .instruments import MINUTES, PARTS, contents, interrupt_at, made
+from .fidelity.tones import tone
+from .instruments import MINUTES, PARTS, Notes, contents, interrupt_at, made
 
 pytestmark = pytest.mark.usefixtures("small_instruments")
 
@@ -264,3 +266,39 @@ def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, t
 
 def test_stopped_has_the_status_that_shells_expect():
     assert MakeStopped.exit_status == 128 + signal.SIGINT
+
+
+# ---- melodies
+
+
+def melody(keys, seconds=0.5):
+    return np.concatenate([tone(key, seconds, held=0.8 * seconds, rate=44100) for key in keys])
+
+
+HITS = {
+    f"hit{number}": np.random.default_rng(number).standard_normal(11025) * np.geomspace(0.2, 1e-5, 11025)
+    for number in range(3)
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "sounds", "clips"),
+    [
+        ("auto", {"tune": melody([60, 64, 67, 65, 62])}, 5),
+        ("partials", {"tune": melody([60, 64, 67]), "note": tone(60, 1.0, rate=44100)}, 4),
+        ("auto", {"tune": melody([60, 64, 67, 65, 62]), **HITS}, 4),
+        ("grain", {"tune": melody([60, 64, 67, 65, 62])}, 1),
+    ],
+)
+def test_melodies_are_cut_into_notes_where_keys_will_choose_them(family, sounds, clips, tmp_path):
+    (tmp_path / "sounds").mkdir()
+    for name, sound in sounds.items():
+        soundfile.write(tmp_path / "sounds" / f"{name}.wav", sound, 44100)
+    display = Notes()
+    (tmp_path / "out").mkdir()
+    build([tmp_path / "sounds"], tmp_path / "out" / "corpus", shortest_seconds=0.02)
+    found = making._cut(
+        Corpus.open(tmp_path / "out" / "corpus"), making.family_named(family), [tmp_path / "sounds"], None, display
+    )
+    assert len(found.clips()) == clips
+    assert any("5 notes" in line or "3 notes" in line for line in display.said) == (clips > len(sounds))

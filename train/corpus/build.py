@@ -10,12 +10,13 @@ from ...host.errors import UserError
 from .file_names import Names, misnamed, velocities
 from .inharmonicity import by_partials
 from .loops import append_loops
+from .note_segmentation import is_melody, segment_notes
 from .octave_correction import settle_octaves
 from .pitch import pitch_track, single_note
 from .report import CorpusReport, Progress, no_progress, unusable
 from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
-from .store import Split, Writer, writing
+from .store import Split, Writer, recording_of, writing
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
@@ -34,6 +35,7 @@ def build(
     name: str | None = None,
     licence: str | None = None,
     loops: bool = False,
+    melodies: bool = False,
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
@@ -50,6 +52,7 @@ def build(
         name: None for the folder's.
         licence: of the sounds, for model cards.
         loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones.
+        melodies: cut melodies into notes, one clip each; other sounds stay whole.
         progress: receives the completed share, 0 to 1, and a description.
 
     Raises:
@@ -65,7 +68,8 @@ def build(
     with writing(destination, rate) as writer:
         wanted = {name: path for name, path in found.items() if fractions or name in listed}
         writer.report.left_out = len(found) - len(wanted)
-        append = append_loops if loops else functools.partial(_append_all, shortest=shortest, room=destination.parent)
+        append_sounds = functools.partial(_append_all, shortest=shortest, room=destination.parent, melodies=melodies)
+        append = append_loops if loops else append_sounds
         grid = append(writer, wanted, names, say)
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
@@ -73,7 +77,8 @@ def build(
             settle_octaves(writer)
         writer.report.labels = names.counted(writer.clips)
         groups = {clip.name: clip.group for clip in writer.clips}
-        splits = assign(groups, fractions, seed) if fractions else listed
+        of_clips = {clip.name: listed[recording_of(clip)] for clip in writer.clips} if listed else {}
+        splits = assign(groups, fractions, seed) if fractions else of_clips
         _check_trained(writer, splits, split)
         name = name or destination.resolve().name
         report = writer.finish(splits, name=name, licence=licence, files=digests(wanted), loops=grid)
@@ -82,7 +87,14 @@ def build(
 
 
 def _append_all(
-    writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress, *, shortest: int, room: Path
+    writer: Writer,
+    sounds: Mapping[str, Path],
+    names: Names,
+    progress: Progress,
+    *,
+    shortest: int,
+    room: Path,
+    melodies: bool,
 ) -> None:
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
@@ -91,7 +103,7 @@ def _append_all(
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
             progress(done / total, name)
-            _append(writer, path, name, names, played.get(name), shortest, scratch, copies)
+            _append(writer, path, name, names, played.get(name), shortest, scratch, copies, melodies)
             done += sizes[name]
 
 
@@ -104,6 +116,7 @@ def _append(
     shortest: int,
     scratch: BinaryIO,
     copies: Copies,
+    melodies: bool,
 ) -> None:
     report = writer.report
     try:
@@ -120,14 +133,34 @@ def _append(
         report.identical[name] = first
     else:
         track = by_partials(kept, writer.rate, pitch_track(kept, writer.rate))
-        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
-        if velocity is not None:
-            report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
             report.clipped.append(name)
+        if melodies and is_melody(kept, track, writer.rate):
+            _append_notes(writer, kept, shortest, name, names, path)
+            return
+        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
+        if velocity is not None:
+            report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
         if heard := misnamed(name, single_note(track)):
             report.misnamed[name] = heard
+
+
+def _append_notes(writer: Writer, sound: FloatFile, shortest: int, name: str, names: Names, path: Path) -> None:
+    """Append a melody's notes, without velocities: a mark in its name is not each note's."""
+    notes = [note for note in segment_notes(sound, writer.rate) if note.stop - note.start >= shortest]
+    for number, note in enumerate(notes, 1):
+        part, own = sound.stretch(note.start, note.stop), f"{name}#{number:0{len(str(len(notes)))}}"
+        writer.append(
+            part,
+            by_partials(part, writer.rate, pitch_track(part, writer.rate)),
+            name=own,
+            group=names.group(own),
+            label=names.label(path),
+            onset_seconds=note.start / writer.rate,
+            slurred=note.slurred,
+        )
+    writer.report.melodies[name] = len(notes)
 
 
 def _check_rate(rate: int) -> None:

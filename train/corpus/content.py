@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..sampling import thinned
+from .note_segmentation import is_melody
 from .pitch import single_note
 from .store import Corpus
 from .tempo import has_beat
@@ -29,6 +30,7 @@ MOSTLY = 0.75  # of clips: nearly all of an instrument's are held notes, half of
 LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks are lower, and few instruments have only lower notes
 LOOP_SECONDS = 1.5  # at least, of a loop: a bar at 160 bpm
 LOOPS_HEARD = 60  # clips tested for a beat: shares to an eighth
+MELODIES_HEARD = 20  # clips tested for several notes: a second each
 MOST_CLIPS = 400  # evenly spaced: shares to a part in twenty
 
 
@@ -121,6 +123,12 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
     if pitched > PITCHED:
         return LoopVerdict(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
     return LoopVerdict(bool(share >= MOSTLY), why)
+
+
+def melodic_share(corpus: Corpus) -> float:
+    """Return the share of training clips that are melodies, of several notes."""
+    clips = thinned(corpus.clips("train"), MELODIES_HEARD)
+    return float(np.mean([is_melody(corpus.samples(clip), corpus.pitch(clip), corpus.rate) for clip in clips]))
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:

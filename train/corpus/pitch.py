@@ -21,7 +21,7 @@ FADED_DB = -60.0  # below the clip's peak, where a note has died away
 Samples = npt.NDArray[np.float32]
 
 _DIP = 0.1  # YIN's step 4: the first dip this deep is the period (publication's value)
-_VOICED = 0.3  # rain and surf dip this deep in under 0.1 % of their windows, sustained notes in over 99 %
+VOICED = 0.3  # depth: rain and surf dip this deep in under 0.1 % of their windows, sustained notes in over 99 %
 _PIECE = 256  # frames at once, 6 s at 44.1 kHz: bounds the memory of a long clip, and is fastest
 _MEDIAN = 5  # frames, 0.12 s at 44.1 kHz: shorter than a note, longer than a slip
 _PITCHED, _STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within half a semitone: it is one note
@@ -99,27 +99,33 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
     for first in range(0, frames, _PIECE):
         last = min(first + _PIECE, frames)
         # YIN compares a window's head with later samples; half the longest lag ahead, the head is centred.
-        windows = _windows(samples, first * HOP + longest // 2, last - first)  # [frames, WINDOW]
-        peak = max(peak, float(np.abs(windows).max()))
-        level[first:last] = np.sqrt(np.mean(windows**2, axis=1))
-        notes[first:last] = _yin(windows, rate, longest)
+        cut = windows(samples, first * HOP + longest // 2, last - first, HOP, WINDOW)
+        peak = max(peak, float(np.abs(cut).max()))
+        level[first:last] = np.sqrt(np.mean(cut**2, axis=1))
+        found, depth = yin(cut, rate, longest)
+        notes[first:last] = np.where(depth < VOICED, found, np.nan)
     sounding = level > silence_level(peak)
     notes[~sounding] = np.nan
     return _without_jumps(notes), sounding
 
 
-def _windows(samples: Sliceable, centre: int, count: int) -> Samples:
-    """Windows [count, WINDOW] every `HOP` samples, the first around ``centre``, without their mean."""
-    start = centre - WINDOW // 2
-    stop = start + (count - 1) * HOP + WINDOW
+def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -> Samples:
+    """Return windows without their mean, [count, width], every ``hop`` samples, the first around ``centre``."""
+    start = centre - width // 2
+    stop = start + (count - 1) * hop + width
     inside = samples[max(start, 0) : min(stop, len(samples))]
     padded = np.pad(inside, (max(-start, 0), max(stop - len(samples), 0)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    return np.asarray(windows - windows.mean(axis=1, keepdims=True))
+    cut = np.lib.stride_tricks.sliding_window_view(padded, width)[::hop]
+    return np.asarray(cut - cut.mean(axis=1, keepdims=True))
 
 
-def _yin(windows: Samples, rate: int, longest: int) -> Samples:
-    """MIDI note of each window, NaN where unpitched: [frames]."""
+def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
+    """Return the MIDI note of each window and the depth of its dip, below `VOICED` for a pitch: [frames] both.
+
+    Args:
+        windows: [frames, width].
+        longest: lag in samples, at most half of the width.
+    """
     depth = _normalised_difference(windows, longest)
     before, at, after = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
     dipping = (at < before) & (at <= after)
@@ -131,14 +137,15 @@ def _yin(windows: Samples, rate: int, longest: int) -> Samples:
     chosen = np.arange(len(depth)), first
     period = 1 + first + slope[chosen] / (2 * curve[chosen])
     notes = 69 + 12 * np.log2(rate / period / 440)
-    return np.where(dips[chosen] < _VOICED, notes, np.nan).astype(np.float32)
+    return notes.astype(np.float32), dips[chosen]
 
 
 def _normalised_difference(windows: Samples, longest: int) -> Samples:
     """YIN's equation 8 for lags 0 to ``longest``: [frames, longest + 1]."""
-    width = WINDOW - longest
+    size = windows.shape[1]
+    width = size - longest
     spectrum = np.fft.rfft(windows, axis=1)
-    head = np.fft.rfft(windows[:, :width], n=WINDOW, axis=1)
+    head = np.fft.rfft(windows[:, :width], n=size, axis=1)
     # No lag wraps around: the head ends ``longest`` samples before the window does.
     product = np.fft.irfft(spectrum * head.conj(), axis=1)[:, : longest + 1]
     energy = np.cumsum(np.pad(windows.astype(np.float64) ** 2, ((0, 0), (1, 0))), axis=1)

@@ -23,7 +23,8 @@ class CorpusReport(BaseModel):
     ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file. ``labels``
     counts clips by label, "" for none, ``rates`` files by rate in Hz. ``identical`` maps files to an earlier one.
     ``repeated`` are hits that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured
-    octaves off. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons.
+    octaves off. ``melodies`` maps recordings to the number of notes cut from them. ``unreadable``, ``doubtful`` and
+    ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,6 +48,7 @@ class CorpusReport(BaseModel):
     repeated: list[str] = []
     misnamed: dict[str, str] = {}
     corrected: dict[str, str] = {}
+    melodies: dict[str, int] = {}
     tempos: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     beatless: dict[str, str] = {}
@@ -84,6 +86,9 @@ class CorpusReport(BaseModel):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {duration(seconds)}")
         lines += self._loop_lines()
+        lines += _named(
+            "melodies", [f"{name}: {count} notes" for name, count in self.melodies.items()], "cut into notes"
+        )
         lines += self._pitch_lines()
         lines += self._label_lines()
         marked = [f"velocity {velocity}: {count}" for velocity, count in sorted(self.velocities.items())]

@@ -34,7 +34,8 @@ class Clip(BaseModel):
     """A clip's range in samples and its metadata.
 
     ``group`` is its source recording, ``key`` and ``velocity`` are labels, ``program`` is General MIDI's, from 0, and
-    ``tempo_bpm`` is that of a loop's source.
+    ``tempo_bpm`` is that of a loop's source. A note cut from a melody has ``onset_seconds`` within it; ``slurred`` ones
+    have no attack of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +51,13 @@ class Clip(BaseModel):
     velocity: int | None = Field(default=None, ge=0, le=127)
     tempo_bpm: float | None = Field(default=None, gt=0)
     beats: int | None = Field(default=None, gt=0)
+    onset_seconds: float | None = Field(default=None, ge=0)
+    slurred: bool = False
+
+
+def recording_of(clip: Clip) -> str:
+    """Return the name of the recording that a clip is cut from, or is."""
+    return clip.name if clip.onset_seconds is None else clip.name.rpartition("#")[0]
 
 
 class LoopGrid(BaseModel):
@@ -186,6 +194,8 @@ class Writer:
         velocity: int | None = None,
         tempo_bpm: float | None = None,
         beats: int | None = None,
+        onset_seconds: float | None = None,
+        slurred: bool = False,
     ) -> None:
         """Add a clip: mono samples [length] and its pitch track [ceil(length / 1024)]."""
         assert len(track) == frame_count(len(samples))
@@ -207,6 +217,8 @@ class Writer:
                 velocity=velocity,
                 tempo_bpm=tempo_bpm,
                 beats=beats,
+                onset_seconds=onset_seconds,
+                slurred=slurred,
             )
         )
 

@@ -20,7 +20,7 @@ def note_corpus(folder, clips, rate=RATE, name="notes"):
     """A corpus of (split, note, options of `tone`); a note of None is a slide."""
     with writing(folder, rate) as writer:
         for i, (_, note, options) in enumerate(clips):
-            fields = {key: options[key] for key in ("velocity", "label", "program") if key in options}
+            fields = {key: options[key] for key in ("velocity", "label", "program", "slurred") if key in options}
             shape = {key: value for key, value in options.items() if key not in fields}
             sound = tone(60 if note is None else note, rate=rate, **shape)
             frames = -(-len(sound) // 1024)

@@ -104,6 +104,19 @@ def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
     assert len(found.model_dump_json(exclude_unset=True)) < 4 * 2000 + 2000
 
 
+def test_notes_begin_as_those_that_were_not_slurred_if_there_are_enough(tmp_path):
+    def clips(struck):
+        slurred = [("train", key, {"rise": 0.001, "slurred": True}) for key in (61, 63, 65)]
+        return [("train", key, {"rise": 0.1}) for key in struck] + slurred
+
+    model, network = coder()
+    keys = []
+    for name, struck in (("many", (60, 62, 64)), ("few", (60, 62))):
+        [instrument] = gestures_of(note_corpus(tmp_path / name, clips(struck)), network, model).instruments
+        keys.append({round(note.key) for note in instrument.notes})
+    assert keys == [{60, 62, 64}, {60, 61, 62, 63, 65}]
+
+
 def test_wandering_is_as_strong_and_as_fast_as_in_the_notes(tmp_path):
     time = np.arange(3 * RATE) / RATE
     swing = 10 ** (3.0 * np.sin(2 * np.pi * 4 * time) / 20)

@@ -1,0 +1,144 @@
+"""Melodies are cut into notes, against melodies whose notes are known."""
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.units import midi_to_hz
+from timbrel.train.corpus import note_segmentation
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.content import melodic_share
+from timbrel.train.corpus.note_segmentation import is_melody, segment_notes
+from timbrel.train.corpus.pitch import pitch_track
+from timbrel.train.corpus.store import Corpus, recording_of
+
+RATE = 44100
+# (onset and end in seconds, MIDI note): a rest, a slur, a key struck again, an octave, a semitone
+PLAYED = [
+    (0.30, 0.62, 60.0),
+    (0.70, 1.00, 64.2),
+    (1.00, 1.35, 65.2),
+    (1.60, 1.90, 53.0),
+    (1.95, 2.30, 53.0),
+    (2.45, 2.90, 77.0),
+    (2.90, 3.30, 89.0),
+]
+SLURRED = [False, False, True, False, False, False, True]
+
+
+def melody(played=PLAYED, rate=RATE, attack=0.02, vibrato=0.0, seconds=3.6):
+    """Notes of eight partials that rise in ``attack`` seconds; ``vibrato`` in semitones, at 5.5 Hz."""
+    time = np.arange(round(seconds * rate)) / rate
+    sound = np.zeros(len(time))
+    for on, off, note in played:
+        since = time - on
+        turns = np.cumsum(midi_to_hz(note) * 2 ** (vibrato * np.sin(2 * np.pi * 5.5 * since) / 12)) / rate
+        kept = [k for k in range(1, 9) if k * midi_to_hz(note) < 0.45 * rate]
+        wave = sum(np.sin(2 * np.pi * k * turns) / k for k in kept)
+        level = np.clip(since / attack, 0, 1) * np.clip((off - time) / 0.02 + 1, 0, 1)
+        sound += 0.2 * wave * level
+    noise = np.random.default_rng(1).standard_normal(len(time))
+    return (sound + 1e-4 * noise).astype(np.float32)
+
+
+def is_played(notes, rate=RATE):
+    """Whether notes are those of `PLAYED`: within 30 cents and 30 ms, where the note before rings on within 45 ms."""
+    assert [note.pitch for note in notes] == pytest.approx([note for *_, note in PLAYED], abs=0.3)
+    late = np.abs([note.start / rate - on for note, (on, *_) in zip(notes, PLAYED, strict=True)])
+    return bool((late < np.where(SLURRED, 0.045, 0.03)).all())
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 96000])
+def test_notes_are_found_at_any_rate(rate):
+    assert is_played(segment_notes(melody(rate=rate), rate), rate)
+
+
+@pytest.mark.parametrize("attack", [0.005, 0.06])
+def test_a_slow_attack_begins_where_it_is_heard_first(attack):
+    assert is_played(segment_notes(melody(attack=attack), RATE))
+
+
+def test_notes_without_a_gap_are_slurred_and_end_where_the_next_begins():
+    notes = segment_notes(melody(), RATE)
+    assert [note.slurred for note in notes] == SLURRED
+    for (_, off, _), note, after in zip(PLAYED, notes, [*notes[1:], None], strict=True):
+        if after is not None and after.slurred:
+            assert note.stop == after.start
+        else:
+            assert off < note.stop / RATE < off + 0.06
+
+
+def test_vibrato_divides_no_note():
+    assert is_played(segment_notes(melody(vibrato=0.3), RATE))
+
+
+def test_a_long_recording_is_cut_in_pieces_that_change_nothing(monkeypatch):
+    sound = melody()
+    whole = segment_notes(sound, RATE)
+    monkeypatch.setattr(note_segmentation, "PIECE", 100)
+    assert segment_notes(sound, RATE) == whole
+
+
+def test_neither_silence_nor_noise_has_notes():
+    assert segment_notes(np.zeros(RATE, np.float32), RATE) == []
+    noise = 0.1 * np.random.default_rng(2).standard_normal(3 * RATE).astype(np.float32)
+    assert segment_notes(noise, RATE) == []
+
+
+def melodic(sound, rate=RATE):
+    return is_melody(sound, pitch_track(sound, rate), rate)
+
+
+def test_a_melody_is_recognised_and_a_note_a_glide_two_notes_and_noise_are_none():
+    assert melodic(melody())
+    assert not melodic(melody([(0.2, 3.2, 60.0)]))
+    assert not melodic(melody([(0.2, 1.7, 60.0), (1.7, 3.2, 64.0)]))
+    assert not melodic(0.1 * np.random.default_rng(2).standard_normal(3 * RATE).astype(np.float32))
+    time = np.arange(3 * RATE) / RATE
+    glide = np.sin(2 * np.pi * np.cumsum(midi_to_hz(48) * 2 ** (10 * time / 12)) / RATE)
+    assert not melodic((0.3 * glide).astype(np.float32))
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    soundfile.write(folder / "tune_A3_ff.wav", melody(), RATE)
+    soundfile.write(folder / "note_C4_pp.wav", melody([(0.1, 3.0, 60.0)]), RATE)
+    return folder
+
+
+def test_a_corpus_holds_the_notes_of_melodies_and_other_sounds_whole(sounds, tmp_path):
+    report = build([sounds], tmp_path / "corpus", melodies=True, split="1/0/0")
+    corpus = Corpus.open(tmp_path / "corpus")
+    whole, *notes = corpus.clips()
+    assert (whole.name, whole.onset_seconds, whole.velocity) == ("note_C4_pp.wav", None, 32)
+    assert [clip.name for clip in notes] == [f"tune_A3_ff.wav#{number}" for number in range(1, 8)]
+    assert {recording_of(clip) for clip in notes} == {"tune_A3_ff.wav"}
+    assert recording_of(whole) == whole.name
+    assert [clip.slurred for clip in notes] == SLURRED
+    assert all(clip.velocity is None for clip in notes)  # the mark is the whole melody's
+    begins = np.array([clip.onset_seconds for clip in notes])
+    trimmed = PLAYED[0][0] - begins[0]  # silence at the recording's beginning is left out
+    assert np.abs(begins + trimmed - [on for on, *_ in PLAYED]).max() < 0.05
+    for clip, (*_, note) in zip(notes, PLAYED, strict=True):
+        assert np.nanmedian(corpus.pitch(clip)) == pytest.approx(note, abs=0.2)
+    assert report.melodies == {"tune_A3_ff.wav": 7}
+    assert "tune_A3_ff.wav: 7 notes" in report.text()
+    assert not report.misnamed
+
+
+def test_without_being_asked_a_melody_stays_whole(sounds, tmp_path):
+    report = build([sounds], tmp_path / "corpus")
+    assert (report.clips, report.melodies) == (2, {})
+    assert melodic_share(Corpus.open(tmp_path / "corpus").whole()) == 0.5
+
+
+def test_notes_have_the_split_that_a_file_gives_their_recording(sounds, tmp_path):
+    (tmp_path / "split.json").write_text('{"train": ["note_C4_pp.wav"], "test": ["tune_A3_ff.wav"]}')
+    build([sounds], tmp_path / "corpus", melodies=True, split=str(tmp_path / "split.json"))
+    assert len(Corpus.open(tmp_path / "corpus").clips("test")) == 7
+
+
+def test_a_note_too_short_for_a_clip_is_left_out(sounds, tmp_path):
+    report = build([sounds], tmp_path / "corpus", melodies=True, shortest_seconds=0.36)
+    assert report.melodies["tune_A3_ff.wav"] < 7

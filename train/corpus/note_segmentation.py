@@ -1,0 +1,334 @@
+"""Cuts recordings of melodies into notes.
+
+Pitch and loudness find the notes: the likeliest path through keys and silence, whose changes cost (Viterbi 1967). Each
+onset is then moved to where the note's own partials begin to rise, since a slow attack is audible long before its pitch
+is. A key that is played again shows as a peak of spectral flux with a rise of level.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.units import midi_to_hz, semitones_to_ratio
+from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
+
+Floats = npt.NDArray[np.float64]
+
+HOP_SECONDS = 256 / 44100  # between frames; the hop is a power of two, of 5 to 8 ms
+WINDOWS = ((8, 60.0), (16, LOWEST_HZ))  # hops and lowest Hz: short for sharp boundaries, long for low notes
+PIECE = 1024  # frames analysed at once, 6 s at 44.1 kHz: bounds memory
+QUIET_DB = 45.0  # below the recording's loudest moment: no note
+KEYS = np.arange(28, 109)  # E1 to C8
+TOLERANCE = 0.3  # semitones: deviation of a frame's pitch from its key, as of vibrato
+FAR = 6.0  # most that one frame counts against a key
+UNSURE, SOUNDING = 1.5, 3.0  # cost of a key in an unpitched frame, and of silence in a pitched one
+CHANGE = 12.0  # cost of a change of key: some 20 ms of clear pitch
+SHORTEST = 12  # frames of a note, 70 ms
+SHAKY, SHORT = 0.12, 18  # depth beyond which a note of fewer frames is a slip, such as an octave at an attack
+BACK, AHEAD = 36, 26  # frames around a change of pitch that are searched for the onset
+NEAR = 60  # frames after another note: its release still sounds
+PARTIALS = 10  # of a note, which show its onset
+APART_BINS = 1.5  # between partials of two notes that a window can tell apart
+TURN_DB = 1.5  # a smaller rise, backwards in time, does not end an attack
+LEVEL_OF_ONSET = 0.4  # of the attack's rise in dB, which a window smears to both sides
+LEVEL_AMONG_OTHERS = 0.25  # of it, where another note's end hides the first part
+RISE_DB = 4.0  # least rise of an onset
+AGAIN = 14  # frames between attacks of one key, 80 ms
+EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
+FLUX = 0.6  # of the median note's: an attack of the same key
+LEAST_FLUX = 1.5  # dB: vibrato and beats stay below
+SUBHARMONICS: tuple[int, ...] = (5, 4, 3, 2)
+LOOKED_AT = 15  # of a heard pitch's partials
+BELOW_DB = 14.0  # of other partials under those of a subharmonic
+COMMON = 0.3  # semitones between a note that sounds on and a multiple of the pitch: a common period
+SLURRED_DB = 12.0  # a note follows without a gap if the level between is never so far below the softer of both
+ENDED_DB = 50.0  # below its loudest moment, a note has died away
+BANDS = 80  # of the flux
+HEARD_SECONDS = 60.0  # of a recording: enough to recognise a melody
+FEWEST = 3  # notes of a melody
+PITCHED = 0.5  # of its frames; a room answers between staccato notes
+IN_TUNE, STEADY = 0.3, 0.65  # semitones, and the share of pitched frames so near to their note: a glide has .6
+
+
+@dataclass(frozen=True)
+class NoteSegment:
+    """A note of a recording, from sample ``start`` to ``stop``.
+
+    ``pitch`` is a MIDI note with fractions. ``slurred`` notes follow another without a gap.
+    """
+
+    start: int
+    stop: int
+    pitch: float
+    slurred: bool
+
+
+@dataclass
+class _Frames:
+    """Measures of each frame: pitch in MIDI notes, depth of YIN's dip, level and spectral flux in dB, [frames]."""
+
+    hop: int
+    pitch: Floats
+    depth: Floats
+    level: Floats
+    flux: Floats
+
+
+@dataclass
+class _Note:
+    """Frames ``first`` to ``last`` of a key."""
+
+    first: int
+    last: int
+    pitch: float
+    follows: bool  # without a gap
+
+
+def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
+    """Return the notes of a mono recording, in order; none if nothing in it has a pitch.
+
+    Of two notes at once, one is found.
+    """
+    frames = _measured(samples, rate)
+    voiced = (frames.depth < VOICED) & (frames.level > frames.level.max() - QUIET_DB)
+    if not voiced.any():
+        return []
+    turns = np.exp(2j * np.pi * frames.pitch[voiced])
+    tuning = float(np.angle(turns.mean()) / (2 * np.pi))  # of the instrument, in semitones
+    sure = np.where(voiced, np.sqrt(np.clip(1 - frames.depth / VOICED, 0, 1)), 0.0)
+    path = _key_path(np.where(voiced, frames.pitch - tuning, 0.0), sure)
+    notes = _settled(samples, rate, frames, _runs(path, frames), voiced)
+    parts = _struck_again(notes, frames, rate)
+    return _segments(parts, frames, len(samples))
+
+
+def is_melody(samples: Sliceable, track: Samples, rate: int) -> bool:
+    """Return whether a recording, with its `pitch_track`, is a row of notes of different pitches."""
+    if single_note(track) is not None:
+        return False
+    heard = track[: int(HEARD_SECONDS * rate) // HOP]
+    if np.isfinite(heard).sum() < PITCHED * len(heard):
+        return False
+    notes = segment_notes(samples[: len(heard) * HOP], rate)
+    apart = [heard[note.start // HOP : note.stop // HOP + 1] - note.pitch for note in notes]
+    near = np.abs(np.concatenate([part[np.isfinite(part)] for part in apart])) if apart else np.zeros(0)
+    return len(notes) >= FEWEST and bool(np.sum(near < IN_TUNE) >= STEADY * np.isfinite(heard).sum())
+
+
+def _hop(rate: int) -> int:
+    return 1 << round(math.log2(HOP_SECONDS * rate))
+
+
+def _measured(samples: Sliceable, rate: int) -> _Frames:
+    hop = _hop(rate)
+    count = -(-len(samples) // hop)
+    pitch, depth = np.zeros(count), np.full(count, np.inf)
+    level, bands = np.empty(count), np.empty((BANDS, count), np.float32)
+    mel = _mel(rate, 4 * hop)
+    for first in range(0, count, PIECE):
+        part = slice(first, min(first + PIECE, count))
+        size = part.stop - first
+        for hops, lowest in WINDOWS:
+            width = hops * hop
+            longest = min(int(np.ceil(rate / lowest)) + 1, width // 2)
+            cut = windows(samples, first * hop + longest // 2, size, hop, width)
+            found, dip = yin(cut, rate, longest)
+            unknown = depth[part] >= VOICED
+            pitch[part] = np.where(unknown, found, pitch[part])
+            depth[part] = np.where(unknown, dip, depth[part])
+        cut = windows(samples, first * hop, size, hop, 4 * hop)
+        level[part] = 10 * np.log10(np.mean(cut[:, hop : 3 * hop] ** 2, axis=1) + 1e-12)
+        power = np.square(np.abs(np.fft.rfft(cut * np.hanning(4 * hop).astype(np.float32))))
+        bands[:, part] = 10 * np.log10(np.maximum(mel @ power.T, 1e-10))
+    return _Frames(hop, pitch, depth, level, _flux(np.maximum(bands, bands.max() - 80)))
+
+
+def _mel(rate: int, width: int) -> Samples:
+    import librosa
+
+    filters: Samples = librosa.filters.mel(sr=rate, n_fft=width, n_mels=BANDS)
+    return filters
+
+
+def _flux(bands: Samples) -> Floats:
+    import librosa
+
+    flux = librosa.onset.onset_strength(S=bands, lag=3, max_size=3, center=False)
+    return np.asarray(flux, np.float64)
+
+
+def _key_path(pitch: Floats, sure: Floats) -> npt.NDArray[np.intp]:
+    """Return the likeliest key of each frame, -1 for silence, [frames]; ``sure`` is the weight of its pitch, 0 to 1."""
+    states = len(KEYS) + 1
+    back = np.empty((len(pitch), states), np.int16)
+    cost, every = np.zeros(states), np.arange(states)
+    for frame, (note, weight) in enumerate(zip(pitch.tolist(), sure.tolist(), strict=True)):
+        best = int(cost.argmin())
+        stays = cost <= cost[best] + CHANGE
+        back[frame] = np.where(stays, every, best)
+        cost = np.where(stays, cost, cost[best] + CHANGE)
+        cost[:-1] += weight * np.minimum(np.square((note - KEYS) / TOLERANCE) / 2, FAR) + (1 - weight) * UNSURE
+        cost[-1] += weight * SOUNDING
+    path = np.empty(len(pitch), np.intp)
+    state = int(cost.argmin())
+    for frame in reversed(range(len(pitch))):
+        path[frame] = state
+        state = back[frame, state]
+    return np.where(path == len(KEYS), -1, path + KEYS[0])
+
+
+def _runs(path: npt.NDArray[np.intp], frames: _Frames) -> list[tuple[int, int, int]]:
+    """Return (first, last, key) of each note in a path, without slips."""
+    bounds = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    runs: list[tuple[int, int, int]] = []
+    for first, last in itertools.pairwise(bounds):
+        key, length = int(path[first]), last - first
+        slip = length < SHORT and np.median(frames.depth[first:last]) > SHAKY
+        if key < 0 or length < SHORTEST or slip:
+            continue
+        if runs and runs[-1][2] == key and first - runs[-1][1] < SHORT:
+            between = frames.level[runs[-1][1] - 1 : first + 1]
+            if between.min() > between[0] - 6.0:  # a slip within one note
+                runs[-1] = runs[-1][0], last, key
+                continue
+        runs.append((first, last, key))
+    return runs
+
+
+def _settled(
+    samples: Sliceable,
+    rate: int,
+    frames: _Frames,
+    runs: list[tuple[int, int, int]],
+    voiced: npt.NDArray[np.bool_],
+) -> list[_Note]:
+    """Move onsets to where the notes' partials rise."""
+    notes: list[_Note] = []
+    for place, (first, last, key) in enumerate(runs):
+        heard = frames.pitch[first:last][voiced[first:last]]
+        pitch = float(np.median(heard)) if len(heard) else float(key)
+        before = runs[place - 1] if place else None
+        near = before is not None and first - before[1] < NEAR
+        earliest = min(first, max(0, first - BACK, notes[-1].first + SHORTEST - 1 if notes else 0))
+        spectra = _spectra(samples, frames.hop, earliest, min(first + AHEAD, last))
+        sounding = notes[-1].pitch if near and notes else None
+        number = _overtone(spectra[first - earliest :], rate, 8 * frames.hop, pitch, sounding)
+        pitch += 12 * math.log2(number)
+        strength = _own_strength(spectra, rate, 8 * frames.hop, pitch, sounding)
+        risen = LEVEL_OF_ONSET if sounding is None else LEVEL_AMONG_OTHERS
+        onset = earliest + _rise(strength, max(first - earliest - 4, 0), first - earliest, risen)
+        follows = before is not None and first - before[1] <= 2 and _is_slurred(frames.level, before[0], onset, last)
+        if notes and follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
+            notes[-1].last = last
+            continue
+        if notes and onset > notes[-1].first:
+            notes[-1].last = min(notes[-1].last, onset)
+        notes.append(_Note(onset, last, pitch, follows))
+    return notes
+
+
+def _is_slurred(level: Floats, before: int, onset: int, last: int) -> bool:
+    softer = min(np.median(level[before : max(onset, before + 1)]), np.median(level[onset : max(last, onset + 1)]))
+    return bool(level[max(before, onset - NEAR // 2) : onset + 2].min() > softer - SLURRED_DB)
+
+
+def _spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
+    """Return magnitudes of frames, [frames, bins]."""
+    width = 8 * hop
+    cut = windows(samples, first * hop, stop - first, hop, width)
+    magnitudes: Samples = np.abs(np.fft.rfft(cut * np.hanning(width).astype(np.float32))).astype(np.float32)
+    return magnitudes
+
+
+def _own_strength(spectra: Samples, rate: int, width: int, pitch: float, other: float | None) -> Floats:
+    """Return the level of a note's partials in dB, [frames], of those apart from another note's if there are two."""
+    hertz = midi_to_hz(pitch) * np.arange(1, PARTIALS + 1)
+    hertz = hertz[hertz < 0.45 * rate]
+    if other is not None:
+        ratio = hertz / midi_to_hz(other)
+        apart = np.abs(ratio - np.round(ratio)) * midi_to_hz(other) > APART_BINS * rate / width
+        hertz = hertz[apart] if apart.sum() >= 2 else hertz
+    power = np.square(_peaks(spectra, hertz * width / rate)).sum(1)
+    strength: Floats = 10 * np.log10(power + 1e-18)
+    return strength
+
+
+def _peaks(spectra: Samples, bins: Floats) -> Floats:
+    middle = np.round(bins).astype(np.intp)
+    around = [spectra[:, np.clip(middle + step, 0, spectra.shape[1] - 1)] for step in (-1, 0, 1)]
+    peaks: Floats = np.max(around, axis=0).astype(np.float64)
+    return peaks
+
+
+def _rise(strength: Floats, begin: int, otherwise: int, risen: float) -> int:
+    """Return where a part ``risen`` of an attack is over; ``otherwise`` if nothing rises to a peak after ``begin``."""
+    late = strength[begin:]
+    peak = begin + int(np.argmax(late >= late.max() - 3.0))
+    lowest = valley = peak
+    for frame in reversed(range(peak)):
+        if strength[frame] < strength[lowest]:
+            lowest = valley = frame
+        elif strength[frame] > strength[lowest] + TURN_DB:
+            break
+    rise = strength[peak] - strength[valley]
+    if rise < RISE_DB:
+        return otherwise
+    return valley + int(np.argmax(strength[valley : peak + 1] >= strength[valley] + risen * rise))
+
+
+def _overtone(spectra: Samples, rate: int, width: int, pitch: float, other: float | None) -> int:
+    """Return the number of the partial that is the note's true pitch: 1, or more if ``pitch`` is a subharmonic.
+
+    Partials of another note that still sounds do not count: two notes repeat in a common period.
+    """
+    numbers, candidates = np.arange(1, LOOKED_AT + 1), SUBHARMONICS[-1:]
+    numbers = numbers[numbers * midi_to_hz(pitch) < 0.45 * rate]
+    if other is not None:
+        times = round(semitones_to_ratio(other - pitch))
+        if times > 1 and abs(other - pitch - 12 * math.log2(times)) < COMMON:
+            numbers, candidates = numbers[numbers % times > 0], SUBHARMONICS
+    power = np.square(_peaks(spectra, midi_to_hz(pitch) * numbers * width / rate)).mean(0)
+    for number in candidates:
+        own = numbers % number == 0
+        if own.any() and not own.all() and power[~own].max() < power[own].max() * 10 ** (-BELOW_DB / 10):
+            return number
+    return 1
+
+
+def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]:
+    """Divide notes at new attacks of their key."""
+    if not notes:
+        return []
+    flux, level = frames.flux, frames.level
+    peaks = np.flatnonzero((flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:])) + 1
+    usual = float(np.median([flux[max(0, note.first - 6) : note.first + 12].max() for note in notes]))
+    strong = peaks[flux[peaks] >= FLUX * max(usual, LEAST_FLUX)]
+    early = round(EARLY_SECONDS * rate / frames.hop)
+    parts: list[_Note] = []
+    for note in notes:
+        begins = [note.first]
+        for peak in strong[(strong >= note.first + AGAIN) & (strong < note.last - 6)].tolist():
+            risen = level[peak : peak + 16].max() - level[max(note.first, peak - 8) : peak + 1].min()
+            if risen >= RISE_DB and peak - early - begins[-1] >= AGAIN:
+                begins.append(peak - early)
+        ends = [*begins[1:], note.last]
+        for first, last in zip(begins, ends, strict=True):
+            parts.append(_Note(first, last, note.pitch, note.follows and first == note.first))
+    return [part for part in parts if part.last - part.first >= SHORTEST]
+
+
+def _segments(notes: list[_Note], frames: _Frames, length: int) -> list[NoteSegment]:
+    found = []
+    for place, note in enumerate(notes):
+        after = notes[place + 1] if place + 1 < len(notes) else None
+        latest = len(frames.level) if after is None else max(after.first, note.first + 1)
+        level = frames.level[note.first : latest]
+        loudest = int(level.argmax())
+        quiet = np.flatnonzero(level[loudest:] < level[loudest] - ENDED_DB)
+        end = note.first + loudest + int(quiet[0]) if len(quiet) else latest
+        stop = min(min(end, latest) * frames.hop, length)
+        found.append(NoteSegment(note.first * frames.hop, stop, note.pitch, note.follows))
+    return found
