@@ -71,6 +71,18 @@ def test_vibrato_divides_no_note():
     assert is_played(segment_notes(melody(vibrato=0.3), RATE))
 
 
+def test_an_attack_in_two_steps_is_one_note():
+    sound = melody([(0.3, 1.2, 72.0)], seconds=1.5)
+    time = np.arange(len(sound)) / RATE
+    breath = np.where(time < 0.42, 0.25, 1.0)  # a soft beginning, as of a flute
+    assert len(segment_notes((sound * breath).astype(np.float32), RATE)) == 1
+
+
+def test_a_note_over_one_that_rings_on_is_heard_and_not_their_common_period():
+    notes = segment_notes(melody([(0.3, 1.4, 55.0), (0.9, 1.4, 62.0)], seconds=1.7), RATE)
+    assert [round(note.pitch) for note in notes] == [55, 62]
+
+
 def test_a_long_recording_is_cut_in_pieces_that_change_nothing(monkeypatch):
     sound = melody()
     whole = segment_notes(sound, RATE)

@@ -35,7 +35,7 @@ APART_BINS = 1.5  # between partials of two notes that a window can tell apart
 TURN_DB = 1.5  # a smaller rise, backwards in time, does not end an attack
 LEVEL_OF_ONSET = 0.4  # of the attack's rise in dB, which a window smears to both sides
 LEVEL_AMONG_OTHERS = 0.25  # of it, where another note's end hides the first part
-RISE_DB = 4.0  # least rise of an onset
+RISE_DB, FALL_DB = 4.0, 2.0  # least rise of an onset, and least fall before a key is struck again
 AGAIN = 14  # frames between attacks of one key, 80 ms
 EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
 FLUX = 0.6  # of the median note's: an attack of the same key
@@ -311,8 +311,12 @@ def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]
     for note in notes:
         begins = [note.first]
         for peak in strong[(strong >= note.first + AGAIN) & (strong < note.last - 6)].tolist():
-            risen = level[peak : peak + 16].max() - level[max(note.first, peak - 8) : peak + 1].min()
-            if risen >= RISE_DB and peak - early - begins[-1] >= AGAIN:
+            if peak - early - begins[-1] < AGAIN:
+                continue
+            before = level[begins[-1] : peak + 1]
+            trough = len(before) - 9 + int(before[-9:].argmin())
+            fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
+            if fallen >= FALL_DB and level[peak : peak + 16].max() - before[trough] >= RISE_DB:
                 begins.append(peak - early)
         ends = [*begins[1:], note.last]
         for first, last in zip(begins, ends, strict=True):
