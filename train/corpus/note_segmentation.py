@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import median_filter
 
 from ...host.units import midi_to_hz, semitones_to_ratio
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
@@ -25,6 +26,7 @@ KEYS = np.arange(28, 109)  # E1 to C8
 TOLERANCE = 0.3  # semitones: deviation of a frame's pitch from its key, as of vibrato
 FAR = 6.0  # most that one frame counts against a key
 UNSURE, SOUNDING = 1.5, 3.0  # cost of a key in an unpitched frame, and of silence in a pitched one
+CYCLE = 31  # frames of a cycle of vibrato, which is no tuning
 CHANGE = 12.0  # cost of a change of key: some 20 ms of clear pitch
 SHORTEST = 12  # frames of a note, 70 ms
 SHAKY, SHORT = 0.12, 18  # depth beyond which a note of fewer frames is a slip, such as an octave at an attack
@@ -50,7 +52,7 @@ BANDS = 80  # of the flux
 HEARD_SECONDS = 60.0  # of a recording: enough to recognise a melody
 FEWEST = 3  # notes of a melody
 PITCHED = 0.5  # of its frames; a room answers between staccato notes
-IN_TUNE, STEADY = 0.3, 0.65  # semitones, and the share of pitched frames so near to their note: a glide has .6
+IN_TUNE, STEADY = 0.3, 0.7  # semitones, and the share of pitched frames so near to their note: a glide has .6
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
     voiced = (frames.depth < VOICED) & (frames.level > frames.level.max() - QUIET_DB)
     if not voiced.any():
         return []
-    turns = np.exp(2j * np.pi * frames.pitch[voiced])
+    turns = np.exp(2j * np.pi * median_filter(frames.pitch[voiced], CYCLE))
     tuning = float(np.angle(turns.mean()) / (2 * np.pi))  # of the instrument, in semitones
     sure = np.where(voiced, np.sqrt(np.clip(1 - frames.depth / VOICED, 0, 1)), 0.0)
     path = _key_path(np.where(voiced, frames.pitch - tuning, 0.0), sure)
@@ -220,8 +222,9 @@ def _settled(
         strength = _own_strength(spectra, rate, 8 * frames.hop, pitch, sounding)
         risen = LEVEL_OF_ONSET if sounding is None else LEVEL_AMONG_OTHERS
         onset = earliest + _rise(strength, max(first - earliest - 4, 0), first - earliest, risen)
-        follows = before is not None and first - before[1] <= 2 and _is_slurred(frames.level, before[0], onset, last)
-        if notes and follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
+        joined = before is not None and bool(notes) and first - before[1] <= 2
+        follows = joined and _is_slurred(frames.level, notes[-1].first, onset, last)
+        if follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
             notes[-1].last = last
             continue
         if notes and onset > notes[-1].first:
