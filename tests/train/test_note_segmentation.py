@@ -184,3 +184,8 @@ def test_notes_have_the_split_that_a_file_gives_their_recording(sounds, tmp_path
 def test_a_note_too_short_for_a_clip_is_left_out(sounds, tmp_path):
     report = build([sounds], tmp_path / "corpus", melodies=True, shortest_seconds=0.36)
     assert report.melodies["tune_A3_ff.wav"] < 7
+
+
+def test_a_melody_whose_notes_are_all_too_short_stays_whole(sounds, tmp_path):
+    report = build([sounds], tmp_path / "corpus", melodies=True, shortest_seconds=0.6)
+    assert (report.clips, report.melodies) == (2, {})

@@ -10,7 +10,7 @@ from ...host.errors import UserError
 from .file_names import Names, misnamed, velocities
 from .inharmonicity import by_partials
 from .loops import append_loops
-from .note_segmentation import is_melody, segment_notes
+from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .octave_correction import settle_octaves
 from .pitch import pitch_track, single_note
 from .report import CorpusReport, Progress, no_progress, unusable
@@ -136,8 +136,9 @@ def _append(
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
             report.clipped.append(name)
-        if melodies and is_melody(kept, track, writer.rate):
-            _append_notes(writer, kept, shortest, name, names, path)
+        cut = segment_notes(kept, writer.rate) if melodies and is_melody(kept, track, writer.rate) else []
+        if notes := [note for note in cut if note.stop - note.start >= shortest]:
+            _append_notes(writer, kept, notes, name, names, path)
             return
         writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
         if velocity is not None:
@@ -146,9 +147,10 @@ def _append(
             report.misnamed[name] = heard
 
 
-def _append_notes(writer: Writer, sound: FloatFile, shortest: int, name: str, names: Names, path: Path) -> None:
+def _append_notes(
+    writer: Writer, sound: FloatFile, notes: Sequence[NoteSegment], name: str, names: Names, path: Path
+) -> None:
     """Append a melody's notes, without velocities: a mark in its name is not each note's."""
-    notes = [note for note in segment_notes(sound, writer.rate) if note.stop - note.start >= shortest]
     for number, note in enumerate(notes, 1):
         part, own = sound.stretch(note.start, note.stop), f"{name}#{number:0{len(str(len(notes)))}}"
         writer.append(
