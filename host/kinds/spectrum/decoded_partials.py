@@ -97,6 +97,7 @@ class PartialsOfFrames:
         self.spread *= self.heard[:, np.newaxis]
         self.low_spread *= self.heard[:, np.newaxis]
         self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
+        self._taps = _taps(self.spread)
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         return self._fundamentals[condition]
@@ -104,8 +105,11 @@ class PartialsOfFrames:
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         count = self.layout.harmonics
         power = np.square(frames[:, count:])
-        noise = np.sqrt(power @ self.spread)
-        # Explicit sums: a matrix product this narrow rounds differently for one row than for many.
+        # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
+        noise = np.zeros((len(frames), self.spread.shape[1]), np.float32)
+        for bands, shares in self._taps:
+            noise[:, : len(bands)] += power.take(bands, axis=1) * shares
+        np.sqrt(noise, out=noise)
         low = np.zeros((len(frames), self.layout.lows), np.float32)
         for band in self._lowest:
             low += power[:, band, np.newaxis] * self.low_spread[band]
@@ -113,6 +117,17 @@ class PartialsOfFrames:
         heights = frames[:, :count]
         quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
         return np.concatenate([np.where(quiet, np.float32(0), heights), noise, low], axis=1)
+
+
+def _taps(weights: Array) -> list[tuple[Indices, Array]]:
+    """Return a column's first row with a weight, and that weight, then its second and so on; few columns have many.
+
+    Each pair has [columns], up to the last that has so many.
+    """
+    rows = np.argsort(weights == 0, axis=0, kind="stable")
+    shares = np.take_along_axis(weights, rows, axis=0)
+    ends = [int(np.flatnonzero(row)[-1]) + 1 for row in shares if row.any()]
+    return [(rows[tap, :end], shares[tap, :end]) for tap, end in enumerate(ends)]
 
 
 def low_bins(edge: float, a_bin: float) -> int:

@@ -1,5 +1,9 @@
 """A voice of partials as a model gives them: in tune, as strong as told, with noise where its bands lie."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from timbrel.host.contract.card import PartialsLayout
@@ -279,6 +283,16 @@ def test_a_lowest_band_that_reaches_further_keeps_below_its_edge_too(partials_of
 def test_one_band_of_noise_is_as_strong_everywhere():
     partials = PartialsLayout(harmonics=1, edges_hz=[0.0, 8000.0], low=30, high=90)
     assert spread(partials, np.array([100.0, 7999.0, 8001.0, 20000.0])) == pytest.approx(np.ones((1, 4)))
+
+
+@pytest.mark.parametrize("processor", ["Nehalem", "Haswell"])
+def test_rows_do_not_depend_on_a_processors_matrix_products(processor):
+    """OpenBLAS rounds by the number of rows, differently for each processor; other libraries ignore the variable."""
+    test = f"{__file__}::test_a_row_is_the_same_alone_and_among_others"
+    environment = os.environ | {"OPENBLAS_CORETYPE": processor}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_row_is_the_same_alone_and_among_others():
