@@ -3,6 +3,7 @@
 
 PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 COMPILED := gcc libc6-dev lv2-dev dpf-source
@@ -33,12 +34,12 @@ types: .venv/dev.done .types/timbrel
 	@echo "== types"
 	@$(BIN)/python -m mypy
 
-# One thread each: torch's threads wait for each other in spins, which a busy machine punishes. Four processes at the
-# most: each holds torch and a gigabyte, and JACK has room for the names of eight servers.
+# One thread each: torch's threads wait for each other in spins, which a busy machine punishes. One process more than
+# processors, for many tests wait. Four at the most: each holds torch and a gigabyte, and JACK has room for the names of
+# eight servers.
 tests: .venv/dev.done system
 	@echo "== tests (left out: long ones, make slow; those that want the machine for themselves, make realtime)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist worksteal \
-		-m "not slow and not realtime"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not slow and not realtime"
 
 slow: .venv/dev.done system
 	@$(BIN)/python -m pytest -q -m slow
