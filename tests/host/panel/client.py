@@ -2,10 +2,14 @@
 
 import json
 import time
+from pathlib import Path
 
 from websockets.sync.client import connect
 
 from ...patience import PATIENCE_SECONDS
+
+# Statement of a process whose panel waits for slow pages; a test's own process never imports that module.
+PATIENT = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import patient_panel"
 
 
 class Client:

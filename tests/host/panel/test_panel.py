@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from ...patience import PATIENCE_SECONDS, until
-from .client import Client
+from .client import PATIENT, Client
 
+PROGRAM = f"{PATIENT}; from timbrel.__main__ import main; main()"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed otherwise there")
 
 
@@ -25,7 +26,7 @@ class Playing:
         environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "timbrel", "play", "gm-keys", "--null", "--plain", "--panel", *options],
+            [sys.executable, "-c", PROGRAM, "play", "gm-keys", "--null", "--plain", "--panel", *options],
             cwd=folder,
             env=environment | {"OMP_NUM_THREADS": "1"} | environs,
             stdout=subprocess.PIPE,

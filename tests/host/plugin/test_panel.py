@@ -14,7 +14,7 @@ from timbrel.host.plugin.shared_memory import EventKind, Parameter
 from timbrel.host.shipped import MODELS
 
 from ...patience import until
-from ..panel.client import Client
+from ..panel.client import PATIENT, Client
 from .fake import FakePlugin
 
 RATE = 48000
@@ -59,7 +59,7 @@ def shown(tmp_path_factory):
     look = folder / "browser"
     look.write_text(f'#!/bin/sh\necho "$1" $(cat "${{1#file://}}") $(ps -o cls= -p $$) >> {folder}/opened\n')
     look.chmod(0o700)
-    plugin = FakePlugin(XDG_DATA_HOME=str(folder), DISPLAY=":0", BROWSER=str(look))
+    plugin = FakePlugin(first=PATIENT, XDG_DATA_HOME=str(folder), DISPLAY=":0", BROWSER=str(look))
     plugin.listen(lambda: plugin.ready and plugin.presets and plugin.parameters)
     assert len(psutil.Process(plugin.process.pid).children(recursive=True)) == 0
     plugin.reset(offline=False)
