@@ -38,9 +38,10 @@ TURN_DB = 1.5  # a smaller rise, backwards in time, does not end an attack
 LEVEL_OF_ONSET = 0.4  # of the attack's rise in dB, which a window smears to both sides
 LEVEL_AMONG_OTHERS = 0.25  # of it, where another note's end hides the first part
 RISE_DB, FALL_DB = 4.0, 2.0  # least rise of an onset, and least fall before a key is struck again
+GAP_DB = 10.0  # a fall and a rise that large are two notes, though the second begins softly
 AGAIN = 14  # frames between attacks of one key, 80 ms
 EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
-FLUX = 0.6  # of the median note's: an attack of the same key
+FLUX, SOFT_FLUX = 0.6, 0.4  # of the median note's: an attack of the same key, and one after a gap
 LEAST_FLUX = 1.5  # dB: vibrato and beats stay below
 SUBHARMONICS: tuple[int, ...] = (5, 4, 3, 2)
 LOOKED_AT = 15  # of a heard pitch's partials
@@ -308,18 +309,20 @@ def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]
     flux, level = frames.flux, frames.level
     peaks = np.flatnonzero((flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:])) + 1
     usual = float(np.median([flux[max(0, note.first - 6) : note.first + 12].max() for note in notes]))
-    strong = peaks[flux[peaks] >= FLUX * max(usual, LEAST_FLUX)]
+    sharp = flux / max(usual, LEAST_FLUX)
     early = round(EARLY_SECONDS * rate / frames.hop)
     parts: list[_Note] = []
     for note in notes:
         begins = [note.first]
-        for peak in strong[(strong >= note.first + AGAIN) & (strong < note.last - 6)].tolist():
+        for peak in peaks[(peaks >= note.first + AGAIN) & (peaks < note.last - 6)].tolist():
             if peak - early - begins[-1] < AGAIN:
                 continue
             before = level[begins[-1] : peak + 1]
             trough = len(before) - 9 + int(before[-9:].argmin())
             fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
-            if fallen >= FALL_DB and level[peak : peak + 16].max() - before[trough] >= RISE_DB:
+            risen = level[peak : peak + 16].max() - before[trough]
+            struck = sharp[peak] >= FLUX and fallen >= FALL_DB and risen >= RISE_DB
+            if struck or (sharp[peak] >= SOFT_FLUX and min(fallen, risen) >= GAP_DB):
                 begins.append(peak - early)
         ends = [*begins[1:], note.last]
         for first, last in zip(begins, ends, strict=True):
