@@ -60,6 +60,9 @@ def corpus_build(
     licence: Licence = None,
 ) -> None:
     """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report."""
+    if loops and melodies:
+        raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
+
     from ..host.progress import Display
     from .corpus.build import build
 

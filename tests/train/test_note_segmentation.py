@@ -5,7 +5,9 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
+from timbrel.train.commands import corpus_build
 from timbrel.train.corpus import note_segmentation
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.content import melodic_share
@@ -43,7 +45,7 @@ def melody(played=PLAYED, rate=RATE, attack=0.02, vibrato=0.0, seconds=3.6):
 
 
 def is_played(notes, rate=RATE):
-    """Whether notes are those of `PLAYED`: within 30 cents and 30 ms, where the note before rings on within 45 ms."""
+    """Return whether notes lie within 30 cents and 30 ms of `PLAYED`, slurred ones within 45 ms."""
     assert [note.pitch for note in notes] == pytest.approx([note for *_, note in PLAYED], abs=0.3)
     late = np.abs([note.start / rate - on for note, (on, *_) in zip(notes, PLAYED, strict=True)])
     return bool((late < np.where(SLURRED, 0.045, 0.03)).all())
@@ -179,6 +181,12 @@ def test_notes_have_the_split_that_a_file_gives_their_recording(sounds, tmp_path
     (tmp_path / "split.json").write_text('{"train": ["note_C4_pp.wav"], "test": ["tune_A3_ff.wav"]}')
     build([sounds], tmp_path / "corpus", melodies=True, split=str(tmp_path / "split.json"))
     assert len(Corpus.open(tmp_path / "corpus").clips("test")) == 7
+
+
+def test_loops_and_melodies_are_not_one_corpus(sounds, tmp_path):
+    with pytest.raises(UserError, match=r"--loops and --melodies are two kinds of corpus; give one of them"):
+        corpus_build([sounds], tmp_path / "corpus", loops=True, melodies=True)
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_a_note_too_short_for_a_clip_is_left_out(sounds, tmp_path):

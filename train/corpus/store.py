@@ -34,8 +34,8 @@ class Clip(BaseModel):
     """A clip's range in samples and its metadata.
 
     ``group`` is its source recording, ``key`` and ``velocity`` are labels, ``program`` is General MIDI's, from 0, and
-    ``tempo_bpm`` is that of a loop's source. A note cut from a melody has ``onset_seconds`` within it; ``slurred`` ones
-    have no attack of their own.
+    ``tempo_bpm`` is that of a loop's source. A note cut from a melody has ``onset_seconds`` after its
+    first sound; ``slurred`` ones have no attack of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
