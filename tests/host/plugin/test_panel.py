@@ -74,18 +74,23 @@ def shown(tmp_path_factory):
     assert plugin.logged() == ""
 
 
-def load(plugin, page, name):
+def load(shown, name):
+    plugin, page, _, _ = shown
     page.say("load", name=name)
     told(plugin, lambda state: state.kept.name == name and not state.turned)
-    page.see("preset", lambda preset: preset["name"] == name)
+    wait_until_all_that_was_said_has_come(*shown)  # of the same name, the preset before looks as new
+    assert page.state["preset"]["name"] == name
 
 
 def wait_until_all_that_was_said_has_come(plugin, page, _, folder):
-    """Wait until the server has processed all that a page said: it refuses one more preset, and nothing changes."""
+    """Wait until the server has processed all that a page said, and the page all answers.
+
+    The server refuses one more preset, and nothing changes.
+    """
     broken = folder / "timbrel" / "presets" / "broken.toml"
     broken.write_text('format = 1\nmodel = "gone.onnx"\n')
     page.say("load", name="broken")
-    plugin.listen(lambda: any("gone.onnx" in line for line in plugin.said))
+    page.wait("say", lambda said: "gone.onnx" in said["line"])
     broken.unlink()
 
 
@@ -118,7 +123,7 @@ def test_opened_again_it_is_the_same_panel(shown):
 
 def test_the_page_sees_and_hears_what_the_host_plays(shown):
     plugin, page, _, _ = shown
-    load(plugin, page, "gm-keys")
+    load(shown, "gm-keys")
     plugin.midi(plugin.position, 0x90, 60, 100)
     plugin.midi(plugin.position, 0xB0, 77, 90)
 
@@ -145,7 +150,7 @@ def test_the_page_sees_and_hears_what_the_host_plays(shown):
 
 def test_keys_of_the_page_sound_in_the_next_block(shown):
     plugin, page, _, _ = shown
-    load(plugin, page, "gm-keys")
+    load(shown, "gm-keys")
     plugin.reset(offline=False)
     assert not plugin.block(256).any()
     page.say("note", key=60, velocity=100)
@@ -157,7 +162,7 @@ def test_keys_of_the_page_sound_in_the_next_block(shown):
 
 def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_sounds_elsewhere(shown, plugin):
     mine, page, _, _ = shown
-    load(mine, page, "gm-pad")
+    load(shown, "gm-pad")
     plain = unpack(mine.save())
     for value in np.linspace(0.1, 0.5, 9):
         page.say("set", values={"latent.0": value, "gain": -3.0})
@@ -182,7 +187,7 @@ def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_so
 
 def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it(shown):
     plugin, page, _, _ = shown
-    load(plugin, page, "gm-keys")
+    load(shown, "gm-keys")
     for value in (0.2, 0.4, 0.6, 0.8):
         plugin.reset(offline=False)
         plugin.block(64)  # the reset has come: a key that came before it would end with it
@@ -195,7 +200,7 @@ def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it
 
 def test_hands_do_nothing_in_a_bounce(shown):
     plugin, page, _, _ = shown
-    load(plugin, page, "gm-keys")
+    load(shown, "gm-keys")
     before = plugin.save()
     plugin.reset(offline=True)
     plugin.block(256)
@@ -213,12 +218,12 @@ def test_hands_do_nothing_in_a_bounce(shown):
 
 def test_what_the_page_edits_is_in_the_project_and_so_is_an_edit_of_what_a_project_brought(shown):
     plugin, page, _, _ = shown
-    load(plugin, page, "gm-pad")
+    load(shown, "gm-pad")
     page.say("effect", do="add", plugin="Chorus")
     once = told(plugin, lambda state: state.listed_name is None)
     assert once.kept.text.rstrip().endswith('[[effects]]\nplugin = "Chorus"')
     data = plugin.save()
-    load(plugin, page, "gm-keys")
+    load(shown, "gm-keys")
     plugin.load(data)
     told(plugin, lambda state: state == once)
     page.see("effects", lambda effects: len(effects) == 1)
