@@ -1,0 +1,130 @@
+"""Learning curves of contests: how clips of random codes improve over steps and core hours.
+
+    python tests/bench/contest_curve.py measure RUN --classifier JUDGE -o CURVE.json [--points 8]
+    python tests/bench/contest_curve.py time RUN [--steps 40]
+    python tests/bench/contest_curve.py draw NAME=CURVE.json:SECONDS ... -o PICTURE.png
+
+``measure`` reads the checkpoints in RUN/kept (train with training.keep=1000) and computes the figures of `timbrel
+evaluate --classifier` for some of them, evenly spaced: inception score, share of clips classified as their label,
+Fréchet distance on features, diversity, and diversity within a label. ``time`` trains the run's recipe anew for a few
+steps and prints the processor time of one, of all threads: divided by 3600, core hours. ``draw`` draws scores over core
+hours. A run may so be trained on a GPU and still be compared by the time that its steps take on a processor.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from timbrel.export.evaluate import _judged
+from timbrel.export.families.gan.report import generator_reporter
+from timbrel.export.reports.report import SEED
+from timbrel.host.files import replacing
+from timbrel.train import checkpoint
+from timbrel.train.families.table import FAMILIES
+from timbrel.train.launch import start
+from timbrel.train.loop import RunOptions
+from timbrel.train.metrics.generated_clips import Recordings
+from timbrel.train.run import Run
+from timbrel.train.sampling import evenly_spaced
+
+FIRST = 4  # steps that are not timed: the first ones prepare
+
+
+def measured(run, judge_run, points):
+    """Yield the figures of some of a run's kept checkpoints, oldest first."""
+    files = sorted((run.folder / "kept").glob("step-*.ckpt"))
+    network = FAMILIES[run.recipe.family].network(run.recipe)
+    network.eval()
+    reporter, corpus = generator_reporter(network, run), run.corpus()
+    train, test = (reporter.sample(corpus, split) for split in ("train", "test"))
+    told = test.labels if reporter.words else None
+    judge = _judged(run, judge_run)["judge"]
+    recordings = Recordings(train.clips, test.clips, corpus.rate, judge, told)
+    for index in evenly_spaced(len(files), points):
+        step = checkpoint.restore(files[index], network).step
+        figures = recordings.figures(reporter.generate(test.labels, SEED), told)
+        yield {
+            "step": step,
+            "score": figures.told.score[0],
+            "recordings' score": figures.told.real_score[0],
+            "accuracy": figures.told.accuracy,
+            "frechet": figures.told.likeness.made,
+            "recordings' frechet": figures.told.likeness.train,
+            "diversity": figures.diversity_db,
+            "label diversity": figures.label_diversity_db,
+        }
+
+
+def seconds_a_step(run, steps):
+    """Return the processor time of a step of a run's recipe, without its validation."""
+    times = []
+
+    def reported(status):
+        times.append((status.step, time.process_time()))
+
+    recipe = run.recipe.model_copy(
+        update={"training": run.recipe.training.model_copy(update={"steps": steps, "epochs": None, "minutes": None})}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        start(recipe, run.folder / run.info.corpus, Path(folder) / "run", RunOptions("cpu", on_report=reported))
+    (first, began), (last, ended) = next(row for row in times if row[0] >= FIRST), times[-1]
+    return (ended - began) / (last - first)
+
+
+def draw(curves, output):
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(8, 4), layout="constrained")
+    axes = picture.subplots(1, 2)
+    for name, rows, seconds in curves:
+        hours = np.array([row["step"] for row in rows]) * seconds / 3600
+        for axis, of, scale in ((axes[0], "score", 1), (axes[1], "accuracy", 100)):
+            axis.plot(hours, [scale * row[of] for row in rows], marker=".", label=name)
+    axes[0].axhline(rows[0]["recordings' score"], color="0.5", linestyle=":", label="recordings")
+    axes[0].set_ylabel("inception score")
+    axes[1].set_ylabel("clips classified as their label (%)")
+    for axis in axes:
+        axis.set_xlabel("core hours")
+        axis.set_ylim(0)
+    axes[0].legend(fontsize="small")
+    with replacing(output, overwrite=True) as file:
+        picture.savefig(file, format="png", dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    measure = commands.add_parser("measure")
+    measure.add_argument("run", type=Path)
+    measure.add_argument("--classifier", type=Path, required=True)
+    measure.add_argument("--points", type=int, default=8)
+    measure.add_argument("-o", "--output", type=Path, required=True)
+    timed = commands.add_parser("time")
+    timed.add_argument("run", type=Path)
+    timed.add_argument("--steps", type=int, default=40)
+    drawing = commands.add_parser("draw")
+    drawing.add_argument("curves", nargs="+", help="NAME=CURVE.json:SECONDS, the seconds from 'time'")
+    drawing.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    if options.command == "measure":
+        rows = []
+        for row in measured(Run.open(options.run), Run.open(options.classifier), options.points):
+            rows.append(row)
+            print("  ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
+            options.output.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    elif options.command == "time":
+        print(f"{seconds_a_step(Run.open(options.run), options.steps):.3f} s of a processor a step")
+    else:
+        curves = []
+        for text in options.curves:
+            name, _, rest = text.partition("=")
+            file, _, seconds = rest.rpartition(":")
+            curves.append((name, json.loads(Path(file).read_text(encoding="utf-8")), float(seconds)))
+        draw(curves, options.output)
+
+
+if __name__ == "__main__":
+    main()
