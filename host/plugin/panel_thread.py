@@ -28,6 +28,7 @@ NAME = "plugin"  # shown as the audio device
 REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
 APART_SECONDS = 3.0  # between project updates: a host may count each as a change of the project
 PATIENCE_SECONDS = 0.3  # for the panel to exit
+Refusal = tuple[Mapping[None, str | Draft | None], Sequence[str]]  # of a load: the preset, and the reason
 
 
 class Instance(Protocol):
@@ -50,8 +51,7 @@ class PluginPanel:
         self._instance, self._audio, self._main = instance, audio, main
         self._loaded = loaded  # shown on the panel
         self._meters = Meters(CHANNEL)
-        self._followed: deque[LoadedPatch] = deque([loaded])
-        self._refused: deque[tuple[Mapping[None, str | Draft | None], Sequence[str]]] = deque()
+        self._outcomes: deque[LoadedPatch | Refusal] = deque([loaded])  # of loads, for the panel to show
         self._closing = False
         self._page_wanted = threading.Event()  # set until the page is opened
         self._page_wanted.set()
@@ -68,11 +68,11 @@ class PluginPanel:
         self._page_wanted.set()
 
     def follow(self, loaded: LoadedPatch) -> None:
-        self._followed.append(loaded)
+        self._outcomes.append(loaded)
 
     def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
         """Report a failed load of ``wanted`` from the panel, or of another's request (None)."""
-        self._refused.append(({None: wanted}, why))
+        self._outcomes.append(({None: wanted}, why))
 
     def close(self) -> None:
         self._closing = True
@@ -103,12 +103,8 @@ class PluginPanel:
             wait(panel.waitables(), max(0.0, next_report - time.monotonic()))
             for command in panel.commands():
                 pace = self._apply_command(command, pace)
-            while self._followed:
-                self._loaded = self._followed.popleft()
-                panel.show("playing", {None: self._loaded.view.name})
-                panel.show("view", self._loaded.view)
-            while self._refused:
-                panel.show("refused", self._refused.popleft())
+            while self._outcomes:
+                self._show_outcome(panel, self._outcomes.popleft())
             if (now := time.monotonic()) >= next_report:
                 next_report = now + pace
                 self._report(panel)
@@ -116,6 +112,14 @@ class PluginPanel:
             if self._page_wanted.is_set():
                 self._page_wanted.clear()
                 self._open(panel.url(), address)
+
+    def _show_outcome(self, panel: PanelProcess, outcome: LoadedPatch | Refusal) -> None:
+        if isinstance(outcome, LoadedPatch):
+            self._loaded = outcome
+            panel.show("playing", {None: outcome.view.name})
+            panel.show("view", outcome.view)
+        else:
+            panel.show("refused", outcome)
 
     def _apply_command(self, command: Command, pace: float) -> float:
         match command:
