@@ -77,7 +77,7 @@ def seconds_a_step(run, steps):
 def draw(curves, output):
     from matplotlib.figure import Figure
 
-    picture = Figure(figsize=(8, 4), layout="constrained")
+    picture = Figure(figsize=(8, 4.2), layout="constrained")
     axes = picture.subplots(1, 2)
     for name, rows, seconds in curves:
         hours = np.array([row["step"] for row in rows]) * seconds / 3600
@@ -89,7 +89,7 @@ def draw(curves, output):
     for axis in axes:
         axis.set_xlabel("core hours")
         axis.set_ylim(0)
-    axes[0].legend(fontsize="small")
+    picture.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     with replacing(output, overwrite=True) as file:
         picture.savefig(file, format="png", dpi=120)
 
