@@ -21,6 +21,7 @@ import numpy as np
 from timbrel.export.evaluate import _judged
 from timbrel.export.families.gan.report import generator_reporter
 from timbrel.export.reports.report import SEED
+from timbrel.host.errors import UserError
 from timbrel.host.files import replacing
 from timbrel.train import checkpoint
 from timbrel.train.families.table import FAMILIES
@@ -36,6 +37,8 @@ FIRST = 4  # steps that are not timed: the first ones prepare
 def measured(run, judge_run, points):
     """Yield the figures of some of a run's kept checkpoints, oldest first."""
     files = sorted((run.folder / "kept").glob("step-*.ckpt"))
+    if not files:
+        raise UserError(f"run {run.folder} keeps no checkpoints; train it with --set training.keep=1000")
     network = FAMILIES[run.recipe.family].network(run.recipe)
     network.eval()
     reporter, corpus = generator_reporter(network, run), run.corpus()
@@ -109,21 +112,33 @@ def main() -> None:
     drawing.add_argument("curves", nargs="+", help="NAME=CURVE.json:SECONDS, the seconds from 'time'")
     drawing.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    try:
+        execute(options)
+    except (UserError, OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def execute(options) -> None:
     if options.command == "measure":
         rows = []
         for row in measured(Run.open(options.run), Run.open(options.classifier), options.points):
             rows.append(row)
-            print("  ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
+            print("  ".join(f"{name} {value:.3g}" for name, value in row.items() if value is not None), flush=True)
             options.output.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     elif options.command == "time":
         print(f"{seconds_a_step(Run.open(options.run), options.steps):.3f} s of a processor a step")
     else:
-        curves = []
-        for text in options.curves:
-            name, _, rest = text.partition("=")
-            file, _, seconds = rest.rpartition(":")
-            curves.append((name, json.loads(Path(file).read_text(encoding="utf-8")), float(seconds)))
-        draw(curves, options.output)
+        draw([curve(text) for text in options.curves], options.output)
+
+
+def curve(text):
+    """Read NAME=CURVE.json:SECONDS."""
+    name, _, rest = text.partition("=")
+    file, _, seconds = rest.rpartition(":")
+    try:
+        return name, json.loads(Path(file).read_text(encoding="utf-8")), float(seconds)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{text}: give NAME=CURVE.json:SECONDS, with a file that 'measure' wrote ({error})") from None
 
 
 if __name__ == "__main__":
