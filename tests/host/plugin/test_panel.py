@@ -12,11 +12,14 @@ import mido
 import numpy as np
 import psutil
 import pytest
+from timbrel.host.errors import TimbrelError
+from timbrel.host.plugin import panel_thread
+from timbrel.host.plugin.loaded_patch import LoadedPatch
 from timbrel.host.plugin.project_state import unpack
 from timbrel.host.plugin.shared_memory import EventKind, Parameter
 from timbrel.host.shipped import MODELS
 
-from ...patience import until
+from ...patience import PATIENCE_SECONDS, until
 from ..panel.client import PATIENT, Client
 from .fake import FakePlugin
 
@@ -310,6 +313,52 @@ def test_a_panel_goes_with_a_server_that_is_killed():
     plugin.process.wait()
     wait_until_gone(helpers)
     plugin.socket.close()
+
+
+def test_a_load_and_the_refusal_of_the_next_are_shown_in_their_order(monkeypatch):
+    """All happen before the panel's process has begun, so that it finds them together."""
+    shows, told_of_all = [], threading.Event()
+
+    class Process:
+        def __init__(self, *_, **__):
+            told_of_all.wait(PATIENCE_SECONDS)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def url(self):
+            return "http://127.0.0.1:1/#token"
+
+        def waitables(self):
+            return []
+
+        def commands(self):
+            return []
+
+        def show(self, kind, data):
+            shows.append((kind, data))
+            if kind == "report":
+                raise TimbrelError("seen enough")
+
+    monkeypatch.setattr(panel_thread, "PanelProcess", Process)
+    monkeypatch.setattr(panel_thread, "report", lambda *_: None)
+    monkeypatch.setattr(panel_thread, "has_display", lambda: False)
+    first, second = (
+        LoadedPatch(None, SimpleNamespace(name=name), slots=[], kept=None) for name in ("gm-keys", "gm-pad")
+    )
+    instance, audio = SimpleNamespace(say=lambda _: None), SimpleNamespace()
+    panel = panel_thread.PluginPanel(instance, audio, first, main=None)
+    panel.refuse("broken", ["gone.onnx"])
+    panel.follow(second)
+    panel.refuse("again", ["gone.onnx"])
+    told_of_all.set()
+    until(lambda: panel.ended, "the panel's end")
+    assert [kind for kind, _ in shows] == ["playing", "view", "refused", "playing", "view", "refused", "report"]
+    assert [data for kind, data in shows if kind == "playing"] == [{None: "gm-keys"}, {None: "gm-pad"}]
+    assert [data[0][None] for kind, data in shows if kind == "refused"] == ["broken", "again"]
 
 
 def test_without_what_serves_it_a_panel_says_what_to_install():
