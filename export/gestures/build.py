@@ -1,5 +1,6 @@
 """Builds a model's gestures: compact trajectories of training notes."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -7,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.contract.card import Card, in_deviations
-from ...host.contract.gesture import Gestures, Grid, InstrumentNotes, NoteWay, Wander
+from ...host.contract.gesture import RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
 from ...host.contract.model import Model
 from ...host.contract.partials import spectra
 from ...host.play.gestures.blend import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS
-from ..fidelity.notes import SingleNote, loudest_db, note_of, singles, spread, velocity
+from ..fidelity.measures import BANDS, HOP
+from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
 from .code_fitting import CodeFitter
+from .residual import Codes, band_middles, residuals_of
 from .trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,
@@ -28,6 +31,7 @@ from .trajectory_measurement import (
 )
 
 Doubles = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int8]
 
 NOTES, OF_MANY = 256, 768  # limits for one instrument, and for several together: a kilobyte per note
 DIRECTIONS = 6  # of codes: those of the largest movement; keeps files small for any number of latents
@@ -37,6 +41,8 @@ SEED = 0  # of the choice of notes
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
 PREDICTED = 0.4
 STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
+NORMAL_MEDIAN = 0.6745  # of the absolute value, in standard deviations
+MOST_TAKES, MOST_STEPS = 16, 40  # pairs of takes, and their largest difference: 20 dB
 JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wander: slower is drift, faster is tremor
 LOWEST_DB = -120.0  # level of silence
@@ -72,6 +78,8 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         ),
         directions=_rounded(directions, 4),
         wander=_wander([note.course for note in notes], directions, coder),
+        bands_hz=np.round(band_middles(model.card.sample_rate), 1).tolist() if model.card.partials else [],
+        residual_seconds=HOP / model.card.sample_rate,
         instruments=instruments,
     )
 
@@ -171,6 +179,18 @@ class _Levels:
         self._model = model
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
+    def residuals(self, note: RecordedNote, held: Codes, released: Codes | None) -> dict[str, Any]:
+        """Return the fields of a note's residuals; none for other models than those of partials."""
+        if self.card.partials is None:
+            return {}
+        ways = [None if way is None else self._within(way) for way in (held, released)]
+        assert ways[0] is not None
+        found = residuals_of(note, ways[0], ways[1], self._model)
+        return dict(zip(("residual", "release_residual"), map(packed, found), strict=True))
+
+    def _within(self, way: Codes) -> Codes:
+        return lambda moments: np.clip(way(moments), self._low, self._high)
+
     def of(self, codes: Doubles, condition: float) -> Doubles:
         """Return frame levels in dB, [points]."""
         kept = np.clip(codes, self._low, self._high).astype(np.float32)
@@ -189,7 +209,24 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     if neighbour_prediction(places, codes, steps) < PREDICTED:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
     ways = [_note_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
-    return InstrumentNotes(label=label, home=_rounded(home, 4), velocity_steps=steps, notes=ways)
+    takes = take_differences(ways, [note.course.note.level_db for note in notes])
+    return InstrumentNotes(label=label, home=_rounded(home, 4), velocity_steps=steps, takes=packed(takes), notes=ways)
+
+
+def take_differences(ways: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:
+    """Return `InstrumentNotes.takes`: differences of successive notes of one key and velocity; ``loudest`` in dB."""
+    takes: dict[tuple[int, int], list[Doubles]] = {}
+    for way, level in zip(ways, loudest, strict=True):
+        if len(way.residual):
+            row = np.concatenate([[level / RESIDUAL_DB], way.residual[:BANDS]])
+            takes.setdefault((round(way.key), way.velocity), []).append(row)
+    pairs = [then - first for rows in takes.values() for first, then in itertools.pairwise(rows)]
+    kept = np.array(pairs[:: -(-len(pairs) // MOST_TAKES)]) if pairs else np.zeros((0, 1 + BANDS))
+    if pairs:  # a few takes are much louder: a normal distribution of the same median
+        levels = np.abs(kept[:, 0])
+        kept[:, 0] *= np.median(levels) / NORMAL_MEDIAN / max(float(np.sqrt(np.square(levels).mean())), 1e-9)
+    steps: Steps = np.clip(np.round(kept), -MOST_STEPS, MOST_STEPS).astype(np.int8)
+    return steps
 
 
 def velocity_steps(places: Doubles, codes: Doubles) -> float:
@@ -235,13 +272,14 @@ def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = STEPS[0
 def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
     (course, found), directions = note, decoded.directions
     codes = _along(found.held, directions, decoded.card)
-    path = found.own + _between(LEVELS_AT, CODES_AT, codes) @ directions
-    louder = decoded.of(np.concatenate([path, home[np.newaxis]]), course.condition)
+    held = _way(found.own, CODES_AT, codes @ directions)
+    louder = decoded.of(np.concatenate([held(LEVELS_AT), home[np.newaxis]]), course.condition)
     release: dict[str, Any] = {}
+    released = None
     if course.release_levels is not None and found.released is not None:
         way = _along(found.released, directions, decoded.card)
-        path = found.own + _between(RELEASE_LEVELS_AT, RELEASE_CODES_AT, way) @ directions
-        risen = decoded.of(path, course.condition)
+        released = _way(found.own, RELEASE_CODES_AT, way @ directions)
+        risen = decoded.of(released(RELEASE_LEVELS_AT), course.condition)
         levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
         release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
     return NoteWay(
@@ -253,11 +291,12 @@ def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteW
         codes=_rounded(codes, 3),
         fall_db_second=round(course.fall, 1),
         **release,
+        **decoded.residuals(course.note, held, released),
     )
 
 
-def _between(moments: Doubles, grid: Doubles, way: Doubles) -> Doubles:
-    return np.stack([np.interp(moments, grid, column) for column in way.T], axis=1)
+def _way(own: Doubles, grid: Doubles, offsets: Doubles) -> Codes:
+    return lambda moments: own + np.stack([np.interp(moments, grid, column) for column in offsets.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:

@@ -1,6 +1,8 @@
 """Gestures: trajectories of code and loudness of recorded notes, as JSON in ONNX metadata."""
 
+import base64
 import itertools
+import zlib
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ GESTURE_KEY = "timbrel.gesture"
 FORMAT = 1
 MOST_NOTES = 1024  # of a file: each onset searches all
 MOST_POINTS = 256  # of a trajectory
+MOST_BANDS = 128  # of a residual
+RESIDUAL_DB = 0.5  # of a residual's steps
 
 
 class _ArrayOf(NamedTuple):
@@ -37,7 +41,32 @@ def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
     return np.array(lists, np.float64)
 
 
+class _PackedBytes:
+    """Signed bytes, compressed (zlib) and in base64: a twentieth of a list of decimals."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _unpacked, core_schema.str_schema(), serialization=core_schema.plain_serializer_function_ser_schema(packed)
+        )
+
+
+def packed(numbers: npt.NDArray[np.int8]) -> Any:
+    return base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode() if numbers.size else ""
+
+
+def _unpacked(text: str) -> npt.NDArray[np.int8]:
+    most = MOST_POINTS * MOST_BANDS
+    try:
+        given = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), most + 1) if text else b""
+    except (ValueError, zlib.error):
+        raise ValueError("it must be compressed bytes in base64") from None
+    if len(given) > most:
+        raise ValueError(f"it has more than {most} numbers")
+    return np.frombuffer(given, np.int8)
+
+
 Doubles = npt.NDArray[np.float64]
+Residual = Annotated[npt.NDArray[np.int8], _PackedBytes()]
 Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
 Way = Annotated[Doubles, _ArrayOf(list[list[float]])]
@@ -79,7 +108,10 @@ class NoteWay(_Part):
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
     code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
-    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out.
+    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: what
+    the recording's spectrum has above the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the
+    mean, then the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of
+    the release, [moments, bands].
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -91,27 +123,37 @@ class NoteWay(_Part):
     fall_db_second: Annotated[float, Field(ge=0, le=1000)] = 0.0
     release_levels: Decibels = np.zeros(0)
     release_codes: Way = np.zeros((0, 0))
+    residual: Residual = np.zeros(0, np.int8)
+    release_residual: Residual = np.zeros(0, np.int8)
 
 
 class InstrumentNotes(_Part):
     """A note's offset from the preset's code is its code minus ``home``.
 
-    ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes.
+    ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes. ``takes``: differences of two
+    recordings of one key and velocity, in steps of half a decibel, [pairs, 1 + bands] in one row: the level, then the
+    mean residual.
     """
 
     label: str
     home: list[float]
     velocity_steps: Annotated[float, Field(ge=0.1, le=1000)] = 6.0
+    takes: Residual = np.zeros(0, np.int8)
     notes: Annotated[list[NoteWay], Field(min_length=1)]
 
 
 class Gestures(_Part):
-    """Recorded notes' trajectories along ``directions``, [directions, n_latents]."""
+    """Recorded notes' trajectories along ``directions``, [directions, n_latents].
+
+    Residuals are of bands around ``bands_hz``, every ``residual_seconds``.
+    """
 
     format: Literal[1]
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
     wander: Wander
+    bands_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BANDS)] = []
+    residual_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.01
     instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
 
     @model_validator(mode="after")
@@ -121,11 +163,15 @@ class Gestures(_Part):
             raise ValueError("directions must be of one length")
         if len(self.wander.codes) != k or len(self.wander.codes_hz) != k:
             raise ValueError(f"wander must have {k} numbers, one a direction")
+        if len(self.bands_hz) == 1 or any(after <= before for before, after in itertools.pairwise(self.bands_hz)):
+            raise ValueError("bands_hz must be two or more numbers that rise")
         if sum(len(instrument.notes) for instrument in self.instruments) > MOST_NOTES:
             raise ValueError(f"more than {MOST_NOTES} notes")
         for instrument in self.instruments:
             if len(instrument.home) != n:
                 raise ValueError(f"home of {instrument.label!r} must have {n} numbers, one a latent")
+            if instrument.takes.size % (1 + len(self.bands_hz)):
+                raise ValueError(f"takes of {instrument.label!r} must have rows of {1 + len(self.bands_hz)} numbers")
             for note in instrument.notes:
                 self._check(note, n, k)
         return self
@@ -140,6 +186,9 @@ class Gestures(_Part):
         for name, points in lengths.items():
             if len(getattr(note, name)) != points:
                 raise ValueError(f"{name} of a note must have {points} points, as the grid has")
+        bands = len(self.bands_hz)
+        if any(one.size and (not bands or one.size % bands) for one in (note.residual, note.release_residual)):
+            raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
         if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 

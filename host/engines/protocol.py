@@ -70,6 +70,13 @@ class Motion(Protocol):
         """Return bends in semitones, [rows]."""
         ...
 
+    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
+        """Return gains of the model's bands in dB, [rows, bands], for frames that begin at ``times``; None: all 0.
+
+        Their middles lie ``ahead`` samples later.
+        """
+        ...
+
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         """Return semitones over a block: a scalar if constant, else [count]."""
         ...

@@ -40,6 +40,9 @@ class CommonMotion:
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         return self.bend.at(times)
 
+    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
+        return None
+
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         return self.bend.block(start, count)
 

@@ -17,12 +17,13 @@ from ...errors import UserError
 from ...noise import white_noise
 from ...stft import from_middle
 from ...units import INAUDIBLE_HZ
+from .band_filter import BandFilter
 from .decoded_partials import parts
 from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 from .noise_loops import low_frames, tapered, white_frames
 from .noise_phase import LOSS_DB, STRIDE
-from .partial_analysis import HIGHEST_HARMONIC, Floats
+from .partial_analysis import HANN_ENERGY, HIGHEST_HARMONIC, Floats
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -30,6 +31,7 @@ Spectrum = npt.NDArray[np.complex64]
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
+SILENT = np.float32(1e-30)  # power of an empty frame
 TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
 FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
 GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
@@ -68,8 +70,14 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
-        """Select short frames, for real time, if ``shape`` is None.
+    def __init__(
+        self,
+        model: Model,
+        character: VoicingSettings,
+        shape: FrameShape | None = None,
+        bands_hz: Sequence[float] = (),
+    ) -> None:
+        """Select short frames, for real time, if ``shape`` is None; ``bands_hz`` are the bands of `make`'s gains.
 
         Raises:
             UserError: the model's window is not a Hann window.
@@ -93,6 +101,8 @@ class CoherentVoicing:
         self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
         self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
         self._bins = self.noise_frames.shape[1]
+        bin_hz = card.sample_rate / self.frame_length
+        self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
@@ -126,15 +136,27 @@ class CoherentVoicing:
     def let_go(self) -> None:
         self._decoder.let_go()
 
-    def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
-        spectra, noise, level = self.parts_of(latents, chroma, ratios, states)
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Floats,
+        states: Sequence[CoherentState],
+        gains: Array | None = None,
+    ) -> Array:
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, gains)
         if self.hiss > 0:
             spectra += noise * level[:, np.newaxis]
         spectra *= from_middle(self._bins)
         return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
 
     def parts_of(
-        self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Floats,
+        states: Sequence[CoherentState],
+        gains: Array | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
         """Return partials with low noise, white noise, [rows, channels, bins] both, and its level, [rows, bins].
 
@@ -147,10 +169,13 @@ class CoherentVoicing:
         strengths = self._layout.harmonic(rows)
         if self._character.keep_formants and self._layout.harmonics:
             strengths = _formants_kept(strengths, ratios)
+        orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
+        if gains is not None and self._filter is not None:
+            own = orders if orders.ndim == 1 else orders[chroma]
+            strengths, residue, low = self._filtered(gains, first[:, np.newaxis] * own, strengths, residue, low)
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
-        orders = self._parts.orders
         order = orders[number] if orders.ndim == 1 else orders[chroma[of_harmonic], number]
         harmonic = first[of_harmonic] * order
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
@@ -161,9 +186,25 @@ class CoherentVoicing:
         spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
         which = self._next_noise(states)
         if self.low_noise is not None and self.hiss > 0:
-            low = self._low(which, self._layout.low(rows) * self.hiss)
-            spectra[:, :, : low.shape[2]] += low
-        return spectra, self._noise_at(which), self._level(self._layout.residue(rows), ratios)
+            deep = self._low(which, low * self.hiss)
+            spectra[:, :, : deep.shape[2]] += deep
+        return spectra, self._noise_at(which), self._level(residue, ratios)
+
+    def _filtered(
+        self, gains: Array, places: Floats, strengths: Array, residue: Array, low: Array
+    ) -> tuple[Array, Array, Array]:
+        """Apply gains in bands, in dB, at equal power; ``places`` are those of harmonics in bins, [rows, harmonics]."""
+        assert self._filter is not None
+        factors = self._filter.factors(gains)
+        at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
+        at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
+        moved, noise = strengths * factors.take(at), residue * factors
+        whole, after = (
+            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
+            for partials, rest in ((strengths, residue), (moved, noise))
+        )
+        kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
+        return moved * kept, noise * kept, low * kept
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array

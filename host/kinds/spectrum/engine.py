@@ -64,7 +64,12 @@ class Voicing(Protocol):
     def let_go(self) -> None: ...
 
     def make(
-        self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64], states: Sequence[Any]
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: npt.NDArray[np.float64],
+        states: Sequence[Any],
+        gains: Array | None = None,
     ) -> Array:
         """Return the next frame of each row's voice, [rows, channels, frame_length].
 
@@ -73,6 +78,7 @@ class Voicing(Protocol):
             chroma: pitch classes, [rows], or weights, [rows, 12]; of partials keys, [rows], or a mask, [rows, 128].
             ratios: frequency ratios to the decoded pitch, [rows].
             states: one per row; rows of one voice are in time order.
+            gains: of the model's bands in dB, [rows, bands]; only models of partials have any.
         """
         ...
 
@@ -273,7 +279,8 @@ class SpectrumEngine:
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
             states = [stream.state for stream in streams]
             codes = motion.latents(voices, self._knobs_at(streams, read), read)
-            sound = self._voicing.make(codes, chroma, ratios, states)
+            gains = motion.band_gains(voices, begins, self._frame_length // 2)
+            sound = self._voicing.make(codes, chroma, ratios, states, gains)
             self._overlap_add(voices, streams, times, sound)
 
     def _overlap_add(
@@ -337,7 +344,7 @@ def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
 
 def _voicing(model: Model, character: VoicingSettings) -> Voicing:
     if model.card.partials is not None:
-        return ChordVoicing(model, character)
+        return ChordVoicing(model, character, bands_hz=model.gestures.bands_hz if model.gestures else ())
     if character.phase == "noise":
         return NoiseVoicing(model)
     return GriffinLimVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)

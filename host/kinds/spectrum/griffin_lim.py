@@ -138,6 +138,7 @@ class GriffinLimVoicing:
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
         states: Sequence[GriffinLimState],
+        gains: Array | None = None,
     ) -> Array:
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]

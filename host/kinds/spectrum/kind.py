@@ -14,6 +14,7 @@ class GestureSettings(SettingsSection):
 
     Attributes:
         codes, loudness: depth of each, multiplied by ``amount``.
+        variety: how much notes of one key and velocity differ.
         instrument: label of the recordings; default: the one with codes nearest to the preset's.
     """
 
@@ -22,6 +23,7 @@ class GestureSettings(SettingsSection):
     loudness: Annotated[float, Field(ge=0, le=1), Knob("of the recorded way")] = 1.0
     rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
     intonation: Annotated[float, Field(ge=0, le=1), Knob("of the recorded intonation")] = 0.0
+    variety: Annotated[float, Field(ge=0, le=1), Knob("of the difference of recorded takes")] = 1.0
     instrument: str | None = None
 
 
@@ -29,7 +31,7 @@ class GestureSections(SettingsSection):
     gesture: GestureSettings | None = None
 
 
-CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation
+CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation, variety
 
 
 class SpectrumKind(Kind):

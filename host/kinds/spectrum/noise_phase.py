@@ -112,6 +112,7 @@ class NoiseVoicing:
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
         states: Sequence[PhaseState],
+        gains: Array | None = None,
     ) -> Array:
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0

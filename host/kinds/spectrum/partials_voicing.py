@@ -37,10 +37,17 @@ class ChordVoicing(CoherentVoicing):
         rows, keys = _apart(chroma)
         super().keep(latents[rows], keys)
 
-    def make(self, latents: Array, chroma: Indices | Array, ratios: Floats, states: Sequence[CoherentState]) -> Array:
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Floats,
+        states: Sequence[CoherentState],
+        gains: Array | None = None,
+    ) -> Array:
         """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
-            return super().make(latents, chroma, ratios, states)
+            return super().make(latents, chroma, ratios, states, gains)
         rows, keys = _apart(chroma)
         sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
         if not len(rows):
@@ -51,7 +58,7 @@ class ChordVoicing(CoherentVoicing):
         order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
         rows, keys = rows[order], keys[order]
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
-        frames = super().make(latents[rows], keys, ratios[rows], own)
+        frames = super().make(latents[rows], keys, ratios[rows], own, None if gains is None else gains[rows])
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
         np.add.at(sums, rows, frames)
         return sums

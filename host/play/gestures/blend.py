@@ -1,13 +1,16 @@
 """Blends trajectories of recorded notes near a key and velocity."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.gesture import Gestures, NoteWay
+from ...contract.gesture import RESIDUAL_DB, Gestures, NoteWay
 
+Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int8]
 
 # The key distance equal to `Instrument.velocity_steps` in velocity. Weights are Shepard's (1968, "A two-dimensional
 # interpolation function for irregularly-spaced data"): at a recorded note they reproduce that note.
@@ -16,6 +19,7 @@ SAME = 1e-3  # squared distance below which notes count as equal
 BLENDED = 8
 AROUND_SEMITONES = 3.0  # radius for the velocity range, extended to at least `BLENDED` notes
 QUIET_DB = -60.0  # end of a release
+OPENING = 16  # moments of a movement that notes have in common: its attack
 REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
 
@@ -25,6 +29,9 @@ class BlendedTrajectory(NamedTuple):
     ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, and ``off`` to the key
     in semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in
     seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
+    ``gains`` [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after
+    note-on and note-off. ``movements``, in steps of `RESIDUAL_DB`, are those of the nearest notes while held, nearest
+    first: they are not blended, since a mean of random movements hardly moves.
     """
 
     offset: Doubles
@@ -35,6 +42,10 @@ class BlendedTrajectory(NamedTuple):
     off: float
     release_levels: Doubles
     release_codes: Doubles
+    gains: Array
+    opening: Array
+    ending: Callable[[], Array]
+    movements: tuple[Steps, ...]
 
 
 class TrajectoryBlender:
@@ -53,18 +64,27 @@ class TrajectoryBlender:
         self._let_go = np.array([bool(len(note.release_levels)) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
         self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
+        self.takes = RESIDUAL_DB * instrument.takes.reshape(-1, 1 + len(gestures.bands_hz)).astype(np.float32)
         ends = np.array([(note.fall_db_second, note.held_seconds, note.key - round(note.key)) for note in notes])
         offsets = self.codes - np.array(instrument.home)
         levels = np.array([note.levels for note in notes])
         codes = np.array([note.codes for note in notes]) @ directions
         release_levels, release_codes = _releases(notes, gestures)
+        bands = len(gestures.bands_hz)
+        nothing = np.zeros((1, bands), np.int8)
+        residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
+        means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
+        self._movements = [one[1:] for one in residuals]
+        self._openings = _of_one_length([one[:OPENING] for one in self._movements], bands)
+        self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
         # One row per note, so that an onset blends all with one product: a block may have many onsets.
-        self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1)], axis=1)
+        self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1), means], axis=1)
         self._releases = np.concatenate([release_levels, (release_codes @ directions).reshape(count, -1)], axis=1)
-        self._latents, self._levels, self._release_levels = (
+        self._latents, self._levels, self._release_levels, self._bands = (
             directions.shape[1],
             len(grid.levels),
             len(grid.release_levels),
+            bands,
         )
         self._mixes: dict[tuple[float, float], BlendedTrajectory] = {}  # by pitch and velocity
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
@@ -98,14 +118,36 @@ class TrajectoryBlender:
         row, n = weights @ self._held[near], self._latents
         fall, length, off = row[:3].tolist()
         codes = 3 + n + self._levels  # first code of a row
-        held = row[3 : 3 + n], row[3 + n : codes], row[codes:].reshape(-1, n), fall, length, off
+        end = len(row) - self._bands
+        held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
+        residual = (
+            row[end:].astype(np.float32),
+            _mean(self._openings[near], weights),
+            lambda: _mean(self._endings[near], weights),
+            tuple(self._movements[place] for place in near.tolist()),
+        )
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)))
+            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)), *residual)
         if not self._let_go[near].all():
             apart[~self._let_go] = np.inf  # exclude notes recorded without a release
             near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
-        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n))
+        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n), *residual)
+
+
+def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
+    """Return [notes, moments, bands]; short ones keep their last moment, and empty ones are 0."""
+    result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
+    for row, one in zip(result, movements, strict=True):
+        if len(one):
+            row[: len(one)], row[len(one) :] = one, one[-1]
+    return result
+
+
+def _mean(steps: Steps, weights: Doubles) -> Array:
+    """Return the weighted mean in dB, [moments, bands], of movements of notes, [notes, moments, bands]."""
+    mean = (weights * RESIDUAL_DB).astype(np.float32) @ steps.reshape(len(steps), -1).astype(np.float32)
+    return mean.reshape(steps.shape[1:])
 
 
 def _drop_first(known: dict[Any, Any]) -> None:

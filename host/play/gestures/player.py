@@ -50,7 +50,7 @@ class GesturePlayer:
         card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
         self._ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(card), settings.instrument)
-        self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes))
+        self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes), self._ways.takes)
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
         self._velocities = velocities
@@ -65,9 +65,11 @@ class GesturePlayer:
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
         return Gesture(time, mix, self._common, pace, self._begun)
 
-    def _pace(self, amount: float, codes: float, loudness: float, speed: float, intonation: float) -> TrajectoryPace:
+    def _pace(
+        self, amount: float, codes: float, loudness: float, speed: float, intonation: float, variety: float
+    ) -> TrajectoryPace:
         return TrajectoryPace(
-            amount * codes, amount * loudness, speed, intonation, self._rate, self._hop, self._lead, *self._own
+            amount * codes, amount * loudness, speed, intonation, variety, self._rate, self._hop, self._lead, *self._own
         )
 
     def heading(self) -> tuple[float, ...]:
@@ -130,6 +132,16 @@ class GestureMotion(OffsetMotion):
         off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
         bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
         return bends
+
+    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
+        bands = next((one.bands for one in self._gestures if one is not None and one.bands), 0)
+        if not bands:
+            return self._common.band_gains(voices, times, ahead)
+        gains = np.zeros((len(voices), bands), np.float32)
+        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+            if (gesture := self._gestures[voice]) is not None and gesture.bands:
+                gains[row] = gesture.band_gains(time, ahead)
+        return gains
 
     def beginnings(self, time: int) -> Beginnings | None:
         """Return initial codes of middle keys if only gestures move notes; else None."""

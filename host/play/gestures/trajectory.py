@@ -1,16 +1,17 @@
 """Trajectory of one note: its code offset, gain and intonation over time."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.gesture import Gestures
-from ...noise import uniforms
+from ...contract.gesture import RESIDUAL_DB, Gestures
+from ...noise import normals, uniforms
 from ..envelope import SHORTEST_SECONDS
-from .blend import QUIET_DB, BlendedTrajectory
+from .blend import OPENING, QUIET_DB, BlendedTrajectory
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -28,6 +29,8 @@ SINES = 5  # summed for wander: enough for no audible period, few enough to be c
 SPREAD = (0.3, 1.5)  # range of their frequencies, relative to the wander's rate
 JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
 JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
+TAKE = 1  # seed of takes
+LOOPED = 0.25  # of a movement, its begin: a note that is held for longer goes back and forth in the rest
 SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
 STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
 
@@ -42,6 +45,7 @@ class TrajectoryPace(NamedTuple):
     loudness: float
     speed: float
     intonation: float
+    variety: float
     rate: int
     hop: int
     lead: int
@@ -50,7 +54,11 @@ class TrajectoryPace(NamedTuple):
 
 
 class GestureGrid(NamedTuple):
-    """Common data of a file's notes: time grids in seconds, wander in dB and along directions, `decibels` of codes."""
+    """Common data of a file's notes: time grids in seconds, wander in dB and along directions, `decibels` of codes.
+
+    ``residual_seconds`` lie between moments of a movement. ``takes`` are differences of level and gains in dB,
+    [pairs, 1 + bands].
+    """
 
     levels: Doubles
     codes: Doubles
@@ -60,9 +68,11 @@ class GestureGrid(NamedTuple):
     deviations: Doubles
     hertz: Doubles
     decibels: Doubles
+    residual_seconds: float
+    takes: Array
 
     @classmethod
-    def of(cls, gestures: Gestures, decibels: Doubles) -> "GestureGrid":
+    def of(cls, gestures: Gestures, decibels: Doubles, takes: Array) -> "GestureGrid":
         grid, wander = gestures.grid, gestures.wander
         return cls(
             np.array(grid.levels),
@@ -73,6 +83,8 @@ class GestureGrid(NamedTuple):
             np.array([wander.level_db, *wander.codes]),
             np.array([wander.level_hz, *wander.codes_hz]),
             decibels,
+            gestures.residual_seconds,
+            takes,
         )
 
 
@@ -80,8 +92,14 @@ class Gesture:
     """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
 
     def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
-        """Start at sample ``on``; ``note`` seeds the wander."""
+        """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording."""
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
+        self._begin = on
+        self._sought: int | None = None  # the last place of gains of bands
+        self._found, self._ending = mix.gains, mix.opening[:0]
+        self._louder, self._gains, self._opening, self._movement = 0.0, mix.gains, mix.opening, mix.movements[0]
+        if pace.variety > 0 and note > 1:
+            self._differ()
         phase = phase_samples(pace.hop)
         self._on = (on + phase // 2) // phase * phase  # start of its codes
         self.moves = pace.codes > 0  # whether it changes codes at all
@@ -96,6 +114,17 @@ class Gesture:
         self._hop = (on - 2 * pace.lead) // pace.hop  # of the first stored code: no frame is read earlier
         self._codes: list[Doubles] = []  # hop by hop
         self._sounding = np.zeros(0)  # the last of them, in dB
+
+    def _differ(self) -> None:
+        """Draw a take: a movement, and a level and gains that deviate as recorded takes do."""
+        takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
+        among = math.ceil(variety * len(movements))
+        self._movement = movements[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
+        self._opening = np.zeros((0, 0), np.float32)
+        if len(takes):  # a sum of differences with normal weights has their covariance
+            drawn = normals(TAKE, self._note, 1, len(takes)) * np.float32(variety / math.sqrt(2 * len(takes)))
+            self._louder = float(drawn @ takes[:, 0])
+            self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
         """Return the gain over a block: a scalar, or [count]."""
@@ -112,6 +141,46 @@ class Gesture:
             gain[held:] *= self._release.block(start + held, count - held, self._released)
         return gain
 
+    @property
+    def bands(self) -> int:
+        """Return the number of bands with gains, 0 without effect."""
+        return len(self._gains) if self.moves else 0
+
+    def band_gains(self, time: int, ahead: int) -> Array:
+        """Return gains of bands in dB, [bands], for a frame that begins at ``time``; its middle lies ``ahead`` of that.
+
+        They are those of the nearest moment, as frames overlap. A frame that begins before the note-off is held.
+        """
+        off, pace = self._off, self._pace
+        moments = pace.speed / (pace.rate * self._common.residual_seconds)  # per sample
+        place = int(max(time + ahead - self._begin, 0) * moments + 0.5)
+        if off is not None and time >= off:
+            place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
+        if place != self._sought:
+            moved = self._moved(place) if place >= 0 else self._moved_after(~place)
+            self._sought, self._found = place, (self._gains + moved) * np.float32(pace.codes)
+        return self._found
+
+    def _moved(self, place: int) -> Array:
+        opening, held, last = self._opening, self._movement, len(self._movement) - 1
+        if last < 0:
+            return np.zeros_like(self._gains)
+        if place > last:
+            back = last - round(LOOPED * last)
+            # A short movement stays at its end: back and forth, it would be a tremolo.
+            place = last if back < OPENING else last - abs((place - last + back) % (2 * back) - back)
+        moved: Array = held[place] * np.float32(RESIDUAL_DB)
+        if place < len(opening):
+            own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
+            moved = moved * own + opening[place] * (1 - own)
+        return moved
+
+    def _moved_after(self, place: int) -> Array:
+        if not len(self._ending):
+            return np.zeros_like(self._gains)
+        moved: Array = self._ending[min(place, len(self._ending) - 1)]
+        return moved
+
     def attack(self, attack: int) -> int:
         if not self._pace.rises:
             return attack
@@ -121,6 +190,7 @@ class Gesture:
     def let_go(self, time: int, release: int) -> tuple[int, bool]:
         """Release the note; return its release in samples, and whether its trajectory falls during it."""
         self._off = time
+        self._ending = self._mix.ending()
         self._ahead = None
         recorded, loudness = self._release_seconds(), self._pace.loudness
         if loudness > 0:
@@ -194,7 +264,7 @@ class Gesture:
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
         if recorded[-1] > mix.held:
             levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
-        return levels * self._pace.loudness
+        return (levels + self._louder) * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
         """Return levels in dB relative to that at the note-off."""

@@ -48,6 +48,9 @@ class MotionWrapper:
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         return self._common.bend_semitones(voices, times)
 
+    def band_gains(self, voices: Sequence[int], times: npt.NDArray[np.int64], ahead: int) -> Array | None:
+        return self._common.band_gains(voices, times, ahead)
+
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         return self._common.bend_of(voice, start, count)
 

@@ -54,6 +54,9 @@ class Moving:
     def latents(self, voices, times, own_times=None):
         return np.ascontiguousarray(self.codes[:, times].T)
 
+    def band_gains(self, voices, times, ahead):
+        return None
+
     def bend_semitones(self, voices, times):
         return np.zeros(len(times))
 

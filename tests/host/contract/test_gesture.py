@@ -1,10 +1,13 @@
 """Gestures in a model's file: read as they are, told by info, and refused in a line where they are broken."""
 
+import base64
 import json
+import zlib
 
+import numpy as np
 import pytest
 from timbrel.host.contract.describe import describe
-from timbrel.host.contract.gesture import GESTURE_KEY
+from timbrel.host.contract.gesture import GESTURE_KEY, packed
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 
@@ -34,7 +37,44 @@ def bare(**changes):
     return gestures(entry)
 
 
+def banded(**changes):
+    """Gestures of three bands."""
+    entry = note(residual=packed(np.arange(-3, 3, dtype=np.int8)), **changes)
+    return gestures(entry, bands_hz=[100.0, 1000.0, 5000.0], residual_seconds=0.02)
+
+
+def test_residuals_are_read_as_they_were_written(tiny_path, tmp_path):
+    fields = banded(release_residual=packed(np.array([5, -128, 127], np.int8)))
+    fields["instruments"][0]["takes"] = packed(np.arange(8, dtype=np.int8))
+    made = with_gestures(tiny_path(), tmp_path / "a.onnx", fields).gestures
+    again = with_gestures(tiny_path(), tmp_path / "b.onnx", made.model_dump_json()).gestures
+    for each in (made, again):
+        [instrument] = each.instruments
+        assert instrument.notes[0].residual.tolist() == [-3, -2, -1, 0, 1, 2]
+        assert instrument.notes[0].release_residual.tolist() == [5, -128, 127]
+        assert instrument.takes.tolist() == list(range(8))
+        assert each.residual_seconds == 0.02
+
+
+TOO_MANY = base64.b64encode(zlib.compress(bytes(40_000_000))).decode()  # 52 kB
 BROKEN = {
+    "residuals of no bands": (bare(residual=packed(np.zeros(3, np.int8))), "residuals of a note must have rows of 0"),
+    "residuals of other bands": (
+        banded(release_residual=packed(np.zeros(4, np.int8))),
+        "residuals of a note must have rows of 3 numbers",
+    ),
+    "a residual of no base64": (bare(residual="?"), "compressed bytes in base64"),
+    "a residual that is not compressed": (bare(residual="AAAA"), "compressed bytes in base64"),
+    "a residual that grows": (bare(residual=TOO_MANY), "more than 32768 numbers"),
+    "one band": (gestures(bands_hz=[100.0]), "bands_hz must be two or more numbers that rise"),
+    "bands that fall": (gestures(bands_hz=[100.0, 50.0]), "bands_hz must be two or more numbers that rise"),
+    "takes of other bands": (
+        gestures(
+            instruments=[{"label": "a", "home": [0.5, 0.5], "takes": packed(np.zeros(4, np.int8)), "notes": [note()]}],
+            bands_hz=[100.0, 200.0],
+        ),
+        "takes of 'a' must have rows of 3 numbers",
+    ),
     "no JSON": ("{", "are not JSON"),
     "a list": ("[]", "are not valid"),
     "newer": (gestures() | {"format": 2}, "format 2, newer than this timbrel reads"),

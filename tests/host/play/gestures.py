@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import onnx
 from onnx import helper
 from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.gesture import GESTURE_KEY
+from timbrel.host.contract.gesture import GESTURE_KEY, packed
 from timbrel.host.contract.model import Model
 
 GRID = {
@@ -46,3 +47,19 @@ def with_gestures(path, target, fields):
     helper.set_model_props(made, {METADATA_KEY: known[METADATA_KEY], GESTURE_KEY: text})
     onnx.save(made, target)
     return Model(target)
+
+
+BANDS_HZ = [200.0, 1000.0, 5000.0]
+
+
+def residual(mean, moments):
+    """A residual of a mean, [3], and of a movement, [moments, 3], in dB."""
+    return packed(np.round(2 * np.concatenate([[mean], moments])).astype(np.int8))
+
+
+def banded(*notes, takes=None):
+    """Gestures of these notes with residuals every 10 ms; takes differ by level and bands, [pairs, 4], in dB."""
+    made = gestures(*notes, bands_hz=BANDS_HZ, residual_seconds=0.01)
+    if takes is not None:
+        made["instruments"][0]["takes"] = packed(np.round(2 * np.array(takes)).astype(np.int8))
+    return made

@@ -275,12 +275,12 @@ def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, 
 
 
 def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
-    common = GestureGrid.of(moving.gestures, decibels(moving, np.array([[0.5, 0.5]])))
+    common = GestureGrid.of(moving.gestures, decibels(moving, np.array([[0.5, 0.5]])), np.zeros((0, 1)))
     hops = np.arange(400) * HOP
 
     def gesture():
         mix = TrajectoryBlender(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
-        made = Gesture(700, mix, common, TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 512, True, True), 3)
+        made = Gesture(700, mix, common, TrajectoryPace(1.0, 1.0, 1.0, 0.0, 0.0, RATE, HOP, 512, True, True), 3)
         made.let_go(300 * HOP + 7, 1000)
         return made
 
@@ -431,9 +431,9 @@ def test_codes_of_a_way_begin_at_one_of_four_moments_of_a_hop(gestured, every_ho
     model = gestured()
     ways, common = (
         TrajectoryBlender(model.gestures, np.full(2, 0.5), np.ones(2)),
-        GestureGrid.of(model.gestures, np.eye(2)),
+        GestureGrid.of(model.gestures, np.eye(2), np.zeros((0, 1))),
     )
-    pace, mix = TrajectoryPace(1.0, 1.0, 1.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
+    pace, mix = TrajectoryPace(1.0, 1.0, 1.0, 0.0, 0.0, RATE, HOP, 2 * HOP, True, True), ways.mix(60, 100)
     hops = range(30 * HOP, 40 * HOP, HOP)
     codes = [[Gesture(on, mix, common, pace, 1).code(time).tolist() for time in hops] for on in range(7000, 7000 + HOP)]
     begun = [7000 + place for place in range(HOP) if place == 0 or codes[place] != codes[place - 1]]
@@ -462,8 +462,8 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
         Gesture(
             5,
             mix,
-            GestureGrid.of(made, np.eye(2)),
-            TrajectoryPace(1.0, loudness / 10, speed / 10, 0.0, RATE, HOP, 512, True, True),
+            GestureGrid.of(made, np.eye(2), np.zeros((0, 1))),
+            TrajectoryPace(1.0, loudness / 10, speed / 10, 0.0, 0.0, RATE, HOP, 512, True, True),
             3,
         )
         for _ in range(2)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -225,6 +226,66 @@ def test_nothing_of_the_lowest_band_is_above_its_edge_and_of_the_others_below():
     assert weights.sum(0) == pytest.approx(1.0)
     assert weights[0] == pytest.approx([1, 1, 0, 0, 0])
     assert weights[1, 2:4] == pytest.approx(1.0)
+
+
+BANDS_HZ = [200.0, 800.0, 3000.0, 9000.0]
+
+
+class Filtered(Knobs):
+    """Knobs at rest, and gains of bands by time, in dB."""
+
+    def __init__(self, gains):
+        super().__init__()
+        self.gains = gains
+
+    def band_gains(self, voices, times, ahead):
+        return np.array([self.gains(time + ahead) for time in times.tolist()], np.float32)
+
+
+def with_bands(model):
+    model.gestures = SimpleNamespace(bands_hz=BANDS_HZ)
+    return model
+
+
+def test_gains_of_bands_move_partials_and_noise_at_equal_power(partials_of):
+    key, gains = 57, np.array([3.0, -9.0, 6.0, 0.0])
+    hz = midi_to_hz(key) * np.arange(1, 13)
+    model = with_bands(partials_of(tonal))
+    plain, moved = (
+        amplitudes(one(model, key, RATE, motion, **PURE)[RATE // 4 :], hz)[0]
+        for motion in (STILL, Filtered(lambda _: gains))
+    )
+    bin_hz = RATE / 1024  # gains are those of the bins of short frames
+    bins = np.rint(hz / bin_hz) * bin_hz
+    asked = np.interp(bins, BANDS_HZ, 10 ** (gains / 20)) * HEIGHTS
+    asked *= np.sqrt(np.sum(HEIGHTS**2) / np.sum(asked**2))
+    assert moved / plain * HEIGHTS == pytest.approx(asked, rel=0.01)
+    hiss = with_bands(partials_of(lambda latent, key: np.concatenate([np.zeros(12), np.full(5, 0.05)])))
+    quiet, loud = (
+        one(hiss, key, RATE, motion) for motion in (STILL, Filtered(lambda _: np.array([0, 0, 20.0, -20.0])))
+    )
+    assert density_db(loud, 2800, 3200) - density_db(loud, 9500, 15000) == pytest.approx(
+        40 + density_db(quiet, 2800, 3200) - density_db(quiet, 9500, 15000), abs=1.0
+    )
+    assert np.mean(loud**2) == pytest.approx(np.mean(quiet**2), rel=0.1)
+
+
+def test_equal_gains_of_all_bands_change_nothing(partials_of):
+    model = with_bands(partials_of(lambda latent, key: np.concatenate([HEIGHTS, np.full(5, 0.02)])))
+    plain, moved = (one(model, 60, 9000, motion) for motion in (STILL, Filtered(lambda _: np.full(4, 7.0))))
+    assert moved == pytest.approx(plain, abs=1e-5)
+
+
+def test_gains_apply_to_each_voice_of_a_chord_and_at_their_time(partials_of):
+    model = with_bands(partials_of(tonal))
+    gains = Filtered(lambda time: np.array([0, 0, 0, 0]) if time < RATE // 2 else np.array([0, -30.0, -30.0, -30.0]))
+    sound = one(model, 45, RATE, gains, **PURE)
+    hz = midi_to_hz(45) * np.arange(1, 13)
+    before, after = (amplitudes(sound[part], hz)[0] for part in (slice(9000, 20_000), slice(24_000, 40_000)))
+    assert 20 * np.log10(before[9] / before[0] / (after[9] / after[0])) > 20
+    chord = chord_of(model, {0: [0, 4]}, 60, 20_000, motion=gains)
+    assert np.isfinite(chord).all()
+    assert chord.any()
 
 
 @pytest.mark.parametrize("sizes", [(63, 64, 65), (128,), (5, 5000, 1, 16384)], ids=str)

@@ -1,0 +1,116 @@
+"""Residuals: what recorded spectra have above the decoded ones, in bands, as a mean and as movement.
+
+A network blurs notes that differ, and codes of some moments miss the fast movement of partials and noise. Both come
+back by gains of bands, at equal level.
+"""
+
+import functools
+from collections.abc import Callable
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from ...host.contract.card import Card
+from ...host.contract.gesture import RESIDUAL_DB
+from ...host.contract.model import Model
+from ...host.contract.partials import spectra
+from ...host.noise import white_noise
+from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
+from ..fidelity.notes import RecordedNote, tuned
+
+Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int8]
+
+LONGEST_SECONDS = 2.0  # of stored movement: a note that is held for longer goes back and forth in it
+RELEASE_SECONDS = 0.5  # of a release's
+MOST_DB = 15.0  # of a residual: more is a band that only one of the two fills
+LOUD_DB = 30.0  # below the note's loudest frame; softer frames have their room's spectrum
+SILENT_DB = -70.0  # of a frame's power: a band below it in both spectra counts as equal
+NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
+
+
+def band_middles(rate: int) -> list[float]:
+    """Return the middles of the bands of `residuals_of`, in Hz."""
+    middles: list[float] = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1].tolist()
+    return middles
+
+
+Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]
+
+
+def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model: Model) -> tuple[Steps, Steps]:
+    """Return a note's residual and that of its release, in steps of `RESIDUAL_DB`, [1 + moments, BANDS] and without 1.
+
+    ``held`` and ``released`` are the codes that the model of partials plays, by seconds after note-on and note-off;
+    without ``released`` the second result is empty.
+    """
+    rate = model.card.sample_rate
+    sound = tuned(note, rate).sound
+    asked = course(sound, rate)
+    last = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
+    off = round(note.held_seconds * rate / HOP)
+    while_held = np.arange(min(1 + off, 1 + round(LONGEST_SECONDS * rate / HOP), last))
+    apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model)
+    loud = asked.levels[while_held] > asked.levels.max() - LOUD_DB
+    nothing = np.zeros((0, BANDS), np.int8)
+    if not loud.any():
+        return nothing, nothing
+    mean = apart[loud].mean(0)
+    moves = np.where(loud[:, np.newaxis], apart - mean, 0.0)
+    # The host's noise fluctuates as any noise does: this part of the movement is left out.
+    known = np.square(hiss.mean(0) * noise_fluctuation(rate))
+    own = np.sqrt(np.clip(1 - known / np.maximum(np.square(moves[loud]).mean(0), 1e-9), 0.0, 1.0))
+    later = nothing
+    if released is not None:
+        after = np.arange(off, min(off + round(RELEASE_SECONDS * rate / HOP), last))
+        after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - LOUD_DB)]
+        apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model)
+        later = _steps((apart - mean) * own)
+    return _steps(np.concatenate([mean[np.newaxis], moves * own])), later
+
+
+def _apart(
+    asked: SpectralCourse, which: npt.NDArray[np.intp], codes: Doubles, key: int, model: Model
+) -> tuple[Doubles, Doubles]:
+    """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
+    if not len(which):
+        return np.zeros((0, BANDS)), np.zeros((0, BANDS))
+    keys, shapes = np.full(len(which), key, np.intp), asked.shapes[which]
+    given, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card)
+    apart = np.clip(shapes - given, -MOST_DB, MOST_DB)
+    apart[(shapes < SILENT_DB) & (given < SILENT_DB)] = 0.0
+    return apart, hiss
+
+
+def _steps(decibels: Doubles) -> Steps:
+    steps: Steps = np.round(decibels / RESIDUAL_DB).astype(np.int8)
+    return steps
+
+
+def decoded_shapes(frames: Array, keys: npt.NDArray[np.intp], card: Card) -> tuple[Doubles, Doubles]:
+    """Return expected `SpectralCourse.shapes` of decoded frames, and the share of noise in each band, 0 to 1.
+
+    Both [rows, BANDS]. Frames of `measures` are shorter than the card's: noise is stronger in them beside partials.
+    """
+    layout = card.partials
+    assert layout is not None
+    short = card.model_copy(update={"frame_length": FRAME})
+    frames = frames.copy()
+    frames[:, layout.harmonics :] *= np.float32(np.sqrt(card.frame_length / FRAME))
+    noise = frames.copy()
+    noise[:, : layout.harmonics] = 0.0
+    whole, part = (np.square(spectra(short, each, keys), dtype=np.float64) for each in (frames, noise))
+    power = whole @ mel(card.sample_rate)
+    shares = power / np.maximum(whole.sum(1, keepdims=True), 1e-30)
+    hiss = (part @ mel(card.sample_rate)) / np.maximum(power, 1e-30)
+    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), hiss
+
+
+@functools.cache
+def noise_fluctuation(rate: int) -> Doubles:
+    """Return the standard deviation of white noise's levels in each band, in dB, [BANDS]."""
+    shapes = course(white_noise(NOISE_SECONDS * rate), rate).shapes
+    deviations: Doubles = shapes[4:-4].std(0)
+    return deviations

@@ -1,0 +1,153 @@
+"""Residuals of notes by formula: the mean and the movement that a decoder lacks, and none of noise's own."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from timbrel.export.fidelity.measures import BANDS, HOP, course
+from timbrel.export.fidelity.notes import RecordedNote
+from timbrel.export.gestures.build import take_differences
+from timbrel.export.gestures.residual import band_middles, decoded_shapes, noise_fluctuation, residuals_of
+from timbrel.host.contract.card import PartialsLayout
+from timbrel.host.contract.gesture import RESIDUAL_DB
+from timbrel.host.contract.model import Model
+from timbrel.host.noise import white_noise
+from timbrel.host.shipped import MODELS
+from timbrel.host.units import midi_to_hz
+
+RATE, KEY, HARMONICS = 44100, 57, 40
+HEIGHTS = 0.9 ** np.arange(HARMONICS)
+MIDDLES = np.array(band_middles(RATE))
+EDGES = [20.0, *np.geomspace(50, 20_000, 40).tolist()]
+
+
+@pytest.fixture(scope="module")
+def card():
+    """A card of partials at the published frames."""
+    known = Model(MODELS / "gm-partials-8.onnx").card
+    layout = PartialsLayout(harmonics=HARMONICS, edges_hz=EDGES, low=30, high=90)
+    return known.model_copy(update={"sample_rate": RATE, "frame_length": 4096, "hop_length": 1024, "partials": layout})
+
+
+def sound(levels_db, held=1.2, seconds=1.5):
+    """A note whose harmonics have levels over time, a function of (hertz, time), let go after ``held``."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
+    parts = [
+        height * 10 ** (levels_db(hertz, time) / 20) * np.sin(2 * np.pi * hertz * time + number**2)
+        for number, (hertz, height) in enumerate(zip(hz, HEIGHTS, strict=True))
+    ]
+    level = np.minimum(time / 0.01, 1) * np.where(time > held, 10 ** (-100 * (time - held) / 20), 1)
+    return (0.05 * level * np.sum(parts, 0)).astype(np.float32)
+
+
+def residuals(
+    card, levels_db, decode=lambda codes: np.tile(HEIGHTS, (len(codes), 1)), hiss=0.0, made=None, released=True
+):
+    """Mean, movement and release of a note beside a model that decodes the harmonics alone, in dB."""
+    single = SimpleNamespace(pitch=float(KEY), key=KEY)
+    note = RecordedNote(single, sound(levels_db) if made is None else made, 1.2, -10.0)
+
+    def frames(codes, keys):
+        noise = np.full((len(codes), len(EDGES) - 1), hiss)
+        return np.concatenate([decode(codes), noise], axis=1).astype(np.float32)
+
+    def path(moments):
+        return moments[:, np.newaxis]  # a code is its own moment
+
+    model = SimpleNamespace(card=card, decode=frames)
+    first, then = residuals_of(note, path, path if released else None, model)
+    return RESIDUAL_DB * first[0], RESIDUAL_DB * first[1:], RESIDUAL_DB * then
+
+
+HEARD = (MIDDLES > 400) & (MIDDLES < 8000)  # a band between two partials depends on their phases
+HIGH = (MIDDLES > 2500) & (MIDDLES < 7500)
+
+
+def test_a_note_as_it_is_decoded_has_no_residual(card):
+    mean, moves, after = residuals(card, lambda hertz, time: 0 * time)
+    assert np.percentile(np.abs(mean[HEARD]), 90) <= 0.5
+    assert np.abs(mean[HEARD]).max() <= 3.0
+    assert np.abs(moves[4:, HEARD]).max() <= 1.5
+    assert np.abs(after[1:, HEARD]).max() <= 2.0
+    assert len(moves) == 1 + round(1.2 * RATE / HOP)
+    assert 10 < len(after) < 0.3 * RATE / HOP + 2  # it falls by 30 dB in .3 s
+
+
+def test_a_mean_is_what_the_decoder_lacks(card):
+    mean, moves, _ = residuals(card, lambda hertz, time: 6.0 * (hertz > 2000) + 0 * time)
+    asked = course(sound(lambda hertz, time: 6.0 * (hertz > 2000) + 0 * time), RATE).shapes[20:60].mean(0)
+    plain = course(sound(lambda hertz, time: 0 * time), RATE).shapes[20:60].mean(0)
+    apart = np.abs(mean - (asked - plain))[HEARD]
+    assert np.percentile(apart, 90) < 0.6
+    assert apart.max() < 3.0
+    assert np.ptp(mean[HEARD]) > 5.0
+    assert np.abs(moves[4:, HEARD]).max() <= 1.5
+
+
+def test_movement_is_that_of_the_recording_at_its_time(card):
+    _, moves, _ = residuals(card, lambda hertz, time: 6.0 * np.sin(2 * np.pi * 4 * time) * (hertz > 2000))
+    time = np.arange(len(moves)) * HOP / RATE
+    wave = np.sin(2 * np.pi * 4 * time)[8:-8]
+    found = moves[8:-8, HIGH].mean(1)
+    found = found - found.mean()
+    assert wave @ found / (wave @ wave) == pytest.approx(6.0, rel=0.25)  # less what moves the whole power
+    assert np.corrcoef(wave, found)[0, 1] > 0.97
+
+
+def test_what_the_codes_move_is_no_residual(card):
+    def swell(hertz, time):
+        return 8.0 * time * (hertz > 2000)
+
+    hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
+    _, moves, _ = residuals(card, swell, lambda codes: HEIGHTS * 10 ** (8.0 * codes * (hz > 2000) / 20))
+    assert np.abs(moves[4:-4, HEARD]).max() <= 1.5
+
+
+def test_noise_moves_by_itself_and_has_no_residual_of_that(card):
+    made = (0.05 * white_noise(round(1.2 * RATE))).astype(np.float32)
+    _, moves, after = residuals(
+        card, None, lambda codes: np.zeros((len(codes), HARMONICS)), hiss=0.05, made=made, released=False
+    )
+    own = noise_fluctuation(RATE)[HEARD]
+    assert own.min() > 0.5
+    assert moves[:, HEARD].std() < 0.4 * own.mean()
+    assert len(after) == 0
+
+
+def test_expected_shapes_are_those_of_partials_and_noise_in_short_frames(card):
+    level = 0.02
+    frames = np.concatenate([HEIGHTS, np.full(len(EDGES) - 1, level)])[np.newaxis].astype(np.float32)
+    found, hiss = decoded_shapes(frames, np.array([KEY]), card)
+    # A partial is A / 4 of 4096 samples high in a Hann frame, and noise of deviation s sqrt(6144 / 4) s.
+    amplitude, deviation = 4 / 4096, 1 / np.sqrt(card.frame_length * 0.375)
+    time = np.arange(2 * RATE) / RATE
+    hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
+    tones = sum(
+        amplitude * height * np.sin(2 * np.pi * hertz * time + k * k)
+        for k, (hertz, height) in enumerate(zip(hz, HEIGHTS, strict=True))
+    )
+    noise = np.sqrt(3) * level * deviation * white_noise(len(time))
+    shapes = course((tones + noise).astype(np.float32), RATE).shapes[4:-4]
+    asked = 10 * np.log10(np.mean(10 ** (shapes / 10), 0))
+    assert found[0, HEARD] == pytest.approx(asked[HEARD], abs=1.0)
+    assert hiss[0, MIDDLES > 12_000] == pytest.approx(1.0, abs=0.02)
+    assert hiss[0, (MIDDLES > 200) & (MIDDLES < 900)].min() < 0.1
+
+
+def test_takes_are_pairs_of_one_key_and_velocity(card):
+    def way(key, velocity, first):
+        row = np.zeros(3 * BANDS, np.int8)
+        row[:BANDS] = first
+        return SimpleNamespace(key=key, velocity=velocity, residual=row)
+
+    ways = [way(60.1, 80, 0), way(60.0, 80, 6), way(59.8, 80, 2), way(60.0, 96, 9), way(61.0, 80, 9)]
+    found = take_differences(ways, [-10.0, -12.0, -11.0, 0.0, 0.0])
+    assert found.shape == (2, 1 + BANDS)
+    assert found[:, 1:].tolist() == [[6] * BANDS, [-4] * BANDS]
+    levels = np.array([-4.0, 2.0])  # half decibels, of one median as a normal distribution's
+    scale = np.median(np.abs(levels)) / 0.6745 / np.sqrt(np.mean(levels**2))
+    assert found[:, 0].tolist() == np.round(levels * scale).tolist()
+    assert len(take_differences(ways[3:], [0.0, 0.0])) == 0
+    many = [way(60.0, 80, number % 3) for number in range(100)]
+    assert len(take_differences(many, [0.0] * 100)) <= 16
