@@ -33,6 +33,7 @@ from .notes import (
 )
 from .rendering import CodedNotes, has_encoder, played
 from .stored_partials import can_be_stored, from_partials
+from .takes import take_variety
 
 Array = npt.NDArray[np.float32]
 
@@ -109,6 +110,8 @@ def beside(
     found["told_apart"] = classifier_accuracy(
         [pair_of(one.row["key"], one.note.sound, one.ours, corpus.rate) for one in [*compared, *learned_rows]]
     )
+    known_notes = [(one.note, one.row["velocity"]) for one in [*learned_rows, *compared]]
+    found["takes_apart"] = take_variety(patch, corpus, known_notes, every)
     found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))
     rate, sounds = corpus.rate, []
     for one in heard:

@@ -20,6 +20,7 @@ FLOOR_DB = -80.0  # floor of a band below its frame's level: inaudible beside th
 SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest frame: the part without a release
 LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; above, a quarter tone is wider than two of their bins
 CHANGING = slice(2, 48)  # bands for `change_db`: below are rumble and hum, above mostly noise
+ONSET_SECONDS = 0.046  # of an attack: four frames
 STILL = 0.01  # octaves: less movement of the brightness counts as constant
 SILENT = 1e-12  # mean square, -120 dBFS: keeps logarithms finite
 
@@ -44,6 +45,7 @@ class NoteDistance(NamedTuple):
     shape_db: float
     sustain_db: float
     quarter_db: float
+    onset_db: float
     change: float | None
     envelope_db: float
     attack_ms: float
@@ -124,6 +126,14 @@ def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
     """
     apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
     return float(apart[alike(asked, given)].mean())
+
+
+def onset_db(asked: SpectralCourse, given: SpectralCourse, rate: int) -> float:
+    """Return `shape_db` of the frames of the first 46 ms."""
+    apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
+    first = np.arange(len(apart)) * HOP <= ONSET_SECONDS * rate
+    heard = first & alike(asked, given)
+    return float(apart[heard if heard.any() else first].mean())
 
 
 def sustain_db(asked: Array, given: Array, rate: int) -> float:
@@ -208,6 +218,7 @@ def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
         shape_db(first, second),
         sustain_db(asked, given, rate),
         quarter_db(asked, given, rate),
+        onset_db(first, second, rate),
         changes[1] / changes[0] if changes[0] and changes[1] is not None else None,
         envelope_db(first, second),
         1000 * abs(float(attacks[0]) - float(attacks[1])),

@@ -26,6 +26,7 @@ MEASURES = {
         "Quarter tones of it, dB",
         "The same in bands of a quarter tone from 370 Hz on: noise in a partial’s place is seen, or one beside it.",
     ),
+    "onset_db": ("Shape of the first 46 ms, dB", "The same in the attack alone, in 64 mel bands."),
     "change": (
         "Change per frame, of recorded",
         "How many times as much as the recording’s its bands change from frame to frame: a frozen sound has less.",
@@ -143,6 +144,13 @@ def telling_lines(found: Figures) -> list[str]:
         lines.append(
             f"Two classifiers tell ours from recordings in {told['statistics']:.0%} and {told['network']:.0%} (50 % is "
             "luck): by statistics of bands, and a small network"
+        )
+    if (takes := found["takes_apart"]) is not None:
+        recorded, played = takes["recorded"], takes["played"]
+        lines.append(
+            f"Two takes of a key and velocity differ by {recorded['shape_db']:.1f} dB in the held part and by "
+            f"{recorded['level_db']:.1f} dB in level, two strikes of ours by {played['shape_db']:.1f} and "
+            f"{played['level_db']:.1f} dB"
         )
     if (distance := found["frechet"]) is not None and distance["ratio"] is not None:
         lines.append(f"All frames together, ours are {distance['ratio']:.2f} times as far from recorded as a sampler's")

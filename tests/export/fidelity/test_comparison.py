@@ -8,6 +8,7 @@ import soundfile
 from timbrel.export.evaluate import evaluate_instrument
 from timbrel.export.families.chroma import report as chroma_report
 from timbrel.export.fidelity import comparison, pages
+from timbrel.export.fidelity.measures import NoteDistance
 from timbrel.export.fidelity.pages import NONE, as_text, in_short
 from timbrel.export.first_preset import first_preset
 from timbrel.export.reports import picture
@@ -78,6 +79,9 @@ def test_a_second_take_of_a_key_and_velocity_stands_beside_and_so_do_notes_that_
     assert found["takes"] == 2
     assert found["take"]["shape_db"]["worst"] < 0.5
     assert found["heard"]["shape_db"]["median"] > 0
+    assert max(found["takes_apart"]["recorded"].values()) < 0.1
+    assert found["takes_apart"]["pairs"] == 2
+    assert found["takes_apart"]["played"]["level_db"] < 0.2  # a plain preset strikes alike
     assert "2nd take" in as_text(found)
     assert "2 notes have one" in pages.figures_section(found)
 
@@ -148,8 +152,7 @@ def test_a_runs_report_has_the_notes_of_its_own_export(tmp_path, monkeypatch):
 def test_figures_are_told_in_words():
     assert as_text(None) == NONE
     figure = {"median": 14.14, "worst": 20.0}
-    ours = dict.fromkeys(("shape_db", "sustain_db", "quarter_db", "change", "envelope_db", "attack_ms"), figure)
-    ours["brightness"] = None
+    ours = dict.fromkeys(NoteDistance._fields, figure) | {"brightness": None}
     found = {
         "notes": 2,
         "splits": {"test": 1, "val": 1},
@@ -162,20 +165,27 @@ def test_figures_are_told_in_words():
         "dynamics": None,
         "tuning": {"median_cents": -12.4, "most_cents": 19.9},
         "told_apart": {"statistics": 0.944, "network": 0.9},
+        "takes_apart": {
+            "recorded": {"shape_db": 4.91, "level_db": 1.08},
+            "played": {"shape_db": 4.5, "level_db": 0.8},
+        },
         "frechet": {"ours": 30.0, "sampler": 20.0, "ratio": 1.5},
     }
     lines = as_text(found).splitlines()
     assert lines[0] == ("2 recorded notes that training never saw (1 of the test split, 1 of the validation split).")
     assert lines[1].split() == ["median", "worst"]
     assert lines[2].split() == ["Shape,", "dB", "14.1", "20.0"]
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "Two classifiers tell ours from recordings in 94% and 90% (50 % is luck): by statistics of bands, and a small "
         "network",
+        "Two takes of a key and velocity differ by 4.9 dB in the held part and by 1.1 dB in level, two strikes of ours "
+        "by 4.5 and 0.8 dB",
         "All frames together, ours are 1.50 times as far from recorded as a sampler's",
     ]
     off = as_text(found | {"tuning": {"median_cents": -12.4, "most_cents": 47.2}}).splitlines()
     assert off[-1].startswith("tuning: recordings lie up to 47 cents off their keys, -12 in the median; notes are")
     assert not [line for line in as_text(found | {"told_apart": None, "frechet": None}).splitlines() if "told" in line]
+    assert "takes" not in as_text(found | {"takes_apart": None})
     assert as_text(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
         "shape 14.1 dB, shape of the held part 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; "

@@ -11,6 +11,7 @@ from timbrel.export.fidelity.measures import (
     envelope_db,
     mel,
     nearness,
+    onset_db,
     quarter_db,
     quarter_tones,
     shape_db,
@@ -169,3 +170,15 @@ def test_change_per_frame_is_that_of_bands_and_little_of_what_stands_still():
     assert nearness(NOISE, 0.1 * NOISE, RATE).change == pytest.approx(1, abs=1e-3)
     assert nearness(NOISE, still, RATE).change < 0.7
     assert nearness(still, NOISE, RATE).change > 1.4
+
+
+def test_an_attack_is_measured_alone():
+    plain = tone(60, fall=0.5)
+    early, late = plain.copy(), plain.copy()
+    early[: round(0.04 * RATE)] = tone(60, fall=0.9)[: round(0.04 * RATE)]
+    late[round(0.1 * RATE) :] = tone(60, fall=0.9)[round(0.1 * RATE) :]
+    courses = {name: course(sound, RATE) for name, sound in (("plain", plain), ("early", early), ("late", late))}
+    assert onset_db(courses["plain"], courses["plain"], RATE) == 0
+    assert onset_db(courses["plain"], courses["early"], RATE) > 5
+    assert onset_db(courses["plain"], courses["late"], RATE) < 0.1
+    assert nearness(plain, early, RATE).onset_db == onset_db(courses["plain"], courses["early"], RATE)
