@@ -1,5 +1,6 @@
 """Blends trajectories of recorded notes near a key and velocity."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -122,8 +123,8 @@ class TrajectoryBlender:
         held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
         residual = (
             row[end:].astype(np.float32),
-            _mean(self._openings[near], weights),
-            lambda: _mean(self._endings[near], weights),
+            _mean(self._openings, near, weights),
+            functools.partial(_mean, self._endings, near, weights),
             tuple(self._movements[place] for place in near.tolist()),
         )
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
@@ -144,10 +145,10 @@ def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
     return result
 
 
-def _mean(steps: Steps, weights: Doubles) -> Array:
-    """Return the weighted mean in dB, [moments, bands], of movements of notes, [notes, moments, bands]."""
-    mean = (weights * RESIDUAL_DB).astype(np.float32) @ steps.reshape(len(steps), -1).astype(np.float32)
-    return mean.reshape(steps.shape[1:])
+def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
+    """Return the weighted mean in dB, [moments, bands], of some notes of [notes, moments, bands]."""
+    rows = steps[near].reshape(len(near), -1).astype(np.float32)
+    return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
 
 
 def _drop_first(known: dict[Any, Any]) -> None:
