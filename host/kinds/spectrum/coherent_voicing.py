@@ -199,9 +199,10 @@ class CoherentVoicing:
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
         moved, noise = strengths * factors.take(at), residue * factors
+        heard = max(self._low_bins, self._lowest_bin)  # low noise has loops of its own
         whole, after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
-            for partials, rest in ((strengths, residue), (moved, noise))
+            for partials, rest in ((strengths, residue[:, heard:]), (moved, noise[:, heard:]))
         )
         kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
         return moved * kept, noise * kept, low * kept

@@ -270,6 +270,18 @@ def test_gains_of_bands_move_partials_and_noise_at_equal_power(partials_of):
     assert np.mean(loud**2) == pytest.approx(np.mean(quiet**2), rel=0.1)
 
 
+def test_a_rumble_that_no_band_sounds_takes_no_power_from_partials(partials_of):
+    key, gains = 90, np.array([12.0, 0.0, 0.0, 0.0])  # only the rumble's band rises, far below the partials
+    hz = midi_to_hz(key) * np.arange(1, 9)
+    rumble = partials_of(
+        lambda latent, key: np.concatenate([HEIGHTS, [3, 0, 0, 0, 0]]), edges_hz=[0.0, 80.0, *EDGES[2:]]
+    )
+    model = with_bands(rumble)
+    plain, moved = (one(model, key, RATE, motion)[RATE // 4 :] for motion in (STILL, Filtered(lambda _: gains)))
+    ratio = amplitudes(moved, hz)[0] / amplitudes(plain, hz)[0]
+    assert ratio == pytest.approx(np.ones(8), rel=0.12)
+
+
 def test_equal_gains_of_all_bands_change_nothing(partials_of):
     model = with_bands(partials_of(lambda latent, key: np.concatenate([HEIGHTS, np.full(5, 0.02)])))
     plain, moved = (one(model, 60, 9000, motion) for motion in (STILL, Filtered(lambda _: np.full(4, 7.0))))
