@@ -21,6 +21,8 @@ SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest fra
 LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; above, a quarter tone is wider than two of their bins
 CHANGING = slice(2, 48)  # bands for `change_db`: below are rumble and hum, above mostly noise
 ONSET_SECONDS = 0.046  # of an attack: four frames
+RINGING_DB_SECOND = 6.0  # a sound that falls more slowly is sustained
+FEWEST_FRAMES = 8  # to measure a decay
 STILL = 0.01  # octaves: less movement of the brightness counts as constant
 SILENT = 1e-12  # mean square, -120 dBFS: keeps logarithms finite
 
@@ -48,6 +50,7 @@ class NoteDistance(NamedTuple):
     onset_db: float
     change: float | None
     envelope_db: float
+    decay_percent: float | None
     attack_ms: float
     brightness: float | None
 
@@ -193,6 +196,22 @@ def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
     return float((first - second).std())
 
 
+def decay_percent(asked: SpectralCourse, given: SpectralCourse, rate: int) -> float | None:
+    """Return the difference of the rates of decay, in percent of the recording's; None where that is sustained.
+
+    Rates are slopes of straight lines through levels, from the loudest frame over four fifths of the rest, while both
+    are counted.
+    """
+    begin = int(asked.levels.argmax())
+    both = (counted(asked) & counted(given))[begin:]
+    count = int(SUSTAINED * (both.argmin() if not both.all() else len(both)))
+    if count < FEWEST_FRAMES:
+        return None
+    times = (np.arange(count) - (count - 1) / 2) * HOP / rate
+    first, second = (times @ of.levels[begin : begin + count] / np.square(times).sum() for of in (asked, given))
+    return None if first > -RINGING_DB_SECOND else float(100 * abs(second / first - 1))
+
+
 def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
     """Return Pearson's correlation of the brightness over the frames of `alike`, -1 to 1.
 
@@ -221,6 +240,7 @@ def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
         onset_db(first, second, rate),
         changes[1] / changes[0] if changes[0] and changes[1] is not None else None,
         envelope_db(first, second),
+        decay_percent(first, second, rate),
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),
     )

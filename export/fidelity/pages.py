@@ -35,6 +35,10 @@ MEASURES = {
         "Envelope, dB",
         "The course of the level, whatever the gain: root mean square over the same frames.",
     ),
+    "decay_percent": (
+        "Decay, %",
+        "How far the rates differ at which struck and plucked notes fade; none of sustained ones.",
+    ),
     "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }
@@ -184,7 +188,7 @@ def _cells(figures: Figures | None, name: str) -> list[str]:
     found = None if figures is None else figures[name]
     if found is None:
         return ["–", "–"]
-    digits = {"brightness": ".2f", "change": ".2f", "attack_ms": ".0f"}.get(name, ".1f")
+    digits = {"brightness": ".2f", "change": ".2f", "attack_ms": ".0f", "decay_percent": ".0f"}.get(name, ".1f")
     return [minus(f"{found[which]:{digits}}") for which in ("median", "worst")]
 
 

@@ -8,6 +8,7 @@ from timbrel.export.fidelity.measures import (
     brightness,
     change_db,
     course,
+    decay_percent,
     envelope_db,
     mel,
     nearness,
@@ -182,3 +183,19 @@ def test_an_attack_is_measured_alone():
     assert onset_db(courses["plain"], courses["early"], RATE) > 5
     assert onset_db(courses["plain"], courses["late"], RATE) < 0.1
     assert nearness(plain, early, RATE).onset_db == onset_db(courses["plain"], courses["early"], RATE)
+
+
+def test_decays_are_compared_by_their_slopes():
+    time = np.arange(RATE) / RATE
+
+    def ringing(db_second):
+        return (tone(60, held=9.0) * 10 ** (-db_second * time / 20)).astype(np.float32)
+
+    courses = {fall: course(ringing(fall), RATE) for fall in (0, 3, 20, 25, 40)}
+    assert decay_percent(courses[20], courses[20], RATE) == 0
+    assert decay_percent(courses[20], courses[25], RATE) == pytest.approx(25, abs=1)
+    assert decay_percent(courses[40], courses[20], RATE) == pytest.approx(50, abs=1)
+    assert decay_percent(courses[3], courses[20], RATE) is None
+    assert decay_percent(courses[20], courses[0], RATE) == pytest.approx(100, abs=2)
+    short = course(ringing(20)[: RATE // 20], RATE)
+    assert decay_percent(short, short, RATE) is None
