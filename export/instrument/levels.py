@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
+from ...host.play.gestures.trajectory import LOUDEST_TAKE_DB
 from ...host.play.instrument import Instrument
 from ...host.units import MIDDLE_C, gain_to_db
 from ..kinds.kind import RATE
@@ -34,7 +36,7 @@ def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 
 
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
-    """Return each key's peak in dBFS at full velocity, for ``keys`` or the demo's.
+    """Return each key's peak in dBFS at full velocity, of its loudest take, for ``keys`` or the demo's.
 
     A demo of one held key is rendered whole: its loudest moment may come late.
     """
@@ -42,7 +44,7 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
     if not asked:
         performance = demo(patch, FULL_VELOCITY)
         return {MIDDLE_C: _peak_dbfs(played(patch, performance.events, performance.length))}
-    return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) for key in asked}
+    return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) + _louder_take_db(patch) for key in asked}
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
@@ -62,6 +64,14 @@ def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
     instrument.schedule(sorted(events, key=lambda event: event.time), length)
     blocks = [instrument.read(min(BLOCK, length - first)) for first in range(0, length, BLOCK)]
     return np.concatenate(blocks, axis=1)[:, instrument.latency_samples :]
+
+
+def _louder_take_db(patch: Patch) -> float:
+    """Return how much louder than the first note a later one may be."""
+    gestures = patch.model.gestures
+    if gestures is None or not any(len(instrument.takes) for instrument in gestures.instruments):
+        return 0.0
+    return LOUDEST_TAKE_DB * (patch.preset.gesture or GestureSettings()).variety
 
 
 def _peak_dbfs(sound: Array) -> float:

@@ -30,6 +30,7 @@ SPREAD = (0.3, 1.5)  # range of their frequencies, relative to the wander's rate
 JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
 JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
 TAKE = 1  # seed of takes
+LOUDEST_TAKE_DB = 1.0  # above the first note: the most that levels of instruments leave room for
 LOOPED = 0.25  # of a movement, its begin: a note that is held for longer goes back and forth in the rest
 SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
 STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
@@ -123,7 +124,7 @@ class Gesture:
         self._opening = np.zeros((0, 0), np.float32)
         if len(takes):  # a sum of differences with normal weights has their covariance
             drawn = normals(TAKE, self._note, 1, len(takes)) * np.float32(variety / math.sqrt(2 * len(takes)))
-            self._louder = float(drawn @ takes[:, 0])
+            self._louder = min(float(drawn @ takes[:, 0]), variety * LOUDEST_TAKE_DB)
             self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:

@@ -92,7 +92,9 @@ def test_takes_differ_in_movement_level_and_gains_and_repeat():
         assert np.mean(np.abs(moved - one) < 0.5) == pytest.approx(0.25, abs=0.1)
     assert ends[:, 0].std(0) == pytest.approx(np.sqrt(np.mean(np.square(takes), 0) / 2)[1:], rel=0.15)
     louder = np.array([20 * np.log10(one.gain(3000, 1)[0]) for one in struck])
-    assert louder.std() == pytest.approx(np.sqrt(2), rel=0.15)  # half the differences' square: of two independent takes
+    assert louder.max() == pytest.approx(1.0, abs=1e-3)  # the room that levels leave
+    # Half the differences' square: of two independent takes.
+    assert np.percentile(louder, 16) == pytest.approx(-np.sqrt(2), rel=0.15)
     again = gesture(banded(*notes, takes=takes), variety=1.0, note=9)
     assert np.array_equal(gains(again, range(40)), gains(struck[7], range(40)))
 
