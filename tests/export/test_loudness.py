@@ -78,7 +78,7 @@ def test_an_exported_kit_sounds_at_the_hosts_level(hit_model):
     model.card = model.card.model_copy(update={"loudness_lufs": measured})
     assert demo_lufs(model) == pytest.approx(
         VOICE_LUFS + AT_VELOCITY_100, abs=1.5
-    )  # a little: rounding of the training's processor, and gains of its keys
+    )  # trainings round by processor
 
 
 def test_a_model_that_is_silent_has_a_finite_loudness(analytic, monkeypatch):
