@@ -36,20 +36,24 @@ def take_variety(
         others: where their second takes may lie.
     """
     rate = corpus.rate
-    recorded, played = [], []
+    pairs: dict[frozenset[str], tuple[RecordedNote, RecordedNote, int]] = {}
     for note, velocity in notes:
         take = second_take(corpus, note, others)
-        if take is None:
-            continue
-        held = min(note.held_seconds, take.held_seconds)
+        if take is not None and len(pairs) < PAIRS:
+            pairs.setdefault(frozenset({note.single.clip.name, take.single.clip.name}), (note, take, velocity))
+    if not pairs:
+        return None
+    asked = [
+        (note.single.key, velocity, min(note.held_seconds, take.held_seconds))
+        for note, take, velocity in pairs.values()
+    ]
+    recorded, played = [], []
+    for (note, take, _), (_, _, held), struck in zip(
+        pairs.values(), asked, strikes(patch, asked, STRIKES), strict=True
+    ):
         length = round(COMMON * held * rate)
         recorded.append(_apart(note.sound[:length], take.sound[:length], rate))
-        struck = strikes(patch, note.single.key, velocity, held, STRIKES)
         played += [_apart(one[:length], other[:length], rate) for one, other in itertools.combinations(struck, 2)]
-        if len(recorded) == PAIRS:
-            break
-    if not recorded:
-        return None
     figures: Figures = {"pairs": len(recorded)}
     for name, rows in (("recorded", recorded), ("played", played)):
         shape, level = np.median(rows, axis=0).tolist()
@@ -57,18 +61,26 @@ def take_variety(
     return figures
 
 
-def strikes(patch: Patch, key: int, velocity: int, held_seconds: float, count: int) -> list[Array]:
-    """Strike a key some times, and return the mono sound of each while it is held, [samples] at the model's rate."""
+def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -> list[list[Array]]:
+    """Strike each note (key, velocity, seconds held) some times in one performance.
+
+    Return the mono sound of each while held, [samples] at the model's rate. The first strike of all is left out, since
+    it plays the nearest recording and no take.
+    """
     rate = patch.model.card.sample_rate
-    held = max(1, round(held_seconds * rate))
-    starts = [number * (held + round(REST_SECONDS * rate)) for number in range(count)]
     events: list[Event] = []
-    for start in starts:
-        events += [NoteOn(start, 0, key, velocity), NoteOff(start + held, 0, key)]
-    performance = Performance(events=events, length=starts[-1] + held, channels=[0], warnings=[])
+    places: list[tuple[int, int]] = []
+    now = 0
+    for key, velocity, seconds in [notes[0], *(note for note in notes for _ in range(count))]:
+        held = max(1, round(seconds * rate))
+        events += [NoteOn(now, 0, key, velocity), NoteOff(now + held, 0, key)]
+        places.append((now, now + held))
+        now += held + round(REST_SECONDS * rate)
+    performance = Performance(events=events, length=now, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
         sound = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1).mean(0)
-    return [sound[start : start + held] for start in starts]
+    struck = [sound[start:end] for start, end in places[1:]]
+    return [struck[at : at + count] for at in range(0, len(struck), count)]
 
 
 def _apart(one: Array, other: Array, rate: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.contract.card import Card
-from ...host.contract.gesture import RESIDUAL_DB
+from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB
 from ...host.contract.model import Model
 from ...host.contract.partials import spectra
 from ...host.noise import white_noise
@@ -51,7 +51,9 @@ def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model:
     asked = course(sound, rate)
     last = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
     off = round(note.held_seconds * rate / HOP)
-    while_held = np.arange(min(1 + off, 1 + round(LONGEST_SECONDS * rate / HOP), last))
+    end = off if released is None else off - FRAME // 2 // HOP  # later frames hear the release
+    longest = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
+    while_held = np.arange(max(1, min(1 + end, longest, last)))
     apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model)
     loud = asked.levels[while_held] > asked.levels.max() - LOUD_DB
     nothing = np.zeros((0, BANDS), np.int8)
@@ -64,7 +66,7 @@ def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model:
     own = np.sqrt(np.clip(1 - known / np.maximum(np.square(moves[loud]).mean(0), 1e-9), 0.0, 1.0))
     later = nothing
     if released is not None:
-        after = np.arange(off, min(off + round(RELEASE_SECONDS * rate / HOP), last))
+        after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
         after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - LOUD_DB)]
         apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model)
         later = _steps((apart - mean) * own)

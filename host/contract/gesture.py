@@ -19,6 +19,7 @@ FORMAT = 1
 MOST_NOTES = 1024  # of a file: each onset searches all
 MOST_POINTS = 256  # of a trajectory
 MOST_BANDS = 128  # of a residual
+MOST_TAKES = 64  # pairs of an instrument
 RESIDUAL_DB = 0.5  # of a residual's steps
 
 
@@ -56,10 +57,15 @@ def packed(numbers: npt.NDArray[np.int8]) -> Any:
 
 def _unpacked(text: str) -> npt.NDArray[np.int8]:
     most = MOST_POINTS * MOST_BANDS
+    if not text:
+        return np.zeros(0, np.int8)
+    stream = zlib.decompressobj()
     try:
-        given = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), most + 1) if text else b""
+        given = stream.decompress(base64.b64decode(text, validate=True), most + 1)
     except (ValueError, zlib.error):
         raise ValueError("it must be compressed bytes in base64") from None
+    if not stream.eof and len(given) <= most:
+        raise ValueError("it must be compressed bytes in base64, and whole")
     if len(given) > most:
         raise ValueError(f"it has more than {most} numbers")
     return np.frombuffer(given, np.int8)
@@ -170,8 +176,11 @@ class Gestures(_Part):
         for instrument in self.instruments:
             if len(instrument.home) != n:
                 raise ValueError(f"home of {instrument.label!r} must have {n} numbers, one a latent")
-            if instrument.takes.size % (1 + len(self.bands_hz)):
-                raise ValueError(f"takes of {instrument.label!r} must have rows of {1 + len(self.bands_hz)} numbers")
+            width = 1 + len(self.bands_hz)
+            if instrument.takes.size % width or instrument.takes.size > MOST_TAKES * width:
+                raise ValueError(
+                    f"takes of {instrument.label!r} must have rows of {width} numbers, {MOST_TAKES} at most"
+                )
             for note in instrument.notes:
                 self._check(note, n, k)
         return self

@@ -76,9 +76,7 @@ def test_an_exported_kit_sounds_at_the_hosts_level(hit_model):
     model.card = model.card.model_copy(update={"loudness_lufs": VOICE_LUFS})
     measured = loudness(model)
     model.card = model.card.model_copy(update={"loudness_lufs": measured})
-    assert demo_lufs(model) == pytest.approx(
-        VOICE_LUFS + AT_VELOCITY_100, abs=1.5
-    )  # trainings round by processor
+    assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=1.5)  # trainings round by processor
 
 
 def test_a_model_that_is_silent_has_a_finite_loudness(analytic, monkeypatch):

@@ -43,6 +43,8 @@ def test_its_card_says_how_its_frames_are_laid_out_and_its_reference_holds(run, 
     assert verdict.told == 85
     assert card.reference.key[0] == 57
     assert card.parity.relative < 5e-3
+    assert model.gestures.residual_seconds == 512 / card.sample_rate
+    assert all(len(note.residual) >= 64 for note in model.gestures.instruments[0].notes)
 
 
 def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):

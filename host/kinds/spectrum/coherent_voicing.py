@@ -172,7 +172,7 @@ class CoherentVoicing:
         orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
         if gains is not None and self._filter is not None:
             own = orders if orders.ndim == 1 else orders[chroma]
-            strengths, residue, low = self._filtered(gains, first[:, np.newaxis] * own, strengths, residue, low)
+            strengths, residue = self._filtered(gains, first[:, np.newaxis] * own, strengths, residue)
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
@@ -190,22 +190,23 @@ class CoherentVoicing:
             spectra[:, :, : deep.shape[2]] += deep
         return spectra, self._noise_at(which), self._level(residue, ratios)
 
-    def _filtered(
-        self, gains: Array, places: Floats, strengths: Array, residue: Array, low: Array
-    ) -> tuple[Array, Array, Array]:
-        """Apply gains in bands, in dB, at equal power; ``places`` are those of harmonics in bins, [rows, harmonics]."""
+    def _filtered(self, gains: Array, places: Floats, strengths: Array, residue: Array) -> tuple[Array, Array]:
+        """Apply gains in bands, in dB, at equal power; ``places`` are those of harmonics in bins, [rows, harmonics].
+
+        Low noise, which has loops of its own, stays: raised with soft attacks, a room's rumble would be heard.
+        """
         assert self._filter is not None
         factors = self._filter.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
         moved, noise = strengths * factors.take(at), residue * factors
-        heard = max(self._low_bins, self._lowest_bin)  # low noise has loops of its own
+        heard = max(self._low_bins, self._lowest_bin)
         whole, after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
             for partials, rest in ((strengths, residue[:, heard:]), (moved, noise[:, heard:]))
         )
         kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
-        return moved * kept, noise * kept, low * kept
+        return moved * kept, noise * kept
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array

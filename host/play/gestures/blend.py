@@ -121,19 +121,17 @@ class TrajectoryBlender:
         codes = 3 + n + self._levels  # first code of a row
         end = len(row) - self._bands
         held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
-        residual = (
-            row[end:].astype(np.float32),
-            _mean(self._openings, near, weights),
-            functools.partial(_mean, self._endings, near, weights),
-            tuple(self._movements[place] for place in near.tolist()),
-        )
+        gains, opening = row[end:].astype(np.float32), _mean(self._openings, near, weights)
+        movements = tuple(self._movements[place] for place in near.tolist())
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)), *residual)
+            ending = functools.partial(_mean, self._endings, near, weights)
+            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)), gains, opening, ending, movements)
         if not self._let_go[near].all():
             apart[~self._let_go] = np.inf  # exclude notes recorded without a release
             near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
-        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n), *residual)
+        ending = functools.partial(_mean, self._endings, near, weights)
+        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n), gains, opening, ending, movements)
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:

@@ -31,7 +31,10 @@ JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
 JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
 TAKE = 1  # seed of takes
 LOUDEST_TAKE_DB = 1.0  # above the first note: the most that levels of instruments leave room for
-LOOPED = 0.25  # of a movement, its begin: a note that is held for longer goes back and forth in the rest
+SOFTEST_TAKE_DB = -6.0
+LONG = 2 * OPENING  # moments of a movement that other notes may have
+SLOW = 26  # moments, 0.3 s at 44.1 kHz, of the mean that is a movement's slow course
+LOOPED = 0.25  # of a movement: a note that is held for longer goes back and forth in the rest
 SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
 STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
 
@@ -119,12 +122,13 @@ class Gesture:
     def _differ(self) -> None:
         """Draw a take: a movement, and a level and gains that deviate as recorded takes do."""
         takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
-        among = math.ceil(variety * len(movements))
-        self._movement = movements[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
+        long = [one for one in movements if len(one) >= LONG] or list(movements[:1])
+        among = math.ceil(variety * len(long))
+        self._movement = long[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
         self._opening = np.zeros((0, 0), np.float32)
         if len(takes):  # a sum of differences with normal weights has their covariance
             drawn = normals(TAKE, self._note, 1, len(takes)) * np.float32(variety / math.sqrt(2 * len(takes)))
-            self._louder = min(float(drawn @ takes[:, 0]), variety * LOUDEST_TAKE_DB)
+            self._louder = min(max(float(drawn @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
             self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
@@ -158,7 +162,7 @@ class Gesture:
         if off is not None and time >= off:
             place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
         if place != self._sought:
-            moved = self._moved(place) if place >= 0 else self._moved_after(~place)
+            moved = self._moved(place) if off is None or place >= 0 else self._moved_after(~place, off, moments)
             self._sought, self._found = place, (self._gains + moved) * np.float32(pace.codes)
         return self._found
 
@@ -166,20 +170,39 @@ class Gesture:
         opening, held, last = self._opening, self._movement, len(self._movement) - 1
         if last < 0:
             return np.zeros_like(self._gains)
+        back = last - round(LOOPED * last)
+        moved: Array
+        if place > last and back < OPENING:  # back and forth, a short movement would be a tremolo
+            moved = held[last] * np.float32(RESIDUAL_DB * max(0.0, 1 - (place - last) / OPENING))
+            return moved
         if place > last:
-            back = last - round(LOOPED * last)
-            # A short movement stays at its end: back and forth, it would be a tremolo.
-            place = last if back < OPENING else last - abs((place - last + back) % (2 * back) - back)
-        moved: Array = held[place] * np.float32(RESIDUAL_DB)
+            moved = self._fast[-1 - abs(back - (place - last + back) % (2 * back))]
+            return moved
+        moved = held[place] * np.float32(RESIDUAL_DB)
         if place < len(opening):
             own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
             moved = moved * own + opening[place] * (1 - own)
         return moved
 
-    def _moved_after(self, place: int) -> Array:
-        if not len(self._ending):
-            return np.zeros_like(self._gains)
-        moved: Array = self._ending[min(place, len(self._ending) - 1)]
+    @functools.cached_property
+    def _fast(self) -> Array:
+        """The movement without its slow course, which stays as it ends: back and forth, a decay would swell."""
+        held = self._movement.astype(np.float32) * np.float32(RESIDUAL_DB)
+        sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
+        moments = np.arange(len(held))
+        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
+        slow = (sums[high] - sums[low]) / (high - low)[:, np.newaxis].astype(np.float32)
+        fast: Array = held - slow + slow[-1]
+        return fast
+
+    def _moved_after(self, place: int, off: int, moments: float) -> Array:
+        """Return the movement of the release, at first mixed with that at the note-off, as codes are."""
+        moved = np.zeros_like(self._gains)
+        left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
+        if left > 0:
+            moved += self._moved(int(max(off - self._begin, 0) * moments + 0.5)) * left
+        if len(self._ending):
+            moved += self._ending[min(place, len(self._ending) - 1)] * (1 - left)
         return moved
 
     def attack(self, attack: int) -> int:

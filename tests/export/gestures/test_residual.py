@@ -29,10 +29,10 @@ def card():
     return known.model_copy(update={"sample_rate": RATE, "frame_length": 4096, "hop_length": 1024, "partials": layout})
 
 
-def sound(levels_db, held=1.2, seconds=1.5):
+def sound(levels_db, held=1.2, seconds=1.5, cents=0.0):
     """A note whose harmonics have levels over time, a function of (hertz, time), let go after ``held``."""
     time = np.arange(round(seconds * RATE)) / RATE
-    hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
+    hz = midi_to_hz(KEY + cents / 100) * np.arange(1, HARMONICS + 1)
     parts = [
         height * 10 ** (levels_db(hertz, time) / 20) * np.sin(2 * np.pi * hertz * time + number**2)
         for number, (hertz, height) in enumerate(zip(hz, HEIGHTS, strict=True))
@@ -42,10 +42,17 @@ def sound(levels_db, held=1.2, seconds=1.5):
 
 
 def residuals(
-    card, levels_db, decode=lambda codes: np.tile(HEIGHTS, (len(codes), 1)), hiss=0.0, made=None, released=True
+    card,
+    levels_db,
+    decode=lambda codes: np.tile(HEIGHTS, (len(codes), 1)),
+    hiss=0.0,
+    made=None,
+    released=True,
+    cents=0.0,
+    held=None,
 ):
     """Mean, movement and release of a note beside a model that decodes the harmonics alone, in dB."""
-    single = SimpleNamespace(pitch=float(KEY), key=KEY)
+    single = SimpleNamespace(pitch=KEY + cents / 100, key=KEY)
     note = RecordedNote(single, sound(levels_db) if made is None else made, 1.2, -10.0)
 
     def frames(codes, keys):
@@ -56,7 +63,7 @@ def residuals(
         return moments[:, np.newaxis]  # a code is its own moment
 
     model = SimpleNamespace(card=card, decode=frames)
-    first, then = residuals_of(note, path, path if released else None, model)
+    first, then = residuals_of(note, held or path, path if released else None, model)
     return RESIDUAL_DB * first[0], RESIDUAL_DB * first[1:], RESIDUAL_DB * then
 
 
@@ -70,7 +77,7 @@ def test_a_note_as_it_is_decoded_has_no_residual(card):
     assert np.abs(mean[HEARD]).max() <= 3.0
     assert np.abs(moves[4:, HEARD]).max() <= 1.5
     assert np.abs(after[1:, HEARD]).max() <= 2.0
-    assert len(moves) == 1 + round(1.2 * RATE / HOP)
+    assert len(moves) == round(1.2 * RATE / HOP) - 1  # the last frames hear the release
     assert 10 < len(after) < 0.3 * RATE / HOP + 2  # it falls by 30 dB in .3 s
 
 
@@ -102,6 +109,27 @@ def test_what_the_codes_move_is_no_residual(card):
     hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
     _, moves, _ = residuals(card, swell, lambda codes: HEIGHTS * 10 ** (8.0 * codes * (hz > 2000) / 20))
     assert np.abs(moves[4:-4, HEARD]).max() <= 1.5
+
+
+def test_a_recording_is_tuned_to_its_key_first(card):
+    bent = sound(lambda hertz, time: 0 * time, cents=45.0)
+    mean, moves, _ = residuals(card, None, made=bent, cents=45.0)
+    assert np.percentile(np.abs(mean[MIDDLES < 1500]), 90) <= 1.0
+    assert np.abs(moves[4:-4, HEARD]).max() <= 2.0
+
+
+def test_codes_of_a_release_count_from_the_note_off(card):
+    def falls(hertz, time):
+        return np.where(time > 1.2, -60.0 * (time - 1.2), 0.0) * (hertz > 2000)
+
+    hz = midi_to_hz(KEY) * np.arange(1, HARMONICS + 1)
+
+    def decode(codes):  # of a release they begin at 0 again, and the held part has none but 0
+        return HEIGHTS * 10 ** (-60.0 * np.where(codes < 0.4, codes, 0.0) * (hz > 2000) / 20)
+
+    _, _, after = residuals(card, falls, decode, held=lambda moments: np.ones((len(moments), 1)))
+    assert len(after) > 10
+    assert np.abs(after[3:, HIGH]).max() <= 2.5
 
 
 def test_noise_moves_by_itself_and_has_no_residual_of_that(card):

@@ -44,29 +44,56 @@ def test_a_note_has_its_recordings_mean_and_movement():
     assert gains(twice, [10]) == pytest.approx(gains(made, [20]))
 
 
-def test_a_note_that_is_held_for_longer_goes_back_and_forth():
-    made = gesture(banded(note(residual=residual([0.0] * 3, RISING))))
-    found = gains(made, range(400))[:, 1]
-    back = 39 - round(0.25 * 39)
-    assert found[39 : 39 + back + 1] == pytest.approx(RISING[39 - back :, 1][::-1])
-    assert found[39 + back : 39 + 2 * back + 1] == pytest.approx(RISING[39 - back :, 1])
-    assert np.abs(np.diff(found)).max() == pytest.approx(0.5)
+def test_a_note_that_is_held_for_longer_goes_back_and_forth_where_its_slow_course_ended():
+    time = np.arange(160)
+    trill, fall = 4.0 * np.where(time // 4 % 2, 1.0, -1.0), -0.1 * time
+    moved = np.outer(trill + fall, [0.0, 1.0, -0.5])
+    found = gains(gesture(banded(note(residual=residual([0.0] * 3, moved)))), range(900))[:, 1]
+    back = 159 - round(0.25 * 159)
+    assert found[159 : 159 + back + 1] == pytest.approx(found[159 + back : 159 + 2 * back + 1][::-1])
+    later = found[160:]
+    assert later.mean() == pytest.approx(fall[150], abs=1.2)
+    assert np.abs(np.convolve(later, np.ones(40) / 40, "valid") - later.mean()).max() < 2.0  # no slow swell
+    assert later.std() == pytest.approx(4.0, rel=0.2)
+    assert np.abs(np.diff(found)).max() < 9
+
+
+def test_a_short_movement_comes_to_rest():
     for few in (0, 1, 2, OPENING):
-        short = gains(gesture(banded(note(residual=residual([1.0] * 3, RISING[:few])))), range(30))
-        assert short == pytest.approx(np.ones((30, 3)) + RISING[np.minimum(np.arange(30), max(few - 1, 0))])
+        short = gains(gesture(banded(note(residual=residual([1.0] * 3, RISING[:few])))), range(60))
+        last = max(few - 1, 0)
+        left = np.clip(1 - (np.arange(60) - last) / OPENING, 0, 1)[:, np.newaxis]
+        assert short == pytest.approx(1 + RISING[np.minimum(np.arange(60), last)] * left)
 
 
-def test_a_release_moves_as_recorded_from_the_first_frame_after_it():
-    released = packed(np.array([0, 8, 0, 0, 16, 0], np.int8))
-    made = gesture(banded(note(residual=residual([1.0] * 3, RISING), release_residual=released)))
+def test_a_release_leads_from_the_movement_at_the_note_off_to_the_recorded_one():
+    released = np.outer(np.arange(30), [0.0, 1.0, 0.0])
+    made = gesture(banded(note(residual=residual([1.0] * 3, RISING), release_residual=packed_rows(released))))
     made.let_go(2000, 1000)
-    assert made.band_gains(1999, 0) == pytest.approx([1.0, 1.0 + RISING[10, 1], 1.0 + RISING[10, 2]])
-    assert made.band_gains(2000, 0) == pytest.approx([1.0, 5.0, 1.0])
-    assert made.band_gains(2000 + STEP, 0) == pytest.approx([1.0, 9.0, 1.0])
-    assert made.band_gains(2000 + 90 * STEP, 0) == pytest.approx([1.0, 9.0, 1.0])
+    assert made.band_gains(1999, 0) == pytest.approx(1 + RISING[10])
+    for moment in range(30):  # codes join within a tenth of a second, ten moments
+        left = max(1 - moment / 10, 0)
+        found = made.band_gains(2000 + moment * STEP, 0)
+        assert found == pytest.approx(1 + left * RISING[10] + (1 - left) * released[moment])
+    assert made.band_gains(2000 + 90 * STEP, 0) == pytest.approx(1 + released[-1])
     bare = gesture(banded(note(residual=residual([1.0] * 3, RISING))))
     bare.let_go(2000, 1000)
-    assert bare.band_gains(2000, 0) == pytest.approx([1.0] * 3)
+    assert bare.band_gains(2000, 0) == pytest.approx(1 + RISING[10])
+    assert bare.band_gains(3000, 0) == pytest.approx([1.0] * 3)
+
+
+def test_a_release_is_that_of_notes_that_have_one():
+    released = packed_rows([[0.0, 6.0, 0.0]] * 30)
+    ringing = note(60.0, release_levels=[], release_codes=[], fall_db_second=40.0, residual=residual([0.0] * 3, RISING))
+    let_go = note(61.0, residual=residual([0.0] * 3, RISING), release_residual=released)
+    also = note(59.0, residual=residual([0.0] * 3, RISING), release_residual=released)
+    made = gesture(banded(ringing, let_go, also), pitch=60.6)
+    made.let_go(2000, 1000)
+    assert made.band_gains(4500, 0)[1] == pytest.approx(6.0)
+
+
+def packed_rows(rows):
+    return packed(np.round(2 * np.array(rows)).astype(np.int8))
 
 
 def test_between_two_notes_means_and_attacks_blend_and_later_movement_is_the_nearer_ones():
@@ -77,6 +104,13 @@ def test_between_two_notes_means_and_attacks_blend_and_later_movement_is_the_nea
     assert middle[OPENING // 2] == pytest.approx([2.0, 0.0, 0.0], abs=0.01)
     nearer = gains(gesture(banded(low, high), pitch=61.2), range(40))
     assert nearer[OPENING:, 1:] == pytest.approx(-RISING[OPENING:, 1:], abs=0.01)
+
+
+def test_a_short_note_keeps_its_last_moment_in_a_blend():
+    low = note(60.0, residual=residual([0.0] * 3, RISING))
+    high = note(62.0, residual=residual([0.0] * 3, RISING[:4]))
+    found = gesture(banded(low, high), pitch=61)._opening[:OPENING]
+    assert found == pytest.approx((RISING[:OPENING] + RISING[np.minimum(np.arange(OPENING), 3)]) / 2, abs=0.01)
 
 
 def test_takes_differ_in_movement_level_and_gains_and_repeat():
@@ -137,6 +171,13 @@ def test_division_into_blocks_changes_no_bit(make_instrument, play, lively, size
     parts = play(make_instrument(44_100, model=lively), TUNE, 30_000, sizes)
     assert whole.any()
     assert np.array_equal(whole, parts)
+
+
+def test_takes_have_no_movement_of_short_notes():
+    notes = [note(60.0, residual=residual([0.0] * 3, RISING)), note(61.0, residual=residual([0.0] * 3, RISING[:9]))]
+    for number in range(2, 12):
+        struck = gesture(banded(*notes), pitch=60.6, variety=1.0, note=number)
+        assert gains(struck, [35])[0, 1] == pytest.approx(RISING[35, 1])
 
 
 def test_strikes_of_one_key_differ_unless_variety_is_none(make_instrument, play, lively):
