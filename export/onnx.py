@@ -63,7 +63,6 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a checked model with its metadata."""
     helper.set_model_props(model, dict(metadata))
     for node in model.graph.node:
         node.doc_string = ""

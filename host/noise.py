@@ -41,7 +41,7 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
 
 
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
-    """Normal random numbers, [count], of a seed, note and frame (Box and Muller 1958)."""
+    """Return [count] numbers (Box and Muller 1958)."""
     pairs = -(-count // 2)
     first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
     radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then

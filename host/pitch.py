@@ -37,7 +37,6 @@ def sounding_note(sound: Array, sample_rate: int) -> float:
 
 @functools.cache
 def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return bins of harmonics and gaps, [notes, HARMONICS], and weights."""
     notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
     bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
     order = np.arange(1.0, HARMONICS + 1)

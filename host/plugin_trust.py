@@ -29,7 +29,6 @@ def may_run(plugin: Path) -> bool:
 
 
 def may_run_by_name(name: str) -> Path | None:
-    """Return an approved plugin of this name, or None."""
     known = (Path(path) for path in sorted(_remembered()))
     return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
 

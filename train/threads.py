@@ -19,10 +19,7 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 
 
 class Threads:
-    """Keeps torch's threads on the CPU at the number of idle cores.
-
-    ``OMP_NUM_THREADS``, if set, has priority.
-    """
+    """``OMP_NUM_THREADS``, if set, has priority."""
 
     def __init__(
         self,

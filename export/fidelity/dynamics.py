@@ -59,7 +59,7 @@ def dynamics(
     """Compare soft and loud training notes with a patch's renditions; None without training notes.
 
     Args:
-        patch: of a model with keys, at the corpus's rate.
+        patch: as in `comparison.beside`.
         known: the single notes of the training split.
 
     Returns:

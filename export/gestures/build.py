@@ -300,7 +300,6 @@ def _way(own: Doubles, grid: Doubles, offsets: Doubles) -> Codes:
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
-    """Return the median movement of steady parts, zero if all are too short."""
     levels, codes = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:

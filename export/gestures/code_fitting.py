@@ -94,7 +94,6 @@ class CodeFitter:
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
-        """Return the share of each mel band in a frame's power in dB, [rows, BANDS]."""
         power = spectra.square()
         shares = power @ self._mel / power.sum(1, keepdim=True).clamp_min(1e-20)
         return 10 * torch.log10(shares + FLOOR)

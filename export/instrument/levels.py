@@ -67,7 +67,6 @@ def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
 
 
 def _louder_take_db(patch: Patch) -> float:
-    """Return how much louder than the first note a later one may be."""
     gestures = patch.model.gestures
     if gestures is None or not any(len(instrument.takes) for instrument in gestures.instruments):
         return 0.0

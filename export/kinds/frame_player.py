@@ -84,7 +84,6 @@ class FramePlayer(NnPlayer):
                 pending[0, begin : place + self.frame_length] += frame[begin - place :]
 
     def begin_states(self, rows: int) -> None:
-        """Allocate the states of voices."""
         raise NotImplementedError
 
     def begin_state(self, row: int, number: int) -> None:

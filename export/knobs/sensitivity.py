@@ -136,7 +136,6 @@ def turned(ground: Turnable) -> KnobEffect:
 
 
 def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
-    """Return correlations with descriptors over a knob's span, [descriptors], and its ends, [2, descriptors]."""
     places = torch.linspace(0, 1, PLACES)
     heard = []
     for place in places:

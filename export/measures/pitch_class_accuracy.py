@@ -21,7 +21,6 @@ SILENT = -1  # pitch class of a frame without sound between A0 and C8
 
 
 def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
-    """Return the trained pitch classes."""
     if folded and settings.views > 1:
         return list(range(12))
     counts = np.bincount(pitch_classes, minlength=12)

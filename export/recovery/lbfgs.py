@@ -46,8 +46,6 @@ class SearchEnd:
 
 
 class Minimiser:
-    """Minimizes an objective from many points of the unit box."""
-
     def __init__(
         self,
         objective: Objective,
@@ -137,7 +135,6 @@ class Minimiser:
             self._jump(rows[~ended])
 
     def _jump(self, rows: Tensor) -> None:
-        """Redraw coordinates outside the box, and clear the rows' history."""
         points = self._x[rows]
         out = (points < 0) | (points > 1)
         away = out.any(1)

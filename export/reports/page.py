@@ -66,7 +66,6 @@ def report_page(
     research: Mapping[str, str],
     measured_on: str = "",
 ) -> str:
-    """Return a run's report page from parts by heading, without empty ones."""
     run = found["run"]
     sections = {
         "Listen": _parts(listen),
@@ -122,12 +121,12 @@ def players(sounds: Mapping[str, str]) -> Markup:
 
 
 def table(header: Row, rows: Sequence[Row], numbers: int, kind: str = "") -> Markup:
-    """Return a table; ``numbers`` columns after the first are numeric."""
+    """``numbers`` columns after the first are numeric."""
     return _part("table", header, rows, numbers, kind)
 
 
 def figure(path: str, caption: str, width: float = WIDTH) -> Markup:
-    """Return a light and dark picture; ``path`` has no suffix."""
+    """``path`` has no suffix."""
     return _part("figure", path, caption, f"{width / WIDTH:.0%}")
 
 

@@ -28,10 +28,8 @@ SOON = 5.0  # seconds of work before the pace is reliable
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Settings of a study.
-
-    A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``more`` are further corpora.
+    """A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is
+    set. ``more`` are further corpora.
     """
 
     corpus: Path
@@ -193,8 +191,8 @@ def train(
     """Start or resume a run, as the first ``share`` of a part of the progress; return whether it finished.
 
     Args:
-        options: several devices show no progress, as processes cannot share a display.
-        others: folders of runs that the recipe depends on, by name.
+        options: several devices show no progress.
+        others: as in `train.launch.start`.
 
     Raises:
         UserError: the corpus or the accelerator cannot be used; no files remain.
@@ -229,7 +227,6 @@ def write_json(path: Path, found: Figures) -> None:
 
 
 def write_study(folder: Path, found: Figures, page: str) -> None:
-    """Write a study's study.json and index.html, each atomically."""
     write_json(folder / "study.json", found)
     with replacing(folder / "index.html", overwrite=True) as file:
         file.write_text(page, encoding="utf-8")

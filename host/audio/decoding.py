@@ -111,7 +111,6 @@ class PhoneFile:
         self.close()
 
     def _decoded(self, stream: Any, converter: Any) -> Iterator[Array]:
-        """Yield [channels, n] at the first frame's rate."""
         for frame in self._container.decode(stream):
             if not hasattr(self, "samplerate"):
                 self.samplerate: int = frame.sample_rate

@@ -21,7 +21,7 @@ ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
 class Output:
-    """Pulls sound at one rate, returns it at another, through effects, with constant latency.
+    """Latency is constant.
 
     Effects run in quanta from sample 0: parameters change at the same samples for any block size.
     """
@@ -80,7 +80,6 @@ class Output:
         return block
 
     def _conversion_delay(self) -> int:
-        """Return the resampler's look-ahead in output samples."""
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 

@@ -26,8 +26,6 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
-    """Streams to a sound file; created by `sound_writer`."""
-
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
         self._file = file
@@ -137,10 +135,7 @@ def sound_writer(
 
 
 class SoundReader:
-    """Streams from a sound file; created by `sound_reader`.
-
-    ``length``: samples per channel by the header. A broken header's length must not be allocated.
-    """
+    """``length``: samples per channel by the header. A broken header's length must not be allocated."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
         self.sample_rate: int = file.samplerate

@@ -280,12 +280,11 @@ class Card(_Part):
 
     @property
     def spans(self) -> list[tuple[float, float]]:
-        """Low and high of each latent."""
         return [(latent.low, latent.high) for latent in self.latents]
 
     @property
     def latent_targets(self) -> list[str]:
-        """The latents as presets name them: ``latent.0`` and so on."""
+        """``latent.0`` and so on."""
         return [f"latent.{index}" for index in range(len(self.latents))]
 
     @property

@@ -82,7 +82,6 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, lowest first, and the next position."""
     value = 0
     for place in range(at, min(at + 10, end)):
         value |= (data[place] & 0x7F) << 7 * (place - at)

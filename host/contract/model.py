@@ -43,7 +43,7 @@ class ParityResult(NamedTuple):
 
 
 class Model:
-    """A decoder. Rows of a batch are independent to the bit.
+    """Rows of a batch are independent to the bit.
 
     A run uses one thread, without spinning and with denormals as zero: it never waits for another core.
     """
@@ -250,7 +250,7 @@ def run(
 ) -> list[Array]:
     """Run a graph; return its outputs, each [rows, *shape].
 
-    ``outputs``: shapes by name. ``feeds``: inputs by name, [rows, ...].
+    ``feeds`` are [rows, ...].
 
     Raises:
         UserError: the graph cannot run, such as for lack of memory, or returns another shape.

@@ -198,5 +198,4 @@ class _Performer:
 
 
 def _position(knob: int, moves: int) -> int:
-    """Return an oscillation after ``moves``, for the first controller at 0.3 Hz."""
     return round(63.5 + 60 * math.sin(moves / 30 * (1 + (knob - KNOBS.start) / 3)))

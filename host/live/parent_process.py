@@ -38,7 +38,6 @@ def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, pa
 
     Raises:
         UserError: the card, a port, the preset or an output cannot be used.
-        Failure: any other failure.
     """
     recording.check(overwrite)
     with _asked_to_stop() as stop, contextlib.ExitStack() as files:
@@ -213,10 +212,7 @@ def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT, SIGTERM and SIGHUP set; an ignored SIGHUP stays ignored (nohup).
-
-    Background jobs inherit an ignored SIGINT, which is replaced.
-    """
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set, unless ignored as in `interrupts.listening`."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

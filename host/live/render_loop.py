@@ -62,7 +62,6 @@ class Timeline:
         self._seen = 0.0
 
     def saw(self, taken: int, seconds: float) -> None:
-        """Record that the card had read ``taken`` samples at ``seconds``."""
         least = taken - seconds * self._rate
         if self._offset is None:
             self._offset = least
@@ -71,13 +70,10 @@ class Timeline:
         self._seen = seconds
 
     def sample(self, seconds: float) -> int:
-        """Return the card's next sample at a time."""
         return round(seconds * self._rate + (self._offset or 0.0))
 
 
 class RenderLoop:
-    """Renders into a sink until stopped or the sink is gone."""
-
     def __init__(
         self,
         player: Player,
@@ -173,7 +169,6 @@ class RenderLoop:
                     self._on_block(sound, events)
 
     def _wait(self) -> bool:
-        """Sleep until the ring has room; return False after `PATIENCE_BLOCKS` blocks without."""
         sink, period = self.sink, self.sink.block / self.sink.rate
         until = time.perf_counter() + PATIENCE_BLOCKS * period
         while True:

@@ -9,7 +9,6 @@ WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the sys
 
 
 def advice() -> list[str]:
-    """Return a line for each setting that may cause dropouts."""
     lines: list[str] = []
     try:
         governor = GOVERNOR.read_text(encoding="ascii").strip()

@@ -34,8 +34,6 @@ DUMB = ("", "dumb", "unknown")  # terminals that cannot move the cursor up
 
 
 class _TypingScreen:
-    """Keyboard input of a screen, if there is a terminal to read."""
-
     def __init__(self, typist: Typist | None) -> None:
         self._typist = typist
         self._closing = contextlib.ExitStack()
@@ -56,7 +54,7 @@ class _TypingScreen:
 
 
 class PlainScreen(_TypingScreen):
-    """Prints a status line a second, for logs, pipes and screen readers."""
+    """Serves logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
         super().__init__(typist)

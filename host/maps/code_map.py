@@ -91,7 +91,6 @@ def _latents(card: Card) -> Array:
 
 
 def _through(card: Card, codes: Array, heard: Array | None) -> Array:
-    """Return the plane nearest to the codes, [side, side, n], of steps up to `LARGEST_STEP`."""
     n = codes.shape[1]
     side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
     mean, scale = codes.mean(0), in_deviations(card)
@@ -111,7 +110,7 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return principal components of levels, [codes, at most `SOUNDS`], with root mean square norm 1."""
+    """Return [codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]

@@ -66,7 +66,7 @@ def eased(nodes: Array, longest: float) -> Array:
 
 
 def _flat(points: Array, side: int) -> Array:
-    """Return the plane of the two principal axes, as wide as uniform points of equal deviation."""
+    """The plane is as wide as uniform points of equal deviation."""
     mean = points.mean(0)
     _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
     sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]

@@ -35,7 +35,6 @@ class Performance(NamedTuple):
     notes: Sequence[tuple[int, str]] = ()
 
     def without(self, channels: Collection[int]) -> "Performance":
-        """Return a copy of equal length without some channels."""
         left = [channel for channel in self.channels if channel not in channels]
         silent = (
             ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []

@@ -86,6 +86,5 @@ class HeldControls:
             self._play(ParameterTouch(0, channel, target, True))
 
     def forget_keys(self) -> None:
-        """Forget keys and pedals for a new audio process."""
         self._keys.clear()
         self._pedals.clear()

@@ -23,8 +23,6 @@ IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change c
 
 
 class PanelOutput(Protocol):
-    """Outputs to the audio process and to pages."""
-
     def play(self, events: Sequence[Event]) -> None:
         """Send events; of the pending changes of one parameter, only the last is sent."""
         ...
@@ -41,10 +39,9 @@ class PanelOutput(Protocol):
 
 
 class PanelState:
-    """The preset on the panel, and its edits; a page is any hashable object."""
+    """A page is any hashable object."""
 
     def __init__(self, out: PanelOutput, home: Path) -> None:
-        """``home`` is the preset folder for presets without one."""
         self._out, self._home = out, home
         self._presets = PresetFolder(home, home)
         self._held = HeldControls(lambda event: out.play([event]))
@@ -77,7 +74,6 @@ class PanelState:
                 self._say(str(line), "error", page)
 
     def leave(self, page: Hashable) -> None:
-        """Release the controls of a disconnected page."""
         self._step(self._held.leave(page))
 
     def _do(self, page: Hashable, word: protocol.PageMessage) -> None:

@@ -99,7 +99,7 @@ def meters(status: LiveStatus) -> dict[str, Any]:
 
 
 def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
-    """Return the positions of controllers in pickup mode that have not reached their targets, by target and source."""
+    """Return the positions of `Mapper.waiting`."""
     found: dict[str, dict[str, float]] = {}
     for (target, source), stands in status.waiting.items():
         found.setdefault(target, {})[source] = stands

@@ -85,8 +85,6 @@ class Page:
 
 
 class PanelServer:
-    """Connects the pages, their shared state, and the pipe to the parent."""
-
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
         self._report = ReportFiles(report, token)
@@ -248,7 +246,6 @@ async def serve(
     """Serve until the parent closes the pipe.
 
     Args:
-        token: required from pages.
         hosts: accepted addresses, as browsers write them.
         home: preset folder for presets without one.
         report: folder of a report to show, if any.

@@ -31,7 +31,7 @@ def learn(
     moments end or on Ctrl-C.
 
     Args:
-        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``; None for all latents.
+        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``.
         moments: timed events in order, read after all checks. About every 0.1 s comes one without an event, to detect
             rest.
 
@@ -80,7 +80,7 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """A preset file to edit; ``copy`` is the initial text of a new one."""
+    """``copy`` is the initial text of a new file."""
 
     path: Path
     copy: str | None

@@ -81,7 +81,6 @@ def preset_text(path: Path) -> str:
 
 
 def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
-    """Return the text without broken and duplicate lines, its fields, and these lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     broken = [part for part in statements(text) if isinstance(part, BrokenLine)]
     for part in broken:

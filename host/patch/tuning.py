@@ -168,7 +168,7 @@ class _Lines:
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """Return the next line's first word; skip empty lines unless ``blank``."""
+        """Skip empty lines unless ``blank``."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)

@@ -69,8 +69,6 @@ class _Knob:
 
 
 class Mapper:
-    """The maps of one preset, by source."""
-
     def __init__(
         self,
         entries: Iterable[CCMap],
@@ -238,7 +236,7 @@ class Mapper:
 
 
 class Macros:
-    """Macros of one preset: add offsets to knob values, before the parameters."""
+    """They add offsets to knob values, before the parameters."""
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelope
 
 
 def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
-    """Return the levels of several notes over a block, [envelopes, count]; block sizes do not change them."""
+    """Return the levels of several notes over a block, [envelopes, count]."""
     levels = np.empty((len(envelopes), count), np.float32)
     phases, times = [one.phase(start, start + count) for one in envelopes], np.arange(start, start + count)
     for phase in set(phases):

@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float32]
 
 class Instrument:
     def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
-        """``sample_rate`` is the output's, in Hz; ``live`` never waits for a model process.
+        """``sample_rate`` is the output's, in Hz.
 
         Raises:
             UserError: the preset does not fit the model or its effects.

@@ -163,7 +163,7 @@ class MpeChannels:
         self._zones: dict[int, _Zone] = {}
 
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
-        """Start or replace a zone; 0 members end it. ``semitones``: the master's bend range."""
+        """Start or replace a zone; 0 members end it."""
         self._sizes[master] = members
         self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
 
@@ -218,7 +218,7 @@ class MpeChannels:
             touch.level.move(time, self._level(finger))
 
     def reset_zone(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Reset the bends and pressures of a zone's master and members; ``notes`` as in `move`."""
+        """Reset the bends and pressures of a zone's master and members."""
         self.wheel(master).turn(time, 0)
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
@@ -304,9 +304,8 @@ class _FingerMotion(MotionWrapper):
 
 
 class Zones:
-    """Routes events to the instruments of a rack, by channel or MPE zone.
-
-    A zone belongs to the instrument on its master, else on the nearest member, since some recordings have only members.
+    """A zone belongs to the instrument on its master, else on the nearest member, since some recordings have only
+    members.
     """
 
     def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:

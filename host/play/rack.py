@@ -41,7 +41,6 @@ class Rack:
             processes: number that shares the voices, 1 to `PARTS`; with 2 or more, play offline only, and close the
                 rack.
             omni: the first patch receives the channels without one.
-            live: engines play the newest ready frames and never wait.
 
         Raises:
             UserError: a preset does not fit its model or effects, or leaves no channel to others.
@@ -117,7 +116,7 @@ class Rack:
             self._crew.close()
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
+        """Schedule all events before ``until``; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):

@@ -34,7 +34,7 @@ class Elsewhere(Protocol):
         ...
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Send the last events before sample ``until``, in order of time, and request its samples."""
+        """Send the last events before sample ``until``, and request its samples."""
         ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
@@ -55,7 +55,6 @@ class Synthesis:
         parts: Collection[int] = range(PARTS),
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        """Render ``parts`` here, and the others ``elsewhere``."""
         self._engine, self._processor = engine, processor
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._voices, self._motion = processor.voices, processor.motion
@@ -66,7 +65,7 @@ class Synthesis:
         return [float(value) for value in self._motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block, in order of time."""
+        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block."""
         start = self.now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
             return self._process_across_an_end(events, count)

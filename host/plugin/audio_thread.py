@@ -58,9 +58,7 @@ class PatchKeeper(Protocol):
 
 
 class AudioThread:
-    """Renders samples from events in the plugin's time.
-
-    Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
+    """Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
     drift. Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin
     now.
     """
@@ -220,7 +218,6 @@ class AudioThread:
         return part
 
     def _skip(self, end: int) -> None:
-        """Leave the samples before ``end`` silent, and apply their events to the next one."""
         due: list[Event] = []
         while self._waiting and self._waiting[0].time < end:
             due += self._events(self._waiting.popleft())

@@ -48,12 +48,10 @@ class LoadedPatch:
         return ProjectState(self.kept, self.listed_name, dict(self.turned))
 
     def rests(self, time: int) -> list[Event]:
-        """Return the events that reset the host's parameter changes."""
         kept = [slot for slot in self.slots if slot.target not in self.turned]
         return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
-        """Return the events that set a rack to the panel's values."""
         return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
 
 

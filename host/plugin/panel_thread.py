@@ -32,7 +32,7 @@ Refusal = tuple[Mapping[None, str | Draft | None], Sequence[str]]  # of a load: 
 
 
 class Instance(Protocol):
-    """The plugin instance of a panel. Nothing here may block."""
+    """Nothing here may block."""
 
     def say(self, line: str) -> None: ...
 

@@ -90,7 +90,6 @@ def lay_aside(name: str, sha256: str) -> None:
 
 
 def files_of(preset: Preset) -> Iterator[str]:
-    """Yield the names of a preset's scale, keymap and sounds."""
     sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
     for effect in preset.effects:
         settings = SETTINGS.get(effect.plugin, {})
@@ -110,7 +109,6 @@ def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _model(patch: Patch) -> bytes | None:
-    """Return None for a model that ships, or that is large and now in the user's folder."""
     model = patch.model
     if model.path in shipped_models().values():
         return None

@@ -81,6 +81,6 @@ def _log() -> Iterator[str]:
 
 
 def log_path() -> Path:
-    """Return the log file of plugins and their servers; it may not exist yet."""
+    """The file may not exist yet."""
     state = Path(os.environ.get("XDG_STATE_HOME") or "")
     return (state if state.is_absolute() else Path.home() / ".local/state") / "timbrel" / "plugin.log"

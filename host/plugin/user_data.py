@@ -14,7 +14,7 @@ MOST_LISTED = 1000  # presets
 
 
 def own_folder(name: str) -> Path:
-    """Return a folder of the user's plugin data; it may not exist yet."""
+    """The folder may not exist yet."""
     data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
     return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name
 

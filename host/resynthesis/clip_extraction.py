@@ -52,7 +52,6 @@ def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:
 
 
 def _onset(levels: Array, most: int) -> int:
-    """Return the loudest sound's first step, less than ``most`` before its peak."""
     loudest = int(levels.argmax())
     quiet = np.flatnonzero(levels[:loudest] < QUIET * levels[loudest])
     begun = int(quiet[-1]) + 1 if len(quiet) else 0

@@ -69,8 +69,8 @@ def morph(
         progress: receives 0 to 1.
 
     Raises:
-        UserError: a sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, no
-            training codes for ``dense``, or cannot be played; an output exists or cannot be written.
+        UserError: as `follow`; the model has no training codes for ``dense``, or cannot be played; an output exists or
+            cannot be written.
         Failure: a code is not finite, or an output cannot be written.
     """
     card = model.card

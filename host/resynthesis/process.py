@@ -79,8 +79,8 @@ def process(
         progress: receives 0 to 1.
 
     Raises:
-        UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own or
-            cannot process sound; the preset does not fit it; the output exists or cannot be written.
+        UserError: as `code_track.follow`; the model cannot process sound; the preset does not fit it; the output exists
+            or cannot be written.
         Failure: a code is not finite, or the output cannot be written.
     """
     card = patch.model.card

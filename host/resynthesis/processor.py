@@ -41,8 +41,7 @@ CHANNEL = 0  # of the one instrument
 class _MixRamp(Ramp):
     """The share of processed sound, ``delay`` output samples after the input; its parameter moves in model samples.
 
-    It is no part of `Processor`, which owns the controls, because live playing disables the garbage collector: objects
-    must not form reference cycles.
+    It is no part of `Processor`, which owns the controls, to avoid reference cycles.
     """
 
     def __init__(self, value: float, sample_rate: int, delay: int) -> None:
@@ -65,7 +64,7 @@ class _LateEffects:
 
 
 class Processor:
-    """Processes sound at any rate; events move parameters, and keys choose the pitch.
+    """Keys choose the pitch.
 
     An event applies to the input at its time, and is audible `latency_samples` later.
     """
@@ -126,10 +125,7 @@ class Processor:
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, count], for ``sound``, [count]; the wet sound is limited.
-
-        The block's ``events`` are in order of time, in samples from the start.
-        """
+        """Return the next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
         for event in events:
             for _, heard in self._zones.route(event):
                 self._wet.event_time = heard.time

@@ -56,7 +56,7 @@ class Outputs(NamedTuple):
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
     def check(self, overwrite: bool) -> None:
-        """Check all files before any work is done, as `host.files.check_output`."""
+        """Check all files as `host.files.check_output`."""
         for file in self:
             check_output(file, overwrite)
 

@@ -71,23 +71,23 @@ def recover(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Recovered:
-    """Write a preset that rests at a sound's latent code, and a rendering of it.
+    """Write a preset that rests at a sound's latent code.
 
     The encoder's code is that of the frame nearest to the median code, in deviations. A search finds one code for all
     frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (the figures) and, if
     matplotlib is installed, ``NAME.png`` (spectrograms).
 
     Args:
-        sound: any format, rate and channels, mixed to mono. Clip models use one clip length of it, with the predicted
-            label, or a folder as a kit, in order of name, from key 36.
+        sound: mixed to mono. Clip models use one clip length of it, with the predicted label, or a folder as a kit, in
+            order of name, from key 36.
         model: with its encoder beside it, unless the method needs none.
         output: ``.toml``; refers to the model by relative path, or by its shipped name.
         points: the most codes of a path that follows the sound, 2 or more; None for no path.
         progress: receives 0 to 1.
 
     Raises:
-        UserError: the sound is unreadable, silent or shorter than a frame; the model has no encoder of its own, finds
-            no code or cannot be searched; an output exists or cannot be written.
+        UserError: as `code_track.follow`; the model finds no code or cannot be searched; an output exists or cannot be
+            written.
         Failure: a code is not finite, or an output cannot be written.
     """
     if output.suffix != ".toml":
@@ -171,7 +171,6 @@ def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, s
 
 
 def _encoder_code(track: CodeTrack, card: Card) -> Doubles | None:
-    """Return the medoid of the encoder's codes, for clips clamped to the training span."""
     if not track.codes.shape[1]:
         return None
     own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
@@ -332,7 +331,6 @@ def _entry(sound: str, code: _Code, card: Card, again: Reconstruction, by_networ
 
 
 def _nearest(code: _Code, card: Card) -> tuple[str, float]:
-    """Return the nearest landmark, of the code's label if any has it, and its distance in deviations."""
     marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
     away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
     return marks[int(away.argmin())].label, float(away.min())

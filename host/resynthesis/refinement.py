@@ -113,10 +113,7 @@ class _Refining:
     def _descend(
         self, code: Doubles, steps: int, residuals: Residuals, around: Callable[[Doubles], Residuals]
     ) -> tuple[Doubles, bool]:
-        """Return the refined code, and whether the steps converged.
-
-        ``around`` returns residuals near a code, smooth enough for slopes.
-        """
+        """``around`` returns residuals near a code, smooth enough for slopes."""
         rest = residuals(code[np.newaxis])[0]
         for step in range(MOST_STEPS):
             if step >= steps and _loss(rest) > NEAR:

@@ -16,8 +16,6 @@ Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
-    """The presets of a session by slot."""
-
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
         """``fitting``: options of all presets; ``programs``: program 1 first."""
         self._fitting, self._programs = fitting, programs
@@ -91,5 +89,4 @@ class ChannelPresets:
 
 
 def by_channel(patches: Mapping[Slot, Patch]) -> dict[int, Patch]:
-    """Return patches of an ``omni`` rack, by channel."""
     return as_played(patches[None], {slot: patch for slot, patch in patches.items() if slot is not None})

@@ -33,8 +33,6 @@ PanelMain = Callable[[Connection, Sequence[socket.socket], str, Sequence[str], P
 
 
 class PanelProcess:
-    """Runs the panel's process."""
-
     def __init__(
         self,
         main: PanelMain,
@@ -50,8 +48,7 @@ class PanelProcess:
             main: importable by name.
             port: 0 for a free one.
             say: receives errors; may be replaced at any time.
-            home: folder for presets without a file.
-            report: folder of a report to show.
+            home, report: as in `host.panel.server.serve`.
 
         Raises:
             UserError: the port is taken.

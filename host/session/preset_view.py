@@ -28,9 +28,7 @@ class ControlView:
 
 @dataclass(frozen=True)
 class PresetView:
-    """The displayed preset.
-
-    ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
+    """``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
     trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name.
     """

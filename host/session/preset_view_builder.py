@@ -31,7 +31,7 @@ def view_of(
 def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
     """Return the view of a patch opened from ``name``, on a rack channel, 0 to 15.
 
-    ``knobs``: at rest. ``home``: folder for the preset of a bare model.
+    ``knobs``: at rest.
     """
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
@@ -142,7 +142,6 @@ def _card(card: Card) -> list[tuple[str, str]]:
 
 
 def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
-    """Return file, base folder and text; for a bare model those of a new preset."""
     if isinstance(name, Draft):
         return None, name.folder, name.text
     given = Path(name)

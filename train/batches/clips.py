@@ -65,7 +65,6 @@ class Places:
 
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
-    """Return the pieces of a split's `audible_clips`."""
     clips, labels = audible_clips(corpus, split, words)
     lengths = np.array([clip.length for clip in clips], np.int64)
     starts = np.maximum(0, lengths - settings.frame_length) + 1

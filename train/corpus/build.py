@@ -53,7 +53,6 @@ def build(
         licence: of the sounds, for model cards.
         loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones.
         melodies: cut melodies into notes, one clip each; other sounds stay whole.
-        progress: receives the completed share, 0 to 1, and a description.
 
     Raises:
         UserError: a value, a source, the split file or the destination (not empty) is unusable, or every sound.

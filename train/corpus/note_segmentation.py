@@ -82,8 +82,6 @@ class _Frames:
 
 @dataclass
 class _Note:
-    """Frames ``first`` to ``last`` of a key."""
-
     first: int
     last: int
     pitch: float
@@ -208,7 +206,6 @@ def _settled(
     runs: list[tuple[int, int, int]],
     voiced: npt.NDArray[np.bool_],
 ) -> list[_Note]:
-    """Move onsets to where the notes' partials rise."""
     notes: list[_Note] = []
     for place, (first, last, key) in enumerate(runs):
         heard = frames.pitch[first:last][voiced[first:last]]
@@ -240,7 +237,6 @@ def _is_slurred(level: Floats, before: int, onset: int, last: int) -> bool:
 
 
 def _spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
-    """Return magnitudes of frames, [frames, bins]."""
     width = 8 * hop
     cut = windows(samples, first * hop, stop - first, hop, width)
     magnitudes: Samples = np.abs(np.fft.rfft(cut * np.hanning(width).astype(np.float32))).astype(np.float32)
@@ -303,7 +299,6 @@ def _overtone(spectra: Samples, rate: int, width: int, pitch: float, other: floa
 
 
 def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]:
-    """Divide notes at new attacks of their key."""
     if not notes:
         return []
     flux, level = frames.flux, frames.level

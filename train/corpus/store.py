@@ -56,7 +56,6 @@ class Clip(BaseModel):
 
 
 def recording_of(clip: Clip) -> str:
-    """Return the name of the recording that a clip is cut from, or is."""
     return clip.name if clip.onset_seconds is None else clip.name.rpartition("#")[0]
 
 

@@ -230,7 +230,6 @@ def _spectrogram(work: _Work, clip: Clip) -> Picture:
 
 @torch.no_grad()
 def _divergence(work: _Work) -> Array | None:
-    """Return the mean divergence of training codes from the standard normal prior, in nats: [latents]."""
     one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
     mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:

@@ -91,7 +91,6 @@ def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
 
 
 def _epoch(network: Network, recipe: Recipe, found: int) -> int:
-    """Return the steps of an epoch of ``found`` clips, as the training loop counts."""
     batches = network.batches_a_step
     return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
 

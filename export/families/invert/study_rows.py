@@ -115,7 +115,6 @@ class RecoveryBench:
         return len(places(self._corpus, "test", self._frames, self._words))
 
     def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
-        """Measure a row for ``count`` drawn sounds of a table."""
         asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
         sounds, codes = self._methods(seed)[row](asked)
@@ -140,7 +139,6 @@ class RecoveryBench:
         )
 
     def figures(self, seeds: Sequence[MeasuredRow], asked: Sequence[MeasuredRow]) -> Figures:
-        """Return means and deviations over seeds."""
         scores = [inception_score(one.posteriors)[0] for one in seeds]
         each: dict[str, list[float]] = {
             "inception_score": scores,

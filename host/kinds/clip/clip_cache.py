@@ -93,8 +93,6 @@ class SingleClipDecoder:
 
 
 class BlockingClipCache:
-    """Decodes clips on request."""
-
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
@@ -138,7 +136,6 @@ class PrefetchClipCache:
             self._last = self._thread.submit(self._work.through, wants)
 
     def mark_current(self, knobs: bytes, now: int) -> None:
-        """Mark the clips of ``knobs`` as current at a sample."""
         self._check()
         for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
             for kept in some:

@@ -17,10 +17,7 @@ FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """Decodes clips in another process, which exits with the last reference to this object.
-
-    This process decodes while that one starts, and when memory is full.
-    """
+    """This process decodes while that one starts, and when memory is full."""
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         self._decoder, self._length = decoder, length
@@ -32,7 +29,6 @@ class ClipDecodeWorker:
         self._server = ModelProcess("clips", decoder, _put, arena, size)
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """Return the clip with all copies."""
         if self._free:
             number = self._free.pop()
             clip = ResampledClip.stored(self._memory, number, self._length)

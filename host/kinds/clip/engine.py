@@ -51,7 +51,6 @@ class ClipPlaySettings(NamedTuple):
         gated: clips follow their code and may sustain.
         lowest: downward bend range in semitones.
         glides: pitch may glide from any other key.
-        morph_label: label number at the morph's end; None if unchanged.
     """
 
     settings: ClipSettings
@@ -97,9 +96,7 @@ class ClipStream(VoiceSound):
 
 
 class ClipEngine:
-    """Plays a clip segment per note.
-
-    Offline, a note waits for the clip of its code. Live, a worker decodes ahead, last struck key first, at the code
+    """Offline, a note waits for the clip of its code. Live, a worker decodes ahead, last struck key first, at the code
     predicted for the time of completion; a note plays the newest ready clip, or an older one of exactly its code.
 
     Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
@@ -282,7 +279,6 @@ class ClipEngine:
     def _clip_for(
         self, stream: ClipStream, knobs: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
-        """Return the clip at ``knobs``, [n_latents]; live, the best ready one or None."""
         code = self._codes(knobs)[self._rows[stream.slot]]
         label = self._led(stream.slot, stream.label, motion, time)
         name = label, code.tobytes()

@@ -103,11 +103,10 @@ class _Beginnings:
 
 
 class SpectrumEngine:
-    """Overlap-adds the frames of decoded rows.
+    """A note-on computes all frames that overlap it, as in `GrainEngine`.
 
-    A note-on computes all frames that overlap it: the first sample has the full overlap, and the envelope shapes the
-    attack. Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All
-    voices read latents together, once per hop of the model: shared latents need at most twelve decoder rows per hop.
+    Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All voices read
+    latents together, once per hop of the model: shared latents need at most twelve decoder rows per hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
@@ -262,7 +261,6 @@ class SpectrumEngine:
         return read
 
     def _knobs_at(self, streams: Sequence[SpectrumStream], read: Times) -> Times:
-        """Return where controls are read: not before the hop of the note-on."""
         onsets = np.array([stream.on for stream in streams], np.int64)
         knobs: Times = np.maximum(read, onsets - onsets % self._knob_hop)
         return knobs

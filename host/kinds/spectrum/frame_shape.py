@@ -42,7 +42,6 @@ def lobes(shape: FrameShape) -> Array:
 
 
 def window_of(shape: FrameShape) -> Array:
-    """Return the synthesis window, [length]."""
     turn = 2 * np.pi * np.arange(shape.length) / shape.length
     window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
     return window.astype(np.float32)

@@ -59,7 +59,6 @@ class HarmonicShift:
         return result, places
 
     def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
-        """Return shifted frames, and distances from the nearest harmonic; ``pitches`` and ``moved`` are [rows, 1]."""
         keys = np.floor(pitches + 0.5)
         octaves = keys // 12 - 1 - self._octave
         # A sound between two keys decodes roughly between them, so the decoded peaks refine the pitch.
@@ -129,7 +128,6 @@ def _powers(frames: Array, fundamentals: Floats) -> Floats:
 
 
 def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
-    """Sum the decoded harmonics nearest to each harmonic: an upward shift loses none."""
     sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
     ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
     starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)

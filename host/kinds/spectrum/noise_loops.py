@@ -44,7 +44,6 @@ def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
 
 
 def _left(first: int) -> Array:
-    """Return the noise that `tapered` keeps in the first bins."""
     left: Array = tapered((np.arange(4 * first) >= first).astype(np.float32)[np.newaxis])[0]
     until = int(np.argmax(left > 1 - 1e-6)) + 1
     return left[:until]

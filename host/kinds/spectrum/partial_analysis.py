@@ -220,7 +220,6 @@ def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Lay
 
 
 def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result: Array) -> Array:
-    """Find free partials; return the power without their lobes, [rows, bins]."""
     power = np.square(frames)
     sums = np.array([np.add.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
     peaks = np.array([np.maximum.reduceat(row, comb.edges)[::2] for row, comb in zip(power, combs, strict=True)])
@@ -244,7 +243,6 @@ def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result:
 
 
 def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Floats]:
-    """Return the highest peak of each gap, as `_peaks`; ``end`` is exclusive."""
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
     inside = at < end[:, np.newaxis]

@@ -7,10 +7,7 @@ from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 
 
 class StreamDecodeWorker:
-    """Makes frames in request order, on its thread while the process starts or after it exits.
-
-    The process exits with the last reference to this object.
-    """
+    """Makes frames in request order, on its thread while the process starts or after it exits."""
 
     def __init__(self, maker: FrameMaker) -> None:
         self._work, self._thread = _Work(maker), ThreadPoolExecutor(1, "streams")

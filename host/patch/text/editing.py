@@ -83,7 +83,6 @@ def with_effect(text: str, plugin: str) -> str:
 
 
 def with_effect_on(text: str, index: int, on: bool) -> str:
-    """Switch an effect on, or bypass it."""
     return with_value(text, ("effects", index, "on"), on)
 
 
@@ -256,7 +255,6 @@ def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
 
 
 def _end(lines: Sequence[str], start: int, most: int) -> int:
-    """Return a table's end, after comments directly below its last key."""
     end = start + 1
     for line in range(start + 1, most):
         if lines[line].strip() and not lines[line].lstrip().startswith("#"):

@@ -27,7 +27,7 @@ BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GesturePlayer:
-    """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
+    """It holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class GesturePlayer:
 
         Args:
             rest: knob values, [n_latents]; they select the instrument if ``settings`` does not.
-            lead: samples from a code read to its sound.
+            lead: as in `TrajectoryPace`.
             own: whether trajectories replace the preset's attack, and its release.
             velocities: as in `NoteValues`.
         """
@@ -57,7 +57,7 @@ class GesturePlayer:
         self._begun = 0
 
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
-        """Return a new note's gesture, None without effect; ``pitch`` is 69.0 for 440 Hz."""
+        """Return None without effect; ``pitch`` is 69.0 for 440 Hz."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
         if pace.codes == pace.loudness == pace.intonation == 0:

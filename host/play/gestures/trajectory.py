@@ -93,7 +93,7 @@ class GestureGrid(NamedTuple):
 
 
 class Gesture:
-    """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
+    """Fixed chunks make it independent of block sizes."""
 
     def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
         """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording."""
@@ -120,7 +120,6 @@ class Gesture:
         self._sounding = np.zeros(0)  # the last of them, in dB
 
     def _differ(self) -> None:
-        """Draw a take: a movement, and a level and gains that deviate as recorded takes do."""
         takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
         long = [one for one in movements if len(one) >= LONG] or list(movements[:1])
         among = math.ceil(variety * len(long))
@@ -132,7 +131,6 @@ class Gesture:
             self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
-        """Return the gain over a block: a scalar, or [count]."""
         if self._pace.loudness == 0:
             return np.float32(1.0)
         if self._off is None or self._off >= start + count:

@@ -32,7 +32,6 @@ class Beats:
         return self._beat.value(time)
 
     def samples(self, time: int) -> float:
-        """Return the length of a beat in samples."""
         return self._samples.value(time)
 
     def tempo(self, time: int, bpm: float) -> None:

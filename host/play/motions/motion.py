@@ -23,7 +23,7 @@ class NotePath:
     """A timed path, started by each note."""
 
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
-        """``lead``: samples from a code read to its sound."""
+        """``lead``: as in `TrajectoryPace`."""
         self._course = TimedPath(settings, settings.times or [], card.sample_rate, card.spans)
         self._low, self._high = np.array(card.spans).T
         self.lead = lead
@@ -205,7 +205,6 @@ class Latents:
         self._drop(lambda known: known >= time)
 
     def morph(self, time: int) -> float:
-        """Return the morph position, 0 to 1."""
         if self._morph_end is None:
             return 0.0
         amount = self._moved_morph(time)

@@ -24,7 +24,6 @@ class TouchedParameters:
         return not self.holds and time >= self._back
 
     def hold_value(self, time: int, value: float, knob: float) -> None:
-        """Start a touch at the target's ``value``."""
         self._down.jump(time, 1.0)
         self._left.jump(time, value - knob)
         self.share.move(time, 1.0)

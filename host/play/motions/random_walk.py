@@ -61,7 +61,6 @@ class RandomWalk:
         self._last = 0
 
     def at(self, place: float) -> list[float]:
-        """Return the code at sample ``place``, not before the last ``forget``."""
         way = max(place, 0.0) / self._samples
         step = math.floor(way)
         for number in range(self._last, step + 1):

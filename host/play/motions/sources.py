@@ -30,7 +30,6 @@ class MotionSource(Protocol):
 
 
 def make_mover(settings: MotionSettings, number: int, rest: Code, tempo_bpm: float, card: Card) -> MotionSource:
-    """Return the source of the preset's motion ``number``."""
     if settings.walk is not None:
         return RandomWalk(settings.walk, rest, card)
     if settings.times is not None:

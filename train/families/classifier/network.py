@@ -64,10 +64,7 @@ class Block(nn.Module):
 
 
 class Classifier(Network):
-    """Predicts labels of clips.
-
-    Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits.
-    """
+    """Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits."""
 
     objectives = (Objective("classification"),)
 

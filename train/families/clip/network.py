@@ -33,10 +33,7 @@ TOLD = 0.25  # times the root of the number of features: raises the weight of th
 
 
 class ClipAutoencoder(Autoencoder):
-    """Encoder and decoder of clips' features.
-
-    Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points].
-    """
+    """Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points]."""
 
     middle: Tensor
     attack: Tensor
@@ -104,7 +101,6 @@ class ClipAutoencoder(Autoencoder):
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the features of codes."""
         told = labels if labels is not None and self.settings.words else _one(codes)
         return self._sharpened(self._features(self.flow.latents(codes, told), told)[0], RESTORED)
 

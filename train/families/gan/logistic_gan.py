@@ -138,7 +138,6 @@ class SpectralCritic(nn.Module):
         self.classes = nn.Linear(widths[-1], words) if words and classifies else None
 
     def forward(self, clips: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return scores, and the logarithms of the labels' odds, [batch, labels], if it classifies."""
         value = (decibels(spectral_power(clips))[:, None] - LEVEL_DB) / LEVEL_RANGE_DB
         for layer in self.layers:
             value = F.leaky_relu(layer(value), LEAK)

@@ -45,7 +45,6 @@ class Inverter(Network):
         return self.placed(clips)[0]
 
     def placed(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return codes and label logits, [batch, words]."""
         found: Tensor = self.network(clips)
         return found[:, : self.generator.latents], found[:, self.generator.latents :]
 

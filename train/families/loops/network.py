@@ -34,10 +34,7 @@ DEVIATION = 0.12  # of off-beat delays in training, in steps: an error of this s
 
 
 class LoopNetwork(Autoencoder):
-    """LSTM, codebook and steering of loops.
-
-    Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents].
-    """
+    """Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents]."""
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
     middle: Tensor
@@ -104,7 +101,6 @@ class LoopNetwork(Autoencoder):
         return ((self.features.bounded(raw) - self.middle) * self.counts) @ self.axes.T / self.scale
 
     def decoded(self, codes: Tensor) -> Tensor:
-        """Return features [slices, width] of codes [slices, components]."""
         return codes * self.scale @ self.axes / self.counts + self.middle
 
     def chosen(self, codes: Tensor) -> Tensor:
