@@ -40,8 +40,8 @@ def remarks(
 ) -> list[str]:
     """Return advice on parts not played as meant: General MIDI drums, program changes.
 
-    ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``followed``: program changes
-    select presets.
+    ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
+    kit. ``followed``: program changes select presets.
     """
     lines = []
     left = [channel for channel in performance.channels if channel not in given]
@@ -72,8 +72,8 @@ def programmed(
 ) -> tuple[dict[int, Patch], list[Successor]]:
     """Return the initial patches by channel, and successors that program changes select.
 
-    Changes apply to their own channel; held notes ring out. ``programs``: presets, program 1 first. ``say``: receives
-    warnings of presets, and programs beyond the last.
+    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: presets,
+    program 1 first. ``say``: receives warnings of presets, and programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -138,6 +138,7 @@ def render(
         normalise: bring the loudest file's true peak to `PEAK_DB`, by one gain for all.
         as_float: bit-exact 32-bit float; ``.wav`` only.
         processes: share the voices; the sound does not depend on them.
+        omni: the first patch plays channels without their own.
         successors: in order of time, rendered by one process.
         progress: receives 0 to 1.
         say: receives a warning if the limiter works hard, with the worst place.

@@ -139,6 +139,7 @@ class EventProcessor:
         self.voices.forget(time)
 
     def apply(self, event: Event) -> None:
+        """Apply an event; times must not decrease."""
         match event:
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass

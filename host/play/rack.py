@@ -116,7 +116,7 @@ class Rack:
             self._crew.close()
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Schedule all events before ``until``; workers render ahead to it."""
+        """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):

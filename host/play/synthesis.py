@@ -65,7 +65,7 @@ class Synthesis:
         return [float(value) for value in self._motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block."""
+        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block, in order of time."""
         start = self.now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
             return self._process_across_an_end(events, count)

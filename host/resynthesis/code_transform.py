@@ -89,6 +89,7 @@ class CodeTransform:
         return chosen
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
+        """Press a key; times never decrease."""
         if key in self._tuning:  # keymaps may leave keys unmapped
             self.down.append(HeldKey(channel, key, self._tuning[key], touch))
         self._note_key(time)
@@ -105,6 +106,7 @@ class CodeTransform:
         return [key.touch for key in self.down if key.channel == channel and key.touch is not None]
 
     def forget(self, time: int) -> None:
+        """Discard the history before ``time``."""
         self.knobs.forget(time)
         self.mpe.forget(time)
         for _, key in self._played:
@@ -122,11 +124,13 @@ class CodeTransform:
         self._played.append((time, self.down[-1] if self.down else None))
 
     def _express(self, codes: Doubles, times: Sequence[int]) -> None:
+        """Apply the newest key's MPE pressure and slide to codes, [rows, n_latents]."""
         for row, time in enumerate(times):
             if (key := self._key_at(time)) is not None and key.touch is not None:
                 self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
+        """Return the smoothed or frozen code; in silence the last."""
         if self._own_code is None:
             if sounds:
                 self._own_code = code
