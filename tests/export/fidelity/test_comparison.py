@@ -222,3 +222,15 @@ def test_an_instrument_alone_is_asked_for_a_corpus_or_its_run(timbrel, tmp_path,
     ended = timbrel("evaluate", "my flute")
     assert ended.status == 2
     assert "my flute is an instrument, no run; its run is my flute/run: timbrel evaluate 'my flute/run'" in ended.err
+
+
+def test_takes_are_compared_while_both_are_held(analytic, tmp_path):
+    clips = [
+        ("train", 60, {"velocity": 50}),
+        ("test", 62, {"velocity": 50}),
+        ("val", 62, {"velocity": 50, "held": 0.5}),
+    ]
+    found = comparison.beside(patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None).found
+    assert found["takes_apart"]["pairs"] == 1
+    assert max(found["takes_apart"]["recorded"].values()) < 0.2
+    assert found["take"]["envelope_db"]["worst"] > 3  # their releases differ
