@@ -1,4 +1,4 @@
-"""Residuals: what recorded spectra have above the decoded ones, in bands, as a mean and as movement.
+"""Residuals: recorded spectra less decoded ones, in bands, as a mean and as movement.
 
 A network blurs notes that differ, and codes of some moments miss the fast movement of partials and noise. Both come
 back by gains of bands, at equal level.

@@ -114,10 +114,10 @@ class NoteWay(_Part):
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
     code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
-    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: what
-    the recording's spectrum has above the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the
-    mean, then the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of
-    the release, [moments, bands].
+    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the
+    recorded spectrum less the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the mean, then
+    the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of the release,
+    [moments, bands].
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]

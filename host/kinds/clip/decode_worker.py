@@ -17,7 +17,7 @@ FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """This process decodes while that one starts, and when memory is full."""
+    """Decodes clips in another process; this one decodes while that starts, and when memory is full."""
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         self._decoder, self._length = decoder, length

@@ -96,8 +96,9 @@ class ClipStream(VoiceSound):
 
 
 class ClipEngine:
-    """Offline, a note waits for the clip of its code. Live, a worker decodes ahead, last struck key first, at the code
-    predicted for the time of completion; a note plays the newest ready clip, or an older one of exactly its code.
+    """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck
+    key first, at the code predicted for the time of completion; a note plays the newest ready clip, or an older one
+    of exactly its code.
 
     Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
     clips. Up to `SPREAD_SECONDS` later they crossfade to the same position in it.

@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float32]
 
 
 class ClipSound(Protocol):
-    """May be slow: live, no rendering thread calls it."""
+    """Converts clips to sound. May be slow: live, no rendering thread calls it."""
 
     def __call__(self, frames: Array) -> Array:
         """Return sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].

@@ -103,7 +103,7 @@ class _Beginnings:
 
 
 class SpectrumEngine:
-    """A note-on computes all frames that overlap it, as in `GrainEngine`.
+    """Overlap-adds decoded frames. A note-on computes all that overlap it, as in `GrainEngine`.
 
     Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All voices read
     latents together, once per hop of the model: shared latents need at most twelve decoder rows per hop.
