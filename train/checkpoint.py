@@ -18,7 +18,7 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """With the recipe's seed, ``step`` determines batches and random numbers."""
+    """The progress of a run; with the recipe's seed, ``step`` determines batches and random numbers."""
 
     step: int = 0
     seconds: float = 0.0

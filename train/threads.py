@@ -19,7 +19,10 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 
 
 class Threads:
-    """``OMP_NUM_THREADS``, if set, has priority."""
+    """Keeps torch's threads on the CPU at the number of idle cores.
+
+    ``OMP_NUM_THREADS``, if set, has priority.
+    """
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ ABX = "abx.html"
 
 
 class Comparison(NamedTuple):
+    """Figures of compared notes, with pictures, sounds and pages for a report."""
+
     found: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[ReportSound]

@@ -42,6 +42,8 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
+    """Distances of a sound to a recording, from `nearness`."""
+
     shape_db: float
     sustain_db: float
     quarter_db: float

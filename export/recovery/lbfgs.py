@@ -46,6 +46,8 @@ class SearchEnd:
 
 
 class Minimiser:
+    """Minimizes an objective from many points of the unit box."""
+
     def __init__(
         self,
         objective: Objective,

@@ -53,7 +53,7 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """``starts`` are per sound.
+    """Options of a search; ``starts`` are per sound.
 
     ``gain_counts``: whether a code determines loudness; None: as the model's kind.
     """

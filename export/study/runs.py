@@ -28,8 +28,10 @@ SOON = 5.0  # seconds of work before the pace is reliable
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is
-    set. ``more`` are further corpora.
+    """Settings of a study.
+
+    A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
+    ``more`` are further corpora.
     """
 
     corpus: Path

@@ -21,7 +21,7 @@ ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
 class Output:
-    """Latency is constant.
+    """Pulls sound at one rate, returns it at another, through effects, with constant latency.
 
     Effects run in quanta from sample 0: parameters change at the same samples for any block size.
     """

@@ -26,6 +26,8 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
+    """Streams to a sound file; created by `sound_writer`."""
+
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
         self._file = file
@@ -135,7 +137,10 @@ def sound_writer(
 
 
 class SoundReader:
-    """``length``: samples per channel by the header. A broken header's length must not be allocated."""
+    """Streams from a sound file; created by `sound_reader`.
+
+    ``length``: samples per channel by the header. A broken header's length must not be allocated.
+    """
 
     def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
         self.sample_rate: int = file.samplerate

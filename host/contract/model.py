@@ -43,7 +43,7 @@ class ParityResult(NamedTuple):
 
 
 class Model:
-    """Rows of a batch are independent to the bit.
+    """A decoder. Rows of a batch are independent to the bit.
 
     A run uses one thread, without spinning and with denormals as zero: it never waits for another core.
     """

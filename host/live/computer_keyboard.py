@@ -17,7 +17,7 @@ SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b\\[O])", re.DOTALL)
 
 
 class Typist:
-    """With ``piano``, letters play, and z and x change octave."""
+    """Keyboard input: a key that quits and, with ``piano``, letters that play; z and x change octave."""
 
     def __init__(self, piano: bool) -> None:
         self._piano = Piano() if piano else None

@@ -41,6 +41,8 @@ class Panel(Protocol):
 
 
 class Frontends:
+    """Dispatches messages to screen and panel, and collects commands."""
+
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
 

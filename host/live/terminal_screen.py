@@ -54,7 +54,7 @@ class _TypingScreen:
 
 
 class PlainScreen(_TypingScreen):
-    """Serves logs, pipes and screen readers."""
+    """Prints a status line a second, for logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
         super().__init__(typist)

@@ -7,6 +7,8 @@ PROGRAMS = 128  # in a bank
 
 
 class Programs:
+    """Numbers programs, for channels that share a preset."""
+
     def __init__(self) -> None:
         self._bank = 0
 

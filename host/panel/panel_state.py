@@ -23,6 +23,8 @@ IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change c
 
 
 class PanelOutput(Protocol):
+    """Outputs to the audio process and to pages."""
+
     def play(self, events: Sequence[Event]) -> None:
         """Send events; of the pending changes of one parameter, only the last is sent."""
         ...
@@ -39,7 +41,7 @@ class PanelOutput(Protocol):
 
 
 class PanelState:
-    """A page is any hashable object."""
+    """The preset on the panel, and its edits; a page is any hashable object."""
 
     def __init__(self, out: PanelOutput, home: Path) -> None:
         self._out, self._home = out, home

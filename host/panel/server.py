@@ -85,6 +85,8 @@ class Page:
 
 
 class PanelServer:
+    """Connects the pages, their shared state, and the pipe to the parent."""
+
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
         self._report = ReportFiles(report, token)

@@ -69,6 +69,8 @@ class _Knob:
 
 
 class Mapper:
+    """The maps of one preset, by source."""
+
     def __init__(
         self,
         entries: Iterable[CCMap],
@@ -236,7 +238,7 @@ class Mapper:
 
 
 class Macros:
-    """They add offsets to knob values, before the parameters."""
+    """Macros of one preset: add offsets to knob values, before the parameters."""
 
     def __init__(
         self,

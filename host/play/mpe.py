@@ -304,8 +304,9 @@ class _FingerMotion(MotionWrapper):
 
 
 class Zones:
-    """A zone belongs to the instrument on its master, else on the nearest member, since some recordings have only
-    members.
+    """Routes events to the instruments of a rack, by channel or MPE zone.
+
+    A zone belongs to the instrument on its master, else on the nearest member, since some recordings have only members.
     """
 
     def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:

@@ -78,7 +78,7 @@ class _Seat:
 
 
 class Player:
-    """A new rack plays new keys; the previous one keeps held keys and rings out."""
+    """Racks in turn: a new one plays new keys, the previous one keeps held keys and rings out."""
 
     def __init__(
         self, rack: PlayableRack, sample_rate: int, before: Sequence[Event] = (), patient: bool = False

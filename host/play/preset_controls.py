@@ -47,7 +47,10 @@ class ParameterSet:
 
 
 class PresetControls:
-    """The parameters must not refer back to it: live playing disables the garbage collector."""
+    """The maps, macros, motions and touched knobs of a preset.
+
+    The parameters must not refer back to it: live playing disables the garbage collector.
+    """
 
     def __init__(
         self,

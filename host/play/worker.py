@@ -53,6 +53,8 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True)
 class WorkTime:
+    """Elapsed seconds and processor seconds."""
+
     elapsed: float = 0.0
     processor: float = 0.0
 
@@ -68,6 +70,8 @@ class WorkTime:
 
 
 class Worker:
+    """A process that renders some parts of the voices ahead, into shared memory."""
+
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()

@@ -58,7 +58,9 @@ class PatchKeeper(Protocol):
 
 
 class AudioThread:
-    """Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
+    """Renders samples from events in the plugin's time.
+
+    Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
     drift. Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin
     now.
     """

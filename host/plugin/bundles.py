@@ -14,6 +14,8 @@ INTERPRETER = "interpreter"  # file beside a plugin's binary; its one line is th
 
 @dataclass(frozen=True)
 class Bundle:
+    """A plugin of one format: a folder with its binary."""
+
     format: str
     built: Path  # compiler output: a folder, or the binary alone
     place: Path  # install folder, below the user's home

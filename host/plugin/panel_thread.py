@@ -32,7 +32,7 @@ Refusal = tuple[Mapping[None, str | Draft | None], Sequence[str]]  # of a load: 
 
 
 class Instance(Protocol):
-    """Nothing here may block."""
+    """The plugin instance of a panel. Nothing here may block."""
 
     def say(self, line: str) -> None: ...
 

@@ -36,7 +36,7 @@ PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: 
 
 
 class ProjectState(NamedTuple):
-    """A saved preset; other fields are as in `LoadedPatch`."""
+    """A saved preset, its name in the preset list or None, and the values set on the panel, by target."""
 
     kept: ProjectPreset
     listed_name: str | None

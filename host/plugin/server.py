@@ -54,7 +54,7 @@ def serve(memory: int, socket: int, panel: "PanelMain") -> None:
 
 
 class OpenedPatch(NamedTuple):
-    """Fields are as in `loaded_patch.loaded`."""
+    """A patch, the name that opened it, its name in the preset list or None, and values set on the panel."""
 
     patch: Patch
     name: str | Draft
@@ -63,6 +63,8 @@ class OpenedPatch(NamedTuple):
 
 
 class PluginServer:
+    """Holds the loaded patch of a plugin, and runs the load and audio threads."""
+
     def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
         """Load the first preset, and start the threads; raise UserError if it cannot be played."""
         self._talk, self._panel_main = talk, panel

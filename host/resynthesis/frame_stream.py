@@ -76,7 +76,7 @@ def latency_of(card: Card) -> int:
 
 
 class FrameStream:
-    """Memory is constant; decoded frames get the input's pitch and level."""
+    """Streams sound through encoder and decoder, in constant memory; decoded frames get the input's pitch and level."""
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
         """Open the encoder.

@@ -64,7 +64,7 @@ class _LateEffects:
 
 
 class Processor:
-    """Keys choose the pitch.
+    """Processes sound at any rate; events move parameters, and keys choose the pitch.
 
     An event applies to the input at its time, and is audible `latency_samples` later.
     """

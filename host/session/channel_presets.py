@@ -16,6 +16,8 @@ Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
+    """The presets of a session by slot."""
+
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
         """``fitting``: options of all presets; ``programs``: program 1 first."""
         self._fitting, self._programs = fitting, programs

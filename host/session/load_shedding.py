@@ -31,6 +31,8 @@ class RenderLoad:
 
 
 class LoadShedding:
+    """Steals a voice when several blocks take too long."""
+
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
+    """Presets, card, input and MIDI ports to use."""
+
     preset: str | Draft
     channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) with their own presets
     silent: tuple[int, ...] = ()  # muted channels
@@ -36,6 +38,8 @@ class Setup:
 
 @dataclass
 class LiveStatus:
+    """A report of the audio process."""
+
     device: str
     rate: int
     block: int

@@ -33,6 +33,8 @@ PanelMain = Callable[[Connection, Sequence[socket.socket], str, Sequence[str], P
 
 
 class PanelProcess:
+    """Runs the panel's process."""
+
     def __init__(
         self,
         main: PanelMain,

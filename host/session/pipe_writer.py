@@ -17,6 +17,8 @@ LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred th
 
 
 class MessageQueue:
+    """Messages in order."""
+
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Any] = {}
         self._fences = 0  # messages so far that no later one may pass

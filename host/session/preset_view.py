@@ -28,7 +28,9 @@ class ControlView:
 
 @dataclass(frozen=True)
 class PresetView:
-    """``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
+    """The displayed preset.
+
+    ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
     trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name.
     """

@@ -42,7 +42,9 @@ SHOWN = 3  # examples per figure, as in the publication
 
 @dataclass(frozen=True)
 class RecoveryStudyOptions:
-    """``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``clips`` counts
+    """Settings of the recovery study.
+
+    ``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``clips`` counts
     sounds per table and seed.
     """
 

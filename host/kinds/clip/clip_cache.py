@@ -93,6 +93,8 @@ class SingleClipDecoder:
 
 
 class BlockingClipCache:
+    """Decodes clips on request."""
+
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}

@@ -80,8 +80,10 @@ class StreamSound(VoiceSound):
 
 
 class StreamEngine:
-    """A note-on requests two frames. Each other frame is requested at the step of the one before, with the parameters
-    of that moment. Magnitude frames of a model with a grid are time-stretched to the beat, if the preset follows the
+    """Plays successive frames, each predicted one frame ahead.
+
+    A note-on requests two frames. Each other frame is requested at the step of the one before, with the parameters of
+    that moment. Magnitude frames of a model with a grid are time-stretched to the beat, if the preset follows the
     tempo.
 
     Live, another process makes frames, and the first frames of the last struck keys ahead of time. A late frame is

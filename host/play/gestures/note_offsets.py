@@ -35,7 +35,7 @@ def nothing(note: Note) -> NoteOffsets:
 
 
 class NoteValues:
-    """It holds no voices, to avoid reference cycles."""
+    """Note offsets of one preset. Holds no voices, to avoid reference cycles."""
 
     def __init__(self, settings: Sequence[NoteSettings], card: Card, velocities: Mapping[Note, int]) -> None:
         """``settings`` must fit the card's model; ``velocities`` are those of all struck keys, 1 to 127."""

@@ -27,7 +27,7 @@ BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GesturePlayer:
-    """It holds no voices, to avoid reference cycles."""
+    """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class GestureGrid(NamedTuple):
 
 
 class Gesture:
-    """Fixed chunks make it independent of block sizes."""
+    """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
 
     def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
         """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording."""

@@ -64,7 +64,10 @@ class Block(nn.Module):
 
 
 class Classifier(Network):
-    """Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits."""
+    """Predicts labels of clips.
+
+    Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits.
+    """
 
     objectives = (Objective("classification"),)
 

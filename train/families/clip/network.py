@@ -33,7 +33,10 @@ TOLD = 0.25  # times the root of the number of features: raises the weight of th
 
 
 class ClipAutoencoder(Autoencoder):
-    """Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points]."""
+    """Encoder and decoder of clips' features.
+
+    Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points].
+    """
 
     middle: Tensor
     attack: Tensor

@@ -25,7 +25,10 @@ PROBE = 0.5  # deviations: step of the finite differences, the scale of a knob
 
 
 class Flow(nn.Module):
-    """Shapes: latents, codes [batch, n]; told [batch, words], weights of labels, or ones [batch, 1]."""
+    """Maps latents to codes and back.
+
+    Shapes: latents, codes [batch, n]; told [batch, words], weights of labels, or ones [batch, 1].
+    """
 
     middles: Tensor
     covariance: Tensor

@@ -34,7 +34,10 @@ DEVIATION = 0.12  # of off-beat delays in training, in steps: an error of this s
 
 
 class LoopNetwork(Autoencoder):
-    """Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents]."""
+    """LSTM, codebook and steering of loops.
+
+    Shapes: raw features [batch, steps, width]; slice codes [.., components]; steering codes [batch, latents].
+    """
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
     middle: Tensor

@@ -67,7 +67,10 @@ class Standard(nn.Module):
 
 
 class RecurrentNetwork(Network):
-    """Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length]."""
+    """An LSTM between linear layers, and a code for each sequence.
+
+    Shapes: frames [batch, frames, width], standard; codes [batch, latents]; sounds [batch, frames, frame_length].
+    """
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
     steps: Tensor
