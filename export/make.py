@@ -24,8 +24,6 @@ from ..train.corpus.held_out_keys import held_keys, held_out_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import Corpus
-from ..train.families.partials.batches import free_share
-from ..train.families.partials.recipe import PartialsRecipe
 from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Outcome, RunOptions, RunStatus
@@ -35,7 +33,7 @@ from ..train.run import Run
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
 from .families.family import ExportFamily
-from .families.table import FAMILIES, FREE, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
+from .families.table import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .fidelity.pages import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
 from .reports.report import Figures
@@ -43,7 +41,6 @@ from .reports.verdict import good_news
 from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
-MOST_FREE = 0.05  # of partials' power, the most beside the harmonics: pianos have .02, tubular bells .14
 MELODIC = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 TRIAL = 0.5  # of the minutes, for the trial without the held-out keys
 
@@ -68,8 +65,7 @@ def make(
 
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
     notes, trial/: the run without held-out keys. A second call resumes after an interruption. ``auto`` selects loops
-    for a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, chroma for inharmonic
-    partials, otherwise partials.
+    for a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, else partials.
 
     Args:
         sounds: files and folders; to resume, the same as at first.
@@ -225,11 +221,6 @@ def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
         return SHORT, heard.text(), heard.mixed
     if not tonal:
         return TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
-    recipe = load_recipe(FAMILIES[TONAL].recipe)
-    assert isinstance(recipe, PartialsRecipe)
-    free = free_share(corpus, recipe)
-    if free > MOST_FREE:
-        return FREE, f"{100 * free:.0f} % of its partials are no harmonics, as of bells", heard.mixed
     return TONAL, f"{_share(corpus)} of the sound has a pitch", heard.mixed
 
 

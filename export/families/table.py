@@ -10,9 +10,8 @@ FAMILIES: dict[str, ExportFamily] = {
     for folder in FOLDERS
     for name, family in importlib.import_module(f"{folder}.family", __package__).FAMILIES.items()
 }
-# Defaults of `make`: sounds with a pitch, sounds with inharmonic partials,
-# sounds without a pitch, hits and words, and loops.
-TONAL, FREE, TEXTURE, SHORT, LOOPS = "partials", "chroma", "grain", "clip", "loops"
+# Defaults of `make`: sounds with a pitch, sounds without one, hits and words, and loops.
+TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
 
 
 def name_for_users(family: str) -> str:

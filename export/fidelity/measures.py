@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...host.stft import window
 from ...train.metrics.loudness import attack_seconds
+from .spectral_peaks import partial_cents
 
 Array = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class NoteDistance(NamedTuple):
     change: float | None
     envelope_db: float
     decay_percent: float | None
+    partial_cents: float | None
     attack_ms: float
     brightness: float | None
 
@@ -204,12 +206,23 @@ def decay_percent(asked: SpectralCourse, given: SpectralCourse, rate: int) -> fl
     """
     begin = int(asked.levels.argmax())
     both = (counted(asked) & counted(given))[begin:]
-    count = int(SUSTAINED * (both.argmin() if not both.all() else len(both)))
+    first, second = (_fall(of.levels[begin:], both, rate) for of in (asked, given))
+    return None if first < RINGING_DB_SECOND else float(100 * abs(second / first - 1))
+
+
+def fall_db_second(given: SpectralCourse, rate: int) -> float:
+    """Return the rate of a sound's decay as `decay_percent` measures it, in dB a second; 0 for a short one."""
+    begin = int(given.levels.argmax())
+    return _fall(given.levels[begin:], counted(given)[begin:], rate)
+
+
+def _fall(levels: Double, which: npt.NDArray[np.bool_], rate: int) -> float:
+    """Return the slope of a line through four fifths of the first levels of ``which``, [frames]."""
+    count = int(SUSTAINED * (which.argmin() if not which.all() else len(which)))
     if count < FEWEST_FRAMES:
-        return None
+        return 0.0
     times = (np.arange(count) - (count - 1) / 2) * HOP / rate
-    first, second = (times @ of.levels[begin : begin + count] / np.square(times).sum() for of in (asked, given))
-    return None if first > -RINGING_DB_SECOND else float(100 * abs(second / first - 1))
+    return float(-(times @ levels[:count]) / np.square(times).sum())
 
 
 def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
@@ -241,6 +254,7 @@ def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
         changes[1] / changes[0] if changes[0] and changes[1] is not None else None,
         envelope_db(first, second),
         decay_percent(first, second, rate),
+        partial_cents(asked, given, rate),
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),
     )

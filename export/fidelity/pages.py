@@ -39,6 +39,10 @@ MEASURES = {
         "Decay, %",
         "How far the rates differ at which struck and plucked notes fade; none of sustained ones.",
     ),
+    "partial_cents": (
+        "Partials, cents",
+        "How far strong partials lie from the recording’s; one that is missing counts as 50 cents.",
+    ),
     "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
     "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
 }

@@ -30,10 +30,11 @@ class _Stored:
 
 def can_be_stored(card: Card) -> bool:
     """Return whether a card's partials have the layout of a recipe."""
-    return _frames(card) is not None
+    return frames_of(card) is not None
 
 
-def _frames(card: Card) -> PartialsFrames | None:
+def frames_of(card: Card) -> PartialsFrames | None:
+    """Return the recipe's frames of a card of partials; None if no recipe has its layout."""
     layout = card.partials
     if layout is None:
         return None
@@ -59,7 +60,7 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
 
     Each frame is analyzed from the card's frame length around its center. The card must pass `can_be_stored`.
     """
-    frames, length = _frames(card), card.frame_length
+    frames, length = frames_of(card), card.frame_length
     assert frames is not None
     nothing: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
     times = CoherentVoicing(nothing, PLAIN)

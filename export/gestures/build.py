@@ -17,6 +17,7 @@ from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
 from .code_fitting import CodeFitter
+from .modes import modes_of
 from .residual import Codes, band_middles, residuals_of
 from .trajectory_measurement import (
     CODES_AT,
@@ -41,6 +42,7 @@ SEED = 0  # of the choice of notes
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
 PREDICTED = 0.4
 STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
+MOST_FREE = 0.1  # share of partials' power off harmonics: strings and winds have less, bells more
 NORMAL_MEDIAN = 0.6745  # of the absolute value, in standard deviations
 MOST_TAKES, MOST_STEPS = 16, 40  # pairs of takes, and their largest difference: 20 dB
 JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
@@ -179,14 +181,15 @@ class _Levels:
         self._model = model
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
-    def residuals(self, note: RecordedNote, held: Codes, released: Codes | None) -> dict[str, Any]:
-        """Return the fields of a note's residuals; none for other models than those of partials."""
+    def residuals(self, note: RecordedNote, held: Codes, released: Codes | None, modes: Doubles) -> dict[str, Any]:
+        """Return the fields of a note's residuals and modes; none for other models than those of partials."""
         if self.card.partials is None:
             return {}
         ways = [None if way is None else self._within(way) for way in (held, released)]
         assert ways[0] is not None
-        found = residuals_of(note, ways[0], ways[1], self._model)
-        return dict(zip(("residual", "release_residual"), map(packed, found), strict=True))
+        modes = np.round(modes, 4)
+        found = residuals_of(note, ways[0], ways[1], self._model, modes)
+        return dict(zip(("residual", "release_residual"), map(packed, found), strict=True)) | {"modes": modes.tolist()}
 
     def _within(self, way: Codes) -> Codes:
         return lambda moments: np.clip(way(moments), self._low, self._high)
@@ -208,9 +211,19 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     steps = velocity_steps(places, codes)
     if neighbour_prediction(places, codes, steps) < PREDICTED:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
-    ways = [_note_way(note, home, speed, decoded) for note, speed in zip(notes, speeds, strict=True)]
+    modes = [modes_of(note.course.note, decoded.card) for note in notes]
+    ways = [
+        _note_way(note, home, speed, decoded, own.modes) for note, speed, own in zip(notes, speeds, modes, strict=True)
+    ]
     takes = take_differences(ways, [note.course.note.level_db for note in notes])
-    return InstrumentNotes(label=label, home=_rounded(home, 4), velocity_steps=steps, takes=packed(takes), notes=ways)
+    return InstrumentNotes(
+        label=label,
+        home=_rounded(home, 4),
+        velocity_steps=steps,
+        takes=packed(takes),
+        transposed=bool(np.median([own.free for own in modes]) > MOST_FREE),
+        notes=ways,
+    )
 
 
 def take_differences(ways: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:
@@ -269,7 +282,7 @@ def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = STEPS[0
     return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
 
 
-def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteWay:
+def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels, modes: Doubles) -> NoteWay:
     (course, found), directions = note, decoded.directions
     codes = _along(found.held, directions, decoded.card)
     held = _way(found.own, CODES_AT, codes @ directions)
@@ -291,7 +304,7 @@ def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels) -> NoteW
         codes=_rounded(codes, 3),
         fall_db_second=round(course.fall, 1),
         **release,
-        **decoded.residuals(course.note, held, released),
+        **decoded.residuals(course.note, held, released, modes),
     )
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from ...host.contract.card import Card
 from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB
 from ...host.contract.model import Model
-from ...host.contract.partials import spectra
+from ...host.contract.modes import NO_MODES, placed_modes
+from ...host.contract.partials import in_bins, orders, summed
 from ...host.noise import white_noise
 from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
 from ..fidelity.notes import RecordedNote, tuned
@@ -40,11 +41,13 @@ def band_middles(rate: int) -> list[float]:
 Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]
 
 
-def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model: Model) -> tuple[Steps, Steps]:
+def residuals_of(
+    note: RecordedNote, held: Codes, released: Codes | None, model: Model, modes: Doubles
+) -> tuple[Steps, Steps]:
     """Return a note's residual and that of its release, in steps of `RESIDUAL_DB`, [1 + moments, BANDS] and without 1.
 
     ``held`` and ``released`` are the codes that the model of partials plays, by seconds after note-on and note-off;
-    without ``released`` the second result is empty.
+    without ``released`` the second result is empty. ``modes``: as in `NoteWay`.
     """
     rate = model.card.sample_rate
     sound = tuned(note, rate).sound
@@ -54,7 +57,7 @@ def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model:
     end = off if released is None else off - FRAME // 2 // HOP  # later frames hear the release
     longest = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
     while_held = np.arange(max(1, min(1 + end, longest, last)))
-    apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model)
+    apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model, modes)
     loud = asked.levels[while_held] > asked.levels.max() - LOUD_DB
     nothing = np.zeros((0, BANDS), np.int8)
     if not loud.any():
@@ -68,19 +71,19 @@ def residuals_of(note: RecordedNote, held: Codes, released: Codes | None, model:
     if released is not None:
         after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
         after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - LOUD_DB)]
-        apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model)
+        apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model, modes)
         later = _steps((apart - mean) * own)
     return _steps(np.concatenate([mean[np.newaxis], moves * own])), later
 
 
 def _apart(
-    asked: SpectralCourse, which: npt.NDArray[np.intp], codes: Doubles, key: int, model: Model
+    asked: SpectralCourse, which: npt.NDArray[np.intp], codes: Doubles, key: int, model: Model, modes: Doubles
 ) -> tuple[Doubles, Doubles]:
     """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
     if not len(which):
         return np.zeros((0, BANDS)), np.zeros((0, BANDS))
     keys, shapes = np.full(len(which), key, np.intp), asked.shapes[which]
-    given, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card)
+    given, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
     apart = np.clip(shapes - given, -MOST_DB, MOST_DB)
     apart[(shapes < SILENT_DB) & (given < SILENT_DB)] = 0.0
     return apart, hiss
@@ -91,7 +94,9 @@ def _steps(decibels: Doubles) -> Steps:
     return steps
 
 
-def decoded_shapes(frames: Array, keys: npt.NDArray[np.intp], card: Card) -> tuple[Doubles, Doubles]:
+def decoded_shapes(
+    frames: Array, keys: npt.NDArray[np.intp], card: Card, modes: Doubles = NO_MODES
+) -> tuple[Doubles, Doubles]:
     """Return expected `SpectralCourse.shapes` of decoded frames, and the share of noise in each band, 0 to 1.
 
     Both [rows, BANDS]. Frames of `measures` are shorter than the card's: noise is stronger in them beside partials.
@@ -99,11 +104,16 @@ def decoded_shapes(frames: Array, keys: npt.NDArray[np.intp], card: Card) -> tup
     layout = card.partials
     assert layout is not None
     short = card.model_copy(update={"frame_length": FRAME})
-    frames = frames.copy()
-    frames[:, layout.harmonics :] *= np.float32(np.sqrt(card.frame_length / FRAME))
-    noise = frames.copy()
-    noise[:, : layout.harmonics] = 0.0
-    whole, part = (np.square(spectra(short, each, keys), dtype=np.float64) for each in (frames, noise))
+    heights, power = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
+    places = in_bins(keys, short)[:, np.newaxis] * orders(layout, keys)
+    if len(modes):  # of one key
+        placed = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
+        heights, power = placed.applied(heights, power)
+        places = in_bins(keys, short)[:, np.newaxis] * placed.orders
+    power = power * (card.frame_length / FRAME)
+    whole, part = (
+        np.square(summed(short, each, places, power), dtype=np.float64) for each in (heights, np.zeros_like(heights))
+    )
     power = whole @ mel(card.sample_rate)
     shares = power / np.maximum(whole.sum(1, keepdims=True), 1e-30)
     hiss = (part @ mel(card.sample_rate)) / np.maximum(power, 1e-30)

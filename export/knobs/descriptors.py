@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...host.kinds.spectrum.partial_analysis import HANN_ENERGY
+from ...host.contract.partials import HANN_ENERGY
 from ...host.units import A4_HZ
 from ...train.families.partials.network import Bands
 

@@ -20,6 +20,7 @@ MOST_NOTES = 1024  # of a file: each onset searches all
 MOST_POINTS = 256  # of a trajectory
 MOST_BANDS = 128  # of a residual
 MOST_TAKES = 64  # pairs of an instrument
+MOST_MODES = 64  # of a note
 RESIDUAL_DB = 0.5  # of a residual's steps
 
 
@@ -77,6 +78,8 @@ Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_lengt
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
 Way = Annotated[Doubles, _ArrayOf(list[list[float]])]
 Code = Annotated[Doubles, _ArrayOf(list[float])]
+Mode = tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
+Modes = Annotated[Doubles, _ArrayOf(Annotated[list[Mode], Field(max_length=MOST_MODES)])]
 
 
 class _Part(BaseModel):
@@ -117,7 +120,8 @@ class NoteWay(_Part):
     relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the
     recorded spectrum less the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the mean, then
     the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of the release,
-    [moments, bands].
+    [moments, bands]. ``modes``: of models of partials, [modes, 3]: the frequency ratio to the key, the harmonic that
+    moves there or 0, and the share of its band's noise that belongs to it.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -131,6 +135,7 @@ class NoteWay(_Part):
     release_codes: Way = np.zeros((0, 0))
     residual: Residual = np.zeros(0, np.int8)
     release_residual: Residual = np.zeros(0, np.int8)
+    modes: Modes = np.zeros((0, 3))
 
 
 class InstrumentNotes(_Part):
@@ -138,13 +143,15 @@ class InstrumentNotes(_Part):
 
     ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes. ``takes``: differences of two
     recordings of one key and velocity, in steps of half a decibel, [pairs, 1 + bands] in one row: the level, then the
-    mean residual.
+    mean residual. ``transposed``: keys without notes play the nearest key's, transposed, since partials that are no
+    harmonics keep their ratios but cross the model's bands.
     """
 
     label: str
     home: list[float]
     velocity_steps: Annotated[float, Field(ge=0.1, le=1000)] = 6.0
     takes: Residual = np.zeros(0, np.int8)
+    transposed: bool = False
     notes: Annotated[list[NoteWay], Field(min_length=1)]
 
 
@@ -228,6 +235,12 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
                 f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
             ) from None
         raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
+    most = 0 if card.partials is None else card.partials.harmonics
+    for note in (note for instrument in gestures.instruments for note in instrument.notes if len(note.modes)):
+        harmonics = note.modes[note.modes[:, 1] > 0, 1]
+        if harmonics.max(initial=0) > most or len(np.unique(harmonics)) < len(harmonics):
+            asked = f"modes must replace one of {most} harmonics each"
+            raise UserError(f"{what} are not valid: {asked}; export the model again")
     if not card.keyed or len(gestures.directions[0]) != len(card.latents):
         asked = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
         raise UserError(f"{what} are of a model with {asked}, this one has another card; export the model again")

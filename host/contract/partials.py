@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 LOBE_REACH = 3  # bins on either side of a partial in a spectrum
+HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, for any center
 
 
 def spread(partials: PartialsLayout, hertz: Floats) -> Array:
@@ -43,19 +44,28 @@ def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
     layout = card.partials
     if layout is None:
         return frames
+    heights, noise = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
+    return summed(card, heights, in_bins(condition, card)[:, np.newaxis] * orders(layout, condition), noise)
+
+
+def summed(card: Card, heights: Array, places: Floats, noise: Floats) -> Array:
+    """Return magnitude spectra, [rows, bins], of lobes, and of bands' powers, [rows, bands].
+
+    ``heights`` of lobes and their ``places`` in bins: [rows, partials].
+    """
+    assert card.partials is not None
     bins = card.frame_length // 2 + 1
     hertz = np.arange(bins) * card.sample_rate / card.frame_length
-    power = np.square(frames[:, layout.harmonics :], dtype=np.float64) @ spread(layout, hertz)
+    power = noise @ spread(card.partials, hertz)
     power[:, hertz < INAUDIBLE_HZ] = 0.0  # inaudible, and not synthesized by voices
-    places = in_bins(condition, card)[:, np.newaxis] * orders(layout, condition)
     rows, numbers = np.nonzero(places < bins - 1)
     at = places[rows, numbers]
     middle = np.rint(at).astype(np.intp)
-    heights = np.square(frames[rows, numbers], dtype=np.float64)
+    energy = np.square(heights[rows, numbers], dtype=np.float64)
     for step in range(-LOBE_REACH, LOBE_REACH + 1):
         inside = np.flatnonzero((middle + step >= 0) & (middle + step < bins))
         lobe = hann_lobe(middle[inside] + step - at[inside])
-        np.add.at(power, (rows[inside], middle[inside] + step), heights[inside] * np.square(lobe))
+        np.add.at(power, (rows[inside], middle[inside] + step), energy[inside] * np.square(lobe))
     found: Array = np.sqrt(power).astype(np.float32)
     return found
 

@@ -11,6 +11,7 @@ from ..ramps import Ramp
 from ..units import MIDDLE_C as MIDDLE_C
 
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
 
@@ -46,6 +47,18 @@ class Beginnings(NamedTuple):
     codes: Iterator[tuple[float, Array]]
 
 
+class Residual(NamedTuple):
+    """What recordings add to decoded frames of partials.
+
+    Attributes:
+        gains: of the gestures' bands in dB, [rows, bands].
+        modes: as in `NoteWay`, [modes, 3] for each row; None without.
+    """
+
+    gains: Array
+    modes: Sequence[Doubles | None]
+
+
 class Motion(Protocol):
     """Parameter values of voices; a row is a voice at a sample.
 
@@ -70,11 +83,12 @@ class Motion(Protocol):
         """Return bends in semitones, [rows]."""
         ...
 
-    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
-        """Return gains of the model's bands in dB, [rows, bands], for frames that begin at ``times``; None: all 0.
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
+        """Return the residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
+        ...
 
-        Their middles lie ``ahead`` samples later.
-        """
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        """Return the key that the decoder gets for each row; None: the one that sounds."""
         ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..engines.protocol import Beginnings
+from ..engines.protocol import Beginnings, Residual
 from ..patch.preset import PLAY_CONTROLS
 from ..ramps import RAMP_SECONDS, Ramp
 from ..units import db_to_gain
@@ -40,8 +40,11 @@ class CommonMotion:
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         return self.bend.at(times)
 
-    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
         return None
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        return [None] * len(voices)
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         return self.bend.block(start, count)

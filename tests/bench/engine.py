@@ -37,8 +37,11 @@ class Knobs:
         time = times if self.moving else np.zeros(len(times))
         return (0.5 + 0.4 * np.sin(np.outer(time / 9000 + voice, np.arange(1, N + 1)))).astype(np.float32)
 
-    def band_gains(self, voices, times, ahead):
+    def residual(self, voices, times, ahead):
         return None
+
+    def decoded_keys(self, voices):
+        return [None] * len(voices)
 
     def bend_semitones(self, voices, times):
         return np.zeros(len(voices))

@@ -238,13 +238,6 @@ def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, m
     assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "trial"}
 
 
-def test_bells_whose_partials_are_no_harmonics_have_a_decoder_of_spectra(recordings, tmp_path, monkeypatch, quick):
-    monkeypatch.setattr(making, "free_share", lambda corpus, frames: 0.14)
-    _, display = made(recordings, tmp_path / "bells", minutes=0.01)
-    assert any(line.startswith("14 % of its partials are no harmonics, as of bells: keys") for line in display.said)
-    assert Run.open(tmp_path / "bells" / "run").recipe.family == "chroma"
-
-
 def test_too_few_keys_have_none_to_spare(recordings, tmp_path, quick):
     few = [recordings / f"tone_{key}.wav" for key in (60, 62, 64, 66)]
     _, display = made(few, tmp_path / "bells", minutes=0.01)

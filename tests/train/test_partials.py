@@ -8,12 +8,11 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
-from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.partials.batches import (
     PartialsData,
     PartialsRows,
     check_partials,
-    free_share,
     in_span,
     pieces,
     rows,
@@ -223,22 +222,3 @@ def test_harmonics_above_half_the_rate_are_in_no_band():
     more[0, 100:160] = 1.0
     torch.testing.assert_close(bands(more, pitch), bands(row, pitch))
     torch.testing.assert_close(bands.centroid(more, pitch), bands.centroid(row, pitch))
-
-
-@pytest.mark.parametrize(
-    ("ratios", "low", "high"),
-    [([1, 2, 3, 4], 0.0, 0.01), ([1, 2, 3, 4, 2.5], 0.05, 0.3), ([1, 2.4, 3.6, 4.7], 0.5, 1.0)],
-    ids=str,
-)
-def test_partials_that_are_no_harmonics_count_by_their_power(tmp_path, ratios, low, high):
-    time = np.arange(RATE) / RATE
-    with writing(tmp_path / "corpus", RATE) as writer:
-        for note in (60, 64, 67):
-            heights = np.where(np.equal(np.mod(ratios, 1), 0), 1.0, 0.7)
-            sound = sum(
-                0.1 * h * np.sin(2 * np.pi * midi_to_hz(note) * r * time) for r, h in zip(ratios, heights, strict=True)
-            )
-            track = np.full(-(-len(sound) // 1024), note, np.float32)
-            writer.append(sound.astype(np.float32), track, name=f"{note}", group=f"{note}")
-        writer.finish({clip.name: "train" for clip in writer.clips}, name="bells")
-    assert low <= free_share(Corpus.open(tmp_path / "corpus"), recipe()) <= high

@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...contract.partials import in_bins, orders, spectra
-from ..spectrum.partial_analysis import HANN_ENERGY
+from ...contract.partials import HANN_ENERGY, in_bins, orders, spectra
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

@@ -6,13 +6,18 @@ to frame by its frequency, exactly the key's. Short frames of the partials' lobe
 The lobes are those of the window, so they sum to sinusoids, whose strength and pitch may change per frame.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ...contract.gesture import MOST_MODES
 from ...contract.model import Model
+from ...contract.modes import NO_MODES, PlacedModes, placed_modes
+from ...contract.partials import HANN_ENERGY
+from ...engines.protocol import Residual
 from ...errors import UserError
 from ...noise import white_noise
 from ...stft import from_middle
@@ -23,9 +28,10 @@ from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 from .noise_loops import low_frames, tapered, white_frames
 from .noise_phase import LOSS_DB, STRIDE
-from .partial_analysis import HANN_ENERGY, HIGHEST_HARMONIC, Floats
+from .partial_analysis import HIGHEST_HARMONIC, Floats
 
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
@@ -35,6 +41,7 @@ SILENT = np.float32(1e-30)  # power of an empty frame
 TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
 FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
 GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
+REMEMBERED = 128  # placed modes of notes and keys
 AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
 
 
@@ -63,7 +70,7 @@ class CoherentVoicing:
     Attributes:
         noise_frames, low_noise: from `noise_loops`.
         amplitude, hiss: factors of decoded partials and noise levels.
-        harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC`].
+        harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC` + `MOST_MODES`].
     """
 
     together = 32  # small batches cost as many numpy calls as large ones; blocks without one can decode
@@ -94,7 +101,7 @@ class CoherentVoicing:
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self.channels = 2 if character.width > 0 else 1
-        self._character = character
+        self._character, self._card = character, card
         self._model_bins = card.frame_length // 2 + 1
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
         self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
@@ -112,7 +119,8 @@ class CoherentVoicing:
         self._layout = self._parts.layout
         self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
         self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
-        self.harmonic_phases = white_noise(HIGHEST_HARMONIC).astype(np.float64)
+        self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
+        self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
@@ -142,9 +150,9 @@ class CoherentVoicing:
         chroma: Indices | Array,
         ratios: Floats,
         states: Sequence[CoherentState],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> Array:
-        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, gains)
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual)
         if self.hiss > 0:
             spectra += noise * level[:, np.newaxis]
         spectra *= from_middle(self._bins)
@@ -156,7 +164,7 @@ class CoherentVoicing:
         chroma: Indices | Array,
         ratios: Floats,
         states: Sequence[CoherentState],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
         """Return partials with low noise, white noise, [rows, channels, bins] both, and its level, [rows, bins].
 
@@ -170,13 +178,19 @@ class CoherentVoicing:
         if self._character.keep_formants and self._layout.harmonics:
             strengths = _formants_kept(strengths, ratios)
         orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
-        if gains is not None and self._filter is not None:
-            own = orders if orders.ndim == 1 else orders[chroma]
-            strengths, residue = self._filtered(gains, first[:, np.newaxis] * own, strengths, residue)
+        if orders.ndim > 1:
+            orders = orders[chroma]
+        if residual is not None:
+            if any(modes is not None for modes in residual.modes):
+                orders, strengths, residue, low = self._with_modes(residual.modes, chroma, rows, strengths)
+            if self._filter is not None:
+                heard = first if self._character.keep_formants else first / ratios  # gains shift with noise
+                partials = heard[:, np.newaxis] * orders
+                strengths, residue = self._filtered(residual.gains, partials, strengths, residue)
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
-        order = orders[number] if orders.ndim == 1 else orders[chroma[of_harmonic], number]
+        order = orders[number] if orders.ndim == 1 else orders[of_harmonic, number]
         harmonic = first[of_harmonic] * order
         frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
         turn = turns[of_harmonic] * order[:, np.newaxis] + self.harmonic_phases[number, np.newaxis]
@@ -189,6 +203,35 @@ class CoherentVoicing:
             deep = self._low(which, low * self.hiss)
             spectra[:, :, : deep.shape[2]] += deep
         return spectra, self._noise_at(which), self._level(residue, ratios)
+
+    def _with_modes(
+        self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
+    ) -> tuple[Floats, Array, Array, Array]:
+        """Return frequency ratios and magnitudes of harmonics and modes, [rows, partials], noise, and low noise."""
+        placed = [self._placed(one, int(key)) for one, key in zip(modes, chroma.tolist(), strict=True)]
+        widest = max(len(each.orders) for each in placed)
+        orders, partials = np.ones((len(rows), widest)), np.zeros((len(rows), widest), np.float32)
+        residue, low = self._layout.residue(rows), self._layout.low(rows)
+        power, taken = self._layout.band_power(rows).copy(), np.array([len(each.takers) > 0 for each in placed])
+        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(placed[row])):
+            own = list(group)
+            some, each = slice(own[0], own[-1] + 1), placed[own[0]]
+            orders[some, : len(each.orders)] = each.orders
+            partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
+        if taken.any():
+            residue, low = residue.copy(), low.copy()
+            residue[taken], low[taken] = self._parts.noise(power[taken])
+        return orders, partials, residue, low
+
+    def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
+        known = self._placed_modes.get((id(modes), key))
+        if known is None or known[0] is not modes:
+            if len(self._placed_modes) >= REMEMBERED:
+                del self._placed_modes[next(iter(self._placed_modes))]
+            orders = self._parts.orders if self._parts.orders.ndim == 1 else self._parts.orders[key]
+            placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
+            known = self._placed_modes[id(modes), key] = modes, placed
+        return known[1]
 
     def _filtered(self, gains: Array, places: Floats, strengths: Array, residue: Array) -> tuple[Array, Array]:
         """Apply gains in bands, in dB, at equal power; ``places`` are those of harmonics in bins, [rows, harmonics].

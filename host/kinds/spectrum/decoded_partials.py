@@ -44,6 +44,10 @@ class DecodedPartials(Protocol):
         """Return [rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
         ...
 
+    def noise(self, power: Array) -> tuple[Array, Array]:
+        """Return magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
+        ...
+
 
 class PartialsOfSpectra:
     low_edges: tuple[float, ...] = ()
@@ -66,6 +70,9 @@ class PartialsOfSpectra:
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         return split_partials(frames, self.fundamentals(condition), self.layout)
 
+    def noise(self, power: Array) -> tuple[Array, Array]:
+        raise NotImplementedError("spectra have no bands")
+
 
 class PartialsOfFrames:
     """Reads a model of partials.
@@ -82,7 +89,9 @@ class PartialsOfFrames:
         top = low_bins(partials.edges_hz[1], a_bin) * a_bin
         low_hz = [INAUDIBLE_HZ, *(edge for edge in partials.edges_hz if INAUDIBLE_HZ < edge < top), top]
         self.low_edges = tuple(hertz / a_bin for hertz in low_hz)
-        self.layout = Layout(partials.harmonics, bins, 1 / scale, most_free=0, lows=len(low_hz) - 1)
+        self.layout = Layout(
+            partials.harmonics, bins, 1 / scale, most_free=0, lows=len(low_hz) - 1, bands=partials.bands
+        )
         self.orders = orders(partials, np.arange(KEYS) if partials.stretch else np.zeros(1))
         if not partials.stretch:
             self.orders = self.orders[0]
@@ -104,19 +113,21 @@ class PartialsOfFrames:
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         count = self.layout.harmonics
-        power = np.square(frames[:, count:])
+        power, heights = np.square(frames[:, count:]), frames[:, :count]
+        quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
+        return np.concatenate([np.where(quiet, np.float32(0), heights), *self.noise(power), power], axis=1)
+
+    def noise(self, power: Array) -> tuple[Array, Array]:
         # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
-        noise = np.zeros((len(frames), self.spread.shape[1]), np.float32)
+        noise = np.zeros((len(power), self.spread.shape[1]), np.float32)
         for bands, shares in self._taps:
             noise[:, : len(bands)] += power.take(bands, axis=1) * shares
         np.sqrt(noise, out=noise)
-        low = np.zeros((len(frames), self.layout.lows), np.float32)
+        low = np.zeros((len(power), self.layout.lows), np.float32)
         for band in self._lowest:
             low += power[:, band, np.newaxis] * self.low_spread[band]
         np.sqrt(low, out=low)
-        heights = frames[:, :count]
-        quiet = heights < np.float32(QUIETEST) * heights.max(axis=1, keepdims=True)
-        return np.concatenate([np.where(quiet, np.float32(0), heights), noise, low], axis=1)
+        return noise, low
 
 
 def _taps(weights: Array) -> list[tuple[Indices, Array]]:

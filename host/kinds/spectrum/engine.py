@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...engines.premixed_sound import MixedSound
-from ...engines.protocol import Motion, Times
+from ...engines.protocol import Motion, Residual, Times
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
 from ...units import MIDDLE_C
@@ -69,7 +69,7 @@ class Voicing(Protocol):
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
         states: Sequence[Any],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> Array:
         """Return the next frame of each row's voice, [rows, channels, frame_length].
 
@@ -78,7 +78,7 @@ class Voicing(Protocol):
             chroma: pitch classes, [rows], or weights, [rows, 12]; of partials keys, [rows], or a mask, [rows, 128].
             ratios: frequency ratios to the decoded pitch, [rows].
             states: one per row; rows of one voice are in time order.
-            gains: of the model's bands in dB, [rows, bands]; only models of partials have any.
+            residual: only models of partials have any.
         """
         ...
 
@@ -208,10 +208,9 @@ class SpectrumEngine:
         pitches = np.array([max(min(frame, now - 1), stream.on) for frame, _, stream, _ in soonest], np.int64)
         times = np.array([read for *_, read in soonest], np.int64)
         streams = [stream for _, _, stream, _ in soonest]
-        chroma, _ = self._places(streams, pitches)
-        self._advance(
-            motion.latents([voice for _, voice, _, _ in soonest], self._knobs_at(streams, times), times), chroma
-        )
+        voices = [voice for _, voice, _, _ in soonest]
+        chroma, _ = self._places(streams, pitches, motion.decoded_keys(voices))
+        self._advance(motion.latents(voices, self._knobs_at(streams, times), times), chroma)
         for _, _, stream, read in soonest:
             stream.prepared = read
 
@@ -273,12 +272,12 @@ class SpectrumEngine:
             onsets = np.array([stream.on for stream in streams], np.int64)
             read = self._read_at(begins)
             bends = np.maximum(begins, onsets)  # not before the note-on: its bend may not have arrived
-            chroma, away = self._places(streams, bends)
+            chroma, away = self._places(streams, bends, motion.decoded_keys(voices))
             ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
             states = [stream.state for stream in streams]
             codes = motion.latents(voices, self._knobs_at(streams, read), read)
-            gains = motion.band_gains(voices, begins, self._frame_length // 2)
-            sound = self._voicing.make(codes, chroma, ratios, states, gains)
+            residual = motion.residual(voices, begins, self._frame_length // 2)
+            sound = self._voicing.make(codes, chroma, ratios, states, residual)
             self._overlap_add(voices, streams, times, sound)
 
     def _overlap_add(
@@ -305,7 +304,7 @@ class SpectrumEngine:
             hops[:, :, : end - begin] += frames[:, :, begin:end].swapaxes(0, 1)
 
     def _places(
-        self, streams: Sequence[SpectrumStream], times: Times
+        self, streams: Sequence[SpectrumStream], times: Times, decoded: Sequence[int | None]
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
         """Return the chroma of the nearest key, and the shift in semitones.
 
@@ -318,7 +317,8 @@ class SpectrumEngine:
         if self._keyed:
             keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
             if streams[0].chord is None:
-                return keys, pitches - keys
+                own = [key if asked is None else asked for key, asked in zip(keys.tolist(), decoded, strict=True)]
+                return np.array(own, np.intp), pitches - own
             rows, classes = np.nonzero(_classes(streams, times))
             among = np.zeros((len(streams), KEYS), np.float32)
             among[rows, np.minimum(keys[rows] + (classes - keys[rows]) % 12, KEYS - 1)] = 1.0

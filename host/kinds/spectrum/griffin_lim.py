@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
+from ...engines.protocol import Residual
 from ...stft import from_middle, overlapped_hops, window
 from .coherent_voicing import CoherentState, CoherentVoicing
 from .frame_cache import Indices, VoicingSettings
@@ -138,7 +139,7 @@ class GriffinLimVoicing:
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
         states: Sequence[GriffinLimState],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> Array:
         tones, noise, level = self._voice.parts_of(latents, chroma, ratios, [state.voice for state in states])
         whole = tones + noise * level[:, np.newaxis]

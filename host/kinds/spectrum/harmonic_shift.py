@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
+from ...contract.partials import HANN_ENERGY
 from ...units import A4_HZ
 from .fundamental import sharpened
-from .partial_analysis import HANN_ENERGY
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

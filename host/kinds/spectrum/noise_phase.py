@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.model import Model
+from ...engines.protocol import Residual
 from ...noise import white_noise
 from ...stft import stft, window
 from ...units import INAUDIBLE_HZ
@@ -112,7 +113,7 @@ class NoiseVoicing:
         chroma: Indices | Array,
         ratios: npt.NDArray[np.float64],
         states: Sequence[PhaseState],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> Array:
         spectra = self._phase.apply(self._spectra.spectra(latents, chroma, ratios), list(states))
         spectra[:, : self._lowest_bin] = 0

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.partials import stretched
+from ...contract.partials import HANN_ENERGY, stretched
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 
-HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, for any center
 # Maximum ratio of a lobe's energy over all bins to that of its highest: between two bins, 1.5 / 0.85 ** 2.
 LOBE_ENERGY = np.float32(2.1)
 REACH = 2  # bins on either side of a peak that hold its energy
@@ -40,11 +39,12 @@ HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The row of an analyzed frame: harmonics, free partials, noise, low noise bands.
+    """The row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands.
 
     Attributes:
         noise_width: frame bins per noise bin.
         lows: noise bands below the first noise bins.
+        bands: of a decoded frame.
     """
 
     harmonics: int
@@ -52,10 +52,11 @@ class Layout:
     noise_width: float
     most_free: int = FREE
     lows: int = 0
+    bands: int = 0
 
     @property
     def width(self) -> int:
-        return self.harmonics + 2 * self.most_free + self.noise + self.lows
+        return self.harmonics + 2 * self.most_free + self.noise + self.lows + self.bands
 
     def harmonic(self, rows: Array) -> Array:
         """Return the magnitudes at the lobe centers, [rows, harmonics]."""
@@ -73,7 +74,11 @@ class Layout:
 
     def low(self, rows: Array) -> Array:
         """Return root mean square magnitudes, [rows, lows]."""
-        return rows[:, self.width - self.lows :]
+        return rows[:, self.width - self.bands - self.lows : self.width - self.bands]
+
+    def band_power(self, rows: Array) -> Array:
+        """Return mean square magnitudes, [rows, bands]."""
+        return rows[:, self.width - self.bands :]
 
 
 def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import KEYS
+from ...engines.protocol import Residual
 from .coherent_voicing import CoherentState, CoherentVoicing
 from .partial_analysis import Floats
 
@@ -43,11 +44,11 @@ class ChordVoicing(CoherentVoicing):
         chroma: Indices | Array,
         ratios: Floats,
         states: Sequence[CoherentState],
-        gains: Array | None = None,
+        residual: Residual | None = None,
     ) -> Array:
         """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
-            return super().make(latents, chroma, ratios, states, gains)
+            return super().make(latents, chroma, ratios, states, residual)
         rows, keys = _apart(chroma)
         sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
         if not len(rows):
@@ -58,7 +59,10 @@ class ChordVoicing(CoherentVoicing):
         order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
         rows, keys = rows[order], keys[order]
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
-        frames = super().make(latents[rows], keys, ratios[rows], own, None if gains is None else gains[rows])
+        part = None
+        if residual is not None:
+            part = Residual(residual.gains[rows], [residual.modes[row] for row in rows.tolist()])
+        frames = super().make(latents[rows], keys, ratios[rows], own, part)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
         np.add.at(sums, rows, frames)
         return sums

@@ -32,7 +32,8 @@ class BlendedTrajectory(NamedTuple):
     seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
     ``gains`` [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after
     note-on and note-off. ``movements``, in steps of `RESIDUAL_DB`, are those of the nearest notes while held, nearest
-    first: they are not blended, since a mean of random movements hardly moves.
+    first: they are not blended, since a mean of random movements hardly moves. ``modes`` are those of the nearest
+    note, as in `NoteWay`, or None. ``decoded_key``: as in `Motion.decoded_keys`.
     """
 
     offset: Doubles
@@ -47,6 +48,8 @@ class BlendedTrajectory(NamedTuple):
     opening: Array
     ending: Callable[[], Array]
     movements: tuple[Steps, ...]
+    modes: Doubles | None
+    decoded_key: int | None
 
 
 class TrajectoryBlender:
@@ -58,7 +61,7 @@ class TrajectoryBlender:
         known = [one for one in gestures.instruments if label in (None, one.label)]
         instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
         notes, grid = instrument.notes, gestures.grid
-        self._steps = instrument.velocity_steps
+        self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
         self._rings = np.array([note.fall_db_second > 0 for note in notes])
@@ -76,6 +79,7 @@ class TrajectoryBlender:
         residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
         means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
         self._movements = [one[1:] for one in residuals]
+        self._modes = [note.modes if len(note.modes) else None for note in notes]
         self._openings = _of_one_length([one[:OPENING] for one in self._movements], bands)
         self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
         # One row per note, so that an onset blends all with one product: a block may have many onsets.
@@ -113,25 +117,30 @@ class TrajectoryBlender:
         return known
 
     def _mix(self, pitch: float, asked: float) -> BlendedTrajectory:
-        away = np.abs(self._keys - pitch)
+        keys = np.rint(self._keys)
+        decoded = int(keys[np.abs(keys - pitch).argmin()]) if self._transposed else None
+        away = self._keys - (pitch if decoded is None else decoded)
         apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
-        near, weights = nearest(apart)
+        near, weights = nearest(apart if decoded is None else np.where(keys == decoded, apart, np.inf))
         row, n = weights @ self._held[near], self._latents
         fall, length, off = row[:3].tolist()
         codes = 3 + n + self._levels  # first code of a row
         end = len(row) - self._bands
         held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
         gains, opening = row[end:].astype(np.float32), _mean(self._openings, near, weights)
-        movements = tuple(self._movements[place] for place in near.tolist())
+        movements = tuple(self._movements[place] for place in near[weights > 0].tolist())
+        modes = self._modes[near[0]]
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
             ending = functools.partial(_mean, self._endings, near, weights)
-            return BlendedTrajectory(*held, np.zeros(0), np.zeros((0, n)), gains, opening, ending, movements)
-        if not self._let_go[near].all():
+            nothing = np.zeros(0), np.zeros((0, n))
+            return BlendedTrajectory(*held, *nothing, gains, opening, ending, movements, modes, decoded)
+        if not self._let_go[near[weights > 0]].all():
             apart[~self._let_go] = np.inf  # exclude notes recorded without a release
             near, weights = nearest(apart)
         row, codes = weights @ self._releases[near], self._release_levels
         ending = functools.partial(_mean, self._endings, near, weights)
-        return BlendedTrajectory(*held, row[:codes], row[codes:].reshape(-1, n), gains, opening, ending, movements)
+        released = row[:codes], row[codes:].reshape(-1, n)
+        return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:

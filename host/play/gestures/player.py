@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ...contract.card import in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
-from ...engines.protocol import MIDDLE_C, Beginnings, Motion
+from ...engines.protocol import MIDDLE_C, Beginnings, Motion, Residual
 from ...kinds.spectrum.kind import CONTROLS, GestureSettings
 from ...ramps import Ramp
 from ..motions.motion import OffsetMotion
@@ -88,7 +88,8 @@ class GesturePlayer:
                 for time in range((on - self._lead) // self._hop * self._hop, last + 1, self._hop):
                     code = gesture.code(time)
                     found[code.tobytes()] = code
-            yield float(key), np.array(list(found.values()))
+            decoded = key if mix.decoded_key is None else mix.decoded_key
+            yield float(decoded), np.array(list(found.values()))
 
     @property
     def moves(self) -> bool:
@@ -133,15 +134,19 @@ class GestureMotion(OffsetMotion):
         bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
         return bends
 
-    def band_gains(self, voices: Sequence[int], times: Times, ahead: int) -> Array | None:
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
         bands = next((one.bands for one in self._gestures if one is not None and one.bands), 0)
         if not bands:
-            return self._common.band_gains(voices, times, ahead)
+            return self._common.residual(voices, times, ahead)
         gains = np.zeros((len(voices), bands), np.float32)
+        modes: list[Doubles | None] = [None] * len(voices)
         for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
             if (gesture := self._gestures[voice]) is not None and gesture.bands:
-                gains[row] = gesture.band_gains(time, ahead)
-        return gains
+                gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
+        return Residual(gains, modes)
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]
 
     def beginnings(self, time: int) -> Beginnings | None:
         """Return initial codes of middle keys if only gestures move notes; else None."""

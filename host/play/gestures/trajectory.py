@@ -108,6 +108,8 @@ class Gesture:
         self._on = (on + phase // 2) // phase * phase  # start of its codes
         self.moves = pace.codes > 0  # whether it changes codes at all
         self.semitones = mix.off * pace.intonation  # deviation from its key
+        self.modes = mix.modes
+        self.decoded_key = mix.decoded_key if pace.codes > 0 else None
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
         self._release: _Curve | None = None

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import Card
-from ...engines.protocol import Beginnings, Motion
+from ...engines.protocol import Beginnings, Motion, Residual
 from ...events import Clock
 from ...patch.motions import TEMPO_BPM, MorphTarget, MotionSettings
 from ...patch.preset import MORPH
@@ -48,8 +48,11 @@ class MotionWrapper:
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         return self._common.bend_semitones(voices, times)
 
-    def band_gains(self, voices: Sequence[int], times: npt.NDArray[np.int64], ahead: int) -> Array | None:
-        return self._common.band_gains(voices, times, ahead)
+    def residual(self, voices: Sequence[int], times: npt.NDArray[np.int64], ahead: int) -> Residual | None:
+        return self._common.residual(voices, times, ahead)
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        return self._common.decoded_keys(voices)
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         return self._common.bend_of(voice, start, count)

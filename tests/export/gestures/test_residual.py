@@ -11,6 +11,7 @@ from timbrel.export.gestures.residual import band_middles, decoded_shapes, noise
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.gesture import RESIDUAL_DB
 from timbrel.host.contract.model import Model
+from timbrel.host.contract.modes import NO_MODES
 from timbrel.host.noise import white_noise
 from timbrel.host.shipped import MODELS
 from timbrel.host.units import midi_to_hz
@@ -63,7 +64,7 @@ def residuals(
         return moments[:, np.newaxis]  # a code is its own moment
 
     model = SimpleNamespace(card=card, decode=frames)
-    first, then = residuals_of(note, held or path, path if released else None, model)
+    first, then = residuals_of(note, held or path, path if released else None, model, NO_MODES)
     return RESIDUAL_DB * first[0], RESIDUAL_DB * first[1:], RESIDUAL_DB * then
 
 

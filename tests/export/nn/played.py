@@ -54,8 +54,11 @@ class Moving:
     def latents(self, voices, times, own_times=None):
         return np.ascontiguousarray(self.codes[:, times].T)
 
-    def band_gains(self, voices, times, ahead):
+    def residual(self, voices, times, ahead):
         return None
+
+    def decoded_keys(self, voices):
+        return [None] * len(voices)
 
     def bend_semitones(self, voices, times):
         return np.zeros(len(times))

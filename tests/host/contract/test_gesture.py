@@ -66,6 +66,10 @@ BROKEN = {
     "a residual of no base64": (bare(residual="?"), "compressed bytes in base64"),
     "a residual that is not compressed": (bare(residual="AAAA"), "compressed bytes in base64"),
     "a residual that grows": (bare(residual=TOO_MANY), "more than 32768 numbers"),
+    "a mode of no frequency": (gestures(note(modes=[[0.0, 0, 0.5]])), "modes.0.0"),
+    "a mode with more than its band's noise": (gestures(note(modes=[[2.7, 0, 1.5]])), "modes.0.2"),
+    "too many modes": (gestures(note(modes=[[2.7, 0, 0.5]] * 65)), "at most 64 items"),
+    "a harmonic that the model lacks": (gestures(note(modes=[[2.7, 3, 0.5]])), "one of 0 harmonics each"),
     "one band": (gestures(bands_hz=[100.0]), "bands_hz must be two or more numbers that rise"),
     "bands that fall": (gestures(bands_hz=[100.0, 50.0]), "bands_hz must be two or more numbers that rise"),
     "takes of other bands": (

@@ -212,8 +212,11 @@ def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(
         def latents(self, voices, times, own_times=None):
             return np.full((len(times), 2), 0.5, np.float32)
 
-        def band_gains(self, voices, times, ahead):
+        def residual(self, voices, times, ahead):
             return None
+
+        def decoded_keys(self, voices):
+            return [None] * len(voices)
 
         def bend_semitones(self, voices, times):
             return np.zeros(len(times))

@@ -190,3 +190,41 @@ def test_strikes_of_one_key_differ_unless_variety_is_none(make_instrument, play,
         first, then = (20 * np.log10(each[20:800].reshape(39, 20).max(1)) for each in spectra)
         found[variety] = np.abs(first - then).mean()
     assert found[1.0] > 1.5 * found[0.0]  # noise differs anyway
+
+
+def test_a_note_has_the_modes_of_the_nearest_recording():
+    bell = [[2.76, 0, 0.9], [5.4, 5, 0.0]]
+    fields = banded(note(60.0, modes=bell), note(64.0))
+    assert gesture(fields, pitch=61).modes == pytest.approx(np.array(bell))
+    assert gesture(fields, pitch=63.9).modes is None
+    assert gesture(fields, pitch=61).decoded_key is None
+
+
+def test_a_transposed_instrument_plays_the_nearest_key_alone():
+    moved = {"codes": [[0.4, 0.0], [0.4, 0.0]]}
+    low = note(60.1, 100, residual=residual([4.0, 0.0, 0.0], RISING), modes=[[2.76, 0, 0.9]])
+    soft = note(60.0, 40, residual=residual([-4.0, 0.0, 0.0], RISING))
+    fields = banded(low, soft, note(63.0, residual=residual([0.0, 9.0, 0.0], RISING), **moved))
+    fields["instruments"][0]["transposed"] = True
+    for pitch in (55, 60, 61.4):
+        made = gesture(fields, pitch=pitch)
+        assert made.decoded_key == 60
+        assert gains(made, [0]) == pytest.approx(np.array([[4.0, 0.0, 0.0]]), abs=0.02)
+        assert made.modes is not None
+    there = gesture(fields, pitch=62)
+    assert there.decoded_key == 63
+    assert gains(there, [0]) == pytest.approx(np.array([[0.0, 9.0, 0.0]]))
+    assert gesture(fields, velocity=40, pitch=61).modes is None  # the soft strike has none
+    assert gesture(fields, pitch=61, codes=0.0).decoded_key is None
+    rings = banded(note(60.0, release_levels=[], release_codes=[]), note(63.0))
+    rings["instruments"][0]["transposed"] = True
+    assert gesture(rings, pitch=60).let_go(3000, 500)[0] > 500  # the release of the key beside it
+
+
+def test_another_take_of_a_transposed_note_is_one_of_its_key():
+    fields = banded(
+        note(60.0, residual=residual([0.0] * 3, RISING)), note(61.0, residual=residual([0.0] * 3, 2 * RISING))
+    )
+    fields["instruments"][0]["transposed"] = True
+    for number in range(2, 12):
+        assert gains(gesture(fields, pitch=60, variety=1.0, note=number), [39])[0] == pytest.approx(RISING[39])

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.contract.partials import HANN_ENERGY
 from ....host.errors import UserError
-from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY, Layout, split_partials
+from ....host.kinds.spectrum.partial_analysis import Layout, split_partials
 from ....host.stft import window
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
 from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
@@ -31,7 +32,6 @@ SHIFT = 3.0  # semitones, largest shift of each side of a pair, up or down
 SHIFTED = 0.5  # of all pairs
 VALIDATION_FRAMES = 4096
 TOGETHER = 256  # frames analysed at a time
-LISTENED = 300  # frames analysed for inharmonic partials
 
 
 class PartialsRows(NamedTuple):
@@ -117,6 +117,11 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
 
     Harmonics are lobe heights. Noise is the mean bin power between them, inharmonic partials included.
     """
+    return split_frames(sound, pitches, frames)[2]
+
+
+def split_frames(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
+    """Return partials and noise of sound, as `split_partials` does at energy 1, their layout, and levels as `taken`."""
     apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
     places, strengths = layout.free(apart)
@@ -125,23 +130,7 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     np.add.at(power, (row, middles), HANN_ENERGY * np.square(strengths[row, slot], dtype=np.float64))
     both = np.concatenate([np.square(layout.harmonic(apart)), power @ _means(frames)], axis=1)
     levels: Array = (10 * np.log10(np.maximum(both, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
-    return levels
-
-
-def free_share(corpus: Corpus, recipe: PartialsRecipe) -> float:
-    """Return the power share of inharmonic partials; 0 without pitch.
-
-    It is near 0 for strings and winds, 0.1 or more for bells.
-    """
-    frames = in_span(recipe, corpus).frames
-    found = list(sources(corpus, "train", frames, tonal=True))
-    found = found[:: max(1, len(found) // LISTENED)]
-    if not found:
-        return 0.0
-    apart, layout = _apart(pieces(corpus, found, frames), np.array([one.note for one in found]), frames)
-    free = np.square(layout.free(apart)[1], dtype=np.float64).sum(1)
-    harmonic = np.square(layout.harmonic(apart), dtype=np.float64).sum(1)
-    return float(np.mean(free / np.maximum(free + harmonic, 1e-20)))
+    return apart, layout, levels
 
 
 def first_audible_bin(frames: PartialsFrames) -> int:

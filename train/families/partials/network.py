@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.partials import LOBE_REACH, hann_lobe, spread
-from ....host.kinds.spectrum.partial_analysis import HANN_ENERGY
+from ....host.contract.partials import HANN_ENERGY, LOBE_REACH, hann_lobe, spread
 from ....host.units import INAUDIBLE_HZ
 from ...layers import BANDS, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder

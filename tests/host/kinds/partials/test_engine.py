@@ -10,6 +10,7 @@ import pytest
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.contract.partials import hann_lobe, spectra, spread
+from timbrel.host.engines.protocol import Residual
 from timbrel.host.kinds.spectrum.decoded_partials import PartialsOfFrames
 from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
@@ -232,14 +233,18 @@ BANDS_HZ = [200.0, 800.0, 3000.0, 9000.0]
 
 
 class Filtered(Knobs):
-    """Knobs at rest, and gains of bands by time, in dB."""
+    """Knobs at rest, and gains of bands by time, in dB, with modes, and the key that is decoded."""
 
-    def __init__(self, gains):
+    def __init__(self, gains=lambda time: np.zeros(4), modes=None, decoded=None):
         super().__init__()
-        self.gains = gains
+        self.gains, self.modes, self.decoded = gains, None if modes is None else np.array(modes), decoded
 
-    def band_gains(self, voices, times, ahead):
-        return np.array([self.gains(time + ahead) for time in times.tolist()], np.float32)
+    def residual(self, voices, times, ahead):
+        gains = np.array([self.gains(time + ahead) for time in times.tolist()], np.float32)
+        return Residual(gains, [self.modes] * len(voices))
+
+    def decoded_keys(self, voices):
+        return [self.decoded] * len(voices)
 
 
 def with_bands(model):
@@ -304,6 +309,60 @@ def test_gains_apply_to_each_voice_of_a_chord_and_at_their_time(partials_of):
         assert 20 * np.log10(before[1] / before[0] / (after[1] / after[0])) > 20
 
 
+BELL = [[0.62, 0, 0.9], [2.07, 2, 0.0], [2.93, 3, 0.5], [5.43, 0, 0.6]]
+
+
+def test_modes_sound_at_their_own_frequencies_with_the_power_of_harmonics_and_noise(partials_of):
+    key, row = 57, np.concatenate([HEIGHTS, [0, 0.01, 0.02, 0.005, 0]])
+    model = partials_of(lambda latent, key: row)
+    sound = one(model, key, 3 * RATE, Filtered(modes=BELL), **PURE)[RATE // 2 :]
+    ratios, shares = np.array([0.62, 1.0, 2.07, 2.93, 4.0, 5.43]), np.array([0.9, 0, 0, 0.5, 0, 0.6])
+    found, _ = amplitudes(sound, midi_to_hz(key) * np.concatenate([ratios, [2.0, 3.0], np.arange(5.0, 13.0)]))
+    energy = np.diff(EDGES) * FRAME / RATE / 1.5  # of a lobe that has a band's power, relative to its squared level
+    band = np.searchsorted(EDGES, midi_to_hz(key) * ratios) - 1
+    shares = shares / np.maximum(np.bincount(band, shares)[band], 1.0)  # two share a band: 1 at most
+    own = np.array([0, HEIGHTS[0], HEIGHTS[1], HEIGHTS[2], HEIGHTS[3], 0])
+    asked = np.sqrt(own**2 + shares * energy[band] * row[12 + band] ** 2)
+    assert 20 * np.log10(found[:6] / (LEVEL * asked)) == pytest.approx(np.zeros(6), abs=0.15)
+    assert 20 * np.log10(found[6:8].max() / LEVEL) < -45  # these harmonics have moved
+    assert found[8:] == pytest.approx(LEVEL * HEIGHTS[4:], rel=0.05)
+
+
+def test_modes_take_their_power_from_noise(partials_of):
+    model = partials_of(lambda latent, key: np.concatenate([np.zeros(12), [0, 0, 0.02, 0.02, 0]]))
+    key, middle = 57, np.sqrt(400.0 * 2000.0)  # of the third band
+    mode = [[middle / midi_to_hz(key), 0, 0.9]]
+    plain, tonal = (one(model, key, 6 * RATE, motion)[RATE:] for motion in (STILL, Filtered(modes=mode)))
+    assert np.mean(tonal**2) == pytest.approx(np.mean(plain**2), rel=0.1)
+    gone = 0.9 * (1 - np.log(1000 / middle) / np.log(np.sqrt(2000 * 6000) / middle))  # noise between bands is theirs
+    quieter = density_db(plain, 950, 1050) - density_db(tonal, 950, 1050)
+    assert quieter == pytest.approx(-10 * np.log10(1 - gone), abs=1.0)
+    assert density_db(tonal, 4000, 5000) == pytest.approx(density_db(plain, 4000, 5000), abs=1.0)
+
+
+def test_a_key_without_notes_is_the_decoded_key_transposed(partials_of):
+    asked = []
+
+    def frame(latent, key):
+        asked.append(key)
+        return tonal(latent, key)
+
+    sound = one(partials_of(frame), 62, RATE, Filtered(modes=BELL, decoded=60), **PURE)[RATE // 4 :]
+    assert set(asked) == {60}
+    found, _ = amplitudes(sound, midi_to_hz(62) * np.array([1.0, 2.07, 2.93, 4.0]))
+    assert found == pytest.approx(LEVEL * HEIGHTS[:4], rel=0.02)
+
+
+def test_gains_of_bands_are_those_of_the_decoded_key(partials_of):
+    model = with_bands(partials_of(tonal))
+    steep = Filtered(lambda time: np.array([0.0, -20.0, -20.0, -20.0]), decoded=60)
+    there, moved = (
+        amplitudes(one(model, key, RATE, steep, **PURE)[RATE // 4 :], midi_to_hz(key) * np.arange(1, 7))[0]
+        for key in (60, 63)
+    )
+    assert moved == pytest.approx(there, rel=0.02)
+
+
 @pytest.mark.parametrize("sizes", [(63, 64, 65), (128,), (5, 5000, 1, 16384)], ids=str)
 def test_division_into_blocks_changes_no_bit(partials_of, sizes):
     model = partials_of(lambda latent, key: np.concatenate([HEIGHTS * latent[0], np.full(5, 0.01 * key / 60)]))
@@ -311,6 +370,10 @@ def test_division_into_blocks_changes_no_bit(partials_of, sizes):
     whole, parted = (sound_of(model, [50, 60, 67.3], 20_000, knobs, each, on=77) for each in ((16384,), sizes))
     assert np.array_equal(parted, whole)
     assert whole.any()
+    struck = Filtered(lambda time: np.array([3.0, np.sin(time / 900), 0.0, -2.0]), BELL, decoded=58)
+    model = with_bands(model)
+    whole, parted = (sound_of(model, [50, 60, 67.3], 20_000, struck, each, on=77) for each in ((16384,), sizes))
+    assert np.array_equal(parted, whole)
 
 
 @pytest.mark.parametrize(

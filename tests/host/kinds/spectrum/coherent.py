@@ -39,8 +39,11 @@ class Knobs:
     def latents(self, voices, times, own_times=None):
         return np.stack([self.latent(times), np.full(len(times), 0.5)], axis=1).astype(np.float32)
 
-    def band_gains(self, voices, times, ahead):
+    def residual(self, voices, times, ahead):
         return None
+
+    def decoded_keys(self, voices):
+        return [None] * len(voices)
 
     def bend_semitones(self, voices, times):
         return np.asarray(self.bend(times), np.float64)

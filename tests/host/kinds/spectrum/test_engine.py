@@ -33,8 +33,11 @@ class Still:
     def latents(self, voices, times, own_times=None):
         return np.tile(np.array(self.values, np.float32), (len(times), 1))
 
-    def band_gains(self, voices, times, ahead):
+    def residual(self, voices, times, ahead):
         return None
+
+    def decoded_keys(self, voices):
+        return [None] * len(voices)
 
     def bend_semitones(self, voices, times):
         return np.full(len(times), self.semitones)

@@ -128,8 +128,11 @@ class Still:
     def latents(self, voices, times, own_times=None):
         return np.full((len(times), 2), 0.5, np.float32)
 
-    def band_gains(self, voices, times, ahead):
+    def residual(self, voices, times, ahead):
         return None
+
+    def decoded_keys(self, voices):
+        return [None] * len(voices)
 
     def bend_semitones(self, voices, times):
         return np.zeros(len(times))

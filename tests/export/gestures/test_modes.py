@@ -1,0 +1,83 @@
+"""Modes of recorded notes: those of a bell, of a stiff string, and none of what has none."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from timbrel.export.fidelity.notes import RecordedNote
+from timbrel.export.gestures.modes import modes_of
+from timbrel.host.contract.card import PartialsLayout
+from timbrel.host.contract.model import Model
+from timbrel.host.noise import white_noise
+from timbrel.host.shipped import MODELS
+from timbrel.host.units import midi_to_hz
+from timbrel.train.recipes.load import load_recipe
+
+RATE, KEY = 44100, 60
+BELL = [0.62, 1.98, 2.92, 4.02, 5.24, 6.38, 8.02, 9.54]
+BELL_DB = [-20, -12, -3, 0, -6, -18, -25, -30]
+
+
+@pytest.fixture(scope="module")
+def card():
+    known = Model(MODELS / "gm-partials-8.onnx").card
+    frames = load_recipe("tuned-partials").frames
+    layout = PartialsLayout(harmonics=frames.harmonics, edges_hz=frames.edges_hz, low=36, high=96)
+    sizes = {"sample_rate": RATE, "frame_length": frames.frame_length, "hop_length": frames.hop_length}
+    return known.model_copy(update=sizes | {"partials": layout})
+
+
+def modes(card, ratios, levels_db, key=KEY, decay=4.0, hiss=0.0, seconds=1.4):
+    """Modes of a note of sinusoids that decay, of noise that does so too, or of both."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    level = np.minimum(time / 0.003, 1) * np.exp(-decay * time)
+    parts = [
+        10 ** (db / 20) * np.sin(2 * np.pi * midi_to_hz(key) * ratio * time + ratio)
+        for ratio, db in zip(ratios, levels_db, strict=True)
+    ]
+    sound = 0.05 * level * (np.sum(parts, 0) + hiss * white_noise(len(time)))
+    note = RecordedNote(SimpleNamespace(pitch=float(key), key=key), sound.astype(np.float32), seconds - 0.1, -10.0)
+    return modes_of(note, card)
+
+
+@pytest.mark.parametrize("key", [48, 60, 76])
+def test_a_bells_modes_have_its_ratios_and_its_noise_is_theirs(card, key):
+    found = modes(card, BELL, BELL_DB, key, hiss=0.003)
+    assert np.sort(found.modes[:, 0]) == pytest.approx(BELL, abs=2e-3)
+    by_ratio = {round(ratio, 2): (int(harmonic), share) for ratio, harmonic, share in found.modes}
+    assert by_ratio[4.02][0] == 4
+    assert by_ratio[2.92][0] == 3
+    for ratio in (0.62, 9.54):
+        assert by_ratio[ratio][0] == 0
+        assert by_ratio[ratio][1] > 0.8
+    assert found.free > 0.1
+
+
+def test_a_harmonic_moves_to_one_mode_alone_at_every_key(card):
+    for key in range(40, 90, 7):
+        harmonics = modes(card, BELL, BELL_DB, key).modes[:, 1]
+        harmonics = harmonics[harmonics > 0]
+        assert len({*harmonics.tolist()}) == len(harmonics)
+
+
+def test_a_stiff_strings_harmonics_move_and_none_is_free(card):
+    number = np.arange(1.0, 9.0)
+    ratios = number * np.sqrt((1 + 4e-4 * number**2) / (1 + 4e-4))
+    found = modes(card, ratios, -4 * number, 48)
+    assert found.modes[:, 0] == pytest.approx(ratios[found.modes[:, 1].astype(int) - 1], rel=2e-5)
+    assert {*found.modes[:, 1].tolist()} >= {4, 5, 6, 7, 8}  # those off by half a cent or more
+    assert found.modes[found.modes[:, 1] < 8, 2] == pytest.approx(0.0)  # the eighth is over a bin away, partly noise
+    assert found.free < 0.01
+
+
+def test_harmonics_noise_and_sustained_notes_have_no_modes(card):
+    number = np.arange(1.0, 20.0)
+    assert not len(modes(card, number, -3 * number).modes)
+    assert not len(modes(card, [1.0], [0.0], hiss=1.0).modes)
+    assert not len(modes(card, BELL, BELL_DB, decay=0.3).modes)
+    assert not len(modes(card, BELL, BELL_DB, seconds=0.15).modes)
+    assert modes(card, number, -3 * number).free == pytest.approx(0, abs=0.01)
+
+
+def test_a_card_of_other_frames_has_none(card):
+    assert not len(modes(Model(MODELS / "gm-chroma-8.onnx").card, BELL, BELL_DB).modes)
