@@ -13,8 +13,8 @@ from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
 from ..errors import UserError
 from ..kinds.partials.partial_spectra import filled, middle_of
-from ..kinds.spectrum.fundamental import fundamentals
 from ..kinds.spectrum.harmonic_shift import moved_down, octaves_above
+from ..kinds.spectrum.pitch_detection import fundamentals
 from ..kinds.table import kind_of
 from ..stft import window
 from .clip_extraction import whole_clip

@@ -15,8 +15,8 @@ from ..contract.model import Model
 from ..errors import Failure
 from ..kinds.frame_codec import Array, Doubles, FrameAnalysis, Spectrum, codec_of, hop_of
 from ..kinds.partials.partial_spectra import PartialSpectra
-from ..kinds.spectrum.fundamental import fundamentals
 from ..kinds.spectrum.harmonic_shift import HarmonicShift, moved_down, octaves_above
+from ..kinds.spectrum.pitch_detection import fundamentals
 from ..kinds.table import kind_of
 from ..stft import chroma, window
 

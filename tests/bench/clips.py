@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.host.resynthesis.log_mel import distance_db, distances_db, log_mel
-from timbrel.train.batches.clips import clips_of
+from timbrel.train.batches.clip_selection import clips_of
 from timbrel.train.corpus.store import Corpus
 
 

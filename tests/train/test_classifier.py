@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
-from timbrel.train.batches.clips import clips_of, words_of
+from timbrel.train.batches.clip_selection import clips_of, words_of
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.classifier.batches import labelled_data
 from timbrel.train.families.classifier.network import Classifier, Spectrogram

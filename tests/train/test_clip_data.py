@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clips import check_clips, clip_data, describe, places, with_words, words_of
+from timbrel.train.batches.clip_selection import with_words, words_of
 from timbrel.train.batches.frames import SILENT
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.gan.batches import check_clips, clip_data, describe, places
 from timbrel.train.recipes.load import load_recipe
 
 RATE, LENGTH = 16000, 16384

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clips import with_words
+from timbrel.train.batches.clip_selection import with_words
 from timbrel.train.families.clip.batches import check_hits, describe_hits, hit_changes, hit_data, hits, varied
 from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.recipes.load import load_recipe

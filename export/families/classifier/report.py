@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ....train.batches.clips import clips_of
+from ....train.batches.clip_selection import clips_of
 from ....train.corpus.store import Clip, Corpus
 from ....train.families.classifier.batches import labelled
 from ....train.families.classifier.network import Classifier

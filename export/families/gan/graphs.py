@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ....host.contract.card import UniformPrior
-from ....train.batches.clips import places
 from ....train.corpus.store import Corpus
+from ....train.families.gan.batches import places
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames, DCGANRecipe

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....train.batches.clips import places
 from ....train.corpus.store import Corpus, Split
+from ....train.families.gan.batches import places
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames

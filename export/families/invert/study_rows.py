@@ -16,9 +16,9 @@ from ....host.contract.model import Model
 from ....host.kinds.clip.magnitude_synthesis import SpectraSound
 from ....host.resynthesis.reconstruction_error import measures
 from ....host.resynthesis.search_protocol import SearchResult, SearchTarget
-from ....train.batches.clips import places
 from ....train.corpus.store import Corpus
 from ....train.families.classifier.network import Classifier
+from ....train.families.gan.batches import places
 from ....train.families.gan.recipe import ClipFrames
 from ....train.families.invert.network import seen
 from ....train.metrics.distribution_distance import inception_score

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ....host.contract.card import PITCH_CLASSES
-from ....host.kinds.spectrum.fundamental import fundamentals
+from ....host.kinds.spectrum.pitch_detection import fundamentals
 from ....host.stft import chroma, window
 from ....host.units import semitones_to_ratio
 from ..search_view import LEAST, Array, TargetSound, View

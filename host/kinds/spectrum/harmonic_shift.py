@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...contract.card import Card
 from ...contract.partials import HANN_ENERGY
 from ...units import A4_HZ
-from .fundamental import sharpened
+from .pitch_detection import sharpened
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

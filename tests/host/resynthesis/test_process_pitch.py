@@ -11,8 +11,8 @@ from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
-from timbrel.host.kinds.spectrum.fundamental import fundamentals
 from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, HarmonicShift, moved_down, octaves_above
+from timbrel.host.kinds.spectrum.pitch_detection import fundamentals
 from timbrel.host.patch.library import open_patch
 from timbrel.host.resynthesis.effect_rack import EffectRack
 from timbrel.host.resynthesis.process import with_options

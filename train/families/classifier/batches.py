@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import clips_of, words_of
+from ...batches.clip_selection import clips_of, words_of
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import thinned
 from .recipe import ClassifierRecipe

@@ -1,6 +1,6 @@
 """Descriptor of the classifier family."""
 
-from ...batches.clips import with_words
+from ...batches.clip_selection import with_words
 from ..family import Family
 from .batches import check_labelled, labelled_data
 from .network import Classifier

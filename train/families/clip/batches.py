@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import are, audible_clips, check_words, clips_of, counted, left_out, words_of
+from ...batches.clip_selection import are, audible_clips, check_words, clips_of, counted, left_out, words_of
 from ...corpus.content import dying_seconds
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import evenly_spaced

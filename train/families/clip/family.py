@@ -1,6 +1,6 @@
 """Descriptor of the clip family."""
 
-from ...batches.clips import with_words
+from ...batches.clip_selection import with_words
 from ...preview import Preview
 from ..family import Family
 from .batches import check_hits, describe_hits, hit_data

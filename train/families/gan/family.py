@@ -1,9 +1,10 @@
 """Descriptors of gan, logistic-gan, dcgan and halves."""
 
-from ...batches.clips import check_clips, clip_data, describe, with_words
+from ...batches.clip_selection import with_words
 from ...gan_health import health
 from ...preview import Preview
 from ..family import Family
+from .batches import check_clips, clip_data, describe
 from .dcgan import DCGAN, Halves
 from .logistic_gan import LogisticGAN
 from .preview import held_clips, held_reconstructions

@@ -1,8 +1,8 @@
 """Descriptor of the invert family."""
 
-from ...batches.clips import check_clips, clip_data, describe
 from ...preview import Preview
 from ..family import Family
+from ..gan.batches import check_clips, clip_data, describe
 from .network import Inverter, following
 from .preview import held_inversions
 

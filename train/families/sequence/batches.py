@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clips import are, counted, is_audible, left_out
+from ...batches.clip_selection import are, counted, is_audible, left_out
 from ...corpus.store import Clip, Corpus, Split
 from ...sampling import evenly_spaced
 from .recipe import SequenceFrames, SequenceRecipe

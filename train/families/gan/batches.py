@@ -1,6 +1,5 @@
-"""Batches of clips: pieces of recordings of one length, cut on demand."""
+"""Batches for the GAN family and its inversion: pieces of recordings of one length, cut on demand."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...host.errors import UserError
-from ..corpus.store import Clip, Corpus, Split
-from ..families.gan.recipe import ClipFrames, GANRecipe
-from ..recipes.base import Recipe
-from ..sampling import evenly_spaced
-from .frames import SILENT
+from ....host.errors import UserError
+from ...batches.clip_selection import are, audible_clips, check_words, counted, left_out
+from ...batches.frames import SILENT
+from ...corpus.store import Clip, Corpus, Split
+from ...recipes.base import Recipe
+from ...sampling import evenly_spaced
+from .recipe import ClipFrames
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -72,27 +72,6 @@ def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str])
     return Places(clips, firsts, labels, settings.frame_length)
 
 
-def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[list[Clip], Ints]:
-    """Return a split's audible clips and their label indices; with ``words``, only clips with one of these labels."""
-    numbers = {word: number for number, word in enumerate(words)}
-    clips = [clip for clip in corpus.clips(split) if is_audible(corpus, clip) and (not words or clip.label in numbers)]
-    return clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64)
-
-
-def is_audible(corpus: Corpus, clip: Clip) -> bool:
-    samples = corpus.samples(clip)
-    return bool(max(samples.max(), -samples.min()) > SILENT)
-
-
-def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None = None) -> Array:
-    """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
-    found = np.zeros((len(clips), length), np.float32)
-    for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
-        samples = corpus.samples(clip)[: max(0, length - start)]
-        row[start : start + len(samples)] = samples
-    return found
-
-
 @dataclass
 class ClipData:
     """Batches of (clips [batch, frame_length], label indices [batch])."""
@@ -127,39 +106,11 @@ def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> Clip
     return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
 
 
-def words_of(corpus: Corpus) -> list[str]:
-    """Return the sorted labels of the training clips."""
-    return sorted({clip.label for clip in corpus.clips("train")} - {""})
-
-
 def check_clips(corpus: Corpus, recipe: Recipe) -> None:
     assert isinstance(recipe.frames, ClipFrames)
     check_words(corpus, recipe)
     if not len(places(corpus, "train", recipe.frames, [])):
         raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
-
-
-def check_words(corpus: Corpus, recipe: Recipe) -> None:
-    """Raise UserError if the corpus lacks two labels for a conditional recipe, or one of the recipe's words."""
-    network, known = getattr(recipe, "network", None), words_of(corpus)
-    if getattr(network, "labels", False) and len(known) < 2:
-        found = ", ".join(map(repr, known)) or "none"
-        raise UserError(
-            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
-            "build it with --label folder or --label REGEX, or set network.labels = false"
-        )
-    if strange := sorted(set(getattr(network, "words", [])) - set(known)):
-        raise UserError(
-            f"network.words has {strange[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
-            f"its labels are {', '.join(map(repr, known))}"
-        )
-
-
-def with_words(recipe: GANRecipe, corpus: Corpus) -> GANRecipe:
-    if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
-        return recipe
-    network = recipe.network.model_copy(update={"words": words_of(corpus)})
-    return recipe.model_copy(update={"network": network})
 
 
 def describe(corpus: Corpus, recipe: Recipe) -> str:
@@ -179,24 +130,6 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
     if len(used) < FEW:
         parts.append("with so few, it learns these by heart")
     return "; ".join(parts)
-
-
-def left_out(corpus: Corpus, audible: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
-    parts = []
-    kept, known = {clip.name for clip in audible}, {clip.name for clip in used}
-    if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
-        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0]!r})")
-    if bare := [clip.name for clip in audible if clip.name not in known]:
-        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0]!r})")
-    return parts
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _it(count: int) -> str:
