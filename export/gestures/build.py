@@ -17,7 +17,7 @@ from ...train.metrics.loudness import STEP_SECONDS
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
 from .code_fitting import CodeFitter
-from .modes import modes_of
+from .modes import NoteModes, modes_of
 from .residual import Codes, band_middles, residuals_of
 from .trajectory_measurement import (
     CODES_AT,
@@ -42,6 +42,7 @@ SEED = 0  # of the choice of notes
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
 PREDICTED = 0.4
 STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
+STRUCK = 0.5  # share of notes that are: partials of blown and bowed ones drift
 MOST_FREE = 0.1  # share of partials' power off harmonics: strings and winds have less, bells more
 NORMAL_MEDIAN = 0.6745  # of the absolute value, in standard deviations
 MOST_TAKES, MOST_STEPS = 16, 40  # pairs of takes, and their largest difference: 20 dB
@@ -212,6 +213,8 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     if neighbour_prediction(places, codes, steps) < PREDICTED:
         notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
     modes = [modes_of(note.course.note, decoded.card) for note in notes]
+    if np.mean([own.struck for own in modes]) < STRUCK:
+        modes = [NoteModes() for _ in notes]
     ways = [
         _note_way(note, home, speed, decoded, own.modes) for note, speed, own in zip(notes, speeds, modes, strict=True)
     ]

@@ -23,6 +23,7 @@ Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 MOST = 40  # modes of a note
+STRUCK = 0.2  # of a held note: a struck one is loudest before
 LOBE, SAME = 2.5, 1.0  # bins of a frame: a peak so near to a harmonic is heard as that, and as that alone
 BESIDE = 1.5  # bins of a frame on either side of a mode that hold its energy
 NEAR = 0.15  # of the fundamental, from a harmonic
@@ -34,20 +35,28 @@ FRAMES = 32  # short frames of a note
 
 
 class NoteModes(NamedTuple):
-    """A note's modes, as in `NoteWay`, [modes, 3], and the share of its partials' power that is far off harmonics."""
+    """A note's modes.
 
-    modes: Doubles
-    free: float
+    Attributes:
+        modes: as in `NoteWay`, [modes, 3].
+        free: share of its partials' power that is far off harmonics.
+        struck: whether it is loudest in its first fifth, and fades.
+    """
+
+    modes: Doubles = NO_MODES
+    free: float = 0.0
+    struck: bool = False
 
 
 def modes_of(note: RecordedNote, card: Card) -> NoteModes:
-    """Return the modes of a note at the card's rate; none of a sustained one."""
+    """Return the modes of a note at the card's rate; none unless it is struck."""
     layout, rate = card.partials, card.sample_rate
     sound, key = tuned(note, rate).sound[: round(note.held_seconds * rate)], np.array([note.single.key])
     if layout is None or frames_of(card) is None or len(sound) < card.frame_length:
-        return NoteModes(NO_MODES, 0.0)
-    if fall_db_second(course(sound, rate), rate) < RINGING_DB_SECOND:
-        return NoteModes(NO_MODES, 0.0)
+        return NoteModes()
+    heard = course(sound, rate)
+    if fall_db_second(heard, rate) < RINGING_DB_SECOND or heard.levels.argmax() > STRUCK * len(heard.levels):
+        return NoteModes()
     peaks = spectral_peaks(sound, rate)
     places = peaks.hertz * card.frame_length / rate
     first, comb = in_bins(key, card)[0], (in_bins(key, card) * orders(layout, key))[0]
@@ -61,7 +70,7 @@ def modes_of(note: RecordedNote, card: Card) -> NoteModes:
     nearest = comb[np.abs(comb - places[:, np.newaxis]).argmin(1)]
     free, power = np.abs(1200 * np.log2(places / nearest)) > FREE_CENTS, 10 ** (peaks.levels / 10)
     modes = np.stack([places[kept] / first, harmonics[kept], shares[kept]], axis=1)
-    return NoteModes(modes, float(power[free].sum() / power.sum()))
+    return NoteModes(modes, float(power[free].sum() / power.sum()), struck=True)
 
 
 def _harmonics(places: Doubles, clear: npt.NDArray[np.bool_], comb: Doubles) -> Indices:

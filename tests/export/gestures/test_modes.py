@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from timbrel.export.export import export
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures.modes import modes_of
 from timbrel.host.contract.card import PartialsLayout
@@ -11,7 +12,11 @@ from timbrel.host.contract.model import Model
 from timbrel.host.noise import white_noise
 from timbrel.host.shipped import MODELS
 from timbrel.host.units import midi_to_hz
+from timbrel.train.corpus.store import writing
+from timbrel.train.launch import start
+from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
 
 RATE, KEY = 44100, 60
 BELL = [0.62, 1.98, 2.92, 4.02, 5.24, 6.38, 8.02, 9.54]
@@ -79,5 +84,49 @@ def test_harmonics_noise_and_sustained_notes_have_no_modes(card):
     assert modes(card, number, -3 * number).free == pytest.approx(0, abs=0.01)
 
 
+def test_a_blown_note_that_fades_late_has_none(card):
+    time = np.arange(round(1.4 * RATE)) / RATE
+    swell = np.minimum(time / 0.5, np.exp(-3 * np.maximum(time - 0.5, 0)))
+    sound = (0.05 * swell * np.sin(2 * np.pi * 300.0 * time)).astype(np.float32)
+    note = RecordedNote(SimpleNamespace(pitch=60.0, key=KEY), sound, 1.3, -10.0)
+    assert not modes_of(note, card).struck
+    assert modes(card, [1.0], [0.0]).struck
+
+
 def test_a_card_of_other_frames_has_none(card):
     assert not len(modes(Model(MODELS / "gm-chroma-8.onnx").card, BELL, BELL_DB).modes)
+
+
+def instrument_of(folder, ratios, levels_db, fades):
+    """The gestures of a small model of notes with these partials."""
+    folder.mkdir()
+    with writing(folder / "corpus", RATE) as writer:
+        for key in (57, 60, 63, 66):
+            time = np.arange(round(0.8 * RATE)) / RATE
+            level = np.exp(-4 * time) if fades else np.ones(len(time))
+            parts = [
+                10 ** (db / 20) * np.sin(2 * np.pi * midi_to_hz(key) * ratio * time)
+                for ratio, db in zip(ratios, levels_db, strict=True)
+            ]
+            sound = (0.05 * level * np.sum(parts, 0)).astype(np.float32)
+            writer.append(sound, np.full(-(-len(sound) // 1024), key, np.float32), name=f"{key}", group=f"{key}")
+        writer.finish({clip.name: "train" for clip in writer.clips}, name="bells")
+    changes = ["training.steps=20", "network.encoder=[16]", "network.decoder=[16,16]", "frames.harmonics=24"]
+    start(load_recipe("tuned-partials", changes), folder / "corpus", folder / "run", RunOptions("cpu"))
+    export(Run.open(folder / "run"), folder / "bells.onnx")
+    gestures = Model(folder / "bells.onnx").gestures
+    return gestures.instruments[0]
+
+
+def test_an_exported_bell_is_transposed_and_a_string_is_not(tmp_path, traced_once):
+    bell = instrument_of(tmp_path / "bell", BELL, BELL_DB, fades=True)
+    assert bell.transposed
+    for note in bell.notes:
+        assert {0.62, 2.92, 4.02, 5.24} <= {*np.round(note.modes[:, 0], 2).tolist()}
+    number = np.arange(1.0, 9.0)
+    string = instrument_of(tmp_path / "string", number * np.sqrt(1 + 4e-4 * number**2), -4 * number, fades=True)
+    assert not string.transposed
+    assert all(len(note.modes) >= 4 for note in string.notes)
+    blown = instrument_of(tmp_path / "blown", BELL, BELL_DB, fades=False)
+    assert not blown.transposed
+    assert not any(len(note.modes) for note in blown.notes)
