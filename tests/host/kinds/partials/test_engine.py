@@ -353,6 +353,25 @@ def test_a_key_without_notes_is_the_decoded_key_transposed(partials_of):
     assert found == pytest.approx(LEVEL * HEIGHTS[:4], rel=0.02)
 
 
+@pytest.mark.parametrize("key", [38, 69.3, 76])
+def test_a_voice_keeps_its_formants_beyond_the_recorded_keys(partials_of, key):
+    def vowel(hertz):
+        return np.exp(-(((hertz - 700) / 500) ** 2)) + 0.5 * np.exp(-(((hertz - 2600) / 700) ** 2)) + 0.02
+
+    def frame(latent, key):  # as a decoder that heard 48 to 60
+        return np.concatenate([vowel(midi_to_hz(min(max(key, 48), 60)) * np.arange(1, 25)), np.zeros(5)])
+
+    model = partials_of(frame, harmonics=24, low=48, high=60)
+    hz = midi_to_hz(key) * np.arange(1, 25)
+    heard = np.flatnonzero((hz > 150) & (hz < 2900))
+    errors = []
+    for keep in (True, False):
+        found = amplitudes(one(model, key, RATE, keep_formants=keep, **PURE)[RATE // 4 :], hz)[0][heard]
+        apart = 20 * np.log10(found / vowel(hz[heard]))
+        errors.append(apart.std())
+    assert errors[0] < min(4.0, 0.6 * errors[1])
+
+
 def test_gains_of_bands_are_those_of_the_decoded_key(partials_of):
     model = with_bands(partials_of(tonal))
     steep = Filtered(lambda time: np.array([0.0, -20.0, -20.0, -20.0]), decoded=60)
