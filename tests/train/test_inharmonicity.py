@@ -85,6 +85,17 @@ def test_the_stiffness_of_a_corpus_is_a_line_in_key(corpus_of):
     assert in_span(load_recipe("tuned-partials", ["frames.stretch=false"]), corpus).frames.layout.stretch is None
 
 
+@pytest.mark.parametrize(("first", "slope"), [(-13.53, 0.0911), (-1.6, -0.1)])
+def test_a_steep_line_is_flattened_until_every_key_has_a_possible_stiffness(corpus_of, first, slope):
+    """A piano's low keys alone draw such a line."""
+    corpus = corpus_of(lambda key: np.exp(first + slope * key), range(48, 66, 2))
+    found = stretch_of(corpus)
+    assert found != pytest.approx((first, slope), rel=0.01)
+    assert found[0] + found[1] * 57 == pytest.approx(first + slope * 57, abs=0.05)
+    assert max(found[0], found[0] + 127 * found[1]) == pytest.approx(np.log(0.1), abs=2e-3)
+    assert in_span(load_recipe("tuned-partials"), corpus).frames.layout.stretch == found
+
+
 def test_a_corpus_without_stiff_strings_has_none(corpus_of):
     corpus = corpus_of(lambda key: 0.0)
     assert stretch_of(corpus) is None

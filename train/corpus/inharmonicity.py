@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.contract.card import KEYS, MOST_STRETCHED
 from ...host.contract.partials import stretched
 from ...host.stft import window
 from ...host.units import midi_to_hz
@@ -19,7 +20,7 @@ from .store import Corpus
 Floats = npt.NDArray[np.float64]
 
 LONGEST, SHORTEST = 32768, 4096  # samples of a spectrum: bins of 1.3 Hz at 44.1 kHz, where notes are long enough
-MOST = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
+LISTENED = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
 AFTER_SECONDS = 0.05  # after the loudest moment: attacks are out of tune
 PARTIALS = 24  # at most; higher ones are faint, and these suffice for B
 NEAR_CENTS = 25.0  # around the frequency that the current fit predicts for a partial
@@ -30,6 +31,7 @@ FEWEST = 3  # partials for a pitch
 ENOUGH = 12  # partials for a stiffness
 STIFF_CENTS = 2.0  # median rise of the tenth partial in stiff strings
 SHARP_CENTS = 4.0  # rise of the tenth partial that makes the period a wrong measure of pitch
+MOST = math.log(MOST_STRETCHED) - 1e-3  # of ln B, which is rounded
 FLEXIBLE = 1e-6  # of B: a lower value counts as none, and its logarithm means nothing
 NOTES = 160  # measured in a corpus, at most
 FEWEST_NOTES = 4  # for a line
@@ -93,7 +95,7 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     """Return a corpus's stiffness, ln B = first + second * key; None for flexible strings.
 
-    It is Theil and Sen's line: the median slope of all pairs.
+    It is Theil and Sen's line: the median slope of all pairs, but flat enough for the highest and the lowest key.
     """
     notes = [(clip, note) for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
     few = notes[:: max(1, -(-len(notes) // NOTES))]
@@ -107,7 +109,10 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     apart = keys[below] - keys[above]
     slopes = (values[below] - values[above])[np.abs(apart) > 0.5] / apart[np.abs(apart) > 0.5]
     slope = float(np.median(slopes)) if len(slopes) else 0.0
-    return round(float(np.median(values - slope * keys)), 5), round(slope, 6)
+    middle = float(np.median(keys))
+    value = min(float(np.median(values - slope * (keys - middle))), MOST)
+    slope = min(max(slope, (value - MOST) / middle), (MOST - value) / (KEYS - 1 - middle))
+    return round(value - slope * middle, 5), round(slope, 6)
 
 
 def raised_cents(inharmonicity: float, partial: int = 10) -> float:
@@ -116,7 +121,7 @@ def raised_cents(inharmonicity: float, partial: int = 10) -> float:
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
     """Return a power of two samples after a note's loudest moment; None if too short."""
-    hop, beginning = SHORTEST // 4, samples[: min(len(samples), MOST)]
+    hop, beginning = SHORTEST // 4, samples[: min(len(samples), LISTENED)]
     if len(beginning) < SHORTEST:
         return None
     squares = np.square(beginning[: len(beginning) // hop * hop]).reshape(-1, hop).mean(1)
