@@ -174,9 +174,9 @@ class CoherentVoicing:
         first = self._parts.fundamentals(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
-        strengths = self._layout.harmonic(rows)
-        if self._character.keep_formants and self._layout.harmonics:
-            strengths = _formants_kept(strengths, ratios)
+        strengths, kept = self._layout.harmonic(rows), self._kept_ratios(chroma, ratios)
+        if self._layout.harmonics and not np.all(kept == 1.0):
+            strengths = _formants_kept(strengths, kept)
         orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
         if orders.ndim > 1:
             orders = orders[chroma]
@@ -184,8 +184,7 @@ class CoherentVoicing:
             if any(modes is not None for modes in residual.modes):
                 orders, strengths, residue, low = self._with_modes(residual.modes, chroma, rows, strengths)
             if self._filter is not None:
-                heard = first if self._character.keep_formants else first / ratios  # gains shift with noise
-                partials = heard[:, np.newaxis] * orders
+                partials = (first * kept / ratios)[:, np.newaxis] * orders  # gains shift with noise
                 strengths, residue = self._filtered(residual.gains, partials, strengths, residue)
 
         of_harmonic, number = np.nonzero(strengths)
@@ -202,7 +201,13 @@ class CoherentVoicing:
         if self.low_noise is not None and self.hiss > 0:
             deep = self._low(which, low * self.hiss)
             spectra[:, :, : deep.shape[2]] += deep
-        return spectra, self._noise_at(which), self._level(residue, ratios)
+        return spectra, self._noise_at(which), self._level(residue, ratios / kept)
+
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
+        """Return the part of pitch ratios that leaves formants in place, [rows]."""
+        if self._character.keep_formants:
+            return ratios
+        return np.ones(len(ratios))
 
     def _with_modes(
         self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
@@ -356,7 +361,7 @@ class CoherentVoicing:
         level = residue * self.hiss
         if self.low_noise is not None:
             level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
-        if not self._character.keep_formants and not np.all(ratios == 1.0):
+        if not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
         if self.low_noise is not None:
             level[:, : self._low_bins] = 0.0

@@ -121,7 +121,7 @@ class SpectrumEngine:
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._keyed = card.partials is not None
         self._lowest, self._highest = 0, KEYS - 1  # keys to decode
-        if card.partials is not None and character.keep_formants:  # others take the formants of the last one inside
+        if card.partials is not None:  # the voicing keeps the formants of the last one inside
             self._lowest, self._highest = round(card.partials.low), round(card.partials.high)
         self._voices_begun = 0
         self._spare = False  # time remains after the last block
@@ -345,7 +345,7 @@ def _classes(streams: Sequence[SpectrumStream], times: Times) -> Array:
 
 def _voicing(model: Model, character: VoicingSettings) -> Voicing:
     if model.card.partials is not None:
-        return ChordVoicing(model, character, bands_hz=model.gestures.bands_hz if model.gestures else ())
+        return ChordVoicing(model, character)
     if character.phase == "noise":
         return NoiseVoicing(model)
     return GriffinLimVoicing(model, character) if character.phase == "best" else CoherentVoicing(model, character)

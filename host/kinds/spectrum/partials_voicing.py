@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contract.card import KEYS
+from ...contract.model import Model
 from ...engines.protocol import Residual
 from .coherent_voicing import CoherentState, CoherentVoicing
+from .frame_cache import VoicingSettings
 from .partial_analysis import Floats
 
 Array = npt.NDArray[np.float32]
@@ -25,6 +27,21 @@ class ChordState(CoherentState):
 
 class ChordVoicing(CoherentVoicing):
     """Decodes each key of a chord and sums the frames; a chord is as loud as one key."""
+
+    def __init__(self, model: Model, character: VoicingSettings) -> None:
+        """Decode keys beyond the recorded ones from the last recorded key."""
+        gestures, layout = model.gestures, model.card.partials
+        super().__init__(model, character, bands_hz=() if gestures is None else gestures.bands_hz)
+        assert layout is not None
+        self._lowest, self._highest = round(layout.low) - 0.5, round(layout.high) + 0.5
+        self._transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
+
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
+        if self._character.keep_formants or self._transposed:  # modes have no formants
+            return super()._kept_ratios(chroma, ratios)
+        pitches = chroma + 12 * np.log2(ratios)
+        beyond: Floats = np.exp2((pitches - np.clip(pitches, self._lowest, self._highest)) / 12)
+        return beyond
 
     def start_state(self) -> ChordState:
         self._voices_begun += 1

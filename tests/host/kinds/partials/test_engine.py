@@ -44,7 +44,8 @@ def tonal(latent, key):
 
 @pytest.mark.parametrize("key", [24, 47, 60, 60.37, 69, 71.5, 96, 104])
 def test_a_key_sounds_its_partials_on_its_own_frequency(partials_of, key):
-    sound = one(partials_of(tonal), key, 2 * RATE, **PURE)[RATE // 2 : 3 * RATE // 2]
+    model = partials_of(tonal, low=20, high=110)
+    sound = one(model, key, 2 * RATE, **PURE)[RATE // 2 : 3 * RATE // 2]
     hz = midi_to_hz(key) * np.arange(1, 13)
     heard = hz < 0.48 * RATE
     found, rest_db = amplitudes(sound, hz[heard])
@@ -248,7 +249,7 @@ class Filtered(Knobs):
 
 
 def with_bands(model):
-    model.gestures = SimpleNamespace(bands_hz=BANDS_HZ)
+    model.gestures = SimpleNamespace(bands_hz=BANDS_HZ, instruments=())
     return model
 
 
@@ -353,23 +354,41 @@ def test_a_key_without_notes_is_the_decoded_key_transposed(partials_of):
     assert found == pytest.approx(LEVEL * HEIGHTS[:4], rel=0.02)
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("key", [38, 69.3, 76])
-def test_a_voice_keeps_its_formants_beyond_the_recorded_keys(partials_of, key):
+def test_a_voice_keeps_its_formants_beyond_the_recorded_keys(partials_of, key, keep):
     def vowel(hertz):
         return np.exp(-(((hertz - 700) / 500) ** 2)) + 0.5 * np.exp(-(((hertz - 2600) / 700) ** 2)) + 0.02
 
-    def frame(latent, key):  # as a decoder that heard 48 to 60
-        return np.concatenate([vowel(midi_to_hz(min(max(key, 48), 60)) * np.arange(1, 25)), np.zeros(5)])
+    def frame(latent, key):
+        return np.concatenate([vowel(midi_to_hz(key) * np.arange(1, 25)), np.zeros(5)])
 
-    model = partials_of(frame, harmonics=24, low=48, high=60)
+    asked = []
+    model = partials_of(lambda latent, key: asked.append(key) or frame(latent, key), harmonics=24, low=48, high=60)
     hz = midi_to_hz(key) * np.arange(1, 25)
     heard = np.flatnonzero((hz > 150) & (hz < 2900))
-    errors = []
-    for keep in (True, False):
-        found = amplitudes(one(model, key, RATE, keep_formants=keep, **PURE)[RATE // 4 :], hz)[0][heard]
-        apart = 20 * np.log10(found / vowel(hz[heard]))
-        errors.append(apart.std())
-    assert errors[0] < min(4.0, 0.6 * errors[1])
+    found = amplitudes(one(model, key, RATE, keep_formants=keep, **PURE)[RATE // 4 :], hz)[0][heard]
+    last = 48 if key < 48 else 60
+    assert set(asked) == {last}
+    by_number = frame(None, last)[heard] / vowel(hz[heard])
+    assert np.std(20 * np.log10(found / vowel(hz[heard]))) < min(4.0, 0.6 * np.std(20 * np.log10(by_number)))
+
+
+@pytest.mark.parametrize("bend", [0.4, 2.0])
+def test_a_bend_beyond_the_recorded_keys_does_not_jump(partials_of, bend):
+    """Half a semitone above the last key harmonics begin to stay under the envelope."""
+    model, knobs = partials_of(tonal, low=48, high=60), Knobs(bend=lambda times: np.full(len(times), bend))
+    found, _ = amplitudes(one(model, 60, RATE, knobs, **PURE)[RATE // 4 :], midi_to_hz(60 + bend) * np.arange(1, 13))
+    beyond = 2 ** (max(bend - 0.5, 0.0) / 12)
+    asked = 20 * np.log10(0.8) * beyond * np.arange(9)
+    assert 20 * np.log10(found[:9] / found[0]) == pytest.approx(asked, abs=0.3 if bend > 0.5 else 0.05)
+
+
+def test_a_bell_beyond_the_recorded_keys_moves_as_a_whole(partials_of):
+    model = partials_of(tonal, low=48, high=60)
+    model.gestures = SimpleNamespace(bands_hz=(), instruments=[SimpleNamespace(transposed=True)])
+    found, _ = amplitudes(one(model, 72, RATE, **PURE)[RATE // 4 :], midi_to_hz(72) * np.arange(1, 13))
+    assert found == pytest.approx(LEVEL * HEIGHTS, rel=0.01)
 
 
 def test_gains_of_bands_are_those_of_the_decoded_key(partials_of):
