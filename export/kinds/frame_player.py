@@ -25,6 +25,8 @@ class FramePlayer(NnPlayer):
         self.frame_length, self.hop_length = voicing.frame_length, voicing.hop_length
         self.knob_hop, self.delay = card.hop_length, voicing.delay
         self.keyed, self.conditioned = card.partials is not None, card.chroma is not None
+        layout = card.partials
+        self.lowest, self.highest = (0, 127) if layout is None else (round(layout.low), round(layout.high))
         self.octave = card.chroma.octave if card.chroma is not None else 0
         self.middle = float(MIDDLE_C)
         self.moments = [place * self.hop_length // voicing.parts for place in voicing.moments]
@@ -65,7 +67,7 @@ class FramePlayer(NnPlayer):
             note = self.note_at(pitch, heard)
             key = math.floor(note + 0.5)
             if self.keyed:
-                key = min(max(key, 0), 127)
+                key = min(max(key, self.lowest), self.highest)
                 away = note - key
             elif self.conditioned:
                 away = 12.0 * (key // 12 - 1 - self.octave) + (note - key)

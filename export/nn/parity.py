@@ -36,8 +36,11 @@ class ParityInputs:
     def latents(self, voices: list[int], times: Times, own_times: Times | None = None) -> Array:
         return np.ascontiguousarray(self._codes[:, times].T)
 
-    def band_gains(self, voices: list[int], times: Times, ahead: int) -> None:
+    def residual(self, voices: list[int], times: Times, ahead: int) -> None:
         return None
+
+    def decoded_keys(self, voices: list[int]) -> list[None]:
+        return [None] * len(voices)
 
     def bend_semitones(self, voices: list[int], times: Times) -> npt.NDArray[np.float64]:
         return np.zeros(len(times))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....host.contract.card import KEYS
 from ....host.contract.model import Model
-from ....host.kinds.spectrum.coherent_voicing import GOLDEN, TOP_BINS, CoherentVoicing
+from ....host.kinds.spectrum.coherent_voicing import FORMANT_DB, GOLDEN, TOP_BINS, CoherentVoicing
 from ....host.kinds.spectrum.decoded_partials import FEWEST_LOW_BINS, FINE, MOST_LOW_BINS, PartialsOfFrames
 from ....host.kinds.spectrum.frame_cache import PLAIN
 from ....host.kinds.spectrum.frame_shape import STEPS, window_of
@@ -72,6 +72,7 @@ class PartialsPlayer(FramePlayer):
         self.fewest_low, self.most_low = FEWEST_LOW_BINS, MOST_LOW_BINS
         self.tuned_rate = self.values[2]
         self.quietest, self.golden, self.stride = QUIETEST, GOLDEN, STRIDE
+        self.limit = FORMANT_DB / 20 * math.log(10)
         self.turns, self.lasts, self.next_noise = [0.0], [0.0], [0]
 
     def begin_states(self, rows: int) -> None:
@@ -91,6 +92,11 @@ class PartialsPlayer(FramePlayer):
         decoded = self.decode(codes, chosen)
         heights, bands = decoded[:, : self.harmonics], decoded[:, self.harmonics :]
         heights = torch.where(heights < self.quietest * heights.amax(1, keepdim=True), 0.0, heights)
+        away = 12 * torch.log2(ratio * (self.values[2] / self.model_rate))
+        beyond = chosen + away - (chosen + away).clamp(self.lowest - 0.5, self.highest + 0.5)
+        kept = torch.exp2(beyond / 12)
+        if self.harmonics > 1 and bool(torch.any(kept != 1.0)):
+            heights = self.formants_kept(heights, kept)
         first = self.fundamentals[chosen] * ratio
         places = first[:, None] * self.orders[chosen]
         turns = self.advance(row, first)[:, None] * self.orders[chosen] + self.phases
@@ -101,9 +107,20 @@ class PartialsPlayer(FramePlayer):
         low_levels = torch.sqrt(torch.square(bands) @ self.low_spread) * self.strength()
         low = (self.low_noise[which] * low_levels[:, :, None]).sum(1)
         spectra[:, : low.shape[1]] += low
-        spectra = spectra + self.noise[which] * self.level(bands, ratio * (self.values[2] / self.model_rate))
+        spectra = spectra + self.noise[which] * self.level(bands, ratio * (self.values[2] / self.model_rate) / kept)
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
         return frames
+
+    def formants_kept(self, heights: Tensor, ratio: Tensor) -> Tensor:
+        """Shift harmonics, [frames, harmonics], under a fixed envelope, as `CoherentVoicing`."""
+        power = nn.functional.pad(torch.square(heights)[:, None], [1, 1], mode="replicate")[:, 0]
+        envelope = torch.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + 1e-20) / 2
+        count = heights.shape[1]
+        at = (torch.arange(1, count + 1, device=heights.device) * ratio[:, None] - 1).clamp(0, count - 1)
+        low = at.long().clamp(max=count - 2)
+        share = at - low
+        there = torch.gather(envelope, 1, low) * (1 - share) + torch.gather(envelope, 1, low + 1) * share
+        return (heights * torch.exp((there - envelope).clamp(-self.limit, self.limit))).to(heights.dtype)
 
     def advance(self, row: int, first: Tensor) -> Tensor:
         """Return the fundamental's phase in each frame in cycles, [frames], from its frequency in bins.
