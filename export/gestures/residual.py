@@ -10,6 +10,7 @@ from collections.abc import Callable
 import librosa
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from ...host.contract.card import Card
 from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB
@@ -72,8 +73,20 @@ def residuals_of(
         after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
         after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - LOUD_DB)]
         apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model, modes)
-        later = _steps((apart - mean) * own)
-    return _steps(np.concatenate([mean[np.newaxis], moves * own])), later
+        later = _steps(_sharpened((apart - mean) * own))
+    return _steps(np.concatenate([mean[np.newaxis], _sharpened(moves * own)])), later
+
+
+def _sharpened(moves: Doubles) -> Doubles:
+    """Undo the smoothing of movement, [moments, bands], by the windows that measured it.
+
+    Squares of Hann windows weight successive moments by 1/6, 4/6 and 1/6. The filter is that of quadratic B-splines,
+    1/8, 6/8 and 1/8: partials that beat within a band move already as they are played.
+    """
+    if len(moves) < 2:
+        return moves
+    sharp: Doubles = scipy.ndimage.spline_filter1d(moves, 2, axis=0, mode="mirror")
+    return np.clip(sharp, -MOST_DB, MOST_DB)
 
 
 def _apart(

@@ -7,9 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from timbrel.host.contract.describe import describe
-from timbrel.host.contract.gesture import GESTURE_KEY, packed
+from timbrel.host.contract.gesture import GESTURE_KEY, packed, read_gestures
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
+from timbrel.host.shipped import MODELS
 
 from ..play.gestures import GRID, WANDER, gestures, note, with_gestures
 
@@ -103,6 +104,16 @@ BROKEN = {
         "of a model with 3 latents",
     ),
 }
+
+
+def test_two_modes_do_not_replace_one_harmonic():
+    card = Model(MODELS / "gm-partials-8.onnx").card
+    card = card.model_copy(update={"latents": card.latents[:2]})
+    bad = json.dumps(gestures(note(modes=[[2.1, 2, 0.0], [2.2, 2, 0.0]])))
+    with pytest.raises(UserError, match="must replace one of 160 harmonics each"):
+        read_gestures(bad, card, "a.onnx")
+    good = json.dumps(gestures(note(modes=[[2.1, 2, 0.0], [3.2, 160, 0.0], [0.6, 0, 0.5], [0.7, 0, 0.5]])))
+    assert len(read_gestures(good, card, "a.onnx").instruments[0].notes[0].modes) == 4
 
 
 @pytest.mark.parametrize(("fields", "words"), BROKEN.values(), ids=BROKEN)

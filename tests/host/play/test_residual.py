@@ -228,3 +228,13 @@ def test_another_take_of_a_transposed_note_is_one_of_its_key():
     fields["instruments"][0]["transposed"] = True
     for number in range(2, 12):
         assert gains(gesture(fields, pitch=60, variety=1.0, note=number), [39])[0] == pytest.approx(RISING[39])
+
+
+def test_a_release_is_that_of_the_transposed_key_if_it_has_one():
+    def released(fall):
+        return note(60.0, release_levels=[0.0, -fall, -3 * fall])
+
+    fields = banded(released(20.0), note(61.0, release_levels=[], release_codes=[]), note(62.0))
+    fields["instruments"][0]["notes"][2] |= {"release_levels": [0.0, -2.0, -6.0]}
+    fields["instruments"][0]["transposed"] = True
+    assert gesture(fields, pitch=60).let_go(3000, 500)[0] == pytest.approx(0.3 * RATE, abs=2)

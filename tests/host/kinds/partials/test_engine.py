@@ -329,6 +329,27 @@ def test_modes_sound_at_their_own_frequencies_with_the_power_of_harmonics_and_no
     assert found[8:] == pytest.approx(LEVEL * HEIGHTS[4:], rel=0.05)
 
 
+def test_modes_of_one_recording_are_placed_for_each_key_and_in_chords(partials_of):
+    model = partials_of(lambda latent, key: np.concatenate([HEIGHTS, [0, 0.01, 0.02, 0.005, 0]]))
+    struck = Filtered(modes=BELL)
+    together = sound_of(model, [45, 81], RATE, struck, **PURE)
+    for key, (sound,) in zip((45, 81), together, strict=True):
+        hz = midi_to_hz(key) * np.array([0.62, 1.0, 2.07, 2.93, 5.43])
+        alone = amplitudes(one(model, key, RATE, struck, **PURE)[RATE // 4 :], hz)[0]
+        assert amplitudes(sound[RATE // 4 :], hz)[0] == pytest.approx(alone, rel=0.01)
+    chord = chord_of(model, {0: [0, 4]}, 60, RATE, motion=struck).ravel()[RATE // 4 :]
+    for key in (60, 64):
+        moved, gone = amplitudes(chord, midi_to_hz(key) * np.array([2.07, 2.0]))[0]
+        assert moved > 10 * gone
+
+
+def test_noise_stays_beyond_the_recorded_keys(partials_of):
+    model = partials_of(lambda latent, key: np.concatenate([np.zeros(12), [0, 0, 0.05, 0, 0]]), low=48, high=60)
+    inside, beyond = (one(model, key, 6 * RATE)[RATE:] for key in (60, 76))
+    for low, high in ((300, 500), (700, 1100), (2500, 3500)):
+        assert density_db(beyond, low, high) == pytest.approx(density_db(inside, low, high), abs=1.0)
+
+
 def test_modes_take_their_power_from_noise(partials_of):
     model = partials_of(lambda latent, key: np.concatenate([np.zeros(12), [0, 0, 0.02, 0.02, 0]]))
     key, middle = 57, np.sqrt(400.0 * 2000.0)  # of the third band
@@ -348,7 +369,8 @@ def test_a_key_without_notes_is_the_decoded_key_transposed(partials_of):
         asked.append(key)
         return tonal(latent, key)
 
-    sound = one(partials_of(frame), 62, RATE, Filtered(modes=BELL, decoded=60), **PURE)[RATE // 4 :]
+    [[sound]] = sound_of(partials_of(frame), [62], RATE, Filtered(modes=BELL, decoded=60), (64,), **PURE)
+    sound = sound[RATE // 4 :]
     assert set(asked) == {60}
     found, _ = amplitudes(sound, midi_to_hz(62) * np.array([1.0, 2.07, 2.93, 4.0]))
     assert found == pytest.approx(LEVEL * HEIGHTS[:4], rel=0.02)
