@@ -20,6 +20,7 @@ ONSET_DB = 40.0  # below a recording's loudest moment: its onset
 RANGE_DB = 50.0  # below it: its end
 RELEASED_DB_SECOND = 60.0  # a faster fall is a release: rooms decay by 60 dB a second, strings ring longer
 SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # range below the loudest moment where a note is held; fall after a release
+RISEN_DB, STRUCK_SECONDS = 3.0, 0.1  # under the loudest moment, and after that: a struck string falls fast at first
 FADE_SECONDS = 0.2  # release of a sampler's key, as in the first preset
 LEVELLED = 256  # training notes searched for the loudest
 FEWEST_OF_TWO = 6  # notes: a soft and a loud one of three keys say more than one of six keys
@@ -112,8 +113,9 @@ def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     """Cut a note out of its clip, and find its release.
 
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
-    tone, or the end of a decaying one. A fall by 15 dB as fast, from within 20 dB of the loudest moment and without
-    return, is the release too: later noise and knocks are ignored.
+    tone, or the end of a decaying one. A fall by 15 dB as fast and without return is the release too, from within 20 dB
+    of the loudest moment, 0.1 s after the attack or later: then noise and knocks may follow. High strings fall as fast
+    when struck, and ring on.
     """
     return cut(single, corpus.samples(single.clip), corpus.rate)
 
@@ -127,9 +129,11 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     kept = levels[first : last + 1]
     risen = kept + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(kept))
     held = int(np.argmax(risen))
-    stops = int(np.argmax(np.where(kept > loudest - SUSTAINED_DB, risen, -np.inf)))
+    sounding = kept > loudest - SUSTAINED_DB
+    sounding[: int(np.argmax(kept > loudest - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
+    stops = int(np.argmax(np.where(sounding, risen, -np.inf)))
     fallen = stops + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
-    if kept[fallen:].max(initial=-np.inf) <= kept[stops] - RELEASED_DB:
+    if sounding.any() and kept[fallen:].max(initial=-np.inf) <= kept[stops] - RELEASED_DB:
         held = stops
     begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
     return RecordedNote(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)

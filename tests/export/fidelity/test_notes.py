@@ -46,6 +46,15 @@ def test_slides_are_no_single_notes(tmp_path):
     assert (found.clip.name, found.key, found.pitch) == ("2", 61, pytest.approx(61.3))
 
 
+def test_a_high_string_that_falls_fast_at_first_is_held_to_its_end():
+    """A piano's: 80 dB a second at first, then 10."""
+    time = np.arange(round(1.5 * RATE)) / RATE
+    level = np.maximum(-80 * time, -22.0 - 10 * time)
+    sound = 10 ** (level / 20) * np.minimum(time / 0.005, 1) * np.sin(2 * np.pi * 740 * time)
+    note = cut(single(78), (0.3 * sound).astype(np.float32), RATE)
+    assert note.held_seconds == pytest.approx(1.5, abs=0.1)
+
+
 def test_held_out_notes_are_the_test_splits_and_then_validations(tmp_path):
     clips = [(split, note, {"seconds": 0.3}) for split in ("train", "val", "test") for note in (60, 62, 64)]
     corpus = note_corpus(tmp_path / "c", clips)
