@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from timbrel.export.export import export
 from timbrel.export.fidelity.notes import RecordedNote
-from timbrel.export.gestures.modes import modes_of
+from timbrel.export.gestures import build
+from timbrel.export.gestures.modes import NoteModes, modes_of
 from timbrel.host.contract.card import PartialsLayout
 from timbrel.host.contract.model import Model
 from timbrel.host.noise import white_noise
@@ -132,3 +133,12 @@ def test_an_exported_bell_is_transposed_and_a_string_is_not(tmp_path, traced_onc
     blown = instrument_of(tmp_path / "blown", BELL, BELL_DB, fades=False)
     assert not blown.transposed
     assert not any(len(note.modes) for note in blown.notes)
+
+
+def test_one_struck_note_among_blown_ones_has_no_modes(tmp_path, traced_once, monkeypatch):
+    struck = NoteModes(np.array([[2.76, 0, 0.9]]), 0.5, struck=True)
+    given = iter([struck, NoteModes(), NoteModes(), NoteModes()])
+    monkeypatch.setattr(build, "modes_of", lambda note, card: next(given))
+    found = instrument_of(tmp_path / "mixed", [1.0, 2.0], [0, -6], fades=False)
+    assert not found.transposed
+    assert not any(len(note.modes) for note in found.notes)

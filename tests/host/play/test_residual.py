@@ -9,7 +9,9 @@ from onnx import helper
 from timbrel.host.contract.gesture import GESTURE_KEY, Gestures, packed
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
+from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.play.gestures.blend import OPENING, TrajectoryBlender
+from timbrel.host.play.gestures.player import GesturePlayer
 from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.shipped import MODELS
 
@@ -238,3 +240,13 @@ def test_a_release_is_that_of_the_transposed_key_if_it_has_one():
     fields["instruments"][0]["notes"][2] |= {"release_levels": [0.0, -2.0, -6.0]}
     fields["instruments"][0]["transposed"] = True
     assert gesture(fields, pitch=60).let_go(3000, 500)[0] == pytest.approx(0.3 * RATE, abs=2)
+
+
+def test_codes_that_are_decoded_ahead_are_those_of_the_transposed_key():
+    model = Model(MODELS / "gm-partials-8.onnx")
+    fields = banded(note(60.0, code=[0.5] * 8), note(67.0, code=[0.5] * 8))
+    fields["directions"] = [[1.0, *[0.0] * 7], [0.0, 1.0, *[0.0] * 6]]
+    fields["instruments"][0] |= {"transposed": True, "home": [0.5] * 8}
+    made = Gestures.model_validate(fields)
+    player = GesturePlayer(model, made, GestureSettings(), [0.5] * 8, 200, (True, True), {})
+    assert {pitch for pitch, _ in player.first_codes()} == {60.0, 67.0}

@@ -413,6 +413,28 @@ def test_a_bell_beyond_the_recorded_keys_moves_as_a_whole(partials_of):
     assert found == pytest.approx(LEVEL * HEIGHTS, rel=0.01)
 
 
+def test_what_is_decoded_ahead_is_the_key_that_sounds(partials_of):
+    asked = []
+
+    def frame(latent, key):
+        asked.append(key)
+        return tonal(latent, key)
+
+    moving = Filtered(decoded=60)
+    moving.own_codes, moving.latent = True, lambda times: 0.5 + 1e-5 * times
+    moving.beginnings = lambda hop: None
+    engine = SpectrumEngine(partials_of(frame), 128, VoicingSettings(**PURE))
+    streams = [engine.start_stream(62.0, 0)]
+    before = 0
+    for start in range(0, 64 * 128, 128):
+        engine.render(streams, moving, start, 128)
+        rendered = len(asked)
+        engine.prepare(streams, moving, start + 128)
+        before += len(asked) - rendered
+    assert before > 0
+    assert set(asked) == {60}
+
+
 def test_gains_of_bands_are_those_of_the_decoded_key(partials_of):
     model = with_bands(partials_of(tonal))
     steep = Filtered(lambda time: np.array([0.0, -20.0, -20.0, -20.0]), decoded=60)
