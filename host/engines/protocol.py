@@ -48,7 +48,7 @@ class Beginnings(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """What recordings add to decoded frames of partials.
+    """Recorded differences to decoded frames of partials.
 
     Attributes:
         gains: of the gestures' bands in dB, [rows, bands].

@@ -74,8 +74,8 @@ def left_out(corpus: Corpus, audible: Sequence[Clip], used: Sequence[Clip]) -> l
     return parts
 
 
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def are(count: int) -> str:

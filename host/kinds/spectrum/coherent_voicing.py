@@ -6,23 +6,20 @@ to frame by its frequency, exactly the key's. Short frames of the partials' lobe
 The lobes are those of the window, so they sum to sinusoids, whose strength and pitch may change per frame.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...contract.gesture import MOST_MODES
 from ...contract.model import Model
-from ...contract.modes import NO_MODES, PlacedModes, placed_modes
-from ...contract.partials import HANN_ENERGY
 from ...engines.protocol import Residual
 from ...errors import UserError
 from ...noise import white_noise
 from ...stft import from_middle
 from ...units import INAUDIBLE_HZ
-from .band_filter import BandFilter
 from .decoded_partials import parts
 from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
@@ -31,18 +28,24 @@ from .noise_phase import LOSS_DB, STRIDE
 from .partial_analysis import HIGHEST_HARMONIC, Floats
 
 Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Spectrum = npt.NDArray[np.complex64]
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
-SILENT = np.float32(1e-30)  # power of an empty frame
 TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
 FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
 GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
-REMEMBERED = 128  # placed modes of notes and keys
 AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
+
+
+class SplitFrames(NamedTuple):
+    """Frequency ratios to the first partial, [rows, partials] or [partials], and magnitudes as in `Layout`."""
+
+    orders: Floats
+    strengths: Array
+    residue: Array
+    low: Array
 
 
 class CoherentState:
@@ -82,9 +85,8 @@ class CoherentVoicing:
         model: Model,
         character: VoicingSettings,
         shape: FrameShape | None = None,
-        bands_hz: Sequence[float] = (),
     ) -> None:
-        """Select short frames, for real time, if ``shape`` is None; ``bands_hz`` are the bands of `make`'s gains.
+        """Select short frames, for real time, if ``shape`` is None.
 
         Raises:
             UserError: the model's window is not a Hann window.
@@ -101,15 +103,13 @@ class CoherentVoicing:
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self.channels = 2 if character.width > 0 else 1
-        self._character, self._card = character, card
+        self._character = character
         self._model_bins = card.frame_length // 2 + 1
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
         self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
         self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
         self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
         self._bins = self.noise_frames.shape[1]
-        bin_hz = card.sample_rate / self.frame_length
-        self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
         self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
         self._detune = np.exp2(spread * character.detune_cents / 1200)
@@ -120,7 +120,6 @@ class CoherentVoicing:
         self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
         self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
-        self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
@@ -180,12 +179,10 @@ class CoherentVoicing:
         orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
         if orders.ndim > 1:
             orders = orders[chroma]
+        split = SplitFrames(orders, strengths, residue, low)
         if residual is not None:
-            if any(modes is not None for modes in residual.modes):
-                orders, strengths, residue, low = self._with_modes(residual.modes, chroma, rows, strengths)
-            if self._filter is not None:
-                partials = (first * kept / ratios)[:, np.newaxis] * orders  # gains shift with noise
-                strengths, residue = self._filtered(residual.gains, partials, strengths, residue)
+            split = self._recorded(residual, chroma, rows, first * kept / ratios, split)  # gains shift with noise
+        orders, strengths, residue, low = split
 
         of_harmonic, number = np.nonzero(strengths)
         of_free, slot = np.nonzero(free)
@@ -203,58 +200,17 @@ class CoherentVoicing:
             spectra[:, :, : deep.shape[2]] += deep
         return spectra, self._noise_at(which), self._level(residue, ratios / kept)
 
+    def _recorded(
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+    ) -> SplitFrames:
+        """Return decoded frames as they were recorded; ``first`` are fundamentals in bins, [rows]."""
+        return split
+
     def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
         """Return the part of pitch ratios that leaves formants in place, [rows]."""
         if self._character.keep_formants:
             return ratios
         return np.ones(len(ratios))
-
-    def _with_modes(
-        self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
-    ) -> tuple[Floats, Array, Array, Array]:
-        """Return frequency ratios and magnitudes of harmonics and modes, [rows, partials], noise, and low noise."""
-        placed = [self._placed(one, int(key)) for one, key in zip(modes, chroma.tolist(), strict=True)]
-        widest = max(len(each.orders) for each in placed)
-        orders, partials = np.ones((len(rows), widest)), np.zeros((len(rows), widest), np.float32)
-        residue, low = self._layout.residue(rows), self._layout.low(rows)
-        power, taken = self._layout.band_power(rows).copy(), np.array([len(each.takers) > 0 for each in placed])
-        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(placed[row])):
-            own = list(group)
-            some, each = slice(own[0], own[-1] + 1), placed[own[0]]
-            orders[some, : len(each.orders)] = each.orders
-            partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
-        if taken.any():
-            residue, low = residue.copy(), low.copy()
-            residue[taken], low[taken] = self._parts.noise(power[taken])
-        return orders, partials, residue, low
-
-    def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
-        known = self._placed_modes.get((id(modes), key))
-        if known is None or known[0] is not modes:
-            if len(self._placed_modes) >= REMEMBERED:
-                del self._placed_modes[next(iter(self._placed_modes))]
-            orders = self._parts.orders if self._parts.orders.ndim == 1 else self._parts.orders[key]
-            placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
-            known = self._placed_modes[id(modes), key] = modes, placed
-        return known[1]
-
-    def _filtered(self, gains: Array, places: Floats, strengths: Array, residue: Array) -> tuple[Array, Array]:
-        """Apply gains in bands, in dB, at equal power; ``places`` are those of harmonics in bins, [rows, harmonics].
-
-        Low noise, which has loops of its own, stays: raised with soft attacks, a room's rumble would be heard.
-        """
-        assert self._filter is not None
-        factors = self._filter.factors(gains)
-        at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
-        at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
-        moved, noise = strengths * factors.take(at), residue * factors
-        heard = max(self._low_bins, self._lowest_bin)
-        whole, after = (
-            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
-            for partials, rest in ((strengths, residue[:, heard:]), (moved, noise[:, heard:]))
-        )
-        kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
-        return moved * kept, noise * kept
 
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array

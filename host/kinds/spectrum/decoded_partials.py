@@ -44,10 +44,6 @@ class DecodedPartials(Protocol):
         """Return [rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
         ...
 
-    def noise(self, power: Array) -> tuple[Array, Array]:
-        """Return magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
-        ...
-
 
 class PartialsOfSpectra:
     low_edges: tuple[float, ...] = ()
@@ -69,9 +65,6 @@ class PartialsOfSpectra:
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         return split_partials(frames, self.fundamentals(condition), self.layout)
-
-    def noise(self, power: Array) -> tuple[Array, Array]:
-        raise NotImplementedError("spectra have no bands")
 
 
 class PartialsOfFrames:
@@ -118,6 +111,7 @@ class PartialsOfFrames:
         return np.concatenate([np.where(quiet, np.float32(0), heights), *self.noise(power), power], axis=1)
 
     def noise(self, power: Array) -> tuple[Array, Array]:
+        """Return magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
         # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
         noise = np.zeros((len(power), self.spread.shape[1]), np.float32)
         for bands, shares in self._taps:

@@ -120,9 +120,6 @@ class SpectrumEngine:
         self._max_block = max_block
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._keyed = card.partials is not None
-        self._lowest, self._highest = 0, KEYS - 1  # keys to decode
-        if card.partials is not None:  # the voicing keeps the formants of the last one inside
-            self._lowest, self._highest = round(card.partials.low), round(card.partials.high)
         self._voices_begun = 0
         self._spare = False  # time remains after the last block
         self._was_due = False  # frames were due in the last block
@@ -243,7 +240,7 @@ class SpectrumEngine:
         return list(dict.fromkeys([*soon, *others]))
 
     def _condition(self, pitch: float) -> int:
-        key = min(max(math.floor(pitch + 0.5), self._lowest), self._highest)
+        key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
         return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
@@ -318,7 +315,7 @@ class SpectrumEngine:
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
         )
         if self._keyed:
-            keys = np.clip(np.floor(pitches + 0.5), self._lowest, self._highest).astype(np.intp)
+            keys = np.clip(np.floor(pitches + 0.5), 0, KEYS - 1).astype(np.intp)
             if streams[0].chord is None:
                 own = [key if asked is None else asked for key, asked in zip(keys.tolist(), decoded, strict=True)]
                 return np.array(own, np.intp), pitches - own

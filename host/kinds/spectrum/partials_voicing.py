@@ -1,5 +1,6 @@
 """Voicing of models of partials, with chords of several keys."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,12 +8,20 @@ import numpy.typing as npt
 
 from ...contract.card import KEYS
 from ...contract.model import Model
+from ...contract.modes import NO_MODES, PlacedModes, placed_modes
+from ...contract.partials import HANN_ENERGY
 from ...engines.protocol import Residual
-from .coherent_voicing import CoherentState, CoherentVoicing
+from .band_filter import BandFilter
+from .coherent_voicing import CoherentState, CoherentVoicing, SplitFrames
+from .decoded_partials import PartialsOfFrames
 from .frame_cache import VoicingSettings
 from .partial_analysis import Floats
 
+REMEMBERED = 128  # placed modes of notes and keys
+SILENT = np.float32(1e-30)  # power of an empty frame
+
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 
@@ -29,19 +38,82 @@ class ChordVoicing(CoherentVoicing):
     """Decodes each key of a chord and sums the frames; a chord is as loud as one key."""
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
-        """Decode keys beyond the recorded ones from the last recorded key."""
         gestures, layout = model.gestures, model.card.partials
-        super().__init__(model, character, bands_hz=() if gestures is None else gestures.bands_hz)
+        super().__init__(model, character)
         assert layout is not None
-        self._lowest, self._highest = round(layout.low) - 0.5, round(layout.high) + 0.5
+        self._card, self._decoded = model.card, PartialsOfFrames(model.card, layout, self._bins, self._scale)
+        self._lowest, self._highest = round(layout.low), round(layout.high)  # other keys are decoded as these
         self._transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
+        bands_hz, bin_hz = () if gestures is None else gestures.bands_hz, model.card.sample_rate / self.frame_length
+        self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
+        self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
+
+    def _inside(self, keys: Indices) -> Indices:
+        return np.clip(keys, self._lowest, self._highest)
 
     def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
         if self._character.keep_formants or self._transposed:  # modes have no formants
             return super()._kept_ratios(chroma, ratios)
         pitches = chroma + 12 * np.log2(ratios)
-        beyond: Floats = np.exp2((pitches - np.clip(pitches, self._lowest, self._highest)) / 12)
+        beyond: Floats = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
         return beyond
+
+    def _recorded(
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+    ) -> SplitFrames:
+        if any(modes is not None for modes in residual.modes):
+            split = self._with_modes(residual.modes, chroma, rows, split.strengths)
+        if self._filter is not None:
+            split = self._filtered(self._filter, residual.gains, first[:, np.newaxis] * split.orders, split)
+        return split
+
+    def _with_modes(
+        self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
+    ) -> SplitFrames:
+        placed = [self._placed(one, int(key)) for one, key in zip(modes, chroma.tolist(), strict=True)]
+        widest = max(len(each.orders) for each in placed)
+        orders, partials = np.ones((len(rows), widest)), np.zeros((len(rows), widest), np.float32)
+        residue, low = self._layout.residue(rows), self._layout.low(rows)
+        power, taken = self._layout.band_power(rows).copy(), np.array([len(each.takers) > 0 for each in placed])
+        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(placed[row])):
+            own = list(group)
+            some, each = slice(own[0], own[-1] + 1), placed[own[0]]
+            orders[some, : len(each.orders)] = each.orders
+            partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
+        if taken.any():
+            residue, low = residue.copy(), low.copy()
+            residue[taken], low[taken] = self._decoded.noise(power[taken])
+        return SplitFrames(orders, partials, residue, low)
+
+    def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
+        known = self._placed_modes.get((id(modes), key))
+        if known is None or known[0] is not modes:
+            if len(self._placed_modes) >= REMEMBERED:
+                del self._placed_modes[next(iter(self._placed_modes))]
+            orders = self._decoded.orders if self._decoded.orders.ndim == 1 else self._decoded.orders[key]
+            placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
+            known = self._placed_modes[id(modes), key] = modes, placed
+        return known[1]
+
+    def _filtered(self, by: BandFilter, gains: Array, places: Floats, split: SplitFrames) -> SplitFrames:
+        """Apply gains in bands, in dB, at equal power; ``places`` are those of partials in bins, [rows, partials].
+
+        Low noise, which has loops of its own, stays: raised with soft attacks, a room's rumble would be heard.
+        """
+        factors = by.factors(gains)
+        at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
+        at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
+        moved, noise = split.strengths * factors.take(at), split.residue * factors
+        heard = max(self._low_bins, self._lowest_bin)
+        whole, after = (
+            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
+            for partials, rest in (
+                (split.strengths, split.residue[:, heard:]),
+                (moved, noise[:, heard:]),
+            )
+        )
+        kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
+        return split._replace(strengths=moved * kept, residue=noise * kept)
 
     def start_state(self) -> ChordState:
         self._voices_begun += 1
@@ -49,11 +121,11 @@ class ChordVoicing(CoherentVoicing):
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         rows, keys = _apart(chroma)
-        return bool(len(rows)) and super().prepare(latents[rows], keys)
+        return bool(len(rows)) and super().prepare(latents[rows], self._inside(keys))
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         rows, keys = _apart(chroma)
-        super().keep(latents[rows], keys)
+        super().keep(latents[rows], self._inside(keys))
 
     def make(
         self,
@@ -65,7 +137,8 @@ class ChordVoicing(CoherentVoicing):
     ) -> Array:
         """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
-            return super().make(latents, chroma, ratios, states, residual)
+            inside = self._inside(chroma.astype(np.intp))
+            return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual)
         rows, keys = _apart(chroma)
         sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
         if not len(rows):
@@ -79,7 +152,8 @@ class ChordVoicing(CoherentVoicing):
         part = None
         if residual is not None:
             part = Residual(residual.gains[rows], [residual.modes[row] for row in rows.tolist()])
-        frames = super().make(latents[rows], keys, ratios[rows], own, part)
+        inside = self._inside(keys)
+        frames = super().make(latents[rows], inside, ratios[rows] * np.exp2((keys - inside) / 12), own, part)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
         np.add.at(sums, rows, frames)
         return sums

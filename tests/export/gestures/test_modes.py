@@ -1,4 +1,4 @@
-"""Modes of recorded notes: those of a bell, of a stiff string, and none of what has none."""
+"""Modes of recorded notes: those of a bell and of a stiff string, and none of winds and noise."""
 
 from types import SimpleNamespace
 

@@ -396,6 +396,23 @@ def test_a_voice_keeps_its_formants_beyond_the_recorded_keys(partials_of, key, k
     assert np.std(20 * np.log10(found / vowel(hz[heard]))) < min(4.0, 0.6 * np.std(20 * np.log10(by_number)))
 
 
+def test_a_chord_beyond_the_recorded_keys_is_decoded_from_the_last_one(partials_of):
+    asked = []
+
+    def frame(latent, key):
+        asked.append(key)
+        return tonal(latent, key)
+
+    model = partials_of(frame, low=48, high=60)
+    together = chord_of(model, {0: {2, 7}}, 74, RATE).ravel()[RATE // 4 :]
+    assert set(asked) == {60}
+    for key in (74, 79):
+        hz = midi_to_hz(key) * np.arange(1, 7)
+        found = amplitudes(together, hz)[0]
+        alone = amplitudes(one(model, key, RATE, **PURE)[RATE // 4 :], hz)[0]
+        assert found / found[0] == pytest.approx(alone / alone[0], rel=0.05)
+
+
 @pytest.mark.parametrize("bend", [0.4, 2.0])
 def test_a_bend_beyond_the_recorded_keys_does_not_jump(partials_of, bend):
     """Half a semitone above the last key harmonics begin to stay under the envelope."""
