@@ -215,6 +215,8 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
     modes = [modes_of(note.course.note, decoded.card) for note in notes]
     if np.mean([own.struck for own in modes]) < STRUCK:
         modes = [NoteModes() for _ in notes]
+    else:
+        notes = [_Note(_fading(note.course), note.codes) for note in notes]
     ways = [
         _note_way(note, home, speed, decoded, own.modes) for note, speed, own in zip(notes, speeds, modes, strict=True)
     ]
@@ -227,6 +229,11 @@ def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: floa
         transposed=bool(np.median([own.free for own in modes]) > MOST_FREE),
         notes=ways,
     )
+
+
+def _fading(course: NoteTrajectory) -> NoteTrajectory:
+    levels, fall = course.fading
+    return course._replace(levels=levels, fall=fall)
 
 
 def take_differences(ways: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:

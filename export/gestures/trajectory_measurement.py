@@ -45,6 +45,7 @@ class NoteTrajectory(NamedTuple):
     Attributes:
         levels: in dB relative to the maximum, [LEVELS_AT].
         fall: in dB a second, after ``levels``.
+        fading: ``levels`` and ``fall`` if the held note goes on fading, as a struck one does.
         release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
         frames: [points, frame_length]: the note's own, the first ``held`` of `CODES_AT`, and the first of
             `RELEASE_CODES_AT`.
@@ -56,6 +57,7 @@ class NoteTrajectory(NamedTuple):
     condition: float
     levels: Doubles
     fall: float
+    fading: tuple[Doubles, float]
     release_levels: Doubles | None
     frames: Array
     held: int
@@ -89,7 +91,8 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
     own = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
     codes = coder.encoded(frames[own], np.full(len(own), condition)).astype(np.float64)
     rings = levels[held] <= RINGS_DB
-    fall = _fall(levels[: held + 1]) if rings else 0.0
+    decay = _fall(levels[: held + 1])
+    fall = decay if rings else 0.0
     released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
     inside = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
     after = note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
@@ -100,6 +103,7 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
         condition=condition,
         levels=_held_levels(levels[: held + 1], fall),
         fall=fall,
+        fading=(_held_levels(levels[: held + 1], decay), decay),
         release_levels=_release_levels(levels[held:]) if released else None,
         frames=np.concatenate(
             [frames[own[medoid(codes * in_deviations(card))]][np.newaxis], _frames(moved, points / ratio, card)]

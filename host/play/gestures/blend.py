@@ -64,7 +64,7 @@ class TrajectoryBlender:
         self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
         self._keys = np.array([note.key for note in notes])
         self._velocities = np.array([float(note.velocity) for note in notes])
-        self._rings = np.array([note.fall_db_second > 0 for note in notes])
+        self._rings = np.array([note.fall_db_second > 0 and not len(note.release_levels) for note in notes])
         self._let_go = np.array([bool(len(note.release_levels)) for note in notes])
         count, directions = len(notes), np.array(gestures.directions)
         self.codes = np.array([note.code for note in notes])  # [notes, n_latents]

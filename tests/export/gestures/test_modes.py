@@ -133,6 +133,9 @@ def test_an_exported_bell_is_transposed_and_a_string_is_not(tmp_path, traced_onc
     blown = instrument_of(tmp_path / "blown", BELL, BELL_DB, fades=False)
     assert not blown.transposed
     assert not any(len(note.modes) for note in blown.notes)
+    assert not any(note.fall_db_second for note in blown.notes)
+    for note in [*bell.notes, *string.notes]:  # held for longer than recorded, it fades on
+        assert note.fall_db_second == pytest.approx(20 * 4 / np.log(10), rel=0.1)
 
 
 def test_one_struck_note_among_blown_ones_has_no_modes(tmp_path, traced_once, monkeypatch):

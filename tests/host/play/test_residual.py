@@ -250,3 +250,10 @@ def test_codes_that_are_decoded_ahead_are_those_of_the_transposed_key():
     made = Gestures.model_validate(fields)
     player = GesturePlayer(model, made, GestureSettings(), [0.5] * 8, 200, (True, True), {})
     assert {pitch for pitch, _ in player.first_codes()} == {60.0, 67.0}
+
+
+def test_a_note_that_fades_while_held_has_its_recorded_release_too():
+    held = gesture(banded(note(60.0, fall_db_second=30.0)))
+    level = [20 * np.log10(held.gain(1000 + at, 1)[0]) for at in (5000, 15_000)]
+    assert level == pytest.approx([0.0, -30.0], abs=0.1)
+    assert held.let_go(16_000, 500) == (pytest.approx(0.3 * RATE, abs=2), True)
