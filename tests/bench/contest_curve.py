@@ -8,7 +8,8 @@
 evaluate --classifier` for some of them, evenly spaced: inception score, share of clips classified as their label,
 Fréchet distance on features, diversity, and diversity within a label. ``time`` trains the run's recipe anew for a few
 steps and prints the processor time of one, of all threads: divided by 3600, core hours. ``draw`` draws scores over core
-hours. A run may so be trained on a GPU and still be compared by the time that its steps take on a processor.
+hours; curves of one NAME, of several seeds, have one colour. A run may so be trained on a GPU and still be compared by
+the time that its steps take on a processor.
 """
 
 import argparse
@@ -82,10 +83,13 @@ def draw(curves, output):
 
     picture = Figure(figsize=(8, 4.2), layout="constrained")
     axes = picture.subplots(1, 2)
-    for name, rows, seconds in curves:
+    names = list(dict.fromkeys(name for name, *_ in curves))
+    for place, (name, rows, seconds) in enumerate(curves):
         hours = np.array([row["step"] for row in rows]) * seconds / 3600
+        label = name if name not in [other for other, *_ in curves[:place]] else None  # once a name
         for axis, of, scale in ((axes[0], "score", 1), (axes[1], "accuracy", 100)):
-            axis.plot(hours, [scale * row[of] for row in rows], marker=".", label=name)
+            shown = [scale * row[of] for row in rows]
+            axis.plot(hours, shown, marker=".", color=f"C{names.index(name)}", label=label)
     axes[0].axhline(rows[0]["recordings' score"], color="0.5", linestyle=":", label="recordings")
     axes[0].set_ylabel("inception score")
     axes[1].set_ylabel("clips classified as their label (%)")
