@@ -1,8 +1,8 @@
 """Training speed of a contest: timbrel's loop against a bare torch loop of the same turns, and of torch's own layers.
 
-WaveGAN (2.6 million weights at size 16, batch 16): five critic turns with batches of their own and slopes of slopes,
-and one of the generator. Both move the same networks by the same fused Adams on the same number of threads; the bare
-loop takes clips from a tensor in memory. The last row is the bare loop of torch's own strided convolutions.
+WaveGAN (sizes 16, of 2.6 million weights, and 22; batch 16): five critic turns with batches of their own and slopes of
+slopes, and one of the generator. Both move the same networks by the same fused Adams on the same number of threads; the
+bare loop takes clips from a tensor in memory. The last row is the bare loop of torch's own strided convolutions.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 
 CLIPS, STEPS, ROUNDS = 256, 6, 5
-SETTINGS = [f"training.steps={STEPS}", "training.batch_size=16", "network.model_size=16"]
+SIZES = (16, 22)
+SETTINGS = [f"training.steps={STEPS}", "training.batch_size=16"]
 
 
 class Convolution(torch.nn.Conv1d):
@@ -97,9 +98,14 @@ def with_torchs_layers(recipe: WaveGANRecipe, clips: torch.Tensor) -> float:
 
 
 def main() -> None:
-    recipe = load_recipe("clip-wavegan", SETTINGS)
-    assert isinstance(recipe, WaveGANRecipe)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    for size in SIZES:
+        measure(size)
+
+
+def measure(size: int) -> None:
+    recipe = load_recipe("clip-wavegan", [*SETTINGS, f"network.model_size={size}"])
+    assert isinstance(recipe, WaveGANRecipe)
     clips = 0.1 * torch.randn(CLIPS, recipe.frames.frame_length)
     rows = []
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
@@ -109,7 +115,7 @@ def main() -> None:
             rows.append((ours, bare_speed(recipe, clips), with_torchs_layers(recipe, clips)))
     ours, bare, plain = (statistics.median(column) for column in zip(*rows, strict=True))
     batch = recipe.training.batch_size
-    print(f"clip-wavegan of size 16, batch {batch}, {STEPS} steps of five and one turns, {ROUNDS} rounds in turn")
+    print(f"clip-wavegan of size {size}, batch {batch}, {STEPS} steps of five and one turns, {ROUNDS} rounds in turn")
     print(f"timbrel's loop         {ours:7.1f} examples/s   {(CRITIC_BATCHES + 1) * batch / ours:.2f} s a step")
     print(f"bare torch loop        {bare:7.1f} examples/s   {statistics.median(a / b for a, b, _ in rows):.2f} of it")
     print(f"of torch's own layers  {plain:7.1f} examples/s   {statistics.median(a / c for a, _, c in rows):.2f} of it")
