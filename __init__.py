@@ -1,3 +1,60 @@
-"""timbrel turns recordings into playable instruments: host plays, train learns, export joins the two."""
+"""timbrel turns recordings into playable instruments: host plays, train learns, export joins the two.
+
+From Python: `open` an instrument, `render` it, `make` one, `play` it; docs/python.md is their page.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .export.api.instrument import Instrument, RecoveredSound, make, play
+    from .export.api.instrument import open_instrument as open
+    from .export.api.live import LivePlayer
+    from .export.api.notes import KnobRange, Note
+    from .export.api.sound import Sound
+    from .host.errors import Failure, TimbrelError, UserError
 
 __version__ = "0.1.0"
+
+_PLACES = {  # imported when first used: importing timbrel alone is quick
+    "open": ("export.api.instrument", "open_instrument"),
+    "make": ("export.api.instrument", "make"),
+    "play": ("export.api.instrument", "play"),
+    "Instrument": ("export.api.instrument", "Instrument"),
+    "RecoveredSound": ("export.api.instrument", "RecoveredSound"),
+    "LivePlayer": ("export.api.live", "LivePlayer"),
+    "KnobRange": ("export.api.notes", "KnobRange"),
+    "Note": ("export.api.notes", "Note"),
+    "Sound": ("export.api.sound", "Sound"),
+    "TimbrelError": ("host.errors", "TimbrelError"),
+    "UserError": ("host.errors", "UserError"),
+    "Failure": ("host.errors", "Failure"),
+}
+
+__all__ = [
+    "Failure",
+    "Instrument",
+    "KnobRange",
+    "LivePlayer",
+    "Note",
+    "RecoveredSound",
+    "Sound",
+    "TimbrelError",
+    "UserError",
+    "make",
+    "open",
+    "play",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

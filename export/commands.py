@@ -1,6 +1,5 @@
 """Commands of exporting: models, instruments, evaluation, recovery and studies."""
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -16,10 +15,6 @@ from ..host.errors import UserError
 from ..train.commands import Which
 from .families import made_families, studies
 
-if TYPE_CHECKING:
-    from ..host.contract.model import Model
-    from ..host.resynthesis.recover import RecoveryMethod as Finding
-
 commands = typer.Typer(rich_markup_mode=None)
 study_commands = typer.Typer(
     rich_markup_mode=None,
@@ -29,7 +24,6 @@ commands.add_typer(study_commands, name="study")
 for study in studies():
     study_commands.command()(study)
 
-MISSING = "torch is not installed: pip install 'timbrel[train]'"
 MADE = {row.called: row for row in made_families().values()}
 if TYPE_CHECKING:
     FamilyChoice = StrEnum
@@ -92,27 +86,11 @@ def make(
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
     if minutes is not None and more_minutes is not None:
         raise UserError(f"--minutes {minutes:g} and --more-minutes {more_minutes:g} are two budgets; give one of them")
-    from ..host.files import check_new_folder
-    from ..host.progress import Display
-    from ..train.corpus.folder_check import surveyed
-    from .training_minutes import MINUTES, check_minutes
+    from .api.making import make_instrument
 
-    with Display() as display:
-        if sounds and more_minutes is None and not output.exists():
-            check_minutes("--minutes", MINUTES if minutes is None else minutes)
-            check_new_folder(output)
-            display.say(surveyed(sounds, alone=family.value in MADE and MADE[family.value].alone))
-        from .make import make  # importing torch takes seconds: unusable sounds are rejected before
-
-        summary = make(
-            sounds or [],
-            output,
-            minutes=MINUTES if minutes is None else minutes,
-            more_minutes=more_minutes,
-            family=family.value,
-            label=label,
-            display=display,
-        )
+    summary = make_instrument(
+        sounds or [], output, minutes=minutes, more_minutes=more_minutes, family=family.value, label=label
+    )
     print(summary)
 
 
@@ -203,6 +181,7 @@ def recover(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ..host.progress import Display
     from ..host.resynthesis.recover import recover as write
+    from .recovery.method import chosen_method
 
     opened = opened_model(model)
     with Display() as display:
@@ -211,7 +190,7 @@ def recover(
             sound,
             opened,
             output,
-            method=_method(method, opened),
+            method=chosen_method(method and method.value, opened, lambda line: print(f"note: {line}", file=sys.stderr)),
             points=points if path else None,
             overwrite=overwrite,
             progress=display.update,
@@ -219,30 +198,3 @@ def recover(
     for warning in recovered.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(recovered.summary)
-
-
-def _method(asked: MethodChoice | None, model: "Model") -> "Finding":
-    from ..host.contract.encoder import encoder_path
-    from ..host.resynthesis.recover import NETWORK
-    from ..host.resynthesis.recover import RecoveryMethod as Finding
-    from ..host.resynthesis.refinement import can_refine, refined
-
-    encodes = encoder_path(model.path).exists()
-    if encodes and asked in (None, MethodChoice.hybrid) and can_refine(model.card):  # it needs no torch
-        return Finding("hybrid", refined, refines=True)
-    searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
-    if asked is MethodChoice.network or (asked is None and not searches):
-        if asked is None:
-            print(f"note: {MISSING}; the network's code is not refined", file=sys.stderr)
-        return NETWORK
-    if not searches:
-        raise UserError(f"--method {asked} searches, and {MISSING}; or give --method network")
-    if asked is MethodChoice.hybrid and not encodes:
-        raise UserError(f"--method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
-    if asked is None and not encodes:
-        print(f"note: {model.path} has no encoder: its code is searched by gradient alone", file=sys.stderr)
-    from .recovery.search import gradient, hybrid
-
-    if asked is MethodChoice.gradient or not encodes:
-        return Finding("gradient", gradient)
-    return Finding("hybrid", hybrid, refines=True)

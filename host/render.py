@@ -145,12 +145,9 @@ def render(
     """
     channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
-    shared = worth_sharing(performance, sample_rate)
     with contextlib.ExitStack() as stack:
-        first = Rack(patches, sample_rate, processes if shared and not successors else 1, omni)
-        make = functools.partial(Rack, sample_rate=sample_rate, omni=omni)
-        played = Succession(first, successors, sample_rate, make, live=omni) if successors else first
-        rack = stack.enter_context(contextlib.closing(played))
+        shared = processes if worth_sharing(performance, sample_rate) and not successors else 1
+        rack = stack.enter_context(_rack(patches, sample_rate, shared, omni, successors))
         writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
         mix_file = stack.enter_context(writer(path))
         stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
@@ -176,6 +173,32 @@ def render(
     if say is not None and hardest >= TOO_LOUD:
         say(_too_loud(path, hardest, place / sample_rate))
     return [path, *(names[channel] for channel in stem_files)]
+
+
+def render_samples(
+    patches: Mapping[int, Patch],
+    performance: Performance,
+    *,
+    sample_rate: int,
+    tail_seconds: float = 30.0,
+    omni: bool = False,
+    successors: Sequence[Successor] = (),
+) -> Array:
+    """Return the samples, [2, samples], that `render` writes with ``as_float``; arguments are as there."""
+    with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
+        mixes = [mix for _, mix, _ in blocks(rack, performance, tail_seconds, sample_rate)]
+    return np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
+
+
+@contextlib.contextmanager
+def _rack(
+    patches: Mapping[int, Patch], sample_rate: int, processes: int, omni: bool, successors: Sequence[Successor]
+) -> Iterator[Rack | Succession]:
+    first = Rack(patches, sample_rate, processes, omni)
+    make = functools.partial(Rack, sample_rate=sample_rate, omni=omni)
+    rack = Succession(first, successors, sample_rate, make, live=omni) if successors else first
+    with contextlib.closing(rack):
+        yield rack
 
 
 def _too_loud(path: Path, part: float, seconds: float) -> str:

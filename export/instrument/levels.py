@@ -10,7 +10,7 @@ from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
 from ...host.play.gestures.trajectory import LOUDEST_TAKE_DB
-from ...host.play.instrument import Instrument
+from ...host.play.instrument import ChannelInstrument
 from ...host.units import MIDDLE_C, gain_to_db
 from ..kinds.kind import RATE
 from .demo import VELOCITY, demo, keys_of
@@ -59,7 +59,7 @@ def single(patch: Patch, key: int, velocity: int) -> Array:
 
 def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
     """Render events before the limiter, [2, samples] at `RATE`."""
-    instrument = Instrument(patch, RATE)
+    instrument = ChannelInstrument(patch, RATE)
     length = samples + instrument.latency_samples
     instrument.schedule(sorted(events, key=lambda event: event.time), length)
     blocks = [instrument.read(min(BLOCK, length - first)) for first in range(0, length, BLOCK)]

@@ -1,6 +1,7 @@
 """Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads every format of `open_sound`."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -199,6 +200,13 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
     """
     with sound_reader(path, data) as reader:
         return np.concatenate(list(reader), axis=1), reader.sample_rate
+
+
+def flac_bytes(samples: Array, sample_rate: int) -> bytes:
+    """Return a FLAC file of 16 bits of samples, [channels, n], clipped to [-1, 1]."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
+    return buffer.getvalue()
 
 
 @contextlib.contextmanager

@@ -186,46 +186,25 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file."""
+    from ..arrangement import arrange
     from ..idle_cores import free_processors
     from ..midi.performance import read_performance
     from ..patch.library import open_patch
-    from ..patch.recording_notes import differences, edits, read_notes
-    from ..play.offline_preset_changes import Successor, successors
-    from ..play.rack import as_played
     from ..play.voice_allocation import PARTS
     from ..plugin_trust import ask_for
     from ..progress import Display
-    from ..render import programmed, remarks, render, worth_sharing
+    from ..render import render, worth_sharing
 
     _check_rate(rate)
     chosen, among = channel_presets(channel or []), presets_in(programs)
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
-    performance = read_performance(midi, rate).without({number for number, name in chosen.items() if name is None})
-    notes = read_notes(performance.notes, str(midi))
-    default = notes.fitting.fit(open_patch(preset))
-    others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
-    warnings = [
-        *performance.warnings,
-        *remarks(performance, default.name, others, bool(default.preset.keys), bool(among)),
-    ]
-    if performance.recorded:
-        warnings += [f"{midi}: {line}" for line in edits(notes, default, others)]
-        if among:
-            warnings.append(f"{midi} holds the presets that its program changes chose; --set is passed over")
-        given = {number + 1: patch.name for number, patch in others.items()}
-        warnings += [f"{midi}: {line}" for line in differences(notes.fitting, given)]
-    _warn(*warnings, *(warning for patch in (default, *others.values()) for warning in patch.warnings))
-    by_channel = {number: others.get(number, default) for number in performance.channels}
-    later: list[Successor] = []
-    if performance.recorded:  # one preset played all channels without their own
-        by_channel = as_played(default, others)
-        later = successors(default, others, notes, lambda line: _warn(f"{midi}: {line}"))
-    elif among:
-        by_channel, later = programmed(by_channel, performance.events, among, lambda line: _warn(f"{midi}: {line}"))
+    arranged = arrange(read_performance(midi, rate), open_patch(preset), str(midi), chosen, among)
+    performance = arranged.performance
+    _warn(*arranged.warnings)
     with Display() as display:
         display.stage("rendering")
         files = render(
-            by_channel,
+            arranged.patches,
             performance,
             output,
             sample_rate=rate,
@@ -236,7 +215,7 @@ def render(
             overwrite=overwrite,
             processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,
             omni=performance.recorded,
-            successors=later,
+            successors=arranged.successors,
             progress=display.update,
             say=lambda line: display.say(f"warning: {line}"),
         )

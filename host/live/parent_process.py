@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -34,13 +35,27 @@ START_SECONDS = 20.0  # until the first report, on a slow or busy machine
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
-    """Play until SIGINT, SIGTERM, SIGHUP or the quit key.
+    """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors are as in `play_until`."""
+    with _asked_to_stop() as stop:
+        play_until(stop, setup, screen, recording, overwrite, panel)
+
+
+def play_until(
+    stop: threading.Event,
+    setup: Setup,
+    screen: Screen,
+    recording: Recording,
+    overwrite: bool = False,
+    panel: Panel | None = None,
+) -> None:
+    """Play until ``stop`` is set, or the quit key.
 
     Raises:
         UserError: the card, a port, the preset or an output cannot be used.
+        Failure: the card or the sound process is lost before it plays.
     """
     recording.check(overwrite)
-    with _asked_to_stop() as stop, contextlib.ExitStack() as files:
+    with contextlib.ExitStack() as files:
         setup = replace(setup, recording=bool(recording), panel=panel is not None)
         recorder: SessionRecorder | None = None
         underruns = 0
@@ -104,7 +119,8 @@ class _AudioProcess:
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
-        self._process.start()
+        with _without_main_module():
+            self._process.start()
         theirs.close()
         self._writer = PipeWriter(self._pipe)
         self._heard = time.monotonic()
@@ -173,6 +189,19 @@ class _AudioProcess:
             self._process.join()
         self._writer.close()
         self._pipe.close()
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keep a new process from importing the main module, which would run a user's script again."""
+    main = sys.modules["__main__"]
+    kept: dict[str, object] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    try:
+        main.__dict__.pop("__file__", None)
+        main.__spec__ = None
+        yield
+    finally:
+        main.__dict__.update(kept)
 
 
 def _watch(

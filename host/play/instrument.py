@@ -1,4 +1,4 @@
-"""Instrument: one preset on a MIDI channel or an MPE zone, with synthesis, resampling and effects."""
+"""One preset on a MIDI channel or an MPE zone, with synthesis, resampling and effects."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from .synthesis import Elsewhere, Synthesis, share
 Array = npt.NDArray[np.float32]
 
 
-class Instrument:
+class ChannelInstrument:
     def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
         """``sample_rate`` is the output's, in Hz.
 

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
 from .controller_mapping import Mapper
-from .instrument import Instrument
+from .instrument import ChannelInstrument
 from .mpe import Zones
 from .synthesis import Elsewhere
 
@@ -154,8 +154,8 @@ def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
     return dict.fromkeys(free[:1], default) | dict(others)
 
 
-def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool) -> Instrument:
+def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool) -> ChannelInstrument:
     try:
-        return Instrument(patch, sample_rate, elsewhere, live)
+        return ChannelInstrument(patch, sample_rate, elsewhere, live)
     except UserError as error:
         raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

@@ -62,6 +62,7 @@ def process(
     opening: Callable[[str], Patch] = open_patch,
     say: Callable[[str], None] = print,
     freeze_seconds: float | None = None,
+    as_float: bool = False,
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Processed:
@@ -76,6 +77,7 @@ def process(
         programs: the presets that program changes select on any channel; without any, these are skipped.
         say: receives warnings about program changes.
         freeze_seconds: start of the freeze.
+        as_float: 32-bit float; ``.wav`` only.
         progress: receives 0 to 1.
 
     Raises:
@@ -96,7 +98,7 @@ def process(
         fit = effects.first.measure() if not played and _plain(patch) and freeze_seconds is None else None
         channels = 2 if effects.any_effects else 1
         length = 0
-        with sound_writer(output, rate, channels, overwrite) as writer, warn_if_slow(lambda: length / rate):
+        with sound_writer(output, rate, channels, overwrite, as_float) as writer, warn_if_slow(lambda: length / rate):
             for block in _through(effects, _cut(mono(reader, rate)), played):
                 writer.write(block[:channels])
                 length += block.shape[1]

@@ -29,7 +29,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.shipped import shipped_models
 
 RATE, BLOCK, VOICES = 48000, 128, 16
@@ -105,7 +105,7 @@ class Player:
     def __init__(self, model: Model, name: str) -> None:
         self.mpe = name == "own codes"
         keys = {"format": 1, "model": "bench", "play": {"voices": 2 * VOICES}} | WAYS[name]
-        self._instrument = Instrument(Patch(name, Preset.model_validate(keys), model, Path()), RATE)
+        self._instrument = ChannelInstrument(Patch(name, Preset.model_validate(keys), model, Path()), RATE)
         self._now = 0
         self._begins = (self.strike(voice) for voice in range(VOICES))
         if name != "gestures, held":

@@ -26,7 +26,7 @@ from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain.engine import GrainEngine
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.parameters import CommonMotion
 from timbrel.host.stft import window
@@ -151,7 +151,7 @@ def against_floor(model):
 
 def load(model, paced):
     """Parts of a block's time that the instrument takes, for each block."""
-    instrument = Instrument(Patch("texture", preset(), model, Path()), RATE)
+    instrument = ChannelInstrument(Patch("texture", preset(), model, Path()), RATE)
     instrument.process([NoteOn(0, 0, 60, 100)], BLOCK)
     taken, due = [], time.perf_counter()
     for _ in range(BLOCKS):

@@ -11,7 +11,7 @@ from timbrel.host.events import Event, NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 Array = npt.NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def _notes(model: Model, code: Array, lowest: int) -> list[float]:
         play=PlaySettings(phase="noise"),
         envelope=EnvelopeSettings(attack_seconds=0.0, release_seconds=0.0),
     )
-    instrument = Instrument(Patch("measured", preset, model, Path()), rate)
+    instrument = ChannelInstrument(Patch("measured", preset, model, Path()), rate)
     length, settle = round(NOTE_SECONDS * rate), round(SETTLE_SECONDS * rate)
     notes = []
     for step in range(12):

@@ -10,7 +10,7 @@ from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
 from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.rack import Rack
 from timbrel.host.shipped import shipped_models, shipped_presets
 from timbrel.host.units import note_name
@@ -75,7 +75,7 @@ def heard_notes(name: str, model: Model, code: np.ndarray, keys: list[int]) -> n
         envelope=EnvelopeSettings(attack_seconds=0.005, release_seconds=0.005),
         gesture=GestureSettings(amount=0.0),
     )
-    instrument = Instrument(Patch("measured", preset, model, Path()), RATE)
+    instrument = ChannelInstrument(Patch("measured", preset, model, Path()), RATE)
     heard = []
     for index, key in enumerate(keys):
         begin = index * RATE
@@ -121,7 +121,7 @@ def click(name: str, path: Path, steal: bool) -> float:
     )
     worst, lowest = -200.0, 12 * (model.card.chroma.octave + 1)
     for key in range(lowest, lowest + 5):  # with the fifth above, in the octave where frames stay where they are
-        instrument = Instrument(Patch("measured", preset, model, Path()), RATE)
+        instrument = ChannelInstrument(Patch("measured", preset, model, Path()), RATE)
         event_time = RATE // 2
         second = NoteOn(event_time, 0, key + 7, 127) if steal else NoteOff(event_time, 0, key)
         sound = instrument.process([NoteOn(0, 0, key, 127), second], RATE)[0].astype(np.float64)

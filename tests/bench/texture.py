@@ -21,7 +21,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.kinds.grain.kind import GrainSettings
 from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 MINUTE, WINDOW = 60.0, 0.2
 BUZZ_SECONDS, HARMONICS = 30.0, 20
@@ -31,7 +31,7 @@ OVERLAP = 0.9
 def held(patch: Patch, seconds: float) -> np.ndarray:
     """A key held, at the model's rate, as the mean of both sides."""
     rate = patch.model.card.sample_rate
-    instrument = Instrument(patch, rate)
+    instrument = ChannelInstrument(patch, rate)
     blocks = [instrument.process([NoteOn(0, 0, 60, 100)], 8192)]
     while len(blocks) * 8192 < (seconds + 1) * rate:
         blocks.append(instrument.process([], 8192))

@@ -12,7 +12,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
@@ -232,7 +232,7 @@ def check_recipe(run, card, path):
     assert max(differences(path, run)) < 5e-3
     model = Model(path)
     assert model.verify().passed
-    instrument = Instrument(Patch("plain", Preset(format=1, model="model.onnx"), model, path.parent), 44100)
+    instrument = ChannelInstrument(Patch("plain", Preset(format=1, model="model.onnx"), model, path.parent), 44100)
     sound = instrument.process([NoteOn(0, 0, 64, 127), NoteOff(44100, 0, 64)], 2 * 44100)
     assert np.isfinite(sound).all()
     level_db = 10 * np.log10(np.mean(np.sum(np.square(sound[:, 4410:44100]), axis=0)))

@@ -13,7 +13,7 @@ from timbrel.export.loudness import loudness
 from timbrel.host.contract.model import Model
 from timbrel.host.engines.request import VOICE_LUFS
 from timbrel.host.patch.library import Patch
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 from .bs1770 import RATE, integrated_lufs
 
@@ -24,7 +24,7 @@ def demo_lufs(model):
     """The loudness of the demo of a model's first preset, played and measured at another rate than the card's was."""
     patch = Patch("heard", first_preset(model), model, model.path.parent)
     performance = demo(patch)
-    instrument = Instrument(patch, RATE)
+    instrument = ChannelInstrument(patch, RATE)
     length = round(performance.length * RATE / DEMO_RATE)
     events = [replace(event, time=round(event.time * RATE / DEMO_RATE)) for event in performance.events]
     sound = instrument.process(events, length + instrument.latency_samples)

@@ -17,7 +17,7 @@ from timbrel.host.live import render_loop
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.controller_state import ControllerReader
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 from .analytic import RATE, Analytic
 from .fake_card import Hours
@@ -152,7 +152,7 @@ def make_instrument(tiny, make_preset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-plugins")
 
     def make(rate=RATE, model=None, **keys):
-        return Instrument(Patch("any", make_preset(**keys), model or tiny(), folder), rate)
+        return ChannelInstrument(Patch("any", make_preset(**keys), model or tiny(), folder), rate)
 
     return make
 

@@ -10,7 +10,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.shipped import shipped_models
 
 from .cover import cover
@@ -81,7 +81,7 @@ def test_a_second_host_plays_the_shipped_texture_and_both_sound_alike():
         if patch.model.card.kind != "grain":
             continue
         theirs, rate = play_texture(path, 8.0)
-        instrument = Instrument(patch, rate)
+        instrument = ChannelInstrument(patch, rate)
         blocks = [instrument.process([NoteOn(0, 0, 60, 127)], rate), instrument.process([], 8 * rate)]
         ours = np.concatenate(blocks, 1)[:, rate:]
         hz, power = scipy.signal.welch(theirs[rate:-rate], rate, nperseg=1024)

@@ -13,8 +13,8 @@ Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
-# The key distance equal to `Instrument.velocity_steps` in velocity. Weights are Shepard's (1968, "A two-dimensional
-# interpolation function for irregularly-spaced data"): at a recorded note they reproduce that note.
+# The key distance equal to `InstrumentNotes.velocity_steps` in velocity. Weights are Shepard's (1968, "A
+# two-dimensional interpolation function for irregularly-spaced data"): at a recorded note they reproduce that note.
 KEY_SEMITONES = 1.5
 SAME = 1e-3  # squared distance below which notes count as equal
 BLENDED = 8

@@ -6,7 +6,7 @@ from timbrel.host.events import NoteOn
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 from .played import SIZES, knobs, of_the_host, play, signals, wandering
 
@@ -65,7 +65,7 @@ def test_a_preset_of_one_key_renders_to_the_same(keys, in_nn, tmp_path):
     preset = Preset.model_validate(
         {"format": 1, "model": "x", "play": play_as, "envelope": SHARP, "gesture": {"amount": 0.0}}
     )
-    instrument = Instrument(Patch("x", preset, keys, tmp_path), card.sample_rate)
+    instrument = ChannelInstrument(Patch("x", preset, keys, tmp_path), card.sample_rate)
     on, count = 777, 22050
     expected = instrument.process([NoteOn(on, 0, 64, 127)], count)
     assert instrument.latency_samples == 0

@@ -10,7 +10,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.text.statements import lines_of
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.shipped import MIDI
 
 HEAD = 'format = 1\nmodel = "m.onnx"\n'
@@ -277,7 +277,7 @@ def test_a_map_without_ends_spans_its_targets_own_range(write):
         text += f"[[cc]]\nnumber = {number}\ntarget = '{target}'\n"
     patch = open_patch(str(write(text)))
     assert ends(patch) == [(number, target, *span) for number, (target, span) in enumerate(targets.items(), 20)]
-    Instrument(patch, 22_050)
+    ChannelInstrument(patch, 22_050)
 
 
 def test_an_end_that_is_given_stays_and_the_other_is_the_targets(write):

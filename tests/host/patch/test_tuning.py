@@ -13,7 +13,7 @@ from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.preset import TuningSettings
 from timbrel.host.patch.tuning import read_keymap, read_scale, tuned_keys
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.rack import Rack
 
 JUST = ["16/15", "9/8", "6/5", "5/4", "4/3", "45/32", "3/2", "8/5", "5/3", "9/5", "15/8", "2/1"]
@@ -21,7 +21,7 @@ EQUAL = [f"{100 * step}.0" for step in range(1, 13)]
 
 
 def instrument(preset, model, folder, rate):
-    return Instrument(Patch("tuned", preset, model, folder), rate)
+    return ChannelInstrument(Patch("tuned", preset, model, folder), rate)
 
 
 def scl(notes, heading="made for a test"):

@@ -13,7 +13,7 @@ from onnx import helper
 from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.motions.interpolation import great_circle
 from timbrel.host.resynthesis.latent_map import LatentPlane, draw_way
 from timbrel.host.resynthesis.morph import dense_way, morph
@@ -89,7 +89,7 @@ def test_a_dense_way_goes_around_a_gap_where_training_codes_are(make_model):
 def heard(monkeypatch):
     """The latents that instruments are at, every hundredth of a second, and the keys that they are played."""
     found = {"latents": [], "keys": []}
-    hear, read = Instrument.schedule, Instrument.read
+    hear, read = ChannelInstrument.schedule, ChannelInstrument.read
 
     def heard(self, events, until):
         found["keys"] += [event.key for event in events if hasattr(event, "velocity")]
@@ -102,8 +102,8 @@ def heard(monkeypatch):
             pieces.append(read(self, min(441, count - start)))
         return np.concatenate(pieces, axis=1)
 
-    monkeypatch.setattr(Instrument, "schedule", heard)
-    monkeypatch.setattr(Instrument, "read", spied)
+    monkeypatch.setattr(ChannelInstrument, "schedule", heard)
+    monkeypatch.setattr(ChannelInstrument, "read", spied)
     return found
 
 

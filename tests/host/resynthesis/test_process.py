@@ -33,7 +33,7 @@ from timbrel.host.events import (
 from timbrel.host.kinds.frame_codec import hop_of
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.controller_state import ControllerState
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.rack import Rack
 from timbrel.host.resynthesis.code_transform import CodeTransform
 from timbrel.host.resynthesis.frame_stream import latency_of
@@ -505,7 +505,7 @@ def test_a_files_tempos_move_motions_in_beats_as_they_do_where_the_file_is_rende
 
     monkeypatch.setattr(CodeTransform, "codes", noted)
     run(Processor(patch, rate), noise(rate), [777], tempos)
-    rendered, instrument = [], Instrument(patch, RATE)
+    rendered, instrument = [], ChannelInstrument(patch, RATE)
     events = [Tempo(round(tempo.time * RATE / rate), tempo.bpm) for tempo in tempos]
     for middle, _ in moved:
         due = [event for event in events if instrument._samples_read <= event.time < middle]

@@ -17,7 +17,7 @@ from timbrel.host.kinds.clip.synthesis import sound_of
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 from ....patience import PATIENCE_SECONDS, until
 from ...clips import LENGTH, RATE, noise, save_clips
@@ -154,7 +154,7 @@ def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeyp
     patch = Patch("clips", fitted(Preset.model_validate(fields), model.card, tmp_path), model, tmp_path)
     sounds = []
     for live in (True, False):
-        instrument = Instrument(patch, RATE, live=live)
+        instrument = ChannelInstrument(patch, RATE, live=live)
         engine = instrument._synthesis._engine
         if live:
             until(engine._ahead._work._decoder._server._is_ready)

@@ -12,7 +12,7 @@ from timbrel.host.kinds.clip.engine import APART, FADE_SECONDS, MORPH_SECONDS, S
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.rack import Rack
 
 from ....examples import few
@@ -54,7 +54,7 @@ def sound(patch):
     """A function that gives one side of what events make, without its gain, [count], in blocks of the sizes given."""
 
     def play(events, count, sizes=(1 << 14,), rate=RATE, **keys):
-        instrument, blocks, at = Instrument(patch(**keys), rate), [], 0
+        instrument, blocks, at = ChannelInstrument(patch(**keys), rate), [], 0
         while at < count:
             size = min(sizes[len(blocks) % len(sizes)], count - at)
             blocks.append(instrument.process([e for e in events if at <= e.time < at + size], size))
@@ -81,7 +81,7 @@ def test_key_60_plays_the_clip_from_its_first_sample_to_its_last(sound):
 
 def test_a_voice_ends_when_its_clip_does_or_a_little_later(patch):
     """As late as it would be, were it bent down as far as the wheel goes."""
-    instrument = Instrument(patch(), RATE)
+    instrument = ChannelInstrument(patch(), RATE)
     instrument.process([on(0)], LENGTH)
     assert instrument.sounding == 1
     instrument.process([], round(LENGTH * (2 ** (2 / 12) - 1)) + FADE + 2)
@@ -158,7 +158,7 @@ def test_a_bend_is_followed_from_sample_to_sample(tmp_path_factory, patch, glide
     keys = {"play": {"mode": "mono", "legato": True, "glide_seconds": ramp}} if glide else {}
     moved = on(1000, 62) if glide else PitchBend(1000, 0, 8191)
     top = 2.0 if glide else 2 * 8191 / 8192
-    found = Instrument(patch(sine, **keys), RATE).process([on(), moved], 4000)[0] / SIDE
+    found = ChannelInstrument(patch(sine, **keys), RATE).process([on(), moved], 4000)[0] / SIDE
     semitones = np.clip((np.arange(4000) - 1000) / (ramp * RATE), 0, 1) * top
     places = np.concatenate([[0], np.cumsum(2 ** (semitones / 12))[:-1]])
     assert near(found, np.sin(2 * np.pi * cycles * places), 2e-4)
@@ -346,7 +346,7 @@ def test_a_sound_that_is_bent_lower_than_it_could_be_known_fades_out(sound):
 
 def test_memory_stays_flat_however_long_it_plays(patch, monkeypatch):
     monkeypatch.setattr("timbrel.host.kinds.clip.clip_cache.MOST_BYTES", 8 * 4 * LENGTH)
-    instrument = Instrument(patch(), RATE)
+    instrument = ChannelInstrument(patch(), RATE)
 
     def play(first, last):
         for number in range(first, last):

@@ -17,7 +17,7 @@ from timbrel.host.kinds.clip.resampling import ResampledClip
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.patch.validation import fitted
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.rack import Rack
 
 from ....patience import PATIENCE_SECONDS, until
@@ -65,7 +65,7 @@ class Playing:
     """An instrument that is played block by block."""
 
     def __init__(self, patch, live=True, settled=True):
-        self.instrument, self.now = Instrument(patch, RATE, live=live), 0
+        self.instrument, self.now = ChannelInstrument(patch, RATE, live=live), 0
         self.engine = self.instrument._synthesis._engine
         if settled:
             self.settle()

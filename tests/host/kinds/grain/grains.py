@@ -5,7 +5,7 @@ from timbrel.host.kinds.grain.engine import GrainEngine
 from timbrel.host.kinds.grain.kind import GrainSettings
 from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import Instrument
+from timbrel.host.play.instrument import ChannelInstrument
 
 RATE, LENGTH = 22050, 1024
 SHARP = {"attack_seconds": 0.0, "decay_seconds": 0.0, "release_seconds": 0.0}
@@ -55,4 +55,4 @@ def onsets(samples):
 def grain_instrument(model, folder, grain=None, **keys):
     preset = {"format": 1, "model": "grains", "envelope": SHARP, **keys}
     made = Preset.model_validate(preset | ({"grain": grain} if grain else {}))
-    return Instrument(Patch("grains", made, model, folder), RATE)
+    return ChannelInstrument(Patch("grains", made, model, folder), RATE)

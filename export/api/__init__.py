@@ -1,0 +1,1 @@
+"""timbrel from Python: the names that ``import timbrel`` offers."""

@@ -1,0 +1,373 @@
+"""Instruments from Python: opened once, then rendered, encoded, decoded, recovered, processed and played."""
+
+import contextlib
+import functools
+import html
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.arrangement import arrange
+from ...host.audio.sound_files import read_sound, sound_writer
+from ...host.errors import TimbrelError, UserError
+from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.kinds.table import kind_of
+from ...host.midi.performance import Performance, read_performance
+from ...host.patch.library import Patch, open_patch
+from ...host.patch.loading import read_preset
+from ...host.patch.preset import LatentSettings, Preset
+from ...host.play.instrument import ChannelInstrument
+from ...host.plugin_trust import ask_for
+from ...host.render import RATES, render_samples
+from ...host.resynthesis.code_track import follow
+from ...host.resynthesis.process import process, with_options
+from ...host.resynthesis.recover import recover
+from ...host.session.messages import Setup
+from ...host.session.preset_view_builder import controls
+from ..recovery.method import chosen_method
+from .live import LivePlayer
+from .making import make_instrument
+from .notes import KnobRange, Note, Points, knob_changes, performance_of
+from .sound import Sound
+
+Array = npt.NDArray[np.float32]
+PathLike = str | os.PathLike[str]
+Recording = Array | PathLike  # samples [samples] or [channels, samples], or a sound file
+
+RATE = 44_100  # Hz, of sounds by default
+
+
+class RecoveredSound(NamedTuple):
+    """The code of a recording: ``code`` [latents], the ``label`` of a clip, the sound played again and its figures.
+
+    ``figures``: as in the file beside a recovered preset, such as ``log_mel_db`` and ``ssim``.
+    """
+
+    code: Array
+    label: str | None
+    sound: Sound
+    figures: Mapping[str, Any]
+
+
+class Instrument:
+    """An opened preset with its model. Methods may run in several threads; each call begins from rest."""
+
+    def __init__(self, name: str, patch: Patch) -> None:
+        """Use `open_instrument`."""
+        self._opened, self._patch = name, patch
+
+    @property
+    def name(self) -> str:
+        return self._patch.name
+
+    @property
+    def description(self) -> str:
+        return self._patch.preset.description or self._patch.model.card.description
+
+    @property
+    def kind(self) -> str:
+        """The model's kind: spectrum, partials, grain, clip or stream."""
+        return self._patch.model.card.kind
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """The names of the latents; those without a name are ``latent N``."""
+        return tuple(one.name or f"latent {number}" for number, one in enumerate(self._patch.model.card.latents))
+
+    @functools.cached_property
+    def knobs(self) -> Mapping[str, KnobRange]:
+        """All knobs, by name; a second one of the same name is listed by its target."""
+        found: dict[str, KnobRange] = {}
+        rest = ChannelInstrument(self._patch, RATE).knobs
+        for control in controls(self._patch.preset, self._patch.model, rest):
+            name = control.title if control.title not in found else control.target
+            found[name] = KnobRange(control.target, control.low, control.high, control.rest, control.unit)
+        return MappingProxyType(found)
+
+    def render(
+        self,
+        music: PathLike | Iterable[Note],
+        sample_rate: int = RATE,
+        *,
+        knobs: Mapping[str, Points] | None = None,
+        channels: Mapping[int, PathLike | None] | None = None,
+        tail_seconds: float = 30.0,
+    ) -> Sound:
+        """Play a MIDI file, or notes: the samples that `timbrel render --float` writes.
+
+        Args:
+            music: a MIDI file's path, or notes in any order.
+            sample_rate: 44100, 48000 or 96000 Hz.
+            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one position,
+                or (seconds, position) pairs that lines join.
+            channels: other presets by MIDI channel, 1 to 16; None mutes one.
+            tail_seconds: the longest that sound may ring on.
+
+        Raises:
+            UserError: a file, note, knob or preset cannot be used.
+        """
+        _check_rate(sample_rate)
+        source = os.fspath(music) if isinstance(music, str | os.PathLike) else "the notes"
+        if isinstance(music, str | os.PathLike):
+            performance = read_performance(Path(music), sample_rate)
+        else:
+            performance = performance_of(music, sample_rate)
+        arranged = arrange(performance, self._patch, source, _channels(channels or {}))
+        _warn(arranged.warnings)
+        performance = arranged.performance
+        if knobs:
+            mine = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
+            moves = knob_changes(knobs, self.knobs, mine, sample_rate)
+            events = sorted([*moves, *performance.events], key=lambda event: event.time)  # stable: knobs move first
+            performance = performance._replace(events=events)
+        samples = render_samples(
+            arranged.patches,
+            performance,
+            sample_rate=sample_rate,
+            tail_seconds=tail_seconds,
+            omni=performance.recorded,
+            successors=arranged.successors,
+        )
+        return Sound(samples, sample_rate)
+
+    def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
+        """Return the codes of a recording, float32 [frames, latents], one a hop of the model; of a clip [1, latents].
+
+        Frames without sound of their own take the code before them. ``sample_rate`` in Hz goes with samples.
+
+        Raises:
+            UserError: the model has no encoder, or the recording is silent, too short or unreadable.
+        """
+        self._check_codes()
+        with _file(recording, sample_rate) as path:
+            track = follow(path, self._patch.model)
+        if track.clip is not None:
+            return track.codes.astype(np.float32)
+        card = self._patch.model.card
+        frames = np.rint((track.seconds * card.sample_rate - card.frame_length / 2) / card.hop_length).astype(int)
+        newest = np.searchsorted(frames, np.arange(track.found), side="right") - 1
+        return track.codes[np.maximum(newest, 0)].astype(np.float32)
+
+    def decode(
+        self, codes: npt.ArrayLike, key: int = 60, *, velocity: int = 100, label: str | None = None,
+        sample_rate: int = RATE,
+    ) -> Sound:  # fmt: skip
+        """Play codes, [latents] or [frames, latents], as a note without gesture, effects and envelope of the preset.
+
+        Frames follow each other by the model's hop, joined by lines. A single code is held for a second; a clip has its
+        own length, and one code. ``label`` goes with models of labelled clips.
+
+        Raises:
+            UserError: codes of another shape, or not finite; a key, velocity or rate out of range; an unknown label.
+        """
+        self._check_codes()
+        _check_rate(sample_rate)
+        model, card = self._patch.model, self._patch.model.card
+        rows = np.atleast_2d(np.asarray(codes, np.float64))
+        if rows.ndim != 2 or rows.shape[1] != len(card.latents) or not len(rows) or not np.isfinite(rows).all():
+            raise UserError(
+                f"codes of shape {np.shape(codes)}: model {card.name!r} takes finite numbers, "
+                f"[frames, {len(card.latents)}]"
+            )
+        if label is not None and label not in card.labels:
+            raise UserError(f"label {label!r}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}")
+        clip = kind_of(card).of_clips
+        if clip and len(rows) > 1:
+            raise UserError(f"{len(rows)} codes: a clip of model {card.name!r} has one; decode them one by one")
+        hop = (card.frame_length if clip else card.hop_length if len(rows) > 1 else card.sample_rate) / card.sample_rate
+        note = Note(key, 0.0, len(rows) * hop, velocity)
+        low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
+        rest = np.clip(rows[0], low, high).tolist()
+        preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=rest)).model_copy(
+            update=dict(kind_of(card).tables(label, held=not clip))
+        )
+        events: list[Event] = [NoteOn(0, 0, note.key, note.velocity)]
+        for number, row in enumerate(rows[1:], 1):
+            time = round(number * hop * sample_rate)
+            events += [ParameterChange(time, 0, f"latent.{place}", value) for place, value in enumerate(row.tolist())]
+        length = round(note.duration * sample_rate)
+        events.append(NoteOff(length, 0, note.key))
+        patch = Patch(self.name, preset, model, self._patch.folder)
+        return Sound(
+            render_samples({0: patch}, Performance(events, length, [0], []), sample_rate=sample_rate), sample_rate
+        )
+
+    def recover(
+        self, recording: Recording, sample_rate: int | None = None, *, method: str | None = None
+    ) -> RecoveredSound:
+        """Find the code of a recording, as `timbrel recover`; ``method``: network, gradient or hybrid.
+
+        Raises:
+            UserError: the recording or the method cannot be used.
+        """
+        notes: list[str] = []
+        with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
+            output = Path(folder) / "recovered.toml"
+            found = recover(
+                path, self._patch.model, output, method=chosen_method(method, self._patch.model, notes.append)
+            )
+            preset, card = read_preset(output), self._patch.model.card
+            sound, rate = read_sound(output.with_suffix(".wav"))
+            figures = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        _warn([*notes, *found.warnings])
+        label = figures.get("label")
+        return RecoveredSound(
+            np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), MappingProxyType(figures)
+        )
+
+    def process(
+        self,
+        recording: Recording,
+        sample_rate: int | None = None,
+        *,
+        to: PathLike | None = None,
+        amount: float | None = None,
+        smooth_seconds: float | None = None,
+        wet: float | None = None,
+    ) -> Sound:
+        """Send a recording through the encoder and the decoder, as `timbrel process`; the options are the command's.
+
+        Returns:
+            [1, samples] of exactly the recording's length at its rate; with effects [2, samples], with their tail.
+
+        Raises:
+            UserError: the recording, a setting or the model cannot be used.
+        """
+        others = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
+        patch = with_options(self._patch, [], [], others)
+        said: list[str] = []
+        with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
+            output = Path(folder) / "processed.wav"
+            process(path, patch, output, say=said.append, as_float=True)
+            sound, rate = read_sound(output)
+        _warn(said)
+        return Sound(sound, rate)
+
+    def _check_codes(self) -> None:
+        if reason := kind_of(self._patch.model.card).finds_no_code:
+            raise UserError(f"{self.name}: models of kind {self.kind!r} have no codes of sounds: {reason}")
+
+    def __repr__(self) -> str:
+        return f"<timbrel.Instrument {self.name!r}: {self.kind}, {len(self.latents)} latents>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(knob.target)}</td>"
+            f"<td>{knob.low:g} to {knob.high:g} {html.escape(knob.unit)}</td><td>{knob.rest:g}</td></tr>"
+            for name, knob in self.knobs.items()
+        )
+        return (
+            f"<b>{html.escape(self.name)}</b> {html.escape(self.description)}"
+            f"<table><tr><th>knob</th><th>target</th><th>range</th><th>at rest</th></tr>{rows}</table>"
+        )
+
+
+def open_instrument(name: PathLike, *, trust: bool = False) -> Instrument:
+    """Open a shipped preset or model, a ``.toml`` preset, a folder that `make` wrote, or an ``.onnx`` model.
+
+    ``trust`` lets the plugins that it names run; without it, new ones are asked about, or refused without a terminal.
+
+    Raises:
+        UserError: unknown name, or it cannot be used.
+    """
+    given = os.fspath(name)
+    ask_for([given], trust)
+    patch = open_patch(given)
+    _warn(patch.warnings)
+    return Instrument(given, patch)
+
+
+def make(
+    sounds: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    minutes: float | None = None,
+    more_minutes: float | None = None,
+    family: str = "auto",
+    label: str | None = None,
+) -> Instrument:
+    """Make an instrument of sounds in the folder ``output``, as `timbrel make`, and open it; needs timbrel[train].
+
+    Raises:
+        UserError, Failure: as the command.
+    """
+    given = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
+    make_instrument(given, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label)
+    return open_instrument(output)
+
+
+def play(
+    instrument: Instrument | PathLike,
+    *,
+    device: str | None = None,
+    null: bool = False,
+    rate: int | None = None,
+    block: int = 128,
+    midi_ports: Sequence[str] = (),
+) -> LivePlayer:
+    """Play live, without blocking: MIDI inputs and the player's methods are heard. Needs timbrel[live].
+
+    Args:
+        device: the sound card, by any part of its name; ``null`` plays to nowhere.
+        rate: Hz; the card's own by default.
+        block: samples that the card takes at a time.
+        midi_ports: by any part of their names; all by default.
+
+    Raises:
+        UserError: the card, a port or the preset cannot be used.
+    """
+    opened = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
+    setup = Setup(preset=opened._opened, device=device, null=null, rate=rate, block=block, midi_ports=tuple(midi_ports))
+    return LivePlayer(setup, opened.knobs)
+
+
+def _check_rate(rate: int) -> None:
+    if rate not in RATES:
+        raise UserError(f"a sample rate of {rate} Hz: give one of {', '.join(map(str, RATES))}")
+
+
+def _channels(given: Mapping[int, PathLike | None]) -> dict[int, str | None]:
+    for number in given:
+        if not 1 <= number <= 16:
+            raise UserError(f"channel {number} is out of range; give 1 to 16")
+    return {number - 1: None if name is None else os.fspath(name) for number, name in given.items()}
+
+
+@contextlib.contextmanager
+def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
+    """Yield a sound file with the recording."""
+    if isinstance(recording, str | os.PathLike):
+        yield Path(recording)
+        return
+    rate = sample_rate or getattr(recording, "sample_rate", None)
+    if not rate:
+        raise UserError("samples have no rate of their own; give their sample_rate in Hz")
+    samples = np.atleast_2d(np.asarray(recording))
+    if samples.dtype.kind != "f" or samples.ndim != 2:
+        raise UserError(
+            f"a recording of {samples.dtype}, {samples.ndim} dimensions: give floats within ±1, "
+            "[samples] or [channels, samples]"
+        )
+    if not np.isfinite(samples).all():
+        raise UserError("the recording has samples that are not finite; give numbers")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.wav"
+        with sound_writer(path, rate, len(samples), as_float=True) as writer:
+            writer.write(samples.astype(np.float32))
+        try:
+            yield path
+        except TimbrelError as error:  # users know no such file
+            raise type(error)(*(str(line).replace(str(path), "the recording") for line in error.args)) from None
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        warnings.warn(line, stacklevel=3)

@@ -1,0 +1,41 @@
+"""Chooses the method of recovery: the model's encoder, a search, or both."""
+
+import importlib.util
+from collections.abc import Callable
+
+from ...host.contract.encoder import encoder_path
+from ...host.contract.model import Model
+from ...host.errors import UserError
+from ...host.resynthesis.recover import NETWORK, RecoveryMethod
+from ...host.resynthesis.refinement import can_refine, refined
+
+MISSING = "torch is not installed: pip install 'timbrel[train]'"
+
+
+def chosen_method(asked: str | None, model: Model, say: Callable[[str], None]) -> RecoveryMethod:
+    """Return the method ``asked``: ``network``, ``gradient`` or ``hybrid``; None: the best that is installed.
+
+    ``say`` receives a note where nothing was asked and less than a hybrid is possible.
+
+    Raises:
+        UserError: the method cannot search this model, or not here.
+    """
+    encodes = encoder_path(model.path).exists()
+    if encodes and asked in (None, "hybrid") and can_refine(model.card):  # it needs no torch
+        return RecoveryMethod("hybrid", refined, refines=True)
+    searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
+    if asked == NETWORK.name or (asked is None and not searches):
+        if asked is None:
+            say(f"{MISSING}; the network's code is not refined")
+        return NETWORK
+    if not searches:
+        raise UserError(f"--method {asked} searches, and {MISSING}; or give --method network")
+    if asked == "hybrid" and not encodes:
+        raise UserError(f"--method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
+    if asked is None and not encodes:
+        say(f"{model.path} has no encoder: its code is searched by gradient alone")
+    from .search import gradient, hybrid
+
+    if asked == "gradient" or not encodes:
+        return RecoveryMethod("gradient", gradient)
+    return RecoveryMethod("hybrid", hybrid, refines=True)
