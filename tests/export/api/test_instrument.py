@@ -1,0 +1,217 @@
+import pickle
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import timbrel
+from timbrel.host.shipped import MIDI
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def oboe() -> timbrel.Instrument:
+    return timbrel.open("gm-oboe")
+
+
+@pytest.fixture(scope="module")
+def sound(oboe: timbrel.Instrument) -> timbrel.Sound:
+    return oboe.render([timbrel.Note(60, 0, 0.8, 90)])
+
+
+def cents(sound: np.ndarray, rate: int, key: float) -> float:
+    """Return how far the strongest peak near a key lies from it, by parabola through a windowed spectrum."""
+    mono = np.asarray(sound).mean(axis=0)[rate // 5 : rate // 5 + rate // 2]
+    levels = np.log(np.abs(np.fft.rfft(mono * np.hanning(len(mono)), 8 * len(mono))) + 1e-12)
+    hz = 440 * 2 ** ((key - 69) / 12)
+    bins = np.arange(len(levels)) * rate / (8 * len(mono))
+    near = np.flatnonzero((bins > hz / 1.06) & (bins < hz * 1.06))
+    peak = near[levels[near].argmax()]
+    before, at, after = levels[peak - 1 : peak + 2]
+    found = (peak + (before - after) / (2 * (before - 2 * at + after))) * rate / (8 * len(mono))
+    return float(1200 * np.log2(found / hz))
+
+
+def test_importing_timbrel_loads_neither_numpy_nor_its_own_rooms() -> None:
+    script = "import sys, timbrel; print([m for m in sys.modules if m == 'numpy' or m.startswith('timbrel.')])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_all_promised_names_exist() -> None:
+    assert set(timbrel.__all__) <= set(dir(timbrel))
+    assert all(getattr(timbrel, name) for name in timbrel.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'opne'"):
+        timbrel.opne  # noqa: B018
+
+
+def test_a_midi_file_gives_the_samples_of_the_command(oboe: timbrel.Instrument, tmp_path: Path) -> None:
+    tune, file = MIDI / "digits-keys.mid", tmp_path / "tune.wav"
+    found = oboe.render(tune, sample_rate=48_000)
+    command = [sys.executable, "-m", "timbrel", "render", "gm-oboe", tune, "-o", file, "--float", "--rate", "48000"]
+    subprocess.run(command, check=True, capture_output=True)
+    written, rate = soundfile.read(file, dtype="float32")
+    assert (rate, found.sample_rate, found.dtype) == (48_000, 48_000, np.float32)
+    np.testing.assert_array_equal(found, written.T)
+
+
+def test_notes_sound_at_their_keys_for_their_time(oboe: timbrel.Instrument) -> None:
+    found = oboe.render([timbrel.Note(69, 0.25, 1.0)])
+    assert abs(cents(found, RATE, 69)) < 3
+    level = np.abs(found).max(axis=0)
+    assert level[: RATE // 4].max() == 0
+    assert level[RATE // 4 : RATE // 4 + RATE // 20].max() > 0.01
+    assert found.seconds < 2.5
+
+
+def test_knobs_change_the_sound_from_their_moment_on(oboe: timbrel.Instrument) -> None:
+    note = [timbrel.Note(60, 0, 1.0)]
+    plain, moved = oboe.render(note), oboe.render(note, knobs={"gain": [(0.5, 0.83), (0.52, 0.4)]})
+    gain = oboe.knobs["gain"]
+    levels = [np.abs(moved[:, round(at * RATE) : round((at + 0.1) * RATE)]).max() for at in (0.3, 0.7)]
+    ratio = 20 * np.log10(levels[1] / levels[0])
+    before = np.abs(plain[:, round(0.7 * RATE) : round(0.8 * RATE)]).max()
+    steady = 20 * np.log10(before / np.abs(plain[:, round(0.3 * RATE) : round(0.4 * RATE)]).max())
+    assert ratio - steady == pytest.approx((0.4 - 0.83) * (gain.high - gain.low), abs=0.5)
+
+
+def test_every_knob_is_listed_with_its_range(oboe: timbrel.Instrument) -> None:
+    assert oboe.knobs["brightness"].target == "latent.0"
+    assert all(knob.low <= knob.rest <= knob.high for knob in oboe.knobs.values())
+    targets = [knob.target for knob in oboe.knobs.values()]
+    assert len(set(targets)) == len(targets)
+    assert "envelope.release_seconds" in targets
+
+
+def test_channels_take_other_presets_or_are_muted(oboe: timbrel.Instrument) -> None:
+    tune = MIDI / "digits-keys.mid"
+    plain = oboe.render(tune, tail_seconds=1)
+    other = oboe.render(tune, channels={1: "gm-keys"}, tail_seconds=1)
+    assert not np.array_equal(plain, other)
+    with pytest.warns(UserWarning, match="every channel that has notes is left out"):
+        assert not oboe.render(tune, channels={1: None}, tail_seconds=1).any()
+    with pytest.raises(timbrel.UserError, match="channel 17 is out of range"):
+        oboe.render(tune, channels={17: None})
+
+
+def test_codes_of_a_note_decode_to_its_spectrum(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
+    codes = oboe.encode(sound)
+    assert codes.dtype == np.float32
+    assert codes.shape[1] == len(oboe.latents) == 8
+    again = oboe.decode(codes, key=60)
+    assert again.seconds >= len(codes) * 1024 / RATE
+    assert abs(cents(again, RATE, 60)) < 3
+    strangers = oboe.decode(np.zeros_like(codes), key=60)
+
+    def bands(heard: np.ndarray) -> np.ndarray:
+        part = np.asarray(heard).mean(axis=0)[RATE // 4 : RATE // 2]
+        power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+        edges = np.geomspace(20, len(power) - 1, 25).astype(int)
+        levels = 10 * np.log10(np.add.reduceat(power, edges)[:-1] + 1e-9)
+        return levels - levels.mean()
+
+    assert np.abs(bands(again) - bands(sound)).mean() < 0.6 * np.abs(bands(strangers) - bands(sound)).mean()
+
+
+def test_frames_without_sound_take_the_code_before_them(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
+    heard = np.asarray(sound)[:, : RATE // 2]
+    codes = oboe.encode(np.pad(heard, ((0, 0), (0, RATE))), RATE)
+    assert len(codes) == (heard.shape[1] + RATE - 4096) // 1024 + 1
+    np.testing.assert_array_equal(codes[-1], codes[-20])
+
+
+def test_mono_stereo_files_and_other_rates_encode_alike(
+    oboe: timbrel.Instrument, sound: timbrel.Sound, tmp_path: Path
+) -> None:
+    mono = np.asarray(sound).mean(axis=0)
+    sound.save(tmp_path / "note.wav")
+    expected = oboe.encode(mono, RATE)
+    np.testing.assert_allclose(oboe.encode(sound), expected, atol=1e-4)
+    np.testing.assert_allclose(oboe.encode(tmp_path / "note.wav")[:30], expected[:30], atol=1e-3)  # before the tail
+
+
+def test_recover_and_process_are_the_commands(oboe: timbrel.Instrument, sound: timbrel.Sound, tmp_path: Path) -> None:
+    found = oboe.recover(sound, method="network")
+    assert found.code.shape == (8,)
+    assert found.figures["log_mel_db"] < 12
+    assert found.sound.shape[1] > RATE // 4
+    bent = oboe.process(sound, to="Violin", amount=0.5)
+    assert bent.shape == (1, sound.shape[1])
+    sound.save(tmp_path / "in.wav")
+    command = [sys.executable, "-m", "timbrel", "process", tmp_path / "in.wav", "--preset", "gm-oboe"]
+    command += ["--to", "Violin", "--amount", "0.5", "-o", tmp_path / "out.wav"]
+    subprocess.run(command, check=True, capture_output=True)
+    by_command, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    np.testing.assert_allclose(bent[0], by_command, atol=1e-3)
+
+
+def test_threads_give_the_same_samples(oboe: timbrel.Instrument) -> None:
+    notes = [timbrel.Note(60, 0, 0.3), timbrel.Note(67, 0.1, 0.3)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: oboe.render(notes, tail_seconds=0.5), range(6)))
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_a_clip_has_one_code_and_its_own_length() -> None:
+    digits = timbrel.open("digits-gan")
+    with pytest.raises(timbrel.UserError, match="a clip of model 'digits-gan' has one"):
+        digits.decode(np.zeros((2, 16)))
+    three, eight = (digits.decode(np.zeros(16), label=label) for label in "38")
+    assert not np.array_equal(three, eight)
+    assert digits.encode(three).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("timbrel.open('gm-obo')", "no preset, model or file is named 'gm-obo'; did you mean 'gm-oboe'?"),
+        ("oboe.render('no.mid')", "cannot read no.mid: there is no such file"),
+        ("oboe.render([], sample_rate=8000)", "a sample rate of 8000 Hz"),
+        ("oboe.encode(np.zeros(9000))", "samples have no rate of their own"),
+        ("oboe.encode(np.zeros(90000), 44100)", "the recording is silent"),
+        ("oboe.encode(np.full(90000, np.nan), 44100)", "samples that are not finite"),
+        ("oboe.encode(np.zeros(9000, int), 44100)", "give floats within"),
+        ("oboe.encode(np.ones(1000), 44100)", "the recording lasts"),
+        ("oboe.decode([1, 2])", "codes of shape (2,)"),
+        ("oboe.decode(np.full(8, np.inf))", "takes finite numbers"),
+        ("oboe.decode(np.zeros(8), key=300)", "key 300 is out of range"),
+        ("oboe.decode(np.zeros(8), label='3')", "has no labels"),
+        ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way"),
+        ("timbrel.open('drum-loops').encode(np.ones(90000), 44100)", "have no codes of sounds"),
+        ("timbrel.make([], 'nothing')", "give sounds to make an instrument of"),
+    ],
+)
+def test_errors_are_those_of_the_commands(oboe: timbrel.Instrument, call: str, said: str) -> None:
+    with pytest.raises(timbrel.UserError, match=re.escape(said)):
+        eval(call, {"timbrel": timbrel, "oboe": oboe, "np": np})
+    assert not Path("nothing").exists()
+
+
+def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: Path) -> None:
+    louder = 2 * sound[:, 100:]
+    assert isinstance(louder, timbrel.Sound)
+    assert louder.sample_rate == RATE
+    assert isinstance(sound.max(), np.float32)
+    copied = pickle.loads(pickle.dumps(sound))
+    assert copied.sample_rate == RATE
+    np.testing.assert_array_equal(copied, sound)
+    path = sound.save(tmp_path / "sound.flac")
+    written, rate = soundfile.read(path, dtype="float32")
+    assert rate == RATE
+    np.testing.assert_allclose(written.T, sound, atol=2e-7)
+    with pytest.raises(timbrel.UserError, match="exists; give another name"):
+        sound.save(path)
+
+
+def test_notebooks_show_a_player_a_picture_and_the_knobs(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:
+    shown = sound._repr_html_()
+    assert shown is not None
+    assert "data:audio/flac;base64," in shown
+    assert "data:image/png;base64," in shown
+    assert "brightness" in oboe._repr_html_()
+    assert repr(oboe) == "<timbrel.Instrument 'gm-oboe': partials, 8 latents>"
+    assert timbrel.Sound(np.zeros((2, 0)), RATE)._repr_html_() is None

@@ -1,0 +1,42 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timbrel
+
+from ...patience import until
+
+
+@pytest.fixture
+def live() -> timbrel.LivePlayer:
+    return timbrel.play("gm-oboe", null=True)
+
+
+def test_notes_and_knobs_reach_the_sound(live: timbrel.LivePlayer) -> None:
+    with live:
+        live.note_on(60)
+        live.turn("brightness", 1.0)
+        until(lambda: live.status.held == [60] and live.status.voices == 1)
+        until(lambda: live.status.latents[0] == pytest.approx(live.status.spans[0][1]))
+        live.note_off(60)
+        until(lambda: not live.status.held)
+        with pytest.raises(timbrel.UserError, match="key 128 is out of range"):
+            live.note_on(128)
+        with pytest.raises(timbrel.UserError, match="no knob is named"):
+            live.turn("brigtness", 0.5)
+    assert not live.playing
+    with pytest.raises(timbrel.UserError, match="nothing plays any more"):
+        live.note_on(60)
+
+
+def test_a_card_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(timbrel.UserError, match="sound card"):
+        timbrel.play("gm-oboe", device="no such card")
+
+
+def test_a_script_without_guard_or_close_plays_once_and_ends(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import timbrel\nprint('once')\ntimbrel.play('gm-oboe', null=True).note_on(60)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")

@@ -1,0 +1,83 @@
+import itertools
+import re
+
+import pytest
+from timbrel import Note, UserError
+from timbrel.export.api.notes import KnobRange, knob_changes, performance_of
+from timbrel.host.events import NoteOff, NoteOn
+
+KNOWN = {"bright": KnobRange("latent.0", -2.0, 2.0, 0.0, ""), "level": KnobRange("gain", -60.0, 12.0, 0.0, "dB")}
+
+
+def test_notes_become_events_and_a_key_is_released_before_it_is_struck_again() -> None:
+    found = performance_of([Note(60, 0.5, 0.5), Note(60, 0.0, 0.5, 7), Note(64, 0.25, 1e-9)], 1000)
+    assert found.events == [
+        NoteOn(0, 0, 60, 7),
+        NoteOn(250, 0, 64, 100),
+        NoteOff(251, 0, 64),
+        NoteOff(500, 0, 60),
+        NoteOn(500, 0, 60, 100),
+        NoteOff(1000, 0, 60),
+    ]
+    assert (found.length, found.channels, found.warnings) == (1000, [0], [])
+
+
+def test_no_notes_are_silence_with_a_warning() -> None:
+    assert performance_of([], 1000).warnings == ["no notes: the output is silence"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"key": 128}, "key 128 is out of range"),
+        ({"key": 60.5}, "key 60.5 is not a whole number"),
+        ({"key": 60, "velocity": 0}, "velocity 0 is out of range"),
+        ({"key": 60, "start": -1}, "start -1 is out of range"),
+        ({"key": 60, "start": float("nan")}, "start nan is no number"),
+        ({"key": 60, "duration": 0}, "duration 0 is out of range"),
+        ({"key": 60, "duration": "long"}, "duration 'long' is no number"),
+    ],
+)
+def test_a_note_out_of_range_is_one_line(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        Note(**wrong)  # type: ignore[arg-type]
+
+
+def test_other_things_than_notes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"60 is no timbrel\.Note"):
+        performance_of([60], 1000)  # type: ignore[list-item]
+
+
+def test_a_position_sets_a_knob_at_the_start_in_its_own_unit_on_each_channel() -> None:
+    found = knob_changes({"level": 0.5}, KNOWN, [2, 5], 1000)
+    assert [(change.time, change.channel, change.target, change.value) for change in found] == [  # type: ignore[union-attr]
+        (0, 2, "gain", -24.0),
+        (0, 5, "gain", -24.0),
+    ]
+
+
+def test_lines_join_points_and_the_first_one_holds_before() -> None:
+    found = knob_changes({"latent.0": [(1.0, 0.25), (1.1, 0.75)]}, KNOWN, [0], 1_000_000)
+    line = [(change.time, change.value) for change in found]  # type: ignore[union-attr]
+    assert line[0] == (0, -1.0)
+    assert line[-1] == (1_100_000, 1.0)
+    for time, value in line[1:]:
+        assert value == pytest.approx(-1 + 2 * (time - 1e6) / 1e5, abs=1e-4)
+    assert max(b - a for (a, _), (b, _) in itertools.pairwise(line[1:])) <= 5000
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"brigt": 0.5}, "no knob is named 'brigt'; did you mean 'bright'?"),
+        ({"bright": 1.5}, "position 1.5 is out of range"),
+        ({"bright": []}, "has no points"),
+        ({"bright": [0.5, 0.6]}, "0.5 is no pair"),
+        ({"bright": [(1, 0.5), (0, 0.6)]}, "0 s comes after 1 s"),
+        ({"bright": [(-1, 0.5)]}, "-1 s is out of range"),
+        ({"bright": [(0, "high")]}, "'high' is no number"),
+    ],
+)
+def test_wrong_knobs_are_one_line(knobs: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        knob_changes(knobs, KNOWN, [0], 1000)  # type: ignore[arg-type]
