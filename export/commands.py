@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..host.commands.options import MODEL_HELP, Overwrite, opened_model
+from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, Trust, opened_model
 from ..host.errors import UserError
 from ..train.commands import Which
 from .families import made_families, studies
@@ -161,6 +161,37 @@ def _tell_notes(found: Mapping[str, Any]) -> None:
 
     if "notes" in found:
         print(as_text(found["notes"]))
+
+
+@commands.command()
+def sample(
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The instrument for samplers: a new folder.")],
+    knobs: Annotated[
+        str | None, typer.Option(help="One or two knobs as layers on a controller: brightness,air")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, max=12, help="Semitones between sampled keys.")] = 3,
+    velocities: Annotated[int, typer.Option(min=1, max=16, help="Layers of velocity.")] = 4,
+    takes: Annotated[int, typer.Option(min=1, max=16, help="Strikes of each, which alternate.")] = 3,
+    trust: Trust = False,
+) -> None:
+    """Sample an instrument: FLAC files, an .sfz and a .dspreset for samplers."""
+    from ..host.patch.library import open_patch
+    from ..host.plugin_trust import ask_for
+    from ..host.progress import Display
+    from .sampler.sample import sample as write
+
+    ask_for([preset], trust)
+    patch = open_patch(preset)
+    for warning in patch.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    with Display() as display:
+        display.stage("sampling")
+        chosen = [name.strip() for name in knobs.split(",")] if knobs else []
+        summary = write(
+            patch, output, knobs=chosen, every=every, velocities=velocities, takes=takes, progress=display.update
+        )
+    print(summary)
 
 
 @commands.command()

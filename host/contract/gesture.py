@@ -217,6 +217,15 @@ class Gestures(_Part):
         return f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, velocity {min(loud)} to {max(loud)}"
 
 
+def instrument_of(gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
+    """Return the instrument ``label``; None: that with the home nearest to the code ``rest``, [n_latents].
+
+    ``scale``, [n_latents], normalizes codes for this distance.
+    """
+    known = [one for one in gestures.instruments if label in (None, one.label)]
+    return min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
+
+
 def read_gestures(text: str, card: Card, source: str) -> Gestures:
     """Parse a model's gestures; ``source`` names the file in errors.
 

@@ -78,6 +78,7 @@ class Kind:
     attack_seconds: ClassVar[float | None] = None  # default and minimum; None: the usual one
     takes_no_sound: ClassVar[str] = ""  # why resynthesis refuses this kind; empty: it does not
     finds_no_code: ClassVar[str] = ""  # why code recovery refuses this kind; empty: it does not
+    not_sampled: ClassVar[str] = ""  # why samplers cannot play this kind; empty: they can
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ class StreamKind(Kind):
     of_clips = True
     attack_seconds = 0.0
     takes_no_sound = "it continues a sound and does not follow one; give the sound as stream.seed_sound of a preset"
+    not_sampled = "it goes on and never repeats, while samples begin anew; render loops of it with 'timbrel render'"
     finds_no_code = "it continues a sound, which no code alone restores; give the sound as stream.seed_sound"
 
     def check(self, card: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.gesture import RESIDUAL_DB, Gestures, NoteWay
+from ...contract.gesture import RESIDUAL_DB, Gestures, NoteWay, instrument_of
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -54,12 +54,8 @@ class BlendedTrajectory(NamedTuple):
 
 class TrajectoryBlender:
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
-        """Select the instrument ``label``; None: that with the home nearest to the preset's code ``rest``, [n_latents].
-
-        ``scale``, [n_latents], normalizes codes for this distance.
-        """
-        known = [one for one in gestures.instruments if label in (None, one.label)]
-        instrument = min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
+        """Blend the notes of `instrument_of` the same arguments."""
+        instrument = instrument_of(gestures, rest, scale, label)
         notes, grid = instrument.notes, gestures.grid
         self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
         self._keys = np.array([note.key for note in notes])

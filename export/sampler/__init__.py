@@ -1,0 +1,1 @@
+"""Instruments as sound files for samplers."""

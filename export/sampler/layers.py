@@ -1,0 +1,99 @@
+"""Layers of a sampled instrument: keys, velocities and knob positions, and the zones that they sound in."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ...host.contract.card import in_deviations
+from ...host.contract.gesture import instrument_of
+from ...host.patch.library import Patch
+
+WIDE_KEYS = (36, 96)  # of models that name no range
+MIDDLE_C = 60
+
+
+class KeyZone(NamedTuple):
+    """Keys ``low`` to ``high`` play the sample of ``key``, at its pitch times theirs if ``tracked``."""
+
+    key: int
+    low: int
+    high: int
+    tracked: bool = True
+
+
+class VelocityZone(NamedTuple):
+    """Velocities ``low`` to ``high`` play the sample of ``high``, softer ones at a lower level."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class KnobLayer:
+    """A sample at ``positions``, 0 to 1 of each knob, between those of its neighbours, where it fades out."""
+
+    positions: tuple[float, ...] = ()
+    before: tuple[float | None, ...] = ()
+    after: tuple[float | None, ...] = ()
+    places: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def suffix(self) -> str:
+        return "".join(f"-{place}" for place in self.places)
+
+
+def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
+    """Return zones of every so many semitones; of a kit each key alone, of a sound that keys do not change one.
+
+    The range is that of the recorded notes, where they are known, and half a zone around.
+    """
+    if patch.preset.keys:
+        return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]
+    if alike:
+        return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
+    low, high = _recorded(patch)
+    keys = list(range(low, high + 1, every))
+    if keys[-1] != high and high - keys[-1] > every // 2:
+        keys.append(high)
+    middles = [(before + after) // 2 for before, after in itertools.pairwise(keys)]
+    lows = [max(0, low - every // 2), *(middle + 1 for middle in middles)]
+    return [KeyZone(*zone) for zone in zip(keys, lows, [*middles, min(127, high + every // 2)], strict=True)]
+
+
+def velocity_zones(count: int) -> list[VelocityZone]:
+    """Return zones of about equal width up to 127."""
+    tops = [round(127 * number / count) for number in range(1, count + 1)]
+    return [VelocityZone(low + 1, high) for low, high in zip([0, *tops[:-1]], tops, strict=True)]
+
+
+def knob_layers(rests: Sequence[float]) -> list[KnobLayer]:
+    """Return a layer at both ends and at the rest of each knob, in all combinations."""
+    layers = [KnobLayer()]
+    for rest in rests:
+        stops = sorted({0.0, 1.0, round(rest, 6)})
+        layers = [
+            KnobLayer(
+                (*layer.positions, stop),
+                (*layer.before, stops[place - 1] if place else None),
+                (*layer.after, stops[place + 1] if place + 1 < len(stops) else None),
+                (*layer.places, place),
+            )
+            for layer in layers
+            for place, stop in enumerate(stops)
+        ]
+    return layers
+
+
+def _recorded(patch: Patch) -> tuple[int, int]:
+    card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
+    if gestures is not None:
+        rest = np.array(preset.latent_values(card), np.float64)
+        label = None if preset.gesture is None else preset.gesture.instrument
+        keys = [note.key for note in instrument_of(gestures, rest, in_deviations(card), label).notes]
+        return round(min(keys)), round(max(keys))
+    if card.partials is not None:
+        return round(card.partials.low), round(card.partials.high)
+    return max(WIDE_KEYS[0], min(patch.tuning)), min(WIDE_KEYS[1], max(patch.tuning))

@@ -1,0 +1,37 @@
+import pytest
+from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
+from timbrel.host.patch.library import open_patch
+
+
+def test_velocities_are_covered_once() -> None:
+    assert velocity_zones(4) == [VelocityZone(1, 32), VelocityZone(33, 64), VelocityZone(65, 95), VelocityZone(96, 127)]
+    assert velocity_zones(1) == [VelocityZone(1, 127)]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 12])
+def test_keys_are_covered_once_each_by_a_near_sample(every: int) -> None:
+    zones = key_zones(open_patch("gm-oboe"), every, alike=False)
+    covered = [key for zone in zones for key in range(zone.low, zone.high + 1)]
+    assert covered == list(range(covered[0], covered[-1] + 1))
+    assert all(zone.low <= zone.key <= zone.high for zone in zones)
+    assert max(abs(key - zone.key) for zone in zones for key in range(zone.low, zone.high + 1)) <= every
+
+
+def test_a_kit_has_its_keys_and_a_sound_of_one_pitch_one_zone() -> None:
+    kit = open_patch("drum-kit")
+    assert key_zones(kit, 3, alike=False) == [KeyZone(e.key, e.key, e.key, False) for e in kit.preset.keys]
+    assert key_zones(open_patch("lakeside-knobs"), 3, alike=True) == [KeyZone(60, 0, 127, False)]
+
+
+def test_knobs_have_layers_at_ends_and_rest() -> None:
+    assert knob_layers([]) == [KnobLayer()]
+    one = knob_layers([0.25])
+    assert [layer.positions for layer in one] == [(0.0,), (0.25,), (1.0,)]
+    assert [(layer.before, layer.after) for layer in one] == [
+        ((None,), (0.25,)),
+        ((0.0,), (1.0,)),
+        ((0.25,), (None,)),
+    ]
+    both = knob_layers([0.5, 0.0])
+    assert len(both) == 6
+    assert len({layer.suffix for layer in both}) == 6
