@@ -21,6 +21,7 @@ from .texts import Layout, Region, dspreset, sfz
 MOST_KNOBS = 2
 FREE_CCS = (74, 71)  # brightness and timbre (MIDI 1.0), for knobs that the preset maps to none
 ALIKE_SECONDS = 0.5
+LARGEST_IN_MEMORY = 200_000_000  # bytes of FLAC, some three times as many in memory
 
 
 def sample(
@@ -69,6 +70,7 @@ def sample(
             2 * patch.preset.play.velocity_curve,
             patch.preset.play.bend_range_semitones,
             [(control.title, cc, _position(control)) for control, cc in turned],
+            sum(file.stat().st_size for file in (folder / "samples").iterdir()) < LARGEST_IN_MEMORY,
         )
         (folder / f"{name}.sfz").write_text(sfz(layout), encoding="utf-8")
         (folder / f"{name}.dspreset").write_text(dspreset(layout), encoding="utf-8")

@@ -38,11 +38,13 @@ class Layout:
     velocity_power: float  # of the level over the velocity
     bend_semitones: float
     knobs: Sequence[tuple[str, int, float]] = ()
+    in_memory: bool = True  # small enough to be loaded as a whole, which no disk can interrupt
 
 
 def sfz(layout: Layout) -> str:
     lines = [f"// {line}" for line in layout.about]
-    lines += ["<control>", *(f"set_cc{cc}={round(127 * rest)}" for _, cc, rest in layout.knobs)]
+    lines += ["<control>", *(["hint_ram_based=1"] if layout.in_memory else [])]
+    lines += [f"set_cc{cc}={round(127 * rest)}" for _, cc, rest in layout.knobs]
     lines += [f"label_cc{cc}={name}" for name, cc, _ in layout.knobs]
     lines += [
         "<global>",
