@@ -3,17 +3,21 @@
 import functools
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from ...host.errors import UserError
-from .file_names import Names, misnamed, velocities
+from .file_names import ANOTHER, Names, misnamed, velocities
 from .inharmonicity import by_partials
 from .loops import append_loops
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .octave_correction import settle_octaves
-from .pitch import pitch_track, single_note
+from .pitch import Samples, labelled_track, pitch_track, single_note
 from .report import CorpusReport, Progress, no_progress, unusable
+from .sfz import SfzSample, sfz_samples
 from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Split, Writer, recording_of, writing
@@ -40,7 +44,8 @@ def build(
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
-    Dynamic marks in file names set velocities. Of sounds with equal samples, the first name counts.
+    Dynamic marks in file names set velocities. An ``.sfz`` in a folder tells the keys, velocities and named groups of
+    its samples, and releases are left out. Of sounds with equal samples, the first name counts.
 
     Args:
         sources: sound files, and folders to search.
@@ -62,12 +67,17 @@ def build(
     names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
     say = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
-    found = some_sounds(sources)
+    sampled = sfz_samples(sources)
+    found = {name: path for name, path in some_sounds(sources).items() if sampled.get(path, path) is not None}
+    if not found:
+        raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
     listed = {} if fractions else listed_splits(Path(split), found)
     with writing(destination, rate) as writer:
         wanted = {name: path for name, path in found.items() if fractions or name in listed}
         writer.report.left_out = len(found) - len(wanted)
-        append_sounds = functools.partial(_append_all, shortest=shortest, room=destination.parent, melodies=melodies)
+        append_sounds = functools.partial(
+            _append_all, shortest=shortest, room=destination.parent, melodies=melodies, sampled=sampled
+        )
         append = append_loops if loops else append_sounds
         grid = append(writer, wanted, names, say)
         if not writer.clips:
@@ -94,6 +104,7 @@ def _append_all(
     shortest: int,
     room: Path,
     melodies: bool,
+    sampled: Mapping[Path, SfzSample | None],
 ) -> None:
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
@@ -102,7 +113,18 @@ def _append_all(
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
             progress(done / total, name)
-            _append(writer, path, name, names, played.get(name), shortest, scratch, copies, melodies)
+            told = sampled.get(path) or SfzSample(None, None, "")
+            _append(
+                writer,
+                path,
+                name,
+                names,
+                replace(told, velocity=told.velocity or played.get(name)),
+                shortest,
+                scratch,
+                copies,
+                melodies,
+            )
             done += sizes[name]
 
 
@@ -111,7 +133,7 @@ def _append(
     path: Path,
     name: str,
     names: Names,
-    velocity: int | None,
+    told: SfzSample,
     shortest: int,
     scratch: BinaryIO,
     copies: Copies,
@@ -139,11 +161,23 @@ def _append(
         if notes := [note for note in cut if note.stop - note.start >= shortest]:
             _append_notes(writer, kept, notes, name, names, path)
             return
-        writer.append(kept, track, name=name, group=names.group(name), label=names.label(path), velocity=velocity)
+        if told.key is not None:
+            track = _at_key(track, kept, writer.rate, told.key)
+        label, velocity = names.label(path) or told.label, told.velocity
+        writer.append(kept, track, name=name, group=names.group(name), label=label, key=told.key, velocity=velocity)
         if velocity is not None:
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
         if heard := misnamed(name, single_note(track)):
             report.misnamed[name] = heard
+
+
+def _at_key(track: Samples, sound: FloatFile, rate: int, key: int) -> Samples:
+    """Return the measured pitches in the octave of a sampler's key; the key itself where another note is measured."""
+    heard = single_note(track)
+    octaves = 0 if heard is None else round((key - heard) / 12)
+    if heard is None or abs(heard + 12 * octaves - key) >= ANOTHER:
+        return labelled_track(sound, rate, key)
+    return (track + np.float32(12 * octaves)).astype(np.float32)
 
 
 def _append_notes(

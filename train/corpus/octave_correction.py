@@ -46,7 +46,8 @@ CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (_letters, _syllables,
 
 def settle_octaves(writer: Writer) -> None:
     """Correct clips' pitches where names are right; report wrong names."""
-    named = [clip for clip in writer.clips if clip.onset_seconds is None]  # a melody's name is none of its notes'
+    # A melody's name is none of its notes', and a sampler's key is surer.
+    named = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
     heard = {clip.name: note for clip in named if (note := single_note(writer.pitch(clip))) is not None}
     for name, octaves in _otherwise(heard).items():
         clip = next(clip for clip in writer.clips if clip.name == name)

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.errors import UserError
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.pitch import single_note
+from timbrel.train.corpus.sfz import SfzSample, sfz_samples
+from timbrel.train.corpus.store import Corpus
+
+RATE = 16_000
+
+
+def tone(hz: float, seconds: float = 1.0, partials: tuple[float, ...] = (1, 2, 3, 4)) -> np.ndarray:
+    times = np.arange(round(seconds * RATE)) / RATE
+    return np.sum([0.1 * np.sin(2 * np.pi * ratio * hz * times) / (1 + n) for n, ratio in enumerate(partials)], axis=0)
+
+
+def write(folder: Path, text: str, *sounds: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(sounds):
+        soundfile.write(folder / name, tone(220 * 2 ** (number / 12)), RATE)
+    (folder / "kit.sfz").write_text(text, encoding="utf-8")
+    return folder
+
+
+def read(folder: Path, text: str) -> dict[str, SfzSample | None]:
+    found = sfz_samples([write(folder, text)])
+    return {path.relative_to(folder.resolve()).as_posix(): sample for path, sample in found.items()}
+
+
+def test_regions_inherit_from_groups_masters_and_global(tmp_path: Path) -> None:
+    text = """
+        // a comment <region> sample=no.wav
+        <control> default_path=in\\here/
+        <global> hivel=100
+        <master> master_label=all
+        <group> pitch_keycenter=c#4 lovel=20 group_label=soft reeds
+        <region> sample=first one.wav
+        <region> sample=second.wav pitch_keycenter=72 hivel=50 /* and
+        <region> sample=never.wav */
+        <group> key=a-1
+        <region> sample=third.wav
+        <region> sample=*sine
+    """
+    assert read(tmp_path / "s", text) == {
+        "in/here/first one.wav": SfzSample(61, 100, "soft reeds"),
+        "in/here/second.wav": SfzSample(72, 50, "soft reeds"),
+        "in/here/third.wav": SfzSample(9, 100, "all"),
+    }
+
+
+def test_definitions_inclusions_and_several_files(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "part.txt").write_text("<region> sample=a.wav key=$KEY\n")
+    (tmp_path / "s" / "other.sfz").write_text("<region> sample=b.wav key=40 pitch_keytrack=0\n")
+    found = read(tmp_path / "s", '#define $KEY 50\n#include "part.txt"\n')
+    assert found == {"a.wav": SfzSample(50, None, "kit"), "b.wav": SfzSample(None, None, "other")}
+
+
+def test_a_file_that_includes_itself_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="includes itself"):
+        read(tmp_path / "s", '#include "kit.sfz"\n')
+
+
+def test_a_corpus_takes_keys_velocities_and_groups_and_leaves_releases_out(tmp_path: Path) -> None:
+    text = """
+        <group> group_label=bright lovel=65 hivel=127
+        <region> sample=a.wav pitch_keycenter=69
+        <region> sample=b.wav pitch_keycenter=46
+        <region> sample=bell.wav pitch_keycenter=62
+        <group> trigger=release
+        <region> sample=off.wav key=57
+    """
+    folder = write(tmp_path / "s", text, "a.wav", "b.wav", "off.wav", "else.wav")
+    soundfile.write(folder / "bell.wav", tone(300, 1.0, (1, 1.41, 2.09, 2.71, 3.33)), RATE)
+    build([folder], tmp_path / "corpus", rate=RATE, split="1/0/0")
+    corpus = Corpus.open(tmp_path / "corpus")
+    clips = {clip.name: clip for clip in corpus.clips("train")}
+    assert {name: (clip.key, clip.velocity, clip.label) for name, clip in clips.items()} == {
+        "a.wav": (69, 127, "bright"),
+        "b.wav": (46, 127, "bright"),
+        "bell.wav": (62, 127, "bright"),
+        "else.wav": (None, None, ""),
+    }
+    notes = {name: single_note(corpus.pitch(clip)) for name, clip in clips.items()}
+    assert notes["a.wav"] == pytest.approx(69, abs=0.2)  # an octave above the sound, as the sampler says
+    assert notes["b.wav"] == pytest.approx(46, abs=0.2)
+    assert notes["bell.wav"] == 62
+    assert notes["else.wav"] == pytest.approx(60, abs=0.2)
+
+
+def test_a_folder_of_releases_alone_is_one_line(tmp_path: Path) -> None:
+    folder = write(tmp_path / "s", "<region> sample=a.wav trigger=release\n", "a.wav")
+    with pytest.raises(UserError, match="are releases"):
+        build([folder], tmp_path / "corpus", rate=RATE)
+    assert not (tmp_path / "corpus").exists()
