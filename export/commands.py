@@ -195,6 +195,22 @@ def sample(
 
 
 @commands.command()
+def pack(
+    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The pack, ending in .timbrel.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Pack an instrument into one file: preset, model, encoder, all that it names, a preview and a picture."""
+    from ..host.patch.library import open_patch
+    from .packs.pack import pack as write
+
+    patch = open_patch(preset)
+    for warning in patch.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(write(patch, output, overwrite=overwrite))
+
+
+@commands.command()
 def recover(
     sound: Annotated[Path, typer.Argument(help="A sound file; of a model of clips also a folder, for a kit.")],
     model: Annotated[str, typer.Option(help=MODEL_HELP)],

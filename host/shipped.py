@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .packs import SUFFIX
+from .user_folders import own_folder
+
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 MODELS = PRESETS / "models"
 MIDI = PRESETS / "midi"
@@ -44,13 +47,40 @@ def shipped_tunes() -> dict[str, Path]:
 
 
 def preset_file(name: str) -> Path | None:
-    """Return a preset's file: shipped, by path (may be missing), or in an instrument's folder; else None."""
+    """Return a preset's file: shipped, by path (may be missing), in an instrument's folder, a pack, or the user's own.
+
+    Raises:
+        UserError: a pack that cannot be unpacked.
+    """
     path = Path(name)
     if name in shipped_presets():
         return shipped_presets()[name]
+    if path.suffix == SUFFIX:
+        return _in_pack(path)
     if (path / MADE).is_file():
         return path / MADE
-    return path if path.suffix == ".toml" else None
+    if path.suffix == ".toml":
+        return path
+    return None if path.exists() or name in shipped_models() else own_preset(name)
+
+
+def own_preset(name: str) -> Path | None:
+    """Return a preset's file in the user's folder ``presets``: NAME.toml, NAME/ of `timbrel make` or NAME.timbrel."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        return None
+    place = own_folder("presets") / name
+    if (place / MADE).is_file():
+        return place / MADE
+    if place.with_name(f"{name}.toml").is_file():
+        return place.with_name(f"{name}.toml")
+    pack = place.with_name(f"{name}{SUFFIX}")
+    return _in_pack(pack) if pack.is_file() else None
+
+
+def _in_pack(path: Path) -> Path:
+    from .packs.archive import unpacked  # lazy: most presets are in none
+
+    return unpacked(path) / MADE
 
 
 def report_beside(name: str) -> Path | None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import INFO_HELP, opened_model
+from .options import INFO_HELP, Overwrite, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -41,13 +41,32 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
 
 @commands.command()
 def presets() -> None:
-    """List the presets and models that ship."""
+    """List the presets and models that ship, and your own."""
     from ..contract.model import Model
-    from ..patch.loading import read_preset
-    from ..shipped import shipped_models, shipped_presets
+    from ..patch.user_presets import described_presets
+    from ..shipped import shipped_models
 
-    told = [(name, read_preset(path).description) for name, path in shipped_presets().items()]
+    known = list(described_presets())
+    told = [(name, text) for kind, name, text in known if kind == "shipped"]
+    told += [(name, f"(your own) {text}") for kind, name, text in known if kind == "own"]
     told += [(name, f"(model) {Model(path).card.description}") for name, path in shipped_models().items()]
     width = max(len(name) for name, _ in told)
     for name, description in told:
         print(f"{name:<{width}}  {description}")
+
+
+@commands.command()
+def get(
+    url: Annotated[str, typer.Argument(help="A pack: https://…/NAME.timbrel#sha256=…, or hf:OWNER/REPOSITORY.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Fetch a pack, prove it, and keep it among your presets. The one command that connects."""
+    from ..patch.pack_arrival import arrive
+    from ..progress import Display
+
+    with Display() as display:
+        display.stage("fetching")
+        kept = arrive(url, overwrite, display.update)
+    print(f"{kept.file}: {kept.description}")
+    print(f"licence: {kept.licence}")
+    print(f"next: timbrel play {kept.name}")

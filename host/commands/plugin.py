@@ -14,7 +14,7 @@ def install() -> None:
     """Put the plugins into your own plugin folders: ~/.lv2, ~/.vst3 and ~/.clap."""
     from ..plugin.bundles import bundles, how_to_build
     from ..plugin.install import install
-    from ..plugin.user_data import own_folder
+    from ..user_folders import own_folder
 
     installed = install()
     for bundle in installed:

@@ -21,6 +21,7 @@ from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .morph_targets import morph_of, process_end
 from .motions import MorphTarget
+from .pack_proof import prove
 from .preset import CCMap, Preset
 from .tuning import tuned_keys
 from .validation import faults, fitted, gesture_faults, known_effects, strays
@@ -122,6 +123,7 @@ def find_model(name: str) -> Path:
     file = preset_file(name)
     if name in shipped_models() or file is None:
         return shipped_models().get(name, Path(name))
+    prove(file)
     return model_path(read_preset(file).model, file.parent)
 
 
@@ -162,6 +164,7 @@ def macro_knobs(card: Card) -> list[CCMap]:
 
 
 def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
+    prove(path)
     written = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
     preset = read_preset(path, text)

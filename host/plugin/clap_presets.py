@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .user_data import described_presets
+from ..patch.user_presets import described_presets
 
 LIST = "presets"  # as in native/clap_presets.c
 

@@ -13,10 +13,10 @@ from ..session.preset_view import PresetView
 from ..session.preset_view_builder import view_of_patch
 from ..session.realtime import let_memory_go
 from ..shipped import Draft
+from ..user_folders import own_folder
 from .macros import PluginParameter, slots_of
 from .project_preset import ProjectPreset, kept
 from .project_state import ProjectState
-from .user_data import own_folder
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it
 BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live

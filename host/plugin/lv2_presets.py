@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from .user_data import described_presets
+from ..patch.user_presets import described_presets
 
 PLUGIN = "urn:timbrel:instrument"  # as in native/manifest.ttl
 NAME = f"{PLUGIN}#preset"  # the property that carries a preset's name to native/lv2.c

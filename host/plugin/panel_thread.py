@@ -20,9 +20,9 @@ from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess
 from ..session.realtime import hurry_no_more
 from ..session.status import last_moved, status, status_at_rest
 from ..shipped import Draft
+from ..user_folders import own_folder
 from .audio_thread import AudioThread
 from .loaded_patch import CHANNEL, LoadedPatch
-from .user_data import own_folder
 
 NAME = "plugin"  # shown as the audio device
 REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter

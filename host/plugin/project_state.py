@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import UserError
 from ..patch.library import Patch, open_patch
 from ..patch.loading import read_preset
+from ..patch.preset_files import files_of
 from ..plugin_trust import PLUGINS, may_run_by_name
 from ..shipped import Draft, preset_file, shipped_presets
-from .project_preset import ProjectPreset, files_of, lay_aside, model_bytes, ships
+from .project_preset import ProjectPreset, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
 BEGIN = struct.Struct("<8sI32s")

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
 from ..patch.library import Patch, open_patch
+from ..patch.user_presets import own_presets
 from ..play.rack import Rack
 from ..session.realtime import BESIDES, hurry, let_memory_go
 from ..shipped import KEYS, Draft, preset_file, shipped_presets
+from ..user_folders import own_folder
 from .audio_thread import AudioThread
 from .control_socket import ControlSocket, Message
 from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
 from .project_state import PROJECT, check_whole, opened, pack, unpack
 from .shared_memory import SharedMemory, ToPlugin, ToServer
-from .user_data import own_folder, own_presets
 
 if TYPE_CHECKING:
     from ..session.panel_process import PanelMain

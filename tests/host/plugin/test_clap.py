@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.plugin.clap_presets import list_presets
-from timbrel.host.plugin.user_data import own_folder
 from timbrel.host.shipped import shipped_presets
+from timbrel.host.user_folders import own_folder
 
 from .formats import SANITIZED, compile_c, middle, need, playing
 

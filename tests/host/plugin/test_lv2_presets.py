@@ -55,11 +55,11 @@ def test_the_state_of_a_preset_is_its_name_by_the_property_that_the_plugin_reads
 def test_a_preset_that_is_told_of_in_any_words_leaves_the_others_readable(bundle, tmp_path, monkeypatch):
     odd = 'quotes "and" \\ back, é\nand lines, <angles> .'
     monkeypatch.setattr(
-        "timbrel.host.plugin.user_data.read_preset",
+        "timbrel.host.patch.user_presets.read_preset",
         lambda path: read_preset(path).model_copy(update={"description": odd}),
     )
     monkeypatch.setattr(
-        "timbrel.host.plugin.user_data.shipped_presets",
+        "timbrel.host.patch.user_presets.shipped_presets",
         lambda: {'my <own> "keys" %': shipped_presets()["gm-keys"], "gm-pad": shipped_presets()["gm-pad"]},
     )
     add_presets(bundle)

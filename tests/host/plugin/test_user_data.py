@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timbrel.host.patch.user_presets import own_presets
 from timbrel.host.plugin.lv2_presets import add_presets
 from timbrel.host.plugin.project_state import unpack
-from timbrel.host.plugin.user_data import own_folder, own_presets
 from timbrel.host.shipped import MODELS, shipped_presets
+from timbrel.host.user_folders import own_folder
 
 from .fake import FakePlugin
 

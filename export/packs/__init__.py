@@ -1,0 +1,1 @@
+"""Writes packs: an instrument as one file."""

@@ -1,0 +1,104 @@
+"""Writes a pack: one zip file of a preset with all that it needs, a preview and a picture."""
+
+import hashlib
+import importlib.util
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...host.audio.sound_files import sound_writer
+from ...host.contract.encoder import encoder_path
+from ...host.errors import UserError
+from ...host.files import replacing
+from ...host.packs import SUFFIX
+from ...host.packs.archive import FORMAT, LARGEST, MANIFEST
+from ...host.patch.collected_files import collect
+from ...host.patch.library import Patch
+from ...host.picture import draw_spectrograms
+from ...host.plugin_trust import PLUGINS
+from ...host.render import render_samples
+from ...host.shipped import MADE
+from ..api.notes import Note, performance_of
+
+MODEL = "model.onnx"
+PREVIEW, PICTURE, LICENCE = "preview.ogg", "preview.png", "licence.txt"
+PREVIEW_RATE = 44_100
+PREVIEW_KEYS = (60, 64, 67, 72)
+PREVIEW_STEP_SECONDS = 0.6
+TAIL_SECONDS = 3.0
+WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
+
+
+def pack(patch: Patch, output: Path, *, overwrite: bool = False) -> str:
+    """Write a preset, its model, encoder and files, its licence, a preview and a picture; return a summary.
+
+    The output's name is the pack's.
+
+    The picture needs matplotlib, and is left out without it. Equal instruments give equal files.
+
+    Raises:
+        UserError: the preset runs a plugin by its path, a file of it is missing, or the output is no name of a pack.
+        Failure: the pack cannot be written.
+    """
+    if output.suffix != SUFFIX:
+        raise UserError(f"-o {output} must be a pack's name, such as {output.stem or 'instrument'}{SUFFIX}")
+    if plugins := [effect.plugin for effect in patch.preset.effects if effect.plugin.endswith(PLUGINS)]:
+        raise UserError(
+            f"preset {patch.name!r} runs {plugins[0]}, and nothing in a pack can run; take it out of the preset"
+        )
+    found, card = collect(patch, MODEL), patch.model.card
+    files = {MADE: found.text.encode(), MODEL: patch.model.read_bytes(), **found.files}
+    if encoder_path(patch.model.path).exists():
+        files[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
+    lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
+    files[LICENCE] = ("\n".join(lines) + "\n").encode()
+    files |= _preview(patch)
+    if (size := sum(map(len, files.values()))) > LARGEST:
+        raise UserError(f"{patch.name} takes {size >> 20} MiB, a pack holds {LARGEST >> 20}")
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": output.stem,
+        "about": {
+            "description": patch.preset.description or card.description,
+            "licence": card.license,
+            "credits": card.credits,
+            "kind": card.kind,
+            "model": patch.model.sha256,
+            "timbrel": __version__,
+        },
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        },
+    }
+    with replacing(output, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+        for name, data in files.items():
+            _add(archive, name, data)
+    whole = output.read_bytes()
+    said = f"{output}: {len(files)} files, {len(whole) / 1e6:.1f} MB, licence {card.license or 'not told'}"
+    return f"{said}\nits address for 'timbrel get' ends with #sha256={hashlib.sha256(whole).hexdigest()}"
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, WHEN)
+    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    archive.writestr(entry, data)
+
+
+def _preview(patch: Patch) -> dict[str, bytes]:
+    keys = [entry.key for entry in patch.preset.keys] or [key for key in PREVIEW_KEYS if key in patch.tuning]
+    notes = [Note(key, place * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for place, key in enumerate(keys)]
+    performance = performance_of(notes, PREVIEW_RATE)
+    sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        heard, seen = Path(folder) / PREVIEW, Path(folder) / PICTURE
+        with sound_writer(heard, PREVIEW_RATE, len(sound)) as writer:
+            writer.write(sound)
+        files = {PREVIEW: heard.read_bytes()}
+        if importlib.util.find_spec("matplotlib"):
+            draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE)
+            files[PICTURE] = seen.read_bytes()
+    return files

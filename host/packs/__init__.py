@@ -1,0 +1,3 @@
+"""Packs: an instrument as one file."""
+
+SUFFIX = ".timbrel"

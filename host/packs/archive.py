@@ -1,0 +1,204 @@
+"""Reads packs: zip files of a preset with all that it needs, and a manifest of digests. Light import.
+
+A pack is unpacked once, into the user's folder ``packs``, under the SHA-256 of its file. Nothing in it is run.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from ..errors import UserError, printable
+from ..files import building_folder, check_regular
+from ..user_folders import own_folder
+
+MANIFEST = "pack.json"
+FORMAT = 1
+LARGEST = 1 << 30  # bytes of a pack, and of all its files
+LARGEST_MANIFEST = 1 << 20
+MOST_FILES = 4096
+LONGEST_NAME = 100
+PROVED = "proved"  # a file beside the unpacked folder, once its model gave its reference here
+PIECE = 1 << 20
+ONCE_MORE = "get it again, or ask its maker"
+
+
+class PackedFile(NamedTuple):
+    size: int  # bytes
+    sha256: str
+
+
+class PackManifest(NamedTuple):
+    name: str
+    about: Mapping[str, str]  # description, licence, credits, kind and the version of timbrel
+    files: Mapping[str, PackedFile]  # by path in the pack
+
+
+def read_manifest(path: Path) -> PackManifest:
+    """Read a pack's manifest.
+
+    Raises:
+        UserError: no pack, damaged, or of a newer timbrel.
+    """
+    with _opened(path) as archive:
+        return _manifest(path, archive)
+
+
+def unpacked(path: Path) -> Path:
+    """Return the folder of a pack's files, and unpack them if they were not; `unproved` then says so.
+
+    Raises:
+        UserError: no pack, damaged, of a newer timbrel, too large, or the user's folder is read-only.
+        Failure: the disk is full.
+    """
+    check_regular(path, LARGEST)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    home = own_folder("packs") / digest
+    with _opened(path) as archive:
+        manifest = _manifest(path, archive)
+        folder = home / manifest.name
+        if folder.is_dir():
+            return folder
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot unpack {path} into {home}: {error.strerror}; set XDG_DATA_HOME to another folder"
+            ) from None
+        try:
+            with building_folder(folder) as new:
+                for name, packed in manifest.files.items():
+                    _extract(path, archive, name, packed, new)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+    return folder
+
+
+def unproved(file: Path) -> bool:
+    """Return whether a file is of a pack whose model has not yet given its reference on this machine."""
+    home = _home(file)
+    return home is not None and not (home / PROVED).exists()
+
+
+def mark_proved(file: Path) -> None:
+    home = _home(file)
+    assert home is not None
+    (home / PROVED).touch()
+
+
+def throw_away(file: Path) -> None:
+    """Remove the unpacked folder of a pack that failed its proof."""
+    home = _home(file)
+    assert home is not None
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _home(file: Path) -> Path | None:
+    packs = own_folder("packs")
+    within = packs in file.parents and file.relative_to(packs).parts
+    return packs / within[0] if within else None
+
+
+class _opened:
+    """A zip file; its errors name the pack."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> zipfile.ZipFile:
+        try:
+            self._archive = zipfile.ZipFile(self._path)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise damaged(self._path, str(error)) from None
+        except OSError as error:
+            raise UserError(f"cannot read {self._path}: {error.strerror or error}") from None
+        return self._archive
+
+    def __exit__(self, *error: object) -> None:
+        self._archive.close()
+
+
+def damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is no pack, or damaged ({printable(why)}); {ONCE_MORE}")
+
+
+def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
+    try:
+        text = b"".join(_pieces(archive, MANIFEST, LARGEST_MANIFEST))
+        told: Any = json.loads(text)
+        version = told["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise UserError(f"{path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
+        files = {
+            str(name): PackedFile(int(entry["bytes"]), str(entry["sha256"])) for name, entry in told["files"].items()
+        }
+        about = {str(key): str(value) for key, value in told["about"].items()}
+        name = str(told["name"])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, *_ZIP_ERRORS) as error:
+        raise damaged(path, f"{MANIFEST}: {error}") from None
+    if not _is_plain(name) or len(PurePosixPath(name).parts) != 1 or len(name) > LONGEST_NAME:
+        raise damaged(path, "its name is no name of a folder")
+    if not 1 <= len(files) <= MOST_FILES or any(not _is_plain(one) for one in files):
+        raise damaged(path, f"it names more than {MOST_FILES} files, or one outside of it")
+    if any(file.size < 0 for file in files.values()) or sum(file.size for file in files.values()) > LARGEST:
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {ONCE_MORE}")
+    if len({one.casefold() for one in files}) < len(files):
+        raise damaged(path, "two of its files have one name")
+    return PackManifest(name, about, files)
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name stays inside its folder, on any system."""
+    parts = PurePosixPath(name).parts
+    forbidden = set('\\:*?"<>|')
+    return (
+        bool(parts)
+        and name == "/".join(parts)
+        and name == printable(name)
+        and not forbidden & set(name)
+        and not any(part.startswith(".") or part.endswith((".", " ")) for part in parts)
+    )
+
+
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
+
+
+def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile, folder: Path) -> None:
+    place, digest, size = folder / name, hashlib.sha256(), 0
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("xb") as file:
+        pieces = _pieces(archive, name, packed.size)
+        while True:
+            try:
+                piece = next(pieces, b"")
+            except (KeyError, ValueError, *_ZIP_ERRORS) as error:
+                raise damaged(path, f"{name}: {error}") from None
+            if not piece:
+                break
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+    if size != packed.size or digest.hexdigest() != packed.sha256:
+        raise damaged(path, f"{name} is not the file that {MANIFEST} tells of")
+
+
+def _pieces(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
+    """Yield a file's bytes; raise ValueError at more than ``most``, whatever its header says."""
+    left = most
+    with archive.open(name) as file:
+        while piece := file.read(min(PIECE, left + 1)):
+            if len(piece) > left:
+                raise ValueError(f"longer than {most} bytes")
+            left -= len(piece)
+            yield piece

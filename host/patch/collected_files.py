@@ -1,0 +1,90 @@
+"""Collects the files that a preset names, under names without folders, for projects and packs."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..kinds.table import kind_of
+from ..plugin_trust import PLUGINS
+from .library import Patch
+from .preset import Preset
+from .preset_files import files_of
+from .validation import named
+
+LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
+
+
+class CollectedPreset(NamedTuple):
+    """A preset's text, and the files beside its model by the names in that text; ``model`` is the model's."""
+
+    text: str
+    files: Mapping[str, bytes]
+    model: str
+
+
+def collect(patch: Patch, model: str | None = None) -> CollectedPreset:
+    """Collect a patch's current files; ``model`` renames its model in the text.
+
+    Raises:
+        UserError: a file was deleted since the patch was opened, or is too large.
+    """
+    preset = patch.preset
+    text = patch.text
+    if text is None:  # a bare model, named by its path
+        preset = preset.model_copy(update={"model": patch.model.path.name})
+        text = preset.to_toml(names=named(preset, patch.model.card))
+    flat: dict[str, str] = {preset.model: model or _flat(preset.model, ())}
+    files: dict[str, bytes] = {}
+    for name, data in _beside(patch, preset):
+        flat.setdefault(name, _flat(name, flat.values()))
+        files[flat[name]] = data
+    for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
+        flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
+    moved = {name: other for name, other in flat.items() if name != other}
+    if moved:
+        from .text.editing import with_words  # lazy: tomlkit takes a megabyte of each instance
+
+        text = with_words(text, moved)
+    return CollectedPreset(text, files, flat[preset.model])
+
+
+def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes]]:
+    for name in files_of(preset):
+        yield name, _read(patch, name)
+    if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
+        yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label)
+    end, marks = patch.process_end, patch.model.card.landmarks
+    if preset.process.to is not None and end is not None and preset.process.to not in [mark.label for mark in marks]:
+        yield preset.process.to, _code(patch, end, None)
+
+
+def _read(patch: Patch, name: str) -> bytes:
+    if name in patch.kept:
+        return patch.kept[name]
+    path = patch.folder / name
+    try:
+        if path.stat().st_size >= LARGEST_FILE:
+            raise UserError(f"{path} has {LARGEST_FILE / 1e6:g} MB or more, too much to keep; give a shorter one")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
+    tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
+    lines = ["format = 1", f"model = {json.dumps(_flat(patch.preset.model, ()))}"]
+    for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
+        values = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
+        lines += [
+            f"[{name}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in values.items()),
+        ]  # JSON syntax, valid in TOML
+    return "\n".join(lines).encode()
+
+
+def _flat(name: str, taken: Collection[str]) -> str:
+    flat = name.replace("\\", "/").rpartition("/")[2] or "file"
+    while flat in taken:
+        flat = f"other-{flat}"
+    return flat

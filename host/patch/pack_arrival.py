@@ -1,0 +1,48 @@
+"""Fetched packs: proved, and kept among the user's presets."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..packs import SUFFIX
+from ..packs.archive import read_manifest
+from ..packs.fetch import fetch
+from ..shipped import shipped_models, shipped_presets
+from ..user_folders import own_folder
+from .library import open_patch
+
+
+class KeptPack(NamedTuple):
+    name: str
+    file: Path
+    description: str
+    licence: str
+
+
+def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> KeptPack:
+    """Fetch, prove and keep a pack as NAME.timbrel in the user's folder ``presets``.
+
+    A name that ships gets a part of the pack's digest.
+
+    Raises:
+        UserError: as `fetch`; the pack is damaged, fails its proof, or its name is taken.
+        Failure: as `fetch`.
+    """
+    fetched = fetch(url, progress)
+    try:
+        manifest = read_manifest(fetched)
+        name = manifest.name
+        if name in shipped_presets() | shipped_models():  # which its name would open
+            name += f"-{hashlib.sha256(fetched.read_bytes()).hexdigest()[:6]}"
+        kept = own_folder("presets") / f"{name}{SUFFIX}"
+        if kept.exists() and not overwrite and kept.read_bytes() != fetched.read_bytes():
+            raise UserError(f"{kept} exists, and is another pack; --overwrite replaces it")
+        open_patch(str(fetched))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        fetched.replace(kept)
+    finally:
+        fetched.unlink(missing_ok=True)
+    about = manifest.about
+    return KeptPack(name, kept, about.get("description", ""), about.get("licence") or "not told")

@@ -1,0 +1,41 @@
+"""Proves packs on arrival: their presets name nothing outside, run nothing, and their models give their reference."""
+
+from pathlib import Path
+
+from ..contract.model import Model
+from ..errors import TimbrelError, UserError
+from ..packs.archive import MANIFEST, mark_proved, throw_away, unproved
+from ..plugin_trust import PLUGINS
+from ..shipped import shipped_presets
+from .loading import read_preset
+from .models import model_path
+from .preset_files import files_of
+
+
+def prove(file: Path) -> None:
+    """Prove the pack of a preset's file, unless it was proved before or is none; a pack that fails is removed.
+
+    Raises:
+        UserError: the preset cannot be used, names a plugin or a file outside, or the model gives other outputs.
+    """
+    if not unproved(file):
+        return
+    try:
+        preset = read_preset(file)
+        model = model_path(preset.model, file.parent)
+        others = [*files_of(preset), *filter(None, [preset.morph.to if preset.morph else None])]
+        outside = [name for name in (preset.model, *others) if not _inside(file.parent, name)]
+        if outside:
+            raise UserError(f"its preset names {outside[0]!r}, which it does not hold")
+        if any(effect.plugin.endswith(PLUGINS) for effect in preset.effects):
+            raise UserError("its preset runs a plugin by its path, which packs may not")
+        if not Model(model).verify().passed:
+            raise UserError(f"its model gives other outputs here than {MANIFEST} was made with; update timbrel")
+    except TimbrelError as error:
+        throw_away(file)
+        raise UserError(f"the pack {file.parent.name!r} cannot be used: {error.args[0]}") from None
+    mark_proved(file)
+
+
+def _inside(folder: Path, name: str) -> bool:
+    return name in shipped_presets() or (folder in (folder / name).resolve().parents and (folder / name).is_file())
