@@ -76,7 +76,10 @@ def make(
     sounds: Annotated[list[Path] | None, typer.Argument(help="Sound files and folders.")] = None,
     minutes: Annotated[float | None, typer.Option(help="How long to train; 5 by default.")] = None,
     more_minutes: Annotated[
-        float | None, typer.Option(help="Train a finished instrument so much longer; its sounds may be left out.")
+        float | None,
+        typer.Option(
+            help="Train a finished instrument so much longer: OUTPUT, or a pack with its run into a new OUTPUT."
+        ),
     ] = None,
     family: Annotated[FamilyChoice, typer.Option(help="auto chooses by what the sounds are.")] = AUTO,
     label: Annotated[
@@ -198,6 +201,7 @@ def sample(
 def pack(
     preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The pack, ending in .timbrel.")],
+    with_run: Annotated[bool, typer.Option("--run", help="Also the run and the sounds, to train it further.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Pack an instrument into one file: preset, model, encoder, all that it names, a preview and a picture."""
@@ -207,7 +211,7 @@ def pack(
     patch = open_patch(preset)
     for warning in patch.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(write(patch, output, overwrite=overwrite))
+    print(write(patch, output, with_run=with_run, overwrite=overwrite))
 
 
 @commands.command()

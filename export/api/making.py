@@ -1,11 +1,15 @@
 """Makes an instrument from sounds, for the command and from Python."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...host.files import check_new_folder
+from ...host.errors import UserError
+from ...host.files import building_folder, check_new_folder
+from ...host.packs import SUFFIX
 from ...host.progress import Display
+from ...host.shipped import preset_file
 from ...train.corpus.folder_check import surveyed
 from ..families import made_families
 from ..training_minutes import MINUTES, check_minutes
@@ -22,6 +26,8 @@ def make_instrument(
 ) -> str:
     """Check the sounds, then make the instrument as `make.make`; return its summary. Progress goes to standard error.
 
+    With ``more_minutes``, ``sounds`` may be a pack with a run, which is unpacked into ``output``, a new folder.
+
     Raises:
         UserError, Failure, MakeStopped: as `make.make`.
     """
@@ -32,8 +38,20 @@ def make_instrument(
             check_new_folder(output)
             made = {row.called: row for row in made_families().values()}
             display.say(surveyed(paths, alone=family in made and made[family].alone))
+        if more_minutes is not None and [path.suffix for path in paths] == [SUFFIX]:
+            _unpack(paths.pop(), output)
         from ..make import make  # importing torch takes seconds: unusable sounds are rejected before
 
         return make(
             paths, output, minutes=budget, more_minutes=more_minutes, family=family, label=label, display=display
         )
+
+
+def _unpack(pack: Path, output: Path) -> None:
+    """Copy a pack with a run to a new folder."""
+    file = preset_file(str(pack))
+    assert file is not None
+    if not (file.parent / "run").is_dir():
+        raise UserError(f"{pack} holds no run to go on from; ask its maker for one of 'timbrel pack --run'")
+    with building_folder(output) as folder:
+        shutil.copytree(file.parent, folder, dirs_exist_ok=True)

@@ -3,18 +3,19 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...host.audio.sound_files import sound_writer
+from ...host.audio.sound_files import flac_bytes
 from ...host.contract.encoder import encoder_path
 from ...host.errors import UserError
 from ...host.files import replacing
 from ...host.packs import SUFFIX
-from ...host.packs.archive import FORMAT, LARGEST, MANIFEST
+from ...host.packs.archive import FORMAT, LARGEST, MANIFEST, PIECE
 from ...host.patch.collected_files import collect
 from ...host.patch.library import Patch
 from ...host.picture import draw_spectrograms
@@ -24,7 +25,7 @@ from ...host.shipped import MADE
 from ..api.notes import Note, performance_of
 
 MODEL = "model.onnx"
-PREVIEW, PICTURE, LICENCE = "preview.ogg", "preview.png", "licence.txt"
+PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
 PREVIEW_RATE = 44_100
 PREVIEW_KEYS = (60, 64, 67, 72)
 PREVIEW_STEP_SECONDS = 0.6
@@ -32,15 +33,17 @@ TAIL_SECONDS = 3.0
 WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
 
 
-def pack(patch: Patch, output: Path, *, overwrite: bool = False) -> str:
+def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
     """Write a preset, its model, encoder and files, its licence, a preview and a picture; return a summary.
 
     The output's name is the pack's.
 
-    The picture needs matplotlib, and is left out without it. Equal instruments give equal files.
+    The picture needs matplotlib, and is left out without it. Equal instruments give equal files. ``with_run`` adds the
+    run and the corpus of an instrument that `timbrel make` wrote, so that it can be trained further.
 
     Raises:
-        UserError: the preset runs a plugin by its path, a file of it is missing, or the output is no name of a pack.
+        UserError: the preset runs a plugin by its path, a file or the run is missing, the pack would be too large, or
+            the output is no name of a pack.
         Failure: the pack cannot be written.
     """
     if output.suffix != SUFFIX:
@@ -56,7 +59,9 @@ def pack(patch: Patch, output: Path, *, overwrite: bool = False) -> str:
     lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
     files[LICENCE] = ("\n".join(lines) + "\n").encode()
     files |= _preview(patch)
-    if (size := sum(map(len, files.values()))) > LARGEST:
+    entries: dict[str, bytes | Path] = {**files, **(_run(patch) if with_run else {})}
+    sizes = {name: len(one) if isinstance(one, bytes) else one.stat().st_size for name, one in entries.items()}
+    if (size := sum(sizes.values())) > LARGEST:
         raise UserError(f"{patch.name} takes {size >> 20} MiB, a pack holds {LARGEST >> 20}")
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -69,23 +74,43 @@ def pack(patch: Patch, output: Path, *, overwrite: bool = False) -> str:
             "model": patch.model.sha256,
             "timbrel": __version__,
         },
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
-        },
+        "files": {name: {"bytes": sizes[name], "sha256": _digest(one)} for name, one in entries.items()},
     }
     with replacing(output, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
-        for name, data in files.items():
-            _add(archive, name, data)
-    whole = output.read_bytes()
-    said = f"{output}: {len(files)} files, {len(whole) / 1e6:.1f} MB, licence {card.license or 'not told'}"
-    return f"{said}\nits address for 'timbrel get' ends with #sha256={hashlib.sha256(whole).hexdigest()}"
+        for name, one in entries.items():
+            _add(archive, name, one)
+    megabytes = output.stat().st_size / 1e6
+    said = f"{output}: {len(entries)} files, {megabytes:.1f} MB, licence {card.license or 'not told'}"
+    return f"{said}\nits address for 'timbrel get' ends with #sha256={_digest(output)}"
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def _add(archive: zipfile.ZipFile, name: str, one: bytes | Path) -> None:
     entry = zipfile.ZipInfo(name, WHEN)
     entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-    archive.writestr(entry, data)
+    if isinstance(one, bytes):
+        archive.writestr(entry, one)
+        return
+    with one.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, PIECE)
+
+
+def _digest(one: bytes | Path) -> str:
+    if isinstance(one, bytes):
+        return hashlib.sha256(one).hexdigest()
+    with one.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _run(patch: Patch) -> dict[str, bytes | Path]:
+    """Return the files that training goes on from: runs without previews and kept checkpoints, and the corpus."""
+    run, corpus = patch.folder / "run", patch.folder / "corpus"
+    if not run.is_dir() or not corpus.is_dir():
+        raise UserError(f"{patch.folder} has no run and corpus; give the folder of an instrument that make wrote")
+    runs = [folder for folder in (run, patch.folder / "trial") if folder.is_dir()]
+    files = [path for folder in runs for path in sorted(folder.iterdir()) if path.is_file()]
+    files += [path for path in sorted(corpus.rglob("*")) if path.is_file()]
+    return {path.relative_to(patch.folder).as_posix(): path for path in files}
 
 
 def _preview(patch: Patch) -> dict[str, bytes]:
@@ -93,12 +118,10 @@ def _preview(patch: Patch) -> dict[str, bytes]:
     notes = [Note(key, place * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for place, key in enumerate(keys)]
     performance = performance_of(notes, PREVIEW_RATE)
     sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
-    with tempfile.TemporaryDirectory() as folder:
-        heard, seen = Path(folder) / PREVIEW, Path(folder) / PICTURE
-        with sound_writer(heard, PREVIEW_RATE, len(sound)) as writer:
-            writer.write(sound)
-        files = {PREVIEW: heard.read_bytes()}
-        if importlib.util.find_spec("matplotlib"):
+    files = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
+    if importlib.util.find_spec("matplotlib"):
+        with tempfile.TemporaryDirectory() as folder:
+            seen = Path(folder) / PICTURE
             draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE)
             files[PICTURE] = seen.read_bytes()
     return files

@@ -6,7 +6,7 @@ from ..contract.model import Model
 from ..errors import TimbrelError, UserError
 from ..packs.archive import MANIFEST, mark_proved, throw_away, unproved
 from ..plugin_trust import PLUGINS
-from ..shipped import shipped_presets
+from ..shipped import preset_file, shipped_presets
 from .loading import read_preset
 from .models import model_path
 from .preset_files import files_of
@@ -24,6 +24,9 @@ def prove(file: Path) -> None:
         preset = read_preset(file)
         model = model_path(preset.model, file.parent)
         others = [*files_of(preset), *filter(None, [preset.morph.to if preset.morph else None])]
+        end = preset.process.to  # or a landmark
+        if end is not None and preset_file(str(file.parent / end)) is not None:
+            others.append(end)
         outside = [name for name in (preset.model, *others) if not _inside(file.parent, name)]
         if outside:
             raise UserError(f"its preset names {outside[0]!r}, which it does not hold")

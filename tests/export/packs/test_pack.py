@@ -1,0 +1,177 @@
+import hashlib
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import timbrel
+from timbrel.export.packs.pack import pack
+from timbrel.host.errors import UserError
+from timbrel.host.packs.archive import MANIFEST, PROVED, read_manifest
+from timbrel.host.patch.library import find_model, open_patch
+from timbrel.host.shipped import MODELS
+
+SCALE = "! equal.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))
+PRESET = """
+format = 1
+model = "{model}"
+description = "a reed in a room"
+
+[tuning]
+scale = "scales/ten.scl"
+
+[morph]
+to = "gm-strings"
+
+[[effects]]
+plugin = "Convolution"
+impulse_response_filename = "{folder}/room.wav"
+mix = 0.3
+"""
+
+
+@pytest.fixture
+def reed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A preset of a model of the user's, with a scale and an impulse response in other folders."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "mine" / "scales").mkdir(parents=True)
+    shutil.copyfile(MODELS / "gm-partials-8.onnx", tmp_path / "reeds.onnx")
+    shutil.copyfile(MODELS / "gm-partials-8.encoder.onnx", tmp_path / "reeds.encoder.onnx")
+    (tmp_path / "mine" / "scales" / "ten.scl").write_text(SCALE)
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "room.wav", 0.1 * rng.normal(size=4410) * np.exp(-np.arange(4410) / 900), 44_100)
+    preset = tmp_path / "mine" / "reed.toml"
+    preset.write_text(PRESET.format(model="../reeds.onnx", folder=".."))
+    return preset
+
+
+def data_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+
+
+def test_a_pack_sounds_alike_without_the_files_that_it_was_made_of(reed: Path, tmp_path: Path) -> None:
+    notes = [timbrel.Note(60, 0, 0.5), timbrel.Note(67, 0.2, 0.5)]
+    before = timbrel.open(reed).render(notes)
+    summary = pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    assert hashlib.sha256((tmp_path / "sent.timbrel").read_bytes()).hexdigest() in summary
+    for path in (reed, tmp_path / "reeds.onnx", tmp_path / "reeds.encoder.onnx", tmp_path / "room.wav"):
+        path.unlink()
+    shutil.rmtree(tmp_path / "mine")
+    sent = timbrel.open(tmp_path / "sent.timbrel")
+    assert (sent.name, sent.description) == ("sent", "a reed in a room")
+    np.testing.assert_array_equal(sent.render(notes), before)
+    assert sent.encode(before).shape[1] == 8
+    assert "morph" in {knob.target for knob in sent.knobs.values()}
+
+
+def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(reed: Path, tmp_path: Path) -> None:
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    manifest = read_manifest(tmp_path / "sent.timbrel")
+    assert (manifest.name, manifest.about["kind"], manifest.about["licence"]) == ("sent", "partials", "MIT")
+    assert set(manifest.files) == {
+        "preset.toml", "model.onnx", "model.encoder.onnx", "licence.txt", "preview.flac", "preview.png", "ten.scl",
+        "room.wav", "gm-strings",
+    }  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "sent.timbrel") as archive:
+        archive.extract("preview.flac", tmp_path)
+        assert "FluidR3" in archive.read("licence.txt").decode()
+    sound, rate = soundfile.read(tmp_path / "preview.flac")
+    assert rate == 44_100
+    assert 0.01 < np.abs(sound).max() <= 1
+    assert len(sound) > 2 * rate
+
+
+def test_equal_instruments_are_equal_files(reed: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pack(open_patch(str(reed)), tmp_path / name / "sent.timbrel")
+    assert (tmp_path / "a" / "sent.timbrel").read_bytes() == (tmp_path / "b" / "sent.timbrel").read_bytes()
+
+
+def test_its_proof_runs_once(reed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from timbrel.host.contract.model import Model
+
+    verify, ran = Model.verify, []
+    monkeypatch.setattr(Model, "verify", lambda self: ran.append(1) or verify(self))
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    open_patch(str(tmp_path / "sent.timbrel"))
+    open_patch(str(tmp_path / "sent.timbrel"))
+    assert find_model(str(tmp_path / "sent.timbrel")).name == "model.onnx"
+    assert len(ran) == 1
+    assert [path.name for path in data_files(tmp_path)].count(PROVED) == 1
+
+
+def rewritten(path: Path, changed: dict[str, bytes]) -> Path:
+    """Return a pack with other files, and a manifest that agrees."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()} | changed
+    told = json.loads(files.pop(MANIFEST))
+    told["files"] = {n: {"bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in files.items()}
+    other = path.with_name("other.timbrel")
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr(MANIFEST, json.dumps(told))
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return other
+
+
+PLAIN = 'format = 1\nmodel = "model.onnx"\n'
+
+
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        (PLAIN + '[[effects]]\nplugin = "/lib/evil.vst3"\n', "runs a plugin by its path"),
+        (PLAIN + '[[effects]]\nplugin = "evil.vst3"\n', "runs a plugin by its path"),
+        (PLAIN + '[tuning]\nscale = "/etc/passwd"\n', "names '/etc/passwd', which it does not hold"),
+        (PLAIN + '[tuning]\nscale = "../../x.scl"\n', "which it does not hold"),
+        ('format = 1\nmodel = "/etc/passwd"\n', "which it does not hold"),
+        (PLAIN + '[morph]\nto = "../secret.toml"\n', "which it does not hold"),
+        (PLAIN + '[process]\nto = "../secret.toml"\n', "which it does not hold"),
+        (PLAIN + "colour = 3\n", "unknown key"),
+        ("format = 1\n", "model is missing"),
+        ('format = 1\nmodel = "none.onnx"\n', "does not exist"),
+    ],
+)
+def test_a_pack_that_reaches_outside_or_runs_is_refused_and_removed(
+    reed: Path, tmp_path: Path, preset: str, said: str
+) -> None:
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    bad = rewritten(tmp_path / "sent.timbrel", {"preset.toml": preset.encode()})
+    for use in (open_patch, find_model):
+        with pytest.raises(UserError) as caught:
+            use(str(bad))
+        assert said in str(caught.value)
+        assert data_files(tmp_path) == []
+
+
+def test_a_model_that_gives_other_outputs_is_refused(reed: Path, tmp_path: Path) -> None:
+    import onnx
+
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    model = onnx.load(tmp_path / "reeds.onnx")
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype.kind == "f" and values.ndim == 2:
+            values = values * values.dtype.type(1.5)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    bad = rewritten(tmp_path / "sent.timbrel", {"model.onnx": model.SerializeToString()})
+    with pytest.raises(UserError, match="gives other outputs here"):
+        open_patch(str(bad))
+    assert data_files(tmp_path) == []
+
+
+def test_presets_that_cannot_be_packed_say_so(reed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be a pack's name, such as reed\.timbrel"):
+        pack(open_patch(str(reed)), tmp_path / "reed.zip")
+    pack(open_patch(str(reed)), tmp_path / "reed.timbrel")
+    with pytest.raises(UserError, match="exists"):
+        pack(open_patch(str(reed)), tmp_path / "reed.timbrel")
+    patch = open_patch(str(reed))
+    (tmp_path / "room.wav").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        pack(patch, tmp_path / "other.timbrel")
+    assert not (tmp_path / "other.timbrel").exists()

@@ -1,0 +1,161 @@
+import io
+import json
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from timbrel.host.errors import UserError
+from timbrel.host.packs import archive
+from timbrel.host.packs.archive import mark_proved, read_manifest, throw_away, unpacked, unproved
+
+from .packed import FILES, packed, told, write
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "timbrel" / "packs"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_pack_is_unpacked_once_under_its_digest(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, packed())
+    folder = unpacked(path)
+    assert (folder.name, folder.parent.parent) == ("reed", home)
+    assert contents(folder) == FILES
+    (folder / "preset.toml").write_bytes(b"kept")
+    assert unpacked(path) == folder
+    assert (folder / "preset.toml").read_bytes() == b"kept"
+    assert read_manifest(path).about == {"licence": "CC0"}
+
+
+def test_a_pack_is_unproved_until_it_is_marked(home: Path, tmp_path: Path) -> None:
+    file = unpacked(write(tmp_path, packed())) / "preset.toml"
+    assert unproved(file)
+    mark_proved(file)
+    assert not unproved(file)
+    assert not unproved(tmp_path / "preset.toml")
+    throw_away(file)
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../out", "/etc/out", "a/../../out", "a\\..\\out", "C:/out", ".hidden", "a//b", "a/", "a\x00b", "con:", "a/."],
+)
+def test_names_that_leave_the_folder_are_refused(home: Path, tmp_path: Path, name: str) -> None:
+    data = packed(FILES, files={**told(FILES), name: {"bytes": 1, "sha256": "0" * 64}})
+    with pytest.raises(UserError, match="is no pack, or damaged"):
+        unpacked(write(tmp_path, data))
+    assert contents(tmp_path).keys() == {"reed.timbrel"}
+
+
+@pytest.mark.parametrize("name", ["../reed", "", "a/b", "x" * 101, ".reed"])
+def test_names_of_packs_are_names_of_folders(home: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="its name is no name of a folder"):
+        unpacked(write(tmp_path, packed(name=name)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "has format 2, this timbrel reads 1; update timbrel"),
+        ({"files": {}}, "or one outside of it"),
+        ({"files": {f"f{n}": {"bytes": 0, "sha256": ""} for n in range(5000)}}, "more than 4096 files"),
+        ({"files": {"preset.toml": {"bytes": 1 << 31, "sha256": "0"}}}, "unpacks to more than 1024 MiB"),
+        ({"files": {"preset.toml": {"bytes": -1, "sha256": "0"}}}, "unpacks to more than"),
+        ({"files": {**told(FILES), "MODEL.onnx": told(FILES)["model.onnx"]}}, "two of its files have one name"),
+        ({"files": {"not there": {"bytes": 1, "sha256": "0"}}}, "not there"),
+        ({"files": {"preset.toml": {"bytes": 220, "sha256": "0" * 64}}}, r"preset\.toml is not the file"),
+        ({"files": {"preset.toml": {"bytes": 3, "sha256": "0" * 64}}}, "longer than 3 bytes"),
+        ({"files": []}, r"pack\.json"),
+        ({"about": "none"}, r"pack\.json"),
+    ],
+)
+def test_manifests_that_do_not_fit_are_refused(home: Path, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        unpacked(write(tmp_path, packed(**change)))
+    assert not home.exists() or not list(home.iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"no pack at all", packed(manifest={})[:-30]])
+def test_other_files_are_refused(home: Path, tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UserError, match="is no pack, or damaged"):
+        unpacked(write(tmp_path, data))
+
+
+def test_missing_packs_and_folders_are_one_line(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        unpacked(tmp_path / "none.timbrel")
+    with pytest.raises(UserError, match="Is a directory"):
+        unpacked(tmp_path)
+
+
+def test_a_bomb_stops_at_the_size_that_the_manifest_tells(home: Path, tmp_path: Path) -> None:
+    bomb = packed({**FILES, "bomb": bytes(1 << 26)}, files={**told(FILES), "bomb": {"bytes": 10, "sha256": "0" * 64}})
+    assert len(bomb) < 1 << 17
+    with pytest.raises(UserError, match="bomb: longer than 10 bytes"):
+        unpacked(write(tmp_path, bomb))
+    assert not list(home.iterdir())
+
+
+def test_a_manifest_that_is_a_bomb_is_refused(home: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as whole:
+        whole.writestr("pack.json", json.dumps({"format": 1, "name": " " * (1 << 22)}))
+    with pytest.raises(UserError, match="longer than 1048576 bytes"):
+        read_manifest(write(tmp_path, buffer.getvalue()))
+
+
+def test_files_that_the_manifest_does_not_name_are_left_in_the_pack(home: Path, tmp_path: Path) -> None:
+    data = packed({**FILES, "run.py": b"print()"}, files=told(FILES))
+    assert contents(unpacked(write(tmp_path, data))) == FILES
+
+
+def test_a_thousand_damaged_packs_leave_nothing_behind(home: Path, tmp_path: Path) -> None:
+    whole, chance = packed(), random.Random(0)
+    accepted, lines = 0, []
+    for _ in range(1000):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 2, 8])):
+            place = chance.randrange(len(data))
+            match chance.randrange(4):
+                case 0:
+                    data[place] = chance.randrange(256)
+                case 1:
+                    data[place] ^= 1 << chance.randrange(8)
+                case 2:
+                    del data[place : place + chance.randrange(1, 64)]
+                case 3:
+                    data[place:place] = chance.randbytes(chance.randrange(1, 16))
+            data = data or bytearray(b"x")
+        path = write(tmp_path, bytes(data))
+        try:
+            folder = unpacked(path)
+        except UserError as error:
+            lines += error.args
+        else:  # the damage lies where a zip file tells nothing of its files
+            assert contents(folder) == FILES
+            accepted += 1
+            throw_away(folder / "preset.toml")
+        assert not home.exists() or not list(home.iterdir())
+    assert accepted < 300
+    assert len(lines) == 1000 - accepted
+    assert not any("\n" in line for line in lines)
+
+
+def test_a_full_disk_leaves_nothing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from timbrel.host.errors import Failure
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "_extract", full)
+    with pytest.raises(Failure, match="No space left on device"):
+        unpacked(write(tmp_path, packed()))
+    assert not list(home.iterdir())
