@@ -19,7 +19,6 @@ from .train import commands as training
 
 app = typer.Typer(
     rich_markup_mode=None,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,6 +28,7 @@ for room in (sounds, live, plugin, models, training, exporting):
     app.add_typer(room.commands)
 
 
+COMPLETION = "_TIMBREL_COMPLETE"
 MOST_LINES = 20  # of errors about one file: more are no help
 
 
@@ -62,6 +62,8 @@ def _run() -> int:
     status = 0
     try:
         command = typer.main.get_command(app)
+        if COMPLETION in os.environ:  # a shell asks for the words that may follow
+            command.main(prog_name="timbrel")
         with command.make_context("timbrel", arguments) as context:  # command.main would catch Ctrl-C
             command.invoke(context)
     except typer.Exit as end:

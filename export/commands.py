@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, Trust, opened_model
+from ..host.commands.options import MODEL_HELP, Overwrite, PresetName, Trust, opened_model
 from ..host.errors import UserError
 from ..train.commands import Which
 from .families import made_families, studies
@@ -168,7 +168,7 @@ def _tell_notes(found: Mapping[str, Any]) -> None:
 
 @commands.command()
 def sample(
-    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    preset: PresetName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The instrument for samplers: a new folder.")],
     knobs: Annotated[
         str | None, typer.Option(help="One or two knobs as layers on a controller: brightness,air")
@@ -199,7 +199,7 @@ def sample(
 
 @commands.command()
 def pack(
-    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    preset: PresetName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The pack, ending in .timbrel.")],
     with_run: Annotated[bool, typer.Option("--run", help="Also the run and the sounds, to train it further.")] = False,
     overwrite: Overwrite = False,

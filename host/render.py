@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,17 @@ WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second proce
 DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
 RATES = (44100, 48000, 96000)
 PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
+
+
+class RenderOptions(NamedTuple):
+    """As the arguments of `render`."""
+
+    sample_rate: int
+    tail_seconds: float
+    stems: bool
+    normalise: bool
+    as_float: bool
+    overwrite: bool
 
 
 def remarks(

@@ -248,7 +248,7 @@ def test_recipes_are_listed_with_a_line_each(timbrel):
         (["render", "p", "m.mid", "-o", "o.wav", "--tail", "601"], "--tail"),
         (["render", "p", "m.mid", "-o", "o.wav", "--rate", "high"], "--rate"),
         (["render", "p", "m.mid", "-o", "o.wav", "--rate", "22050"], "--rate 22050"),
-        (["render", "p", "m.mid", "more", "-o", "o.wav"], "more"),
+        (["render", "gm-keys", "m.mid", "more", "-o", "o.wav"], "m.mid"),
         (["play"], "preset"),
         (["play", "p", "--voices", "0"], "--voices"),
         (["play", "p", "--voices", "65"], "--voices"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..audio.block_size import check_block
+from ..config import configured
 from ..errors import UserError
 from ..files import hushed
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
     from ..patch.learn_command import Moment
-from .options import PRESET_HELP, Channels, MidiApi, MidiPort, Overwrite, Programs, Trust, channel_presets, presets_in
+from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
 from .serving import served
 
 commands = typer.Typer(rich_markup_mode=None)
 
 Device = Annotated[str | None, typer.Option(help="The sound card, by any part of its name.")]
 CardRate = Annotated[int | None, typer.Option(help="Sampling rate in Hz; the card's own by default.")]
-Block = Annotated[int, typer.Option(help="Samples the card takes at a time, 16 to 8192.")]
+Block = Annotated[int | None, typer.Option(help="Samples the card takes at a time, 16 to 8192; 128 by default.")]
 Voices = Annotated[
     int | None, typer.Option(min=1, max=64, help="Most voices at a time; as the preset says by default.")
 ]
@@ -48,16 +49,17 @@ Port = Annotated[
 ]
 
 RATES = (8000, 192_000)  # Hz
+BLOCK = 128  # samples
 MOMENT_SECONDS = 0.05  # between polls of the inputs
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
 
 
 @commands.command()
 def play(
-    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    preset: PresetName,
     device: Device = None,
     rate: CardRate = None,
-    block: Block = 128,
+    block: Block = None,
     channel: Channels = None,
     voices: Voices = None,
     midi_port: MidiPort = None,
@@ -85,9 +87,12 @@ def play(
     from ..shipped import report_beside
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
+    device = device if null else device or configured("play", "device")
+    rate, block = rate or configured("play", "rate"), block or configured("play", "block") or BLOCK
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
+    lowest_latency = lowest_latency or bool(configured("play", "lowest_latency"))
     with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
         if side is not None:
             side.say = screen.say
@@ -102,8 +107,8 @@ def play(
             block=block,
             depth=1 if lowest_latency else 2,
             voices=voices,
-            midi_ports=tuple(midi_port or ()),
-            midi_api=midi_api,
+            midi_ports=tuple(midi_port or ([] if keys else configured("play", "midi_port") or [])),
+            midi_api=midi_api or configured("play", "midi_api"),
             midi=not keys or bool(midi_port),
             lowest_latency=lowest_latency,
             programs=among,
@@ -113,7 +118,7 @@ def play(
 
 
 @commands.command()
-def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust = False) -> None:
+def panel(preset: PresetName, trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
     from ..live.parent_process import play
     from ..plugin_trust import ask_for
@@ -125,7 +130,16 @@ def panel(preset: Annotated[str, typer.Argument(help=PRESET_HELP)], trust: Trust
     with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
         if side is not None:
             side.say = screen.say
-        play(Setup(preset=preset), screen, Recording(), overwrite=False, panel=side)
+        setup = Setup(
+            preset=preset,
+            device=configured("play", "device"),
+            rate=configured("play", "rate"),
+            block=configured("play", "block") or BLOCK,
+            midi_ports=tuple(configured("play", "midi_port") or ()),
+            midi_api=configured("play", "midi_api"),
+        )
+        _check(setup.block, setup.rate, None, None, null=False, several=False)
+        play(setup, screen, Recording(), overwrite=False, panel=side)
 
 
 def _check(
@@ -245,7 +259,7 @@ class _Moments:
 
 @commands.command()
 def bench(
-    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
+    preset: PresetName,
     seconds: Annotated[float, typer.Option(help="For each block size and number of voices, 0.5 to 600.")] = 3.0,
 ) -> None:
     """Measure which block sizes and how many voices this machine plays live."""

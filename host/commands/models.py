@@ -8,6 +8,8 @@ from .options import INFO_HELP, Overwrite, opened_model
 
 commands = typer.Typer(rich_markup_mode=None)
 
+PACKAGES = ("numpy", "onnxruntime", "soundfile", "pedalboard", "pydantic", "sounddevice", "python-rtmidi", "torch")
+
 
 @commands.command()
 def info(
@@ -23,6 +25,31 @@ def info(
     if notes := notes_of(model):
         text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
     print(opened.card.model_dump_json(indent=1) if as_json else text)
+
+
+@commands.command()
+def version(
+    as_json: Annotated[bool, typer.Option("--json", help="With what it runs on, for programs.")] = False,
+) -> None:
+    """Print the version."""
+    import json
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    from ... import __version__
+
+    if not as_json:
+        print(__version__)
+        return
+    packages: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = installed(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    print(json.dumps({"timbrel": __version__, "python": platform.python_version(), **system, "packages": packages}))
 
 
 @commands.command()

@@ -22,7 +22,18 @@ Channels = Annotated[
 ]
 Programs = Annotated[Path | None, typer.Option("--set", help="A folder of presets for program changes.")]
 MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm; the first that works by default.")]
-PRESET_HELP = "A shipped preset or model, a .toml preset, the folder of an instrument or an .onnx model."
+
+
+def preset_names(incomplete: str) -> list[str]:
+    """Return the names that a shell may complete."""
+    from ..patch.user_presets import own_presets
+    from ..shipped import shipped_models, shipped_presets
+
+    return [name for name in {**shipped_presets(), **shipped_models(), **own_presets()} if name.startswith(incomplete)]
+
+
+PRESET_HELP = "A preset or model, shipped or your own, a .toml preset, an instrument's folder, a pack or an .onnx file."
+PresetName = Annotated[str, typer.Argument(help=PRESET_HELP, autocompletion=preset_names)]
 MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, or a preset that has one."
 INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 

@@ -14,6 +14,7 @@ from .options import (
     PRESET_HELP,
     Channels,
     Overwrite,
+    PresetName,
     Programs,
     Trust,
     channel_presets,
@@ -22,10 +23,15 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..patch.library import Patch
+    from ..progress import Display
+    from ..render import RenderOptions
 
 commands = typer.Typer(rich_markup_mode=None)
 
+MIDI_SUFFIXES = (".mid", ".midi", ".smf")
 RATE_HELP = "Sampling rate of the output in Hz: 44100, 48000 or 96000"
 
 
@@ -170,9 +176,11 @@ def _warn(*lines: str) -> None:
 
 @commands.command()
 def render(
-    preset: Annotated[str, typer.Argument(help=PRESET_HELP)],
-    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
+    preset: PresetName,
+    midi: Annotated[list[Path], typer.Argument(help="A MIDI file; several, or a folder of them.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg; of several a folder, of .wav files.")
+    ],
     rate: Annotated[int, typer.Option(help=f"{RATE_HELP}.")] = 44100,
     channel: Channels = None,
     tail: Annotated[float, typer.Option(min=0, max=600, help="The longest that sound may ring on, in seconds.")] = 30.0,
@@ -185,38 +193,91 @@ def render(
     trust: Trust = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Play a MIDI file into a sound file."""
-    from ..arrangement import arrange
-    from ..idle_cores import free_processors
-    from ..midi.performance import read_performance
+    """Play a MIDI file into a sound file, or several into a folder."""
     from ..patch.library import open_patch
-    from ..play.voice_allocation import PARTS
     from ..plugin_trust import ask_for
     from ..progress import Display
-    from ..render import render, worth_sharing
+    from ..render import RenderOptions
 
     _check_rate(rate)
     chosen, among = channel_presets(channel or []), presets_in(programs)
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
-    arranged = arrange(read_performance(midi, rate), open_patch(preset), str(midi), chosen, among)
-    performance = arranged.performance
-    _warn(*arranged.warnings)
-    with Display() as display:
-        display.stage("rendering")
-        files = render(
-            arranged.patches,
-            performance,
-            output,
-            sample_rate=rate,
-            tail_seconds=tail,
-            stems=stems,
-            normalise=normalise,
-            as_float=as_float,
-            overwrite=overwrite,
-            processes=min(PARTS, free_processors()) if worth_sharing(performance, rate) else 1,
-            omni=performance.recorded,
-            successors=arranged.successors,
-            progress=display.update,
-            say=lambda line: display.say(f"warning: {line}"),
+    options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
+    opened, files = open_patch(preset), _midi_files(midi, output, overwrite)
+    written: list[Path] = []
+    try:
+        with Display() as display:
+            for number, (tune, sound) in enumerate(files, 1):
+                display.stage("rendering" if len(files) == 1 else f"rendering {number} of {len(files)}")
+                written += _rendered(opened, tune, sound, chosen, among, options, display)
+    finally:  # those before an error or Ctrl-C are whole
+        if written:
+            print(*written, sep="\n")
+
+
+def _midi_files(given: list[Path], output: Path, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Return MIDI files and their sounds; of several, in the folder ``output``, which is made.
+
+    Raises:
+        UserError: none, two of one name, or a sound exists.
+    """
+    from ..files import check_output
+
+    if len(given) == 1 and not given[0].is_dir():
+        return [(given[0], output)]
+    tunes = [
+        file
+        for path in given
+        for file in (
+            sorted(one for one in path.iterdir() if one.suffix.lower() in MIDI_SUFFIXES) if path.is_dir() else [path]
         )
-    print(*files, sep="\n")
+    ]
+    if not tunes:
+        raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, given))}; give some")
+    if missing := [tune for tune in tunes if not tune.is_file()]:
+        raise UserError(f"cannot read {missing[0]}: there is no such file")
+    stems = [tune.stem for tune in tunes]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise UserError(f"two of the files are named {twice[0]}; render them one by one, into different folders")
+    if output.suffix and not output.is_dir():
+        raise UserError(f"-o {output}: several files are rendered into a folder; give its name, without a suffix")
+    try:
+        output.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make folder {output}: {error.strerror}; give another place") from None
+    sounds = [output / f"{stem}.wav" for stem in stems]
+    for sound in sounds:
+        check_output(sound, overwrite)
+    return list(zip(tunes, sounds, strict=True))
+
+
+def _rendered(
+    preset: "Patch",
+    tune: Path,
+    sound: Path,
+    channels: "Mapping[int, str | None]",
+    programs: "Sequence[str]",
+    options: "RenderOptions",
+    display: "Display",
+) -> list[Path]:
+    from ..arrangement import arrange
+    from ..idle_cores import free_processors
+    from ..midi.performance import read_performance
+    from ..play.voice_allocation import PARTS
+    from ..render import render, worth_sharing
+
+    arranged = arrange(read_performance(tune, options.sample_rate), preset, str(tune), channels, programs)
+    performance = arranged.performance
+    for line in arranged.warnings:
+        display.say(f"warning: {line}")
+    return render(
+        arranged.patches,
+        performance,
+        sound,
+        **options._asdict(),
+        processes=min(PARTS, free_processors()) if worth_sharing(performance, options.sample_rate) else 1,
+        omni=performance.recorded,
+        successors=arranged.successors,
+        progress=display.update,
+        say=lambda line: display.say(f"warning: {line}"),
+    )
