@@ -83,6 +83,18 @@ def unpacked(path: Path) -> Path:
     return folder
 
 
+def digest_of(file: Path) -> str | None:
+    """Return the SHA-256 of the pack that an unpacked file is of, None if it is of none."""
+    home = _home(file)
+    return None if home is None else home.name
+
+
+def unpacked_before(digest: str) -> Path | None:
+    """Return the folder of the pack with a SHA-256, None if it is not on this machine."""
+    home = own_folder("packs") / digest
+    return next((folder for folder in home.iterdir() if folder.is_dir()), None) if home.is_dir() else None
+
+
 def unproved(file: Path) -> bool:
     """Return whether a file is of a pack whose model has not yet given its reference on this machine."""
     home = _home(file)

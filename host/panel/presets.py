@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import replacing
+from ..packs import BY_DIGEST
+from ..packs.archive import digest_of
 from ..patch.text.editing import with_words, words_in
 from ..shipped import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
 
@@ -31,9 +33,10 @@ class Listed:
 
 class PresetFolder:
     def __init__(self, folder: Path, home: Path) -> None:
-        """Use ``folder``, or ``home`` in place of the shipped presets' folder."""
+        """Use ``folder``, or ``home`` in place of the folders of shipped presets and of packs."""
         folder = folder.resolve()
-        self.folder = home.resolve() if folder == PRESETS else folder
+        never_changed = folder == PRESETS or digest_of(folder / MADE) is not None
+        self.folder = home.resolve() if never_changed else folder
 
     def listed(self) -> list[Listed]:
         """Return the loadable presets: the folder's, then the shipped ones, each sorted by name."""
@@ -131,6 +134,6 @@ def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
     model, description = fields.get("model"), fields.get("description", "")
     if not isinstance(model, str) or not isinstance(description, str):
         return None
-    fits = model in shipped_models() or (path.parent / model).is_file()
+    fits = model in shipped_models() or model.startswith(BY_DIGEST) or (path.parent / model).is_file()
     title = path.resolve().parent.name if path.name == MADE else name
     return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..kinds.table import kind_of
+from ..packs import BY_DIGEST
 from ..plugin_trust import PLUGINS
 from .library import Patch
 from .preset import Preset
@@ -34,7 +35,8 @@ def collect(patch: Patch, model: str | None = None) -> CollectedPreset:
     if text is None:  # a bare model, named by its path
         preset = preset.model_copy(update={"model": patch.model.path.name})
         text = preset.to_toml(names=named(preset, patch.model.card))
-    flat: dict[str, str] = {preset.model: model or _flat(preset.model, ())}
+    own = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
+    flat: dict[str, str] = {preset.model: model or _flat(own, ())}
     files: dict[str, bytes] = {}
     for name, data in _beside(patch, preset):
         flat.setdefault(name, _flat(name, flat.values()))

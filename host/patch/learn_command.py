@@ -10,6 +10,7 @@ from ..audio.effects import EffectChain
 from ..errors import Failure, UserError, nearest
 from ..events import Event
 from ..files import check_output, replacing
+from ..packs.archive import digest_of
 from ..shipped import preset_file, shipped_models, shipped_presets
 from ..units import Range
 from .library import Patch, open_patch
@@ -112,8 +113,9 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
         model = preset if preset in shipped_models() else os.path.relpath(given, folder)
         names = named(patch.preset, patch.model.card)
         copy = patch.preset.model_copy(update={"model": model}).to_toml(names=names)
+    elif (file := preset_file(preset) or given) and digest_of(file) is not None and patch.text is not None:
+        copy = patch.text
     else:
-        file = preset_file(preset) or given
         check_output(file.resolve(), overwrite=True)
         return _File(file, None)
     path = folder / f"{patch.name}.toml"

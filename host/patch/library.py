@@ -15,12 +15,14 @@ from ..contract.model import Model
 from ..errors import UserError, nearest
 from ..files import Stamp, stamp
 from ..kinds.table import kind_of
+from ..packs.archive import digest_of
 from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
 from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .morph_targets import morph_of, process_end
 from .motions import MorphTarget
+from .pack_names import named_from_outside
 from .pack_proof import prove
 from .preset import CCMap, Preset
 from .tuning import tuned_keys
@@ -168,6 +170,9 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
     written = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
     preset = read_preset(path, text)
+    if digest := digest_of(path):
+        text = named_from_outside(text, preset, path.parent, digest)
+        preset = read_preset(path, text)
     if preset.model in kept:
         model = open_model(Path(preset.model), kept[preset.model])
     else:

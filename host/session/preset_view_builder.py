@@ -8,6 +8,7 @@ from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import printable
 from ..kinds.table import kind_of
+from ..packs.archive import digest_of
 from ..patch.library import Patch
 from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, PlaySettings, Preset
 from ..patch.validation import named
@@ -148,6 +149,8 @@ def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, P
     file = preset_file(name)
     if file is None and name not in shipped_models() and given.suffix != ".onnx":
         file = given
+    if file is not None and digest_of(file) is not None and patch.text is not None:
+        return file, file.parent, patch.text
     if file is not None:
         return file, file.parent, file.read_bytes().decode()
     model = name if name in shipped_models() else os.path.relpath(given, home)
