@@ -1,5 +1,6 @@
 """Commands to inspect models and list presets."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +17,19 @@ def info(
     model: Annotated[str, typer.Argument(help=INFO_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
-    """Describe a model."""
+    """Describe a model, or a pack."""
     from ..contract.describe import describe
+    from ..errors import printable
+    from ..packs import SUFFIX
+    from ..packs.archive import read_manifest
     from ..patch.library import notes_of
 
     opened = opened_model(model)
     text = describe(opened.card, opened.path.stat().st_size, opened.gestures, opened.map)
+    if Path(model).suffix == SUFFIX:
+        manifest = read_manifest(Path(model))
+        told = {"pack": manifest.name, "preset": manifest.about.get("description", "")}
+        text = "".join(f"{label:<10} {printable(value)}\n" for label, value in told.items()) + text
     if notes := notes_of(model):
         text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
     print(opened.card.model_dump_json(indent=1) if as_json else text)

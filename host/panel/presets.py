@@ -1,20 +1,21 @@
-"""Presets of the panel: lists the shipped ones and one folder's, and saves into that folder only."""
+"""Presets of the panel: lists one folder's, the user's own and the shipped ones, and saves into that folder only."""
 
 import contextlib
 import itertools
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import TimbrelError, UserError
 from ..files import replacing
-from ..packs import BY_DIGEST
+from ..packs import BY_DIGEST, SUFFIX
 from ..packs.archive import digest_of
 from ..patch.text.editing import with_words, words_in
-from ..shipped import LONGEST_PRESET, MADE, PRESETS, shipped_models, shipped_presets
+from ..shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, shipped_models, shipped_presets
+from ..user_folders import own_folder
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
@@ -39,11 +40,16 @@ class PresetFolder:
         self.folder = home.resolve() if never_changed else folder
 
     def listed(self) -> list[Listed]:
-        """Return the loadable presets: the folder's, then the shipped ones, each sorted by name."""
+        """Return the loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
         found = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
             if entry is not None and path.stem not in shipped_presets():
+                found.append(entry)
+        known = {entry.name for entry in found}
+        for name, path in _own():
+            entry = _listed(path, name, shipped=False)
+            if entry is not None and entry.name not in known:
                 found.append(entry)
         for name, path in shipped_presets().items():
             entry = _listed(path, name, shipped=True)
@@ -107,6 +113,20 @@ class PresetFolder:
         if name in shipped_presets() or name in shipped_models():
             raise UserError(f"{name!r} ships and is never changed; give another name")
         return self.folder / f"{name}.toml"
+
+
+def _own() -> Iterator[tuple[str, Path]]:
+    """Yield the user's own presets; this process opens none."""
+    try:
+        entries = sorted(own_folder("presets").iterdir())[:MOST_LISTED]
+    except OSError:
+        return
+    for entry in entries:
+        name = entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name
+        with contextlib.suppress(TimbrelError):  # opening it reports the error
+            path = own_preset(name)
+            if path is not None:
+                yield name, path
 
 
 def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
