@@ -25,9 +25,10 @@ def write(folder: Path, text: str, *sounds: str) -> Path:
     return folder
 
 
-def read(folder: Path, text: str) -> dict[str, SfzSample | None]:
+def read(folder: Path, text: str, *names: str) -> list[SfzSample | None]:
+    """Return the samples of files by their names in the folder."""
     found = sfz_samples([write(folder, text)])
-    return {path.relative_to(folder.resolve()).as_posix(): sample for path, sample in found.items()}
+    return [found.of(folder / name) for name in names]
 
 
 def test_regions_inherit_from_groups_masters_and_global(tmp_path: Path) -> None:
@@ -44,19 +45,38 @@ def test_regions_inherit_from_groups_masters_and_global(tmp_path: Path) -> None:
         <region> sample=third.wav
         <region> sample=*sine
     """
-    assert read(tmp_path / "s", text) == {
-        "in/here/first one.wav": SfzSample(61, 100, "soft reeds"),
-        "in/here/second.wav": SfzSample(72, 50, "soft reeds"),
-        "in/here/third.wav": SfzSample(9, 100, "all"),
-    }
+    names = [f"in/here/{name}.wav" for name in ("first one", "second", "third", "never")]
+    assert read(tmp_path / "s", text, *names) == [
+        SfzSample(61, 100, "soft reeds"),
+        SfzSample(72, 50, "soft reeds"),
+        SfzSample(9, 100, "all"),
+        None,
+    ]
 
 
-def test_definitions_inclusions_and_several_files(tmp_path: Path) -> None:
+def test_definitions_hold_from_their_line_on_also_beyond_inclusions(tmp_path: Path) -> None:
+    (tmp_path / "s" / "data").mkdir(parents=True)
+    (tmp_path / "s" / "data" / "keys.sfz").write_text("#define $KEY 50\n")
+    (tmp_path / "s" / "data" / "part.sfz").write_text('#include "data/keys.sfz"\n<region> sample=a.wav key=$KEY\n')
+    text = '<group> hivel=90\n#include "data/part.sfz"\n#define $KEY 73\n<region> sample=B.WAV key=$KEY\n'
+    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SfzSample(50, 90, ""), SfzSample(73, 90, "")]
+
+
+def test_several_instruments_are_labels_and_the_later_of_key_and_keycenter_counts(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "part.txt").write_text("<region> sample=a.wav key=$KEY\n")
-    (tmp_path / "s" / "other.sfz").write_text("<region> sample=b.wav key=40 pitch_keytrack=0\n")
-    found = read(tmp_path / "s", '#define $KEY 50\n#include "part.txt"\n')
-    assert found == {"a.wav": SfzSample(50, None, "kit"), "b.wav": SfzSample(None, None, "other")}
+    (tmp_path / "s" / "OTHER.SFZ").write_text("<region> sample=b.wav key=40 pitch_keytrack=0\n")
+    text = "<group> pitch_keycenter=60\n<region> sample=a.wav key=64\n<effect> default_path=x/\n"
+    text += "<region> sample=c.wav key=--5"
+    assert read(tmp_path / "s", text, "a.wav", "b.wav", "c.wav") == [
+        SfzSample(64, None, "kit"),
+        SfzSample(None, None, "OTHER"),
+        SfzSample(None, None, "kit"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, " " * 100_000, "<region>" * 10_000, "$" * 100_000, "a=" * 50_000])
+def test_odd_texts_are_read_at_once(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path / "s", text + "\n<region> sample=a.wav key=61", "a.wav") == [SfzSample(61, None, "")]
 
 
 def test_a_file_that_includes_itself_is_one_line(tmp_path: Path) -> None:

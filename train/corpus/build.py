@@ -13,11 +13,12 @@ from ...host.errors import UserError
 from .file_names import ANOTHER, Names, misnamed, velocities
 from .inharmonicity import by_partials
 from .loops import append_loops
+from .named_pitches import take_named_pitches
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .octave_correction import settle_octaves
 from .pitch import Samples, labelled_track, pitch_track, single_note
 from .report import CorpusReport, Progress, no_progress, unusable
-from .sfz import SfzSample, sfz_samples
+from .sfz import SfzSample, SfzSamples, sfz_samples
 from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
 from .split import assign, listed_splits, parse_fractions
 from .store import Split, Writer, recording_of, writing
@@ -68,7 +69,7 @@ def build(
     say = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
     sampled = sfz_samples(sources)
-    found = {name: path for name, path in some_sounds(sources).items() if sampled.get(path, path) is not None}
+    found = {name: path for name, path in some_sounds(sources).items() if not sampled.is_release(path)}
     if not found:
         raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
     listed = {} if fractions else listed_splits(Path(split), found)
@@ -84,6 +85,7 @@ def build(
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
         if not loops:
             settle_octaves(writer)
+            take_named_pitches(writer)
         writer.report.labels = names.counted(writer.clips)
         groups = {clip.name: clip.group for clip in writer.clips}
         of_clips = {clip.name: listed[recording_of(clip)] for clip in writer.clips} if listed else {}
@@ -104,7 +106,7 @@ def _append_all(
     shortest: int,
     room: Path,
     melodies: bool,
-    sampled: Mapping[Path, SfzSample | None],
+    sampled: SfzSamples,
 ) -> None:
     sizes = {name: path.stat().st_size for name, path in sounds.items()}
     played = velocities(sounds)
@@ -113,7 +115,7 @@ def _append_all(
     with tempfile.TemporaryFile(dir=room) as scratch:
         for name, path in sounds.items():
             progress(done / total, name)
-            told = sampled.get(path) or SfzSample(None, None, "")
+            told = sampled.of(path) or SfzSample(None, None, "")
             _append(
                 writer,
                 path,

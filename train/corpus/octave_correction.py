@@ -27,12 +27,12 @@ ODD = 3  # partials of the lower note alone that decide for it
 LOOKED_AT = 6
 
 
-def _letters(stem: str) -> Iterator[int]:
+def letters(stem: str) -> Iterator[int]:
     for letter, sign, octave in LETTER.findall(stem):
         yield 12 * (int(octave) + 1) + named_class(letter, sign)
 
 
-def _syllables(stem: str) -> Iterator[int]:
+def syllables(stem: str) -> Iterator[int]:
     for syllable, sign, octave in SYLLABLE.findall(stem):
         yield 12 * (int(octave) + 1) + SYLLABLES[syllable.lower()] + ACCIDENTALS[sign.lower()]
 
@@ -41,7 +41,7 @@ def _numbers(stem: str) -> Iterator[int]:
     yield from (number for text in NUMBER.findall(stem) if (number := int(text)) in KEYS)
 
 
-CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (_letters, _syllables, _numbers)
+CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (letters, syllables, _numbers)
 
 
 def settle_octaves(writer: Writer) -> None:

@@ -23,8 +23,8 @@ class CorpusReport(BaseModel):
     ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file. ``labels``
     counts clips by label, "" for none, ``rates`` files by rate in Hz. ``identical`` maps files to an earlier one.
     ``repeated`` are hits that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured
-    octaves off. ``melodies`` maps recordings to the number of notes cut from them. ``unreadable``, ``doubtful`` and
-    ``beatless`` map names to reasons.
+    octaves off; ``named`` have no pitch but the note of their name. ``melodies`` maps recordings to the number of notes
+    cut from them. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +48,7 @@ class CorpusReport(BaseModel):
     repeated: list[str] = []
     misnamed: dict[str, str] = {}
     corrected: dict[str, str] = {}
+    named: dict[str, str] = {}
     melodies: dict[str, int] = {}
     tempos: dict[str, str] = {}
     doubtful: dict[str, str] = {}
@@ -55,10 +56,14 @@ class CorpusReport(BaseModel):
     grid_bpm: float | None = None
 
     def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
-        voiced = track[np.isfinite(track)]
-        frame_seconds = length / rate / len(track)
         self.clips += 1
         self.seconds += length / rate
+        self.count_pitch(track, length, rate)
+
+    def count_pitch(self, track: npt.NDArray[np.float32], length: int, rate: int, sign: int = 1) -> None:
+        """Count a clip's pitch track, or take it back with a ``sign`` of -1."""
+        voiced = track[np.isfinite(track)]
+        frame_seconds = sign * length / rate / len(track)
         self.pitched_seconds += len(voiced) * frame_seconds
         self.unpitched_seconds += (len(track) - len(voiced)) * frame_seconds
         frames = np.bincount(np.round(voiced).astype(int) % 12, minlength=12)
@@ -106,6 +111,8 @@ class CorpusReport(BaseModel):
         )
         told = [f"{name}: {note}" for name, note in self.corrected.items()]
         lines += _named("corrected", told, "octaves as their names say")
+        told = [f"{name}: {note}" for name, note in self.named.items()]
+        lines += _named("named", told, "without a pitch of their own, as their names say")
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...host.errors import UserError
@@ -10,15 +10,15 @@ from ...host.files import check_regular
 from ...host.units import PITCH_CLASSES
 from .file_names import ACCIDENTALS
 
-LARGEST = 1 << 24  # bytes of an .sfz file; the largest known have a few
+LARGEST = 1 << 24  # bytes of an .sfz file with all that it includes; the largest known have a few
 DEEPEST = 16  # files that include one another
 LEVELS = ("control", "global", "master", "group", "region")
 NAMES = ("region_label", "group_label", "master_label", "global_label")
-NOTE = re.compile(r"([a-g])([#sb]?)(-?\d+)", re.IGNORECASE)
-COMMENTS = re.compile(r"//.*?$|/\*.*?\*/", re.MULTILINE | re.DOTALL)
-HEADER_OR_OPCODE = re.compile(r"<(\w+)>|([\w$]+)=(.*?)(?=\s+[\w$]+=|\s*<\w+>|\s*$)", re.MULTILINE)
-DEFINITION = re.compile(r"^\s*#define\s+(\$\w+)\s+(\S+)\s*$", re.MULTILINE)
-INCLUSION = re.compile(r'^\s*#include\s+"([^"]+)"\s*$', re.MULTILINE)
+NOTE = re.compile(r"([a-g])([#sb]?)(-?\d)", re.IGNORECASE)
+NUMBER = re.compile(r"-?\d{1,3}")
+COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+HEADER_OR_OPCODE = re.compile(r"<(\w{1,32})>|(?<![\w$])([\w$]{1,64})=")
+DIRECTIVE = re.compile(r"""\s*#(define)\s+(\$\w+)\s+(\S+)\s*|\s*#(include)\s+"([^"]+)"\s*""")
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,119 @@ class SfzSample:
     label: str
 
 
-def sfz_samples(sources: Sequence[Path]) -> dict[Path, SfzSample | None]:
-    """Return the samples of all ``.sfz`` files in folders, by resolved path; None for those of releases.
+class SfzSamples:
+    """Samples by path, in any case of letters, as on the systems where most instruments are made."""
 
-    The first region of a sample counts. A named group is its label, else the file's name if there are several.
+    def __init__(self) -> None:
+        self._known: dict[str, SfzSample | None] = {}
+
+    def add(self, path: Path, sample: SfzSample | None) -> None:
+        """The first region of a sample counts; None is that of a release."""
+        self._known.setdefault(str(path.resolve()).casefold(), sample)
+
+    def of(self, path: Path) -> SfzSample | None:
+        return self._known.get(str(path.resolve()).casefold())
+
+    def is_release(self, path: Path) -> bool:
+        return self._known.get(str(path.resolve()).casefold(), ...) is None
+
+
+def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
+    """Return the samples of all ``.sfz`` files in folders but those that others include.
+
+    A named group is a sample's label, else the file's name if there are several.
 
     Raises:
-        UserError: a file is not text, too large, or includes itself.
+        UserError: a file cannot be read, is too large, or includes itself.
     """
-    files = [file for source in sources if source.is_dir() for file in sorted(source.rglob("*.sfz"))]
-    found: dict[Path, SfzSample | None] = {}
-    for file in files:
-        for opcodes in _regions(_text(file)):
-            if "sample" not in opcodes or opcodes["sample"].startswith("*"):  # a generator's
+    files = {
+        file.resolve(): file
+        for source in sources
+        if source.is_dir()
+        for file in sorted(source.rglob("*"))
+        if file.suffix.lower() == ".sfz" and file.is_file()
+    }
+    texts = {file: _Text(file.parent) for file in files}
+    broken: dict[Path, UserError] = {}
+    for file, text in texts.items():
+        try:
+            text.read(file)
+        except UserError as error:  # a part of another file may not stand alone
+            broken[file] = error
+    included = {one for file, text in texts.items() for one in text.included if one != file}
+    instruments = {file: text for file, text in texts.items() if file not in included}
+    for file in instruments.keys() & broken.keys():
+        raise broken[file]
+    found = SfzSamples()
+    for file, text in instruments.items():
+        for opcodes in _regions("\n".join(text.lines)):
+            name = opcodes.get("sample", "*")
+            if name.startswith("*") or "\0" in name:  # a generator's
                 continue
-            name = (opcodes.get("default_path", "") + opcodes["sample"]).replace("\\", "/")
-            path = (file.parent / name).resolve()
-            label = next((opcodes[one] for one in NAMES if one in opcodes), file.stem if len(files) > 1 else "")
+            path = file.parent / (opcodes.get("default_path", "") + name).replace("\\", "/")
+            label = next((opcodes[one] for one in NAMES if one in opcodes), file.stem if len(instruments) > 1 else "")
             released = opcodes.get("trigger", "").startswith("release")
-            found.setdefault(path, None if released else SfzSample(_key(opcodes), _velocity(opcodes), label))
+            found.add(path, None if released else SfzSample(_key(opcodes), _velocity(opcodes), label))
     return found
+
+
+@dataclass
+class _Text:
+    """A file's lines with those that it includes, by paths from the ``root``, and its definitions in order."""
+
+    root: Path
+    lines: list[str] = field(default_factory=list)
+    included: set[Path] = field(default_factory=set)
+    _defined: dict[str, str] = field(default_factory=dict)
+    _size: int = 0
+
+    def read(self, file: Path, depth: int = 0) -> None:
+        if depth == DEEPEST:
+            raise UserError(f"{file} includes itself, or {DEEPEST} files in turn; take its #include out")
+        check_regular(file, LARGEST)
+        try:
+            text = COMMENTS.sub("", file.read_text(encoding="utf-8-sig", errors="replace"))
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror or error}") from None
+        self._size += len(text)
+        if self._size > LARGEST:
+            raise UserError(
+                f"{file}, with all that it includes, is longer than {LARGEST >> 20} MiB; give a shorter one"
+            )
+        for line in text.splitlines():
+            told = DIRECTIVE.fullmatch(line)
+            if told is None:
+                self.lines.append(self._replaced(line))
+            elif told[1]:
+                self._defined[told[2]] = told[3]
+            else:
+                other = (self.root / self._replaced(told[5]).replace("\\", "/")).resolve()
+                self.included.add(other)
+                self.read(other, depth + 1)
+
+    def _replaced(self, line: str) -> str:
+        if "$" in line:
+            for name in sorted(self._defined, key=len, reverse=True):
+                line = line.replace(name, self._defined[name])
+        return line
 
 
 def _regions(text: str) -> Iterator[Mapping[str, str]]:
     """Yield each region's opcodes with those that it inherits."""
-    told: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
+    told: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, "")}
     at = "control"
-    for header, opcode, value in HEADER_OR_OPCODE.findall(text):
-        if not header:
-            told[at][opcode] = value.strip()
+    found = list(HEADER_OR_OPCODE.finditer(text))
+    for number, match in enumerate(found):
+        header, opcode = match.groups()
+        if opcode:
+            end = found[number + 1].start() if number + 1 < len(found) else len(text)
+            value = text[match.end() : end].partition("\n")[0].strip()
+            told[at]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
             continue
         if at == "region":
             yield _joined(told)
-        at = header if header in LEVELS else "control"
-        for level in LEVELS[LEVELS.index(at) :] if at != "control" else ():
+        at = header if header in LEVELS else ""  # others, such as effect, say nothing of samples
+        for level in LEVELS[LEVELS.index(at) :] if at not in ("", "control") else ():
             told[level] = {}
     if at == "region":
         yield _joined(told)
@@ -76,8 +155,8 @@ def _joined(told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def _key(opcodes: Mapping[str, str]) -> int | None:
     if opcodes.get("pitch_keytrack") == "0":
         return None
-    told = next((opcodes[name] for name in ("pitch_keycenter", "key") if name in opcodes), "60")
-    if told.lstrip("-").isdecimal():
+    told = opcodes.get("pitch_keycenter", "60")
+    if NUMBER.fullmatch(told):
         key = int(told)
     elif note := NOTE.fullmatch(told):
         letter, sign, octave = note.groups()
@@ -91,20 +170,4 @@ def _velocity(opcodes: Mapping[str, str]) -> int | None:
     if not {"lovel", "hivel"} & set(opcodes):
         return None
     highest = opcodes.get("hivel", "127")
-    return min(max(int(highest), 1), 127) if highest.isdecimal() else None
-
-
-def _text(file: Path, depth: int = 0) -> str:
-    if depth == DEEPEST:
-        raise UserError(f"{file} includes itself, or {DEEPEST} files in turn; take its #include out")
-    check_regular(file, LARGEST)
-    try:
-        text = COMMENTS.sub("", file.read_text(encoding="utf-8-sig", errors="replace"))
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror or error}") from None
-    defined = sorted(DEFINITION.findall(text), key=lambda pair: -len(pair[0]))
-    text = DEFINITION.sub("", text)
-    text = INCLUSION.sub(lambda found: _text(file.parent / found[1].replace("\\", "/"), depth + 1), text)
-    for name, value in defined:
-        text = text.replace(name, value)
-    return text
+    return min(max(int(highest), 1), 127) if NUMBER.fullmatch(highest) else None

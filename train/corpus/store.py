@@ -231,7 +231,12 @@ class Writer:
         return np.fromfile(self._pitch.name, _FLOAT, frame_count(clip.length), offset=self._place(clip))
 
     def retune(self, clip: Clip, semitones: float) -> None:
-        track = self.pitch(clip) + np.float32(semitones)
+        self.set_pitch(clip, self.pitch(clip) + np.float32(semitones))
+
+    def set_pitch(self, clip: Clip, track: Samples) -> None:
+        """Replace a clip's pitch track, and count it in the report."""
+        self.report.count_pitch(self.pitch(clip), clip.length, self.rate, -1)
+        self.report.count_pitch(track, clip.length, self.rate)
         self._pitch.seek(self._place(clip))
         self._pitch.write(track.astype(_FLOAT).tobytes())
         self._pitch.seek(0, os.SEEK_END)
