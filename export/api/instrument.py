@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrangement import arrange
+from ...host.audio.block_size import check_block
+from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
 from ...host.errors import TimbrelError, UserError
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
@@ -32,17 +34,19 @@ from ...host.resynthesis.process import process, with_options
 from ...host.resynthesis.recover import recover
 from ...host.session.messages import Setup
 from ...host.session.preset_view_builder import controls
+from ...host.shipped import preset_file, shipped_presets
 from ..recovery.method import chosen_method
 from .live import LivePlayer
 from .making import make_instrument
-from .notes import KnobRange, Note, Points, knob_changes, performance_of
-from .sound import Sound
+from .notes import KnobRange, Note, Points, knob_changes, number, performance_of
+from .sound import MOST_CHANNELS, Sound
 
 Array = npt.NDArray[np.float32]
 PathLike = str | os.PathLike[str]
 Recording = Array | PathLike  # samples [samples] or [channels, samples], or a sound file
 
 RATE = 44_100  # Hz, of sounds by default
+LONGEST_TAIL_SECONDS = 600.0
 
 
 class RecoveredSound(NamedTuple):
@@ -94,17 +98,17 @@ class Instrument:
 
     def render(
         self,
-        music: PathLike | Iterable[Note],
+        music: PathLike | Note | Iterable[Note],
         sample_rate: int = RATE,
         *,
         knobs: Mapping[str, Points] | None = None,
-        channels: Mapping[int, PathLike | None] | None = None,
+        channels: "Mapping[int, PathLike | Instrument | None] | None" = None,
         tail_seconds: float = 30.0,
     ) -> Sound:
         """Play a MIDI file, or notes: the samples that `timbrel render --float` writes.
 
         Args:
-            music: a MIDI file's path, or notes in any order.
+            music: a MIDI file's path, a note, or notes in any order; a key that is struck again is released first.
             sample_rate: 44100, 48000 or 96000 Hz.
             knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one position,
                 or (seconds, position) pairs that lines join.
@@ -114,12 +118,14 @@ class Instrument:
         Raises:
             UserError: a file, note, knob or preset cannot be used.
         """
-        _check_rate(sample_rate)
+        sample_rate = _checked_rate(sample_rate)
+        if not 0 <= number("tail_seconds", tail_seconds) <= LONGEST_TAIL_SECONDS:
+            raise UserError(f"tail_seconds {tail_seconds!r} is out of range; give 0 to {LONGEST_TAIL_SECONDS:g}")
         source = os.fspath(music) if isinstance(music, str | os.PathLike) else "the notes"
         if isinstance(music, str | os.PathLike):
             performance = read_performance(Path(music), sample_rate)
         else:
-            performance = performance_of(music, sample_rate)
+            performance = performance_of([music] if isinstance(music, Note) else music, sample_rate)
         arranged = arrange(performance, self._patch, source, _channels(channels or {}))
         _warn(arranged.warnings)
         performance = arranged.performance
@@ -169,9 +175,12 @@ class Instrument:
             UserError: codes of another shape, or not finite; a key, velocity or rate out of range; an unknown label.
         """
         self._check_codes()
-        _check_rate(sample_rate)
+        sample_rate = _checked_rate(sample_rate)
         model, card = self._patch.model, self._patch.model.card
-        rows = np.atleast_2d(np.asarray(codes, np.float64))
+        try:
+            rows = np.atleast_2d(np.asarray(codes, np.float64))
+        except (TypeError, ValueError):
+            raise UserError(f"codes {codes!r} are no numbers; give [frames, {len(card.latents)}]") from None
         if rows.ndim != 2 or rows.shape[1] != len(card.latents) or not len(rows) or not np.isfinite(rows).all():
             raise UserError(
                 f"codes of shape {np.shape(codes)}: model {card.name!r} takes finite numbers, "
@@ -190,8 +199,8 @@ class Instrument:
             update=dict(kind_of(card).tables(label, held=not clip))
         )
         events: list[Event] = [NoteOn(0, 0, note.key, note.velocity)]
-        for number, row in enumerate(rows[1:], 1):
-            time = round(number * hop * sample_rate)
+        for frame, row in enumerate(rows[1:], 1):
+            time = round(frame * hop * sample_rate)
             events += [ParameterChange(time, 0, f"latent.{place}", value) for place, value in enumerate(row.tolist())]
         length = round(note.duration * sample_rate)
         events.append(NoteOff(length, 0, note.key))
@@ -279,6 +288,8 @@ def open_instrument(name: PathLike, *, trust: bool = False) -> Instrument:
         UserError: unknown name, or it cannot be used.
     """
     given = os.fspath(name)
+    if Path(given).exists() and preset_file(given) not in shipped_presets().values():
+        given = str(Path(given).absolute())  # playing it live works from any folder
     ask_for([given], trust)
     patch = open_patch(given)
     _warn(patch.warnings)
@@ -311,7 +322,7 @@ def play(
     null: bool = False,
     rate: int | None = None,
     block: int = 128,
-    midi_ports: Sequence[str] = (),
+    midi_ports: str | Sequence[str] = (),
 ) -> LivePlayer:
     """Play live, without blocking: MIDI inputs and the player's methods are heard. Needs timbrel[live].
 
@@ -325,20 +336,28 @@ def play(
         UserError: the card, a port or the preset cannot be used.
     """
     opened = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
-    setup = Setup(preset=opened._opened, device=device, null=null, rate=rate, block=block, midi_ports=tuple(midi_ports))
+    check_block(block)
+    if rate is not None and not FILE_RATES[0] <= number("rate", rate) <= FILE_RATES[1]:
+        raise UserError(f"rate {rate!r} is out of range; give {FILE_RATES[0]} to {FILE_RATES[1]} Hz")
+    ports = (midi_ports,) if isinstance(midi_ports, str) else tuple(midi_ports)
+    setup = Setup(preset=opened._opened, device=device, null=null, rate=rate, block=block, midi_ports=ports)
     return LivePlayer(setup, opened.knobs)
 
 
-def _check_rate(rate: int) -> None:
+def _checked_rate(rate: float) -> int:
     if rate not in RATES:
         raise UserError(f"a sample rate of {rate} Hz: give one of {', '.join(map(str, RATES))}")
+    return int(rate)
 
 
-def _channels(given: Mapping[int, PathLike | None]) -> dict[int, str | None]:
-    for number in given:
-        if not 1 <= number <= 16:
-            raise UserError(f"channel {number} is out of range; give 1 to 16")
-    return {number - 1: None if name is None else os.fspath(name) for number, name in given.items()}
+def _channels(given: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
+    chosen: dict[int, str | None] = {}
+    for channel, preset in given.items():
+        if not isinstance(channel, int) or not 1 <= channel <= 16:
+            raise UserError(f"channel {channel!r} is out of range; give 1 to 16")
+        name = preset._opened if isinstance(preset, Instrument) else preset
+        chosen[channel - 1] = None if name is None else os.fspath(name)
+    return chosen
 
 
 @contextlib.contextmanager
@@ -350,17 +369,21 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
     rate = sample_rate or getattr(recording, "sample_rate", None)
     if not rate:
         raise UserError("samples have no rate of their own; give their sample_rate in Hz")
+    if not FILE_RATES[0] <= number("sample_rate", rate) <= FILE_RATES[1] or rate != int(rate):
+        raise UserError(f"a sample rate of {rate} Hz: give {FILE_RATES[0]} to {FILE_RATES[1]}, a whole number")
     samples = np.atleast_2d(np.asarray(recording))
     if samples.dtype.kind != "f" or samples.ndim != 2:
         raise UserError(
             f"a recording of {samples.dtype}, {samples.ndim} dimensions: give floats within ±1, "
             "[samples] or [channels, samples]"
         )
+    if not 1 <= len(samples) <= MOST_CHANNELS:
+        raise UserError(f"a recording of {len(samples)} channels: give [channels, samples], such as recording.T")
     if not np.isfinite(samples).all():
         raise UserError("the recording has samples that are not finite; give numbers")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording.wav"
-        with sound_writer(path, rate, len(samples), as_float=True) as writer:
+        with sound_writer(path, int(rate), len(samples), as_float=True) as writer:
             writer.write(samples.astype(np.float32))
         try:
             yield path

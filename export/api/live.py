@@ -11,7 +11,7 @@ from ...host.events import Event, NoteOff, NoteOn
 from ...host.live.parent_process import play_until
 from ...host.session.messages import Command, LiveStatus, Setup
 from ...host.session.recorder import Recording
-from .notes import KnobRange, Note, knob_changes
+from .notes import KnobRange, Note, knob_changes, number
 
 END_SECONDS = 10.0  # for the session to end
 
@@ -37,7 +37,7 @@ class LivePlayer:
         atexit.register(self._end)  # a script that ends without close would wait for the sound process
         self._changed.wait()
         if self._reports.newest is None:
-            self._thread.join()
+            self._end()
             raise self._error or Failure("the session ended before it played; play again")
 
     @property
@@ -70,7 +70,7 @@ class LivePlayer:
         Raises:
             UserError: no such knob or position.
         """
-        self._send(*knob_changes({knob: position}, self._knobs, [0], 1))
+        self._send(*knob_changes({knob: number(f"knob {knob!r}:", position)}, self._knobs, [0], 1))
 
     def close(self) -> None:
         """Stop playing; raise the error that had ended it, if any."""
@@ -88,6 +88,7 @@ class LivePlayer:
     def _end(self) -> None:
         self._stop.set()
         self._thread.join(END_SECONDS)
+        self._commands.close()
         atexit.unregister(self._end)
 
     def _play(self, setup: Setup) -> None:
@@ -139,6 +140,10 @@ class _Commands:
     def send(self, command: Command) -> None:
         with self._sending:
             self._mine.send(command)
+
+    def close(self) -> None:
+        self._mine.close()
+        self._theirs.close()
 
     def waitables(self) -> Sequence[Any]:
         return [self._theirs]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,9 +40,9 @@ class Note:
                 raise UserError(f"Note: {name} {value!r} is not a whole number; give {low} to {high}") from None
             if not low <= whole <= high:
                 raise UserError(f"Note: {name} {value!r} is out of range; give {low} to {high}")
-        if not 0 <= _number("Note: start", self.start) <= LONGEST_SECONDS:
+        if not 0 <= number("Note: start", self.start) <= LONGEST_SECONDS:
             raise UserError(f"Note: start {self.start!r} is out of range; give 0 to {LONGEST_SECONDS} seconds")
-        if not 0 < _number("Note: duration", self.duration) <= LONGEST_SECONDS:
+        if not 0 < number("Note: duration", self.duration) <= LONGEST_SECONDS:
             raise UserError(f"Note: duration {self.duration!r} is out of range; give seconds, more than 0")
 
 
@@ -62,16 +62,23 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
     Raises:
         UserError: no `Note`.
     """
-    timed: list[tuple[int, int, Event]] = []
-    length = 0
-    for note in notes:
+    given = list(notes)
+    for note in given:
         if not isinstance(note, Note):
             raise UserError(f"{note!r} is no timbrel.Note; give notes, or the path of a MIDI file")
-        start = round(note.start * sample_rate)
-        end = max(start + 1, round((note.start + note.duration) * sample_rate))
-        timed.append((start, 1, NoteOn(start, 0, index(note.key), index(note.velocity))))
-        timed.append((end, 0, NoteOff(end, 0, index(note.key))))
+    timed: list[tuple[int, int, Event]] = []
+    following: dict[int, int] = {}  # the start of each key's next note
+    length = 0
+    for note in sorted(given, key=lambda note: (note.start, note.duration), reverse=True):
+        key, start = index(note.key), round(float(note.start) * sample_rate)
+        end = max(start + 1, round((float(note.start) + float(note.duration)) * sample_rate))
         length = max(length, end)
+        again = following.get(key, end)
+        following[key] = start
+        if again == start:  # of strikes at once the longest counts
+            continue
+        timed.append((start, 1, NoteOn(start, 0, key, index(note.velocity))))
+        timed.append((min(end, again), 0, NoteOff(min(end, again), 0, key)))
     timed.sort(key=lambda entry: entry[:2])
     warnings = [] if timed else ["no notes: the output is silence"]
     return Performance([event for *_, event in timed], length, [0] if timed else [], warnings)
@@ -102,18 +109,19 @@ def knob_changes(
 
 
 def _moments(name: str, points: Points) -> list[tuple[float, float]]:
-    pairs = [(0.0, points)] if isinstance(points, int | float) else list(points)
+    pairs: list[Any] = [(0.0, points)] if np.ndim(points) == 0 else list(points)  # type: ignore[arg-type]
     if not pairs:
         raise UserError(f"knob {name!r} has no points; give (seconds, position) pairs, or one position")
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise UserError(f"knob {name!r}: {pair!r} is no pair; give (seconds, position)")
-        seconds, position = (_number(f"knob {name!r}: ", part) for part in pair)
+        seconds, position = (number(f"knob {name!r}: ", part) for part in pair)
         if not 0 <= position <= 1:
             raise UserError(f"knob {name!r}: position {position:g} is out of range; give 0 to 1 of its range")
         if not 0 <= seconds <= LONGEST_SECONDS:
             raise UserError(f"knob {name!r}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
-    moments = [(0.0, float(pairs[0][1]))]
+    pairs = [(float(seconds), float(position)) for seconds, position in pairs]
+    moments = [(0.0, pairs[0][1])]
     for (began, low), (ended, high) in itertools.pairwise(pairs):
         if ended < began:
             raise UserError(f"knob {name!r}: {ended:g} s comes after {began:g} s; give points in order of time")
@@ -123,7 +131,8 @@ def _moments(name: str, points: Points) -> list[tuple[float, float]]:
     return moments
 
 
-def _number(what: str, value: object) -> float:
-    if isinstance(value, int | float | np.number) and math.isfinite(value):
+def number(what: str, value: object) -> float:
+    """Return a finite number, of Python or numpy; raise UserError for all else."""
+    if isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0 and math.isfinite(value):
         return float(value)
     raise UserError(f"{what} {value!r} is no number; give one")

@@ -5,6 +5,7 @@ import html
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.audio.sound_files import flac_bytes, sound_writer
+from ...host.errors import UserError
 from ...host.picture import draw_spectrograms
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 else:
     Samples = np.ndarray
 
+MOST_CHANNELS = 8  # of a FLAC file
 LONGEST_SHOWN_SECONDS = 600.0  # a longer player would swell the notebook's file
 
 
@@ -38,8 +41,17 @@ class Sound(Samples):
     def __array_finalize__(self, like: Any) -> None:
         self.sample_rate = getattr(like, "sample_rate", 0)
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        return array[()] if return_scalar else super().__array_wrap__(array, context, return_scalar)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+        rate = _rate_of(inputs)
+        if out:
+            options["out"] = tuple(map(_plain, out))
+        found = getattr(ufunc, method)(*map(_plain, inputs), **options)
+        return out[0] if out else _sounding(found, rate or self.sample_rate)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        found = super().__array_function__(function, types, args, options)
+        joined = type(found) is np.ndarray and found.dtype == self.dtype and found.ndim == self.ndim
+        return _sounding(found, _rate_of(args) or self.sample_rate) if joined else found
 
     def __reduce__(self) -> Any:
         return Sound, (np.asarray(self), self.sample_rate)
@@ -62,7 +74,8 @@ class Sound(Samples):
 
     def _repr_html_(self) -> str | None:
         samples = np.atleast_2d(np.asarray(self))
-        if samples.ndim != 2 or not self.sample_rate or not samples.size:
+        shown = samples.ndim == 2 and 1 <= len(samples) <= MOST_CHANNELS and samples.size and self.sample_rate
+        if not shown or not np.isfinite(samples).all():
             return None
         said = f"{self.seconds:.2f} s, {self.sample_rate} Hz, peak {float(np.abs(samples).max()):.2f}"
         parts = [f"<div>{html.escape(said)}</div>"]
@@ -74,6 +87,34 @@ class Sound(Samples):
                 f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{_picture(samples, self)}">'
             )
         return "".join(parts)
+
+
+def _plain(one: Any) -> Any:
+    return one.view(np.ndarray) if isinstance(one, Sound) else one
+
+
+def _sounding(found: Any, rate: int) -> Any:
+    if not isinstance(found, np.ndarray):
+        return found
+    sound = found.view(Sound)
+    sound.sample_rate = rate
+    return sound
+
+
+def _rate_of(parts: Any) -> int | None:
+    """Return the rate of all sounds among nested arguments; raise UserError if they have several."""
+    rates = set(_rates(parts))
+    if len(rates) > 1:
+        raise UserError(f"sounds of {' and '.join(f'{rate} Hz' for rate in sorted(rates))}: render them at one rate")
+    return next(iter(rates), None)
+
+
+def _rates(part: Any) -> Iterator[int]:
+    if isinstance(part, Sound):
+        yield from [part.sample_rate] if part.sample_rate else []
+    elif isinstance(part, tuple | list):
+        for one in part:
+            yield from _rates(one)
 
 
 def _picture(samples: npt.NDArray[np.float32], sound: Sound) -> str:

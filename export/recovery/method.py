@@ -9,6 +9,7 @@ from ...host.errors import UserError
 from ...host.resynthesis.recover import NETWORK, RecoveryMethod
 from ...host.resynthesis.refinement import can_refine, refined
 
+METHODS = ("network", "gradient", "hybrid")
 MISSING = "torch is not installed: pip install 'timbrel[train]'"
 
 
@@ -20,6 +21,8 @@ def chosen_method(asked: str | None, model: Model, say: Callable[[str], None]) -
     Raises:
         UserError: the method cannot search this model, or not here.
     """
+    if asked not in (None, *METHODS):
+        raise UserError(f"method {asked!r}: give one of {', '.join(METHODS)}")
     encodes = encoder_path(model.path).exists()
     if encodes and asked in (None, "hybrid") and can_refine(model.card):  # it needs no torch
         return RecoveryMethod("hybrid", refined, refines=True)
@@ -29,9 +32,9 @@ def chosen_method(asked: str | None, model: Model, say: Callable[[str], None]) -
             say(f"{MISSING}; the network's code is not refined")
         return NETWORK
     if not searches:
-        raise UserError(f"--method {asked} searches, and {MISSING}; or give --method network")
+        raise UserError(f"method {asked} searches, and {MISSING}; or give network")
     if asked == "hybrid" and not encodes:
-        raise UserError(f"--method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
+        raise UserError(f"method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
     if asked is None and not encodes:
         say(f"{model.path} has no encoder: its code is searched by gradient alone")
     from .search import gradient, hybrid

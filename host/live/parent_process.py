@@ -25,6 +25,7 @@ from .system_check import advice, bluetooth
 
 # Each batch reads all weights of a decoder: a seventh faster from 2 MB pages (glibc 2.35 and later).
 HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+_STARTING = threading.Lock()
 MOMENT_SECONDS = 0.05  # latency of typed keys where stdin cannot be polled, and of a key's release
 MOST_MESSAGES = 64  # read before commands are sent
 AGAIN_SECONDS = 1.0  # between attempts to reopen a lost card
@@ -114,12 +115,11 @@ class _Lost(Exception):
 
 class _AudioProcess:
     def __init__(self, setup: Setup) -> None:
-        os.environ.setdefault(*HUGE_PAGES)
         context = multiprocessing.get_context("spawn")
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
-        with _without_main_module():
+        with _for_audio():
             self._process.start()
         theirs.close()
         self._writer = PipeWriter(self._pipe)
@@ -187,21 +187,29 @@ class _AudioProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self._process.close()
         self._writer.close()
         self._pipe.close()
 
 
 @contextlib.contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Keep a new process from importing the main module, which would run a user's script again."""
-    main = sys.modules["__main__"]
-    kept: dict[str, object] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
-    try:
-        main.__dict__.pop("__file__", None)
-        main.__spec__ = None
-        yield
-    finally:
-        main.__dict__.update(kept)
+def _for_audio() -> Iterator[None]:
+    """Start a process with huge pages, and without the main module: importing it would run a user's script again."""
+    with _STARTING:
+        main = sys.modules["__main__"]
+        kept: dict[str, object] = {
+            name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__
+        }
+        pages = os.environ.get(HUGE_PAGES[0])
+        try:
+            main.__dict__.pop("__file__", None)
+            main.__spec__ = None
+            os.environ.setdefault(*HUGE_PAGES)
+            yield
+        finally:
+            main.__dict__.update(kept)
+            if pages is None:
+                del os.environ[HUGE_PAGES[0]]
 
 
 def _watch(

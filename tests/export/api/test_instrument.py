@@ -181,6 +181,17 @@ def test_a_clip_has_one_code_and_its_own_length() -> None:
         ("oboe.decode(np.zeros(8), key=300)", "key 300 is out of range"),
         ("oboe.decode(np.zeros(8), label='3')", "has no labels"),
         ("oboe.process('no.wav', amount=.5)", "amount 0.5 of which way"),
+        ("oboe.render('no.mid', tail_seconds=float('inf'))", "tail_seconds inf is no number"),
+        ("oboe.render([], channels={'1': None})", "channel '1' is out of range"),
+        ("oboe.encode(np.zeros((9000, 2)), 44100)", "a recording of 9000 channels: give [channels, samples]"),
+        ("oboe.encode(np.zeros(9000), 1000)", "a sample rate of 1000 Hz"),
+        ("oboe.decode([['a'] * 8])", "are no numbers"),
+        ("oboe.recover(np.ones(90000), 44100, method='bogus')", "method 'bogus': give one of network"),
+        ("timbrel.play(oboe, null=True, rate=1)", "rate 1 is out of range"),
+        (
+            "timbrel.Sound(np.ones((2, 9)), 44100) + timbrel.Sound(np.ones((2, 9)), 48000)",
+            "sounds of 44100 Hz and 48000",
+        ),
         ("timbrel.open('drum-loops').encode(np.ones(90000), 44100)", "have no codes of sounds"),
         ("timbrel.make([], 'nothing')", "give sounds to make an instrument of"),
     ],
@@ -205,6 +216,11 @@ def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: 
     np.testing.assert_allclose(written.T, sound, atol=2e-7)
     with pytest.raises(timbrel.UserError, match="exists; give another name"):
         sound.save(path)
+    for joined in (np.concatenate([sound, sound], axis=1), np.hstack([sound, sound]), np.pad(sound, ((0, 0), (9, 9)))):
+        assert isinstance(joined, timbrel.Sound)
+        assert joined.sample_rate == RATE
+    assert sound.T._repr_html_() is None
+    assert (sound * np.nan)._repr_html_() is None
 
 
 def test_notebooks_show_a_player_a_picture_and_the_knobs(oboe: timbrel.Instrument, sound: timbrel.Sound) -> None:

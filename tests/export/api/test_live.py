@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import timbrel
 
@@ -30,9 +31,23 @@ def test_notes_and_knobs_reach_the_sound(live: timbrel.LivePlayer) -> None:
         live.note_on(60)
 
 
-def test_a_card_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(timbrel.UserError, match="sound card"):
-        timbrel.play("gm-oboe", device="no such card")
+def test_a_card_that_is_not_there_is_one_line_and_leaves_nothing_open() -> None:
+    def tried() -> int:
+        with pytest.raises(timbrel.UserError, match="sound card"):
+            timbrel.play("gm-oboe", device="no such card")
+        return psutil.Process().num_fds()
+
+    tried()  # the first one imports
+    assert tried() == tried()
+
+
+def test_a_preset_of_this_folder_plays_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('format = 1\nmodel = "gm-partials-8"\n')
+    mine = timbrel.open("mine.toml")
+    monkeypatch.chdir("/")
+    with timbrel.play(mine, null=True) as live:
+        assert live.playing
 
 
 def test_a_script_without_guard_or_close_plays_once_and_ends(tmp_path: Path) -> None:

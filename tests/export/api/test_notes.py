@@ -1,6 +1,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 from timbrel import Note, UserError
 from timbrel.export.api.notes import KnobRange, knob_changes, performance_of
@@ -20,6 +21,27 @@ def test_notes_become_events_and_a_key_is_released_before_it_is_struck_again() -
         NoteOff(1000, 0, 60),
     ]
     assert (found.length, found.channels, found.warnings) == (1000, [0], [])
+
+
+def test_a_key_struck_again_while_it_sounds_is_released_first_and_two_at_once_are_one() -> None:
+    found = performance_of([Note(60, 0, 1), Note(60, 0.5, 2), Note(62, 0, 1), Note(62, 0, 3)], 1000)
+    assert [(event.time, event.key, isinstance(event, NoteOn)) for event in found.events] == [  # type: ignore[union-attr]
+        (0, 60, True),
+        (0, 62, True),
+        (500, 60, False),
+        (500, 60, True),
+        (2500, 60, False),
+        (3000, 62, False),
+    ]
+    assert found.length == 3000
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    note = Note(np.int64(60), np.int16(1), np.float16(0.5), np.int8(90))  # type: ignore[arg-type]
+    assert performance_of([note], 48_000).events == [NoteOn(48_000, 0, 60, 90), NoteOff(72_000, 0, 60)]
+    for position in (np.float32(0.5), np.array(0.5), 0.5):
+        [change] = knob_changes({"level": position}, KNOWN, [0], 1000)  # type: ignore[dict-item]
+        assert change.value == -24.0  # type: ignore[union-attr]
 
 
 def test_no_notes_are_silence_with_a_warning() -> None:
