@@ -66,7 +66,7 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
     for note in given:
         if not isinstance(note, Note):
             raise UserError(f"{note!r} is no timbrel.Note; give notes, or the path of a MIDI file")
-    timed: list[tuple[int, int, Event]] = []
+    timed: list[tuple[int, int, int, Event]] = []
     following: dict[int, int] = {}  # the start of each key's next note
     length = 0
     for note in sorted(given, key=lambda note: (note.start, note.duration), reverse=True):
@@ -77,9 +77,9 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
         following[key] = start
         if again == start:  # of strikes at once the longest counts
             continue
-        timed.append((start, 1, NoteOn(start, 0, key, index(note.velocity))))
-        timed.append((min(end, again), 0, NoteOff(min(end, again), 0, key)))
-    timed.sort(key=lambda entry: entry[:2])
+        timed.append((start, 1, key, NoteOn(start, 0, key, index(note.velocity))))
+        timed.append((min(end, again), 0, key, NoteOff(min(end, again), 0, key)))
+    timed.sort(key=lambda entry: entry[:3])
     warnings = [] if timed else ["no notes: the output is silence"]
     return Performance([event for *_, event in timed], length, [0] if timed else [], warnings)
 
