@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from ...host.patch.library import Patch
 
 WIDE_KEYS = (36, 96)  # of models that name no range
 MIDDLE_C = 60
+LAST_CC = 127
+SAME_SEMITONES = 1e-4
 
 
 class KeyZone(NamedTuple):
@@ -33,28 +35,34 @@ class VelocityZone(NamedTuple):
 
 @dataclass(frozen=True)
 class KnobLayer:
-    """A sample at ``positions``, 0 to 1 of each knob, between those of its neighbours, where it fades out."""
+    """A sample at ``positions``, 0 to 1 of each knob.
+
+    It sounds where its controllers are at ``at``, and fades towards ``before`` and ``after``, where its neighbours are.
+    """
 
     positions: tuple[float, ...] = ()
-    before: tuple[float | None, ...] = ()
-    after: tuple[float | None, ...] = ()
-    places: tuple[int, ...] = field(default=(), compare=False)
+    at: tuple[int, ...] = ()
+    before: tuple[int | None, ...] = ()
+    after: tuple[int | None, ...] = ()
 
     @property
     def suffix(self) -> str:
-        return "".join(f"-{place}" for place in self.places)
+        return "".join(f"-{value:03d}" for value in self.at)
 
 
 def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     """Return zones of every so many semitones; of a kit each key alone, of a sound that keys do not change one.
 
-    The range is that of the recorded notes, where they are known, and half a zone around.
+    The range is that of the recorded notes, where they are known, and half a zone around. In a tuning whose keys are no
+    semitones apart, each key is sampled.
     """
     if patch.preset.keys:
         return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]
     if alike:
         return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
     low, high = _recorded(patch)
+    if not _is_equal(patch):
+        return [KeyZone(key, key, key, tracked=False) for key in range(low, high + 1) if key in patch.tuning]
     keys = list(range(low, high + 1, every))
     if keys[-1] != high and high - keys[-1] > every // 2:
         keys.append(high)
@@ -70,21 +78,32 @@ def velocity_zones(count: int) -> list[VelocityZone]:
 
 
 def knob_layers(rests: Sequence[float]) -> list[KnobLayer]:
-    """Return a layer at both ends and at the rest of each knob, in all combinations."""
+    """Return a layer at both ends and at the rest of each knob, in all combinations; a rest near an end is that end."""
     layers = [KnobLayer()]
     for rest in rests:
-        stops = sorted({0.0, 1.0, round(rest, 6)})
+        stops = {0: 0.0, LAST_CC: 1.0, controller_value(rest): rest}
+        values = sorted(stops)
         layers = [
             KnobLayer(
-                (*layer.positions, stop),
-                (*layer.before, stops[place - 1] if place else None),
-                (*layer.after, stops[place + 1] if place + 1 < len(stops) else None),
-                (*layer.places, place),
+                (*layer.positions, stops[value]),
+                (*layer.at, value),
+                (*layer.before, values[place - 1] if place else None),
+                (*layer.after, values[place + 1] if place + 1 < len(values) else None),
             )
             for layer in layers
-            for place, stop in enumerate(stops)
+            for place, value in enumerate(values)
         ]
     return layers
+
+
+def controller_value(position: float) -> int:
+    return round(LAST_CC * position)
+
+
+def _is_equal(patch: Patch) -> bool:
+    """Return whether all keys are semitones apart, as samplers transpose them."""
+    offsets = [pitch - key for key, pitch in patch.tuning.items()]
+    return max(offsets) - min(offsets) < SAME_SEMITONES
 
 
 def _recorded(patch: Patch) -> tuple[int, int]:

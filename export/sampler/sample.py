@@ -1,21 +1,30 @@
 """Renders a preset into a folder of samples, with an SFZ and a DecentSampler instrument."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...host.audio.sound_files import sound_writer
-from ...host.errors import UserError, nearest
-from ...host.files import check_new_folder, replacing_folder
+from ...host.errors import UserError, nearest, printable
+from ...host.files import building_folder, check_new_folder
 from ...host.kinds.table import kind_of
 from ...host.patch.library import Patch
 from ...host.play.instrument import ChannelInstrument
 from ...host.session.preset_view import ControlView
 from ...host.session.preset_view_builder import controls
-from .layers import MIDDLE_C, KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
-from .strikes import HELD_SECONDS, RATE, TEXTURE_SECONDS, release_seconds, strikes, takes_of
+from .layers import MIDDLE_C, KeyZone, KnobLayer, VelocityZone, controller_value, key_zones, knob_layers, velocity_zones
+from .strikes import (
+    HELD_SECONDS,
+    RATE,
+    REST_SECONDS,
+    TEXTURE_SECONDS,
+    Sample,
+    release_seconds,
+    strikes,
+    takes_of,
+)
 from .texts import Layout, Region, dspreset, sfz
 
 MOST_KNOBS = 2
@@ -49,28 +58,40 @@ def sample(
     if reason := kind_of(patch.model.card).not_sampled:
         raise UserError(f"{patch.name} cannot be sampled: {reason}")
     check_new_folder(output)
-    turned = _turned(patch, knobs)
+    if output.resolve() == Path.cwd():
+        raise UserError(f"-o {output} is the folder that you are in; give the name of a new one")
+    turned, card = _turned(patch, knobs), patch.model.card
     zones = key_zones(patch, every, _keys_alike(patch))
     speeds, layers = velocity_zones(velocities), knob_layers([_position(control) for control, _ in turned])
+    release = release_seconds(patch, zones[len(zones) // 2].key, 127)
+    one_for_all = len(zones) == 1 and not (card.keyed or patch.preset.keys)
+    held = TEXTURE_SECONDS if one_for_all else HELD_SECONDS
     name, regions = output.resolve().name, list[Region]()
-    with replacing_folder(output) as folder:
+    with building_folder(output) as folder:
         (folder / "samples").mkdir()
         asked = list(itertools.product(layers, zones, speeds))
         for done, (layer, zone, speed) in enumerate(asked):
-            regions += _sampled(patch, folder / "samples", zone, speed, takes, layer, [one for one, _ in turned])
+            values = [
+                (control.target, control.low + at * (control.high - control.low))
+                for (control, _), at in zip(turned, layer.positions, strict=True)
+            ]
+            found = takes_of(patch, zone.key, speed.high, takes, held, values, max(REST_SECONDS, release))
+            regions += _written(folder / "samples", zone, speed, layer, found, _chokes(patch))
             if progress is not None:
                 progress((done + 1) / len(asked))
+        play = patch.preset.play
         layout = Layout(
             name,
             _about(patch),
             regions,
             takes,
-            release_seconds(patch, zones[len(zones) // 2].key, 127),
-            bool(patch.preset.keys),
-            2 * patch.preset.play.velocity_curve,
-            patch.preset.play.bend_range_semitones,
-            [(control.title, cc, _position(control)) for control, cc in turned],
-            sum(file.stat().st_size for file in (folder / "samples").iterdir()) < LARGEST_IN_MEMORY,
+            release,
+            one_shot=bool(patch.preset.keys),
+            mono=play.mode == "mono",
+            velocity_power=2 * play.velocity_curve,
+            bend_semitones=play.bend_range_semitones,
+            knobs=[(control.title, cc, controller_value(_position(control))) for control, cc in turned],
+            in_memory=sum(file.stat().st_size for file in (folder / "samples").iterdir()) < LARGEST_IN_MEMORY,
         )
         (folder / f"{name}.sfz").write_text(sfz(layout), encoding="utf-8")
         (folder / f"{name}.dspreset").write_text(dspreset(layout), encoding="utf-8")
@@ -81,42 +102,53 @@ def sample(
     return f"{output / name}.sfz and .dspreset: {len(regions)} samples ({spread}), {looped} looped, {size / 1e6:.0f} MB"
 
 
-def _sampled(
-    patch: Patch,
+def _written(
     folder: Path,
     zone: KeyZone,
     speed: VelocityZone,
-    takes: int,
     layer: KnobLayer,
-    turned: Sequence[ControlView],
+    takes: Sequence[Sample],
+    chokes: Mapping[int, int],
 ) -> list[Region]:
-    knobs = [
-        (control.target, control.low + at * (control.high - control.low))
-        for control, at in zip(turned, layer.positions, strict=True)
-    ]
-    regions, held = [], HELD_SECONDS if zone.tracked else TEXTURE_SECONDS
-    for take, found in enumerate(takes_of(patch, zone.key, speed.high, takes, held, knobs), 1):
+    regions = []
+    for take, found in enumerate(takes, 1):
         file = f"{zone.key:03d}-v{speed.high:03d}-{take}{layer.suffix}.flac"
         with sound_writer(folder / file, RATE, len(found.sound)) as writer:
             writer.write(found.sound)
-        regions.append(Region(file, len(found.sound), zone, speed, take, layer, found.loop))
+        regions.append(Region(file, len(found.sound), zone, speed, take, layer, found.loop, chokes.get(zone.key)))
     return regions
+
+
+def _chokes(patch: Patch) -> dict[int, int]:
+    """Return the numbers of choke groups by key."""
+    kind = kind_of(patch.model.card)
+    chokes = kind.keying(patch.preset.of_kind(kind), patch.preset.play).chokes
+    names = sorted(set(chokes.values()))
+    return {key: 1 + names.index(name) for key, name in chokes.items()}
 
 
 def _turned(patch: Patch, names: Sequence[str]) -> list[tuple[ControlView, int]]:
     """Return the knobs and their controllers."""
+    if len(set(names)) < len(names):
+        raise UserError(f"--knobs {','.join(names)}: a knob is named twice; name each once")
     if len(names) > MOST_KNOBS:
         raise UserError(f"--knobs {','.join(names)}: layers of {len(names)} knobs are too many; give one or two")
     known = list(controls(patch.preset, patch.model, ChannelInstrument(patch, RATE).knobs))
-    found: list[tuple[ControlView, int]] = []
+    found: list[ControlView] = []
     for name in names:
         control = next((one for one in known if name in (one.title, one.target)), None)
         if control is None:
             raise UserError(f"no knob is named {name!r}{nearest(name, [one.title for one in known])}")
-        mapped = [entry.number for entry in patch.preset.cc if entry.target == control.target and entry.number]
-        free = [cc for cc in FREE_CCS if cc not in [taken for _, taken in found]]
-        found.append((control, mapped[0] if mapped else free[0]))
-    return found
+        found.append(control)
+    if len({control.target for control in found}) < len(found):
+        raise UserError(f"--knobs {','.join(names)}: both are {found[0].target}; name another")
+    numbers = {
+        entry.target: entry.number for entry in reversed(patch.preset.cc) if entry.number
+    }  # the first map counts
+    ccs = [numbers.get(control.target) for control in found]
+    ccs = [None if cc in ccs[:place] else cc for place, cc in enumerate(ccs)]
+    free = iter([cc for cc in FREE_CCS if cc not in ccs])
+    return [(control, next(free) if cc is None else cc) for control, cc in zip(found, ccs, strict=True)]
 
 
 def _position(control: ControlView) -> float:
@@ -132,4 +164,4 @@ def _about(patch: Patch) -> list[str]:
     card = patch.model.card
     lines = [f"{patch.name}, sampled by timbrel", patch.preset.description or card.description]
     lines += [f"licence of the model: {card.license}"] if card.license else []
-    return [line for line in [*lines, card.credits] if line]
+    return [printable(line) for line in [*lines, card.credits] if line]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.kinds.table import kind_of
 from ...host.midi.performance import Performance
 from ...host.patch.library import Patch
 from ...host.render import render_samples
@@ -33,13 +34,20 @@ class Sample(NamedTuple):
 
 
 def takes_of(
-    patch: Patch, key: int, velocity: int, count: int, held: float, knobs: Sequence[tuple[str, float]] = ()
+    patch: Patch,
+    key: int,
+    velocity: int,
+    count: int,
+    held: float,
+    knobs: Sequence[tuple[str, float]] = (),
+    rest: float = REST_SECONDS,
 ) -> list[Sample]:
     """Return the first ``count`` strikes of a key, as `render` plays them, ``knobs`` set before.
 
-    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts.
+    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts; ``rest``:
+    between strikes.
     """
-    sounds = strikes(patch, key, velocity, count, held, knobs)
+    sounds = strikes(patch, key, velocity, count, held, knobs, rest)
     lasts = not patch.preset.keys and _lasts(sounds[0])
     loops = [find_loop(sound, RATE) if lasts else None for sound in sounds]
     if lasts and all(loops):
@@ -47,18 +55,24 @@ def takes_of(
             Sample(joined(_narrow(sound), loop, RATE), loop) for sound, loop in zip(sounds, loops, strict=True) if loop
         ]
     if _levels(sounds[0])[-1] > 10 ** (FALLEN_DB / 20) * np.abs(sounds[0]).max():
-        sounds = strikes(patch, key, velocity, count, LONGEST_SECONDS, knobs)
+        sounds = strikes(patch, key, velocity, count, LONGEST_SECONDS, knobs, rest)
     return [Sample(_ended(_narrow(sound)), None) for sound in sounds]
 
 
 def strikes(
-    patch: Patch, key: int, velocity: int, count: int, held: float, knobs: Sequence[tuple[str, float]] = ()
+    patch: Patch,
+    key: int,
+    velocity: int,
+    count: int,
+    held: float,
+    knobs: Sequence[tuple[str, float]] = (),
+    rest: float = REST_SECONDS,
 ) -> list[Array]:
-    """Return strikes of ``held`` seconds, `REST_SECONDS` apart, each [2, n] up to its note-off."""
-    length, step = round(held * RATE), round((held + REST_SECONDS) * RATE)
+    """Return strikes of ``held`` seconds, ``rest`` seconds apart, each [2, n] up to its end."""
+    length, step = round(held * RATE), round((held + rest) * RATE)
     events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in knobs]
     for number in range(count):
-        events += [NoteOn(number * step, 0, key, velocity), NoteOff(number * step + length, 0, key)]
+        events += _struck(patch, key, velocity, number * step, length)
     performance = Performance(events, count * step, [0], [])
     sound = render_samples({0: patch}, performance, sample_rate=RATE, tail_seconds=0.0)
     sound = np.pad(sound, ((0, 0), (0, max(0, count * step - sound.shape[1]))))
@@ -68,13 +82,22 @@ def strikes(
 def release_seconds(patch: Patch, key: int, velocity: int) -> float:
     """Return the time after note-off in which a key falls by 60 dB."""
     length = RATE
-    performance = Performance([NoteOn(0, 0, key, velocity), NoteOff(length, 0, key)], length, [0], [])
+    performance = Performance(_struck(patch, key, velocity, 0, length), length, [0], [])
     sound = render_samples({0: patch}, performance, sample_rate=RATE, tail_seconds=30.0)
     tail = _levels(sound[:, length:], FRAME // 8)
     if not len(tail) or not tail[0]:
         return 0.01
     heard = np.flatnonzero(tail > 10 ** (RELEASED_DB / 20) * tail[0])
     return max(0.01, float((heard[-1] + 1) * (FRAME // 8) / RATE))
+
+
+def _struck(patch: Patch, key: int, velocity: int, start: int, length: int) -> list[Event]:
+    """Return a strike; a latched note is ended by a second one."""
+    events: list[Event] = [NoteOn(start, 0, key, velocity), NoteOff(start + length, 0, key)]
+    preset, kind = patch.preset, kind_of(patch.model.card)
+    if kind.keying(preset.of_kind(kind), preset.play).holds:
+        events += [NoteOn(start + length, 0, key, velocity), NoteOff(start + length + 1, 0, key)]
+    return events
 
 
 def _lasts(sound: Array) -> bool:

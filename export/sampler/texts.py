@@ -1,6 +1,7 @@
 """The text files of a sampled instrument: SFZ (ARIA's opcodes) and DecentSampler's XML."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
@@ -23,11 +24,12 @@ class Region:
     take: int
     layer: KnobLayer
     loop: Loop | None
+    choke: int | None = None  # a group whose regions cut each other
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What both files say of an instrument; ``knobs``: name, controller and rest, 0 to 1."""
+    """What both files say of an instrument; ``knobs``: name, controller and its value at rest."""
 
     name: str
     about: Sequence[str]
@@ -35,16 +37,17 @@ class Layout:
     takes: int
     release_seconds: float
     one_shot: bool
+    mono: bool
     velocity_power: float  # of the level over the velocity
     bend_semitones: float
-    knobs: Sequence[tuple[str, int, float]] = ()
+    knobs: Sequence[tuple[str, int, int]] = ()
     in_memory: bool = True  # small enough to be loaded as a whole, which no disk can interrupt
 
 
 def sfz(layout: Layout) -> str:
     lines = [f"// {line}" for line in layout.about]
     lines += ["<control>", *(["hint_ram_based=1"] if layout.in_memory else [])]
-    lines += [f"set_cc{cc}={round(127 * rest)}" for _, cc, rest in layout.knobs]
+    lines += [f"set_cc{cc}={rest}" for _, cc, rest in layout.knobs]
     lines += [f"label_cc{cc}={name}" for name, cc, _ in layout.knobs]
     lines += [
         "<global>",
@@ -54,6 +57,8 @@ def sfz(layout: Layout) -> str:
     ]
     if layout.one_shot:
         lines.append("loop_mode=one_shot")
+    if layout.mono and not layout.knobs:  # layers of one note are voices too
+        lines.append("polyphony=1")
     if layout.takes > 1:
         lines.append(f"seq_length={layout.takes}")
     if layout.knobs:
@@ -67,29 +72,30 @@ def sfz(layout: Layout) -> str:
 
 
 def dspreset(layout: Layout) -> str:
-    kept = " ".join(f'{name}="0.0"' for name in ("attack", "decay"))
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        *(f"<!-- {line.replace('--', '- -')} -->" for line in layout.about),
-    ]
-    lines += ["<DecentSampler>"]
-    layers = list(dict.fromkeys(region.layer for region in layout.regions))
-    groups: list[tuple[KnobLayer, VelocityZone]] = [
-        (layer, zone) for layer in layers for zone in dict.fromkeys(region.velocity for region in layout.regions)
-    ]
-    lines.append(f'  <groups {kept} sustain="1.0" release="{layout.release_seconds:.3f}" ampVelTrack="0.0">')
+    """Return the preset: groups of a velocity zone and a position of the first knob, the others at rest.
+
+    A controller of DecentSampler sets a group's volume, so two cannot multiply in one.
+    """
+    rests = [rest for *_, rest in layout.knobs]
+    regions = [region for region in layout.regions if list(region.layer.at[1:]) == rests[1:]]
+    layers = list(dict.fromkeys(region.layer for region in regions))
+    zones = list(dict.fromkeys(region.velocity for region in regions))
+    groups = [(layer, zone) for layer in layers for zone in zones]
+    envelope = {"attack": 0.0, "decay": 0.0, "sustain": 1.0, "release": round(layout.release_seconds, 3)}
+    given = envelope | {"ampVelTrack": float(len(zones) == 1)}
     robin = ' seqMode="round_robin"' if layout.takes > 1 else ""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>']
+    lines += [f"<!-- {re.sub('-{2,}', '-', line)} -->" for line in layout.about]
+    lines += ["<DecentSampler>", f"  <groups {_attributes(given)}>"]
     for layer, zone in groups:
-        lines.append(f'    <group loVel="{zone.low}" hiVel="{zone.high}"{robin}>')
-        lines += [
-            f"      <sample {_sample(region)}/>"
-            for region in layout.regions
-            if (region.layer, region.velocity) == (layer, zone)
-        ]
+        heard = list(layer.at) == rests
+        lines.append(f'    <group loVel="{zone.low}" hiVel="{zone.high}" volume="{heard:.1f}"{robin}>')
+        own = [region for region in regions if (region.layer, region.velocity) == (layer, zone)]
+        lines += [f"      <sample {_sample(region)}/>" for region in own]
         lines.append("    </group>")
     lines.append("  </groups>")
-    if layout.knobs:
-        lines += ["  <midi>", *_bindings(layout, [layer for layer, _ in groups]), "  </midi>"]
+    for _, cc, _ in layout.knobs[:1]:
+        lines += ["  <midi>", *_bindings(cc, [layer for layer, _ in groups]), "  </midi>"]
     return "\n".join([*lines, "</DecentSampler>"]) + "\n"
 
 
@@ -107,17 +113,19 @@ def _region(region: Region, layout: Layout) -> str:
         parts.append(f"volume={PLAYER_DB[region.channels]:g}")
     if not key.tracked:
         parts.append("pitch_keytrack=0")
+    if region.choke is not None:
+        parts.append(f"group={region.choke} off_by={region.choke}")
     if layout.takes > 1:
         parts.append(f"seq_position={region.take}")
     if loop is not None:  # the end is the last sample
         parts.append(f"loop_mode=loop_continuous loop_start={loop.start} loop_end={loop.end - 1}")
     for (_, cc, _), at, before, after in zip(
-        layout.knobs, region.layer.positions, region.layer.before, region.layer.after, strict=True
+        layout.knobs, region.layer.at, region.layer.before, region.layer.after, strict=True
     ):
         if before is not None:
-            parts.append(f"xfin_locc{cc}={round(127 * before)} xfin_hicc{cc}={round(127 * at)}")
+            parts.append(f"xfin_locc{cc}={before} xfin_hicc{cc}={at}")
         if after is not None:
-            parts.append(f"xfout_locc{cc}={round(127 * at)} xfout_hicc{cc}={round(127 * after)}")
+            parts.append(f"xfout_locc{cc}={at} xfout_hicc{cc}={after}")
     return " ".join(parts)
 
 
@@ -134,19 +142,20 @@ def _sample(region: Region) -> str:
         given["pitchKeyTrack"] = "0.0"
     if loop is not None:
         given |= {"loopEnabled": "true", "loopStart": loop.start, "loopEnd": loop.end - 1}
+    return _attributes(given)
+
+
+def _attributes(given: Mapping[str, object]) -> str:
     return " ".join(f"{name}={quoteattr(str(value))}" for name, value in given.items())
 
 
-def _bindings(layout: Layout, layers: Sequence[KnobLayer]) -> Iterable[str]:
-    for place, (_, cc, _) in enumerate(layout.knobs):
-        yield f'    <cc number="{cc}">'
-        for number, layer in enumerate(layers):
-            at, before, after = layer.positions[place], layer.before[place], layer.after[place]
-            table = [(0.0, 0.0)] if before is not None else []
-            table += [(stop, level) for stop, level in ((before, 0.0), (at, 1.0), (after, 0.0)) if stop is not None]
-            text = ";".join(f"{round(127 * stop)},{level:g}" for stop, level in dict(table).items())
-            yield (
-                f'      <binding type="amp" level="group" position="{number}" parameter="AMP_VOLUME" '
-                f'translation="table" translationTable="{text}"/>'
-            )
-        yield "    </cc>"
+def _bindings(cc: int, layers: Sequence[KnobLayer]) -> Iterator[str]:
+    yield f'    <cc number="{cc}">'
+    for number, layer in enumerate(layers):
+        stops = ((layer.before[0], 0.0), (layer.at[0], 1.0), (layer.after[0], 0.0))
+        text = ";".join(f"{value},{level:g}" for value, level in stops if value is not None)
+        yield (
+            f'      <binding type="amp" level="group" position="{number}" parameter="AMP_VOLUME" '
+            f'translation="table" translationTable="{text}"/>'
+        )
+    yield "    </cc>"

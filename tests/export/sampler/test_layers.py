@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
 from timbrel.host.patch.library import open_patch
@@ -26,12 +28,23 @@ def test_a_kit_has_its_keys_and_a_sound_of_one_pitch_one_zone() -> None:
 def test_knobs_have_layers_at_ends_and_rest() -> None:
     assert knob_layers([]) == [KnobLayer()]
     one = knob_layers([0.25])
-    assert [layer.positions for layer in one] == [(0.0,), (0.25,), (1.0,)]
-    assert [(layer.before, layer.after) for layer in one] == [
-        ((None,), (0.25,)),
-        ((0.0,), (1.0,)),
-        ((0.25,), (None,)),
-    ]
+    assert [(layer.positions, layer.at) for layer in one] == [((0.0,), (0,)), ((0.25,), (32,)), ((1.0,), (127,))]
+    assert [(layer.before, layer.after) for layer in one] == [((None,), (32,)), ((0,), (127,)), ((32,), (None,))]
     both = knob_layers([0.5, 0.0])
     assert len(both) == 6
     assert len({layer.suffix for layer in both}) == 6
+
+
+@pytest.mark.parametrize(("rest", "expected"), [(0.001, [0.001, 1.0]), (0.999, [0.0, 0.999]), (0.0, [0.0, 1.0])])
+def test_a_rest_near_an_end_is_the_layer_of_that_end(rest: float, expected: list[float]) -> None:
+    assert [layer.positions[0] for layer in knob_layers([rest])] == expected
+
+
+def test_keys_that_are_no_semitones_apart_are_sampled_each(tmp_path: Path) -> None:
+    steps = "".join(f" {1200 * step / 19:.4f}\n" for step in range(1, 20))
+    (tmp_path / "19.scl").write_text(f"! 19.scl\nnineteen\n 19\n!\n{steps}")
+    (tmp_path / "x.toml").write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\nscale = "19.scl"\n')
+    zones = key_zones(open_patch(str(tmp_path / "x.toml")), 3, alike=False)
+    assert all(zone.low == zone.key == zone.high and not zone.tracked for zone in zones)
+    (tmp_path / "x.toml").write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\na4_hz = 415.0\n')
+    assert all(zone.tracked for zone in key_zones(open_patch(str(tmp_path / "x.toml")), 3, alike=False))

@@ -9,7 +9,8 @@ import pysfizz
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.sampler.sample import sample
+from timbrel.export.sampler.sample import _turned, sample
+from timbrel.export.sampler.strikes import strikes
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 
@@ -122,6 +123,28 @@ def test_a_knob_crossfades_layers_on_its_controller(tmp_path: Path) -> None:
         assert difference_db(played, rendered[:, : round(1.5 * RATE)]) < -60
 
 
+def test_a_knob_that_rests_near_an_end_is_heard_once(tmp_path: Path) -> None:
+    sample(open_patch("gm-lead"), tmp_path / "k", knobs=["attack"], every=12, velocities=1, takes=1)
+    rendered = np.asarray(timbrel.open("gm-lead").render([timbrel.Note(66, 0, 2, 127)]))
+    assert difference_db(Sfizz(tmp_path / "k").play(66, 127, 1.0), rendered[:, :RATE]) < -60
+    groups = ElementTree.parse(tmp_path / "k" / "k.dspreset").findall(".//group")
+    assert [group.attrib["volume"] for group in groups] == ["1.0", "0.0"]
+    tables = [
+        one.attrib["translationTable"] for one in ElementTree.parse(tmp_path / "k" / "k.dspreset").iter("binding")
+    ]
+    assert tables == ["0,1;127,0", "0,0;127,1"]
+    assert "polyphony=1" in (tmp_path / "k" / "k.sfz").read_text()
+
+
+def test_knobs_have_controllers_of_their_own(tmp_path: Path) -> None:
+    for knobs in (["gain", "latent 4"], ["latent 4", "gain"]):
+        ccs = [cc for _, cc in _turned(open_patch("gm-keys"), knobs)]
+        assert len(set(ccs)) == 2
+        assert 74 in ccs
+    with pytest.raises(UserError, match="a knob is named twice"):
+        _turned(open_patch("gm-keys"), ["gain", "gain"])
+
+
 def test_the_other_format_names_the_same_samples(oboe: Path) -> None:
     tree = ElementTree.parse(oboe / "oboe.dspreset")
     samples = tree.findall(".//sample")
@@ -141,6 +164,9 @@ def test_a_kit_keeps_its_keys_and_its_ends(tmp_path: Path) -> None:
     keys = [entry.key for entry in open_patch("drum-kit").preset.keys]
     assert [(int(r["lokey"]), int(r["hikey"]), r["pitch_keytrack"]) for r in found] == [(k, k, "0") for k in keys]
     assert not any("loop_start" in region for region in found)
+    assert {(r["sample"][8:11], r["group"], r["off_by"]) for r in found if "group" in r} == {
+        ("042", "1", "1"), ("046", "1", "1"),
+    }  # fmt: skip
     played = Sfizz(tmp_path / "kit").play(36, 127, 0.3)
     rendered = np.asarray(timbrel.open("drum-kit").render([timbrel.Note(36, 0, 0.3, 127)]))
     assert difference_db(played[:, : RATE // 10], rendered[:, : RATE // 10]) < -60
@@ -151,6 +177,11 @@ def test_a_texture_is_one_long_loop_for_all_keys(tmp_path: Path) -> None:
     [region] = regions(tmp_path / "t")
     assert (region["lokey"], region["hikey"], region["pitch_keytrack"]) == ("0", "127", "0")
     assert int(region["loop_end"]) - int(region["loop_start"]) > 2 * RATE
+    release = re.search(r"ampeg_release=([0-9.]+)", (tmp_path / "t" / "t.sfz").read_text())
+    assert release is not None
+    assert 1 < float(release[1]) < 8  # its preset's is 4, and a second press ends its notes
+    first, second = strikes(open_patch("lakeside-soundscape"), 60, 127, 2, 6.0, rest=6.0)
+    assert second[:, RATE : 5 * RATE].std() > 0.5 * first[:, RATE : 5 * RATE].std()
 
 
 def test_a_stream_says_why_it_cannot_and_writes_nothing(tmp_path: Path) -> None:
