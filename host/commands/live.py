@@ -87,12 +87,12 @@ def play(
     from ..shipped import report_beside
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
-    device = device if null else device or configured("play", "device")
-    rate, block = rate or configured("play", "rate"), block or configured("play", "block") or BLOCK
+    device = device if null else _chosen(device, "device")
+    rate, block = _chosen(rate, "rate"), _chosen(block, "block", BLOCK)
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
-    lowest_latency = lowest_latency or bool(configured("play", "lowest_latency"))
+    lowest_latency = lowest_latency or _chosen(None, "lowest_latency", False)
     with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
         if side is not None:
             side.say = screen.say
@@ -107,8 +107,8 @@ def play(
             block=block,
             depth=1 if lowest_latency else 2,
             voices=voices,
-            midi_ports=tuple(midi_port or ([] if keys else configured("play", "midi_port") or [])),
-            midi_api=midi_api or configured("play", "midi_api"),
+            midi_ports=tuple(midi_port or ([] if keys else _chosen(None, "midi_port", []))),
+            midi_api=_chosen(midi_api, "midi_api"),
             midi=not keys or bool(midi_port),
             lowest_latency=lowest_latency,
             programs=among,
@@ -132,14 +132,20 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
             side.say = screen.say
         setup = Setup(
             preset=preset,
-            device=configured("play", "device"),
-            rate=configured("play", "rate"),
-            block=configured("play", "block") or BLOCK,
-            midi_ports=tuple(configured("play", "midi_port") or ()),
-            midi_api=configured("play", "midi_api"),
+            device=_chosen(None, "device"),
+            rate=_chosen(None, "rate"),
+            block=_chosen(None, "block", BLOCK),
+            midi_ports=tuple(_chosen(None, "midi_port", ())),
+            midi_api=_chosen(None, "midi_api"),
         )
         _check(setup.block, setup.rate, None, None, null=False, several=False)
         play(setup, screen, Recording(), overwrite=False, panel=side)
+
+
+def _chosen(given: Any, name: str, default: Any = None) -> Any:
+    """Return an option as given, else as configured, else the default."""
+    told = configured("play", name) if given is None else given
+    return default if told is None else told
 
 
 def _check(

@@ -43,3 +43,37 @@ def test_make_makes(tmp_path: Path) -> None:
     found = timbrel.make(str(tones(tmp_path / "tones")), minutes=0.1, output=tmp_path / "made")
     assert found.kind == "partials"
     assert found.render([timbrel.Note(60)]).max() > 0.01
+
+
+def test_a_pack_with_its_run_is_trained_further_in_a_new_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timbrel.export import make as making
+    from timbrel.export.packs.pack import pack
+    from timbrel.host.patch.library import open_patch
+
+    made = tmp_path / "made"
+    for name in ("run/last.ckpt", "run/run.json", "run/kept/old.ckpt", "trial/last.ckpt", "corpus/audio.f32"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(name)
+    (made / "preset.toml").write_text('format = 1\nmodel = "gm-drums"\n')
+    pack(open_patch(str(made)), tmp_path / "sent.timbrel", with_run=True)
+    pack(open_patch(str(made)), tmp_path / "bare.timbrel")
+    asked: list[object] = []
+
+    def make(sounds: list[Path], output: Path, **options: Any) -> str:
+        asked.extend([sounds, options["more_minutes"]])
+        return "done"
+
+    monkeypatch.setattr(making, "make", make)
+    found = timbrel.make(tmp_path / "sent.timbrel", tmp_path / "further", more_minutes=2)
+    assert asked == [[], 2]
+    assert found.kind == "clip"
+    kept = {path.relative_to(tmp_path / "further").as_posix() for path in (tmp_path / "further").rglob("*.*")}
+    assert {"run/last.ckpt", "run/run.json", "trial/last.ckpt", "corpus/audio.f32", "preset.toml"} <= kept
+    assert "run/kept/old.ckpt" not in kept
+    with pytest.raises(timbrel.UserError, match="holds no run to go on from"):
+        timbrel.make(tmp_path / "bare.timbrel", tmp_path / "none", more_minutes=2)
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(timbrel.UserError, match="has no run and corpus"):
+        pack(open_patch("gm-keys"), tmp_path / "keys.timbrel", with_run=True)

@@ -135,7 +135,6 @@ def test_a_knob_that_rests_near_an_end_is_heard_once(tmp_path: Path) -> None:
     assert tables == ["0,1;127,0", "0,0;127,1"]
 
 
-
 def test_knobs_have_controllers_of_their_own(tmp_path: Path) -> None:
     for knobs in (["gain", "latent 4"], ["latent 4", "gain"]):
         ccs = [cc for _, cc in _turned(open_patch("gm-keys"), knobs)]
