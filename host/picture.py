@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 
 INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
-DOTS_PER_INCH = 150
+DOTS_PER_INCH, SMALL_DOTS_PER_INCH = 150, 64  # of files, and of pictures inside other files
 COLUMNS = 1500  # of waveform and spectrogram: about a panel's width in pixels
 ROWS = 400  # of the spectrogram
 WINDOW_SECONDS = 0.09  # separates neighbouring keys from about C3 up
@@ -86,8 +86,10 @@ def draw_performance(
         figure.savefig(temporary, format="png")
 
 
-def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False) -> None:
-    """Draw spectrograms of sounds, [n], side by side.
+def draw_spectrograms(
+    path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False, dots_per_inch: int = DOTS_PER_INCH
+) -> None:
+    """Draw spectrograms of sounds, [n], side by side, 12 by 4.5 inches.
 
     Raises:
         UserError, Failure: as `draw_performance`.
@@ -97,7 +99,7 @@ def draw_spectrograms(path: Path, sounds: Mapping[str, Array], rate: int, overwr
     from matplotlib.figure import Figure
 
     with replacing(path, overwrite) as temporary, rc_context(style()):
-        figure = Figure(figsize=SIDE_BY_SIDE, dpi=DOTS_PER_INCH, layout="constrained")
+        figure = Figure(figsize=SIDE_BY_SIDE, dpi=dots_per_inch, layout="constrained")
         *panels, key = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
         for panel, (title, sound) in zip(panels, sounds.items(), strict=True):
             panel.set_title(title, fontsize=10)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
-from ...host.picture import draw_spectrograms
+from ...host.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
 
 if TYPE_CHECKING:
     Samples = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -120,5 +120,5 @@ def _rates(part: Any) -> Iterator[int]:
 def _picture(samples: npt.NDArray[np.float32], sound: Sound) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sound.png"
-        draw_spectrograms(path, {"": samples.mean(axis=0)}, sound.sample_rate)
+        draw_spectrograms(path, {"": samples.mean(axis=0)}, sound.sample_rate, dots_per_inch=SMALL_DOTS_PER_INCH)
         return base64.b64encode(path.read_bytes()).decode()

@@ -18,7 +18,7 @@ from ...host.packs import SUFFIX
 from ...host.packs.archive import FORMAT, LARGEST, MANIFEST, PIECE
 from ...host.patch.collected_files import collect
 from ...host.patch.library import Patch
-from ...host.picture import draw_spectrograms
+from ...host.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
 from ...host.plugin_trust import PLUGINS
 from ...host.render import render_samples
 from ...host.shipped import MADE
@@ -122,6 +122,6 @@ def _preview(patch: Patch) -> dict[str, bytes]:
     if importlib.util.find_spec("matplotlib"):
         with tempfile.TemporaryDirectory() as folder:
             seen = Path(folder) / PICTURE
-            draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE)
+            draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH)
             files[PICTURE] = seen.read_bytes()
     return files
