@@ -233,7 +233,7 @@ def _midi_files(given: list[Path], output: Path, overwrite: bool) -> list[tuple[
         )
     ]
     if not tunes:
-        raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, given))}; give some")
+        raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, given))}; give some, or a folder of them")
     if missing := [tune for tune in tunes if not tune.is_file()]:
         raise UserError(f"cannot read {missing[0]}: there is no such file")
     stems = [tune.stem for tune in tunes]
