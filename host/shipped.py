@@ -61,7 +61,7 @@ def preset_file(name: str) -> Path | None:
         return path / MADE
     if path.suffix == ".toml":
         return path
-    return None if path.exists() or name in shipped_models() else own_preset(name)
+    return None if path.is_file() or name in shipped_models() else own_preset(name)
 
 
 def own_preset(name: str) -> Path | None:

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from .config import configured
+from .config import config_file, configured
+from .errors import UserError
 
 
 def own_folder(name: str) -> Path:
@@ -13,6 +14,12 @@ def own_folder(name: str) -> Path:
         UserError: as `configured`, which may name the folder of presets.
     """
     if name == "presets" and (told := configured("presets", "folder")) is not None:
-        return Path(told).expanduser()
+        try:
+            folder = Path(told).expanduser()
+        except RuntimeError:  # of ~ and an unknown user
+            folder = Path()
+        if not folder.is_absolute() or "\0" in told:
+            raise UserError(f"{config_file()}: presets.folder = {told!r} should be a full path, or begin with ~/")
+        return folder
     data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
     return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name

@@ -62,6 +62,7 @@ def test_several_files_or_a_folder_are_rendered_into_a_folder(tmp_path: Path) ->
         (["tunes/a.mid", "tunes/none.mid", "-o", "out"], "cannot read tunes/none.mid"),
         (["tunes/a.mid", "other/a.mid", "-o", "out"], "two of the files are named a"),
         (["tunes/a.mid", "tunes/b.mid", "-o", "out.wav"], "several files are rendered into a folder"),
+        (["tunes/a.mid", "tunes/a-ch01.mid", "-o", "out", "--stems"], "a-ch01 may be a stem of another file"),
         (["empty", "-o", "out"], "no MIDI files (.mid) in empty"),
         (["tunes", "-o", "none/out"], "cannot make folder none/out"),
     ],
@@ -69,7 +70,7 @@ def test_several_files_or_a_folder_are_rendered_into_a_folder(tmp_path: Path) ->
 def test_several_files_that_cannot_be_rendered_are_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
     for folder in ("tunes", "other", "full", "empty"):
         (tmp_path / folder).mkdir()
-    for name in ("tunes/a.mid", "tunes/b.mid", "other/a.mid"):
+    for name in ("tunes/a.mid", "tunes/b.mid", "tunes/a-ch01.mid", "tunes/._a.mid", "other/a.mid"):
         shutil.copyfile(TUNE, tmp_path / name)
     (tmp_path / "full" / "a.wav").write_text("mine")
     done = run("render", "digits-keys", *arguments, folder=tmp_path)

@@ -15,7 +15,7 @@ from ...host.contract.encoder import encoder_path
 from ...host.errors import UserError
 from ...host.files import replacing
 from ...host.packs import SUFFIX
-from ...host.packs.archive import FORMAT, LARGEST, MANIFEST, PIECE
+from ...host.packs.archive import FORMAT, LARGEST, MANIFEST, PIECE, is_name
 from ...host.patch.collected_files import collect
 from ...host.patch.library import Patch
 from ...host.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
@@ -26,6 +26,7 @@ from ..api.notes import Note, performance_of
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
+RESERVED = (MANIFEST, MADE, encoder_path(Path(MODEL)).name, PREVIEW, PICTURE, LICENCE)
 PREVIEW_RATE = 44_100
 PREVIEW_KEYS = (60, 64, 67, 72)
 PREVIEW_STEP_SECONDS = 0.6
@@ -52,7 +53,9 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
         raise UserError(
             f"preset {patch.name!r} runs {plugins[0]}, and nothing in a pack can run; take it out of the preset"
         )
-    found, card = collect(patch, MODEL), patch.model.card
+    if not is_name(output.stem):
+        raise UserError(f"-o {output}: {output.stem!r} is no name for a pack on every system; give a plainer one")
+    found, card = collect(patch, MODEL, RESERVED), patch.model.card
     files = {MADE: found.text.encode(), MODEL: patch.model.read_bytes(), **found.files}
     if encoder_path(patch.model.path).exists():
         files[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
@@ -110,7 +113,8 @@ def _run(patch: Patch) -> dict[str, bytes | Path]:
     runs = [folder for folder in (run, patch.folder / "trial") if folder.is_dir()]
     files = [path for folder in runs for path in sorted(folder.iterdir()) if path.is_file()]
     files += [path for path in sorted(corpus.rglob("*")) if path.is_file()]
-    return {path.relative_to(patch.folder).as_posix(): path for path in files}
+    inside = {path: path.relative_to(patch.folder) for path in files}
+    return {place.as_posix(): path for path, place in inside.items() if not any(p.startswith(".") for p in place.parts)}
 
 
 def _preview(patch: Patch) -> dict[str, bytes]:

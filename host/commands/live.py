@@ -33,7 +33,8 @@ Knobs = Annotated[
     str | None, typer.Option(help="Put its knobs on the latents: a name from 'timbrel devices', or a .toml file.")
 ]
 LowestLatency = Annotated[
-    bool, typer.Option("--lowest-latency", help="Events take effect at the next block, not after a constant delay.")
+    bool | None,
+    typer.Option("--lowest-latency/--no-lowest-latency", help="Events act at the next block, not after a delay."),
 ]
 Source = Annotated[
     str | None, typer.Option("--input", help="What this hears goes through the model: an input's name, or default.")
@@ -65,7 +66,7 @@ def play(
     midi_port: MidiPort = None,
     midi_api: MidiApi = None,
     controller: Knobs = None,
-    lowest_latency: LowestLatency = False,
+    lowest_latency: LowestLatency = None,
     programs: Programs = None,
     source: Source = None,
     null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
@@ -92,7 +93,7 @@ def play(
     _check(block, rate, device if null else None, source, null, bool(chosen))
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     known = _controller(controller)
-    lowest_latency = lowest_latency or _chosen(None, "lowest_latency", False)
+    soonest: bool = _chosen(lowest_latency, "lowest_latency", False)
     with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
         if side is not None:
             side.say = screen.say
@@ -105,12 +106,12 @@ def play(
             input=source,
             rate=rate,
             block=block,
-            depth=1 if lowest_latency else 2,
+            depth=1 if soonest else 2,
             voices=voices,
             midi_ports=tuple(midi_port or ([] if keys else _chosen(None, "midi_port", []))),
             midi_api=_chosen(midi_api, "midi_api"),
             midi=not keys or bool(midi_port),
-            lowest_latency=lowest_latency,
+            lowest_latency=soonest,
             programs=among,
             controller=known,
         )
@@ -130,6 +131,7 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
     with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
         if side is not None:
             side.say = screen.say
+        soonest: bool = _chosen(None, "lowest_latency", False)
         setup = Setup(
             preset=preset,
             device=_chosen(None, "device"),
@@ -137,6 +139,8 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
             block=_chosen(None, "block", BLOCK),
             midi_ports=tuple(_chosen(None, "midi_port", ())),
             midi_api=_chosen(None, "midi_api"),
+            depth=1 if soonest else 2,
+            lowest_latency=soonest,
         )
         _check(setup.block, setup.rate, None, None, null=False, several=False)
         play(setup, screen, Recording(), overwrite=False, panel=side)
@@ -233,7 +237,8 @@ def learn(
     def say(line: str) -> None:
         print(line, flush=True)
 
-    if not learn(preset, target, _Moments(tuple(midi_port or ()), midi_api, say), say):
+    ports = tuple(midi_port or _chosen(None, "midi_port", ()))
+    if not learn(preset, target, _Moments(ports, _chosen(midi_api, "midi_api"), say), say):
         raise KeyboardInterrupt
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import INFO_HELP, Overwrite, opened_model
+from .options import INFO_HELP, Overwrite, opened_model, preset_names
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -14,7 +14,7 @@ PACKAGES = ("numpy", "onnxruntime", "soundfile", "pedalboard", "pydantic", "soun
 
 @commands.command()
 def info(
-    model: Annotated[str, typer.Argument(help=INFO_HELP)],
+    model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)],
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Describe a model, or a pack."""
@@ -61,7 +61,7 @@ def version(
 
 
 @commands.command()
-def verify(model: Annotated[str, typer.Argument(help=INFO_HELP)]) -> None:
+def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
     """Run a model's own reference on this machine; exit status 1 if outputs differ or are not all covered."""
     verdict = opened_model(model).verify()
     partial = verdict.told < verdict.width

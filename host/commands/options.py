@@ -1,12 +1,13 @@
 """Shared options and help texts of commands."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UserError
+from ..errors import TimbrelError, UserError
 
 if TYPE_CHECKING:
     from ..contract.model import Model
@@ -29,7 +30,10 @@ def preset_names(incomplete: str) -> list[str]:
     from ..patch.user_presets import own_presets
     from ..shipped import shipped_models, shipped_presets
 
-    return [name for name in {**shipped_presets(), **shipped_models(), **own_presets()} if name.startswith(incomplete)]
+    names = [*shipped_presets(), *shipped_models()]
+    with contextlib.suppress(TimbrelError):  # of the configuration file: a shell has no place for it
+        names += own_presets()
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
 PRESET_HELP = "A preset or model, shipped or your own, a .toml preset, an instrument's folder, a pack or an .onnx file."
@@ -72,7 +76,15 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
     from ..patch.loading import read_preset
     from ..shipped import preset_file
 
-    files = {str(path): file for path in sorted(folder.iterdir()) if (file := preset_file(str(path))) is not None}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        try:
+            file = preset_file(str(path))
+        except UserError as error:
+            print(f"warning: {path} cannot be chosen: {error}", file=sys.stderr)
+            continue
+        if file is not None:
+            files[str(path)] = file
     if not files:
         raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
     for number, file in enumerate(files.values(), 1):

@@ -19,6 +19,7 @@ from .options import (
     Trust,
     channel_presets,
     opened_model,
+    preset_names,
     presets_in,
 )
 
@@ -69,7 +70,7 @@ def demo(
 @commands.command()
 def process(
     sound: Annotated[Path, typer.Argument(help="A sound file.")],
-    preset: Annotated[str, typer.Option(help=PRESET_HELP)],
+    preset: Annotated[str, typer.Option(help=PRESET_HELP, autocompletion=preset_names)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sound: .wav, .flac or .ogg.")],
     scale: Annotated[
         list[str] | None, typer.Option(help="How far codes go from the centre: S, or N=S for latent N.")
@@ -203,7 +204,7 @@ def render(
     chosen, among = channel_presets(channel or []), presets_in(programs)
     ask_for([preset, *filter(None, chosen.values()), *among], trust)
     options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
-    opened, files = open_patch(preset), _midi_files(midi, output, overwrite)
+    opened, files = open_patch(preset), _midi_files(midi, output, overwrite, stems)
     written: list[Path] = []
     try:
         with Display() as display:
@@ -215,7 +216,7 @@ def render(
             print(*written, sep="\n")
 
 
-def _midi_files(given: list[Path], output: Path, overwrite: bool) -> list[tuple[Path, Path]]:
+def _midi_files(given: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
     """Return MIDI files and their sounds; of several, in the folder ``output``, which is made.
 
     Raises:
@@ -229,7 +230,9 @@ def _midi_files(given: list[Path], output: Path, overwrite: bool) -> list[tuple[
         file
         for path in given
         for file in (
-            sorted(one for one in path.iterdir() if one.suffix.lower() in MIDI_SUFFIXES) if path.is_dir() else [path]
+            sorted(one for one in path.iterdir() if one.suffix.lower() in MIDI_SUFFIXES and one.name[0] != ".")
+            if path.is_dir()
+            else [path]
         )
     ]
     if not tunes:
@@ -237,8 +240,11 @@ def _midi_files(given: list[Path], output: Path, overwrite: bool) -> list[tuple[
     if missing := [tune for tune in tunes if not tune.is_file()]:
         raise UserError(f"cannot read {missing[0]}: there is no such file")
     stems = [tune.stem for tune in tunes]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+    plain = [stem.casefold() for stem in stems]
+    if twice := [stem for stem in stems if plain.count(stem.casefold()) > 1]:
         raise UserError(f"two of the files are named {twice[0]}; render them one by one, into different folders")
+    if alike := [one for one in plain if with_stems and any(one.startswith(f"{other}-ch") for other in plain)]:
+        raise UserError(f"{alike[0]} may be a stem of another file; render them one by one, into different folders")
     if output.suffix and not output.is_dir():
         raise UserError(f"-o {output}: several files are rendered into a folder; give its name, without a suffix")
     try:

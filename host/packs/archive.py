@@ -3,16 +3,20 @@
 A pack is unpacked once, into the user's folder ``packs``, under the SHA-256 of its file. Nothing in it is run.
 """
 
+import contextlib
 import hashlib
 import json
+import lzma
+import os
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from ..errors import UserError, printable
+from ..errors import Failure, UserError, printable
 from ..files import building_folder, check_regular
 from ..user_folders import own_folder
 
@@ -21,8 +25,12 @@ FORMAT = 1
 LARGEST = 1 << 30  # bytes of a pack, and of all its files
 LARGEST_MANIFEST = 1 << 20
 MOST_FILES = 4096
-LONGEST_NAME = 100
-PROVED = "proved"  # a file beside the unpacked folder, once its model gave its reference here
+DEEPEST = 8  # folders in one another
+LONGEST_NAME = 200  # bytes of a pack's name, or of a part of a file's
+LARGEST_DIRECTORY = 1 << 22  # bytes of a zip file's list of entries
+PROVED = ".proved"  # suffix of a file beside the unpacked folder, once its model gave its reference here
+LEFT_SECONDS = 3600.0  # after which what an interrupted process left is removed
+LONGEST_END = (1 << 16) + 22  # bytes of a zip file's end: a record and a comment
 PIECE = 1 << 20
 ONCE_MORE = "get it again, or ask its maker"
 
@@ -61,11 +69,11 @@ def unpacked(path: Path) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    home = own_folder("packs") / digest
+    home = _packs() / digest
     with _opened(path) as archive:
         manifest = _manifest(path, archive)
         folder = home / manifest.name
-        if folder.is_dir():
+        if _is_whole(folder, manifest):
             return folder
         try:
             home.mkdir(parents=True, exist_ok=True)
@@ -73,14 +81,35 @@ def unpacked(path: Path) -> Path:
             raise UserError(
                 f"cannot unpack {path} into {home}: {error.strerror}; set XDG_DATA_HOME to another folder"
             ) from None
+        _clear(home, folder)
         try:
             with building_folder(folder) as new:
                 for name, packed in manifest.files.items():
                     _extract(path, archive, name, packed, new)
+        except (UserError, Failure):
+            if not _is_whole(folder, manifest):  # else another process was faster
+                with contextlib.suppress(OSError):
+                    home.rmdir()
+                raise
         except BaseException:
-            shutil.rmtree(home, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                home.rmdir()
             raise
     return folder
+
+
+def _is_whole(folder: Path, manifest: PackManifest) -> bool:
+    with contextlib.suppress(OSError):
+        return all((folder / name).stat().st_size == packed.size for name, packed in manifest.files.items())
+    return False
+
+
+def _clear(home: Path, folder: Path) -> None:
+    """Remove an unpacked folder that lacks something, and what interrupted processes left."""
+    for left in home.iterdir():
+        with contextlib.suppress(OSError):
+            if left == folder or time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def digest_of(file: Path) -> str | None:
@@ -89,22 +118,24 @@ def digest_of(file: Path) -> str | None:
     return None if home is None else home.name
 
 
-def unpacked_before(digest: str) -> Path | None:
-    """Return the folder of the pack with a SHA-256, None if it is not on this machine."""
-    home = own_folder("packs") / digest
-    return next((folder for folder in home.iterdir() if folder.is_dir()), None) if home.is_dir() else None
+def proved_before(digest: str) -> Path | None:
+    """Return the folder of the pack with a SHA-256, None if it is not on this machine, or was not proved."""
+    home = _packs() / digest
+    if not home.with_suffix(PROVED).is_file() or not home.is_dir():
+        return None
+    return next((folder for folder in home.iterdir() if folder.is_dir() and not folder.name.startswith(".")), None)
 
 
 def unproved(file: Path) -> bool:
     """Return whether a file is of a pack whose model has not yet given its reference on this machine."""
     home = _home(file)
-    return home is not None and not (home / PROVED).exists()
+    return home is not None and not home.with_suffix(PROVED).is_file()
 
 
 def mark_proved(file: Path) -> None:
     home = _home(file)
     assert home is not None
-    (home / PROVED).touch()
+    home.with_suffix(PROVED).touch()
 
 
 def throw_away(file: Path) -> None:
@@ -114,9 +145,18 @@ def throw_away(file: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
+def is_name(name: str) -> bool:
+    """Return whether a pack may have a name."""
+    return _is_plain(name) and len(PurePosixPath(name).parts) == 1
+
+
+def _packs() -> Path:
+    return own_folder("packs").resolve()
+
+
 def _home(file: Path) -> Path | None:
-    packs = own_folder("packs")
-    within = packs in file.parents and file.relative_to(packs).parts
+    packs, place = _packs(), file.resolve()
+    within = packs in place.parents and place.relative_to(packs).parts
     return packs / within[0] if within else None
 
 
@@ -128,12 +168,23 @@ class _opened:
 
     def __enter__(self) -> zipfile.ZipFile:
         try:
+            self._check_directory()
             self._archive = zipfile.ZipFile(self._path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise damaged(self._path, str(error)) from None
         except OSError as error:
             raise UserError(f"cannot read {self._path}: {error.strerror or error}") from None
         return self._archive
+
+    def _check_directory(self) -> None:
+        """Refuse a list of entries that would fill memory, before zipfile reads it."""
+        with self._path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - LONGEST_END))
+            end = file.read()
+        at = end.rfind(b"PK\x05\x06")
+        if at >= 0 and len(end) >= at + 16 and int.from_bytes(end[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
+            raise zipfile.BadZipFile("it lists too many files")
 
     def __exit__(self, *error: object) -> None:
         self._archive.close()
@@ -157,12 +208,14 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
         name = str(told["name"])
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, *_ZIP_ERRORS) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, *_ZIP_ERRORS) as error:
         raise damaged(path, f"{MANIFEST}: {error}") from None
-    if not _is_plain(name) or len(PurePosixPath(name).parts) != 1 or len(name) > LONGEST_NAME:
+    if not is_name(name):
         raise damaged(path, "its name is no name of a folder")
-    if not 1 <= len(files) <= MOST_FILES or any(not _is_plain(one) for one in files):
-        raise damaged(path, f"it names more than {MOST_FILES} files, or one outside of it")
+    if not 1 <= len(files) <= MOST_FILES:
+        raise damaged(path, f"it names {len(files)} files, at most {MOST_FILES} are possible")
+    if wrong := [one for one in files if not _is_plain(one)]:
+        raise damaged(path, f"{wrong[0]!r} is no name of a file in it")
     if any(file.size < 0 for file in files.values()) or sum(file.size for file in files.values()) > LARGEST:
         raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {ONCE_MORE}")
     if len({one.casefold() for one in files}) < len(files):
@@ -180,10 +233,12 @@ def _is_plain(name: str) -> bool:
         and name == printable(name)
         and not forbidden & set(name)
         and not any(part.startswith(".") or part.endswith((".", " ")) for part in parts)
+        and max(len(part.encode()) for part in parts) <= LONGEST_NAME
+        and len(parts) <= DEEPEST
     )
 
 
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
 def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile, folder: Path) -> None:

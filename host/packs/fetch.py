@@ -21,6 +21,7 @@ from .archive import LARGEST
 HUB = "hf:"  # hf:OWNER/REPOSITORY, or hf:OWNER/REPOSITORY/FILE.timbrel
 SILENT_SECONDS = 30.0  # without a byte
 PIECE = 1 << 16
+BUSY, SERVER_ERROR = (408, 429), 500  # statuses after which a download may be resumed
 MOST_REDIRECTIONS = 5
 DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
 PARTIAL = ".part"
@@ -40,9 +41,7 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
     digest = DIGEST.fullmatch(fragment)
     if fragment and digest is None:
         raise UserError(f"#{fragment} is no digest; give #sha256= and 64 digits of 0 to 9 and a to f")
-    address = _of_hub(address) if address.startswith(HUB) else address
-    if urllib.parse.urlsplit(address).scheme != "https":
-        raise UserError(f"{url} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
+    address = _quoted(_of_hub(address) if address.startswith(HUB) else address)
     folder = own_folder("packs")
     partial = folder / f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{PARTIAL}"
     try:
@@ -52,8 +51,14 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
         partial.unlink(missing_ok=True)
         raise
     except urllib.error.HTTPError as error:
+        answer = f"{address} answers {error.code} {printable(str(error.reason))}"
+        if error.code in BUSY or error.code >= SERVER_ERROR:
+            raise Failure(f"{answer}; run it again later") from None
         partial.unlink(missing_ok=True)
-        raise UserError(f"{address} answers {error.code} {printable(str(error.reason))}; check the address") from None
+        raise UserError(f"{answer}; check the address") from None
+    except ValueError as error:  # of a redirection or a header
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{address} gives an answer that makes no sense: {printable(str(error))}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ssl.SSLError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         kept = "; run it again to resume" if partial.exists() else "; check the address and the connection"
@@ -67,6 +72,20 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
         raise UserError(f"{address} has the SHA-256 {found}, not the one asked for; it was not kept")
     partial.replace(whole)
     return whole
+
+
+def _quoted(address: str) -> str:
+    """Return an address of https:// with other letters in its path quoted; raise UserError for all else."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
+        host = (parts.hostname or "").encode("idna").decode()
+        found = parts._replace(netloc=host + (f":{parts.port}" if parts.port else ""), path=path)
+        if parts.scheme == "https" and host:
+            return urllib.parse.urlunsplit(found)
+    except ValueError:  # also of UnicodeError
+        pass
+    raise UserError(f"{printable(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import TimbrelError, UserError
@@ -49,8 +49,8 @@ class PresetFolder:
         known = {entry.name for entry in found}
         for name, path in _own():
             entry = _listed(path, name, shipped=False)
-            if entry is not None and entry.name not in known:
-                found.append(entry)
+            if entry is not None and name not in known:
+                found.append(replace(entry, name=name))
         for name, path in shipped_presets().items():
             entry = _listed(path, name, shipped=True)
             if entry is not None:
@@ -123,7 +123,9 @@ def _own() -> Iterator[tuple[str, Path]]:
         return
     for entry in entries:
         name = entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name
-        with contextlib.suppress(TimbrelError):  # opening it reports the error
+        if name in shipped_presets() or name in shipped_models():
+            continue
+        with contextlib.suppress(TimbrelError, OSError, ValueError):  # opening it reports the error
             path = own_preset(name)
             if path is not None:
                 yield name, path

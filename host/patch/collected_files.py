@@ -1,6 +1,7 @@
 """Collects the files that a preset names, under names without folders, for projects and packs."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from .preset import Preset
 from .preset_files import files_of
 from .validation import named
 
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
 LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
 
 
@@ -24,8 +26,8 @@ class CollectedPreset(NamedTuple):
     model: str
 
 
-def collect(patch: Patch, model: str | None = None) -> CollectedPreset:
-    """Collect a patch's current files; ``model`` renames its model in the text.
+def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = ()) -> CollectedPreset:
+    """Collect a patch's current files; ``model`` renames its model in the text, ``reserved`` names are not given.
 
     Raises:
         UserError: a file was deleted since the patch was opened, or is too large.
@@ -38,8 +40,8 @@ def collect(patch: Patch, model: str | None = None) -> CollectedPreset:
     own = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
     flat: dict[str, str] = {preset.model: model or _flat(own, ())}
     files: dict[str, bytes] = {}
-    for name, data in _beside(patch, preset):
-        flat.setdefault(name, _flat(name, flat.values()))
+    for name, data in _beside(patch, preset, flat[preset.model]):
+        flat.setdefault(name, _flat(name, [*flat.values(), *reserved]))
         files[flat[name]] = data
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
         flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
@@ -51,14 +53,14 @@ def collect(patch: Patch, model: str | None = None) -> CollectedPreset:
     return CollectedPreset(text, files, flat[preset.model])
 
 
-def _beside(patch: Patch, preset: Preset) -> Iterator[tuple[str, bytes]]:
+def _beside(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
     for name in files_of(preset):
         yield name, _read(patch, name)
     if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
-        yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label)
+        yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
     end, marks = patch.process_end, patch.model.card.landmarks
     if preset.process.to is not None and end is not None and preset.process.to not in [mark.label for mark in marks]:
-        yield preset.process.to, _code(patch, end, None)
+        yield preset.process.to, _code(patch, end, None, model)
 
 
 def _read(patch: Patch, name: str) -> bytes:
@@ -73,9 +75,9 @@ def _read(patch: Patch, name: str) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
+def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) -> bytes:
     tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
-    lines = ["format = 1", f"model = {json.dumps(_flat(patch.preset.model, ()))}"]
+    lines = ["format = 1", f"model = {json.dumps(model)}"]
     for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
         values = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
         lines += [
@@ -86,7 +88,9 @@ def _code(patch: Patch, code: Sequence[float], label: str | None) -> bytes:
 
 
 def _flat(name: str, taken: Collection[str]) -> str:
-    flat = name.replace("\\", "/").rpartition("/")[2] or "file"
-    while flat in taken:
+    """Return a file's name without folders that every system allows, and none of ``taken`` in any case of letters."""
+    flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
+    used = {one.casefold() for one in taken}
+    while flat.casefold() in used:
         flat = f"other-{flat}"
     return flat

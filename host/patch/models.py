@@ -8,7 +8,7 @@ from ..contract.model import Model
 from ..errors import UserError, nearest, printable
 from ..files import stamp
 from ..packs import BY_DIGEST
-from ..packs.archive import unpacked_before
+from ..packs.archive import proved_before
 from ..shipped import MADE, shipped_models
 
 HEX = re.compile("[0-9a-f]{64}")
@@ -27,7 +27,7 @@ def model_path(name: str, folder: Path) -> Path:
         return models[name]
     if name.startswith(BY_DIGEST):
         digest = name.removeprefix(BY_DIGEST)
-        pack = unpacked_before(digest) if HEX.fullmatch(digest) else None
+        pack = proved_before(digest) if HEX.fullmatch(digest) else None
         if pack is None:
             raise UserError(f"the pack with the SHA-256 {printable(digest)} is not here; get it, or open its file once")
         return model_path(read_model_name(pack / MADE), pack)

@@ -1,15 +1,17 @@
 """Fetched packs: proved, and kept among the user's presets."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..files import replacing
 from ..packs import SUFFIX
 from ..packs.archive import read_manifest
 from ..packs.fetch import fetch
-from ..shipped import shipped_models, shipped_presets
+from ..shipped import own_preset, shipped_models, shipped_presets
 from ..user_folders import own_folder
 from .library import open_patch
 
@@ -39,9 +41,13 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         kept = own_folder("presets") / f"{name}{SUFFIX}"
         if kept.exists() and not overwrite and kept.read_bytes() != fetched.read_bytes():
             raise UserError(f"{kept} exists, and is another pack; --overwrite replaces it")
+        other = own_preset(name) if not kept.exists() else None
+        if other is not None:
+            raise UserError(f"{other} has the name {name!r} already; rename it, then get the pack again")
         open_patch(str(fetched))
         kept.parent.mkdir(parents=True, exist_ok=True)
-        fetched.replace(kept)
+        with replacing(kept, overwrite=True) as file:  # perhaps on another disk
+            shutil.copyfile(fetched, file)
     finally:
         fetched.unlink(missing_ok=True)
     about = manifest.about

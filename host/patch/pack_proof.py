@@ -41,4 +41,5 @@ def prove(file: Path) -> None:
 
 
 def _inside(folder: Path, name: str) -> bool:
-    return name in shipped_presets() or (folder in (folder / name).resolve().parents and (folder / name).is_file())
+    place = (folder / name).resolve()
+    return name in shipped_presets() or (folder.resolve() in place.parents and place.is_file())

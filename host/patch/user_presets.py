@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import TimbrelError, UserError, printable
 from ..packs import SUFFIX
-from ..shipped import MADE, preset_file, shipped_models, shipped_presets
+from ..shipped import own_preset, shipped_models, shipped_presets
 from ..user_folders import own_folder
 from .loading import preset_text, read_preset
 
@@ -24,10 +24,10 @@ def own_presets() -> dict[str, Path]:
         entries = sorted(folder.iterdir())[:MOST_LISTED]
     except OSError:
         return {}
-    found = {entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name: entry for entry in entries}
-    files = {name: _file(entry) for name, entry in found.items()}
+    names = sorted({entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name for entry in entries})
     ships = shipped_presets().keys() | shipped_models().keys()
-    return {name: file for name, file in files.items() if name not in ships and name == printable(name) and _is(file)}
+    files = {name: file for name in names if name not in ships and (file := _file(name)) is not None}
+    return {name: file for name, file in files.items() if name == printable(name) and _is(file)}
 
 
 def described_presets() -> Iterator[tuple[str, str, str]]:
@@ -38,11 +38,10 @@ def described_presets() -> Iterator[tuple[str, str, str]]:
                 yield kind, name, read_preset(path).description
 
 
-def _file(entry: Path) -> Path:
-    if entry.suffix == SUFFIX:
-        with contextlib.suppress(TimbrelError):
-            return preset_file(str(entry)) or entry
-    return entry / MADE if entry.is_dir() else entry
+def _file(name: str) -> Path | None:
+    with contextlib.suppress(TimbrelError, OSError, ValueError):  # opening it reports the error
+        return own_preset(name)
+    return None
 
 
 def _is(file: Path) -> bool:

@@ -18,6 +18,8 @@ from ..kinds.clip.kind import KeySettings
 from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
 from ..medoid import medoid
+from ..packs import BY_DIGEST
+from ..packs.archive import digest_of
 from ..patch.library import default_knobs
 from ..patch.motions import MotionSettings
 from ..patch.preset import LatentSettings, Preset
@@ -350,5 +352,7 @@ def _rounded(code: Doubles) -> list[float]:
 
 
 def _name_of(path: Path, folder: Path) -> str:
+    if (digest := digest_of(path)) is not None:
+        return f"{BY_DIGEST}{digest}"
     shipped = {file.resolve(): name for name, file in shipped_models().items()}
     return shipped.get(path.resolve()) or Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -9,9 +9,11 @@ import pytest
 import soundfile
 import timbrel
 from timbrel.export.packs.pack import pack
+from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.packs.archive import MANIFEST, PROVED, read_manifest
 from timbrel.host.patch.library import find_model, open_patch
+from timbrel.host.resynthesis.recover import recover
 from timbrel.host.shipped import MODELS
 
 SCALE = "! equal.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))
@@ -84,6 +86,38 @@ def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(reed: Path, tmp_path: 
     assert len(sound) > 2 * rate
 
 
+def test_files_of_any_names_are_kept_apart_from_the_packs_own(reed: Path, tmp_path: Path) -> None:
+    for name in ("a/Preview.flac", "b/preset.toml", "c/hall?.wav", "d/.room.wav", "e/Room.wav"):
+        (tmp_path / name).parent.mkdir()
+        if not name.endswith(".toml"):
+            shutil.copyfile(tmp_path / "room.wav", tmp_path / name)
+    (tmp_path / "b" / "preset.toml").write_text('format = 1\nmodel = "gm-partials-8"\n')
+    text = PRESET.format(model="../reeds.onnx", folder="../a").replace("room.wav", "Preview.flac")
+    for name in ("c/hall?.wav", "d/.room.wav", "e/Room.wav"):
+        text += f'\n[[effects]]\nplugin = "Convolution"\nimpulse_response_filename = "../{name}"\nmix = 0.1\n'
+    reed.write_text(text.replace('to = "gm-strings"', 'to = "../b/preset.toml"'))
+    notes = [timbrel.Note(60, 0, 0.3)]
+    before = timbrel.open(reed).render(notes)
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    np.testing.assert_array_equal(timbrel.open(tmp_path / "sent.timbrel").render(notes), before)
+
+
+@pytest.mark.parametrize("name", ["a:b", "reed ", ".reed", "x" * 201])
+def test_packs_have_names_that_every_system_allows(reed: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="is no name for a pack on every system"):
+        pack(open_patch(str(reed)), tmp_path / f"{name}.timbrel")
+    assert not list(tmp_path.glob("*.timbrel"))
+
+
+def test_a_recovered_preset_names_the_pack_of_its_model(reed: Path, tmp_path: Path) -> None:
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    model = Model(find_model(str(tmp_path / "sent.timbrel")))
+    sound = timbrel.open("gm-oboe").render(timbrel.Note(60)).save(tmp_path / "note.wav")
+    recover(sound, model, tmp_path / "note.toml")
+    assert 'model = "pack:' in (tmp_path / "note.toml").read_text()
+    assert open_patch(str(tmp_path / "note.toml")).model.sha256 == model.sha256
+
+
 def test_equal_instruments_are_equal_files(reed: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -101,7 +135,7 @@ def test_its_proof_runs_once(reed: Path, tmp_path: Path, monkeypatch: pytest.Mon
     open_patch(str(tmp_path / "sent.timbrel"))
     assert find_model(str(tmp_path / "sent.timbrel")).name == "model.onnx"
     assert len(ran) == 1
-    assert [path.name for path in data_files(tmp_path)].count(PROVED) == 1
+    assert [path.suffix for path in data_files(tmp_path)].count(PROVED) == 1
 
 
 def rewritten(path: Path, changed: dict[str, bytes]) -> Path:

@@ -83,5 +83,5 @@ def test_packs_in_the_users_folder_are_listed_and_opened_by_name(sent: Path, tmp
     assert list(own_presets()) == ["reed"]
     assert open_patch("reed").name == "sent"
     listed = [entry for entry in PresetFolder(tmp_path, tmp_path).listed() if not entry.shipped]
-    assert [(entry.name, entry.fits) for entry in listed] == [("sent", True)]
+    assert [(entry.name, entry.fits) for entry in listed] == [("reed", True)]
     assert open_patch(listed[0].path).model.sha256 == open_patch("gm-partials-8").model.sha256

@@ -58,6 +58,8 @@ class Answers(BaseHTTPRequestHandler):
                 time.sleep(600)
             case "beyond":
                 self._head(416, 0) if begun else self._answer(f"/good/{name}", 0)
+            case "busy":
+                self._head(503, 0)
             case "moved":
                 self._move(f"/good/{name}")
             case "loop":

@@ -1,14 +1,25 @@
 import io
 import json
+import os
 import random
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.packs import archive
-from timbrel.host.packs.archive import mark_proved, read_manifest, throw_away, unpacked, unproved
+from timbrel.host.packs.archive import (
+    PROVED,
+    digest_of,
+    mark_proved,
+    proved_before,
+    read_manifest,
+    throw_away,
+    unpacked,
+    unproved,
+)
 
 from .packed import FILES, packed, told, write
 
@@ -28,20 +39,66 @@ def test_a_pack_is_unpacked_once_under_its_digest(home: Path, tmp_path: Path) ->
     folder = unpacked(path)
     assert (folder.name, folder.parent.parent) == ("reed", home)
     assert contents(folder) == FILES
-    (folder / "preset.toml").write_bytes(b"kept")
+    before = (folder / "preset.toml").stat().st_mtime_ns
     assert unpacked(path) == folder
-    assert (folder / "preset.toml").read_bytes() == b"kept"
+    assert (folder / "preset.toml").stat().st_mtime_ns == before
+    (folder / "preset.toml").unlink()
+    (folder / "model.onnx").write_bytes(b"damaged")
+    assert contents(unpacked(path)) == FILES
     assert read_manifest(path).about == {"licence": "CC0"}
 
 
 def test_a_pack_is_unproved_until_it_is_marked(home: Path, tmp_path: Path) -> None:
     file = unpacked(write(tmp_path, packed())) / "preset.toml"
     assert unproved(file)
+    digest = digest_of(file)
+    assert digest is not None
+    assert proved_before(digest) is None
     mark_proved(file)
     assert not unproved(file)
+    assert proved_before(digest) == file.parent
     assert not unproved(tmp_path / "preset.toml")
     throw_away(file)
-    assert not list(home.iterdir())
+    assert [path.suffix for path in home.iterdir()] == [PROVED]
+    assert proved_before(digest) is None
+
+
+def test_a_pack_named_as_the_mark_is_unproved_too(home: Path, tmp_path: Path) -> None:
+    assert unproved(unpacked(write(tmp_path, packed(name="proved"))) / "preset.toml")
+
+
+def test_a_home_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "link"))
+    folder = unpacked(write(tmp_path, packed()))
+    assert unproved(folder / "preset.toml")
+    assert unproved(tmp_path / "link" / "timbrel" / "packs" / folder.parent.name / "reed" / "preset.toml")
+
+
+def test_what_an_interrupted_process_left_is_passed_over(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, packed())
+    folder = unpacked(path)
+    (folder.parent / ".reed.abc").mkdir()
+    mark_proved(folder / "preset.toml")
+    assert proved_before(folder.parent.name) == folder
+    os.utime(folder.parent / ".reed.abc", (0, 0))
+    (folder / "model.onnx").unlink()
+    assert unpacked(path) == folder
+    assert [one.name for one in folder.parent.iterdir()] == ["reed"]
+
+
+def test_several_processes_may_unpack_at_once(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, packed({**FILES, "big": bytes(1 << 22)}))
+    with ThreadPoolExecutor(8) as pool:
+        folders = set(pool.map(lambda _: unpacked(path), range(16)))
+    assert [contents(folder).keys() for folder in folders] == [{*FILES, "big"}]
+
+
+def test_a_list_of_a_million_files_is_not_read(home: Path, tmp_path: Path) -> None:
+    end = b"PK\x05\x06" + bytes(4) + b"\xff\xff\xff\xff" + (50_000_000).to_bytes(4, "little") + bytes(6)
+    with pytest.raises(UserError, match="it lists too many files"):
+        read_manifest(write(tmp_path, bytes(100) + end))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +112,7 @@ def test_names_that_leave_the_folder_are_refused(home: Path, tmp_path: Path, nam
     assert contents(tmp_path).keys() == {"reed.timbrel"}
 
 
-@pytest.mark.parametrize("name", ["../reed", "", "a/b", "x" * 101, ".reed"])
+@pytest.mark.parametrize("name", ["../reed", "", "a/b", "x" * 201, "声" * 100, ".reed"])
 def test_names_of_packs_are_names_of_folders(home: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="its name is no name of a folder"):
         unpacked(write(tmp_path, packed(name=name)))
@@ -65,8 +122,10 @@ def test_names_of_packs_are_names_of_folders(home: Path, tmp_path: Path, name: s
     ("change", "said"),
     [
         ({"format": 2}, "has format 2, this timbrel reads 1; update timbrel"),
-        ({"files": {}}, "or one outside of it"),
-        ({"files": {f"f{n}": {"bytes": 0, "sha256": ""} for n in range(5000)}}, "more than 4096 files"),
+        ({"files": {}}, "it names 0 files"),
+        ({"files": {f"f{n}": {"bytes": 0, "sha256": ""} for n in range(5000)}}, "it names 5000 files"),
+        ({"files": {"preset.toml": {"bytes": float("inf"), "sha256": "0"}}}, r"pack\.json"),
+        ({"files": {"x" * 300: {"bytes": 1, "sha256": "0"}}}, "is no name of a file in it"),
         ({"files": {"preset.toml": {"bytes": 1 << 31, "sha256": "0"}}}, "unpacks to more than 1024 MiB"),
         ({"files": {"preset.toml": {"bytes": -1, "sha256": "0"}}}, "unpacks to more than"),
         ({"files": {**told(FILES), "MODEL.onnx": told(FILES)["model.onnx"]}}, "two of its files have one name"),

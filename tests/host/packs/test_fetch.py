@@ -95,6 +95,22 @@ def test_a_part_that_the_server_does_not_know_begins_anew(net: Net) -> None:
     assert get(url).read_bytes() == packed()
 
 
+def test_a_busy_server_keeps_what_was_fetched(net: Net) -> None:
+    url = f"{net.address}/busy/{REED}"
+    part = net.home / "timbrel" / "packs" / part_name(url)
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 99)
+    with pytest.raises(Failure, match=r"answers 503 .* run it again later"):
+        get(url)
+    assert part.read_bytes() == b"x" * 99
+
+
+def test_other_letters_in_an_address_are_quoted(net: Net) -> None:
+    with pytest.raises(UserError, match="answers 404"):
+        get(f"{net.address}/none/flöte und geige.timbrel")
+    assert net.asked[-1][0] == "/none/fl%C3%B6te%20und%20geige.timbrel"
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -123,6 +139,8 @@ def test_trouble_is_one_line(net: Net, monkeypatch: pytest.MonkeyPatch, path: st
         ("http://localhost/x.timbrel", "is no address of https://"),
         ("file:///etc/passwd", "is no address of https://"),
         ("x.timbrel", "is no address of https://"),
+        ("https://[x/a", "is no address of https://"),
+        (f"https://{'a' * 70}.org/x", "is no address of https://"),
         ("hf:me", "is no repository"),
         ("https://localhost:1/x.timbrel", "cannot get https://localhost:1/x.timbrel"),
     ],
@@ -151,6 +169,9 @@ def test_an_arrived_pack_is_proved_and_played_by_its_name(net: Net, tmp_path: Pa
     with pytest.raises(UserError, match="is another pack; --overwrite replaces it"):
         arrive(f"{net.address}/good/digits.timbrel", False, lambda done: None)
     assert kept.file.read_bytes() == b"mine"
+    kept.file.rename(kept.file.with_suffix(".toml"))
+    with pytest.raises(UserError, match="has the name 'digits' already"):
+        arrive(f"{net.address}/good/digits.timbrel", False, lambda done: None)
 
 
 @pytest.mark.parametrize("name", [REED, "text.timbrel"])
