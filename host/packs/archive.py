@@ -81,7 +81,7 @@ def unpacked(path: Path) -> Path:
             raise UserError(
                 f"cannot unpack {path} into {home}: {error.strerror}; set XDG_DATA_HOME to another folder"
             ) from None
-        _clear(home, folder)
+        _clear(home, folder, manifest)
         try:
             with building_folder(folder) as new:
                 for name, packed in manifest.files.items():
@@ -104,11 +104,13 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
     return False
 
 
-def _clear(home: Path, folder: Path) -> None:
+def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
     """Remove an unpacked folder that lacks something, and what interrupted processes left."""
     for left in home.iterdir():
         with contextlib.suppress(OSError):
-            if left == folder or time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
+            old = left.name.startswith(".") and time.time() - left.stat().st_mtime > LEFT_SECONDS
+            if broken or old:
                 shutil.rmtree(left, ignore_errors=True)
 
 
