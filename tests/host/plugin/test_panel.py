@@ -81,7 +81,8 @@ def shown(tmp_path_factory):
     """A plugin in real time that has its panel open, and a page of that."""
     folder = tmp_path_factory.mktemp("shown")
     look = folder / "browser"
-    look.write_text(f'#!/bin/sh\necho "$1" $(cat "${{1#file://}}" 2>/dev/null) $(ps -o cls= -p $$) >> {folder}/opened\n')
+    shown = '$(cat "${1#file://}" 2>/dev/null)'  # the page may have gone
+    look.write_text(f'#!/bin/sh\necho "$1" {shown} $(ps -o cls= -p $$) >> {folder}/opened\n')
     look.chmod(0o700)
     plugin = FakePlugin(first=PATIENT, XDG_DATA_HOME=str(folder), DISPLAY=":0", BROWSER=str(look))
     plugin.listen(lambda: plugin.ready and plugin.presets and plugin.parameters)
