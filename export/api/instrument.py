@@ -21,6 +21,7 @@ from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
 from ...host.errors import TimbrelError, UserError
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.kinds.table import kind_of
 from ...host.midi.performance import Performance, read_performance
 from ...host.patch.library import Patch, open_patch
@@ -195,9 +196,10 @@ class Instrument:
         note = Note(key, 0.0, len(rows) * hop, velocity)
         low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
         rest = np.clip(rows[0], low, high).tolist()
-        preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=rest)).model_copy(
-            update=dict(kind_of(card).tables(label, held=not clip))
-        )
+        tables = dict(kind_of(card).tables(label, held=not clip))
+        if model.gestures is not None:  # the codes have the note's movement already
+            tables["gesture"] = GestureSettings(amount=0.0)
+        preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=rest)).model_copy(update=tables)
         events: list[Event] = [NoteOn(0, 0, note.key, note.velocity)]
         for frame, row in enumerate(rows[1:], 1):
             time = round(frame * hop * sample_rate)

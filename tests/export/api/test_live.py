@@ -50,8 +50,10 @@ def test_a_preset_of_this_folder_plays_from_any_folder(tmp_path: Path, monkeypat
         assert live.playing
 
 
-def test_a_script_without_guard_or_close_plays_once_and_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [["script.py"], ["-m", "script"]])
+def test_a_script_without_guard_or_close_plays_once_and_ends(tmp_path: Path, way: list[str]) -> None:
     script = tmp_path / "script.py"
     script.write_text("import timbrel\nprint('once')\ntimbrel.play('gm-oboe', null=True).note_on(60)\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, *way]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n", "")

@@ -16,7 +16,8 @@ def test_keys_are_covered_once_each_by_a_near_sample(every: int) -> None:
     covered = [key for zone in zones for key in range(zone.low, zone.high + 1)]
     assert covered == list(range(covered[0], covered[-1] + 1))
     assert all(zone.low <= zone.key <= zone.high for zone in zones)
-    assert max(abs(key - zone.key) for zone in zones for key in range(zone.low, zone.high + 1)) <= every
+    apart = [abs(key - zone.key) for zone in zones[:-1] for key in range(zone.low, zone.high + 1)]
+    assert max(apart) <= every // 2 + 1  # the last one reaches beyond the recorded notes
 
 
 def test_a_kit_has_its_keys_and_a_sound_of_one_pitch_one_zone() -> None:
