@@ -103,12 +103,12 @@ def test_a_list_of_a_million_files_is_not_read(home: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["../out", "/etc/out", "a/../../out", "a\\..\\out", "C:/out", ".hidden", "a//b", "a/", "a\x00b", "con:", "a/."],
+    ["../out", "HERE/out", "a/../../out", "a\\..\\out", "C:/out", ".hidden", "a//b", "a/", "a\x00b", "con:", "a/."],
 )
 def test_names_that_leave_the_folder_are_refused(home: Path, tmp_path: Path, name: str) -> None:
-    data = packed(FILES, files={**told(FILES), name: {"bytes": 1, "sha256": "0" * 64}})
-    with pytest.raises(UserError, match="is no pack, or damaged"):
-        unpacked(write(tmp_path, data))
+    name = name.replace("HERE", str(tmp_path))
+    with pytest.raises(UserError, match="is no name of a file in it"):
+        unpacked(write(tmp_path, packed({**FILES, name: b"x"})))
     assert contents(tmp_path).keys() == {"reed.timbrel"}
 
 
