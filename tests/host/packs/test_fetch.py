@@ -87,8 +87,9 @@ def part_name(address: str) -> str:
     return f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{fetch.PARTIAL}"
 
 
-def test_a_part_that_the_server_does_not_know_begins_anew(net: Net) -> None:
-    url = f"{net.address}/beyond/{REED}"
+@pytest.mark.parametrize("kind", ["beyond", "anew"])
+def test_a_part_that_the_server_does_not_go_on_from_begins_anew(net: Net, kind: str) -> None:
+    url = f"{net.address}/{kind}/{REED}"
     part = net.home / "timbrel" / "packs" / part_name(url)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 99)
