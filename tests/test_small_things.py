@@ -58,7 +58,7 @@ def test_several_files_or_a_folder_are_rendered_into_a_folder(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["tunes", "-o", "full"], "full/a.wav exists"),
+        (["tunes", "-o", "full"], "full/b.wav exists"),
         (["tunes/a.mid", "tunes/none.mid", "-o", "out"], "cannot read tunes/none.mid"),
         (["tunes/a.mid", "other/a.mid", "-o", "out"], "two of the files are named a"),
         (["tunes/a.mid", "tunes/b.mid", "-o", "out.wav"], "several files are rendered into a folder"),
@@ -72,12 +72,12 @@ def test_several_files_that_cannot_be_rendered_are_one_line(tmp_path: Path, argu
         (tmp_path / folder).mkdir()
     for name in ("tunes/a.mid", "tunes/b.mid", "tunes/a-ch01.mid", "tunes/._a.mid", "other/a.mid"):
         shutil.copyfile(TUNE, tmp_path / name)
-    (tmp_path / "full" / "a.wav").write_text("mine")
+    (tmp_path / "full" / "b.wav").write_text("mine")
     done = run("render", "digits-keys", *arguments, folder=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert said in done.stderr
     assert not (tmp_path / "out").exists()
-    assert (tmp_path / "full" / "a.wav").read_text() == "mine"
+    assert [path.read_text() for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
 def test_the_configuration_file_gives_defaults_that_options_replace(tmp_path: Path) -> None:
