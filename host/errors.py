@@ -31,7 +31,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
     from difflib import get_close_matches  # lazy: for mistakes alone
 
-    names = sorted(known)
+    names = sorted(set(known))
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_examples_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = run([block for block in BLOCKS if "timbrel.make" not in block and "timbrel.play" not in block])
     assert (folder / "tune.flac").exists()
-    assert found["sound"].sample_rate == 44100  # type: ignore[attr-defined]
+    assert found["sound"].sample_rate == 44100
     assert "[" in capsys.readouterr().out
 
 

@@ -86,7 +86,7 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
 
 def knob_changes(
     knobs: Mapping[str, Points], known: Mapping[str, KnobRange], channels: Iterable[int], sample_rate: int
-) -> list[Event]:
+) -> list[ParameterChange]:
     """Return the changes of knobs, in order of time.
 
     Positions are 0 to 1 of a knob's range; lines join points, and the first and last ones hold outwards. ``knobs``: by
@@ -96,7 +96,7 @@ def knob_changes(
         UserError: an unknown knob, or points that are not in order of time.
     """
     targets = {knob.target: knob for knob in known.values()}
-    changes: list[Event] = []
+    changes: list[ParameterChange] = []
     on = list(channels)
     for name, points in knobs.items():
         knob = known.get(name) or targets.get(name)
@@ -109,7 +109,9 @@ def knob_changes(
 
 
 def _moments(name: str, points: Points) -> list[tuple[float, float]]:
-    pairs: list[Any] = [(0.0, points)] if np.ndim(points) == 0 else list(points)  # type: ignore[arg-type]
+    pairs: list[Any] = [(0.0, points)]
+    if isinstance(points, Iterable) and np.ndim(points) > 0:  # an array of numpy may be one number
+        pairs = list(points)
     if not pairs:
         raise UserError(f"knob {name!r} has no points; give (seconds, position) pairs, or one position")
     for pair in pairs:
@@ -131,8 +133,8 @@ def _moments(name: str, points: Points) -> list[tuple[float, float]]:
     return moments
 
 
-def number(what: str, value: object) -> float:
+def number(name: str, value: object) -> float:
     """Return a finite number, of Python or numpy; raise UserError for all else."""
     if isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0 and math.isfinite(value):
         return float(value)
-    raise UserError(f"{what} {value!r} is no number; give one")
+    raise UserError(f"{name} {value!r} is no number; give one")

@@ -21,6 +21,7 @@ from .strikes import (
     REST_SECONDS,
     TEXTURE_SECONDS,
     Sample,
+    Strike,
     release_seconds,
     strikes,
     takes_of,
@@ -75,7 +76,8 @@ def sample(
                 (control.target, control.low + at * (control.high - control.low))
                 for (control, _), at in zip(turned, layer.positions, strict=True)
             ]
-            found = takes_of(patch, zone.key, speed.high, takes, held, values, max(REST_SECONDS, release))
+            strike = Strike(patch, zone.key, speed.high, values, max(REST_SECONDS, release))
+            found = takes_of(strike, takes, held)
             regions += _written(folder / "samples", zone, speed, layer, found, _chokes(patch))
             if progress is not None:
                 progress((done + 1) / len(asked))
@@ -156,7 +158,7 @@ def _position(control: ControlView) -> float:
 
 
 def _keys_alike(patch: Patch) -> bool:
-    first, second = (strikes(patch, key, 127, 1, ALIKE_SECONDS)[0] for key in (MIDDLE_C, MIDDLE_C + 1))
+    first, second = (strikes(Strike(patch, key, 127), 1, ALIKE_SECONDS)[0] for key in (MIDDLE_C, MIDDLE_C + 1))
     return bool(np.array_equal(first, second))
 
 

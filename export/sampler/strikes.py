@@ -33,48 +33,41 @@ class Sample(NamedTuple):
     loop: Loop | None
 
 
-def takes_of(
-    patch: Patch,
-    key: int,
-    velocity: int,
-    count: int,
-    held: float,
-    knobs: Sequence[tuple[str, float]] = (),
-    rest: float = REST_SECONDS,
-) -> list[Sample]:
-    """Return the first ``count`` strikes of a key, as `render` plays them, ``knobs`` set before.
+class Strike(NamedTuple):
+    """``knobs``: targets and values, set before; ``rest``: seconds between strikes."""
 
-    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts; ``rest``:
-    between strikes.
+    patch: Patch
+    key: int
+    velocity: int
+    knobs: Sequence[tuple[str, float]] = ()
+    rest: float = REST_SECONDS
+
+
+def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
+    """Return the first ``count`` strikes, as `render` plays them.
+
+    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts.
     """
-    sounds = strikes(patch, key, velocity, count, held, knobs, rest)
-    lasts = not patch.preset.keys and _lasts(sounds[0])
+    sounds = strikes(strike, count, held)
+    lasts = not strike.patch.preset.keys and _lasts(sounds[0])
     loops = [find_loop(sound, RATE) if lasts else None for sound in sounds]
     if lasts and all(loops):
         return [
             Sample(joined(_narrow(sound), loop, RATE), loop) for sound, loop in zip(sounds, loops, strict=True) if loop
         ]
     if _levels(sounds[0])[-1] > 10 ** (FALLEN_DB / 20) * np.abs(sounds[0]).max():
-        sounds = strikes(patch, key, velocity, count, LONGEST_SECONDS, knobs, rest)
+        sounds = strikes(strike, count, LONGEST_SECONDS)
     return [Sample(_ended(_narrow(sound)), None) for sound in sounds]
 
 
-def strikes(
-    patch: Patch,
-    key: int,
-    velocity: int,
-    count: int,
-    held: float,
-    knobs: Sequence[tuple[str, float]] = (),
-    rest: float = REST_SECONDS,
-) -> list[Array]:
-    """Return strikes of ``held`` seconds, ``rest`` seconds apart, each [2, n] up to its end."""
-    length, step = round(held * RATE), round((held + rest) * RATE)
-    events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in knobs]
+def strikes(strike: Strike, count: int, held: float) -> list[Array]:
+    """Return strikes of ``held`` seconds, with their rests between, each [2, n] up to its end."""
+    length, step = round(held * RATE), round((held + strike.rest) * RATE)
+    events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in strike.knobs]
     for number in range(count):
-        events += _struck(patch, key, velocity, number * step, length)
+        events += _struck(strike.patch, strike.key, strike.velocity, number * step, length)
     performance = Performance(events, count * step, [0], [])
-    sound = render_samples({0: patch}, performance, sample_rate=RATE, tail_seconds=0.0)
+    sound = render_samples({0: strike.patch}, performance, sample_rate=RATE, tail_seconds=0.0)
     sound = np.pad(sound, ((0, 0), (0, max(0, count * step - sound.shape[1]))))
     return [sound[:, number * step : number * step + length] for number in range(count)]
 

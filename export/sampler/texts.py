@@ -29,7 +29,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """What both files say of an instrument; ``knobs``: name, controller and its value at rest."""
+    """The description of an instrument for both files; ``knobs``: name, controller and its value at rest."""
 
     name: str
     about: Sequence[str]

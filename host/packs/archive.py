@@ -29,7 +29,7 @@ DEEPEST = 8  # folders in one another
 LONGEST_NAME = 200  # bytes of a pack's name, or of a part of a file's
 LARGEST_DIRECTORY = 1 << 22  # bytes of a zip file's list of entries
 PROVED = ".proved"  # suffix of a file beside the unpacked folder, once its model gave its reference here
-LEFT_SECONDS = 3600.0  # after which what an interrupted process left is removed
+LEFT_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for removal
 LONGEST_END = (1 << 16) + 22  # bytes of a zip file's end: a record and a comment
 PIECE = 1 << 20
 ONCE_MORE = "get it again, or ask its maker"
@@ -105,7 +105,7 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
 
 
 def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
-    """Remove an unpacked folder that lacks something, and what interrupted processes left."""
+    """Remove an incomplete unpacked folder, and old leftovers of interrupted processes."""
     for left in home.iterdir():
         with contextlib.suppress(OSError):
             broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
@@ -240,6 +240,7 @@ def _is_plain(name: str) -> bool:
     )
 
 
+# Of damaged entries, unknown methods and encryption (RuntimeError); writing is outside of them.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
@@ -263,7 +264,7 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
 
 
 def _pieces(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
-    """Yield a file's bytes; raise ValueError at more than ``most``, whatever its header says."""
+    """Yield a file's bytes; raise ValueError at more than ``most``, in spite of its header."""
     left = most
     with archive.open(name) as file:
         while piece := file.read(min(PIECE, left + 1)):

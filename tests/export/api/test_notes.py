@@ -25,7 +25,7 @@ def test_notes_become_events_and_a_key_is_released_before_it_is_struck_again() -
 
 def test_a_key_struck_again_while_it_sounds_is_released_first_and_two_at_once_are_one() -> None:
     found = performance_of([Note(60, 0, 1), Note(60, 0.5, 2), Note(62, 0, 1), Note(62, 0, 3)], 1000)
-    assert [(event.time, event.key, isinstance(event, NoteOn)) for event in found.events] == [  # type: ignore[union-attr]
+    assert [(event.time, event.key, isinstance(event, NoteOn)) for event in found.events] == [
         (0, 60, True),
         (0, 62, True),
         (500, 60, False),
@@ -37,11 +37,11 @@ def test_a_key_struck_again_while_it_sounds_is_released_first_and_two_at_once_ar
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    note = Note(np.int64(60), np.int16(1), np.float16(0.5), np.int8(90))  # type: ignore[arg-type]
+    note = Note(np.int64(60), np.int16(1), np.float16(0.5), np.int8(90))
     assert performance_of([note], 48_000).events == [NoteOn(48_000, 0, 60, 90), NoteOff(72_000, 0, 60)]
     for position in (np.float32(0.5), np.array(0.5), 0.5):
-        [change] = knob_changes({"level": position}, KNOWN, [0], 1000)  # type: ignore[dict-item]
-        assert change.value == -24.0  # type: ignore[union-attr]
+        [change] = knob_changes({"level": position}, KNOWN, [0], 1000)
+        assert change.value == -24.0
 
 
 def test_no_notes_are_silence_with_a_warning() -> None:
@@ -62,17 +62,17 @@ def test_no_notes_are_silence_with_a_warning() -> None:
 )
 def test_a_note_out_of_range_is_one_line(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        Note(**wrong)  # type: ignore[arg-type]
+        Note(**wrong)
 
 
 def test_other_things_than_notes_are_refused() -> None:
     with pytest.raises(UserError, match=r"60 is no timbrel\.Note"):
-        performance_of([60], 1000)  # type: ignore[list-item]
+        performance_of([60], 1000)
 
 
 def test_a_position_sets_a_knob_at_the_start_in_its_own_unit_on_each_channel() -> None:
     found = knob_changes({"level": 0.5}, KNOWN, [2, 5], 1000)
-    assert [(change.time, change.channel, change.target, change.value) for change in found] == [  # type: ignore[union-attr]
+    assert [(change.time, change.channel, change.target, change.value) for change in found] == [
         (0, 2, "gain", -24.0),
         (0, 5, "gain", -24.0),
     ]
@@ -80,7 +80,7 @@ def test_a_position_sets_a_knob_at_the_start_in_its_own_unit_on_each_channel() -
 
 def test_lines_join_points_and_the_first_one_holds_before() -> None:
     found = knob_changes({"latent.0": [(1.0, 0.25), (1.1, 0.75)]}, KNOWN, [0], 1_000_000)
-    line = [(change.time, change.value) for change in found]  # type: ignore[union-attr]
+    line = [(change.time, change.value) for change in found]
     assert line[0] == (0, -1.0)
     assert line[-1] == (1_100_000, 1.0)
     for time, value in line[1:]:
@@ -102,4 +102,4 @@ def test_lines_join_points_and_the_first_one_holds_before() -> None:
 )
 def test_wrong_knobs_are_one_line(knobs: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        knob_changes(knobs, KNOWN, [0], 1000)  # type: ignore[arg-type]
+        knob_changes(knobs, KNOWN, [0], 1000)

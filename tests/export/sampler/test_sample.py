@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import timbrel
 from timbrel.export.sampler.sample import _turned, sample
-from timbrel.export.sampler.strikes import strikes
+from timbrel.export.sampler.strikes import Strike, strikes
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
 
@@ -179,7 +179,7 @@ def test_a_texture_is_one_long_loop_for_all_keys(tmp_path: Path) -> None:
     release = re.search(r"ampeg_release=([0-9.]+)", (tmp_path / "t" / "t.sfz").read_text())
     assert release is not None
     assert 1 < float(release[1]) < 8  # its preset's is 4, and a second press ends its notes
-    first, second = strikes(open_patch("lakeside-soundscape"), 60, 127, 2, 6.0, rest=6.0)
+    first, second = strikes(Strike(open_patch("lakeside-soundscape"), 60, 127, rest=6.0), 2, 6.0)
     assert second[:, RATE : 5 * RATE].std() > 0.5 * first[:, RATE : 5 * RATE].std()
 
 

@@ -58,7 +58,7 @@ class Answers(BaseHTTPRequestHandler):
                 time.sleep(600)
             case "beyond":
                 self._head(416, 0) if begun else self._answer(f"/good/{name}", 0)
-            case "anew":  # sends all of it, whatever range was asked for
+            case "anew":  # sends all of it, for any range
                 self._head(206, len(data), 0, len(data))
                 self.wfile.write(data)
             case "busy":
