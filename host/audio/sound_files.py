@@ -125,7 +125,7 @@ def sound_writer(
             with held():
                 file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
                 if as_float:
-                    soundfile._snd.sf_command(file._file, PEAK_CHUNK, soundfile._ffi.NULL, 0)
+                    _leave_out_peaks(file)
             writer = SoundWriter(path, file, sink)
             yield writer
             writer.finish()
@@ -207,6 +207,19 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
     return buffer.getvalue()
+
+
+def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
+    """Return a WAV file of 32-bit floats of samples, [channels, n]."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
+        _leave_out_peaks(file)
+        file.write(samples.T)
+    return buffer.getvalue()
+
+
+def _leave_out_peaks(file: soundfile.SoundFile) -> None:
+    soundfile._snd.sf_command(file._file, PEAK_CHUNK, soundfile._ffi.NULL, 0)
 
 
 @contextlib.contextmanager

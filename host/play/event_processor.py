@@ -30,7 +30,7 @@ from ..patch.preset import PROCESS_CONTROLS
 from ..ramps import knob
 from ..units import Range, db_to_gain
 from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
-from .gestures.player import GestureMotion, GesturePlayer
+from .gestures.player import GestureBlend, GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
 from .mpe import PitchWheel, mpe_channels_of
 from .parameters import Parameters
@@ -53,8 +53,9 @@ class EventProcessor:
         effects: Mapping[str, Range],
         rests: Mapping[str, float],
         move_effect: Move,
+        blend: GestureBlend | None = None,
     ) -> None:
-        """Arguments and errors as in `engine_and_processor`."""
+        """Arguments and errors as in `engine_and_processor`; ``blend``: of the same patch, made here if None."""
         preset, card = patch.preset, patch.model.card
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
@@ -67,7 +68,7 @@ class EventProcessor:
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
         self._velocities: dict[Note, int] = {}  # of all struck keys; their notes may begin later
-        self._gesturing = gesturing_of(patch, engine.lookback, self._velocities)
+        self._gesturing = gesturing_of(patch, engine.lookback, self._velocities, blend)
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
@@ -222,15 +223,26 @@ class EventProcessor:
             self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
 
 
-def gesturing_of(patch: Patch, lead: int, velocities: Mapping[Note, int]) -> GesturePlayer | None:
+def blend_of(patch: Patch) -> GestureBlend | None:
+    """Return the trajectories of a patch, None without any."""
     preset, model = patch.preset, patch.model
     if model.gestures is None:
         return None
-    settings = preset.gesture or GestureSettings()
+    settings, rest = preset.gesture or GestureSettings(), preset.latent_values(model.card)
+    return GestureBlend.of(model, model.gestures, settings, rest)
+
+
+def gesturing_of(
+    patch: Patch, lead: int, velocities: Mapping[Note, int], blend: GestureBlend | None = None
+) -> GesturePlayer | None:
+    preset = patch.preset
+    blend = blend or blend_of(patch)
+    if blend is None:
+        return None
     said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
     said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
     own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
-    return GesturePlayer(model, model.gestures, settings, preset.latent_values(model.card), lead, own, velocities)
+    return GesturePlayer(patch.model.card, blend, preset.gesture or GestureSettings(), lead, own, velocities)
 
 
 def _no_effect(time: int, target: str, value: float) -> None: ...
@@ -254,10 +266,15 @@ def engine_and_processor(
     Raises:
         UserError: the preset does not fit the model.
     """
+    engine = engine_for(patch, live)
+    return engine, EventProcessor(patch, engine, effects, rests, move_effect)
+
+
+def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
+    """Arguments and errors as in `engine_and_processor`."""
     preset, card = patch.preset, patch.model.card
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
     own = preset.of_kind(kind_of(card))
     label = patch.morph and patch.morph.label
     asked = EngineRequest(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
-    engine = engine_of(patch.model, asked)
-    return engine, EventProcessor(patch, engine, effects, rests, move_effect)
+    return engine_of(patch.model, asked)

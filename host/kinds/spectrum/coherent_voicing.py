@@ -153,7 +153,8 @@ class CoherentVoicing:
     ) -> Array:
         spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual)
         if self.hiss > 0:
-            spectra += noise * level[:, np.newaxis]
+            noise *= level[:, np.newaxis]
+            spectra += noise
         spectra *= from_middle(self._bins)
         return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
 

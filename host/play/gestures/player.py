@@ -1,11 +1,12 @@
 """Creates each note's gesture and adds its codes to the common motion."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.card import in_deviations
+from ...contract.card import Card, in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion, Residual
@@ -26,15 +27,27 @@ EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of
 BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
+class GestureBlend(NamedTuple):
+    """The trajectories of a preset, which any number of players may share."""
+
+    ways: TrajectoryBlender
+    common: GestureGrid
+
+    @classmethod
+    def of(cls, model: Model, gestures: Gestures, settings: GestureSettings, rest: Sequence[float]) -> "GestureBlend":
+        """``rest``: knob values, [n_latents]; they select the instrument if ``settings`` does not."""
+        ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(model.card), settings.instrument)
+        return cls(ways, GestureGrid.of(gestures, decibels(model, ways.codes), ways.takes))
+
+
 class GesturePlayer:
     """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,
-        model: Model,
-        gestures: Gestures,
+        card: Card,
+        blend: GestureBlend,
         settings: GestureSettings,
-        rest: Sequence[float],
         lead: int,
         own: tuple[bool, bool],
         velocities: Mapping[Note, int],
@@ -42,15 +55,12 @@ class GesturePlayer:
         """Prepare the trajectories.
 
         Args:
-            rest: knob values, [n_latents]; they select the instrument if ``settings`` does not.
             lead: as in `TrajectoryPace`.
             own: whether trajectories replace the preset's attack, and its release.
             velocities: as in `NoteValues`.
         """
-        card = model.card
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
-        self._ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(card), settings.instrument)
-        self._common = GestureGrid.of(gestures, decibels(model, self._ways.codes), self._ways.takes)
+        self._ways, self._common = blend
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
         self._velocities = velocities

@@ -119,15 +119,22 @@ class Latents:
         self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # latest time of any computed row
+        self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
+        self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
         """Return codes at sample times, [times, n_latents], none before the last ``forget``."""
+        asked = times.tolist()
+        if not self._movers and not self._grips and min(asked, default=0) >= self._settled:
+            if self._rest is None:
+                self._rest = np.array([self.row(self._settled)], np.float32)
+            return np.repeat(self._rest, len(asked), axis=0)
         rows = self._rows  # all voices ask for the same times
-        for time in times.tolist():
+        for time in asked:
             if time not in rows:
                 rows[time] = self.row(time)
                 self._latest_row = max(self._latest_row, time)
-        return np.array([rows[time] for time in times.tolist()], np.float32)
+        return np.array([rows[time] for time in asked], np.float32)
 
     def row(self, time: int) -> tuple[float, ...]:
         knobs = self._by_knobs(time)
@@ -159,6 +166,7 @@ class Latents:
 
     def turn(self, time: int, target: str, value: float) -> None:
         self.targets[target].move(time, value)
+        self._settled, self._rest = max(self._settled, time + self._ramp), None
         if target in self._grips:
             self._grips[target].turn(time)
         if time <= self._latest_row:

@@ -11,7 +11,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.kind import GestureSettings
 from timbrel.host.play.gestures.blend import OPENING, TrajectoryBlender
-from timbrel.host.play.gestures.player import GesturePlayer
+from timbrel.host.play.gestures.player import GestureBlend, GesturePlayer
 from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.shipped import MODELS
 
@@ -248,7 +248,8 @@ def test_codes_that_are_decoded_ahead_are_those_of_the_transposed_key():
     fields["directions"] = [[1.0, *[0.0] * 7], [0.0, 1.0, *[0.0] * 6]]
     fields["instruments"][0] |= {"transposed": True, "home": [0.5] * 8}
     made = Gestures.model_validate(fields)
-    player = GesturePlayer(model, made, GestureSettings(), [0.5] * 8, 200, (True, True), {})
+    blend = GestureBlend.of(model, made, GestureSettings(), [0.5] * 8)
+    player = GesturePlayer(model.card, blend, GestureSettings(), 200, (True, True), {})
     assert {pitch for pitch, _ in player.first_codes()} == {60.0, 67.0}
 
 
