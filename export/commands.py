@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..host.commands.options import MODEL_HELP, Overwrite, PresetName, Trust, opened_model
+from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
 from ..host.errors import UserError
 from ..train.commands import Which
 from .families import made_families, studies
@@ -195,6 +195,89 @@ def sample(
             patch, output, knobs=chosen, every=every, velocities=velocities, takes=takes, progress=display.update
         )
     print(summary)
+
+
+@commands.command()
+def dataset(
+    presets: Annotated[
+        list[str],
+        typer.Argument(metavar="PRESET...", help=f"One or several. {PRESET_HELP}", autocompletion=preset_names),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The data set: a new folder, or one to go on with.")],
+    notes: Annotated[int, typer.Option(help="How many, in all.")],
+    keys: Annotated[str | None, typer.Option(help="MIDI keys: 36-96, or 48,55,60; those recorded by default.")] = None,
+    velocities: Annotated[str | None, typer.Option(help="1-127, or 25,50,100; 20-127 by default.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Of each file; 4 by default.")] = None,
+    held: Annotated[
+        str | None, typer.Option(help="Seconds from press to release: 0.5-3; three quarters of the file by default.")
+    ] = None,
+    onset: Annotated[str | None, typer.Option(help="Seconds before the press: 0-0.5; 0 by default.")] = None,
+    latents: Annotated[
+        str | None, typer.Option(help="preset, uniform, landmarks or grid:STEPS; the preset's by default.")
+    ] = None,
+    knob: Annotated[
+        list[str] | None, typer.Option(help="A knob's positions, 0 to 1 of its range: brightness=0-1. Repeatable.")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="A TOML file with such settings; options win over it.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Sample rate in Hz, 16000 to 96000; 44100 by default.")] = None,
+    stereo: Annotated[bool | None, typer.Option("--stereo", help="Both sides; their mean by default.")] = None,
+    as_float: Annotated[bool | None, typer.Option("--float", help="32-bit WAV files in place of 16-bit FLAC.")] = None,
+    shard: Annotated[int | None, typer.Option(help="Notes of a shard, a multiple of 64; 1024 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn; 1 by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes of this machine.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Render on a Ray cluster: its address, or auto.")
+    ] = None,
+    trust: Trust = False,
+) -> None:
+    """Render labelled notes by the million into WebDataset shards; the same command goes on after a stop."""
+    from ..host.plugin_trust import ask_for
+    from ..host.progress import Display
+    from .dataset.dataset import make_dataset
+    from .dataset.settings import read_settings
+
+    ask_for(presets, trust)
+    options = {
+        "keys": keys,
+        "velocities": velocities,
+        "seconds": seconds,
+        "held_seconds": held,
+        "onset_seconds": onset,
+        "latents": latents,
+        "sample_rate": rate,
+        "stereo": stereo,
+        "as_float": as_float,
+        "shard_notes": shard,
+        "seed": seed,
+    }
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given["knobs"] = _positions(knob or [])
+    asked = read_settings(settings, given)
+    with Display() as display:
+        display.stage("rendering notes")
+        summary = make_dataset(
+            presets,
+            output,
+            asked,
+            notes,
+            workers=workers,
+            ray=ray,
+            progress=display.update,
+            say=lambda line: display.say(f"warning: {line}"),
+        )
+    print(summary)
+
+
+def _positions(given: list[str]) -> dict[str, str]:
+    knobs = dict[str, str]()
+    for text in given:
+        name, equals, positions = text.rpartition("=")
+        if not equals or not name or not positions:
+            raise UserError(f"--knob {text!r} is no NAME=POSITIONS; write it as brightness=0-1")
+        if name in knobs:
+            raise UserError(f"--knob {text!r}: a knob is named twice; name each once")
+        knobs[name] = positions
+    return knobs
 
 
 @commands.command()

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from ...host.contract.card import in_deviations
-from ...host.contract.gesture import instrument_of
 from ...host.patch.library import Patch
+from ..instrument.range import recorded_keys
 
-WIDE_KEYS = (36, 96)  # of models that name no range
 MIDDLE_C = 60
 LAST_CC = 127
 SAME_SEMITONES = 1e-4
@@ -60,7 +56,7 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
         return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]
     if alike:
         return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
-    low, high = _recorded(patch)
+    low, high = recorded_keys(patch)
     if not _is_equal(patch):
         return [KeyZone(key, key, key, tracked=False) for key in range(low, high + 1) if key in patch.tuning]
     keys = list(range(low, high + 1, every))
@@ -104,15 +100,3 @@ def _is_equal(patch: Patch) -> bool:
     """Return whether all keys are semitones apart, as samplers transpose them."""
     offsets = [pitch - key for key, pitch in patch.tuning.items()]
     return max(offsets) - min(offsets) < SAME_SEMITONES
-
-
-def _recorded(patch: Patch) -> tuple[int, int]:
-    card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
-    if gestures is not None:
-        rest = np.array(preset.latent_values(card), np.float64)
-        label = None if preset.gesture is None else preset.gesture.instrument
-        keys = [note.key for note in instrument_of(gestures, rest, in_deviations(card), label).notes]
-        return round(min(keys)), round(max(keys))
-    if card.partials is not None:
-        return round(card.partials.low), round(card.partials.high)
-    return max(WIDE_KEYS[0], min(patch.tuning)), min(WIDE_KEYS[1], max(patch.tuning))

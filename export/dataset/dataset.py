@@ -1,0 +1,67 @@
+"""Renders a data set of labelled notes into a folder of shards."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...host.errors import UserError
+from ...host.patch.library import open_patch
+from .batches import Job
+from .drawing import DatasetPreset
+from .settings import MOST_NOTES, DatasetSettings
+from .shards import Index
+from .workers import Batches, renderer
+
+
+def make_dataset(
+    names: Sequence[str],
+    output: Path,
+    settings: DatasetSettings,
+    notes: int,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    progress: Callable[[float], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> str:
+    """Render the notes that ``output`` lacks; return a summary.
+
+    Args:
+        names: of presets, as `open_patch` takes them; each note draws one.
+        notes: in all, 1 to `MOST_NOTES`.
+        workers: processes of this machine.
+        ray: the address of a Ray cluster, or ``auto``; it replaces ``workers``.
+        progress: receives 0 to 1.
+        say: receives warnings.
+
+    Raises:
+        UserError: a preset, a setting or the folder does not fit.
+        Failure: a shard cannot be written, or a worker died; whole shards stay.
+    """
+    if not 1 <= notes <= MOST_NOTES:
+        raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
+    tell = say or (lambda line: None)
+    patches = [open_patch(name) for name in names]
+    for patch in patches:
+        for warning in patch.warnings:
+            tell(warning)
+        DatasetPreset(patch, settings)
+    job = Job.of(names, patches, settings, notes)
+    index = Index.open(output, job, tell)
+    missing = index.missing
+    numbers = [number for shard in missing for number in index.batches_of(shard)]
+    if missing:
+        with renderer(job, min(workers, len(numbers)), ray) as render:
+            batches = _counted(render(numbers), len(numbers), progress)
+            for shard in missing:
+                index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
+    size = sum(shard["bytes"] for shard in index.shards.values())
+    fresh = sum(index.notes_of(shard) for shard in missing)
+    return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {fresh} are new"
+
+
+def _counted(batches: Batches, count: int, progress: Callable[[float], None] | None) -> Batches:
+    for done, batch in enumerate(batches, 1):
+        if progress is not None:
+            progress(done / count)
+        yield batch

@@ -1,0 +1,133 @@
+"""Draws the notes of a data set: note i depends on the seed and i alone."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.errors import UserError, nearest
+from ...host.noise import uniforms
+from ...host.patch.library import Patch
+from ...host.play.instrument import ChannelInstrument
+from ...host.play.separate_notes import SeparateNote
+from ...host.session.preset_view_builder import controls
+from ..instrument.range import recorded_keys
+from .settings import Choice, DatasetSettings
+
+Doubles = npt.NDArray[np.float64]
+
+PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, FIRST_KNOB = range(7)  # columns of a note's random numbers
+WIDE = 8192  # columns of a row: more than any model has latents
+
+
+class KnobRange(NamedTuple):
+    target: str
+    low: float
+    high: float
+
+
+class DrawnNote(NamedTuple):
+    """A note of a data set.
+
+    Attributes:
+        preset: its place in the list of presets.
+        onset_samples: from the start of the file.
+        latents: those set before the note, or None.
+        landmark: the label of a landmark's code, or None.
+        positions: of knobs, 0 to 1, by name.
+    """
+
+    number: int
+    preset: int
+    note: SeparateNote
+    onset_samples: int
+    latents: Doubles | None
+    landmark: str | None
+    positions: Mapping[str, float]
+
+
+class DatasetPreset:
+    """A preset of a data set, with the keys and knobs that its notes may have."""
+
+    def __init__(self, patch: Patch, settings: DatasetSettings) -> None:
+        """Raise UserError if no key can be played, or a knob is unknown."""
+        self.patch = patch
+        self.keys = _keys(patch, settings)
+        self.knobs = _knobs(patch, list(settings.knobs)) if settings.knobs else {}
+        self.landmarks = patch.model.card.landmarks
+        if settings.latents == "landmarks" and not self.landmarks:
+            raise UserError(f"the model of {patch.name} has no landmarks; draw latents uniform or from grid:STEPS")
+        if settings.latents != "preset" and len(patch.model.card.latents) > WIDE:
+            raise UserError(f"the model of {patch.name} has more than {WIDE} latents; leave them as the preset's")
+
+
+def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings) -> DrawnNote:
+    places = uniforms(settings.seed, number, 0, 1, FIRST_KNOB + len(settings.knobs))[0].tolist()
+    which = math.floor(places[PRESET] * len(presets))
+    preset = presets[which]
+    key = preset.keys[math.floor(places[KEY] * len(preset.keys))]
+    onset = round(_choice(settings.onset_seconds).draw(places[ONSET]) * settings.sample_rate)
+    held = 0.75 * settings.seconds
+    if settings.held_seconds is not None:
+        held = _choice(settings.held_seconds).draw(places[HELD])
+    velocity = round(_choice(settings.velocities, whole=True).draw(places[VELOCITY]))
+    latents, landmark = _latents(number, preset, settings, places[LANDMARK])
+    knobs = {} if latents is None else {f"latent.{place}": value for place, value in enumerate(latents.tolist())}
+    positions = {}
+    for column, (name, text) in enumerate(settings.knobs.items(), FIRST_KNOB):
+        knob, position = preset.knobs[name], _choice(text).draw(places[column])
+        positions[name] = position
+        knobs[knob.target] = knob.low + position * (knob.high - knob.low)
+    note = SeparateNote(key, velocity, held, knobs)
+    return DrawnNote(number, which, note, onset, latents, landmark, positions)
+
+
+@functools.lru_cache(maxsize=256)
+def _choice(text: str, whole: bool = False) -> Choice:
+    return Choice(text, whole)
+
+
+def _latents(
+    number: int, preset: DatasetPreset, settings: DatasetSettings, place: float
+) -> tuple[Doubles | None, str | None]:
+    low, high = np.array(preset.patch.model.card.spans).T
+    if settings.latents == "uniform":
+        places = uniforms(settings.seed, number, 1, 1, WIDE)[0, : len(low)]
+    elif settings.latents == "landmarks":
+        mark = preset.landmarks[math.floor(place * len(preset.landmarks))]
+        return np.array(mark.latent, np.float64), mark.label
+    elif settings.latents == "preset":
+        return None, None
+    else:
+        steps, rest, digits = int(settings.latents.removeprefix("grid:")), number, []
+        for _ in low:
+            rest, digit = divmod(rest, steps)
+            digits.append(digit / (steps - 1))
+        places = np.array(digits)
+    return low + places * (high - low), None
+
+
+def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
+    kit = [entry.key for entry in patch.preset.keys]
+    low, high = (0, 127) if kit or settings.keys is not None else recorded_keys(patch)
+    keys = [key for key in kit or sorted(patch.tuning) if low <= key <= high]
+    if settings.keys is not None:
+        keys = _choice(settings.keys, whole=True).among(keys)
+    if not keys:
+        raise UserError(f"{patch.name} has no key among {settings.keys}; give others, or leave --keys out")
+    return keys
+
+
+def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
+    known: dict[str, KnobRange] = {}
+    for control in controls(patch.preset, patch.model, ChannelInstrument(patch, 44100).knobs):
+        span = KnobRange(control.target, control.low, control.high)
+        known.setdefault(control.title, span)
+        known.setdefault(control.target, span)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, known)}")
+    return {name: known[name] for name in names}

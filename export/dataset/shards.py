@@ -1,0 +1,163 @@
+"""Shards of a data set (WebDataset's tar files), written whole or not at all, and their index."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ...host.errors import UserError
+from ...host.files import check_new_folder, replacing
+from .batches import Job, Member
+from .settings import BATCH, DatasetSettings
+
+INDEX = "index.json"
+FORMAT = 1
+PIECE = 1 << 20  # bytes read at a time
+
+
+@dataclass
+class Index:
+    """The index of a data set's folder: its settings, and the shards that are whole."""
+
+    folder: Path
+    job: Job
+    shards: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path, job: Job, say: Callable[[str], None]) -> "Index":
+        """Begin a new folder, or go on with one of the same settings and no more notes; nothing is written yet.
+
+        ``say`` receives a line for each shard that is damaged, and will be rendered again.
+
+        Raises:
+            UserError: the folder has other files, or other notes, or cannot be made or written.
+        """
+        index = cls(folder, job)
+        if not (folder / INDEX).exists():
+            check_new_folder(folder)
+            return index
+        told = index._read()
+        if told["made_by"] != index._made_by():
+            raise UserError(f"{folder} holds {_difference(told['made_by'], index._made_by())}; give another folder")
+        if told["notes"] > job.notes:
+            raise UserError(f"{folder} holds {told['notes']} notes; ask for as many or more, or give another folder")
+        for shard in told["shards"]:
+            number = shard["first"] // index.shard_notes
+            if shard["notes"] != index.notes_of(number):
+                continue  # the last one, which grows
+            if fault := _fault(folder / shard["file"], shard):
+                say(f"{folder / shard['file']} {fault}; it is rendered again")
+            else:
+                index.shards[number] = shard
+        return index
+
+    @property
+    def shard_notes(self) -> int:
+        return DatasetSettings.model_validate_json(self.job.settings).shard_notes
+
+    @property
+    def missing(self) -> list[int]:
+        return [number for number in range(-(-self.job.notes // self.shard_notes)) if number not in self.shards]
+
+    def batches_of(self, shard: int) -> range:
+        return range(shard * self.shard_notes // BATCH, min((shard + 1) * self.shard_notes // BATCH, self.job.batches))
+
+    def notes_of(self, shard: int) -> int:
+        return min(self.shard_notes, self.job.notes - shard * self.shard_notes)
+
+    def add(self, shard: int, batches: Iterable[list[Member]]) -> None:
+        """Write a shard and then the index.
+
+        Raises:
+            Failure: it cannot be written; the shards before it stay.
+        """
+        name = f"notes-{shard:06d}.tar"
+        self._make_folder()
+        with replacing(self.folder / name, overwrite=True) as temporary, temporary.open("wb") as file:
+            sink = _Digest(file)
+            with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+                for batch in batches:
+                    for member in batch:
+                        info = tarfile.TarInfo(member.name)
+                        info.size = len(member.data)
+                        archive.addfile(info, io.BytesIO(member.data))
+        self.shards[shard] = {
+            "file": name,
+            "first": shard * self.shard_notes,
+            "notes": self.notes_of(shard),
+            "bytes": sink.count,
+            "sha256": sink.digest.hexdigest(),
+        }
+        self._write()
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make folder {self.folder}: {error.strerror or error}") from None
+
+    def _write(self) -> None:
+        told = {
+            "format": FORMAT,
+            "names": [Path(name).name for name in self.job.presets],
+            "made_by": self._made_by(),
+            "notes": self.job.notes,
+            "shards": [self.shards[number] for number in sorted(self.shards)],
+        }
+        with replacing(self.folder / INDEX, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+    def _made_by(self) -> dict[str, Any]:
+        settings = json.loads(self.job.settings)
+        return {"timbrel": self.job.version, "presets": list(self.job.digests), **settings}
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / INDEX
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if told["format"] == FORMAT and {"made_by", "notes", "shards"} <= told.keys():
+                return dict(told)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise UserError(f"{path} is no index of a data set; give another folder")
+
+
+class _Digest(io.BytesIO):
+    """Counts and hashes the bytes written to a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file, self.digest, self.count = file, hashlib.sha256(), 0
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.count += len(data)
+        return self._file.write(data)
+
+
+def _fault(path: Path, shard: dict[str, Any]) -> str:
+    """Return the damage of a shard's file; empty if it is whole."""
+    try:
+        if path.stat().st_size != shard["bytes"]:
+            return f"has {path.stat().st_size} bytes in place of {shard['bytes']}"
+        with path.open("rb") as file:
+            return "" if hashlib.file_digest(file, "sha256").hexdigest() == shard["sha256"] else "is damaged"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+
+
+def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+    for name, value in here.items():
+        if there.get(name) != value:
+            if name == "presets":
+                return "notes of other presets or models"
+            return f"notes with {name} {there.get(name)!r}, not {value!r}"
+    return "other notes"

@@ -1,0 +1,130 @@
+"""Renders batches in this process, in others of this machine, or in a Ray cluster; all give the same bytes."""
+
+import contextlib
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ...host.errors import Failure, TimbrelError, UserError
+from ...host.interrupts import SIGNALS
+from .batches import Job, Member, render_batch
+
+AHEAD = 2  # batches a worker, rendered before they are written
+CONNECTING_SECONDS = 5.0
+RETRIES = 3  # of a Ray task whose node dies
+BEGIN = "run 'timbrel dataset' again to go on"
+
+Batches = Iterator[list[Member]]
+
+
+@contextlib.contextmanager
+def renderer(job: Job, workers: int, ray: str | None) -> Iterator[Callable[[Sequence[int]], Batches]]:
+    """Yield a function that renders batches by number, in their order.
+
+    Raises:
+        UserError: Ray is missing, or its cluster is not there.
+        Failure: a worker died.
+    """
+    if ray is not None:
+        with _cluster(job, ray) as render:
+            yield render
+    elif workers > 1:
+        with _processes(job, workers) as render:
+            yield render
+    else:
+        yield lambda numbers: (render_batch(job, number) for number in numbers)
+
+
+def _in_order(
+    numbers: Sequence[int], ahead: int, submit: Callable[[int], Any], result: Callable[[Any], list[Member]]
+) -> Batches:
+    waiting: deque[Any] = deque()
+    for number in numbers:
+        waiting.append(submit(number))
+        if len(waiting) > ahead:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())
+
+
+@contextlib.contextmanager
+def _processes(job: Job, workers: int) -> Iterator[Callable[[Sequence[int]], Batches]]:
+    context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_signals)
+    try:
+        yield lambda numbers: _in_order(
+            numbers,
+            AHEAD * workers,
+            lambda number: pool.submit(render_batch, job, number),
+            lambda future: future.result(),
+        )
+    except BrokenProcessPool:
+        raise Failure(f"a worker died, perhaps for lack of memory; {BEGIN}, with fewer workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:  # the terminal sends them to all; the first process ends the others, by SIGTERM
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _cluster(job: Job, address: str) -> Iterator[Callable[[Sequence[int]], Batches]]:
+    ray = connect(address)
+    task = ray.remote(num_cpus=1, max_retries=RETRIES)(_render_on_node)
+
+    def result(future: Any) -> list[Member]:
+        try:
+            members, fault = ray.get(future)
+        except ray.exceptions.RayError as error:
+            raise Failure(f"the Ray cluster failed: {str(error).strip().splitlines()[0]}; {BEGIN}") from None
+        if fault is not None:
+            raise fault
+        return list(members)
+
+    try:
+        processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        yield lambda numbers: _in_order(numbers, AHEAD * processors, lambda number: task.remote(job, number), result)
+    finally:
+        ray.shutdown()
+
+
+def connect(address: str) -> Any:
+    """Return the module ray, connected to a cluster.
+
+    Raises:
+        UserError: Ray is missing, or no cluster is there.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError:
+        raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
+    try:
+        host, colon, port = address.rpartition(":")
+        if colon:  # Ray itself would try for ten minutes
+            socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()
+        elif address != "auto":
+            raise ValueError("an address is HOST:PORT, or auto")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, OverflowError, RuntimeError) as error:
+        said = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
+    return ray
+
+
+def _render_on_node(job: Job, number: int) -> tuple[list[Member], TimbrelError | None]:
+    """Return errors for users as values: Ray would wrap them in its own."""
+    try:
+        return render_batch(job, number), None
+    except TimbrelError as error:
+        return [], type(error)(*(f"{socket.gethostname()}: {line}" for line in error.args))

@@ -1,0 +1,219 @@
+"""Data sets in folders: labels, shards, resumed and shared runs."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timbrel
+from timbrel.export.dataset import batches, workers
+from timbrel.export.dataset.batches import Job, render_batch
+from timbrel.export.dataset.dataset import make_dataset
+from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.host.errors import Failure, UserError
+from timbrel.host.patch.library import open_patch
+
+from .datasets_of_notes import SMALL, bytes_of, notes_of, small
+
+RATE = SMALL["sample_rate"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set that others should equal."""
+    return small(tmp_path_factory.mktemp("whole") / "notes")
+
+
+def test_labels_say_what_sounds(whole: Path) -> None:
+    notes = notes_of(whole)
+    assert [labels["number"] for labels, _ in notes] == list(range(150))
+    for labels, samples in notes[:20]:
+        assert samples.shape == (RATE // 2, 1)
+        assert labels["peak_dbfs"] == pytest.approx(20 * np.log10(np.abs(samples).max()), abs=0.05)
+        assert labels["pitch_hz"] == pytest.approx(440 * 2 ** ((labels["key"] - 69) / 12), rel=1e-4)
+        assert labels["model_sha256"] == open_patch("gm-oboe").model.sha256
+        spectrum = np.abs(np.fft.rfft(samples[:, 0] * np.hanning(len(samples)), 1 << 17))
+        near = np.arange(
+            round(labels["pitch_hz"] * 0.94 / RATE * (1 << 17)), round(labels["pitch_hz"] * 1.06 / RATE * (1 << 17))
+        )
+        if spectrum[near].max() > 0.05 * spectrum.max():  # low notes have a weak fundamental
+            found = near[spectrum[near].argmax()] * RATE / (1 << 17)
+            assert abs(1200 * np.log2(found / labels["pitch_hz"])) < 15
+
+
+def test_a_note_is_the_one_that_render_plays(whole: Path) -> None:
+    labels, samples = notes_of(whole)[0]
+    note = timbrel.Note(labels["key"], 0, labels["held_seconds"], labels["velocity"])
+    expected = np.asarray(timbrel.open("gm-oboe").render(note, 44100)).mean(axis=0)
+    ours = small_at(whole.parent / "44", sample_rate=44100)[0][1][:, 0]
+    count = len(ours) - 441  # without the fade at the end
+    assert np.abs(ours[:count] - expected[:count]).max() < 2 / 32768
+    assert abs(20 * np.log10(np.std(samples) / np.std(ours))) < 0.5
+
+
+def small_at(folder: Path, **more: object) -> list:
+    return notes_of(small(folder, 1, **more))
+
+
+def test_two_processes_write_the_same_bytes(whole: Path, tmp_path: Path) -> None:
+    assert bytes_of(small(tmp_path / "shared", workers=2)) == bytes_of(whole)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(whole: Path, tmp_path: Path) -> None:
+    def stop(done: float) -> None:
+        if done > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path / "notes", progress=stop)
+    left = sorted(path.name for path in (tmp_path / "notes").iterdir())
+    assert left == ["index.json", "notes-000000.tar"]
+    assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
+
+
+def test_more_notes_are_added_to_the_same_bytes(whole: Path, tmp_path: Path) -> None:
+    small(tmp_path / "notes", 70)
+    assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
+    with pytest.raises(UserError, match="holds 150 notes; ask for as many or more, or give another folder"):
+        small(tmp_path / "notes", 149)
+
+
+@pytest.mark.parametrize("harm", ["flipped", "shorter", "gone"])
+def test_a_damaged_shard_is_rendered_again(whole: Path, tmp_path: Path, harm: str) -> None:
+    folder = small(tmp_path / "notes")
+    shard = folder / "notes-000001.tar"
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    if harm == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(data if harm == "flipped" else data[:-512])
+    said: list[str] = []
+    assert bytes_of(small(folder, say=said.append)) == bytes_of(whole)
+    told = {"flipped": "is damaged", "shorter": "has N bytes in place of N", "gone": "is missing"}[harm]
+    assert [re.sub(r"\d{4,}", "N", line) for line in said] == [f"{folder}/notes-N.tar {told}; it is rendered again"]
+
+
+def test_other_settings_or_presets_do_not_mix(whole: Path) -> None:
+    before = bytes_of(whole)
+    for more, said in (
+        ({"seed": 2}, "holds notes with seed 1, not 2; give another folder"),
+        ({"velocities": "5-9"}, "holds notes with velocities '20-127', not '5-9'; give another folder"),
+        ({"names": ("gm-pad",)}, "holds notes of other presets or models; give another folder"),
+    ):
+        with pytest.raises(UserError, match=re.escape(said)):
+            small(whole, **more)
+    assert bytes_of(whole) == before
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists and is not empty; give another name or empty it first"):
+        small(tmp_path)
+    (tmp_path / "index.json").write_text('{"format": 2}')
+    with pytest.raises(UserError, match=r"index\.json is no index of a data set; give another folder"):
+        small(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_full_disk_keeps_whole_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
+    real = batches.flac_bytes
+    count = 0
+
+    def fill(samples: np.ndarray, rate: int) -> bytes:
+        nonlocal count
+        count += 1
+        if count > 100:
+            raise OSError(28, "No space left on device")
+        return real(samples, rate)
+
+    monkeypatch.setattr(batches, "flac_bytes", fill)
+    with pytest.raises(Failure, match=r"cannot write .*notes-000001\.tar: No space left on device"):
+        small(tmp_path / "notes")
+    assert sorted(path.name for path in (tmp_path / "notes").iterdir()) == ["index.json", "notes-000000.tar"]
+    monkeypatch.undo()
+    assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
+
+
+def test_stereo_float_onsets_and_labels_of_knobs(tmp_path: Path) -> None:
+    more = {"stereo": True, "as_float": True, "onset_seconds": "0.1-0.2", "knobs": {"pan": "0"}, "latents": "uniform"}
+    folder = small(tmp_path / "notes", 3, names=("gm-pad", "gm-oboe"), **more)
+    for labels, samples in notes_of(folder):
+        first = np.flatnonzero(np.abs(samples).max(axis=1) > 0)[0]
+        assert labels["onset_seconds"] * RATE <= first + 1 < labels["onset_seconds"] * RATE + 200
+        assert np.abs(samples[:, 1]).max() < 1e-3 * np.abs(samples[:, 0]).max()
+        assert labels["knobs"] == {"pan": 0.0}
+        assert len(labels["latents"]) == len(open_patch(labels["preset"]).model.card.latents)
+        assert labels["preset"] in ("gm-pad", "gm-oboe")
+    names = set(re.findall(rb"\d{9}\.(\w+)", (folder / "notes-000000.tar").read_bytes()))
+    assert names == {b"wav", b"json"}
+
+
+def test_a_kit_has_no_pitch_and_its_own_keys(tmp_path: Path) -> None:
+    notes = notes_of(small(tmp_path / "notes", 12, names=("drum-kit",)))
+    assert {labels["pitch_hz"] for labels, _ in notes} == {None}
+    assert all(labels["peak_dbfs"] > -40 for labels, _ in notes)
+
+
+def test_a_silent_note_has_no_loudness(tmp_path: Path) -> None:
+    notes = notes_of(small(tmp_path / "notes", 2, knobs={"gain": "0"}))
+    assert [labels["loudness_lufs"] for labels, _ in notes] == [None, None]
+    assert [labels["peak_dbfs"] for labels, _ in notes] == [-120.0, -120.0]
+
+
+def test_another_version_or_model_is_refused_by_a_worker() -> None:
+    patch, settings = open_patch("gm-oboe"), DatasetSettings(**SMALL)
+    job = Job.of(["gm-oboe"], [patch], settings, 64)
+    with pytest.raises(UserError, match=r"timbrel 0.1.0 cannot go on with the notes of 9\.9; install the same version"):
+        render_batch(job._replace(version="9.9"), 0)
+    with pytest.raises(UserError, match="gm-oboe is another preset or model here than at the start"):
+        render_batch(job._replace(digests=("0" * 64,)), 0)
+
+
+def test_a_worker_that_dies_is_one_line_and_whole_shards_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
+    monkeypatch.setattr(workers, "render_batch", killed_in_the_third)
+    with pytest.raises(Failure, match="a worker died, perhaps for lack of memory; run 'timbrel dataset' again"):
+        small(tmp_path / "notes", workers=2)
+    monkeypatch.undo()
+    assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
+
+
+def killed_in_the_third(job: Job, number: int) -> list[batches.Member]:
+    import os
+    import signal
+
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render_batch(job, number)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "[:1"])
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path, address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match=r"no Ray cluster answers at .* start one with 'ray start --head'"):
+        small(tmp_path / "notes", ray=address)
+    assert not (tmp_path / "notes").exists()
+
+
+def test_without_ray_one_line_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"--ray needs Ray; install it with: pip install 'timbrel\[scale\]'"):
+        small(tmp_path / "notes", ray="auto")
+
+
+def test_the_index_says_how_it_was_made(whole: Path) -> None:
+    told = json.loads((whole / "index.json").read_text())
+    assert told["names"] == ["gm-oboe"]
+    assert (told["notes"], [shard["notes"] for shard in told["shards"]]) == (150, [64, 64, 22])
+    assert told["made_by"]["seed"] == 1
+
+
+@pytest.mark.parametrize("notes", [0, -5, 10**10])
+def test_a_count_out_of_range_is_refused(tmp_path: Path, notes: int) -> None:
+    with pytest.raises(UserError, match="is out of range; give 1 to 1000000000"):
+        make_dataset(["gm-oboe"], tmp_path / "notes", DatasetSettings(), notes)

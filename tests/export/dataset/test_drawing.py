@@ -1,0 +1,85 @@
+"""Drawn notes: each by the seed and its number alone."""
+
+import numpy as np
+import pytest
+from timbrel.export.dataset.drawing import DatasetPreset, draw
+from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.host.errors import UserError
+from timbrel.host.patch.library import open_patch
+
+
+def drawn(count: int, *names: str, **given: object) -> list:
+    settings = DatasetSettings(**given)
+    presets = [DatasetPreset(open_patch(name), settings) for name in names]
+    return [draw(number, presets, settings) for number in range(count)]
+
+
+def test_notes_spread_evenly_over_presets_keys_and_velocities() -> None:
+    notes = drawn(4000, "gm-oboe", "gm-pad", keys="60-67", velocities="1-100")
+    presets, keys, velocities = (
+        np.array(column) for column in zip(*((n.preset, n.note.key, n.note.velocity) for n in notes), strict=True)
+    )
+    assert abs(presets.mean() - 0.5) < 0.03
+    assert np.abs(np.bincount(keys, minlength=68)[60:] / 500 - 1).max() < 0.2
+    assert (velocities.min(), velocities.max()) == (1, 100)
+    assert abs(np.corrcoef(np.array([presets, keys, velocities]))[np.triu_indices(3, 1)]).max() < 0.05
+
+
+def test_a_note_does_not_depend_on_the_others_or_on_more_knobs() -> None:
+    plain = drawn(20, "gm-oboe", keys="60-67")
+    more = drawn(10, "gm-oboe", keys="60-67", knobs={"gain": "0-1"})
+    assert [note.note.key for note in plain[:10]] == [note.note.key for note in more]
+    assert [note.note.key for note in plain] != [note.note.key for note in drawn(20, "gm-oboe", keys="60-67", seed=2)]
+
+
+def test_knobs_are_positions_of_their_range() -> None:
+    notes = drawn(300, "gm-oboe", knobs={"gain": "0.5-1", "pan": "0.25"})
+    gains = np.array([note.note.knobs["gain"] for note in notes])
+    assert -24 <= gains.min() < -23
+    assert 11 < gains.max() <= 12
+    assert {note.note.knobs["pan"] for note in notes} == {-0.5}
+
+
+def test_uniform_latents_fill_their_ranges() -> None:
+    card = open_patch("gm-oboe").model.card
+    codes = np.array([note.latents for note in drawn(500, "gm-oboe", latents="uniform")])
+    low, high = np.array(card.spans).T
+    places = (codes - low) / (high - low)
+    assert places.min() >= 0
+    assert places.max() < 1
+    assert np.abs(places.mean(axis=0) - 0.5).max() < 0.06
+    assert np.abs(np.corrcoef(places.T) - np.eye(len(low))).max() < 0.2
+
+
+def test_a_grid_holds_each_point_once() -> None:
+    codes = {tuple(note.latents) for note in drawn(256, "gm-oboe", latents="grid:2")}
+    low, high = np.array(open_patch("gm-oboe").model.card.spans).T
+    assert len(codes) == 2 ** len(low)
+    assert all(value in (a, b) for code in codes for value, a, b in zip(code, low, high, strict=True))
+
+
+def test_landmarks_are_those_of_the_model() -> None:
+    marks = {(mark.label, tuple(mark.latent)) for mark in open_patch("gm-oboe").model.card.landmarks}
+    notes = drawn(50, "gm-oboe", latents="landmarks")
+    assert len({note.landmark for note in notes}) > 20
+    assert all((note.landmark, tuple(note.latents.tolist())) in marks for note in notes)
+
+
+def test_a_kit_has_the_keys_of_its_sounds() -> None:
+    kit = {entry.key for entry in open_patch("drum-kit").preset.keys}
+    assert {note.note.key for note in drawn(300, "drum-kit")} == kit
+    assert {note.note.key for note in drawn(50, "drum-kit", keys="0-40")} == {key for key in kit if key <= 40}
+    with pytest.raises(UserError, match="drum-kit has no key among 0-10; give others, or leave --keys out"):
+        drawn(1, "drum-kit", keys="0-10")
+
+
+def test_onsets_and_lengths_are_drawn() -> None:
+    notes = drawn(200, "gm-oboe", onset_seconds="0-0.5", held_seconds="0.2,0.4", sample_rate=16000)
+    assert {note.note.held_seconds for note in notes} == {0.2, 0.4}
+    assert max(note.onset_samples for note in notes) > 7500
+    assert max(note.onset_samples for note in notes) <= 8000
+
+
+def test_unknown_knobs_and_missing_landmarks_are_refused() -> None:
+    with pytest.raises(UserError, match="gm-oboe has no knob named 'brightnes'; did you mean 'brightness'"):
+        drawn(1, "gm-oboe", knobs={"brightnes": "0-1"})
