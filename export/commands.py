@@ -12,8 +12,9 @@ import typer
 
 from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
 from ..host.errors import UserError
-from ..train.commands import Which
+from ..train.commands import Accelerator, Which
 from .families import made_families, studies
+from .study.options import RayOption
 
 commands = typer.Typer(rich_markup_mode=None)
 study_commands = typer.Typer(
@@ -95,6 +96,32 @@ def make(
         sounds or [], output, minutes=minutes, more_minutes=more_minutes, family=family.value, label=label
     )
     print(summary)
+
+
+@commands.command()
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")],
+    corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sweep: a new folder, or one to resume.")],
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=A,B,C: a training for each value; all keys' combinations.")
+    ] = None,
+    accelerator: Accelerator = "auto",
+    ray: RayOption = None,
+) -> None:
+    """Train a recipe with all combinations of settings: one table, best first. Ctrl-C saves; run it again to resume."""
+    from ..host.progress import Display
+    from .study.sweep import SweepOptions
+    from .study.sweep import sweep as train_all
+
+    with Display() as display:
+        display.stage("sweeping")
+        finished = train_all(SweepOptions(recipe, corpus, output, change or [], accelerator, ray), display)
+    if not finished:
+        raise typer.Exit(130)  # what shells expect after Ctrl-C
+    table = output / "sweep.csv"
+    print(table.read_text(encoding="utf-8"), end="")
+    print(output / "index.html")
 
 
 @commands.command()

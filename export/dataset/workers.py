@@ -1,25 +1,20 @@
 """Renders batches in this process, in others of this machine, or in a Ray cluster; all give the same bytes."""
 
 import contextlib
-import importlib
-import logging
 import multiprocessing
-import os
 import signal
-import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ...host.errors import Failure, TimbrelError, UserError
+from ...host.errors import Failure, TimbrelError
 from ...host.interrupts import SIGNALS
+from ...host.ray_cluster import RETRIES, connect, first_line, on_this_machine
 from .batches import Job, Member, render_batch
 
 AHEAD = 2  # batches a worker, rendered before they are written
-CONNECTING_SECONDS = 5.0
-RETRIES = 3  # of a Ray task whose node dies
 BEGIN = "run 'timbrel dataset' again to go on"
 
 Batches = Iterator[list[Member]]
@@ -86,7 +81,7 @@ def _cluster(job: Job, address: str) -> Iterator[Callable[[Sequence[int]], Batch
         try:
             members, fault = ray.get(future)
         except ray.exceptions.RayError as error:
-            raise Failure(f"the Ray cluster failed: {str(error).strip().splitlines()[0]}; {BEGIN}") from None
+            raise Failure(f"the Ray cluster failed: {first_line(error)}; {BEGIN}") from None
         if fault is not None:
             raise fault
         return list(members)
@@ -98,33 +93,9 @@ def _cluster(job: Job, address: str) -> Iterator[Callable[[Sequence[int]], Batch
         ray.shutdown()
 
 
-def connect(address: str) -> Any:
-    """Return the module ray, connected to a cluster.
-
-    Raises:
-        UserError: Ray is missing, or no cluster is there.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError:
-        raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
-    try:
-        host, colon, port = address.rpartition(":")
-        if colon:  # Ray itself would try for ten minutes
-            socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()
-        elif address != "auto":
-            raise ValueError("an address is HOST:PORT, or auto")
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError, OverflowError, RuntimeError) as error:
-        said = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
-    return ray
-
-
 def _render_on_node(job: Job, number: int) -> tuple[list[Member], TimbrelError | None]:
     """Return errors for users as values: Ray would wrap them in its own."""
     try:
         return render_batch(job, number), None
     except TimbrelError as error:
-        return [], type(error)(*(f"{socket.gethostname()}: {line}" for line in error.args))
+        return [], type(error)(*on_this_machine(error))

@@ -18,6 +18,10 @@ StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps of each trai
 MinutesOption = Annotated[
     float | None, typer.Option(help="Minutes of each training; each recipe's own budget by default.")
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Train on a Ray cluster, many at once: HOST:PORT, or auto."),
+]
 ClassifierOption = Annotated[Path | None, typer.Option(help="A classifier's run, which judges the generated clips.")]
 
 

@@ -20,6 +20,7 @@ from ...train.recipes.load import load_recipe
 from ...train.run import Run
 from ..evaluate import evaluate
 from ..reports.report import FORMAT, Figures, as_json
+from .cluster import Training, train_on_cluster
 
 EVALUATION_SECONDS = 15.0  # rough time for one run
 BUDGETS = ("training.steps=", "training.epochs=", "training.minutes=")
@@ -31,7 +32,7 @@ class StudyOptions:
     """Settings of a study.
 
     A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``more`` are further corpora.
+    ``more`` are further corpora, ``ray`` the address of a cluster that trains.
     """
 
     corpus: Path
@@ -44,6 +45,7 @@ class StudyOptions:
     minutes: float | None = None
     classifier: Path | None = None
     more: Sequence[Path] = ()
+    ray: str | None = None
 
 
 def load_recipes(
@@ -161,6 +163,12 @@ def train_and_evaluate(
     folders = {recipe.name: asked.folder / "runs" / recipe.name for recipe in recipes}
     judge = None if asked.classifier is None else Run.open(asked.classifier)
     trained = {recipe.name for recipe in recipes if is_trained(folders[recipe.name], recipe)}
+    if asked.ray is not None:
+        due = [recipe for recipe in recipes if recipe.name not in trained]
+        trainings = [Training(recipe, asked.corpus, folders[recipe.name], trains or train) for recipe in due]
+        if not train_first(trainings, asked.ray, asked.accelerator, display):
+            return None
+        trained = set(folders)
     found = {name: old for name in trained if (old := _reported(folders[name], judged=judge is not None))}
     work = {}
     for name in folders:
@@ -179,6 +187,23 @@ def train_and_evaluate(
             return None
         found[name] = _evaluate(Run.open(folder), judge, course, share)
     return {name: found[name] for name in folders}
+
+
+def train_first(trainings: Sequence[Training], address: str, accelerator: str, display: Display) -> bool:
+    """Train a study's runs on a cluster; return False after Ctrl-C.
+
+    Raises:
+        UserError: no cluster, or a corpus cannot be used there.
+        Failure: a run diverged, or a disk is full.
+    """
+    found = train_on_cluster(trainings, address, accelerator, display.update) if trainings else []
+    if found is None:
+        display.say("stopped, all is saved; run the same command again to go on")
+        return False
+    for error in found:
+        if error is not None:
+            raise error
+    return True
 
 
 def train(

@@ -30,7 +30,8 @@ from ....train.run import Run
 from ...export import export
 from ...reports.number_format import two_digits
 from ...reports.picture import Picture
-from ...study.runs import StudyProgress, check_run, train, write_json
+from ...study.cluster import Training
+from ...study.runs import StudyProgress, check_run, train, train_first, write_json
 from .study_claims import Named, verdicts
 from .study_figures import LatentPanel, accounting, embeddings
 from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, strongest
@@ -54,6 +55,11 @@ def study(asked: ChromaStudyOptions, display: Display) -> bool:
     for line in _left_out(asked, tables):
         display.say(line)
     display.stage("study chroma")
+    if asked.ray is not None:
+        due = [job for job in jobs if not _read(job, "figures.json")]
+        trainings = [Training(job.recipe, asked.corpora[job.corpus], job.folder, train) for job in due]
+        if not train_first(trainings, asked.ray, asked.accelerator, display):
+            return False
     course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
     options = RunOptions(asked.accelerator, asked.devices)
     for job in jobs:

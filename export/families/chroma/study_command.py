@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ....train.commands import Accelerator, Devices
-from ...study.options import OutputOption, SetOption, run_study
+from ...study.options import OutputOption, RayOption, SetOption, run_study
 
 
 def chroma(
@@ -18,6 +18,7 @@ def chroma(
     mesh: Annotated[str | None, typer.Option(help="Points along each of 2, 3 and 8 latents: 350,50,5.")] = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Repeat Colonel and Keene's tables and figures on notes, and add better networks."""
     from .study import study
@@ -33,5 +34,6 @@ def chroma(
         sides=SIDES if mesh is None else parse_mesh(mesh),
         accelerator=accelerator,
         devices=devices,
+        ray=ray,
     )
     run_study(study, options, output / "report" / "index.html")

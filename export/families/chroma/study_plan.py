@@ -47,6 +47,7 @@ class ChromaStudyOptions:
         changes: ``key=value``, for all recipes.
         seeds: trainings per network, with seeds from 0.
         epochs: per network; the paper's by default.
+        ray: the address of a cluster that trains.
     """
 
     corpora: Mapping[str, Path]
@@ -58,6 +59,7 @@ class ChromaStudyOptions:
     sides: Mapping[int, int] = field(default_factory=lambda: SIDES)
     accelerator: str = "auto"
     devices: int = 1
+    ray: str | None = None
 
 
 class Job(NamedTuple):

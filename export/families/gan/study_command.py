@@ -6,6 +6,7 @@ from ...study.options import (
     CorpusOption,
     MinutesOption,
     OutputOption,
+    RayOption,
     RecipesOption,
     SetOption,
     StepsOption,
@@ -26,6 +27,7 @@ def gan(
     classifier: ClassifierOption = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Compare Alencar's DCGAN and its halves, WaveGAN and `tuned-clip` on one corpus."""
     from ...study.runs import StudyOptions
@@ -34,6 +36,6 @@ def gan(
     check_budget(steps, minutes)
     named = comma_separated(recipes)
     options = StudyOptions(
-        one_corpus(corpus), output, named, change or [], steps, accelerator, devices, minutes, classifier
+        one_corpus(corpus), output, named, change or [], steps, accelerator, devices, minutes, classifier, ray=ray
     )
     run_study(study, options, output / "index.html")

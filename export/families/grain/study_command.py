@@ -4,6 +4,7 @@ from ....train.commands import Accelerator, Devices
 from ...study.options import (
     CorpusOption,
     OutputOption,
+    RayOption,
     RecipesOption,
     SetOption,
     StepsOption,
@@ -21,11 +22,12 @@ def grain(
     steps: StepsOption = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Repeat the Ambisynth post's figures on grains, and add better networks."""
     from ...study.runs import StudyOptions
     from .study import study
 
     named = comma_separated(recipes)
-    options = StudyOptions(one_corpus(corpus), output, named, change or [], steps, accelerator, devices)
+    options = StudyOptions(one_corpus(corpus), output, named, change or [], steps, accelerator, devices, ray=ray)
     run_study(study, options, output / "index.html")

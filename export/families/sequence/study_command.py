@@ -9,6 +9,7 @@ from ....train.commands import Accelerator, Devices
 from ...study.options import (
     MinutesOption,
     OutputOption,
+    RayOption,
     RecipesOption,
     SetOption,
     StepsOption,
@@ -27,6 +28,7 @@ def sequence(
     minutes: MinutesOption = None,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Continue recordings by GRUV's network and by better ones."""
     from ...study.runs import StudyOptions
@@ -35,5 +37,5 @@ def sequence(
     check_budget(steps, minutes)
     first, *more = corpus
     named = comma_separated(recipes)
-    options = StudyOptions(first, output, named, change or [], steps, accelerator, devices, minutes, more=more)
+    options = StudyOptions(first, output, named, change or [], steps, accelerator, devices, minutes, more=more, ray=ray)
     run_study(study, options, output / "index.html")

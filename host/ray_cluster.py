@@ -1,0 +1,45 @@
+"""Connects to a Ray cluster on request, with messages for users."""
+
+import importlib
+import logging
+import os
+import socket
+from typing import Any
+
+from .errors import UserError
+
+CONNECTING_SECONDS = 5.0
+RETRIES = 3  # of a task whose machine or process dies
+
+
+def connect(address: str) -> Any:
+    """Return the module ray, connected; call its `shutdown` in the end.
+
+    Raises:
+        UserError: Ray is missing, or no cluster is at ``address``, HOST:PORT or auto.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError:
+        raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
+    try:
+        host, colon, port = address.rpartition(":")
+        if colon:  # Ray itself would try for ten minutes
+            socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()
+        elif address != "auto":
+            raise ValueError("an address is HOST:PORT, or auto")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, OverflowError, RuntimeError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
+    return ray
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def on_this_machine(error: Exception) -> list[str]:
+    """Return an error's lines with the machine's name, for whoever reads them elsewhere."""
+    return [f"{socket.gethostname()}: {line}" for line in error.args]

@@ -1,0 +1,154 @@
+"""Sweeps: all combinations of settings trained once, in one table, best first; and trainings on a cluster."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from timbrel.export.study import runs
+from timbrel.export.study.sweep import SweepOptions, sweep, swept
+from timbrel.host.errors import Failure, UserError
+from timbrel.host.progress import Display
+from timbrel.train.corpus.store import writing
+from timbrel.train.run import Run
+
+from .clusters import cluster
+
+RATE = 8000
+SMALL = [
+    f"frames.sample_rate={RATE}",
+    "frames.frame_length=256",
+    "frames.hop_length=64",
+    "network.hidden=[16]",
+    "training.batch_size=16",
+    "training.steps=6",
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "noises"
+    with writing(folder, RATE) as writer:
+        for i, split in enumerate(["train", "train", "test"]):
+            noise = 0.1 * np.random.default_rng(i).standard_normal(RATE).astype(np.float32)
+            writer.append(noise, np.full(-(-RATE // 1024), np.nan, np.float32), name=f"{split}{i}", group=str(i))
+        writer.finish({"train0": "train", "train1": "train", "test2": "test"}, name="noises")
+    return folder
+
+
+def asked(corpus: Path, folder: Path, *changes: str, ray: str | None = None) -> SweepOptions:
+    return SweepOptions("grain-plain", corpus, folder, [*SMALL, *changes], "cpu", ray)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_combinations_are_trained_and_listed_best_first(corpus: Path, tmp_path: Path) -> None:
+    with Display() as display:
+        assert sweep(asked(corpus, tmp_path / "sweep", "network.latents=2,3", "training.seed=0,1"), display)
+    rows = table(tmp_path / "sweep")
+    assert {(row["network.latents"], row["training.seed"]) for row in rows} == {(a, b) for a in "23" for b in "01"}
+    losses = [float(row["validation_loss"]) for row in rows]
+    assert losses == sorted(losses)
+    assert [row["place"] for row in rows] == ["1", "2", "3", "4"]
+    for row in rows:
+        run = Run.open(tmp_path / "sweep" / "runs" / row["run"])
+        assert str(run.recipe.network.latents) == row["network.latents"]
+        best = min(entry["total"] for entry in run.logged())
+        assert float(row["validation_loss"]) == pytest.approx(best, rel=1e-4)
+        assert row["steps"] == "6"
+    page = (tmp_path / "sweep" / "index.html").read_text(encoding="utf-8")
+    assert f"{rows[0]['run']} has the least validation loss of 4 runs" in page
+
+
+def test_a_finished_sweep_is_not_trained_again(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Display() as display:
+        sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
+        before = table(tmp_path / "sweep")
+        monkeypatch.setattr(runs, "start", None)
+        monkeypatch.setattr(runs, "resume", None)
+        assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
+    assert table(tmp_path / "sweep") == before
+
+
+def test_a_stopped_sweep_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = runs.start, []
+
+    def start(*arguments: object) -> object:
+        begun.append(arguments[2])
+        if len(begun) == 2:
+            return type("Outcome", (), {"interrupted": True})()
+        return real(*arguments)
+
+    monkeypatch.setattr(runs, "start", start)
+    with Display() as display:
+        assert not sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
+        assert not (tmp_path / "sweep" / "sweep.csv").exists()
+        monkeypatch.setattr(runs, "start", real)
+        assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
+    assert len(table(tmp_path / "sweep")) == 3
+
+
+def test_a_run_that_diverges_stays_in_the_table(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runs.start
+
+    def start(recipe: object, *arguments: object) -> object:
+        if recipe.training.seed == 1:
+            raise Failure("the loss is nan at step 3: training has diverged")
+        return real(recipe, *arguments)
+
+    monkeypatch.setattr(runs, "start", start)
+    with Display() as display:
+        assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
+    last = table(tmp_path / "sweep")[-1]
+    assert (last["training.seed"], last["validation_loss"], last["remark"]) == ("1", "", "the loss is nan at step 3")
+
+
+def test_values_with_commas_stay_together(corpus: Path, tmp_path: Path) -> None:
+    found = swept(SweepOptions("grain-plain", corpus, tmp_path, ["network.hidden=[16, 8],[32]", "training.steps=5"]))
+    assert [list(run.recipe.network.hidden) for run in found] == [[16, 8], [32]]
+    assert len({run.folder for run in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["training.seed"], "--set training.seed is no KEY=VALUE; write it as training.seed=0,1,2"),
+        (["training.seed=0,0"], "--set training.seed=0,0 gives a value twice; give each once"),
+        (["training.seed=0", "training.seed=1"], "--set training.seed=1: training.seed is set twice"),
+        (["training.seed=" + ",".join(map(str, range(1001)))], "--set makes 1001 trainings, at most 1000 are allowed"),
+        (["training.sead=0,1"], "recipe grain-plain: unknown key 'training.sead'; did you mean 'seed'?"),
+    ],
+)
+def test_wrong_settings_are_one_line(corpus: Path, tmp_path: Path, changes: list[str], said: str) -> None:
+    with pytest.raises(UserError) as told:
+        swept(SweepOptions("grain-plain", corpus, tmp_path, changes))
+    assert str(told.value).startswith(said)
+
+
+def test_a_cluster_that_is_not_there_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
+    with Display() as display, pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:9'"):
+        sweep(asked(corpus, tmp_path / "sweep", ray="127.0.0.1:9"), display)
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_the_same_though_a_node_dies(corpus: Path, tmp_path: Path) -> None:
+    changes = ("training.seed=0,1,2,3,4,5",)
+
+    class Killing(Display):
+        def update(self, done: float, note: str = "", seconds_left: float | None = None) -> None:
+            if done > 0.2 and second.is_running():
+                second.kill()
+
+    with cluster() as (address, second), Killing() as display:
+        assert sweep(asked(corpus, tmp_path / "shared", *changes, ray=address), display)
+    with Display() as display:
+        assert sweep(asked(corpus, tmp_path / "alone", *changes), display)
+    for name in ("shared", "alone"):
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in table(tmp_path / name)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    assert (tmp_path / "shared.json").read_text() == (tmp_path / "alone.json").read_text()
