@@ -176,6 +176,9 @@ def train(
     classifier: Annotated[Path | None, typer.Option(help="invert: a classifier's run, which compares clips.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     devices: Devices = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines, on each of which torchrun or srun starts this command.")
+    ] = 1,
     accelerator: Accelerator = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard in RUN/tensorboard.")] = False,
 ) -> None:
@@ -197,7 +200,7 @@ def train(
     others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
     with Display() as display:
         display.stage(f"training {loaded.name}")
-        options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices))
+        options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
     _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].preview is not None)
 

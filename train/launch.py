@@ -20,6 +20,7 @@ from .families.table import FAMILIES, trained, trained_others
 from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
+from .several_machines import is_first, launched, one_voice, together
 
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
@@ -42,6 +43,19 @@ def start(
         UserError: the corpus, folder, accelerator or another run is unusable.
         Failure: the loss is not finite.
     """
+    with one_voice():
+        fabric = _fabric(options)
+        if launched():
+            fabric.launch()
+        made = together(lambda: _prepared(recipe, corpus_folder, folder, others, trial))
+        assert made is not None
+        run = together(lambda: Run.create(folder, *made), first_alone=True) or Run.open(folder)
+        return _launch(fabric, run, options)
+
+
+def _prepared(
+    recipe: Recipe, corpus_folder: Path, folder: Path, others: Mapping[str, Path], trial: Path | None
+) -> tuple[Recipe, RunInfo]:
     corpus = Corpus.open(corpus_folder)
     recipe = _following(recipe, others)
     if corpus.rate != recipe.frames.sample_rate:
@@ -51,7 +65,6 @@ def start(
         )
     FAMILIES[recipe.family].check(corpus, recipe)
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
-    fabric = _fabric(options)
     info = RunInfo(
         format=FORMAT,
         corpus=relative_to(corpus_folder, folder),
@@ -64,7 +77,7 @@ def start(
         others={name: relative_to(other, folder) for name, other in others.items()},
         trial=None if trial is None else relative_to(trial, folder),
     )
-    return _launch(fabric, Run.create(folder, recipe, info), options)
+    return recipe, info
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
@@ -74,6 +87,17 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
         UserError: as `start`, or the recipe differs.
         Failure: as `start`.
     """
+    with one_voice():
+        fabric = _fabric(options)
+        if launched():
+            fabric.launch()
+        run = together(lambda: _resumed(folder, recipe))
+        assert run is not None
+        together(lambda: run.with_recipe(run.recipe), first_alone=True)
+        return _launch(fabric, run, options)
+
+
+def _resumed(folder: Path, recipe: Recipe) -> Run:
     run = Run.open(folder)
     corpus = run.corpus()
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
@@ -87,8 +111,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
             f"give {folder / 'recipe.toml'}, or train into a new folder"
         )
     FAMILIES[recipe.family].check(corpus, recipe)
-    fabric = _fabric(options)
-    return _launch(fabric, run.with_recipe(recipe), options)
+    return Run(run.folder, recipe, run.info)
 
 
 def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
@@ -118,13 +141,25 @@ def _fabric(options: RunOptions) -> Fabric:
     try:
         # An objective may use only some weights.
         several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
-        strategy = several if options.devices > 1 else "auto"
-        return Fabric(accelerator=options.accelerator, devices=options.devices, strategy=strategy)
+        if launched():
+            several = DDPStrategy(find_unused_parameters=True)
+        elif options.nodes > 1:
+            raise UserError(
+                f"--nodes {options.nodes} needs a launcher that starts timbrel on each machine, torchrun or Slurm's "
+                "srun: see docs/scale.md"
+            )
+        strategy = several if options.devices * options.nodes > 1 else "auto"
+        return Fabric(
+            accelerator=options.accelerator, devices=options.devices, num_nodes=options.nodes, strategy=strategy
+        )
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}: {error}") from None
+        nodes = f" --nodes {options.nodes}" if options.nodes > 1 else ""
+        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}{nodes}: {error}") from None
 
 
 def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
+    if launched():
+        return _train_launched(fabric, run, options)
     launch: Callable[..., Outcome | TimbrelError] = fabric.launch  # its stub lacks the forwarded arguments
     if options.devices == 1:
         outcome = launch(train, run, options)
@@ -133,6 +168,17 @@ def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             outcome = launch(_train_beside_others, run, options)
     if isinstance(outcome, TimbrelError):
         raise outcome
+    return outcome
+
+
+def _train_launched(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
+    """Train as one of the processes of a launcher; all but the first end here."""
+    try:
+        outcome = train(fabric, run, options)
+    finally:
+        _leave_peers()
+    if not is_first():
+        raise SystemExit(0)
     return outcome
 
 
@@ -149,6 +195,8 @@ def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outco
 
 def _leave_peers() -> None:
     """Exit together: a peer that disappears aborts others."""
+    if not torch.distributed.is_initialized():
+        return
     with contextlib.suppress(RuntimeError):  # a peer that failed alone has no one to wait for
         torch.distributed.barrier(async_op=True).wait(PARTING)
         torch.distributed.destroy_process_group()

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from .draws import all_examples
+
 BANDS = 64  # mel bands of encoder and loss, as in note measurements
 SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked
 LEAK = 0.1  # slope of LeakyReLU below zero (Colonel & Keene, 2020, equation 5)
@@ -47,6 +49,7 @@ def level_distance(given: Tensor, asked: Tensor) -> Tensor:
 
 def uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
     """Sliced Wasserstein distance of latents to the uniform cube: keeps every knob's full range in use."""
+    latents = all_examples(latents, generator)
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)
     cube = torch.rand(latents.shape, generator=generator).to(latents)

@@ -20,6 +20,7 @@ from ..host.errors import Failure, UserError
 from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
+from .draws import ExampleGenerator
 from .families.table import FAMILIES, trained_others
 from .gan_health import in_words
 from .network import Network, Objective
@@ -53,6 +54,7 @@ class RunOptions:
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
+    nodes: int = field(default=1, kw_only=True)
     on_report: Callable[[RunStatus], None] | None = None
     on_message: Callable[[str], None] | None = None
 
@@ -108,10 +110,11 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
         describe = FAMILIES[recipe.family].describe
         options.on_message(describe(run.corpus(), recipe) if describe else "cutting frames")
     data = FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal)
-    if len(data) < plain.batches_a_step:
+    if min(len(data) // plain.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(
-            f"corpus {run.info.corpus_name} has {len(data)} training frames, "
-            f"and a step takes {plain.batches_a_step} batches of at least one; add sounds"
+            f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes {plain.batches_a_step} "
+            f"batches of at least {fabric.world_size} of up to {recipe.training.batch_size}; "
+            + ("add sounds" if fabric.world_size == 1 else "train with fewer processes, or add sounds")
         )
     if not progress.step and (trial := run.trial()) is not None:
         checkpoint.restore(trial.best, plain)
@@ -147,7 +150,7 @@ class _Loop:
         self.plain, self.plain_optimizers = plain
         self.network, self.optimizers = wrapped
         training, batches = self.recipe.training, self.plain.batches_a_step
-        self.batch = min(training.batch_size, len(data) // batches)
+        self.batch = min(training.batch_size, len(data) // batches) // fabric.world_size * fabric.world_size
         self.step_frames = batches * self.batch
         self.epoch_steps = len(data) // self.step_frames
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
@@ -206,17 +209,20 @@ class _Loop:
         self.plain.moved()
         return losses[0]
 
-    def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], torch.Generator]:
+    def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], ExampleGenerator]:
         """Return this process's part of a batch, and a random generator.
 
-        They depend on the seed, the step, ``number`` and the process alone.
+        They depend on the seed, the step, ``number`` and the process alone; together the parts are the same for any
+        number of processes.
         """
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = [self.recipe.training.seed, self.progress.step]
         seeds += [0, number] if number else []  # `_order` has another number in this place
         batch = self.data.batch(indices, np.random.default_rng(seeds))
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
-        generator = torch.Generator().manual_seed(hash((*seeds, rank)) & 0x7FFFFFFFFFFFFFFF)
+        generator = ExampleGenerator()
+        generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
+        generator.rank, generator.processes = rank, world
         return mine, generator
 
     def _move(self, objective: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:

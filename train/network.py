@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .draws import ExampleGenerator
 from .recipes.base import TrainingSettings
 from .training_data import Data
 
@@ -114,6 +115,7 @@ class Autoencoder(Network, ABC):
 def seeded_dropout(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed dropout from a step's generator, so that resumed runs match uninterrupted ones."""
     seed = int(torch.randint(2**62, (), generator=generator))
+    seed += generator.rank if isinstance(generator, ExampleGenerator) else 0
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield

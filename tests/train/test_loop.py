@@ -12,6 +12,7 @@ from timbrel.host.errors import Failure
 from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.draws import rand_examples
 from timbrel.train.families import table
 from timbrel.train.families.chroma.batches import ChromaData, chroma_data, in_octave
 from timbrel.train.families.chroma.network import ChromaAutoencoder
@@ -180,7 +181,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
     class Drawing(ChromaAutoencoder):
         def reconstruction(self, frames, chroma, target, target_chroma, generator):
             if torch.is_grad_enabled():
-                drawn[rank].append(tuple(torch.rand(3, generator=generator).tolist()))
+                drawn[rank].append(tuple(rand_examples(3, generator=generator).tolist()))
             return super().reconstruction(frames, chroma, target, target_chroma, generator)
 
     def step(self, indices, done):
@@ -198,7 +199,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
     rank = 0
     monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
     monkeypatch.setattr(loop._Loop, "_step", step)
-    train("tuned-8", "training.steps=10")
+    train("chroma-8", "training.steps=10")
     assert len(drawn[0]) == len(drawn[1]) == 10
     assert len({*drawn[0], *drawn[1]}) == 20
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.stft import chroma_bins
+from ...draws import rand_examples, randint_examples, randn_examples
 from ...layers import BANDS, LEAK, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder
 from ...training_data import Data
@@ -91,7 +92,7 @@ class ChromaAutoencoder(Autoencoder):
         latents = mean
         terms: dict[str, Tensor] = {}
         if log_variance is not None:
-            draw = torch.randn(mean.shape, generator=generator).to(mean)
+            draw = randn_examples(*mean.shape, generator=generator).to(mean)
             latents = mean + torch.exp(0.5 * log_variance) * draw
             terms["divergence"] = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         decoded = self.decode(latents, target_chroma)
@@ -134,8 +135,8 @@ class ChromaAutoencoder(Autoencoder):
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
         """Minus the log energy share of the requested pitch class, for random codes."""
         weight = self.output.weight
-        codes = torch.rand(batch, self.settings.latents, generator=generator).to(weight)
-        chroma = F.one_hot(torch.randint(12, (batch,), generator=generator), 12).to(weight)
+        codes = rand_examples(batch, self.settings.latents, generator=generator).to(weight)
+        chroma = F.one_hot(randint_examples(0, 12, batch, generator=generator), 12).to(weight)
         energy = self.decode(codes, chroma).square() @ self.pitch_classes
         share = (energy * chroma).sum(1) / energy.sum(1).clamp_min(1e-9)
         return -share.clamp_min(1e-6).log().mean()

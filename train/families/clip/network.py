@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import randn_examples
 from ...layers import frozen
 from ...network import Autoencoder
 from ...training_data import Data
@@ -117,7 +118,7 @@ class ClipAutoencoder(Autoencoder):
         inner = self._components(features)
         latents, variance = self.encoder(inner).chunk(2, 1)
         variance = variance.clamp(EXACT, DEAF)
-        chance = torch.randn(latents.shape, generator=generator).to(latents)
+        chance = randn_examples(*latents.shape, generator=generator).to(latents)
         varied = latents + chance * torch.exp(variance / 2)
         if self.training:
             self._seen = varied.detach(), labels
@@ -135,7 +136,7 @@ class ClipAutoencoder(Autoencoder):
             "surprise": self.flow.surprise(varied.detach(), told),
         }
         with torch.no_grad():
-            placed = self.flow.latents(torch.randn(latents.shape, generator=generator).to(latents), told)
+            placed = self.flow.latents(randn_examples(*latents.shape, generator=generator).to(latents), told)
         made = self._sharpened(self._features(placed, told)[0])
         terms["likeness"] = unlike(self._mel(made), mel, generator)
         if self.listener is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...draws import rand_examples
 from ...network import Network
 
 
@@ -23,7 +24,7 @@ class ClipGenerator(Network, ABC):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return uniform codes in ±1, [count, latents]."""
-        return 2 * torch.rand(count, self.latents, generator=generator) - 1
+        return 2 * rand_examples(count, self.latents, generator=generator) - 1
 
     def rows(self, labels: Tensor) -> Tensor | None:
         """Return one-hot rows [batch, words] of label indices [batch]; None without labels."""

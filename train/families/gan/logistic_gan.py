@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import rand_examples, randint_examples
 from ...layers import decibels, frozen, initialise_by_glorot
 from ...network import Adam, Objective
 from .recipe import LogisticGANNetwork, LogisticGANRecipe
@@ -153,8 +154,8 @@ def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each clip [batch, samples] by up to ±`SHIFT` of its length, with silence, and scale it by ±`GAIN_DB`."""
     count, length = clips.shape
     most = round(SHIFT * length)
-    by = torch.randint(-most, most + 1, (count, 1), generator=generator)
-    gain = 10 ** (GAIN_DB / 20 * (2 * torch.rand(count, 1, generator=generator) - 1))
+    by = randint_examples(-most, most + 1, count, 1, generator=generator)
+    gain = 10 ** (GAIN_DB / 20 * (2 * rand_examples(count, 1, generator=generator) - 1))
     places = (torch.arange(length) - by + most).to(clips.device)
     return F.pad(clips, (most, most)).gather(1, places) * gain.to(clips)
 

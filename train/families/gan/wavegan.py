@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import rand_examples
 from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Objective
 from .generator import ClipGenerator
@@ -66,7 +67,7 @@ class WaveGAN(ClipGenerator):
         label = self.rows(labels)
         with torch.no_grad():
             made = self._generate(clips, label, generator)
-        share = torch.rand(len(clips), 1, generator=generator).to(clips)
+        share = rand_examples(len(clips), 1, generator=generator).to(clips)
         between = torch.lerp(made, clips, share).requires_grad_()
         judged = self.critic(between, label, generator)
         (slope,) = torch.autograd.grad(judged.sum(), between, create_graph=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import randn_examples
 from ...layers import LEAK, dense, frozen, initialise_by_glorot
 from ...network import Autoencoder, Objective
 from .recipe import GrainRecipe
@@ -76,7 +77,7 @@ class GrainAutoencoder(Autoencoder):
     def adjudication(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         with torch.no_grad():
             codes = self._code(windows)
-        prior = torch.randn(codes.shape, generator=generator).to(codes)
+        prior = randn_examples(*codes.shape, generator=generator).to(codes)
         wrong = F.softplus(-self.adjudicator(prior)).mean() + F.softplus(self.adjudicator(codes)).mean()
         return {"adjudication": wrong}
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import rand_examples, randn_examples
 from ...network import SHARED, Adam, Autoencoder, seeded_dropout
 from ...training_data import Data
 from .features import SliceFeatures
@@ -146,7 +147,7 @@ class LoopNetwork(Autoencoder):
         target = apart.argmin(2)
         likely = torch.softmax(-apart / (2 * SOFT), 2)
         means = self.steering_codes(steering).mean(1)
-        steered = means + torch.randn(means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
+        steered = means + randn_examples(*means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
         place = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
         fed = F.pad(before, (0, 0, 1, 0))[:, :-1]
         if self.training:
@@ -232,10 +233,10 @@ class LoopNetwork(Autoencoder):
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
         """Scheduled sampling (Duckworth et al., 2019), with some inputs zeroed."""
-        chance = torch.rand(*fed.shape[:2], 1, generator=generator).to(fed)
+        chance = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed)
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
-            noise = torch.randn(*fed.shape[:2], len(self.prototypes), generator=generator).to(fed)
+            noise = randn_examples(*fed.shape[:2], len(self.prototypes), generator=generator).to(fed)
             own = F.pad(self.bent(after, self.drawn(after, noise, steered), steered), (0, 0, 1, 0))[:, :-1]
         fed = torch.where(chance < self.settings.own, own, fed)
         return torch.where(chance > 1 - self.settings.forgotten, torch.zeros_like(fed), fed)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...draws import rand_examples, randn_examples
 from ...network import SHARED, Adam, Network
 from ...training_data import Data
 from .recipe import SequenceFrames, SequenceRecipe
@@ -156,10 +157,10 @@ class RecurrentNetwork(Network):
         if share:
             with torch.no_grad():
                 own = delayed(self.predict(fed, codes)[0])
-            chosen = torch.rand(*fed.shape[:2], 1, generator=generator).to(fed) < share
+            chosen = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed) < share
             fed = torch.where(chosen, own, fed)
         if settings.noise:
-            noise = settings.noise * torch.randn(fed.shape, generator=generator).to(fed)
+            noise = settings.noise * randn_examples(*fed.shape, generator=generator).to(fed)
             fed = torch.cat([fed[:, :1], (fed + noise)[:, 1:]], 1)
         return fed
 

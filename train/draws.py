@@ -1,0 +1,50 @@
+"""Random numbers for the examples of a batch that several processes share: those that one process would draw."""
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed.nn.functional as together
+from torch import Tensor
+
+
+class ExampleGenerator(torch.Generator):
+    """A generator of process ``rank`` of ``processes``, which has every ``processes``-th example of a batch.
+
+    All processes seed it alike, and draw alike; single numbers are common to all examples.
+    """
+
+    rank = 0
+    processes = 1
+
+
+def rand_examples(*shape: int, generator: torch.Generator) -> Tensor:
+    """As `torch.rand`; the first dimension counts this process's examples."""
+    return _own(lambda whole: torch.rand(whole, generator=generator), shape, generator)
+
+
+def randn_examples(*shape: int, generator: torch.Generator) -> Tensor:
+    """As `torch.randn`; the first dimension counts this process's examples."""
+    return _own(lambda whole: torch.randn(whole, generator=generator), shape, generator)
+
+
+def randint_examples(low: int, high: int, *shape: int, generator: torch.Generator) -> Tensor:
+    """As `torch.randint`; the first dimension counts this process's examples."""
+    return _own(lambda whole: torch.randint(low, high, whole, generator=generator), shape, generator)
+
+
+def all_examples(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the rows of all processes, [batch, ...]; gradients go back to each."""
+    if _share(generator)[1] == 1:
+        return value
+    return torch.cat(list(together.all_gather(value)))
+
+
+def _own(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    rank, processes = _share(generator)
+    return draw((shape[0] * processes, *shape[1:]))[rank::processes]
+
+
+def _share(generator: torch.Generator) -> tuple[int, int]:
+    if isinstance(generator, ExampleGenerator):
+        return generator.rank, generator.processes
+    return 0, 1

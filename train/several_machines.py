@@ -1,0 +1,75 @@
+"""Processes that torchrun or Slurm started: they agree on errors, and one of them speaks."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+from ..host.errors import Failure, TimbrelError
+
+LOST = ("closed by peer", "connection reset", "broken pipe", "timed out", "nccl", "gloo")  # in messages of lost peers
+Result = TypeVar("Result")
+
+
+def launched() -> bool:
+    """Return whether a launcher started this process beside others."""
+    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+
+
+def is_first() -> bool:
+    """Return whether this process speaks and writes for all."""
+    return not launched() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+@contextlib.contextmanager
+def one_voice() -> Iterator[None]:
+    """End all processes but the first without a message; a lost peer becomes one for users.
+
+    Raises:
+        Failure: another process has ended.
+    """
+    try:
+        yield
+    except TimbrelError as error:
+        if is_first():
+            raise
+        raise SystemExit(error.exit_status) from None
+    except RuntimeError as error:
+        if not any(word in str(error).casefold() for word in LOST):
+            raise
+        if not is_first():
+            raise SystemExit(Failure.exit_status) from None
+        raise Failure("another process of this training ended; start all again with --resume") from None
+
+
+def together(work: Callable[[], Result], first_alone: bool = False) -> Result | None:
+    """Do some work in all processes, or in the first one; raise the first error in all.
+
+    Returns:
+        The work's result; None in others than the first where it works alone.
+    """
+    result, error = None, None
+    try:
+        if is_first() or not first_alone:
+            result = work()
+    except TimbrelError as raised:
+        error = raised
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        errors: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(errors, _plain(error))
+        failed = next((rank for rank, one in enumerate(errors) if one is not None), None)
+        if failed is not None:
+            kind, lines, host = errors[failed]
+            raise kind(*(lines if failed == 0 else (f"process {failed} on {host}: {line}" for line in lines)))
+    if error is not None:
+        raise error
+    return result
+
+
+def _plain(error: TimbrelError | None) -> tuple[type[TimbrelError], tuple[Any, ...], str] | None:
+    return None if error is None else (type(error), error.args, socket.gethostname())
