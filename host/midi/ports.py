@@ -1,6 +1,6 @@
-"""MIDI input ports by RtMidi, reopened after replugging.
+"""MIDI input ports by RtMidi, or over JACK by JACK-Client, reopened after replugging.
 
-RtMidi queues messages on its own thread.
+Messages are queued on threads of their own.
 """
 
 import ctypes
@@ -18,6 +18,7 @@ from ..events import Event
 from ..play.controller_state import HeldEvents
 from .connections import JackConnections, PortConnections, Unknown
 from .decode import MidiDecoder
+from .jack_input import JackInput
 
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"
@@ -231,7 +232,10 @@ class Inputs:
 
     def _register(self, name: str | None) -> _Port:
         before = self._wires.ports(CLIENT)
-        source = _client(self._rtmidi, self._api, "in")
+        if self._wires.permanent:
+            source: Any = JackInput(f"{CLIENT}-in", QUEUE)
+        else:
+            source = _client(self._rtmidi, self._api, "in")
         source.open_virtual_port("in")
         new = sorted(self._wires.ports(CLIENT) - before)
         port = _Port(name, source, new[0] if new else None)

@@ -1,14 +1,18 @@
 """MIDI inputs over JACK: named by any part, several at once, found again, and let go when they vanish."""
 
 import contextlib
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections import deque
 from itertools import pairwise
 
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.midi import ports
+from timbrel.host.midi import jack_input, ports
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.midi.ports import Inputs, port_names
 
@@ -293,7 +297,7 @@ def test_an_input_stays_registered_when_its_sender_goes_and_serves_the_next_once
     inputs.poll()
     until(lambda: not inputs.rescan() and inputs.open == [], "its end")
     inputs.poll()
-    assert all(port.source.is_port_open() for port in inputs._ports)
+    assert {port.place for port in inputs._ports} <= inputs._wires.ports("timbrel-midi")
     for _ in range(3):
         with controller("Keystation 61") as keys:
             until(lambda: inputs.rescan() == ["MIDI port 'Keystation 61:out' is here"], "the controller")
@@ -368,3 +372,48 @@ def test_moments_of_arrival_over_jack_are_those_of_sending():
         assert [timed.event.value for timed in arrived] == list(range(12))
         gaps = [b.seconds - a.seconds for a, b in pairwise(arrived)]
         assert gaps == pytest.approx([b - a for a, b in pairwise(sent)], abs=0.015)
+
+
+STALLED = """
+import time
+from timbrel.host.midi.ports import Inputs
+inputs, events, began = Inputs(["Flood"], "jack"), 0, time.monotonic()
+print("ready", flush=True)
+while inputs.poll() or time.monotonic() - began < 1.5:
+    time.sleep(0.001)
+while not (arrived := inputs.poll()):
+    time.sleep(0.001)
+print(arrived[0].event.number, flush=True)
+"""
+
+
+def test_a_process_that_stalled_hears_again():
+    """JACK keeps no events for a late client, and RtMidi crashes on those that are not there."""
+    with controller("Flood") as flood:
+        process = subprocess.Popen([sys.executable, "-c", STALLED], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(25):
+            for value in range(20):
+                flood(bytes([0xB0, value, 64]))
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.03)
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+        until(lambda: flood(b"\xb0\x63\x40") or process.poll() is not None, "an event after the pauses")
+    assert process.returncode == 0
+    assert int(process.stdout.readline()) in (*range(20), 0x63)
+
+
+class _Port:
+    def __init__(self, *events):
+        self._events = events
+
+    def incoming_midi_events(self):
+        return iter(self._events)
+
+
+def test_long_events_and_those_that_nobody_needs_are_passed_over():
+    kept = deque()
+    events = [(0, b"\x90\x3c\x64"), (3, b""), (5, b"\xf0\x01\xf7"), (6, b"\xfe"), (7, bytes(300)), (9, b"\xf8")]
+    jack_input._hear([_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, 128)
+    assert [data for data, _ in kept] == [b"\x90\x3c\x64", b"\xf8", b"\x80\x3c\x00"]
