@@ -4,6 +4,8 @@ import importlib
 import logging
 import os
 import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from .errors import UserError
@@ -24,16 +26,27 @@ def connect(address: str) -> Any:
     except ImportError:
         raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
     try:
-        host, colon, port = address.rpartition(":")
-        if colon:  # Ray itself would try for ten minutes
-            socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()
-        elif address != "auto":
+        found = _started() if address == "auto" else address
+        host, colon, port = found.rpartition(":")
+        if not colon:
             raise ValueError("an address is HOST:PORT, or auto")
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()  # Ray tries for ten minutes
+        ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         said = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
     return ray
+
+
+def _started() -> str:
+    """Return the address of this machine's cluster, where Ray itself looks for it."""
+    if "RAY_ADDRESS" in os.environ:
+        return os.environ["RAY_ADDRESS"]
+    file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise ValueError("none was started on this machine") from None
 
 
 def first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Renders batches of a data set's notes to the files of its shards: a sound and its labels each."""
 
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from ... import __version__
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
+from ...host.patch.collected_files import beside
 from ...host.patch.library import Patch, open_patch
 from ...host.play.separate_notes import render_notes
 from ...host.shipped import shipped_models, shipped_presets
@@ -39,7 +41,7 @@ class Member(NamedTuple):
 class Job(NamedTuple):
     """All that a process needs to render any batch; plain values, so that it travels.
 
-    ``digests``: of the presets with their models, as `Patch.digest`. ``settings``: of `DatasetSettings`, as JSON.
+    ``digests``: of the presets with their models and other files. ``settings``: of `DatasetSettings`, as JSON.
     """
 
     presets: tuple[str, ...]
@@ -52,12 +54,17 @@ class Job(NamedTuple):
     def of(cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int) -> "Job":
         files = {*shipped_presets(), *shipped_models()}
         placed = [name if name in files or not Path(name).exists() else str(Path(name).absolute()) for name in names]
-        digests = tuple(patch.digest for patch in patches)
+        digests = tuple(_digest(patch) for patch in patches)
         return cls(tuple(placed), digests, settings.model_dump_json(), notes, __version__)
 
     @property
     def batches(self) -> int:
         return -(-self.notes // BATCH)
+
+
+def _digest(patch: Patch) -> str:
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in beside(patch)}
+    return hashlib.sha256(json.dumps([patch.digest, files], sort_keys=True).encode()).hexdigest()
 
 
 def render_batch(job: Job, number: int) -> list[Member]:
@@ -92,7 +99,7 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
     presets = []
     for name, digest in zip(job.presets, job.digests, strict=True):
         patch = open_patch(name)
-        if patch.digest != digest:
+        if _digest(patch) != digest:
             raise UserError(f"{name} is another preset or model here than at the start; give all machines the same")
         presets.append(DatasetPreset(patch, settings))
     return presets, settings
@@ -123,10 +130,12 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
         "onset_seconds": round(note.onset_samples / settings.sample_rate, 6),
         "held_seconds": round(note.note.held_seconds, 6),
         "sample_rate": settings.sample_rate,
-        "latents": [round(value, 6) for value in _code(note, patch)],
+        "latents": _code(note, patch),
         "loudness_lufs": None if loud is None else round(loud, 2),
         "peak_dbfs": round(max(gain_to_db(float(np.abs(samples).max())), SILENT_DB), 2),
     }
+    if (own := next((entry.label for entry in patch.preset.keys if entry.key == note.note.key), None)) is not None:
+        labels["label"] = own
     if note.landmark is not None:
         labels["landmark"] = note.landmark
     if note.positions:
@@ -134,12 +143,12 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
     return labels
 
 
-def _code(note: DrawnNote, patch: Patch) -> Sequence[float]:
-    """Return the latents that the note begins with, before what its key or gesture adds."""
-    if note.latents is not None:
-        return list(note.latents.tolist())
+def _code(note: DrawnNote, patch: Patch) -> list[float] | None:
+    """Return the latents of the knobs, before macros, morph, motion and gesture; None of a kit, whose keys have own."""
+    if patch.preset.keys:
+        return None
     rest = patch.preset.latent_values(patch.model.card)
-    return [note.note.knobs.get(f"latent.{place}", value) for place, value in enumerate(rest)]
+    return [round(note.note.knobs.get(f"latent.{place}", value), 6) for place, value in enumerate(rest)]
 
 
 def _members(number: int, samples: Array, labels: dict[str, Any], settings: DatasetSettings) -> Iterator[Member]:

@@ -46,6 +46,9 @@ def make_dataset(
         for warning in patch.warnings:
             tell(warning)
         DatasetPreset(patch, settings)
+    called = [patch.name for patch in patches]
+    if twice := next((name for name in called if called.count(name) > 1), None):
+        raise UserError(f"two presets are named {twice!r}, by which labels tell them apart; rename one")
     job = Job.of(names, patches, settings, notes)
     index = Index.open(output, job, tell)
     missing = index.missing
@@ -55,7 +58,7 @@ def make_dataset(
             batches = _counted(render(numbers), len(numbers), progress)
             for shard in missing:
                 index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
-    size = sum(shard["bytes"] for shard in index.shards.values())
+    size = sum(shard.bytes for shard in index.shards.values())
     fresh = sum(index.notes_of(shard) for shard in missing)
     return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {fresh} are new"
 

@@ -1,6 +1,7 @@
 """Draws the notes of a data set: note i depends on the seed and i alone."""
 
 import functools
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from .settings import Choice, DatasetSettings
 
 Doubles = npt.NDArray[np.float64]
 
-PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, FIRST_KNOB = range(7)  # columns of a note's random numbers
+PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, NUMBER, COLUMNS = range(8)  # of a note's random numbers
 WIDE = 8192  # columns of a row: more than any model has latents
+PHASES = 1 << 15  # numbers of random phases and noise
 
 
 class KnobRange(NamedTuple):
@@ -58,14 +60,19 @@ class DatasetPreset:
         self.keys = _keys(patch, settings)
         self.knobs = _knobs(patch, list(settings.knobs)) if settings.knobs else {}
         self.landmarks = patch.model.card.landmarks
+        if settings.latents != "preset" and patch.preset.keys:
+            raise UserError(f"the keys of {patch.name} have codes of their own; leave --latents out, or turn knobs")
         if settings.latents == "landmarks" and not self.landmarks:
             raise UserError(f"the model of {patch.name} has no landmarks; draw latents uniform or from grid:STEPS")
+        turned = settings.latents != "preset" or any(knob.target.startswith("latent.") for knob in self.knobs.values())
+        if turned and any(motion.target is None for motion in patch.preset.motion):
+            raise UserError(f"a path or walk of {patch.name} moves all latents; leave --latents and their knobs out")
         if settings.latents != "preset" and len(patch.model.card.latents) > WIDE:
             raise UserError(f"the model of {patch.name} has more than {WIDE} latents; leave them as the preset's")
 
 
 def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings) -> DrawnNote:
-    places = uniforms(settings.seed, number, 0, 1, FIRST_KNOB + len(settings.knobs))[0].tolist()
+    places = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
     which = math.floor(places[PRESET] * len(presets))
     preset = presets[which]
     key = preset.keys[math.floor(places[KEY] * len(preset.keys))]
@@ -77,12 +84,19 @@ def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSetting
     latents, landmark = _latents(number, preset, settings, places[LANDMARK])
     knobs = {} if latents is None else {f"latent.{place}": value for place, value in enumerate(latents.tolist())}
     positions = {}
-    for column, (name, text) in enumerate(settings.knobs.items(), FIRST_KNOB):
-        knob, position = preset.knobs[name], _choice(text).draw(places[column])
+    for name, text in settings.knobs.items():
+        place = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
+        knob, position = preset.knobs[name], _choice(text).draw(place)
         positions[name] = position
         knobs[knob.target] = knob.low + position * (knob.high - knob.low)
-    note = SeparateNote(key, velocity, held, knobs)
+    note = SeparateNote(key, velocity, held, knobs, 1 + math.floor(places[NUMBER] * PHASES))
     return DrawnNote(number, which, note, onset, latents, landmark, positions)
+
+
+@functools.lru_cache(maxsize=256)
+def _column(name: str) -> int:
+    """Return the place of a knob's random numbers, by its name alone: other knobs do not change it."""
+    return WIDE**2 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
 @functools.lru_cache(maxsize=256)
@@ -112,8 +126,8 @@ def _latents(
 
 def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
     kit = [entry.key for entry in patch.preset.keys]
-    low, high = (0, 127) if kit or settings.keys is not None else recorded_keys(patch)
-    keys = [key for key in kit or sorted(patch.tuning) if low <= key <= high]
+    low, high = (-math.inf, math.inf) if kit or settings.keys is not None else recorded_keys(patch)
+    keys = kit or [key for key, pitch in sorted(patch.tuning.items()) if low - 0.5 <= pitch <= high + 0.5]
     if settings.keys is not None:
         keys = _choice(settings.keys, whole=True).among(keys)
     if not keys:
@@ -122,12 +136,18 @@ def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
 
 
 def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
-    known: dict[str, KnobRange] = {}
+    known: dict[str, list[KnobRange]] = {}
     for control in controls(patch.preset, patch.model, ChannelInstrument(patch, 44100).knobs):
-        span = KnobRange(control.target, control.low, control.high)
-        known.setdefault(control.title, span)
-        known.setdefault(control.target, span)
+        for name in {control.title, control.target}:
+            known.setdefault(name, []).append(KnobRange(control.target, control.low, control.high))
+    found = dict[str, KnobRange]()
     for name in names:
         if name not in known:
             raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, known)}")
-    return {name: known[name] for name in names}
+        targets = [knob.target for knob in known[name]]
+        if len(targets) > 1:
+            raise UserError(f"{patch.name} has several knobs named {name!r}; name one of {', '.join(targets)}")
+        if twice := next((other for other, knob in found.items() if knob.target == targets[0]), None):
+            raise UserError(f"knobs {twice!r} and {name!r} of {patch.name} are one; name it once")
+        found[name] = known[name][0]
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ...host.errors import UserError
 from ...host.files import check_regular
@@ -20,6 +20,7 @@ MOST_NOTES = 10**9
 LARGEST = 1 << 16  # bytes of a TOML file
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 96000)
 SPAN = re.compile(r"([0-9.]+)-([0-9.]+)")
+NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
 
 class Choice:
@@ -53,10 +54,9 @@ class Choice:
 
 
 def _number(text: str, whole: bool) -> float:
-    value = int(text) if whole else float(text)
-    if not math.isfinite(value):
+    if not NUMBER.fullmatch(text.strip()):
         raise ValueError(text)
-    return value
+    return int(text) if whole else float(text)
 
 
 def _within(low: float, high: float, whole: bool = False) -> AfterValidator:
@@ -73,7 +73,7 @@ def _latents(text: str) -> str:
     if text in ("preset", "uniform", "landmarks"):
         return text
     name, _, steps = text.partition(":")
-    if name == "grid" and steps.isdecimal() and 2 <= int(steps) <= 1000:
+    if name == "grid" and steps.isascii() and steps.isdecimal() and 2 <= int(steps) <= 1000:
         return text
     raise ValueError(f"{text!r} is unknown; give preset, uniform, landmarks, or grid:STEPS with 2 to 1000 steps")
 
@@ -90,6 +90,8 @@ class DatasetSettings(SettingsSection):
         shard_notes: a multiple of `BATCH`.
     """
 
+    model_config = ConfigDict(strict=True)
+
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     seconds: Annotated[float, Field(ge=SHORTEST_SECONDS, le=LONGEST_SECONDS)] = 4.0
     sample_rate: int = 44100
@@ -105,6 +107,7 @@ class DatasetSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _consistent(self) -> "DatasetSettings":
+        self.knobs = dict(sorted(self.knobs.items()))
         if self.sample_rate not in RATES:
             raise ValueError(f"sample_rate {self.sample_rate} is unknown; give one of {', '.join(map(str, RATES))}")
         if Choice(self.onset_seconds, whole=False).high >= self.seconds:
@@ -145,7 +148,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _as_text(value: object) -> object:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, list):
+        return ",".join(str(_as_text(one)) for one in value)
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _said(detail: Any) -> str:

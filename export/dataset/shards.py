@@ -3,11 +3,14 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...host.errors import UserError
 from ...host.files import check_new_folder, replacing
@@ -15,8 +18,33 @@ from .batches import Job, Member
 from .settings import BATCH, DatasetSettings
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT: Literal[1] = 1
+LEFTOVER = re.compile(r"\.(notes-\d+|index)\.\w+\.(tar|json)")
 PIECE = 1 << 20  # bytes read at a time
+
+
+class Shard(BaseModel):
+    """A whole shard: its file, first note, notes, bytes and SHA-256."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    file: Annotated[str, Field(pattern=r"^notes-\d{6,}\.tar$")]
+    first: Annotated[int, Field(ge=0)]
+    notes: Annotated[int, Field(ge=1)]
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: str
+
+
+class _Told(BaseModel):
+    """The content of an index's file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    names: list[str]
+    made_by: dict[str, Any]
+    notes: Annotated[int, Field(ge=1)]
+    shards: list[Shard]
 
 
 @dataclass
@@ -25,7 +53,7 @@ class Index:
 
     folder: Path
     job: Job
-    shards: dict[int, dict[str, Any]] = field(default_factory=dict)
+    shards: dict[int, Shard] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, job: Job, say: Callable[[str], None]) -> "Index":
@@ -38,19 +66,20 @@ class Index:
         """
         index = cls(folder, job)
         if not (folder / INDEX).exists():
-            check_new_folder(folder)
+            if not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir()):
+                check_new_folder(folder)
             return index
         told = index._read()
-        if told["made_by"] != index._made_by():
-            raise UserError(f"{folder} holds {_difference(told['made_by'], index._made_by())}; give another folder")
-        if told["notes"] > job.notes:
-            raise UserError(f"{folder} holds {told['notes']} notes; ask for as many or more, or give another folder")
-        for shard in told["shards"]:
-            number = shard["first"] // index.shard_notes
-            if shard["notes"] != index.notes_of(number):
+        if told.made_by != index._made_by():
+            raise UserError(f"{folder} holds {_difference(told.made_by, index._made_by())}; give another folder")
+        if told.notes > job.notes:
+            raise UserError(f"{folder} is of {told.notes} notes; ask for as many or more, or give another folder")
+        for shard in told.shards:
+            number = shard.first // index.shard_notes
+            if shard.notes != index.notes_of(number):
                 continue  # the last one, which grows
-            if fault := _fault(folder / shard["file"], shard):
-                say(f"{folder / shard['file']} {fault}; it is rendered again")
+            if fault := _fault(folder / shard.file, shard):
+                say(f"{folder / shard.file} {fault}; it is rendered again")
             else:
                 index.shards[number] = shard
         return index
@@ -85,47 +114,51 @@ class Index:
                         info = tarfile.TarInfo(member.name)
                         info.size = len(member.data)
                         archive.addfile(info, io.BytesIO(member.data))
-        self.shards[shard] = {
-            "file": name,
-            "first": shard * self.shard_notes,
-            "notes": self.notes_of(shard),
-            "bytes": sink.count,
-            "sha256": sink.digest.hexdigest(),
-        }
+        self.shards[shard] = Shard(
+            file=name,
+            first=shard * self.shard_notes,
+            notes=self.notes_of(shard),
+            bytes=sink.count,
+            sha256=sink.digest.hexdigest(),
+        )
         self._write()
 
     def _make_folder(self) -> None:
         try:
             self.folder.mkdir(exist_ok=True)
+            for path in self.folder.iterdir() if not self.shards else ():
+                if _is_leftover(path):
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"cannot make folder {self.folder}: {error.strerror or error}") from None
 
     def _write(self) -> None:
-        told = {
-            "format": FORMAT,
-            "names": [Path(name).name for name in self.job.presets],
-            "made_by": self._made_by(),
-            "notes": self.job.notes,
-            "shards": [self.shards[number] for number in sorted(self.shards)],
-        }
+        told = _Told(
+            names=[Path(name).name for name in self.job.presets],
+            made_by=self._made_by(),
+            notes=self.job.notes,
+            shards=[self.shards[number] for number in sorted(self.shards)],
+        )
         with replacing(self.folder / INDEX, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            temporary.write_text(told.model_dump_json(indent=1), encoding="utf-8")
 
     def _made_by(self) -> dict[str, Any]:
         settings = json.loads(self.job.settings)
         return {"timbrel": self.job.version, "presets": list(self.job.digests), **settings}
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> _Told:
         path = self.folder / INDEX
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if told["format"] == FORMAT and {"made_by", "notes", "shards"} <= told.keys():
-                return dict(told)
+            return _Told.model_validate_json(path.read_bytes())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass
-        raise UserError(f"{path} is no index of a data set; give another folder")
+        except ValidationError:
+            raise UserError(f"{path} is no index of a data set, or damaged; give another folder") from None
+
+
+def _is_leftover(path: Path) -> bool:
+    """Return whether a run that was killed left a file that was not whole."""
+    return LEFTOVER.fullmatch(path.name) is not None
 
 
 class _Digest(io.BytesIO):
@@ -141,13 +174,13 @@ class _Digest(io.BytesIO):
         return self._file.write(data)
 
 
-def _fault(path: Path, shard: dict[str, Any]) -> str:
+def _fault(path: Path, shard: Shard) -> str:
     """Return the damage of a shard's file; empty if it is whole."""
     try:
-        if path.stat().st_size != shard["bytes"]:
-            return f"has {path.stat().st_size} bytes in place of {shard['bytes']}"
+        if path.stat().st_size != shard.bytes:
+            return f"has {path.stat().st_size} bytes in place of {shard.bytes}"
         with path.open("rb") as file:
-            return "" if hashlib.file_digest(file, "sha256").hexdigest() == shard["sha256"] else "is damaged"
+            return "" if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256 else "is damaged"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:

@@ -2,7 +2,10 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -53,7 +56,7 @@ def _in_order(
 @contextlib.contextmanager
 def _processes(job: Job, workers: int) -> Iterator[Callable[[Sequence[int]], Batches]]:
     context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_signals)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         yield lambda numbers: _in_order(
             numbers,
@@ -67,9 +70,18 @@ def _processes(job: Job, workers: int) -> Iterator[Callable[[Sequence[int]], Bat
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_signals() -> None:
+def _begin() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in SIGNALS:  # the terminal sends them to all; the first process ends the others, by SIGTERM
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @contextlib.contextmanager

@@ -205,14 +205,15 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
 def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     """Return a FLAC file of 16 bits of samples, [channels, n], clipped to [-1, 1]."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
+    with held():
+        soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
     return buffer.getvalue()
 
 
 def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
     """Return a WAV file of 32-bit floats of samples, [channels, n]."""
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
+    with held(), soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
         _leave_out_peaks(file)
         file.write(samples.T)
     return buffer.getvalue()

@@ -136,6 +136,10 @@ class Engine(Protocol[Kept]):
         """Return the stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
         ...
 
+    def number_next(self, number: int) -> None:
+        """Number the next stream, from 1: its random phases and numbers follow from that; others count on."""
+        ...
+
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
         """Return each stream's sound, [channels, count]; silence before its note-on.
 

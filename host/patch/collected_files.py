@@ -40,7 +40,7 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
     own = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
     flat: dict[str, str] = {preset.model: model or _flat(own, ())}
     files: dict[str, bytes] = {}
-    for name, data in _beside(patch, preset, flat[preset.model]):
+    for name, data in _named(patch, preset, flat[preset.model]):
         flat.setdefault(name, _flat(name, [*flat.values(), *reserved]))
         files[flat[name]] = data
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
@@ -53,9 +53,14 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
     return CollectedPreset(text, files, flat[preset.model])
 
 
-def _beside(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
-    for name in files_of(preset):
+def beside(patch: Patch) -> Iterator[tuple[str, bytes]]:
+    """Yield the sounds and scales that a patch's preset names, with their contents; errors as in `collect`."""
+    for name in files_of(patch.preset):
         yield name, _read(patch, name)
+
+
+def _named(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
+    yield from beside(patch)
     if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
         yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
     end, marks = patch.process_end, patch.model.card.landmarks

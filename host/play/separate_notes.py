@@ -30,12 +30,16 @@ SPARE = 64  # samples at the model's rate, beyond those that the output needs
 
 
 class SeparateNote(NamedTuple):
-    """A MIDI ``key``, its ``velocity`` 1 to 127 and length; ``knobs``: values by target, set before the note."""
+    """A MIDI ``key``, its ``velocity`` 1 to 127 and length; ``knobs``: values by target, set before the note.
+
+    ``number``: of its random phases and numbers, from 1, as that of a note after a start.
+    """
 
     key: int
     velocity: int
     held_seconds: float
     knobs: Mapping[str, float]
+    number: int = 1
 
 
 class NoteSound(NamedTuple):
@@ -53,7 +57,9 @@ class NoteSound(NamedTuple):
 def render_notes(
     patch: Patch, notes: Sequence[SeparateNote], length: int, sample_rate: int
 ) -> Iterator[tuple[int, NoteSound]]:
-    """Yield each note's place and sound, as `render` plays it alone, but for random phases.
+    """Yield each note's place and sound, as `render` plays it alone: to the bit, if its number is 1.
+
+    Latched notes end at their release, and motions of the preset began `SETTLING_SECONDS` before the note.
 
     Notes that set a knob of the engine, which all its notes share, are computed apart from others. ``length``: samples
     at ``sample_rate``.
@@ -136,6 +142,7 @@ class _Batch:
 
     def _strike(self, playing: _Playing) -> None:
         processor, note = playing.processor, playing.note
+        self._engine.number_next(note.number)
         processor.apply(NoteOn(self._on, 0, note.key, note.velocity))
         for voice in processor.voices:
             middle = (self._on + playing.off) // 2

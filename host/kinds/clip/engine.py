@@ -179,6 +179,9 @@ class ClipEngine:
             stream.over = time + math.ceil((part.length * ONE) / slowest) + 1 + self._fade
         return stream
 
+    def number_next(self, number: int) -> None:
+        """Do nothing: clips have no random numbers."""
+
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
         end = start + count
         # A note-on makes its block expensive, so the look moves to the next block unless it is overdue.

@@ -135,6 +135,10 @@ class GrainEngine:
         self._voices_begun += 1
         return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voices_begun = number - 1
+
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Render successive blocks from sample 0 on; a dense texture has the power of a frame."""
         assert count <= self._max_block

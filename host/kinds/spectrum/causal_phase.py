@@ -69,6 +69,10 @@ class CausalPhase:
         noise = white_noise(self._voices_begun + self._bins)[self._voices_begun :]
         return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voices_begun = number - 1
+
     def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
         """Add the phases of the next frame of each row's voice; return [rows, bins].
 

@@ -129,6 +129,10 @@ class CoherentVoicing:
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voices_begun = number - 1
+
     def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
         unison = len(self._detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0

@@ -53,6 +53,8 @@ class Voicing(Protocol):
 
     def start_state(self) -> Any: ...
 
+    def number_next(self, number: int) -> None: ...
+
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step of the next `make`; return whether another remains."""
         ...
@@ -150,6 +152,10 @@ class SpectrumEngine:
         return SpectrumStream(
             key=pitch, on=time, next_frame=first, origin=first, pending=pending, state=voicing.start_state()
         )
+
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voicing.number_next(number)
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Render as `Engine.render`; a spectrum with maximum 1 yields the partials of a full-scale frame's transform /

@@ -124,6 +124,10 @@ class GriffinLimVoicing:
         past = np.zeros((self.channels, self.frame_length - self.hop_length), np.float32)
         return GriffinLimState(self._voice.start_state(), past)
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voice.number_next(number)
+
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         return self._voice.prepare(latents, chroma)
 

@@ -54,6 +54,10 @@ class NoisePhase:
         self._voices_begun += 1
         return PhaseState(self._voices_begun * STRIDE % LOOP_FRAMES)
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._voices_begun = number - 1
+
     def apply(self, magnitudes: Array | Spectrum, states: list[PhaseState]) -> Spectrum:
         """Add the next phases of each row's voice; rows of one voice are in time order.
 
@@ -97,6 +101,10 @@ class NoiseVoicing:
 
     def start_state(self) -> PhaseState:
         return self._phase.start_state()
+
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._phase.number_next(number)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         return self._spectra.prepare(latents, chroma)

@@ -141,6 +141,10 @@ class StreamEngine:
         del self._struck[KEPT:]
         return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
 
+    def number_next(self, number: int) -> None:
+        """As `Engine.number_next`."""
+        self._notes = number - 1
+
     def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
         end = start + count
         if self._firsts is not None and end >= self._next_look:

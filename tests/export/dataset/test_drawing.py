@@ -1,5 +1,7 @@
 """Drawn notes: each by the seed and its number alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from timbrel.export.dataset.drawing import DatasetPreset, draw
@@ -29,6 +31,9 @@ def test_a_note_does_not_depend_on_the_others_or_on_more_knobs() -> None:
     plain = drawn(20, "gm-oboe", keys="60-67")
     more = drawn(10, "gm-oboe", keys="60-67", knobs={"gain": "0-1"})
     assert [note.note.key for note in plain[:10]] == [note.note.key for note in more]
+    both = drawn(10, "gm-oboe", keys="60-67", knobs={"brightness": "0-1", "gain": "0-1"})
+    assert [note.positions["gain"] for note in both] == [note.positions["gain"] for note in more]
+    assert len({note.note.number for note in plain}) > 15
     assert [note.note.key for note in plain] != [note.note.key for note in drawn(20, "gm-oboe", keys="60-67", seed=2)]
 
 
@@ -83,3 +88,38 @@ def test_onsets_and_lengths_are_drawn() -> None:
 def test_unknown_knobs_and_missing_landmarks_are_refused() -> None:
     with pytest.raises(UserError, match="gm-oboe has no knob named 'brightnes'; did you mean 'brightness'"):
         drawn(1, "gm-oboe", knobs={"brightnes": "0-1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("lakeside-walk", {"latents": "uniform"}, "a path or walk of lakeside-walk moves all latents"),
+        ("lakeside-walk", {"knobs": {"latent.0": "1"}}, "a path or walk of lakeside-walk moves all latents"),
+        ("drum-kit", {"latents": "landmarks"}, "the keys of drum-kit have codes of their own"),
+        (
+            "gm-oboe",
+            {"knobs": {"latent.0": "1", "brightness": "0"}},
+            "knobs 'brightness' and 'latent.0' of gm-oboe are",
+        ),
+        (
+            "gm-hall",
+            {"knobs": {"rate": "1"}},
+            "gm-hall has several knobs named 'rate'; name one of gesture.rate, effects",
+        ),
+    ],
+)
+def test_settings_without_effect_or_of_two_meanings_are_refused(name: str, given: dict, said: str) -> None:
+    with pytest.raises(UserError) as told:
+        drawn(1, name, **given)
+    assert str(told.value).startswith(said)
+
+
+def test_recorded_keys_are_those_of_recorded_pitches(tmp_path: Path) -> None:
+    (tmp_path / "five.scl").write_text("! five\nfive equal steps\n 5\n!\n 240.\n 480.\n 720.\n 960.\n 2/1\n")
+    preset = tmp_path / "five.toml"
+    preset.write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\nscale = "five.scl"\n')
+    patch = open_patch(str(preset))
+    plain = {note.note.key for note in drawn(300, "gm-partials-8")}
+    pitches = [patch.tuning[note.note.key] for note in drawn(300, str(preset))]
+    assert min(plain) - 0.5 <= min(pitches)
+    assert max(pitches) <= max(plain) + 0.5

@@ -47,12 +47,20 @@ def test_the_first_note_has_the_samples_that_it_has_alone(name: str, key: int, r
     assert np.abs(both[0] - expected).max() < 1e-6
 
 
-def test_later_notes_differ_in_phase_alone() -> None:
+def test_all_notes_have_the_samples_that_they_have_alone() -> None:
     notes = [SeparateNote(key, velocity, 0.7, {}) for key, velocity in ((50, 60), (60, 127), (70, 90))]
     for note, sound in zip(notes, together("gm-strings", notes, 1.5), strict=True):
-        difference = levels_db(sound) - levels_db(alone("gm-strings", note, 1.5))
-        assert np.median(np.abs(difference)) < 0.5
-        assert np.abs(difference).max() < 3
+        assert np.abs(sound - alone("gm-strings", note, 1.5)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["gm-strings", "gm-hall", "lakeside-soundscape", "drum-loops"])
+def test_numbers_change_phases_and_chance_alone(name: str) -> None:
+    notes = [SeparateNote(60, 100, 0.7, {}, number) for number in (7, 20_000, 7)]
+    first, second, again = together(name, notes, 1.5)
+    assert np.array_equal(first, again)
+    assert np.abs(first - second).max() > 0.01
+    if name.startswith("gm"):
+        assert np.median(np.abs(levels_db(first) - levels_db(second))) < 0.5
 
 
 def test_pitches_are_those_of_the_played_keys() -> None:
