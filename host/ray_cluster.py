@@ -3,8 +3,10 @@
 import importlib
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ def connect(address: str) -> Any:
         if not colon:
             raise ValueError("an address is HOST:PORT, or auto")
         socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()  # Ray tries for ten minutes
+        before = signal.getsignal(signal.SIGTERM)
         ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+        if threading.current_thread() is threading.main_thread():  # Ray's own handler would end without cleaning up
+            signal.signal(signal.SIGTERM, before)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         said = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None

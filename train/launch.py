@@ -20,7 +20,7 @@ from .families.table import FAMILIES, trained, trained_others
 from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
-from .several_machines import is_first, launched, one_voice, together
+from .several_machines import is_first, launched, one_voice, processes, together
 
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
@@ -47,23 +47,30 @@ def start(
         fabric = _fabric(options)
         if launched():
             fabric.launch()
-        made = together(lambda: _prepared(recipe, corpus_folder, folder, others, trial))
+        made = together(lambda: _prepared(recipe, corpus_folder, folder, others, trial, fabric.world_size))
         assert made is not None
-        run = together(lambda: Run.create(folder, *made), first_alone=True) or Run.open(folder)
+        together(lambda: Run.create(folder, *made), first_alone=True)
+        run = together(lambda: Run.open(folder))
+        assert run is not None
         return _launch(fabric, run, options)
 
 
 def _prepared(
-    recipe: Recipe, corpus_folder: Path, folder: Path, others: Mapping[str, Path], trial: Path | None
+    recipe: Recipe,
+    corpus_folder: Path,
+    folder: Path,
+    others: Mapping[str, Path],
+    trial: Path | None,
+    processes: int,
 ) -> tuple[Recipe, RunInfo]:
     corpus = Corpus.open(corpus_folder)
     recipe = _following(recipe, others)
-    if corpus.rate != recipe.frames.sample_rate:
+    check_fits(recipe, corpus)
+    if recipe.training.batch_size % processes:
         raise UserError(
-            f"corpus {corpus_folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
-            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
+            f"training.batch_size {recipe.training.batch_size} cannot be shared evenly by {processes} processes; "
+            "set another"
         )
-    FAMILIES[recipe.family].check(corpus, recipe)
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     info = RunInfo(
         format=FORMAT,
@@ -95,6 +102,16 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
         assert run is not None
         together(lambda: run.with_recipe(run.recipe), first_alone=True)
         return _launch(fabric, run, options)
+
+
+def check_fits(recipe: Recipe, corpus: Corpus) -> None:
+    """Raise `UserError` if a recipe cannot be trained on a corpus."""
+    if corpus.rate != recipe.frames.sample_rate:
+        raise UserError(
+            f"corpus {corpus.folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
+            f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
+        )
+    FAMILIES[recipe.family].check(corpus, recipe)
 
 
 def _resumed(folder: Path, recipe: Recipe) -> Run:
@@ -143,6 +160,11 @@ def _fabric(options: RunOptions) -> Fabric:
         several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
         if launched():
             several = DDPStrategy(find_unused_parameters=True)
+            if (started := processes()) != options.devices * options.nodes:
+                raise UserError(
+                    f"{started} processes were started, --devices {options.devices} --nodes {options.nodes} make "
+                    f"{options.devices * options.nodes}; give the numbers of torchrun or Slurm"
+                )
         elif options.nodes > 1:
             raise UserError(
                 f"--nodes {options.nodes} needs a launcher that starts timbrel on each machine, torchrun or Slurm's "
@@ -173,10 +195,8 @@ def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
 
 def _train_launched(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     """Train as one of the processes of a launcher; all but the first end here."""
-    try:
-        outcome = train(fabric, run, options)
-    finally:
-        _leave_peers()
+    outcome = train(fabric, run, options)
+    _leave_peers()
     if not is_first():
         raise SystemExit(0)
     return outcome

@@ -26,6 +26,7 @@ from .gan_health import in_words
 from .network import Network, Objective
 from .preview import write_preview
 from .run import Run
+from .several_machines import together
 from .threads import Threads
 from .training_data import Data
 
@@ -57,6 +58,10 @@ class RunOptions:
     nodes: int = field(default=1, kw_only=True)
     on_report: Callable[[RunStatus], None] | None = None
     on_message: Callable[[str], None] | None = None
+
+
+class Diverged(Failure):
+    """The loss is not finite."""
 
 
 @dataclass
@@ -109,7 +114,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     if options.on_message and not progress.step:
         describe = FAMILIES[recipe.family].describe
         options.on_message(describe(run.corpus(), recipe) if describe else "cutting frames")
-    data = FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal)
+    data = together(lambda: FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal))
+    assert data is not None
     if min(len(data) // plain.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(
             f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes {plain.batches_a_step} "
@@ -191,7 +197,9 @@ class _Loop:
         self._save()
         if self.writer:
             self.writer.close()
-        return Outcome(self.progress.step, self.validation, self.dead, interrupted=self._part_done() < 1.0)
+        return Outcome(
+            self.progress.step, self.validation, self.dead, interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0
+        )
 
     def _step(self, indices: np.ndarray, done: float) -> Tensor:
         for name, optimizer in self.optimizers.items():
@@ -283,7 +291,7 @@ class _Loop:
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
             kept = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
-            raise Failure(
+            raise Diverged(
                 f"the loss is {loss} at step {self.progress.step}: training has diverged; "
                 f"train again with a lower training.learning_rate than {self.recipe.training.learning_rate:g}{kept}"
             )

@@ -1,5 +1,6 @@
 """Processes that torchrun or Slurm started: they agree on errors, and one of them speaks."""
 
+import atexit
 import contextlib
 import os
 import socket
@@ -12,13 +13,18 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from ..host.errors import Failure, TimbrelError
 
-LOST = ("closed by peer", "connection reset", "broken pipe", "timed out", "nccl", "gloo")  # in messages of lost peers
+LOST = ("closed by peer", "connection reset", "broken pipe", "timed out waiting")  # in messages of lost peers
 Result = TypeVar("Result")
 
 
 def launched() -> bool:
     """Return whether a launcher started this process beside others."""
     return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+
+
+def processes() -> int:
+    """Return how many processes a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
 
 
 def is_first() -> bool:
@@ -35,13 +41,19 @@ def one_voice() -> Iterator[None]:
     """
     try:
         yield
-    except TimbrelError as error:
-        if is_first():
-            raise
+    except BaseException as error:
+        if launched() and not (isinstance(error, SystemExit) and not error.code):
+            # Others wait for this process in a collective, and the end of Python would wait for them.
+            atexit.register(os._exit, getattr(error, "exit_status", 1))
+        _translate(error)
+        raise
+
+
+def _translate(error: BaseException) -> None:
+    """Raise what ends this process in an error's place, if that is another."""
+    if isinstance(error, TimbrelError) and not is_first():
         raise SystemExit(error.exit_status) from None
-    except RuntimeError as error:
-        if not any(word in str(error).casefold() for word in LOST):
-            raise
+    if isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in LOST):
         if not is_first():
             raise SystemExit(Failure.exit_status) from None
         raise Failure("another process of this training ended; start all again with --resume") from None

@@ -1,5 +1,6 @@
 """Trains many runs at once as tasks of a Ray cluster."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 from ... import __version__
 from ...host.errors import Failure, TimbrelError, UserError
 from ...host.ray_cluster import RETRIES, connect, first_line, on_this_machine
-from ...train.loop import RunOptions
+from ...train.loop import Diverged, RunOptions
 from ...train.recipes.base import Recipe
 
 LOOK_SECONDS = 0.5  # between looks at the tasks: Ctrl-C is heard then
@@ -84,11 +85,15 @@ def _outcomes(
 
 def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
     """Return whether the training was stopped, and errors for users as values: Ray would wrap them in its own."""
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        del os.environ[name]  # of the step that started Ray: it is no launcher of this training
     try:
         if version != __version__:
             raise UserError(f"timbrel {__version__} cannot train for {version}; install the same version")
         recipe, corpus, folder, trains = training
         finished = trains(recipe, corpus, folder, RunOptions(accelerator), _Unseen(), 1.0)
+    except Diverged as error:
+        return False, error
     except TimbrelError as error:
         return False, type(error)(*on_this_machine(error))
     return not finished, None

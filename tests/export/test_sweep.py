@@ -11,6 +11,7 @@ from timbrel.export.study.sweep import SweepOptions, sweep, swept
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
 from timbrel.train.corpus.store import writing
+from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
 
 from .clusters import cluster
@@ -51,17 +52,17 @@ def test_all_combinations_are_trained_and_listed_best_first(corpus: Path, tmp_pa
         assert sweep(asked(corpus, tmp_path / "sweep", "network.latents=2,3", "training.seed=0,1"), display)
     rows = table(tmp_path / "sweep")
     assert {(row["network.latents"], row["training.seed"]) for row in rows} == {(a, b) for a in "23" for b in "01"}
-    losses = [float(row["validation_loss"]) for row in rows]
+    losses = [float(row["score"]) for row in rows]
     assert losses == sorted(losses)
     assert [row["place"] for row in rows] == ["1", "2", "3", "4"]
     for row in rows:
         run = Run.open(tmp_path / "sweep" / "runs" / row["run"])
         assert str(run.recipe.network.latents) == row["network.latents"]
         best = min(entry["total"] for entry in run.logged())
-        assert float(row["validation_loss"]) == pytest.approx(best, rel=1e-4)
+        assert float(row["score"]) == pytest.approx(best, rel=1e-4)
         assert row["steps"] == "6"
     page = (tmp_path / "sweep" / "index.html").read_text(encoding="utf-8")
-    assert f"{rows[0]['run']} has the least validation loss of 4 runs" in page
+    assert f"{rows[0]['run']} has the least score of 4 runs" in page
 
 
 def test_a_finished_sweep_is_not_trained_again(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,16 +96,69 @@ def test_a_stopped_sweep_goes_on(corpus: Path, tmp_path: Path, monkeypatch: pyte
 def test_a_run_that_diverges_stays_in_the_table(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = runs.start
 
-    def start(recipe: object, *arguments: object) -> object:
+    def start(recipe: object, corpus: Path, folder: Path, *arguments: object) -> object:
         if recipe.training.seed == 1:
-            raise Failure("the loss is nan at step 3: training has diverged")
-        return real(recipe, *arguments)
+            folder.mkdir(parents=True)
+            raise Diverged("the loss is nan at step 3: training has diverged")
+        return real(recipe, corpus, folder, *arguments)
 
     monkeypatch.setattr(runs, "start", start)
     with Display() as display:
         assert sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1,2"), display)
     last = table(tmp_path / "sweep")[-1]
-    assert (last["training.seed"], last["validation_loss"], last["remark"]) == ("1", "", "the loss is nan at step 3")
+    assert (last["training.seed"], last["score"], last["remark"]) == ("1", "", "the loss is nan at step 3")
+
+
+def test_a_stopped_sweep_by_epochs_is_not_taken_for_finished(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [change for change in SMALL if "steps" not in change] + ["training.epochs=2", "training.seed=0,1"]
+    given = SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, "cpu")
+    real = runs.start
+
+    def stopped(*arguments: object) -> object:
+        real(*arguments)
+        return type("Outcome", (), {"interrupted": True})()
+
+    monkeypatch.setattr(runs, "start", stopped)
+    with Display() as display:
+        assert not sweep(given, display)
+        monkeypatch.undo()
+        assert sweep(given, display)
+    assert len({row["steps"] for row in table(tmp_path / "sweep")}) == 1
+
+
+def test_a_full_disk_is_no_divergence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> object:
+        raise Failure("cannot write last.ckpt: No space left on device")
+
+    monkeypatch.setattr(runs, "start", full)
+    with Display() as display, pytest.raises(Failure, match="No space left on device"):
+        sweep(asked(corpus, tmp_path / "sweep", "training.seed=0,1"), display)
+    assert not (tmp_path / "sweep" / "sweep.csv").exists()
+
+
+def test_all_recipes_are_checked_before_the_first_is_trained(corpus: Path, tmp_path: Path) -> None:
+    changes = [*SMALL[1:], "frames.sample_rate=8000,16000"]
+    with Display() as display, pytest.raises(UserError, match="the recipe wants 16000"):
+        sweep(SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, "cpu"), display)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_study_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    (tmp_path / "study" / "index.html").write_text("a study")
+    with Display() as display, pytest.raises(UserError, match="is no sweep; give another folder"):
+        sweep(asked(corpus, tmp_path / "study"), display)
+    assert (tmp_path / "study" / "index.html").read_text() == "a study"
+
+
+def test_folders_differ_and_do_not_depend_on_the_order(corpus: Path, tmp_path: Path) -> None:
+    first = swept(SweepOptions("grain-plain", corpus, tmp_path, ["training.seed=0,1", "training.batch_size=8,16"]))
+    other = swept(SweepOptions("grain-plain", corpus, tmp_path, ["training.batch_size=8,16", "training.seed=0,1"]))
+    assert {run.folder for run in first} == {run.folder for run in other}
+    long = ["network.hidden=" + ",".join(f"[{'1024, ' * 15}{width}]" for width in (16, 32, 48)), "description=a/b,a b"]
+    assert len({run.folder for run in swept(SweepOptions("grain-plain", corpus, tmp_path, long))}) == 6
 
 
 def test_values_with_commas_stay_together(corpus: Path, tmp_path: Path) -> None:
@@ -118,6 +172,7 @@ def test_values_with_commas_stay_together(corpus: Path, tmp_path: Path) -> None:
     [
         (["training.seed"], "--set training.seed is no KEY=VALUE; write it as training.seed=0,1,2"),
         (["training.seed=0,0"], "--set training.seed=0,0 gives a value twice; give each once"),
+        (["training.l2=1e-3,0.001"], "training.l2=1e-3 and training.l2=0.001 are the same; give each value once"),
         (["training.seed=0", "training.seed=1"], "--set training.seed=1: training.seed is set twice"),
         (["training.seed=" + ",".join(map(str, range(1001)))], "--set makes 1001 trainings, at most 1000 are allowed"),
         (["training.sead=0,1"], "recipe grain-plain: unknown key 'training.sead'; did you mean 'seed'?"),

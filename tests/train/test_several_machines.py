@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, several_machines
+from timbrel.train import checkpoint, launch, several_machines
 from timbrel.train.corpus.build import build
 from timbrel.train.draws import (
     ExampleGenerator,
@@ -77,10 +77,27 @@ def test_several_machines_need_a_launcher(tone_corpus: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_that_cannot_be_shared_is_refused(tone_corpus: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("chroma-8", ["training.batch_size=33"])
+    with pytest.raises(UserError, match=r"training\.batch_size 33 cannot be shared evenly by 2 processes"):
+        start(recipe, tone_corpus, tmp_path / "run", RunOptions("cpu", devices=2))
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_a_launcher_did_not_start_are_refused(
+    tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "launched", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match="4 processes were started, --devices 2 --nodes 1 make 2; give the numbers of"):
+        start(load_recipe("chroma-8"), tone_corpus, tmp_path / "run", RunOptions("cpu", devices=2))
+
+
 @pytest.mark.parametrize(("rank", "status"), [("0", None), ("1", 2)])
 def test_the_first_process_alone_speaks(monkeypatch: pytest.MonkeyPatch, rank: str, status: int | None) -> None:
     monkeypatch.setattr(several_machines, "launched", lambda: True)
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(several_machines.atexit, "register", lambda *called: None)
     with pytest.raises(UserError if status is None else SystemExit) as ended, several_machines.one_voice():
         raise UserError("no corpus")
     assert status is None or ended.value.code == status
@@ -94,8 +111,10 @@ def test_a_lost_peer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("shape mismatch")
 
 
-def machines(arguments: Sequence[object], processes: int = 2) -> list[subprocess.Popen[str]]:
-    """Start a training on two machines, which are this one."""
+def machines(
+    arguments: Sequence[object], processes: int = 2, script: Path | None = None
+) -> list[subprocess.Popen[str]]:
+    """Start a training on two machines, which are this one; ``script`` runs in place of timbrel."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -104,7 +123,8 @@ def machines(arguments: Sequence[object], processes: int = 2) -> list[subprocess
         subprocess.Popen(
             [
                 *(sys.executable, "-m", "torch.distributed.run", *map(str, there), "--node-rank", str(node)),
-                *("-m", "timbrel", "train", *map(str, arguments)),
+                *(("-m", "timbrel") if script is None else (str(script),)),
+                *("train", *map(str, arguments)),
                 *("--nodes", "2", "--devices", str(processes), "--accelerator", "cpu"),
             ],
             stdout=subprocess.PIPE,
@@ -178,6 +198,34 @@ def test_a_killed_process_ends_all_and_fewer_go_on(rains: Path, tmp_path: Path) 
     step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
     recipe = load_recipe(str(folder / "recipe.toml"), [f"training.steps={step + 3}"])
     assert resume(folder, recipe, RunOptions("cpu")).step == step + 3
+
+
+FAILING = """
+import sys
+from timbrel import __main__
+from timbrel.train import loop
+taken = loop._Loop._step
+def step(self, *arguments):
+    if self.fabric.global_rank == 1 and self.progress.step == 3:
+        raise RuntimeError("out of memory")
+    return taken(self, *arguments)
+loop._Loop._step = step
+sys.argv[0] = "timbrel"
+__main__.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_alone_ends_all(rains: Path, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    changes = ["--set", "frames.sample_rate=22050", "--set", "training.batch_size=32", "--set", "training.steps=50"]
+    began = time.monotonic()
+    started = machines(
+        ["chroma-8", "--corpus", rains, "-o", tmp_path / "run", *changes], script=tmp_path / "failing.py"
+    )
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in started]
+    assert time.monotonic() - began < 60
+    assert any("internal error: RuntimeError: out of memory" in error for error in errors)
 
 
 @pytest.mark.slow
