@@ -160,6 +160,12 @@ def test_a_kit_has_no_pitch_and_labels_its_keys(tmp_path: Path) -> None:
     assert all(labels["peak_dbfs"] > -40 for labels, _ in notes)
 
 
+def test_a_note_that_still_sounds_fades_at_the_end(tmp_path: Path) -> None:
+    for _, samples in notes_of(small(tmp_path / "notes", 3, held_seconds="0.5", velocities="100")):
+        assert np.abs(samples[-1]).max() == 0
+        assert np.abs(samples[-10:]).max() < 0.2 * np.abs(samples[-400:]).max()
+
+
 def test_a_silent_note_has_no_loudness(tmp_path: Path) -> None:
     notes = notes_of(small(tmp_path / "notes", 2, knobs={"gain": "0"}))
     assert [labels["loudness_lufs"] for labels, _ in notes] == [None, None]
