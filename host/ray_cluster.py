@@ -59,5 +59,5 @@ def first_line(error: Exception) -> str:
 
 
 def on_this_machine(error: Exception) -> list[str]:
-    """Return an error's lines with the machine's name, for whoever reads them elsewhere."""
+    """Return an error's lines with this machine's name, for messages on another."""
     return [f"{socket.gethostname()}: {line}" for line in error.args]

@@ -50,7 +50,7 @@ def one_voice() -> Iterator[None]:
 
 
 def _translate(error: BaseException) -> None:
-    """Raise what ends this process in an error's place, if that is another."""
+    """Raise the error or exit that replaces an error in this process, if there is one."""
     if isinstance(error, TimbrelError) and not is_first():
         raise SystemExit(error.exit_status) from None
     if isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in LOST):

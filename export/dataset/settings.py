@@ -79,7 +79,7 @@ def _latents(text: str) -> str:
 
 
 class DatasetSettings(SettingsSection):
-    """What notes a data set has; each is a function of ``seed`` and its number alone.
+    """The settings of a data set's notes; a note is a function of ``seed`` and its number alone.
 
     Attributes:
         keys: MIDI keys; None: those of each preset's recordings, or of its kit.

@@ -38,10 +38,10 @@ class _Unseen:
 def train_on_cluster(
     trainings: Sequence[Training], address: str, accelerator: str, progress: Callable[[float, str], None]
 ) -> list[TimbrelError | None] | None:
-    """Train all runs, as many at once as the cluster has room for; return what each failed with, or None.
+    """Train all runs, as many at once as the cluster has room for; return the error of each run, None without one.
 
     The machines need the corpora and folders under the same paths: on a common disk. A task whose machine dies begins
-    again elsewhere, from the run's last checkpoint. After Ctrl-C, trainings save and None is returned.
+    again elsewhere, from the run's last checkpoint. After Ctrl-C, trainings save, and None replaces the list.
 
     Raises:
         UserError: no Ray, or no cluster.

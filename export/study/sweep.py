@@ -120,7 +120,7 @@ def _text(settings: Mapping[str, str]) -> str:
 
 
 def _name(settings: Mapping[str, str]) -> str:
-    """Return a folder's name, whatever the order of the settings; a digest tells apart what it cannot say."""
+    """Return a folder's name in sorted order of the settings; a digest replaces characters that it cannot have."""
     text = _text(settings)
     name = re.sub(r"[^\w.=+-]", "_", text)
     if name.replace("_", " ") == text.replace("_", " ") and len(name) <= LONGEST_NAME:

@@ -25,7 +25,7 @@ class JackInput:
         Raises:
             UserError: no server answers.
         """
-        import jack  # JACK-Client: whoever opens an input has found it already
+        import jack  # JACK-Client; `JackConnections` has imported it before any input is opened
 
         try:
             self._client: Any = jack.Client(name, no_start_server=True)

@@ -33,6 +33,8 @@ LEFT_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for remo
 LONGEST_END = (1 << 16) + 22  # bytes of a zip file's end: a record and a comment
 PIECE = 1 << 20
 ONCE_MORE = "get it again, or ask its maker"
+# Of damaged entries, unknown methods and encryption; `zipfile` raises them while it reads.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
 class PackedFile(NamedTuple):
@@ -210,7 +212,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
         name = str(told["name"])
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, *_ZIP_ERRORS) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, *ZIP_ERRORS) as error:
         raise damaged(path, f"{MANIFEST}: {error}") from None
     if not is_name(name):
         raise damaged(path, "its name is no name of a folder")
@@ -240,10 +242,6 @@ def _is_plain(name: str) -> bool:
     )
 
 
-# Of damaged entries, unknown methods and encryption (RuntimeError); writing is outside of them.
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
-
-
 def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile, folder: Path) -> None:
     place, digest, size = folder / name, hashlib.sha256(), 0
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -252,7 +250,7 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
         while True:
             try:
                 piece = next(pieces, b"")
-            except (KeyError, ValueError, *_ZIP_ERRORS) as error:
+            except (KeyError, ValueError, *ZIP_ERRORS) as error:
                 raise damaged(path, f"{name}: {error}") from None
             if not piece:
                 break

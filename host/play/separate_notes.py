@@ -114,7 +114,7 @@ class _Batch:
         output = self._playing[0].output
         self._on = self._origin + output.source_time(0)
         self._end = self._origin + output.source_time(length + output.latency_samples) + SPARE
-        # One array each: an allocator keeps and reuses what is freed of this size.
+        # One array each: the allocator reuses freed memory of this size.
         self._mixes = [np.zeros((engine.channels, self._end - self._origin), np.float32) for _ in notes]
 
     def _prepared(self, patch: Patch, note: SeparateNote, sample_rate: int) -> _Playing:

@@ -135,7 +135,7 @@ def comes(inputs, *sent):
 
 
 def comes_once(inputs, send):
-    """Whether each of a few different messages comes once, if JACK does not drop it.
+    """Return whether each of a few different messages comes once, if JACK does not drop it.
 
     A late client may read one cycle twice, so the second of two tries counts, too.
     """
