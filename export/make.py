@@ -23,7 +23,7 @@ from ..train.corpus.folder_check import SHORTEST_SECONDS
 from ..train.corpus.held_out_keys import held_keys, held_out_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
-from ..train.corpus.store import Corpus
+from ..train.corpus.store import READING, Corpus
 from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
 from ..train.loop import Outcome, RunOptions, RunStatus
@@ -157,12 +157,14 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
         corpus = Corpus.open(output / "corpus")
         _check_same(corpus, sounds, output)
         return corpus
-    check_new_folder(output)
+    if not (output / "corpus" / READING).is_dir():  # a killed process left it
+        check_new_folder(output)
     new = not output.exists()
     output.mkdir(exist_ok=True)
     try:
         report = _read(sounds, output, family, label, display)
     except BaseException:
+        shutil.rmtree(output / "corpus", ignore_errors=True)
         if new:
             output.rmdir()
         raise

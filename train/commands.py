@@ -39,7 +39,9 @@ BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 def corpus_build(
     sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
-    rate: Rate = 44100,
+    rate: Annotated[
+        int | None, typer.Option(help="Sampling rate in Hz; 44100 by default, or that of the corpus that grows.")
+    ] = None,
     split: Split = "0.85/0.07/0.08",
     seed: Seed = 0,
     group: Annotated[
@@ -56,13 +58,28 @@ def corpus_build(
         bool, typer.Option("--loops", help="Put loops on one grid: tempos by their names, or heard.")
     ] = False,
     melodies: Annotated[bool, typer.Option("--melodies", help="Cut melodies into notes, a clip each.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to the corpus in the output folder the sounds that it lacks.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of this machine; its idle cores if not given.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="A Ray cluster that reads the sounds: HOST:PORT, or auto. See docs/scale.md.")
+    ] = None,
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
-    """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report."""
+    """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report.
+
+    A build that was stopped goes on when the same command runs again.
+    """
+    if workers is not None and ray is not None:
+        raise UserError(f"--workers {workers} and --ray {ray} are two ways to share the work; give one of them")
     if loops and melodies:
         raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
 
+    from ..host.idle_cores import free_processors
     from ..host.progress import Display
     from .corpus.build import build
 
@@ -81,6 +98,9 @@ def corpus_build(
             licence=licence,
             loops=loops,
             melodies=melodies,
+            append=append,
+            workers=workers or free_processors(),
+            ray=ray,
             progress=display.update,
         )
     print(report.text())

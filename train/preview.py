@@ -38,7 +38,7 @@ def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, pr
     """Write decoded validation frames as ``step-N.wav``, whole clips also as a picture."""
     folder.mkdir(exist_ok=True)
     device = next(network.parameters()).device
-    sounds = preview.sounds(network, recipe, [part.to(device) for part in data.validation(SOUNDS)[0]])
+    sounds = preview.sounds(network, recipe, [part.to(device) for part in next(data.validation(SOUNDS))])
     mono = np.concatenate([sound / max(float(np.abs(sound).max()), 1e-9) * PEAK for sound in sounds])
     path = folder / f"step-{step:07d}.wav"
     with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:

@@ -1,5 +1,6 @@
 """Protocol of a run's training data."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +15,8 @@ class Data(Protocol):
         """Return the inputs of the network's objectives."""
         ...
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        """Return batches of at most ``limit`` validation frames, evenly spaced, equal at every call."""
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield batches of at most ``limit`` validation frames, evenly spaced, equal at every call."""
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:

@@ -1,16 +1,21 @@
 """Renders a data set of labelled notes into a folder of shards."""
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...host.errors import UserError
 from ...host.patch.library import open_patch
-from .batches import Job
+from ...host.workers import task_runner
+from .batches import Job, Member, render_batch
 from .drawing import DatasetPreset
 from .settings import MOST_NOTES, DatasetSettings
 from .shards import Index
-from .workers import Batches, renderer
+
+BEGIN = "run 'timbrel dataset' again to go on"
+
+Batches = Iterator[list[Member]]
 
 
 def make_dataset(
@@ -54,7 +59,8 @@ def make_dataset(
     missing = index.missing
     numbers = [number for shard in missing for number in index.batches_of(shard)]
     if missing:
-        with renderer(job, min(workers, len(numbers)), ray) as render:
+        work = functools.partial(render_batch, job)
+        with task_runner(work, min(workers, len(numbers)), ray, BEGIN) as render:
             batches = _counted(render(numbers), len(numbers), progress)
             for shard in missing:
                 index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import soxr
 
 from ...host.units import semitones_to_ratio
+from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import single_note
-from ...train.corpus.store import Clip, Corpus, Split
+from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS, envelope_db
 
 Array = npt.NDArray[np.float32]

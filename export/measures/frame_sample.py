@@ -9,8 +9,9 @@ import torch
 
 from ...host.stft import chroma, overlap_add, window
 from ...train.batches.frames import FrameOrigin, moved_frame, sources
+from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import HOP
-from ...train.corpus.store import Clip, Corpus, Split
+from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
 from ...train.sampling import random_indices

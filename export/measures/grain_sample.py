@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...train.corpus.store import Corpus, Split
+from ...train.corpus.clip_table import Split
+from ...train.corpus.store import Corpus
 from ...train.families.grain.batches import windows
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainFrames, GrainRecipe

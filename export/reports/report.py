@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from ...host.errors import UserError
 from ...host.patch.library import Patch
-from ...train.corpus.store import Corpus, Split
+from ...train.corpus.clip_table import Split
+from ...train.corpus.store import Corpus
 from ...train.run import Run
 from .picture import Picture
 

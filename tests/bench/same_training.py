@@ -160,6 +160,10 @@ def card(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
+def sound_of(corpus: Path) -> bytes:
+    return b"".join(shard.read_bytes() for shard in sorted(corpus.glob("audio*.f32")))
+
+
 def compare(name: str, before: Path, after: Path) -> list[str]:
     """Return the differences between the runs and models of a recipe."""
     models = before / f"{name}.onnx", after / f"{name}.onnx"
@@ -194,7 +198,7 @@ def main() -> None:
         before, after = folder / "before", folder / "after"
         different = 0
         for corpus in sorted(path.name for path in before.glob("corpus-*")):
-            alike = (before / corpus / "audio.f32").read_bytes() == (after / corpus / "audio.f32").read_bytes()
+            alike = sound_of(before / corpus) == sound_of(after / corpus)
             different += not alike
             print(f"{'same' if alike else 'DIFFERS':<8} {corpus}")
         for recipe in names:

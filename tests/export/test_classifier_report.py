@@ -1,6 +1,6 @@
 """A classifier's report counts what it takes for what; there is no model of it to play."""
 
-import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from timbrel.train.metrics.generated_clips import JudgedClips
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
+from ..train.sounds import rewrite
+
 WORDS = ["one", "three", "two"]
 
 
@@ -23,9 +25,7 @@ WORDS = ["one", "three", "two"]
 def run(tone_corpus, tmp_path):
     """A run of a step on fourteen tones, labelled in turn."""
     folder = tmp_path / "corpus"
-    folder.mkdir()
-    for path in tone_corpus.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(tone_corpus, folder)
     relabel(folder, lambda index: ("one", "two", "three")[index % 3])
     changes = ["training.epochs=1", "network.width=2", "frames.sample_rate=44100", "frames.bands=16"]
     start(load_recipe("digits-classifier", changes), folder, tmp_path / "run", RunOptions(accelerator="cpu"))
@@ -33,11 +33,7 @@ def run(tone_corpus, tmp_path):
 
 
 def relabel(folder, word_of, **changes):
-    file = folder / "corpus.json"
-    fields = json.loads(file.read_text(encoding="utf-8"))
-    for index, clip in enumerate(fields["clips"]):
-        clip.update(label=word_of(index), **changes)
-    file.write_text(json.dumps(fields), encoding="utf-8")
+    rewrite(folder, lambda clip: replace(clip, label=word_of(clip.row), **changes))
 
 
 def answering(monkeypatch, answer):

@@ -13,7 +13,7 @@ from timbrel.export.measures.pitch_class_accuracy import mesh
 from timbrel.export.reports import page, picture
 from timbrel.export.reports.figures import frames as figures
 from timbrel.train.batches.frames import FrameOrigin
-from timbrel.train.corpus.store import Clip
+from timbrel.train.corpus.clip_table import Clip
 
 # ---- pictures
 

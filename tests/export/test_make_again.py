@@ -11,6 +11,7 @@ from timbrel.export import make as making
 from timbrel.export.make import MakeStopped
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
+from timbrel.train.corpus.build import build
 
 from .instruments import MINUTES, PARTS, contents, interrupt_at, made
 
@@ -64,10 +65,21 @@ def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch)
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("timbrel.train.corpus.build.pitch_track", interrupted)
+    monkeypatch.setattr("timbrel.train.corpus.chunks.pitch_track", interrupted)
     with pytest.raises(KeyboardInterrupt):
         made(recordings, tmp_path / "bells")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_make_that_was_killed_while_it_read_goes_on(recordings, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build([recordings], tmp_path / "bells" / "corpus", progress=interrupted)
+    made(recordings, tmp_path / "bells")
+    assert not (tmp_path / "bells" / "corpus" / ".reading").exists()
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 # ---- going on with what is finished

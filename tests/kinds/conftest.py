@@ -67,7 +67,7 @@ class Pieces:
         return (torch.from_numpy(self._pieces[frames]),)
 
     def validation(self, limit):
-        return [(torch.from_numpy(self._pieces),)]
+        yield (torch.from_numpy(self._pieces),)
 
     def spread(self, limit):
         return (torch.from_numpy(self._pieces),)

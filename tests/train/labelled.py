@@ -1,10 +1,12 @@
 """Corpora whose clips have labels."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import soundfile
 from timbrel.train.corpus.build import build
+
+from .sounds import rewrite
 
 RATE = 8000
 HZ = {"low": 300.0, "middle": 700.0, "high": 1600.0}
@@ -29,12 +31,7 @@ def hum(hz, seconds=0.55, seed=0, rate=RATE):
 
 def label(corpus, word_of):
     """Give the clips of a corpus labels by their names."""
-    path = corpus / "corpus.json"
-    fields = json.loads(path.read_text(encoding="utf-8"))
-    for clip in fields["clips"]:
-        clip["label"] = word_of(clip["name"])
-    path.write_text(json.dumps(fields), encoding="utf-8")
-    return corpus
+    return rewrite(corpus, lambda clip: replace(clip, label=word_of(clip.name)))
 
 
 def hums(folder, each=20, split="0.6/0.2/0.2"):

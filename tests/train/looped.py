@@ -1,7 +1,8 @@
 """Drum loops by formula, and corpora of them."""
 
 import numpy as np
-from timbrel.train.corpus.store import Corpus, LoopGrid, writing
+from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.store import Corpus, writing
 
 from .struck import RATE, hat, tom
 

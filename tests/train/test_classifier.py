@@ -158,7 +158,7 @@ def test_the_same_chance_gives_the_same_batch(corpus):
 def test_a_corpus_without_a_validation_part_is_validated_on_its_training_clips(tmp_path):
     found = data(hums(tmp_path, each=4, split="1/0/0"))
     assert found.val == found.train
-    assert len(found.validation(7)[0][1]) == 7
+    assert len(next(found.validation(7))[1]) == 7
 
 
 def test_clips_without_a_label_are_left_out(tmp_path):

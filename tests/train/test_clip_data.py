@@ -90,7 +90,7 @@ def test_the_same_chance_takes_the_same_and_validation_is_always_the_same(corpus
     data = clip_data(corpus, recipe(), tmp_path, False)
     one, two = (data.batch(np.arange(5), np.random.default_rng(7))[0] for _ in range(2))
     assert one.equal(two)
-    assert data.validation(4)[0][0].equal(data.validation(4)[0][0])
+    assert next(data.validation(4))[0].equal(next(data.validation(4))[0])
     assert data.spread(3)[0].shape == (3, LENGTH)
 
 

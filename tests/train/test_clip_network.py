@@ -361,7 +361,7 @@ def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, 
 @torch.no_grad()
 def test_a_preview_has_each_clip_and_what_comes_back_of_it(labelled, corpus):
     asked = recipe("network.labels=true").model_copy(update={"network": labelled.settings})
-    batch = list(hit_data(corpus, asked, corpus.folder, False).validation(3)[0])
+    batch = list(next(hit_data(corpus, asked, corpus.folder, False).validation(3)))
     sounds = held_hits(labelled, None, batch)
     assert len(sounds) == 6
     assert all(sound.shape == (LENGTH,) for sound in sounds)

@@ -13,7 +13,8 @@ from timbrel.train.corpus.content import are_loops
 from timbrel.train.corpus.drum_patterns import grooves
 from timbrel.train.corpus.loop_rendering import Kits, mixed, strokes
 from timbrel.train.corpus.loops import fitted
-from timbrel.train.corpus.store import Corpus, LoopGrid
+from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.store import Corpus
 from timbrel.train.corpus.tempo import TempoEstimate, beat_of, has_beat, labelled_tempo, named_numbers
 from timbrel.train.metrics.rhythm import f_measure, onset_seconds
 
@@ -295,25 +296,6 @@ def test_an_unreadable_file_is_named_and_passed_over(folder, tmp_path):
     report = build([folder], tmp_path / "c", rate=RATE, loops=True)
     assert list(report.unreadable) == ["broken.wav"]
     assert report.clips == 3
-
-
-def test_a_corpus_that_knows_nothing_of_loops_opens_as_before(folder, tmp_path):
-    build([folder], tmp_path / "c", rate=RATE)
-    path = tmp_path / "c" / "corpus.json"
-    manifest = json.loads(path.read_text())
-    del manifest["loops"]
-    for name in ("tempos", "doubtful", "beatless", "grid_bpm"):
-        del manifest["report"][name]
-    for clip in manifest["clips"]:
-        del clip["tempo_bpm"], clip["beats"]
-    path.write_text(json.dumps(manifest))
-    corpus = Corpus.open(tmp_path / "c")
-    assert corpus.loops is None
-    assert len(corpus.clips()) == 5
-    assert {clip.tempo_bpm for clip in corpus.clips()} == {None}
-
-
-# ---- what a folder holds
 
 
 def test_loops_are_heard_as_loops_and_other_sounds_are_not(tmp_path):

@@ -316,7 +316,7 @@ def test_rendering_twice_gives_the_same_bytes_and_reports_progress(tmp_path):
             name="same",
             progress=lambda done, what: seen.append((done, what)),
         )
-    assert (tmp_path / "a" / "audio.f32").read_bytes() == (tmp_path / "b" / "audio.f32").read_bytes()
+    assert (tmp_path / "a" / "audio-00000.f32").read_bytes() == (tmp_path / "b" / "audio-00000.f32").read_bytes()
     assert (tmp_path / "a" / "corpus.json").read_bytes() == (tmp_path / "b" / "corpus.json").read_bytes()
     assert seen == [(0.0, "40 Violin"), (1.0, "done")] * 2
 

@@ -19,7 +19,8 @@ from timbrel.host.errors import Failure
 from timbrel.train.batches import frames
 from timbrel.train.batches.frames import FrameOrigin, moved_frame
 from timbrel.train.corpus.build import build as build_corpus
-from timbrel.train.corpus.store import Clip, Corpus
+from timbrel.train.corpus.clip_table import Clip
+from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.chroma.batches import in_octave
 from timbrel.train.recipes.load import load_recipe
 

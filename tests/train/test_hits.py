@@ -82,8 +82,8 @@ def test_validation_is_its_own_split_and_else_that_of_training_and_always_the_sa
     assert not more
     assert features.equal(_features([ramp(LENGTH, 1)]))
     data = hit_data(ramps, recipe("frames.enough=0"), tmp_path, False)
-    assert data.validation(2)[0][0].equal(_features([ramp(SIZES[0], 0), ramp(SIZES[2], 2)]))
-    assert data.spread(2)[0].equal(data.validation(2)[0][0])
+    assert next(data.validation(2))[0].equal(_features([ramp(SIZES[0], 0), ramp(SIZES[2], 2)]))
+    assert data.spread(2)[0].equal(next(data.validation(2))[0])
 
 
 def _features(clips):

@@ -16,7 +16,8 @@ from timbrel.train.corpus.drum_patterns import KEYS, STRENGTHS, grooves
 from timbrel.train.corpus.fluidsynth import fluidsynth, play_notes
 from timbrel.train.corpus.loop_rendering import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
 from timbrel.train.corpus.loops import grid_of, spectra_hop
-from timbrel.train.corpus.store import Corpus, LoopGrid
+from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.store import Corpus
 
 from .test_corpus_soundfont import FONT, needs_font, write_headers
 
@@ -211,7 +212,7 @@ def test_loops_differ_in_brightness_and_density_and_none_clips(loops):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path, few):
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         render_loops(FONT, tmp_path / name, rate=RATE, seed=seed)
-    audio = [(tmp_path / name / "audio.f32").read_bytes() for name in ("one", "same", "other")]
+    audio = [(tmp_path / name / "audio-00000.f32").read_bytes() for name in ("one", "same", "other")]
     assert audio[0] == audio[1] != audio[2]
     assert len(audio[1]) == len(audio[2])
 

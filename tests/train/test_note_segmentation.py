@@ -10,10 +10,11 @@ from timbrel.host.units import midi_to_hz
 from timbrel.train.commands import corpus_build
 from timbrel.train.corpus import note_segmentation
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.clip_table import recording_of
 from timbrel.train.corpus.content import melodic_share
 from timbrel.train.corpus.note_segmentation import is_melody, segment_notes
 from timbrel.train.corpus.pitch import pitch_track
-from timbrel.train.corpus.store import Corpus, recording_of
+from timbrel.train.corpus.store import Corpus
 
 RATE = 44100
 # (onset and end in seconds, MIDI note): a rest, a slur, a key struck again, an octave, a semitone

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.errors import UserError
-from ..corpus.store import Clip, Corpus, Split
+from ..corpus.clip_table import Clip, Clips, Split
+from ..corpus.store import Corpus
 from ..families.gan.recipe import GANRecipe
 from ..recipes.base import Recipe
 from .frames import SILENT
@@ -15,19 +16,25 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[list[Clip], Ints]:
+def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Ints]:
     """Return a split's audible clips and their label indices; with ``words``, only clips with one of these labels."""
     numbers = {word: number for number, word in enumerate(words)}
-    clips = [clip for clip in corpus.clips(split) if is_audible(corpus, clip) and (not words or clip.label in numbers)]
-    return clips, np.array([numbers.get(clip.label, 0) for clip in clips], np.int64)
+    clips = audible(corpus, split)
+    labels = np.array([numbers.get(label, -1) for label in clips.labels], np.int64)
+    wanted = labels >= 0 if words else np.ones(len(clips), bool)
+    return clips.take(wanted), np.maximum(labels[wanted], 0)
 
 
-def is_audible(corpus: Corpus, clip: Clip) -> bool:
-    samples = corpus.samples(clip)
-    return bool(max(samples.max(), -samples.min()) > SILENT)
+def audible(corpus: Corpus, split: Split) -> Clips:
+    """Return a split's audible clips."""
+    clips, peaks = corpus.clips(split), corpus.clips(split).peaks
+    for number in np.flatnonzero(np.isnan(peaks)).tolist():  # not measured when the corpus was built
+        samples = corpus.samples(clips[number])
+        peaks[number] = max(samples.max(), -samples.min())
+    return clips.take(peaks > SILENT)
 
 
-def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None = None) -> Array:
+def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Ints | None = None) -> Array:
     """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
     found = np.zeros((len(clips), length), np.float32)
     for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
@@ -38,7 +45,7 @@ def clips_of(corpus: Corpus, clips: list[Clip], length: int, starts: Ints | None
 
 def words_of(corpus: Corpus) -> list[str]:
     """Return the sorted labels of the training clips."""
-    return sorted({clip.label for clip in corpus.clips("train")} - {""})
+    return sorted({*corpus.clips("train").labels} - {""})
 
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
@@ -64,13 +71,12 @@ def with_words(recipe: GANRecipe, corpus: Corpus) -> GANRecipe:
     return recipe.model_copy(update={"network": network})
 
 
-def left_out(corpus: Corpus, audible: Sequence[Clip], used: Sequence[Clip]) -> list[str]:
+def left_out(corpus: Corpus, audible: Clips, used: Clips) -> list[str]:
     parts = []
-    kept, known = {clip.name for clip in audible}, {clip.name for clip in used}
-    if silent := [clip.name for clip in corpus.clips("train") if clip.name not in kept]:
-        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0]!r})")
-    if bare := [clip.name for clip in audible if clip.name not in known]:
-        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0]!r})")
+    if len(silent := corpus.clips("train").without(audible)):
+        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0].name!r})")
+    if len(bare := audible.without(used)):
+        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0].name!r})")
     return parts
 
 

@@ -18,8 +18,9 @@ import torch
 from ...host.errors import Failure, UserError
 from ...host.stft import chroma, window
 from ...host.units import semitones_to_ratio
+from ..corpus.clip_table import Clip, Split
 from ..corpus.pitch import HOP, single_note
-from ..corpus.store import Clip, Corpus, Split
+from ..corpus.store import Corpus
 from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
 

@@ -1,37 +1,40 @@
-"""Builds a corpus from sound files."""
+"""Builds a corpus from sound files, or adds sounds to one."""
 
-import functools
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from ...host.errors import UserError
-from .file_names import ANOTHER, Names, misnamed, velocities
-from .inharmonicity import by_partials
+from ...host.errors import Failure, UserError
+from ...host.files import check_new_folder
+from ...host.workers import task_runner
+from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
+from .clip_table import Clip, Split, recording_of
+from .file_names import Names, velocities
 from .loops import append_loops
+from .manifest import FLOAT, MANIFEST, NO_DIGEST, Samples, SourceFile
 from .named_pitches import take_named_pitches
-from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .octave_correction import settle_octaves
-from .pitch import Samples, labelled_track, pitch_track, single_note
+from .pitch import frame_count
 from .report import CorpusReport, Progress, no_progress, unusable
 from .sfz import SfzSample, SfzSamples, sfz_samples
-from .sound_files import SHORTEST, Copies, FloatFile, SoundFile, Unreadable, digests, some_sounds, trimmed
+from .sound_files import SHORTEST, Copies, digests, file_digest, some_sounds
 from .split import assign, listed_splits, parse_fractions
-from .store import Split, Writer, recording_of, writing
+from .store import READING, Corpus, Writer, shard_name, writing
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
+AGAIN = "run the same command again to go on"
 
 
 def build(
     sources: Sequence[Path],
     destination: Path,
     *,
-    rate: int = 44100,
+    rate: int | None = None,
     split: str = "0.85/0.07/0.08",
     seed: int = 0,
     group: str | None = None,
@@ -41,31 +44,40 @@ def build(
     licence: str | None = None,
     loops: bool = False,
     melodies: bool = False,
+    append: bool = False,
+    workers: int = 1,
+    ray: str | None = None,
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
     Dynamic marks in file names set velocities. An ``.sfz`` in a folder tells the keys, velocities and named groups of
-    its samples, and releases are left out. Of sounds with equal samples, the first name counts.
+    its samples, and releases are left out. Of sounds with equal samples, the first name counts. A build that was
+    stopped goes on with the same arguments; whole chunks of files are not read again, unless they changed. Any number
+    of processes gives the same bytes.
 
     Args:
         sources: sound files, and folders to search.
-        rate: 8000 to 192000 Hz.
+        rate: 8000 to 192000 Hz; None for 44100, or that of the corpus that grows.
         split: fractions of train/val/test, or a .json file that lists names under each and excludes all others.
         group: a regular expression; clips with the same match in their names stay in one split.
         label: ``"folder"`` for the folder's name, or a regular expression.
         shortest_seconds: 0.005 to 10; None for 4096 samples.
         name: None for the folder's.
         licence: of the sounds, for model cards.
-        loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones.
+        loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones; by one
+            process, which begins anew.
         melodies: cut melodies into notes, one clip each; other sounds stay whole.
+        append: add the sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+        workers: processes; above 1, a script must begin under ``if __name__ == "__main__"``.
+        ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
 
     Raises:
         UserError: a value, a source, the split file or the destination (not empty) is unusable, or every sound.
-        Failure: the disk is full.
+        Failure: the disk is full, or a worker died; sounds read so far are kept.
     """
-    _check_rate(rate)
-    names, shortest = Names(group, label), _shortest(shortest_seconds, rate)
+    rate_hz = _rate(rate, destination, append)
+    names, shortest = Names(group, label), _shortest(shortest_seconds, rate_hz)
     say = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
     sampled = sfz_samples(sources)
@@ -73,140 +85,203 @@ def build(
     if not found:
         raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
     listed = {} if fractions else listed_splits(Path(split), found)
-    with writing(destination, rate) as writer:
-        wanted = {name: path for name, path in found.items() if fractions or name in listed}
-        writer.report.left_out = len(found) - len(wanted)
-        append_sounds = functools.partial(
-            _append_all, shortest=shortest, room=destination.parent, melodies=melodies, sampled=sampled
-        )
-        append = append_loops if loops else append_sounds
-        grid = append(writer, wanted, names, say)
+    wanted = {name: path for name, path in found.items() if fractions or name in listed}
+    if loops and append:
+        raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
+    opening = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
+    with opening as writer:
+        name = _kept("name", name, writer) or destination.resolve().name
+        licence = _kept("licence", licence, writer)
+        writer.report.left_out += len(found) - len(wanted)
+        if append:
+            wanted = _new_ones(wanted, writer)
+        if loops:
+            grid, files = append_loops(writer, wanted, names, say), _sources(wanted)
+        else:
+            settings = ReadingSettings(rate_hz, shortest, melodies, group, label)
+            grid, files = None, _read(writer, wanted, sampled, settings, workers, ray, say)
         if not writer.clips:
-            raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate} Hz")
+            raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate_hz} Hz")
         if not loops:
             settle_octaves(writer)
             take_named_pitches(writer)
-        writer.report.labels = names.counted(writer.clips)
-        groups = {clip.name: clip.group for clip in writer.clips}
-        of_clips = {clip.name: listed[recording_of(clip)] for clip in writer.clips} if listed else {}
-        splits = assign(groups, fractions, seed) if fractions else of_clips
+        counts = Counter(writer.report.labels) + Counter(names.counted(writer.clips))
+        writer.report.labels = dict(sorted(counts.items()))
+        splits = (
+            _assigned(writer, fractions, seed)
+            if fractions
+            else {clip.name: listed[recording_of(clip)] for clip in writer.clips}
+        )
         _check_trained(writer, splits, split)
-        name = name or destination.resolve().name
-        report = writer.finish(splits, name=name, licence=licence, files=digests(wanted), loops=grid)
+        report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
     say(1.0, "done")
     return report
 
 
-def _append_all(
+@contextmanager
+def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
+    """Yield a writer into ``destination``, where a stopped build goes on; sounds read so far stay after a failure."""
+    reading, base = destination / READING, Corpus.open(destination) if append else None
+    if not append and not (reading.is_dir() and not (destination / MANIFEST).exists()):
+        check_new_folder(destination)
+    fresh = not destination.exists()
+    try:
+        reading.mkdir(parents=True, exist_ok=True)
+        with Writer(destination, rate, base) as writer:
+            yield writer
+        shutil.rmtree(reading, ignore_errors=True)
+    except UserError:  # nothing of it can be used
+        kept = {shard.file for shard in base.shards} if base else set[str]()
+        for file in destination.glob("audio-*.f32"):
+            if file.name not in kept:
+                file.unlink()
+        shutil.rmtree(reading, ignore_errors=True)
+        if fresh:
+            shutil.rmtree(destination, ignore_errors=True)
+        raise
+    except OSError as error:
+        raise Failure(f"cannot write {destination}: {error.strerror or error}; make room, and {AGAIN}") from error
+
+
+def _new_ones(sounds: Mapping[str, Path], writer: Writer) -> dict[str, Path]:
+    """Return the sounds that a corpus lacks.
+
+    Raises:
+        UserError: it has another one of the same name, or lacks none.
+    """
+    assert writer.base is not None
+    folder, known = writer.base.folder, writer.base.files
+    for name, path in sounds.items():
+        if name in known and known[name] != file_digest(path):
+            raise UserError(f"{path} differs from the sound of that name in {folder}; rename it, or build a new corpus")
+    found = {name: path for name, path in sounds.items() if name not in known}
+    if not found:
+        raise UserError(f"{folder} has all these sounds already; give new ones")
+    return found
+
+
+def _sources(sounds: Mapping[str, Path]) -> list[SourceFile]:
+    return [SourceFile(name, digest) for name, digest in digests(sounds).items()]
+
+
+def _read(
     writer: Writer,
     sounds: Mapping[str, Path],
-    names: Names,
-    progress: Progress,
-    *,
-    shortest: int,
-    room: Path,
-    melodies: bool,
     sampled: SfzSamples,
-) -> None:
-    sizes = {name: path.stat().st_size for name, path in sounds.items()}
+    settings: ReadingSettings,
+    workers: int,
+    ray: str | None,
+    say: Progress,
+) -> list[SourceFile]:
+    """Add the clips of sounds to a writer."""
     played = velocities(sounds)
-    copies = Copies()
-    done, total = 0, max(sum(sizes.values()), 1)
-    with tempfile.TemporaryFile(dir=room) as scratch:
-        for name, path in sounds.items():
-            progress(done / total, name)
-            told = sampled.of(path) or SfzSample(None, None, "")
-            _append(
-                writer,
-                path,
-                name,
-                names,
-                replace(told, velocity=told.velocity or played.get(name)),
-                shortest,
-                scratch,
-                copies,
-                melodies,
-            )
-            done += sizes[name]
+    told = {name: sampled.of(path) or SfzSample(None, None, "") for name, path in sounds.items()}
+    due = {
+        name: SoundToRead.of(name, path, told[name], told[name].velocity or played.get(name))
+        for name, path in sounds.items()
+    }
+    first = writer.next_shard
+    chunks = [
+        Chunk(part, settings, writer.folder / READING, writer.folder / shard_name(first + number))
+        for number, part in enumerate(chunks_of(due))
+    ]
+    _read_chunks(chunks, workers, ray, say)
+    copies, files = Copies(), list[SourceFile]()
+    for file in writer.base.source_files() if writer.base else ():
+        if file.decoded != NO_DIGEST:
+            copies.earlier(file.name, file.decoded)
+    for chunk in chunks:
+        files += _add_chunk(writer, chunk, copies)
+    return files
 
 
-def _append(
-    writer: Writer,
-    path: Path,
-    name: str,
-    names: Names,
-    told: SfzSample,
-    shortest: int,
-    scratch: BinaryIO,
-    copies: Copies,
-    melodies: bool,
-) -> None:
-    report = writer.report
-    try:
-        sound = SoundFile(path)
-        samples = FloatFile.filled(scratch, sound.mono(writer.rate))
-    except Unreadable as error:
-        report.unreadable[name] = str(error)
-        return
-    if len(samples) < shortest:
-        report.too_short.append(name)
-    elif (kept := trimmed(samples, writer.rate, shortest)) is None:
-        report.silent.append(name)
-    elif first := copies.earlier(name, samples):
-        report.identical[name] = first
+def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, say: Progress) -> None:
+    due = [chunk for chunk in chunks if known_chunk(chunk) is None]
+    sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in due]
+    total, done = max(1, sum(sizes)), 0
+    processes = min(len(due), workers)
+    if ray is None and processes <= 1:
+        for chunk, size in zip(due, sizes, strict=True):
+            read_chunk(chunk, _telling(say, done / total, size / total))
+            done += size
+    elif due:
+        with task_runner(read_chunk, processes, ray, AGAIN) as run:
+            for chunk, size, _ in zip(due, sizes, run(due), strict=True):
+                done += size
+                say(done / total, chunk.sounds[-1].name)
+
+
+def _telling(say: Progress, before: float, share: float) -> Callable[[float, str], None]:
+    return lambda part, name: say(before + share * part, name)
+
+
+def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
+    """Add a chunk's clips but those of copies, and yield its files."""
+    read = known_chunk(chunk)
+    if read is None:
+        raise Failure(f"files of {chunk.shard.parent} changed while they were read; {AGAIN}")
+    tracks = np.fromfile(chunk.pitch, FLOAT)
+    shard: int | None = None
+    for sound in read.sounds:
+        decoded = bytes.fromhex(sound.decoded) or NO_DIGEST
+        yield SourceFile(sound.name, sound.sha256 or NO_DIGEST.hex(), decoded)
+        earlier = None if decoded == NO_DIGEST else copies.earlier(sound.name, decoded)
+        _count(writer.report, sound, earlier)
+        for clip in () if earlier else sound.clips:
+            if shard is None:
+                shard = writer.add_shard(chunk.shard.name, read.length)
+            _add_clip(writer, clip, shard, tracks)
+
+
+def _add_clip(writer: Writer, clip: ReadClip, shard: int, tracks: Samples) -> None:
+    values = clip.model_dump(exclude={"frame"})
+    writer.add(Clip(shard=shard, **values), tracks[clip.frame : clip.frame + frame_count(clip.length)])
+
+
+def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
+    if sound.fault == "unreadable":
+        report.unreadable[sound.name] = sound.detail
+    elif sound.fault == "too short":
+        report.too_short.append(sound.name)
+    elif sound.fault == "silent":
+        report.silent.append(sound.name)
+    elif earlier is not None:
+        report.identical[sound.name] = earlier
     else:
-        track = by_partials(kept, writer.rate, pitch_track(kept, writer.rate))
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.clipped:
-            report.clipped.append(name)
-        cut = segment_notes(kept, writer.rate) if melodies and is_melody(kept, track, writer.rate) else []
-        if notes := [note for note in cut if note.stop - note.start >= shortest]:
-            _append_notes(writer, kept, notes, name, names, path)
-            return
-        if told.key is not None:
-            track = _at_key(track, kept, writer.rate, told.key)
-        label, velocity = names.label(path) or told.label, told.velocity
-        writer.append(kept, track, name=name, group=names.group(name), label=label, key=told.key, velocity=velocity)
-        if velocity is not None:
+            report.clipped.append(sound.name)
+        if sound.melody:
+            report.melodies[sound.name] = len(sound.clips)
+        elif (velocity := sound.clips[0].velocity) is not None:
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
-        if heard := misnamed(name, single_note(track)):
-            report.misnamed[name] = heard
+        if sound.misnamed:
+            report.misnamed[sound.name] = sound.misnamed
 
 
-def _at_key(track: Samples, sound: FloatFile, rate: int, key: int) -> Samples:
-    """Return the measured pitches in the octave of a sampler's key; the key itself where another note is measured."""
-    heard = single_note(track)
-    octaves = 0 if heard is None else round((key - heard) / 12)
-    if heard is None or abs(heard + 12 * octaves - key) >= ANOTHER:
-        return labelled_track(sound, rate, key)
-    return (track + np.float32(12 * octaves)).astype(np.float32)
+def _assigned(writer: Writer, fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    groups = {clip.name: clip.group for clip in writer.clips}
+    return assign(groups, fractions, seed, writer.base.clips() if writer.base else ())
 
 
-def _append_notes(
-    writer: Writer, sound: FloatFile, notes: Sequence[NoteSegment], name: str, names: Names, path: Path
-) -> None:
-    """Append a melody's notes, without velocities: a mark in its name is not each note's."""
-    for number, note in enumerate(notes, 1):
-        part, own = sound.stretch(note.start, note.stop), f"{name}#{number:0{len(str(len(notes)))}}"
-        writer.append(
-            part,
-            by_partials(part, writer.rate, pitch_track(part, writer.rate)),
-            name=own,
-            group=names.group(own),
-            label=names.label(path),
-            onset_seconds=note.start / writer.rate,
-            slurred=note.slurred,
-        )
-    writer.report.melodies[name] = len(notes)
+def _kept(what: str, given: str | None, writer: Writer) -> str | None:
+    known: str | None = getattr(writer.base, what, None)
+    if given is not None and known is not None and given != known:
+        raise UserError(f"--{what} {given!r} differs from {known!r}, that of {writer.folder}; leave it out")
+    return given or known
 
 
-def _check_rate(rate: int) -> None:
-    if not _RATES[0] <= rate <= _RATES[1]:
+def _rate(rate: int | None, destination: Path, append: bool) -> int:
+    known = Corpus.open(destination).rate if append else None
+    if rate is not None and not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+    if known is not None and rate not in (None, known):
+        raise UserError(f"--rate {rate} differs from {known} Hz, that of {destination}; leave it out")
+    return known or rate or 44100
 
 
 def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
-    if not any(splits[clip.name] == "train" for clip in writer.clips):
+    if writer.base is None and not any(splits[clip.name] == "train" for clip in writer.clips):
         raise UserError(f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from ...host.errors import UserError
 from ...host.units import PITCH_CLASSES, note_name
-from .store import Clip
+from .clip_table import Clip
 
 FOLDER = "folder"  # the one label option that is no regular expression
 # Velocities of dynamic marks, an eighth of MIDI's range apart, by their names and abbreviations.

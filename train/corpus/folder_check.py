@@ -10,7 +10,7 @@ from ...host.errors import UserError
 from ...host.units import note_name
 from .pitch import Samples, is_silent, pitch_track, single_note
 from .report import CorpusReport, duration, unusable
-from .sound_files import Copies, SoundFile, Unreadable, some_sounds
+from .sound_files import Copies, SoundFile, Unreadable, samples_digest, some_sounds
 
 SHORTEST_SECONDS = 0.02  # of a whole recording: shorter is a click
 LISTENED_SECONDS = 60.0  # of a file: enough to detect a single note
@@ -58,7 +58,7 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
             continue
         if is_silent(samples):
             report.silent.append(name)
-        elif first := copies.earlier(name, samples):
+        elif first := copies.earlier(name, samples_digest(samples)):
             report.identical[name] = first
         else:
             kept.append((name, samples, sound.rate))

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from .clip_table import Split
 from .pitch import single_note
-from .store import Corpus, Split
+from .store import Corpus
 
 EVERY = 6  # every sixth key is held out
 FEWEST = 5  # minimum number of keys to spare one

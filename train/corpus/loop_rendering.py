@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ...host.errors import UserError
+from .clip_table import Split
 from .drum_patterns import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
 from .fluidsynth import DRUM_CHANNEL, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
 from .loops import grid_of
 from .pitch import Samples, pitch_track
 from .report import CorpusReport, Progress, no_progress
-from .store import Split, writing
+from .store import writing
 
 LEVEL, PEAK = 0.08, 0.95  # RMS of a loop, -22 dB, unless peaks limit it: kits differ in loudness by up to 12 dB
 HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...host.audio.effects import stretched
 from .file_names import Names
+from .manifest import LoopGrid
 from .pitch import Samples, is_silent, pitch_track
 from .report import CorpusReport, Progress
-from .sound_files import Copies, SoundFile, Unreadable
-from .store import LoopGrid, Writer
+from .sound_files import Copies, SoundFile, Unreadable, samples_digest
+from .store import Writer
 from .tempo import TempoEstimate, beat_of
 
 WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
@@ -100,7 +101,7 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
     elif is_silent(samples):
         report.silent.append(name)
-    elif first := copies.earlier(name, samples):
+    elif first := copies.earlier(name, samples_digest(samples)):
         report.identical[name] = first
     elif (beat := beat_of(samples, rate, str(path))) is None:
         report.beatless[name] = "no beat is heard"

@@ -6,11 +6,12 @@ from pathlib import PurePath
 import numpy as np
 
 from ...host.units import note_name
+from .clip_table import Clip
 from .file_names import ANOTHER, class_distance
 from .inharmonicity import spectrum_db, steady
 from .octave_correction import AGREE, FEWEST, letters, syllables
 from .pitch import Samples, labelled_track, single_note
-from .store import Clip, Writer
+from .store import Writer
 
 NAMED = 0.8  # of the clips have one note in their names
 UNHEARD = 0.5  # of them have no pitch

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import mimetypes
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -132,17 +133,22 @@ class SoundFile:
 
 
 class Copies:
-    """Detects sounds with equal decoded samples."""
+    """Detects sounds with equal decoded samples, by `samples_digest`."""
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
 
-    def earlier(self, name: str, samples: Sliceable) -> str | None:
-        digest = hashlib.sha256()
-        for first in range(0, len(samples), _BLOCK):
-            digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
-        known = self._names.setdefault(digest.digest(), name)
+    def earlier(self, name: str, digest: bytes) -> str | None:
+        known = self._names.setdefault(digest, name)
         return None if known == name else known
+
+
+def samples_digest(samples: Sliceable) -> bytes:
+    """Return SHA-256 of samples as float32."""
+    digest = hashlib.sha256()
+    for first in range(0, len(samples), _BLOCK):
+        digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
+    return digest.digest()
 
 
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
@@ -159,7 +165,8 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
             raise UserError(f"{source} does not exist; give sound files or folders of them")
         root = source.parent if source.is_file() else source
         for path in [source] if source.is_file() else _within(source):
-            found.setdefault(path.resolve(), (root, path.relative_to(root).as_posix()))
+            name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")  # may be no UTF-8
+            found.setdefault(path.resolve(), (root, name))
     shared = Counter(name for _, name in found.values())
     named: dict[str, Path] = {}
     for path, (root, name) in found.items():
@@ -179,11 +186,13 @@ def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
-    found = {}
-    for name, path in sounds.items():
-        with path.open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {name: file_digest(path) for name, path in sounds.items()}
+
+
+def file_digest(path: Path) -> str:
+    """Return SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def own_rate(sources: Sequence[Path]) -> int:

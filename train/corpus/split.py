@@ -8,9 +8,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ValidationError
 
 from ...host.errors import UserError
-from .store import Split
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from .clip_table import SPLITS, Clip, Split
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
@@ -31,17 +29,26 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
     return train, val, test
 
 
-def assign(groups: Mapping[str, str], fractions: Sequence[float], seed: int) -> dict[str, Split]:
+def assign(
+    groups: Mapping[str, str], fractions: Sequence[float], seed: int, known: Sequence[Clip] = ()
+) -> dict[str, Split]:
     """Return splits by clip name; ``groups``, by clip name, stay whole.
 
-    The first shuffled group goes to train. Each further one goes to the split furthest below its share.
+    The first shuffled group goes to train. Each further one goes to the split furthest below its share. ``known`` clips
+    count, and new ones of their groups follow them.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
-    lacking = [fraction * len(groups) for fraction in fractions]
+    lacking = [fraction * (len(groups) + len(known)) for fraction in fractions]
     chosen: dict[str, Split] = {}
+    for clip in known:
+        chosen[clip.group] = clip.split
+        lacking[SPLITS.index(clip.split)] -= 1
     for group in order:
+        if group in chosen:
+            lacking[SPLITS.index(chosen[group])] -= sizes[group]
+            continue
         index = lacking.index(max(lacking)) if chosen else 0
         chosen[group] = SPLITS[index]
         lacking[index] -= sizes[group]

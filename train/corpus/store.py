@@ -1,115 +1,63 @@
-"""Stores and opens a corpus: a folder of two memory-mapped arrays and a JSON manifest.
+"""Stores and opens a corpus: a folder of sound in shards, a table of its clips, and a JSON manifest.
 
-Both arrays are little-endian float32: ``audio.f32`` holds all clips end to end, mono; ``pitch.f32`` one MIDI note for
-every 1024 samples of each clip.
+corpus.json             the manifest, written last: it names the shards and the table that count
+audio-00000.f32, …      clips end to end, mono, little-endian float32; never changed
+clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
+
+Pitch is one MIDI note for every 1024 samples of each clip. Format 1 has one shard, and its table in the manifest.
 """
 
 import contextlib
-import os
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
+import functools
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from ...host.errors import UserError
-from ...host.files import building_folder, replacing
-from .pitch import HOP, Sliceable, frame_count
+from ...host.files import building_folder
+from .clip_table import SPLITS, Clip, Clips, ClipTable, Split
+from .manifest import (
+    FLOAT,
+    FORMAT,
+    MANIFEST,
+    LoopGrid,
+    Manifest,
+    Samples,
+    Shard,
+    SourceFile,
+    Table,
+    check_shards,
+    replace_files,
+)
+from .old_format import read_format_1
+from .pitch import Sliceable, frame_count
 from .report import CorpusReport
 
-FORMAT: Literal[1] = 1
-Samples = npt.NDArray[np.float32]
-Split = Literal["train", "val", "test"]
-
-_MANIFEST, _AUDIO, _PITCH = "corpus.json", "audio.f32", "pitch.f32"
-_FLOAT = np.dtype("<f4")
-_PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
-
-
-class Clip(BaseModel):
-    """A clip's range in samples and its metadata.
-
-    ``group`` is its source recording, ``key`` and ``velocity`` are labels, ``program`` is General MIDI's, from 0, and
-    ``tempo_bpm`` is that of a loop's source. A note cut from a melody has ``onset_seconds`` after its
-    first sound; ``slurred`` ones have no attack of their own.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    split: Split = "train"
-    start: int = Field(ge=0)
-    length: int = Field(gt=0)
-    group: str
-    label: str = ""
-    key: int | None = Field(default=None, ge=0, le=127)
-    program: int | None = Field(default=None, ge=0, le=127)
-    velocity: int | None = Field(default=None, ge=0, le=127)
-    tempo_bpm: float | None = Field(default=None, gt=0)
-    beats: int | None = Field(default=None, gt=0)
-    onset_seconds: float | None = Field(default=None, ge=0)
-    slurred: bool = False
-
-
-def recording_of(clip: Clip) -> str:
-    return clip.name if clip.onset_seconds is None else clip.name.rpartition("#")[0]
-
-
-class LoopGrid(BaseModel):
-    """The common grid of a corpus's loops, in steps of ``step_length`` samples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    step_length: int = Field(gt=0)
-    steps_per_beat: int = Field(default=4, gt=0)
-    beats_per_bar: int = Field(default=4, gt=0)
-
-    def tempo_bpm(self, rate: int) -> float:
-        return 60 * rate / (self.step_length * self.steps_per_beat)
-
-
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal[1] = FORMAT
-    name: str
-    rate: int = Field(gt=0)
-    hop: int = Field(default=HOP, ge=HOP, le=HOP)
-    licence: str | None = None
-    clips: list[Clip] = Field(min_length=1)
-    report: CorpusReport
-    files: dict[str, str] = {}
-    loops: LoopGrid | None = None
-
-    @model_validator(mode="after")
-    def _clips_lie_end_to_end(self) -> Self:
-        starts = accumulate((clip.length for clip in self.clips), initial=0)
-        if any(clip.start != start for clip, start in zip(self.clips, starts, strict=False)):
-            raise ValueError("its clips do not lie end to end")
-        return self
+READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
+PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
+SHARD_BYTES = 1 << 30  # of sound, after which `Writer` begins another shard
+RELEASE_BYTES = 64 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
 
 
 class Corpus:
-    def __init__(self, folder: Path, manifest: _Manifest) -> None:
-        self.folder, self._manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: Manifest, table: Table) -> None:
+        self.folder, self._manifest, self._table = folder, manifest, table
         self.name = manifest.name
         self.rate = manifest.rate
         self.licence = manifest.licence
         self.report = manifest.report
-        self.files = manifest.files  # SHA-256 of its source sound files, by name; empty for other sources
         self.loops = manifest.loops  # None where clips are not loops
-        self._clips = manifest.clips
-        lengths = [clip.length for clip in manifest.clips]
-        frames = [frame_count(length) for length in lengths]
-        self._audio = _mapped(folder / _AUDIO, sum(lengths))
-        self._pitch = _mapped(folder / _PITCH, sum(frames))
-        self._first_frame = {
-            clip.name: first for clip, first in zip(manifest.clips, accumulate(frames, initial=0), strict=False)
-        }
+        self.shards = manifest.shards
+        self._mapped: dict[int, Samples] = {}
+        self._taken_bytes = 0
+        check_shards(folder, manifest.shards, table.clips)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -120,56 +68,87 @@ class Corpus:
         """
         if not folder.exists():
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
-        path = folder / _MANIFEST
+        path = folder / MANIFEST
+        if (folder / READING).is_dir() and not path.is_file():
+            raise UserError(
+                f"corpus {folder} is not finished: its build was stopped; run the same command again to go on"
+            )
         if not path.is_file():
-            raise UserError(f"{folder} is no corpus: it has no {_MANIFEST}; build one with: timbrel corpus build")
-        return cls(folder, _read_manifest(path))
+            raise UserError(f"{folder} is no corpus: it has no {MANIFEST}; build one with: timbrel corpus build")
+        return cls(folder, *_read(path))
 
     def whole(self) -> "Corpus":
         """Return the corpus with all clips under train; files stay unchanged."""
-        return Corpus(self.folder, self._dealt(dict.fromkeys((clip.name for clip in self._clips), "train")))
+        return self._dealt(np.zeros(len(self._table.clips), np.uint8))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
-        """Assign a split to every clip by name, also in ``corpus.json``; raises as `host.files.replacing`."""
-        manifest = self._dealt(splits)
-        report = manifest.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
-        for clip in manifest.clips:
-            report.count_split(clip.split, clip.length / self.rate)
-        manifest = manifest.model_copy(update={"report": report})
-        with replacing(self.folder / _MANIFEST, overwrite=True) as file:
-            file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        return Corpus(self.folder, manifest)
+        """Assign a split to every clip by name, also in the files; raises as `host.files.replacing`."""
+        clips = self.clips()
+        dealt = self._dealt(np.array([SPLITS.index(splits[name]) for name in clips.names], np.uint8))
+        report = self.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
+        _count_splits(report, dealt._table.clips, self.rate)
+        table = dealt._table.clips
+        return Corpus(
+            self.folder,
+            *replace_files(self.folder, self._manifest, {"report": report}, replace(self._table, clips=table)),
+        )
 
-    def _dealt(self, splits: Mapping[str, Split]) -> _Manifest:
-        clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self._clips]
-        return self._manifest.model_copy(update={"clips": clips})
+    def _dealt(self, splits: npt.NDArray[np.uint8]) -> "Corpus":
+        return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.dealt(splits)))
 
-    def clips(self, split: Split | None = None) -> list[Clip]:
-        return [clip for clip in self._clips if split in (None, clip.split)]
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of its source sound files, by name; empty for other sources."""
+        return {file.name: file.sha256 for file in self.source_files()}
+
+    def source_files(self) -> Iterator[SourceFile]:
+        return self._table.files()
+
+    def clips(self, split: Split | None = None) -> Clips:
+        return Clips(self._table.clips, self._table.clips.rows(split))
 
     def samples(self, clip: Clip) -> Samples:
         """Return a clip's sound: float32 [length], a view of the file."""
-        return self._audio[clip.start : clip.start + clip.length]
+        self._taken_bytes += clip.length * FLOAT.itemsize
+        if self._taken_bytes > RELEASE_BYTES:
+            self._release()
+        if (shard := self._mapped.get(clip.shard)) is None:
+            shard = np.memmap(self.folder / self.shards[clip.shard].file, FLOAT, mode="r")
+            self._mapped[clip.shard] = shard
+        return shard[clip.start : clip.start + clip.length]
+
+    def _release(self) -> None:
+        """Unmap the pages read so far; views read theirs again."""
+        self._taken_bytes = 0
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for shard in self._mapped.values():
+                shard._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def pitch(self, clip: Clip) -> Samples:
         """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""
-        first = self._first_frame[clip.name]
-        return self._pitch[first : first + frame_count(clip.length)]
+        return self._table.pitch[self._table.clips.frames(clip)]
 
     def seconds(self, split: Split | None = None) -> float:
-        return sum(clip.length for clip in self.clips(split)) / self.rate
+        return int(self.clips(split).lengths.sum()) / self.rate
 
 
 class Writer:
-    def __init__(self, folder: Path, rate: int) -> None:
-        self.rate = rate
-        self.clips: list[Clip] = []
-        self._first_frame: dict[str, int] = {}  # of each clip's notes, in their file
-        self._next_frame = 0
-        self.report = CorpusReport()
-        self._manifest = folder / _MANIFEST
-        self._audio = (folder / _AUDIO).open("wb")
-        self._pitch = (folder / _PITCH).open("wb")
+    """Writes the files of a corpus.
+
+    Args:
+        base: a corpus in the folder, which grows.
+    """
+
+    def __init__(self, folder: Path, rate: int, base: Corpus | None = None) -> None:
+        self.folder, self.rate, self.base = folder, rate, base
+        self.clips: list[Clip] = []  # new ones; rows count from the base's last
+        self.report = base.report.model_copy(deep=True) if base else CorpusReport()
+        self._shards: list[Shard] = [*base.shards] if base else []
+        self._tracks: list[Samples] = []
+        self._before = len(base._table.clips) if base else 0
+        self._audio = contextlib.ExitStack()
+        self._file: Any = None
+        self._length = 0  # of the shard that is written
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +157,6 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._audio.close()
-        self._pitch.close()
 
     def append(
         self,
@@ -197,38 +175,51 @@ class Writer:
         slurred: bool = False,
     ) -> None:
         """Add a clip: mono samples [length] and its pitch track [ceil(length / 1024)]."""
-        assert len(track) == frame_count(len(samples))
-        start = self.clips[-1].start + self.clips[-1].length if self.clips else 0
-        for first in range(0, len(samples), _PIECE):
-            self._audio.write(samples[first : min(first + _PIECE, len(samples))].astype(_FLOAT).tobytes())
-        self._pitch.write(track.astype(_FLOAT).tobytes())
-        self.report.count_clip(len(samples), track, self.rate)
-        self._first_frame[name], self._next_frame = self._next_frame, self._next_frame + len(track)
-        self.clips.append(
-            Clip(
-                name=name,
-                start=start,
-                length=len(samples),
-                group=group,
-                label=label,
-                key=key,
-                program=program,
-                velocity=velocity,
-                tempo_bpm=tempo_bpm,
-                beats=beats,
-                onset_seconds=onset_seconds,
-                slurred=slurred,
-            )
-        )
+        if self._file is None or self._length * FLOAT.itemsize >= SHARD_BYTES:
+            self._begin_shard()
+        start, peak = self._length, write_samples(self._file, samples)
+        self._length += len(samples)
+        self._shards[-1] = Shard(file=self._shards[-1].file, length=self._length)
+        clip = Clip(
+            shard=len(self._shards) - 1, start=start, length=len(samples), peak=peak, name=name, group=group,
+            label=label, key=key, program=program, velocity=velocity, tempo_bpm=tempo_bpm, beats=beats,
+            onset_seconds=onset_seconds, slurred=slurred,
+        )  # fmt: skip
+        self.add(clip, track)
+
+    def add(self, clip: Clip, track: Samples) -> None:
+        """Add a clip that lies in a shard already; its row is set here."""
+        assert len(track) == frame_count(clip.length)
+        self.report.count_clip(clip.length, track, self.rate)
+        self.clips.append(replace(clip, row=self._before + len(self.clips)))
+        self._tracks.append(track.astype(FLOAT))
+
+    @property
+    def next_shard(self) -> int:
+        """The number of the first `shard_name` that is free."""
+        numbers = [int(shard.file[6:11]) for shard in self._shards if shard.file.startswith("audio-")]
+        return max(numbers, default=-1) + 1
+
+    def add_shard(self, file: str, length: int) -> int:
+        """Add a file in the folder, and return its number."""
+        self._shards.append(Shard(file=file, length=length))
+        return len(self._shards) - 1
+
+    def _begin_shard(self) -> None:
+        self._audio.close()
+        file = shard_name(len(self._shards))
+        self._file = self._audio.enter_context((self.folder / file).open("wb"))
+        self._shards.append(Shard(file=file, length=1))
+        self._length = 0
 
     def samples(self, clip: Clip) -> Samples:
-        self._audio.flush()
-        offset = clip.start * _FLOAT.itemsize
-        return np.fromfile(self._audio.name, _FLOAT, clip.length, offset=offset)
+        if self._file is not None:
+            self._file.flush()
+        offset = clip.start * FLOAT.itemsize
+        return np.fromfile(self.folder / self._shards[clip.shard].file, FLOAT, clip.length, offset=offset)
 
     def pitch(self, clip: Clip) -> Samples:
-        self._pitch.flush()
-        return np.fromfile(self._pitch.name, _FLOAT, frame_count(clip.length), offset=self._place(clip))
+        return self._tracks[clip.row - self._before]
 
     def retune(self, clip: Clip, semitones: float) -> None:
         self.set_pitch(clip, self.pitch(clip) + np.float32(semitones))
@@ -237,37 +228,33 @@ class Writer:
         """Replace a clip's pitch track, and count it in the report."""
         self.report.count_pitch(self.pitch(clip), clip.length, self.rate, -1)
         self.report.count_pitch(track, clip.length, self.rate)
-        self._pitch.seek(self._place(clip))
-        self._pitch.write(track.astype(_FLOAT).tobytes())
-        self._pitch.seek(0, os.SEEK_END)
-
-    def _place(self, clip: Clip) -> int:
-        return _FLOAT.itemsize * self._first_frame[clip.name]
+        self._tracks[clip.row - self._before] = track.astype(FLOAT)
 
     def finish(
         self,
-        splits: dict[str, Split],
+        splits: Mapping[str, Split],
         *,
         name: str,
         licence: str | None = None,
-        files: dict[str, str] | None = None,
+        files: Sequence[SourceFile] = (),
         loops: LoopGrid | None = None,
     ) -> CorpusReport:
-        """Write ``corpus.json``; ``files`` are SHA-256 of source files by name."""
-        clips = [clip.model_copy(update={"split": splits[clip.name]}) for clip in self.clips]
-        for clip in clips:
-            self.report.count_split(clip.split, clip.length / self.rate)
+        """Write the table and ``corpus.json``; ``splits`` are those of the new clips, by name."""
+        self._audio.close()
+        clips = ClipTable.of([replace(clip, split=splits[clip.name]) for clip in self.clips])
+        _count_splits(self.report, clips, self.rate)
         self.report.grid_bpm = loops.tempo_bpm(self.rate) if loops else None
-        manifest = _Manifest(
+        manifest = Manifest(
             name=name,
             rate=self.rate,
-            clips=clips,
+            shards=self._shards,
+            table="",
             licence=licence,
             report=self.report,
-            files=files or {},
             loops=loops,
         )
-        self._manifest.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        table = Table.of(clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
+        replace_files(self.folder, manifest, {}, self.base._table + table if self.base else table)
         return self.report
 
 
@@ -281,28 +268,43 @@ def writing(destination: Path, rate: int) -> Iterator[Writer]:
         yield writer
 
 
-def _read_manifest(path: Path) -> _Manifest:
+def shard_name(number: int) -> str:
+    return f"audio-{number:05}.f32"
+
+
+def write_samples(file: Any, samples: Sliceable) -> float:
+    """Write samples as float32, and return the largest absolute one."""
+    peak = 0.0
+    for first in range(0, len(samples), PIECE):
+        piece = samples[first : min(first + PIECE, len(samples))].astype(FLOAT)
+        peak = max(peak, float(np.abs(piece).max()))
+        file.write(piece.tobytes())
+    return peak
+
+
+def _count_splits(report: CorpusReport, clips: ClipTable, rate: int) -> None:
+    for number, length in zip(clips.numbers["split"].tolist(), clips.numbers["length"].tolist(), strict=True):
+        report.count_split(SPLITS[number], length / rate)
+
+
+def _read(path: Path) -> tuple[Manifest, Table]:
     try:
         text = path.read_text(encoding="utf-8")
         found = _Format.model_validate_json(text).format
+        if found == 1:
+            return read_format_1(path.parent, text)
         if found != FORMAT:
             raise UserError(
-                f"corpus {path.parent} has format {found}, this timbrel reads format {FORMAT}; build the corpus again"
+                f"corpus {path.parent} has format {found}, this timbrel reads formats 1 and {FORMAT}; "
+                "build the corpus again"
             )
-        return _Manifest.model_validate_json(text)
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
+        manifest = Manifest.model_validate_json(text)
+        return manifest, Table.open(path.parent / manifest.table)
+    except (ValidationError, UnicodeDecodeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reason = "not text" if isinstance(error, UnicodeDecodeError) else reason
         raise UserError(f"{path} is damaged ({reason}); build the corpus again") from error
 
 
 class _Format(BaseModel):
     format: int
-
-
-def _mapped(path: Path, length: int) -> Samples:
-    found = path.stat().st_size if path.is_file() else 0
-    if found != length * _FLOAT.itemsize:
-        raise UserError(
-            f"{path} has {found} bytes where its corpus.json expects {length * _FLOAT.itemsize}; build the corpus again"
-        )
-    return np.memmap(path, _FLOAT, mode="r")

@@ -11,7 +11,8 @@ from ....host.errors import UserError
 from ....host.patch.library import Patch
 from ....host.units import PITCH_CLASSES, note_name
 from ....train.batches.frames import sources
-from ....train.corpus.store import Clip, Corpus
+from ....train.corpus.clip_table import Clip
+from ....train.corpus.store import Corpus
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.metrics.distribution_distance import frechet

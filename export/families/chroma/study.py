@@ -20,7 +20,7 @@ from ....host.files import check_new_folder, replacing, replacing_folder
 from ....host.progress import Display
 from ....host.units import PITCH_CLASSES
 from ....train.batches.frames import is_tonal
-from ....train.corpus.split import SPLITS
+from ....train.corpus.clip_table import SPLITS
 from ....train.corpus.store import Corpus
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.families.table import FAMILIES

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ....train.batches.clip_selection import clips_of
-from ....train.corpus.store import Clip, Corpus
+from ....train.corpus.clip_table import Clip
+from ....train.corpus.store import Corpus
 from ....train.families.classifier.batches import labelled
 from ....train.families.classifier.network import Classifier
 from ....train.families.classifier.recipe import ClassifierRecipe
@@ -49,7 +50,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     return Report(found, pictures, [], _page(found, pictures))
 
 
-def confused(network: Classifier, corpus: Corpus, clips: list[Clip]) -> Ints:
+def confused(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Ints:
     """Return the confusion matrix in clips, [labels, labels]: true labels by row."""
     audio = clips_of(corpus, clips, network.clip_length)
     taken = network.judge(audio, corpus.rate).posteriors.argmax(1)

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from ....host.kinds.clip.magnitude_synthesis import SpectraSound
 from ....host.resynthesis.log_mel import distance_db, log_mel
-from ....train.corpus.store import Corpus, Split
+from ....train.corpus.clip_table import Split
+from ....train.corpus.store import Corpus
 from ....train.families.clip.batches import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ....train.corpus.store import Corpus, Split
+from ....train.corpus.clip_table import Split
+from ....train.corpus.store import Corpus
 from ....train.families.gan.batches import places
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator

@@ -13,7 +13,7 @@ from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
 from ....train.families.loops.steering_examples import TILTS_DB, retimed, tilted
 from ....train.metrics.groove import LoopMeasures, groove
-from ....train.sampling import evenly_spaced
+from ....train.sampling import thinned
 from ...reports.report import SEED
 from .loop_generation import all_played
 
@@ -65,8 +65,7 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
     """Return steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
-    found, codes = loops(corpus, "train", recipe), []
-    found = [found[place] for place in evenly_spaced(len(found), MOST)]
+    found, codes = thinned(loops(corpus, "train", recipe), MOST), []
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
     for number, clip in enumerate(found):

@@ -11,7 +11,7 @@ from ....host.contract.card import PITCH_CLASSES
 from ....host.errors import UserError
 from ....host.patch.library import Patch
 from ....train.batches.frames import sources
-from ....train.corpus.store import Split
+from ....train.corpus.clip_table import Split
 from ....train.families.partials.batches import PartialsRows, rows, shifted
 from ....train.families.partials.network import PartialsAutoencoder, magnitudes
 from ....train.families.partials.recipe import PartialsFrames, PartialsRecipe

@@ -53,7 +53,7 @@ def test_a_pack_with_its_run_is_trained_further_in_a_new_folder(
     from timbrel.host.patch.library import open_patch
 
     made = tmp_path / "made"
-    for name in ("run/last.ckpt", "run/run.json", "run/kept/old.ckpt", "trial/last.ckpt", "corpus/audio.f32"):
+    for name in ("run/last.ckpt", "run/run.json", "run/kept/old.ckpt", "trial/last.ckpt", "corpus/audio-00000.f32"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(name)
     (made / "preset.toml").write_text('format = 1\nmodel = "gm-drums"\n')
@@ -70,7 +70,7 @@ def test_a_pack_with_its_run_is_trained_further_in_a_new_folder(
     assert asked == [[], 2]
     assert found.kind == "clip"
     kept = {path.relative_to(tmp_path / "further").as_posix() for path in (tmp_path / "further").rglob("*.*")}
-    assert {"run/last.ckpt", "run/run.json", "trial/last.ckpt", "corpus/audio.f32", "preset.toml"} <= kept
+    assert {"run/last.ckpt", "run/run.json", "trial/last.ckpt", "corpus/audio-00000.f32", "preset.toml"} <= kept
     assert "run/kept/old.ckpt" not in kept
     with pytest.raises(timbrel.UserError, match="holds no run to go on from"):
         timbrel.make(tmp_path / "bare.timbrel", tmp_path / "none", more_minutes=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.dataset import batches, workers
+from timbrel.export.dataset import batches, dataset
 from timbrel.export.dataset.batches import Job, render_batch
 from timbrel.export.dataset.dataset import make_dataset
 from timbrel.export.dataset.settings import DatasetSettings
@@ -184,7 +184,7 @@ def test_another_version_or_model_is_refused_by_a_worker() -> None:
 def test_a_worker_that_dies_is_one_line_and_whole_shards_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    monkeypatch.setattr(workers, "render_batch", killed_in_the_third)
+    monkeypatch.setattr(dataset, "render_batch", killed_in_the_third)
     with pytest.raises(Failure, match="a worker died, perhaps for lack of memory; run 'timbrel dataset' again"):
         small(tmp_path / "notes", workers=2)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from timbrel.export.fidelity.notes import (
     velocity,
 )
 from timbrel.host.pitch import sounding_note
-from timbrel.train.corpus.store import Clip
+from timbrel.train.corpus.clip_table import Clip
 
 from .tones import RATE, note_corpus, tone
 

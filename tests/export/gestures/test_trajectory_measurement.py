@@ -11,7 +11,7 @@ from timbrel.export.gestures.trajectory_measurement import (
     codes_of,
     measured_trajectory,
 )
-from timbrel.train.corpus.store import Clip
+from timbrel.train.corpus.clip_table import Clip
 
 from ..fidelity.tones import RATE, tone
 from .networks import HIGH, LOW, coder, swept

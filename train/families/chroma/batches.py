@@ -1,5 +1,6 @@
 """Batches for the chroma family: spectra paired across keys."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +34,11 @@ class ChromaData:
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
         return _pairs(self.train, frames, rng)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         store = self.val if len(self.val) else self.train
         chosen = evenly_spaced(len(store), limit)
         rng = np.random.default_rng(0)
-        return [_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512)]
+        return (_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         chosen = evenly_spaced(len(self.train), limit)

@@ -1,5 +1,6 @@
 """Batches of labelled clips of one length."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...batches.clip_selection import clips_of, words_of
-from ...corpus.store import Clip, Corpus, Split
-from ...sampling import thinned
+from ...corpus.clip_table import Clips, Split
+from ...corpus.store import Corpus
+from ...sampling import evenly_spaced
 from .recipe import ClassifierRecipe
 
 Array = npt.NDArray[np.float32]
@@ -32,40 +34,41 @@ class LabelledData:
     words: list[str]
     length: int
     later: int
-    train: list[Clip]
-    val: list[Clip]
+    train: Clips
+    val: Clips
 
     def __len__(self) -> int:
         return len(self.train)
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        clips = [self.train[i] for i in frames]
+        clips = self.train.take(frames)
         starts = rng.integers(0, self.later + 1, len(frames))
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
-        chosen = thinned(self.val, limit)
-        return [self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        chosen = self.val.take(evenly_spaced(len(self.val), limit))
+        return (self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._as_they_are(thinned(self.train, limit))
+        return self._as_they_are(self.train.take(evenly_spaced(len(self.train), limit)))
 
-    def _as_they_are(self, clips: list[Clip]) -> tuple[Tensor, ...]:
+    def _as_they_are(self, clips: Clips) -> tuple[Tensor, ...]:
         return torch.from_numpy(clips_of(self.corpus, clips, self.length)), self._labels(clips)
 
-    def _labels(self, clips: list[Clip]) -> Tensor:
-        return torch.tensor([self.words.index(clip.label) for clip in clips])
+    def _labels(self, clips: Clips) -> Tensor:
+        return torch.tensor([self.words.index(label) for label in clips.labels])
 
 
 def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
     frames, words = recipe.frames, recipe.network.words
     train, val = (labelled(corpus, split, words) for split in ("train", "val"))
     later = round(frames.later_seconds * frames.sample_rate)
-    return LabelledData(corpus, words, frames.clip_length, later, train, val or train)
+    return LabelledData(corpus, words, frames.clip_length, later, train, val if len(val) else train)
 
 
-def labelled(corpus: Corpus, split: Split, words: list[str]) -> list[Clip]:
-    return [clip for clip in corpus.clips(split) if clip.label in words]
+def labelled(corpus: Corpus, split: Split, words: list[str]) -> Clips:
+    clips = corpus.clips(split)
+    return clips.take(np.isin(clips.labels, words))
 
 
 def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:

@@ -1,6 +1,7 @@
 """Batches for the clip family: beginnings of recordings, varied in small corpora."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible_clips, check_words, clips_of, counted, left_out, words_of
+from ...corpus.clip_table import Clips, Split
 from ...corpus.content import dying_seconds
-from ...corpus.store import Clip, Corpus, Split
+from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .features import ClipFeatures
 from .recipe import UNIT, HitFrames, HitRecipe
@@ -36,12 +38,12 @@ VARIED = 17  # second seed of the random variation
 class Hits:
     """A split's audible clips and their label indices, [clips]."""
 
-    clips: list[Clip]
+    clips: Clips
     labels: Ints
 
     def take_clips(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
         """Return samples [chosen, length], zero-padded."""
-        return clips_of(corpus, [self.clips[index] for index in chosen], length)
+        return clips_of(corpus, self.clips.take(chosen), length)
 
 
 class HitData:
@@ -65,10 +67,10 @@ class HitData:
         chosen = torch.from_numpy(frames)
         return tuple(part[chosen] for part in self._train)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         chosen = evenly_spaced(len(self._val[0]), limit)
         parts = (torch.from_numpy(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
-        return [tuple(part[rows] for part in self._val) for rows in parts]
+        return (tuple(part[rows] for part in self._val) for rows in parts)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
@@ -88,7 +90,7 @@ class HitData:
 
 def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> HitData:
     train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
-    return HitData(corpus, recipe, train, val if val.clips else train)
+    return HitData(corpus, recipe, train, val if len(val.clips) else train)
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
@@ -142,7 +144,7 @@ def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
     audible, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
     seconds = frames.frame_length / frames.sample_rate
     parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
-    if longer := sum(clip.length > frames.frame_length for clip in used):
+    if longer := int((used.lengths > frames.frame_length).sum()):
         parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
     if len(used) < frames.enough:
         parts.append("with so few, each is varied in pitch and decay")

@@ -1,5 +1,6 @@
 """Batches for the GAN family and its inversion: pieces of recordings of one length, cut on demand."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible_clips, check_words, counted, left_out
 from ...batches.frames import SILENT
-from ...corpus.store import Clip, Corpus, Split
+from ...corpus.clip_table import Clips, Split
+from ...corpus.store import Corpus
 from ...recipes.base import Recipe
 from ...sampling import evenly_spaced
 from .recipe import ClipFrames
@@ -31,7 +33,7 @@ class Places:
     one per hop of possible starts, at least one.
     """
 
-    clips: list[Clip]
+    clips: Clips
     firsts: Ints
     labels: Ints
     length: int
@@ -52,7 +54,7 @@ class Places:
         """
         found = np.zeros((len(pieces), self.length), np.float32)
         chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
-        for row, piece, recording, share in zip(found, pieces, self.of(pieces), chance, strict=True):
+        for row, piece, recording, share in zip(found, pieces, self.of(pieces).tolist(), chance, strict=True):
             clip = self.clips[recording]
             starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
             parts = int(self.firsts[recording + 1] - self.firsts[recording])
@@ -66,8 +68,7 @@ class Places:
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
     clips, labels = audible_clips(corpus, split, words)
-    lengths = np.array([clip.length for clip in clips], np.int64)
-    starts = np.maximum(0, lengths - settings.frame_length) + 1
+    starts = np.maximum(0, clips.lengths - settings.frame_length) + 1
     firsts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(starts / settings.hop_length)))]).astype(np.int64)
     return Places(clips, firsts, labels, settings.frame_length)
 
@@ -87,9 +88,9 @@ class ClipData:
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._taken(self.train, frames, rng)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         chosen = evenly_spaced(len(self.val), limit)
-        return [self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+        return (self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self._taken(self.train, evenly_spaced(len(self.train), limit))
@@ -118,7 +119,7 @@ def describe(corpus: Corpus, recipe: Recipe) -> str:
     assert isinstance(frames, ClipFrames)
     audible = places(corpus, "train", frames, [])
     used = places(corpus, "train", frames, words)
-    lengths = np.array([clip.length for clip in used.clips])
+    lengths = used.clips.lengths
     seconds = frames.frame_length / frames.sample_rate
     parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
     if shorter := int((lengths < frames.frame_length).sum()):

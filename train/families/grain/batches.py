@@ -1,5 +1,6 @@
 """Batches for the grain family: windows of samples."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...batches.frames import SILENT
-from ...corpus.store import Clip, Corpus, Split
+from ...corpus.clip_table import Clips, Split
+from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import GrainFrames, GrainRecipe
 
@@ -25,7 +27,7 @@ PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 class Windows:
     """Windows: index into ``clips``, first sample, and sign to multiply by, [windows] each."""
 
-    clips: list[Clip]
+    clips: Clips
     clip: Ints
     starts: Ints
     signs: Array
@@ -66,10 +68,10 @@ class GrainData:
             taken *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
         return (torch.from_numpy(taken),)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         chosen = evenly_spaced(len(self.val), limit)
         parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
-        return [(torch.from_numpy(self.val.take_grains(self.corpus, part, self.length)),) for part in parts]
+        return ((torch.from_numpy(self.val.take_grains(self.corpus, part, self.length)),) for part in parts)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return (

@@ -1,5 +1,6 @@
 """Batches for the loops family: sequences of slices from each bar on, around the loop."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clip_selection import are, counted, is_audible, left_out
-from ...corpus.store import Clip, Corpus, Split
+from ...batches.clip_selection import are, audible, counted, left_out
+from ...corpus.clip_table import Clips, Split
+from ...corpus.store import Corpus
 from ...metrics.groove import groove
 from ...sampling import evenly_spaced
 from ..clip.features import ClipFeatures
@@ -60,10 +62,10 @@ class LoopData:
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._of(self._train, frames, rng)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         chosen = evenly_spaced(len(self._val.starts), min(limit, MOST_VALIDATED))
         chosen, rng = np.repeat(chosen, len(self._val.raw)), np.random.default_rng(0)
-        return [self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH)]
+        return (self._of(self._val, chosen[at : at + BATCH], rng) for at in range(0, len(chosen), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
@@ -81,14 +83,15 @@ class LoopData:
 
 def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
     train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
-    parts = [taken(corpus, found, recipe) for found in (train, val or train)]
+    parts = [taken(corpus, found, recipe) for found in (train, val if len(val) else train)]
     return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
 
 
-def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> list[Clip]:
+def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> Clips:
     """Return a split's audible loops of at least a beat."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
-    return [clip for clip in corpus.clips(split) if clip.length >= beat and is_audible(corpus, clip)]
+    clips = audible(corpus, split)
+    return clips.take(clips.lengths >= beat)
 
 
 def sliced(samples: Array, recipe: LoopRecipe) -> Array:
@@ -101,7 +104,7 @@ def sliced(samples: Array, recipe: LoopRecipe) -> Array:
 
 
 @torch.no_grad()
-def taken(corpus: Corpus, found: list[Clip], recipe: LoopRecipe) -> Slices:
+def taken(corpus: Corpus, found: Clips, recipe: LoopRecipe) -> Slices:
     frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
     raw, firsts, numbers = list[Tensor](), [0], list[int]()
     starts, density = list[int](), list[list[float]]()
@@ -129,7 +132,7 @@ def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
 def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
     if corpus.loops is None:
         raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
-    if not loops(corpus, "train", on_grid(recipe, corpus)):
+    if not len(loops(corpus, "train", on_grid(recipe, corpus))):
         raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
 
 
@@ -154,12 +157,12 @@ def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
 
 
 def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
-    used, clips = loops(corpus, "train", recipe), corpus.clips("train")
+    used = loops(corpus, "train", recipe)
     step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
     tempo = 60 * recipe.frames.sample_rate / (step * beat)
     slices = sum(clip.length // step for clip in used)
     parts = [f"{counted(len(used), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"]
-    sounding = [clip for clip in clips if is_audible(corpus, clip)]
+    sounding = audible(corpus, "train")
     if short := [clip.name for clip in sounding if clip.length < step * beat]:
         parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
     return "; ".join(parts + left_out(corpus, sounding, sounding))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +18,10 @@ from ....host.kinds.spectrum.partial_analysis import Layout, split_partials
 from ....host.stft import window
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
 from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
+from ...corpus.clip_table import Split
 from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
-from ...corpus.store import Corpus, Split
+from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import PartialsFrames, PartialsRecipe
 
@@ -60,12 +62,12 @@ class PartialsData:
             found += [shifted(levels, shift, self.frames), pitches + shift]
         return tuple(map(torch.from_numpy, found))
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         row = self.val if len(self.val.pitches) else self.train
         chosen = evenly_spaced(len(row.pitches), limit)
         parts = (chosen[at : at + 512] for at in range(0, len(chosen), 512))
         pairs = (tuple(torch.from_numpy(each[part]) for each in row) for part in parts)
-        return [(levels, pitches, levels, pitches) for levels, pitches in pairs]
+        return ((levels, pitches, levels, pitches) for levels, pitches in pairs)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         chosen = evenly_spaced(len(self), limit)

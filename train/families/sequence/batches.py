@@ -1,7 +1,7 @@
 """Batches for the sequence family: whole recordings as sequences of frames."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.clip_selection import are, counted, is_audible, left_out
-from ...corpus.store import Clip, Corpus, Split
+from ...batches.clip_selection import are, audible, counted, left_out
+from ...corpus.clip_table import Clip, Split
+from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import SequenceFrames, SequenceRecipe
 
@@ -34,9 +35,7 @@ class Piece(NamedTuple):
 def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece]:
     """Return a split's audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
     found = []
-    for clip in corpus.clips(split):
-        if not is_audible(corpus, clip):
-            continue
+    for clip in audible(corpus, split):
         whole = math.ceil(clip.length / settings.hop_length)
         for number, first in enumerate(range(0, whole, settings.longest)):
             frames = min(settings.longest, whole - first)
@@ -99,13 +98,13 @@ class SequenceData:
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._taken(frames)
 
-    def validation(self, limit: int) -> list[tuple[Tensor, ...]]:
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         most = max(1, limit // max(piece.frames for piece in self.train))
         chosen = evenly_spaced(len(self.train), most)
-        return [self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH)]
+        return (self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self.validation(limit)[0]
+        return next(self.validation(limit))
 
     def _taken(self, chosen: Ints) -> tuple[Tensor, ...]:
         return (
@@ -142,9 +141,9 @@ def with_clips(recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
 
 
 def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
-    settings, clips = recipe.frames, corpus.clips("train")
+    settings = recipe.frames
     found = pieces(corpus, "train", settings)
-    sounding = [clip for clip in clips if is_audible(corpus, clip)]
+    sounding = audible(corpus, "train")
     short = [clip for clip in sounding if clip.length <= (FEWEST - 1) * settings.hop_length]
     counts = sorted(piece.frames for piece in found)
     told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"

@@ -1,0 +1,283 @@
+"""A build goes on after a stop, by any number of processes, and adds sounds to a corpus."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from timbrel.host.errors import Failure, UserError
+from timbrel.train.corpus import chunks
+from timbrel.train.corpus.build import build
+from timbrel.train.corpus.store import Corpus
+
+from .sounds import sine, write
+
+HALVES = "0.5/0.25/0.25"
+
+
+@pytest.fixture
+def three_a_chunk(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 3)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Names of the files that were decoded."""
+    read, plain = [], chunks._Reader.read
+
+    def counting(self, sound):
+        read.append(sound.name)
+        return plain(self, sound)
+
+    monkeypatch.setattr(chunks._Reader, "read", counting)
+    return read
+
+
+@pytest.fixture
+def mixed(sounds):
+    """Ten tones in four chunks; one is broken, one silent, one short, and one a copy of a tone in another chunk."""
+    (sounds / "tone_62.wav").write_bytes(b"no sound")
+    write(sounds / "tone_63.wav", np.zeros(44100, np.float32))
+    write(sounds / "tone_64.wav", sine(seconds=0.01))
+    shutil.copy(sounds / "tone_60.wav", sounds / "tone_69.wav")
+    return sounds
+
+
+def bytes_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def stopping(share):
+    def stop(done, name):
+        if done >= share:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_build_that_was_stopped_goes_on(mixed, tmp_path, three_a_chunk, counted):
+    report = build([mixed], tmp_path / "whole", name="c")
+    assert sorted(counted) == sorted(path.name for path in mixed.iterdir())
+    counted.clear()
+    with pytest.raises(KeyboardInterrupt):
+        build([mixed], tmp_path / "c", progress=stopping(0.65))
+    counted.clear()
+    with pytest.raises(UserError, match="is not finished: its build was stopped; run the same command again"):
+        Corpus.open(tmp_path / "c")
+    again = build([mixed], tmp_path / "c")
+    assert counted == [f"tone_{note}.wav" for note in (66, 67, 68, 69)]
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+    assert again == report
+    assert list(report.unreadable) == ["tone_62.wav"]
+    assert (report.silent, report.too_short) == (["tone_63.wav"], ["tone_64.wav"])
+    assert report.identical == {"tone_69.wav": "tone_60.wav"}
+    assert len(Corpus.open(tmp_path / "c").clips()) == 6
+
+
+def test_a_file_that_changed_since_is_read_again(sounds, tmp_path, three_a_chunk, counted):
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=stopping(0.5))
+    counted.clear()
+    write(sounds / "tone_60.wav", sine(900.0))
+    build([sounds], tmp_path / "c")
+    assert {"tone_60.wav", "tone_61.wav", "tone_62.wav"} <= set(counted)
+    assert "tone_63.wav" not in counted
+    opened = Corpus.open(tmp_path / "c")
+    assert np.nanmedian(opened.pitch(opened.clips()[0])) == pytest.approx(69 + 12 * np.log2(900 / 440), abs=0.05)
+
+
+def test_other_settings_read_all_again(sounds, tmp_path, three_a_chunk, counted):
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=stopping(0.5))
+    counted.clear()
+    build([sounds], tmp_path / "c", rate=22050)
+    assert len(counted) == 10
+    assert Corpus.open(tmp_path / "c").rate == 22050
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        *(f"audio-0000{number}.f32" for number in range(4)), "clips-1", "corpus.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["00001.json", "audio-00001.f32"])
+def test_a_damaged_chunk_is_read_again(sounds, tmp_path, three_a_chunk, counted, damage):
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=stopping(0.65))
+    (file,) = (path for path in (tmp_path / "c").rglob("*") if path.name.endswith(damage))
+    file.write_bytes(file.read_bytes()[:-5])
+    counted.clear()
+    build([sounds], tmp_path / "c", name="whole")
+    assert sorted(counted) == [f"tone_{note}.wav" for note in (63, 64, 65, 66, 67, 68, 69)]
+    build([sounds], tmp_path / "whole")
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+def test_two_processes_give_the_bytes_of_one(mixed, tmp_path):
+    """Chunks of three files in the other processes too: they receive the chunks."""
+    (tmp_path / "run.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
+        "from timbrel.train.corpus.build import build\n"
+        "if __name__ == '__main__':\n"
+        "    chunks.CHUNK_FILES = 3\n"
+        "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=int(sys.argv[3]))\n"
+    )
+    for workers in ("1", "2"):
+        subprocess.run([sys.executable, tmp_path / "run.py", mixed, tmp_path / workers, workers], check=True)
+    assert bytes_of(tmp_path / "2") == bytes_of(tmp_path / "1")
+
+
+def test_a_build_that_was_killed_goes_on(sounds, tmp_path, three_a_chunk):
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
+        "from timbrel.train.corpus.build import build\nchunks.CHUNK_FILES = 3\n"
+        "def end(done, name):\n    if done > 0.65: os.kill(os.getpid(), 9)\n"
+        "build([Path(sys.argv[1])], Path(sys.argv[2]), progress=end)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, sounds, tmp_path / "c"], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    build([sounds], tmp_path / "c")
+    build([sounds], tmp_path / "whole", name="c")
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+def test_a_full_disk_is_a_failure_after_which_a_build_goes_on(sounds, tmp_path, three_a_chunk, counted):
+    resource = pytest.importorskip("resource")
+    write(sounds / "tone_69.wav", sine(seconds=3))
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    try:
+        with pytest.raises(
+            Failure, match=r"cannot write .*audio-00003\.f32: File too large; make room, and run the same"
+        ):
+            build([sounds], tmp_path / "c")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    counted.clear()
+    assert build([sounds], tmp_path / "c").clips == 10
+    assert counted == ["tone_69.wav"]
+
+
+def test_a_build_that_can_use_nothing_leaves_nothing(tmp_path):
+    write(tmp_path / "sounds" / "a.wav", np.zeros(44100, np.float32))
+    with pytest.raises(UserError, match="1 silent"):
+        build([tmp_path / "sounds"], tmp_path / "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["sounds"]
+
+
+# ---- appending
+
+
+def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
+    build([sounds], tmp_path / "c", split=HALVES, label=r"(tone)_6[0-4]", licence="CC0")
+    first = Corpus.open(tmp_path / "c")
+    before = [
+        (clip.name, clip.split, np.array(first.samples(clip)), np.array(first.pitch(clip))) for clip in first.clips()
+    ]
+    for note in range(70, 80):
+        write(sounds / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12)))
+    shutil.copy(sounds / "tone_60.wav", sounds / "a copy.wav")
+    counted.clear()
+    report = build([sounds], tmp_path / "c", split=HALVES, append=True)
+    assert sorted(counted) == ["a copy.wav", *(f"tone_{note}.wav" for note in range(70, 80))]
+    grown = Corpus.open(tmp_path / "c")
+    for clip, (name, split, samples, pitch) in zip(grown.clips(), before, strict=False):
+        assert (clip.name, clip.split) == (name, split)
+        assert np.array_equal(grown.samples(clip), samples)
+        assert np.array_equal(grown.pitch(clip), pitch, equal_nan=True)
+    assert grown.clips().names[10:] == [f"tone_{note}.wav" for note in range(70, 80)]
+    assert [len(grown.clips(split)) for split in ("train", "val", "test")] == [10, 5, 5]
+    assert (report.clips, report.labels, report.identical) == (20, {"": 5, "tone": 5}, {"a copy.wav": "tone_60.wav"})
+    assert report.seconds == pytest.approx(grown.seconds())
+    assert report == grown.report
+    assert (grown.name, grown.licence) == ("c", "CC0")
+    assert set(grown.files) == {path.name for path in sounds.iterdir()}
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "audio-00000.f32", "audio-00001.f32", "clips-2", "corpus.json",
+    ]  # fmt: skip
+
+
+def test_clips_of_one_group_stay_in_its_split(sounds, tmp_path):
+    build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+")
+    before = {clip.group: clip.split for clip in Corpus.open(tmp_path / "c").clips()}
+    for note in range(60, 70):
+        write(sounds / f"again_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), phase=1.0))
+    build([sounds], tmp_path / "c", split=HALVES, group=r"[0-9]+", append=True)
+    clips = Corpus.open(tmp_path / "c").clips()
+    assert len(clips) == 20
+    assert {(clip.group, clip.split) for clip in clips} == set(before.items())
+
+
+def test_a_stopped_append_leaves_the_corpus_and_goes_on(sounds, tmp_path, three_a_chunk, counted):
+    build([sounds / "tone_60.wav"], tmp_path / "c", name="c")
+    shutil.copytree(tmp_path / "c", tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", append=True, progress=stopping(0.65))
+    assert Corpus.open(tmp_path / "c").clips().names == ["tone_60.wav"]
+    counted.clear()
+    build([sounds], tmp_path / "c", append=True)
+    assert len(counted) == 3
+    build([sounds], tmp_path / "whole", append=True)
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rate": 22050}, "--rate 22050 differs from 44100 Hz"),
+        ({"name": "other"}, "--name 'other' differs from 'c'"),
+        ({"licence": "MIT"}, "--licence 'MIT' differs from 'CC0'"),
+        ({"loops": True}, "loops of one grid cannot be added"),
+        ({}, "has all these sounds already"),
+    ],
+)
+def test_options_that_do_not_fit_the_corpus_are_refused(sounds, tmp_path, options, said):
+    build([sounds], tmp_path / "c", licence="CC0")
+    before = bytes_of(tmp_path / "c")
+    if options:
+        write(sounds / "new.wav", sine(seconds=1))
+    with pytest.raises(UserError, match=said):
+        build([sounds], tmp_path / "c", append=True, **options)
+    assert bytes_of(tmp_path / "c") == before
+
+
+def test_another_sound_of_a_known_name_is_refused(sounds, tmp_path):
+    build([sounds], tmp_path / "c")
+    before = bytes_of(tmp_path / "c")
+    write(sounds / "tone_60.wav", sine(900.0))
+    with pytest.raises(UserError, match=r"tone_60\.wav differs from the sound of that name"):
+        build([sounds], tmp_path / "c", append=True)
+    assert bytes_of(tmp_path / "c") == before
+
+
+def test_nothing_is_added_to_a_corpus_that_is_not_there(sounds, tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        build([sounds], tmp_path / "c", append=True)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_a_build_in_a_line_and_it_goes_on(sounds, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    command = [sys.executable, "-c", (
+        "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
+        "from timbrel.train.corpus.build import build\n"
+        "chunks.CHUNK_FILES = 1\nbuild([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=2)"
+    ), sounds, tmp_path / "c"]  # fmt: skip
+    for note in range(70, 90):
+        write(sounds / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), seconds=4))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        parent = psutil.Process(process.pid)
+        while not list((tmp_path / "c").glob("audio-*")):
+            time.sleep(0.01)
+        workers = [child for child in parent.children() if "spawn_main" in " ".join(child.cmdline())]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers[0].kill()
+        _, said = process.communicate(timeout=60)
+    assert "a worker died" in said
+    assert subprocess.run(command, check=False).returncode == 0
+    build([sounds], tmp_path / "whole", name="c")
+    assert Corpus.open(tmp_path / "c").clips().names == Corpus.open(tmp_path / "whole").clips().names
