@@ -21,6 +21,7 @@ from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .draws import ExampleGenerator
+from .example_order import ExampleOrder
 from .families.table import FAMILIES, trained_others
 from .gan_health import in_words
 from .network import Network, Objective
@@ -246,9 +247,9 @@ class _Loop:
         optimizer.step()
         return loss.detach()
 
-    def _order(self) -> np.ndarray:
+    def _order(self) -> ExampleOrder:
         epoch = self.progress.step // self.epoch_steps
-        return np.random.default_rng([self.recipe.training.seed, epoch, 1]).permutation(len(self.data))
+        return ExampleOrder(len(self.data), np.random.default_rng([self.recipe.training.seed, epoch, 1]))
 
     def _part_done(self) -> float:
         if self.last_step:

@@ -46,7 +46,8 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
     if not len(found):
         return None
     places = random_indices(len(found), count, rng)
-    return GrainSample(part, len(found), found.take_grains(corpus, places, settings.frame_length), found.clip[places])
+    samples = found.take_grains(corpus, places, settings.frame_length)
+    return GrainSample(part, len(found), samples, found.places(places).clip)
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:

@@ -72,6 +72,7 @@ def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch)
 
 
 def test_a_make_that_was_killed_while_it_read_goes_on(recordings, tmp_path):
+    (tmp_path / "bells").mkdir()
     with pytest.raises(KeyboardInterrupt):
         build([recordings], tmp_path / "bells" / "corpus", progress=interrupted)
     made(recordings, tmp_path / "bells")

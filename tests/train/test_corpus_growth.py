@@ -188,7 +188,7 @@ def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
         assert (clip.name, clip.split) == (name, split)
         assert np.array_equal(grown.samples(clip), samples)
         assert np.array_equal(grown.pitch(clip), pitch, equal_nan=True)
-    assert grown.clips().names[10:] == [f"tone_{note}.wav" for note in range(70, 80)]
+    assert [*grown.clips().names][10:] == [f"tone_{note}.wav" for note in range(70, 80)]
     assert [len(grown.clips(split)) for split in ("train", "val", "test")] == [10, 5, 5]
     assert (report.clips, report.labels, report.identical) == (20, {"": 5, "tone": 5}, {"a copy.wav": "tone_60.wav"})
     assert report.seconds == pytest.approx(grown.seconds())
@@ -216,7 +216,7 @@ def test_a_stopped_append_leaves_the_corpus_and_goes_on(sounds, tmp_path, three_
     shutil.copytree(tmp_path / "c", tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         build([sounds], tmp_path / "c", append=True, progress=stopping(0.65))
-    assert Corpus.open(tmp_path / "c").clips().names == ["tone_60.wav"]
+    assert [*Corpus.open(tmp_path / "c").clips().names] == ["tone_60.wav"]
     counted.clear()
     build([sounds], tmp_path / "c", append=True)
     assert len(counted) == 3
@@ -280,4 +280,4 @@ def test_a_killed_worker_ends_a_build_in_a_line_and_it_goes_on(sounds, tmp_path)
     assert "a worker died" in said
     assert subprocess.run(command, check=False).returncode == 0
     build([sounds], tmp_path / "whole", name="c")
-    assert Corpus.open(tmp_path / "c").clips().names == Corpus.open(tmp_path / "whole").clips().names
+    assert bytes_of(tmp_path / "c").keys() == bytes_of(tmp_path / "whole").keys()

@@ -41,28 +41,28 @@ def test_windows_are_the_samples_of_their_clips(rains):
     chosen = evenly_spaced(len(found), 50)
     taken = found.take_grains(rains, chosen, 1002)
     for row, index in zip(taken, chosen, strict=True):
-        clip = rains.samples(found.clips[found.clip[index]])
-        start = found.starts[index]
+        clip = rains.samples(found.clips[int(found.places().clip[index])])
+        start = found.places().starts[index]
         np.testing.assert_array_equal(row, clip[start : start + 1002])
-    assert set(np.diff(found.starts)[np.diff(found.clip) == 0]) == {333}
+    assert set(np.diff(found.places().starts)[np.diff(found.places().clip) == 0]) == {333}
 
 
 def test_the_last_tenth_of_each_training_clip_is_never_trained_on(rains):
     frames = settings().frames
     trained, held = windows(rains, "train", frames), windows(rains, "train", frames, held_out=True)
     for number, clip in enumerate(trained.clips):
-        last = (trained.starts[trained.clip == number] + 1002).max()
-        first = held.starts[held.clip == number].min()
+        last = (trained.places().starts[trained.places().clip == number] + 1002).max()
+        first = held.places().starts[held.places().clip == number].min()
         assert last <= first
         assert first == round(0.9 * clip.length)
-        assert (held.starts[held.clip == number] + 1002).max() <= clip.length
+        assert (held.places().starts[held.places().clip == number] + 1002).max() <= clip.length
 
 
 def test_other_splits_are_whole(rains):
     frames = settings().frames
     for split in ("val", "test"):
         found = windows(rains, split, frames)
-        assert (found.starts + 1002).max() > 0.99 * found.clips[0].length
+        assert (found.places().starts + 1002).max() > 0.99 * found.clips[0].length
 
 
 @pytest.mark.parametrize("align", [False, True])
@@ -99,7 +99,7 @@ def test_a_silent_stretch_has_no_window(tmp_path):
     sound = rain()
     sound[10000:30000] = 0
     corpus = corpus_of(tmp_path, {"rain": sound}, split="1/0/0")
-    starts = windows(corpus, "train", settings().frames).starts
+    starts = windows(corpus, "train", settings().frames).places().starts
     assert not np.any((starts >= 10000) & (starts + 1002 <= 30000))
     assert np.any(starts > 30000)
 
@@ -114,7 +114,7 @@ def test_aligned_windows_have_their_largest_sample_at_a_quarter_and_upward(tmp_p
     at = taken.argmax(1)
     hit = taken.max(1) > 0.4
     assert hit.mean() > 0.25
-    inside = hit & (found.starts > 0) & (found.starts < round(0.9 * found.clips[0].length) - 1002)
+    inside = hit & (found.places().starts > 0) & (found.places().starts < round(0.9 * found.clips[0].length) - 1002)
     assert set(at[inside]) == {250}
 
 
@@ -123,7 +123,7 @@ def test_validation_falls_back_to_what_was_held_out(tmp_path):
     recipe = settings()
     data = grain_data(corpus, recipe, tmp_path, False)
     held = windows(corpus, "train", recipe.frames, held_out=True)
-    np.testing.assert_array_equal(data.val.starts, held.starts)
+    np.testing.assert_array_equal(data.val.places().starts, held.places().starts)
     (batch,) = next(data.validation(64))
     assert batch.shape == (64, 1002)
     (some,) = data.spread(10)
@@ -150,3 +150,12 @@ def test_a_corpus_that_is_too_quiet_is_refused(rains, monkeypatch):
 
 def test_a_corpus_that_can_be_trained_on_is_not_refused(rains):
     check_grains(rains, settings())
+
+
+def test_a_million_windows_are_a_few_runs(rains):
+    found = windows(rains, "train", settings("frames.hop_length=1").frames)
+    assert len(found) > 30_000
+    assert len(found.starts) < 20
+    places = found.places()
+    assert np.array_equal(found.places(np.array([5, 0, len(found) - 1])).starts, places.starts[[5, 0, -1]])
+    assert len(places.clip) == len(places.signs) == len(found)

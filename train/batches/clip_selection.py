@@ -18,11 +18,9 @@ Ints = npt.NDArray[np.int64]
 
 def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Ints]:
     """Return a split's audible clips and their label indices; with ``words``, only clips with one of these labels."""
-    numbers = {word: number for number, word in enumerate(words)}
     clips = audible(corpus, split)
-    labels = np.array([numbers.get(label, -1) for label in clips.labels], np.int64)
-    wanted = labels >= 0 if words else np.ones(len(clips), bool)
-    return clips.take(wanted), np.maximum(labels[wanted], 0)
+    labels = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
+    return clips.take(labels >= 0), labels[labels >= 0]
 
 
 def audible(corpus: Corpus, split: Split) -> Clips:

@@ -4,12 +4,12 @@ The transform of ``frame_length * ratio`` samples has in its first bins the spec
 ``ratio`` times as fast. So transposition keeps lobe widths and is accurate to the cent.
 """
 
-import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,15 @@ import torch
 from ...host.errors import Failure, UserError
 from ...host.stft import chroma, window
 from ...host.units import semitones_to_ratio
-from ..corpus.clip_table import Clip, Split
+from ..corpus.clip_table import Clip, Clips, Split
 from ..corpus.pitch import HOP, single_note
 from ..corpus.store import Corpus
 from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
+from .column_file import ColumnFile, release
 
 Array = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
 SILENT = 10 ** (-80 / 20)  # of full scale: clips with a smaller peak and frames with a smaller RMS are silent
@@ -43,16 +45,39 @@ class FrameOrigin:
     note: float
 
 
+class FrameOrigins(Sequence[FrameOrigin]):
+    """Frames by columns: index into ``clips``, first sample and note, [frames] each."""
+
+    def __init__(self, clips: Clips, clip: Ints, starts: Ints, notes: Array) -> None:
+        self._clips, self._clip, self._starts, self._notes = clips, clip, starts, notes
+        self._last: tuple[int, Clip] | None = None  # frames in order are of one clip many times
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int, /) -> FrameOrigin: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> "FrameOrigins": ...
+    def __getitem__(self, index: int | slice, /) -> "FrameOrigin | FrameOrigins":
+        if isinstance(index, slice):
+            return FrameOrigins(self._clips, self._clip[index], self._starts[index], self._notes[index])
+        number = int(self._clip[index])
+        if self._last is None or self._last[0] != number:
+            self._last = number, self._clips[number]
+        return FrameOrigin(self._last[1], int(self._starts[index]), float(self._notes[index]))
+
+
 class FrameStore:
     """Magnitudes ``rows``, [frames, views, bins], maximum 1, with ``pitch_classes``, [frames, views]."""
 
     def __init__(
-        self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int64], sources: list[FrameOrigin]
+        self, rows: npt.NDArray[np.float16], pitch_classes: npt.NDArray[np.int8], sources: FrameOrigins
     ) -> None:
         self.rows, self.pitch_classes, self.sources = rows, pitch_classes, sources
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.rows)
 
     @property
     def views(self) -> int:
@@ -67,8 +92,8 @@ class FrameStore:
         for first in range(0, len(frames), TAKE):
             part = slice(first, first + TAKE)
             torch.from_numpy(taken[part]).copy_(torch.from_numpy(self.rows[frames[part], views[part]]))
-            _release(self.rows)
-        return taken, self.pitch_classes[frames, views]
+            release(self.rows)
+        return taken, self.pitch_classes[frames, views].astype(np.int64)
 
 
 def is_tonal(corpus: Corpus) -> bool:
@@ -79,8 +104,11 @@ def is_tonal(corpus: Corpus) -> bool:
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
     """Return the counts of pitched and of all values in training clips' pitch tracks."""
-    tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
-    return sum(int(np.isfinite(track).sum()) for track in tracks), sum(map(len, tracks))
+    pitched, total = 0, 0
+    for clip in corpus.clips("train"):
+        track = corpus.pitch(clip)
+        pitched, total = pitched + int(np.isfinite(track).sum()), total + len(track)
+    return pitched, total
 
 
 def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
@@ -88,16 +116,18 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
 
     A single-note clip has its pitch throughout, including breath and room.
     """
-    for clip, starts, notes in _audible(corpus, split, settings, tonal):
+    clips = corpus.clips(split)
+    for number, starts, notes in _audible(corpus, clips, settings, tonal):
+        clip = clips[number]
         for start, note in zip(starts, notes, strict=True):
             yield FrameOrigin(clip, int(start), float(note))
 
 
-Audible = tuple[Clip, npt.NDArray[np.int64], Array]  # of a clip: first samples and notes of its frames
+Audible = tuple[int, Ints, Array]  # a clip's index, first samples and notes of its frames
 
 
-def _audible(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[Audible]:
-    for clip in corpus.clips(split):
+def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Iterator[Audible]:
+    for number, clip in enumerate(clips):
         samples, pitch = corpus.samples(clip), corpus.pitch(clip)
         starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
         if not len(starts):
@@ -109,18 +139,25 @@ def _audible(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Ite
         if tonal and (note := single_note(pitch)) is not None:
             notes = np.where(np.isfinite(notes), notes, np.float32(note))
         keep = loud & np.isfinite(notes) if tonal else loud
-        yield clip, starts[keep], notes[keep]
+        yield number, starts[keep], notes[keep]
 
 
-def _spread(audible: list[Audible], most: int) -> list[FrameOrigin]:
-    """Return every n-th frame, ``most`` at most. Objects of all frames of ten hours would take 200 MB."""
-    total = sum(len(starts) for _, starts, _ in audible)
-    step, before, found = max(1, -(-total // most)), 0, []
-    for clip, starts, notes in audible:
-        kept = slice(-before % step, None, step)
-        found += [FrameOrigin(clip, int(s), float(n)) for s, n in zip(starts[kept], notes[kept], strict=True)]
-        before += len(starts)
-    return found
+def spread_sources(
+    corpus: Corpus, split: Split, settings: Frames, tonal: bool, most: int, folder: Path | None = None
+) -> FrameOrigins:
+    """Return every n-th frame of `sources`, ``most`` at most; all are listed in files in ``folder``.
+
+    Raises:
+        Failure: no disk space.
+    """
+    clips = corpus.clips(split)
+    with ColumnFile(folder, "<i4") as clip, ColumnFile(folder, "<i8") as first, ColumnFile(folder, "<f4") as note:
+        for number, starts, notes in _audible(corpus, clips, settings, tonal):
+            clip.append(np.full(len(starts), number))
+            first.append(starts)
+            note.append(notes)
+        found = FrameOrigins(clips, clip.mapped(), first.mapped(), note.mapped())
+    return found[:: max(1, -(-len(found) // most))]
 
 
 def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:
@@ -133,7 +170,7 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
     levels = np.empty(len(views))
     for first in range(0, len(views), PIECE):
         levels[first : first + PIECE] = [np.mean(np.square(view)) for view in views[first : first + PIECE]]
-        _release(samples)
+        release(samples)
     return np.sqrt(levels)
 
 
@@ -149,18 +186,18 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
     """
     fold = settings.fold is not None and is_tonal(corpus)
     views = settings.views if fold else 1
-    found = _spread(list(_audible(corpus, split, settings, tonal=fold)), max(1, settings.rows // views))
+    found = spread_sources(corpus, split, settings, fold, max(1, settings.rows // views), folder)
     bins = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
     shape = (len(found), views, bins)
     rows = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
-    pitch_classes = np.zeros((len(found), views), np.int64)
+    pitch_classes = np.zeros((len(found), views), np.int8)
     often = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
     for index, source in enumerate(found):
         samples = corpus.samples(source.clip)
         if index % often == 0:
-            _release(rows)
-            _release(samples)
+            release(rows)
+            release(samples)
         if fold:
             assert settings.fold is not None
             keys = _keys(source.note, views, rng)
@@ -194,12 +231,6 @@ def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16
             f"cannot keep {length / 1e9:.1f} GB of frames in {folder}: {error.strerror or error}; "
             "make room there, or set frames.rows lower"
         ) from error
-
-
-def _release(array: npt.NDArray[np.generic]) -> None:
-    """Release mapped pages; access reads them again."""
-    if isinstance(array, np.memmap):
-        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: ChromaFrames) -> Array:

@@ -213,12 +213,17 @@ class Clips(Sequence[Clip]):
         return self._table.numbers["peak"][self._rows]
 
     @property
-    def names(self) -> list[str]:
-        return [self._table.texts["name"][row] for row in self._rows.tolist()]
+    def names(self) -> Iterator[str]:
+        return (self._table.texts["name"][int(row)] for row in self._rows)
 
     @property
-    def labels(self) -> list[str]:
-        return [self._table.texts["label"][row] for row in self._rows.tolist()]
+    def labels(self) -> Iterator[str]:
+        return (self._table.texts["label"][int(row)] for row in self._rows)
+
+    def label_numbers(self, words: Sequence[str]) -> Ints:
+        """Return the places of the clips' labels among ``words``, -1 for others, [clips]."""
+        numbers = {word: number for number, word in enumerate(words)}
+        return np.fromiter((numbers.get(label, -1) for label in self.labels), np.int64, len(self))
 
 
 def parts_of(column: Array) -> Iterator[Array]:

@@ -34,7 +34,7 @@ def grain_graphs(network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus,
     found = windows(corpus, "train", recipe.frames)
     places = random_indices(len(found), CODES, np.random.default_rng(SEED))
     sounds = torch.from_numpy(found.take_grains(corpus, places, recipe.frames.frame_length))
-    clips = [found.clips[number] for number in found.clip[places]]
+    clips = [found.clips[number] for number in found.places(places).clip.tolist()]
     adversarial = bool(network.settings.adjudicator)
     return Graphs(
         decoder=NetworkDecoder(network),

@@ -1,6 +1,6 @@
 """ONNX graphs of a network that continues sound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
 
 
 def measured(
-    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: list[Piece]
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece]
 ) -> tuple[Tensor, tuple[float, float]]:
     """Return the prediction error's deviation, [width], and the lowest and highest frame level in dB."""
     squares, count, levels = torch.zeros(network.standard.width), 0, []
@@ -121,7 +121,7 @@ def measured(
     return (squares / count).sqrt(), (round(float(low), 2), round(float(high), 2))
 
 
-def _some(corpus: Corpus, recipe: SequenceRecipe, found: list[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _some(corpus: Corpus, recipe: SequenceRecipe, found: Sequence[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
     chosen = np.unique(evenly_spaced(len(found), most))
     for first in range(0, len(chosen), BATCH):

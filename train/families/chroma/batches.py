@@ -12,10 +12,11 @@ from torch import Tensor
 from ....host.units import octave_of
 from ...batches.frames import FrameStore, build, check_audible, is_tonal
 from ...corpus.store import Corpus
-from ...sampling import evenly_spaced
+from ...sampling import evenly_spaced, thinned
 from .recipe import ChromaRecipe
 
 LOW = 0.05  # quantile of pitches that counts as the corpus's lowest note
+HEARD = 20_000  # clips, at most, for it
 OCTAVES = 3, 5  # range of octaves chosen from the corpus
 VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, with little variance
 
@@ -74,7 +75,7 @@ def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
     """
     if recipe.frames.octave != "lowest":
         return recipe
-    tracks = [corpus.pitch(clip) for clip in corpus.clips("train")]
+    tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), HEARD)]
     notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
     octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
     frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})

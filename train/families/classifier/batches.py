@@ -56,7 +56,7 @@ class LabelledData:
         return torch.from_numpy(clips_of(self.corpus, clips, self.length)), self._labels(clips)
 
     def _labels(self, clips: Clips) -> Tensor:
-        return torch.tensor([self.words.index(label) for label in clips.labels])
+        return torch.from_numpy(clips.label_numbers(self.words))
 
 
 def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
@@ -68,7 +68,7 @@ def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal:
 
 def labelled(corpus: Corpus, split: Split, words: list[str]) -> Clips:
     clips = corpus.clips(split)
-    return clips.take(np.isin(clips.labels, words))
+    return clips.take(clips.label_numbers(words) >= 0)
 
 
 def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:

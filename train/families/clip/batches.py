@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible_clips, check_words, clips_of, counted, left_out, words_of
+from ...batches.frames import IN_MEMORY_BYTES
 from ...corpus.clip_table import Clips, Split
 from ...corpus.content import dying_seconds
 from ...corpus.store import Corpus
@@ -49,7 +50,8 @@ class Hits:
 class HitData:
     """Batches of (features, mel band levels, label indices [batch]), with shapes as in `ClipFeatures`.
 
-    Features are computed once, in half precision, from random variations if clips are few.
+    Features are computed once, in half precision, from random variations if clips are few; where they would take more
+    than `IN_MEMORY_BYTES`, for each batch.
     """
 
     def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
@@ -57,13 +59,18 @@ class HitData:
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
         rng = np.random.default_rng([recipe.training.seed, VARIED]) if times > 1 else None
-        self._train = self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
+        self._hits = train
+        first = self._taken(train, np.zeros(1, np.int64))
+        large = times == 1 and len(train.clips) * sum(part.nbytes for part in first) > IN_MEMORY_BYTES
+        self._train = None if large else self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
         self._val = self._taken(val, evenly_spaced(len(val.clips), MOST_VALIDATED))
 
     def __len__(self) -> int:
-        return len(self._train[0])
+        return len(self._hits.clips) if self._train is None else len(self._train[0])
 
     def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        if self._train is None:
+            return self._taken(self._hits, frames)
         chosen = torch.from_numpy(frames)
         return tuple(part[chosen] for part in self._train)
 

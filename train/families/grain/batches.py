@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +24,46 @@ FEWEST = 50  # windows side by side: a network cannot generalise from fewer
 PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Windows: index into ``clips``, first sample, and sign to multiply by, [windows] each."""
+class WindowPlaces(NamedTuple):
+    """Windows' clip indices, first samples, and signs to multiply by, [windows] each."""
 
-    clips: Clips
     clip: Ints
     starts: Ints
     signs: Array
 
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows, in memory proportional to their runs.
+
+    Run ``r`` has the windows ``ends[r - 1]`` to ``ends[r] - 1`` of ``clips[clip[r]]``, ``step`` samples apart from
+    ``starts[r]`` on, with one sign.
+    """
+
+    clips: Clips
+    clip: Ints
+    starts: Ints
+    signs: npt.NDArray[np.int8]
+    ends: Ints
+    step: int
+
     def __len__(self) -> int:
-        return len(self.starts)
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def places(self, chosen: Ints | None = None) -> WindowPlaces:
+        """Return the places of ``chosen`` windows, of all by default."""
+        numbers = np.arange(len(self)) if chosen is None else chosen
+        runs = np.searchsorted(self.ends, numbers, side="right")
+        before = np.where(runs > 0, self.ends[runs - 1], 0)
+        starts = self.starts[runs] + self.step * (numbers - before)
+        return WindowPlaces(self.clip[runs], starts, self.signs[runs].astype(np.float32))
 
     def take_grains(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+        places = self.places(chosen)
         taken = np.empty((len(chosen), length), np.float32)
-        for row, index in zip(taken, chosen, strict=True):
-            start = self.starts[index]
-            row[:] = corpus.samples(self.clips[self.clip[index]])[start : start + length]
-        return taken * self.signs[chosen, None]
+        for row, clip, start in zip(taken, places.clip.tolist(), places.starts.tolist(), strict=True):
+            row[:] = corpus.samples(self.clips[clip])[start : start + length]
+        return taken * places.signs[:, None]
 
 
 @dataclass
@@ -93,10 +116,26 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
     """Return a split's audible windows before each training clip's held-out end, or inside it."""
-    clips = corpus.clips(split)
+    step = 0 if settings.align else settings.hop_length
+    numbers, found = list[Ints](), list[tuple[Ints, npt.NDArray[np.int8], Ints]]()
+    for number, starts, signs in _windows(corpus, split, settings, held_out):
+        runs = _runs(starts, signs, step)
+        numbers.append(np.full(len(runs[0]), number))
+        found.append(runs)
+    if not found:
+        none = np.zeros(0, np.int64)
+        return Windows(corpus.clips(split), none, none, np.zeros(0, np.int8), none, step)
+    clip = np.concatenate(numbers)
+    first, sign, count = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Windows(corpus.clips(split), clip, first, sign, np.cumsum(count), step)
+
+
+def _windows(
+    corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False
+) -> Iterator[tuple[int, Ints, Array]]:
+    """Yield clips' indices, and the first samples and signs of their windows."""
     length, hop = settings.frame_length, settings.hop_length
-    found: list[tuple[int, Ints, Array]] = []
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(corpus.clips(split)):
         samples = corpus.samples(clip)
         edge = round(len(samples) * (1 - settings.held_out)) if split == "train" else len(samples)
         begin, end = (edge, len(samples)) if held_out else (0, edge)
@@ -105,14 +144,19 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
             continue
         energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
         starts = starts[energy[starts + length] - energy[starts] > length * SILENT**2]
+        if not len(starts):
+            continue
         signs = np.ones(len(starts), np.float32)
-        if settings.align and len(starts):
+        if settings.align:
             starts, signs = _aligned(samples, starts, length, begin, end)
-        found.append((number, starts, signs))
-    if not found:
-        return Windows(clips, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    numbers = np.concatenate([np.full(len(starts), number) for number, starts, _ in found])
-    return Windows(clips, numbers, np.concatenate([s for _, s, _ in found]), np.concatenate([s for *_, s in found]))
+        yield number, starts, signs
+
+
+def _runs(starts: Ints, signs: Array, step: int) -> tuple[Ints, npt.NDArray[np.int8], Ints]:
+    """Return the first samples, signs and counts of runs of windows ``step`` apart with one sign."""
+    breaks = (np.diff(starts) != step) | (np.diff(signs) != 0)
+    firsts = np.flatnonzero(np.concatenate([[True], breaks]))
+    return starts[firsts], signs[firsts].astype(np.int8), np.diff(firsts, append=len(starts))
 
 
 def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
@@ -129,17 +173,17 @@ def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) ->
 def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:
     length = recipe.frames.frame_length
     clips = corpus.clips("train")
-    shortest = min(clips, key=lambda clip: clip.length)
+    shortest = clips[int(clips.lengths.argmin())]
     if shortest.length < length:
         raise UserError(
             f"frames.frame_length {length} is longer than clip {shortest.name!r} of {shortest.length} samples; "
             "set it lower, or build the corpus without that clip"
         )
-    side_by_side = sum(int(clip.length * (1 - recipe.frames.held_out)) // length for clip in clips)
+    side_by_side = int(((clips.lengths * (1 - recipe.frames.held_out)).astype(np.int64) // length).sum())
     if side_by_side < FEWEST:
         raise UserError(
             f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {side_by_side} windows of "
             f"frames.frame_length {length} side by side, and {FEWEST} are the least; add sounds, or set it lower"
         )
-    if not len(windows(corpus, "train", recipe.frames)):
+    if next(_windows(corpus, "train", recipe.frames), None) is None:
         raise UserError(f"corpus {corpus.folder} has no training window that sounds; add louder sounds")

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from ....host.errors import UserError
 from ....host.kinds.spectrum.partial_analysis import Layout, split_partials
 from ....host.stft import window
 from ....host.units import INAUDIBLE_HZ, midi_to_hz
-from ...batches.frames import FrameOrigin, check_audible, is_tonal, sources
+from ...batches.frames import FrameOrigin, check_audible, is_tonal, spread_sources
 from ...corpus.clip_table import Split
 from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
@@ -94,13 +94,12 @@ def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
 def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
     frames = recipe.frames
     few = frames.model_copy(update={"rows": VALIDATION_FRAMES})
-    return PartialsData(frames, rows(corpus, "train", frames), rows(corpus, "val", few))
+    return PartialsData(frames, rows(corpus, "train", frames, folder), rows(corpus, "val", few, folder))
 
 
-def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
-    """Return the audible, pitched frames of a split; beyond ``frames.rows``, every n-th."""
-    found = list(sources(corpus, split, frames, tonal=True))
-    found = found[:: max(1, -(-len(found) // frames.rows))]
+def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | None = None) -> PartialsRows:
+    """Return the audible, pitched frames of a split; beyond ``frames.rows``, every n-th. ``folder`` lists all."""
+    found = spread_sources(corpus, split, frames, True, frames.rows, folder)
     levels = np.zeros((len(found), frames.harmonics + frames.bands), np.float32)
     pitches = np.array([round(source.note * CENTS) / CENTS for source in found], np.float32)
     for at in range(0, len(found), TOGETHER):
@@ -109,7 +108,7 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames) -> PartialsRows:
     return PartialsRows(levels, pitches)
 
 
-def pieces(corpus: Corpus, found: list[FrameOrigin], frames: PartialsFrames) -> Array:
+def pieces(corpus: Corpus, found: Sequence[FrameOrigin], frames: PartialsFrames) -> Array:
     """Return samples, [frames, frame_length]."""
     return np.stack([corpus.samples(one.clip)[one.start : one.start + frames.frame_length] for one in found])
 
@@ -172,8 +171,9 @@ def in_span(recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
     if frames.low is None or frames.high is None:
         heard = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
         if not heard:
-            tracks = [corpus.pitch(clip) for clip in corpus.clips()]
-            heard = [float(note) for track in tracks for note in track[np.isfinite(track)]] or [60.0]
+            tracks = (corpus.pitch(clip) for clip in corpus.clips())
+            voiced = (track[np.isfinite(track)] for track in tracks)
+            heard = [float(note) for track in voiced if len(track) for note in (track.min(), track.max())] or [60.0]
         ends = {"low": round(float(min(heard)), 2), "high": round(float(max(heard)), 2)}
         found |= {name: value for name, value in ends.items() if getattr(frames, name) is None}
     if frames.stretch is True:

@@ -1,10 +1,10 @@
 """Batches for the sequence family: whole recordings as sequences of frames."""
 
-import math
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible, counted, left_out
-from ...corpus.clip_table import Clip, Split
+from ...corpus.clip_table import Clip, Clips, Split
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import SequenceFrames, SequenceRecipe
@@ -32,20 +32,47 @@ class Piece(NamedTuple):
     name: str
 
 
-def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> list[Piece]:
+class Pieces(Sequence[Piece]):
+    """Sequences of recordings, made one by one."""
+
+    def __init__(self, clips: Clips, settings: SequenceFrames) -> None:
+        self._settings = settings
+        longest, wholes = settings.longest, -(-clips.lengths // settings.hop_length)
+        counts = wholes // longest + (wholes % longest >= FEWEST)  # a rest of one frame has no successor
+        kept = counts > 0
+        self._clips, self._wholes, self._ends = clips.take(kept), wholes[kept], np.cumsum(counts[kept])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @functools.cached_property
+    def most_frames(self) -> int:
+        """Frames of the longest sequence."""
+        return max(piece.frames for piece in self)
+
+    @overload
+    def __getitem__(self, index: int, /) -> Piece: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Piece]: ...
+    def __getitem__(self, index: int | slice, /) -> "Piece | list[Piece]":
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        index += len(self) if index < 0 else 0
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row = int(np.searchsorted(self._ends, index, side="right"))
+        number = index - (int(self._ends[row - 1]) if row else 0)
+        clip, whole, longest = self._clips[row], int(self._wholes[row]), self._settings.longest
+        first = number * longest
+        frames = min(longest, whole - first)
+        silence = self._settings.silence if first + frames == whole else 0
+        name = clip.name if not number else f"{clip.name} {number + 1}"
+        return Piece(clip, first * self._settings.hop_length, frames + silence, name)
+
+
+def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> Pieces:
     """Return a split's audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
-    found = []
-    for clip in audible(corpus, split):
-        whole = math.ceil(clip.length / settings.hop_length)
-        for number, first in enumerate(range(0, whole, settings.longest)):
-            frames = min(settings.longest, whole - first)
-            if frames < FEWEST:
-                continue
-            ends = first + frames == whole
-            name = clip.name if not number else f"{clip.name} {number + 1}"
-            count = frames + (settings.silence if ends else 0)
-            found.append(Piece(clip, first * settings.hop_length, count, name))
-    return found
+    return Pieces(audible(corpus, split), settings)
 
 
 def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
@@ -90,7 +117,7 @@ class SequenceData:
 
     corpus: Corpus
     settings: SequenceFrames
-    train: list[Piece]
+    train: Pieces
 
     def __len__(self) -> int:
         return len(self.train)
@@ -99,7 +126,7 @@ class SequenceData:
         return self._taken(frames)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        most = max(1, limit // max(piece.frames for piece in self.train))
+        most = max(1, limit // self.train.most_frames)
         chosen = evenly_spaced(len(self.train), most)
         return (self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
 
@@ -144,7 +171,7 @@ def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
     settings = recipe.frames
     found = pieces(corpus, "train", settings)
     sounding = audible(corpus, "train")
-    short = [clip for clip in sounding if clip.length <= (FEWEST - 1) * settings.hop_length]
+    short = sounding.take(sounding.lengths <= (FEWEST - 1) * settings.hop_length)
     counts = sorted(piece.frames for piece in found)
     told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     parts = [f"{counted(len(found), 'training sequence')} of {told} frames of {settings.frame_length} samples"]
@@ -152,7 +179,7 @@ def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
         parts.append("shorter ones are padded, and the padding does not count")
     if len(found) > len(sounding) - len(short):
         parts.append(f"recordings of more than {settings.longest} frames are cut into several")
-    if short:
+    if len(short):
         left = counted(len(short), "short clip")
         parts.append(f"{left}, of less than {FEWEST} frames, {are(len(short))} left out ({short[0].name!r})")
     return "; ".join(parts + left_out(corpus, sounding, sounding))

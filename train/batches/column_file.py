@@ -1,0 +1,65 @@
+"""Arrays too large for memory: they grow in unnamed files, and pages of them are released after use."""
+
+import contextlib
+import mmap
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.errors import Failure
+
+Array = npt.NDArray[Any]
+
+
+class ColumnFile:
+    """An array that grows; its file disappears however the process ends.
+
+    Args:
+        folder: of the file; None for the system's, for temporary files.
+        kind: NumPy's name of the type.
+    """
+
+    def __init__(self, folder: Path | None, kind: str) -> None:
+        self._folder, self._kind = folder, np.dtype(kind)
+        self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `__exit__` closes it
+        self._length = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, values: Array) -> None:
+        """Append values.
+
+        Raises:
+            Failure: no disk space.
+        """
+        try:
+            self._file.write(values.astype(self._kind).tobytes())
+        except OSError as error:
+            where = self._folder or tempfile.gettempdir()
+            raise Failure(f"cannot list frames in {where}: {error.strerror or error}; make room there") from error
+        self._length += len(values)
+
+    def mapped(self) -> Array:
+        """Return the array; the file may be closed."""
+        if not self._length:
+            return np.zeros(0, self._kind)
+        self._file.flush()
+        return np.memmap(self._file, self._kind, "r")
+
+
+def release(*arrays: Array) -> None:
+    """Release mapped pages; access reads them again."""
+    for array in arrays:
+        if isinstance(array, np.memmap):
+            with contextlib.suppress(AttributeError):  # Windows has no madvise
+                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
