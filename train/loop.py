@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -19,9 +18,9 @@ from torch import Tensor, nn
 from ..host.errors import Failure, UserError
 from ..host.interrupts import SIGNALS, note
 from . import checkpoint
+from .batch_loader import BatchLoader
 from .checkpoint import Optimizers, Progress
 from .draws import ExampleGenerator
-from .example_order import ExampleOrder
 from .families.table import FAMILIES, trained_others
 from .gan_health import in_words
 from .network import Network, Objective
@@ -132,7 +131,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
             wrapped = (network, dict(zip(optimizers, stepping, strict=True)))
             loop = _Loop(fabric, run, options, (plain, optimizers), wrapped, progress, data, stop, threads)
-            return loop.run()
+            with contextlib.closing(loop.loader):
+                return loop.run()
     finally:
         torch.set_flush_denormal(False)
 
@@ -157,11 +157,12 @@ class _Loop:
         self.plain, self.plain_optimizers = plain
         self.network, self.optimizers = wrapped
         training, batches = self.recipe.training, self.plain.batches_a_step
-        self.batch = min(training.batch_size, len(data) // batches) // fabric.world_size * fabric.world_size
-        self.step_frames = batches * self.batch
-        self.epoch_steps = len(data) // self.step_frames
+        batch = min(training.batch_size, len(data) // batches) // fabric.world_size * fabric.world_size
+        self.loader = BatchLoader(data, training.seed, batch, batches)
+        self.epoch_steps = self.loader.epoch_steps
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
         self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
+        self.loader.steps = self.last_step
         self.began = time.monotonic() - progress.seconds
         self.saved = self.previewed = time.monotonic()
         self.terms: dict[str, Tensor] = {}
@@ -172,16 +173,12 @@ class _Loop:
     def run(self) -> Outcome:
         loss = torch.zeros(())
         reported, reported_step = time.monotonic(), self.progress.step
-        order = self._order()
         while True:
             done, stop = self._agreed_progress(loss)
             if done >= 1.0 or stop:
                 break
-            place = self.progress.step % self.epoch_steps
-            if place == 0:
-                order = self._order()
             with self.threads.step():
-                loss = self._step(order[place * self.step_frames : (place + 1) * self.step_frames], done)
+                loss = self._step(done)
             self.progress.step += 1
             now = time.monotonic()
             if now - reported > 0.5:
@@ -202,12 +199,11 @@ class _Loop:
             self.progress.step, self.validation, self.dead, interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0
         )
 
-    def _step(self, indices: np.ndarray, done: float) -> Tensor:
+    def _step(self, done: float) -> Tensor:
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
-        parts = indices.reshape(self.plain.batches_a_step, -1)
-        batches = (self._batch(part, number) for number, part in enumerate(parts))
+        batches = map(self._own, itertools.count(), self.loader.take(self.progress.step))
         objectives = self.plain.objectives
         shared = [] if all(objective.batches for objective in objectives) else [next(batches)]
         losses = [
@@ -218,16 +214,14 @@ class _Loop:
         self.plain.moved()
         return losses[0]
 
-    def _batch(self, indices: np.ndarray, number: int) -> tuple[list[Tensor], ExampleGenerator]:
-        """Return this process's part of a batch, and a random generator.
+    def _own(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
+        """Return this process's part of a batch by its number, and a random generator.
 
         They depend on the seed, the step, ``number`` and the process alone; together the parts are the same for any
         number of processes.
         """
         rank, world = self.fabric.global_rank, self.fabric.world_size
-        seeds = [self.recipe.training.seed, self.progress.step]
-        seeds += [0, number] if number else []  # `_order` has another number in this place
-        batch = self.data.batch(indices, np.random.default_rng(seeds))
+        seeds = self.loader.seeds(self.progress.step, number)
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
         generator = ExampleGenerator()
         generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
@@ -246,10 +240,6 @@ class _Loop:
             self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         return loss.detach()
-
-    def _order(self) -> ExampleOrder:
-        epoch = self.progress.step // self.epoch_steps
-        return ExampleOrder(len(self.data), np.random.default_rng([self.recipe.training.seed, epoch, 1]))
 
     def _part_done(self) -> float:
         if self.last_step:
@@ -285,7 +275,7 @@ class _Loop:
             elapsed = time.monotonic() - self.began
             left = elapsed * (1 - done) / max(done, 1e-9)
             terms = {name: float(term) for name, term in self.terms.items()}
-            speed = steps_per_second * self.step_frames
+            speed = steps_per_second * self.loader.step_examples
             report = RunStatus(self.progress.step, min(1.0, done), loss, speed, left, terms)
             self.options.on_report(report)
 

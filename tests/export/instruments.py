@@ -61,9 +61,9 @@ def contents(folder):
 def interrupt_at(monkeypatch, step_number):
     original = loop._Loop._step
 
-    def step(self, indices, done):
+    def step(self, done):
         if self.progress.step == step_number:
             signal.raise_signal(signal.SIGINT)
-        return original(self, indices, done)
+        return original(self, done)
 
     monkeypatch.setattr(loop._Loop, "_step", step)

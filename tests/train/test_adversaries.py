@@ -232,8 +232,8 @@ def test_an_optimiser_has_its_own_betas(train, turn, name, first, second):
 def test_a_schedule_lowers_every_optimisers_own_rate_alike(train, monkeypatch):
     seen, original = [], loop._Loop._step
 
-    def step(self, indices, done):
-        loss = original(self, indices, done)
+    def step(self, done):
+        loss = original(self, done)
         seen.append([{g["lr"] for g in self.optimizers[name].param_groups} for name in ("critic", "generator")])
         return loss
 
@@ -426,11 +426,11 @@ def test_a_resumed_run_of_several_optimisers_is_to_the_bit_one_that_never_stoppe
     whole = start(asked("training.schedule=cosine"), rains, tmp_path / "whole", CPU)
     waiting, original = {2, 8}, loop._Loop._step  # within epochs
 
-    def step(self, indices, done):
+    def step(self, done):
         if self.progress.step in waiting:
             waiting.remove(self.progress.step)
             signal.raise_signal(signal.SIGINT)
-        return original(self, indices, done)
+        return original(self, done)
 
     monkeypatch.setattr(loop._Loop, "_step", step)
     outcome = start(asked("training.schedule=cosine"), rains, tmp_path / "parts", CPU)

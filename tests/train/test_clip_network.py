@@ -376,11 +376,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(corpus, tmp_path, monk
     start(asked, corpus.folder, tmp_path / "whole", CPU)
     original, waiting = loop._Loop._step, {4}
 
-    def step(self, indices, done):
+    def step(self, done):
         if self.progress.step in waiting:
             waiting.remove(self.progress.step)
             signal.raise_signal(signal.SIGINT)
-        return original(self, indices, done)
+        return original(self, done)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Loop, "_step", step)

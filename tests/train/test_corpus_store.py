@@ -181,3 +181,17 @@ def test_a_corpus_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError, match="oops"):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_a_clip_is_that_of_the_whole(corpus):
+    opened = Corpus.open(corpus)
+    for clip in opened.clips():
+        whole = np.array(opened.samples(clip))
+        for start, stop in (
+            (0, 10),
+            (1000, 5000),
+            (clip.length - 3, clip.length + 50),
+            (clip.length + 5, None),
+            (7, 3),
+        ):
+            assert np.array_equal(opened.samples(clip, start, stop), whole[start:stop])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train.batches.clip_selection import with_words
+from timbrel.train.families.clip import batches
 from timbrel.train.families.clip.batches import check_hits, describe_hits, hit_changes, hit_data, hits, varied
 from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.recipes.load import load_recipe
@@ -179,3 +180,15 @@ def test_labels_that_are_asked_for_must_be_two_and_have_two_clips(tmp_path):
 def test_a_length_that_hops_do_not_divide_is_refused():
     with pytest.raises(UserError, match="frame_length 5000 must be a multiple of 2048"):
         recipe("frames.frame_length=5000", "frames.hop_length=5000")
+
+
+def test_features_of_many_clips_are_computed_for_each_batch(ramps, tmp_path, monkeypatch):
+    asked = recipe("frames.enough=0")
+    kept = hit_data(ramps, asked, tmp_path, False)
+    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 1)
+    fresh = hit_data(ramps, asked, tmp_path, False)
+    assert len(fresh) == len(kept)
+    chosen, rng = np.arange(len(kept)), np.random.default_rng(0)
+    for one, other in zip(fresh.batch(chosen, rng), kept.batch(chosen, rng), strict=True):
+        assert one.equal(other)
+    assert fresh._train is None

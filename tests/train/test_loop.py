@@ -42,8 +42,8 @@ def rates(monkeypatch):
     """The learning rate of every step, as Adam had it."""
     seen, original = [], loop._Loop._step
 
-    def step(self, indices, done):
-        loss = original(self, indices, done)
+    def step(self, done):
+        loss = original(self, done)
         (optimizer,) = self.optimizers.values()
         seen.append(optimizer.param_groups[0]["lr"])
         assert all(group["lr"] == seen[-1] for group in optimizer.param_groups)
@@ -184,14 +184,14 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
                 drawn[rank].append(tuple(rand_examples(3, generator=generator).tolist()))
             return super().reconstruction(frames, chroma, target, target_chroma, generator)
 
-    def step(self, indices, done):
+    def step(self, done):
         nonlocal rank
         fabric = self.fabric
         try:
             for rank in drawn:
                 part = {"global_rank": rank, "world_size": 2, "device": fabric.device, "backward": fabric.backward}
                 self.fabric = SimpleNamespace(**part)
-                loss = taken(self, indices, done)
+                loss = taken(self, done)
         finally:
             self.fabric = fabric
         return loss
@@ -290,11 +290,11 @@ def test_signal_handlers_are_as_before_when_training_ends(train, monkeypatch):
 def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):
     original = loop._Loop._step
 
-    def step(self, indices, done):
+    def step(self, done):
         if self.progress.step == 20:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
-        return original(self, indices, done)
+        return original(self, done)
 
     monkeypatch.setattr(loop._Loop, "_step", step)
     with pytest.raises(KeyboardInterrupt):

@@ -62,8 +62,8 @@ def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(trai
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     original, saved = loop._Loop._step, []
 
-    def step(self, indices, done):
-        loss = original(self, indices, done)
+    def step(self, done):
+        loss = original(self, done)
         if self.progress.step == 2 * self.epoch_steps - 1:  # the last of the second epoch
             next(self.plain.parameters()).data.fill_(math.nan)
         if self.progress.step > 2 * self.epoch_steps:

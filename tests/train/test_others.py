@@ -221,10 +221,10 @@ def test_a_run_and_those_that_it_is_built_on_move_together_and_go_on_as_if_it_ha
     whole = train(folder="whole")
     original = loop._Loop._step
 
-    def step(self, indices, done):
+    def step(self, done):
         if self.progress.step == 4:
             signal.raise_signal(signal.SIGINT)
-        return original(self, indices, done)
+        return original(self, done)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop._Loop, "_step", step)

@@ -43,12 +43,12 @@ def stop_at(monkeypatch):
     def at(*steps, numbers=(signal.SIGINT,)):
         waiting, original = set(steps), loop._Loop._step
 
-        def step(self, indices, done):
+        def step(self, done):
             if self.progress.step in waiting:
                 waiting.remove(self.progress.step)
                 for number in numbers:
                     signal.raise_signal(number)
-            return original(self, indices, done)
+            return original(self, done)
 
         monkeypatch.setattr(loop._Loop, "_step", step)
 
@@ -355,8 +355,8 @@ def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, fewer
     recipe = load_recipe("tuned-8", fewer)
     original = loop._Loop._step
 
-    def step(self, indices, done):
-        loss = original(self, indices, done)
+    def step(self, done):
+        loss = original(self, done)
         return loss * float("nan") if self.progress.step >= 40 else loss
 
     with monkeypatch.context() as patch:

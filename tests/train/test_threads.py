@@ -209,9 +209,9 @@ def test_a_training_beside_other_work_has_one_thread_unless_a_count_is_given_and
     monkeypatch.setattr(threads, "processors_worked", lambda: lambda: time.process_time() + time.perf_counter())
     seen, original = [], loop._Loop._step
 
-    def step(self, indices, done):
+    def step(self, done):
         seen.append(torch.get_num_threads())
-        return original(self, indices, done)
+        return original(self, done)
 
     monkeypatch.setattr(loop._Loop, "_step", step)
     recipe = load_recipe("tuned-8", [*small, "training.steps=8"])

@@ -36,7 +36,7 @@ def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Ints | 
     """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
     found = np.zeros((len(clips), length), np.float32)
     for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
-        samples = corpus.samples(clip)[: max(0, length - start)]
+        samples = corpus.samples(clip, 0, max(0, length - int(start)))
         row[start : start + len(samples)] = samples
     return found
 

@@ -43,6 +43,7 @@ from .report import CorpusReport
 READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
 PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 SHARD_BYTES = 1 << 30  # of sound, after which `Writer` begins another shard
+READ_AHEAD_BYTES = 16 << 20  # of sound, at most, that is asked of the disk at once
 RELEASE_BYTES = 64 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
 
 
@@ -55,7 +56,7 @@ class Corpus:
         self.report = manifest.report
         self.loops = manifest.loops  # None where clips are not loops
         self.shards = manifest.shards
-        self._mapped: dict[int, Samples] = {}
+        self._mapped: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}
         self._taken_bytes = 0
         check_shards(folder, manifest.shards, table.clips)
 
@@ -107,15 +108,22 @@ class Corpus:
     def clips(self, split: Split | None = None) -> Clips:
         return Clips(self._table.clips, self._table.clips.rows(split))
 
-    def samples(self, clip: Clip) -> Samples:
-        """Return a clip's sound: float32 [length], a view of the file."""
-        self._taken_bytes += clip.length * FLOAT.itemsize
+    def samples(self, clip: Clip, start: int = 0, stop: int | None = None) -> Samples:
+        """Return a clip's sound, or a part of it: float32 [length], a view of the file."""
+        first = clip.start + min(start, clip.length)
+        end = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
+        size = max(0, end - first) * FLOAT.itemsize
+        self._taken_bytes += size
         if self._taken_bytes > RELEASE_BYTES:
             self._release()
         if (shard := self._mapped.get(clip.shard)) is None:
             shard = np.memmap(self.folder / self.shards[clip.shard].file, FLOAT, mode="r")
             self._mapped[clip.shard] = shard
-        return shard[clip.start : clip.start + clip.length]
+        if hasattr(mmap, "MADV_WILLNEED") and 0 < size < READ_AHEAD_BYTES:  # else it comes page by page
+            before = first * FLOAT.itemsize % mmap.PAGESIZE
+            begin = first * FLOAT.itemsize - before
+            shard._mmap.madvise(mmap.MADV_WILLNEED, begin, size + before)  # type: ignore[attr-defined]
+        return shard[first:end]
 
     def _release(self) -> None:
         """Unmap the pages read so far; views read theirs again."""

@@ -59,7 +59,7 @@ class Places:
             starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
             parts = int(self.firsts[recording + 1] - self.firsts[recording])
             start = int((piece - self.firsts[recording] + share) * starts / parts)
-            samples = corpus.samples(clip)[start : start + self.length]
+            samples = corpus.samples(clip, start, start + self.length)
             row[: len(samples)] = samples
         if normalised:
             found /= np.maximum(np.abs(found).max(1, keepdims=True), SILENT)

@@ -62,7 +62,7 @@ class Windows:
         places = self.places(chosen)
         taken = np.empty((len(chosen), length), np.float32)
         for row, clip, start in zip(taken, places.clip.tolist(), places.starts.tolist(), strict=True):
-            row[:] = corpus.samples(self.clips[clip])[start : start + length]
+            row[:] = corpus.samples(self.clips[clip], start, start + length)
         return taken * places.signs[:, None]
 
 

@@ -110,7 +110,7 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | No
 
 def pieces(corpus: Corpus, found: Sequence[FrameOrigin], frames: PartialsFrames) -> Array:
     """Return samples, [frames, frame_length]."""
-    return np.stack([corpus.samples(one.clip)[one.start : one.start + frames.frame_length] for one in found])
+    return np.stack([corpus.samples(one.clip, one.start, one.start + frames.frame_length) for one in found])
 
 
 def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:

@@ -83,7 +83,7 @@ def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
     length, hop = settings.frame_length, settings.hop_length
     overlap = length - hop
     begin, end = piece.start - overlap, piece.start + piece.frames * hop
-    samples = corpus.samples(piece.clip)[max(0, begin) : end]
+    samples = corpus.samples(piece.clip, max(0, begin), end)
     whole = np.zeros(end - begin, np.float32)
     whole[max(0, -begin) :][: len(samples)] = samples
     return np.lib.stride_tricks.sliding_window_view(whole, length)[::hop].copy()

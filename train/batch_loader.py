@@ -1,0 +1,57 @@
+"""Cuts batches in a thread, a step ahead: reading sound from a disk costs a step no time."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .example_order import ExampleOrder
+from .training_data import Data
+
+Batches = list[tuple[Tensor, ...]]
+
+
+class BatchLoader:
+    """Batches of a run; they depend on the data, the seed and the step alone.
+
+    Args:
+        batch: examples of a batch.
+        batches: of a step.
+    """
+
+    def __init__(self, data: Data, seed: int, batch: int, batches: int) -> None:
+        self._data, self._seed, self._batches = data, seed, batches
+        self.steps: int | None = None  # of the run, if they are known: none is cut ahead of the last
+        self.step_examples = batch * batches
+        self.epoch_steps = len(data) // self.step_examples
+        self._order: tuple[int, ExampleOrder] | None = None  # an epoch and its order
+        self._pool = ThreadPoolExecutor(1, "batches", torch.set_flush_denormal, (True,))  # as in the main thread
+        self._ahead: tuple[int, Future[Batches]] | None = None
+
+    def take(self, step: int) -> Batches:
+        """Return the batches of a step, and begin to cut those of the next."""
+        ahead = self._ahead
+        if ahead is None or ahead[0] != step:
+            ahead = step, self._pool.submit(self._cut, step)
+        found = ahead[1].result()
+        more = self.steps is None or step + 1 < self.steps
+        self._ahead = (step + 1, self._pool.submit(self._cut, step + 1)) if more else None
+        return found
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _cut(self, step: int) -> Batches:
+        epoch, place = divmod(step, self.epoch_steps)
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, ExampleOrder(len(self._data), np.random.default_rng([self._seed, epoch, 1]))
+        indices = self._order[1][place * self.step_examples : (place + 1) * self.step_examples]
+        return [
+            self._data.batch(part, np.random.default_rng(self.seeds(step, number)))
+            for number, part in enumerate(indices.reshape(self._batches, -1))
+        ]
+
+    def seeds(self, step: int, number: int) -> list[int]:
+        """Return the seeds of a step's batch by its number."""
+        return [self._seed, step, *([0, number] if number else [])]  # an order has another number in this place
