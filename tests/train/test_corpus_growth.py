@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 
+from ..export.clusters import cluster
 from .sounds import sine, write
 
 HALVES = "0.5/0.25/0.25"
@@ -260,7 +262,7 @@ def test_nothing_is_added_to_a_corpus_that_is_not_there(sounds, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_a_build_in_a_line_and_it_goes_on(sounds, tmp_path):
+def test_a_killed_worker_ends_a_build_in_a_line_and_it_goes_on(sounds, tmp_path, monkeypatch):
     psutil = pytest.importorskip("psutil")
     command = [sys.executable, "-c", (
         "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
@@ -279,5 +281,24 @@ def test_a_killed_worker_ends_a_build_in_a_line_and_it_goes_on(sounds, tmp_path)
         _, said = process.communicate(timeout=60)
     assert "a worker died" in said
     assert subprocess.run(command, check=False).returncode == 0
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 1)
     build([sounds], tmp_path / "whole", name="c")
-    assert bytes_of(tmp_path / "c").keys() == bytes_of(tmp_path / "whole").keys()
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_bytes_of_one_process(mixed, tmp_path, three_a_chunk, monkeypatch):
+    for side in ("shared", "alone"):
+        (tmp_path / side).mkdir()
+    with cluster() as (address, second):
+        seen = []
+
+        def kill(share, name):
+            seen.append(name)
+            if len(seen) == 2:
+                second.kill()
+
+        monkeypatch.chdir(tmp_path / "shared")
+        report = build([mixed], Path("c"), ray=address, progress=kill)
+    assert build([mixed], tmp_path / "alone" / "c") == report
+    assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")

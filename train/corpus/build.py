@@ -180,9 +180,9 @@ def _read(
         name: SoundToRead.of(name, path, told[name], told[name].velocity or played.get(name))
         for name, path in sounds.items()
     }
-    first = writer.next_shard
+    first, folder = writer.next_shard, writer.folder.absolute()  # a cluster's processes work in folders of their own
     chunks = [
-        Chunk(part, settings, writer.folder / READING, writer.folder / shard_name(first + number))
+        Chunk(part, settings, folder / READING, folder / shard_name(first + number))
         for number, part in enumerate(chunks_of(due))
     ]
     _read_chunks(chunks, workers, ray, say)

@@ -16,7 +16,7 @@ EVERY = 10  # shards after which a worker is killed
 
 def kill_a_worker() -> None:
     for process in psutil.process_iter(["cmdline"]):
-        if any(part.startswith("ray::_render_on_node") for part in process.info["cmdline"] or ()):
+        if any(part.startswith("ray::_work_on_node") for part in process.info["cmdline"] or ()):
             with contextlib.suppress(psutil.Error):
                 process.kill()
                 return
