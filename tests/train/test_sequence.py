@@ -97,6 +97,9 @@ def test_long_recordings_are_cut_into_sequences_that_know_what_was_before(corpus
         ("clip 1", 0, 4),
         ("clip 2", 0, 5),
     ]
+    assert found.frame_counts.tolist() == [4, 4, 3, 4, 5]
+    assert found[-1] == found[4]
+    assert found[1:3] == [found[1], found[2]]
     sound = corpus.samples(found[1].clip)
     begin = 4 * HOP - (LENGTH - HOP)
     assert np.array_equal(cut(corpus, found[1], settings)[0], sound[begin : begin + LENGTH])

@@ -241,7 +241,7 @@ def mapped_array(path: Path) -> Array:
         raise ValueError(f"{path.name}: {error}") from None
     except ValueError:  # an empty array cannot be mapped
         found = np.load(path, allow_pickle=False)
-    return found
+    return found.view(np.ndarray)  # twice as fast to index
 
 
 def _number(value: object, kind: str) -> object:

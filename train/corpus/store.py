@@ -44,7 +44,7 @@ READING = ".reading"  # folder in a corpus that is built, of descriptions of its
 PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 SHARD_BYTES = 1 << 30  # of sound, after which `Writer` begins another shard
 READ_AHEAD_BYTES = 16 << 20  # of sound, at most, that is asked of the disk at once
-RELEASE_BYTES = 64 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
+RELEASE_BYTES = 32 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
 
 
 class Corpus:

@@ -46,9 +46,13 @@ class Pieces(Sequence[Piece]):
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @functools.cached_property
-    def most_frames(self) -> int:
-        """Frames of the longest sequence."""
-        return max(piece.frames for piece in self)
+    def frame_counts(self) -> Ints:
+        """Frames of each sequence."""
+        counts = np.full(len(self), self._settings.longest)
+        rests = self._wholes - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
+        ends = rests <= self._settings.longest  # else one frame is left, and left out
+        counts[self._ends - 1] = np.where(ends, rests + self._settings.silence, self._settings.longest)
+        return counts
 
     @overload
     def __getitem__(self, index: int, /) -> Piece: ...
@@ -126,7 +130,7 @@ class SequenceData:
         return self._taken(frames)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        most = max(1, limit // self.train.most_frames)
+        most = max(1, limit // int(self.train.frame_counts.max()))
         chosen = evenly_spaced(len(self.train), most)
         return (self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
 
@@ -172,7 +176,7 @@ def describe_sequences(corpus: Corpus, recipe: SequenceRecipe) -> str:
     found = pieces(corpus, "train", settings)
     sounding = audible(corpus, "train")
     short = sounding.take(sounding.lengths <= (FEWEST - 1) * settings.hop_length)
-    counts = sorted(piece.frames for piece in found)
+    counts = np.sort(found.frame_counts)
     told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     parts = [f"{counted(len(found), 'training sequence')} of {told} frames of {settings.frame_length} samples"]
     if counts[0] < counts[-1]:
