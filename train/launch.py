@@ -1,6 +1,7 @@
 """Starts or resumes a training run on one or several devices."""
 
 import contextlib
+import logging
 import os
 import platform
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -22,6 +24,7 @@ from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 from .several_machines import is_first, launched, one_voice, processes, together
 
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
 
 
@@ -44,7 +47,7 @@ def start(
         Failure: the loss is not finite.
     """
     with one_voice():
-        fabric = _fabric(options)
+        fabric = _fabric(options, recipe)
         if launched():
             fabric.launch()
         made = together(lambda: _prepared(recipe, corpus_folder, folder, others, trial, fabric.world_size))
@@ -95,7 +98,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
         Failure: as `start`.
     """
     with one_voice():
-        fabric = _fabric(options)
+        fabric = _fabric(options, recipe)
         if launched():
             fabric.launch()
         run = together(lambda: _resumed(folder, recipe))
@@ -154,7 +157,7 @@ def hardware() -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _fabric(options: RunOptions) -> Fabric:
+def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
     try:
         # An objective may use only some weights.
         several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
@@ -171,8 +174,13 @@ def _fabric(options: RunOptions) -> Fabric:
                 "srun: see docs/scale.md"
             )
         strategy = several if options.devices * options.nodes > 1 else "auto"
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of precision
         return Fabric(
-            accelerator=options.accelerator, devices=options.devices, num_nodes=options.nodes, strategy=strategy
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.nodes,
+            strategy=strategy,
+            precision=PRECISIONS[recipe.training.precision],
         )
     except (ValueError, RuntimeError) as error:
         nodes = f" --nodes {options.nodes}" if options.nodes > 1 else ""

@@ -191,4 +191,6 @@ def test_features_of_many_clips_are_computed_for_each_batch(ramps, tmp_path, mon
     chosen, rng = np.arange(len(kept)), np.random.default_rng(0)
     for one, other in zip(fresh.batch(chosen, rng), kept.batch(chosen, rng), strict=True):
         assert one.equal(other)
-    assert fresh._train is None
+    for one, other in zip(fresh.validation(3), kept.validation(3), strict=True):
+        assert all(part.equal(same) for part, same in zip(one, other, strict=True))
+    assert fresh._train is fresh._val is None

@@ -59,11 +59,12 @@ class HitData:
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
         rng = np.random.default_rng([recipe.training.seed, VARIED]) if times > 1 else None
-        self._hits = train
+        self._hits, self._val_hits = train, val
         first = self._taken(train, np.zeros(1, np.int64))
         large = times == 1 and len(train.clips) * sum(part.nbytes for part in first) > IN_MEMORY_BYTES
         self._train = None if large else self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
-        self._val = self._taken(val, evenly_spaced(len(val.clips), MOST_VALIDATED))
+        self._validated = evenly_spaced(len(val.clips), MOST_VALIDATED)
+        self._val = None if large else self._taken(val, self._validated)
 
     def __len__(self) -> int:
         return len(self._hits.clips) if self._train is None else len(self._train[0])
@@ -75,9 +76,13 @@ class HitData:
         return tuple(part[chosen] for part in self._train)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = evenly_spaced(len(self._val[0]), limit)
-        parts = (torch.from_numpy(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
-        return (tuple(part[rows] for part in self._val) for rows in parts)
+        chosen = evenly_spaced(len(self._validated), limit)
+        for first in range(0, len(chosen), BATCH):
+            rows = chosen[first : first + BATCH]
+            if self._val is None:
+                yield self._taken(self._val_hits, self._validated[rows])
+            else:
+                yield tuple(part[torch.from_numpy(rows)] for part in self._val)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))

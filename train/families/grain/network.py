@@ -111,6 +111,10 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", torch.eye(latents))
 
     def forward(self, codes: Tensor) -> Tensor:
+        with torch.autocast(codes.device.type, enabled=False):  # an inverse needs all digits
+            return self._whitened(codes.float())
+
+    def _whitened(self, codes: Tensor) -> Tensor:
         if not self.training or len(codes) <= codes.shape[1]:
             return (codes - self.mean) @ self.matrix.T
         mean = codes.mean(0)

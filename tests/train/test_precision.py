@@ -1,0 +1,46 @@
+"""Products of matrices in bfloat16: nearly the same loss, weights in float32, and other families refuse."""
+
+import pytest
+import torch
+from timbrel.host.errors import UserError
+from timbrel.train import checkpoint
+from timbrel.train.families.grain.network import Whitening
+from timbrel.train.launch import start
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+
+from .loops import CPU
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BFLOAT16 = "training.precision=bfloat16"
+
+
+@pytest.mark.parametrize("name", ["chroma-8", "tuned-8", "tuned-partials"])
+def test_bfloat16_learns_as_much_as_float32(tone_corpus, tmp_path, fewer, name):
+    changes = fewer if name != "tuned-partials" else ["training.steps=60", "frames.rows=1000"]
+    outcomes, weights = [], []
+    for precision in ("float32", "bfloat16"):
+        recipe = load_recipe(name, [*changes, f"training.precision={precision}"])
+        outcome = start(recipe, tone_corpus, tmp_path / precision, CPU)
+        run = Run.open(tmp_path / precision)
+        outcomes.append(outcome.validation)
+        weights.append(checkpoint.load(run.last)["model"])
+    assert outcomes[1] == pytest.approx(outcomes[0], rel=0.05)
+    assert all(value.dtype != torch.bfloat16 for value in weights[1].values())
+    changed = [name for name, value in weights[0].items() if not value.equal(weights[1][name])]
+    assert changed  # it was used
+
+
+def test_whitening_keeps_all_digits():
+    torch.manual_seed(0)
+    codes, whitening = torch.randn(64, 3) @ torch.randn(3, 3), Whitening(3).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        white = whitening(codes)
+    assert white.dtype == torch.float32
+    assert torch.allclose(white.T @ white / 64, torch.eye(3), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["clip-wavegan", "sequence-noisy", "tuned-sequence", "digits-classifier"])
+def test_families_that_gain_nothing_refuse_it(name):
+    with pytest.raises(UserError, match=r"training.precision: family .* trains in float32"):
+        load_recipe(name, [BFLOAT16])
