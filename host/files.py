@@ -10,8 +10,12 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
+
 from .errors import Failure, UserError
 from .interrupts import held
+
+WRITING = ".writing"  # a file in a folder that a process writes
 
 
 class Stamp(NamedTuple):
@@ -139,6 +143,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 _remove_folder(temporary)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes, by a file in it that disappears.
+
+    Raises:
+        UserError: another process writes into it.
+    """
+    lock = FileLock(folder / WRITING)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another timbrel is writing into {folder}; wait until it ends, or give another name") from None
+    try:
+        yield
+    finally:
+        _unlink(folder / WRITING)
+        lock.release()
 
 
 def remove_at_once(path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...host.errors import UserError
+from ...host.files import claimed
 from ...host.patch.library import open_patch
 from ...host.workers import task_runner
 from .batches import Job, Member, render_batch
@@ -61,9 +62,11 @@ def make_dataset(
     if missing:
         work = functools.partial(render_batch, job)
         with task_runner(work, min(workers, len(numbers)), ray, BEGIN) as render:
-            batches = _counted(render(numbers), len(numbers), progress)
-            for shard in missing:
-                index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
+            index.make_folder()
+            with claimed(output):
+                batches = _counted(render(numbers), len(numbers), progress)
+                for shard in missing:
+                    index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
     size = sum(shard.bytes for shard in index.shards.values())
     fresh = sum(index.notes_of(shard) for shard in missing)
     return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {fresh} are new"

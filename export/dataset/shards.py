@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...host.errors import UserError
-from ...host.files import check_new_folder, replacing
+from ...host.files import WRITING, check_new_folder, replacing
 from .batches import Job, Member
 from .settings import BATCH, DatasetSettings
 
@@ -66,7 +66,7 @@ class Index:
         """
         index = cls(folder, job)
         if not (folder / INDEX).exists():
-            if not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir()):
+            if not folder.is_dir() or any(not _is_leftover(path) and path.name != WRITING for path in folder.iterdir()):
                 check_new_folder(folder)
             return index
         told = index._read()
@@ -105,7 +105,6 @@ class Index:
             Failure: it cannot be written; the shards before it stay.
         """
         name = f"notes-{shard:06d}.tar"
-        self._make_folder()
         with replacing(self.folder / name, overwrite=True) as temporary, temporary.open("wb") as file:
             sink = _Digest(file)
             with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
@@ -123,7 +122,7 @@ class Index:
         )
         self._write()
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
         try:
             self.folder.mkdir(exist_ok=True)
             for path in self.folder.iterdir() if not self.shards else ():

@@ -302,3 +302,15 @@ def test_a_cluster_gives_the_bytes_of_one_process(mixed, tmp_path, three_a_chunk
         report = build([mixed], Path("c"), ray=address, progress=kill)
     assert build([mixed], tmp_path / "alone" / "c") == report
     assert bytes_of(tmp_path / "shared" / "c") == bytes_of(tmp_path / "alone" / "c")
+
+
+def test_two_builds_into_one_folder_are_refused(sounds, tmp_path, three_a_chunk, counted):
+    def second(share, name):
+        with pytest.raises(UserError, match=r"another timbrel is writing into .*/c; wait until it ends"):
+            build([sounds], tmp_path / "c")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=second)
+    assert build([sounds], tmp_path / "c").clips == 10
+    assert len(counted) == 10

@@ -35,8 +35,9 @@ def audible(corpus: Corpus, split: Split) -> Clips:
 def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Ints | None = None) -> Array:
     """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
     found = np.zeros((len(clips), length), np.float32)
-    for row, clip, start in zip(found, clips, np.zeros(len(clips), int) if starts is None else starts, strict=True):
-        samples = corpus.samples(clip, 0, max(0, length - int(start)))
+    silences = [0] * len(clips) if starts is None else starts.tolist()
+    parts = [corpus.samples(clip, 0, max(0, length - start)) for clip, start in zip(clips, silences, strict=True)]
+    for row, samples, start in zip(found, parts, silences, strict=True):  # the disk was asked for all at once
         row[start : start + len(samples)] = samples
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...host.errors import Failure, UserError
-from ...host.files import check_new_folder
+from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
 from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
 from .clip_table import Clip, Split, recording_of
@@ -127,20 +127,25 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     fresh = not destination.exists()
     try:
         reading.mkdir(parents=True, exist_ok=True)
-        with Writer(destination, rate, base) as writer:
+        with claimed(destination), _tidied(destination, base, fresh), Writer(destination, rate, base) as writer:
             yield writer
-        shutil.rmtree(reading, ignore_errors=True)
-    except UserError:  # nothing of it can be used
+            shutil.rmtree(reading, ignore_errors=True)
+    except OSError as error:
+        raise Failure(f"cannot write {destination}: {error.strerror or error}; make room, and {AGAIN}") from error
+
+
+@contextmanager
+def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
+    """Remove files of a corpus of which nothing can be used."""
+    try:
+        yield
+    except UserError:
         kept = {shard.file for shard in base.shards} if base else set[str]()
         for file in destination.glob("audio-*.f32"):
             if file.name not in kept:
                 file.unlink()
-        shutil.rmtree(reading, ignore_errors=True)
-        if fresh:
-            shutil.rmtree(destination, ignore_errors=True)
+        shutil.rmtree(destination if fresh else destination / READING, ignore_errors=True)
         raise
-    except OSError as error:
-        raise Failure(f"cannot write {destination}: {error.strerror or error}; make room, and {AGAIN}") from error
 
 
 def _new_ones(sounds: Mapping[str, Path], writer: Writer) -> dict[str, Path]:

@@ -295,3 +295,11 @@ def test_the_index_says_how_it_was_made(whole: Path) -> None:
 def test_a_count_out_of_range_is_refused(tmp_path: Path, notes: int) -> None:
     with pytest.raises(UserError, match="is out of range; give 1 to 1000000000"):
         make_dataset(["gm-oboe"], tmp_path / "notes", DatasetSettings(), notes)
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path: Path, whole: Path) -> None:
+    def second(share: float) -> None:
+        with pytest.raises(UserError, match=r"another timbrel is writing into .*notes; wait until it ends"):
+            small(tmp_path / "notes")
+
+    assert bytes_of(small(tmp_path / "notes", progress=second)) == bytes_of(whole)

@@ -54,12 +54,14 @@ class Places:
         """
         found = np.zeros((len(pieces), self.length), np.float32)
         chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
-        for row, piece, recording, share in zip(found, pieces, self.of(pieces).tolist(), chance, strict=True):
+        cut = []
+        for piece, recording, share in zip(pieces, self.of(pieces).tolist(), chance, strict=True):
             clip = self.clips[recording]
             starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
             parts = int(self.firsts[recording + 1] - self.firsts[recording])
             start = int((piece - self.firsts[recording] + share) * starts / parts)
-            samples = corpus.samples(clip, start, start + self.length)
+            cut.append(corpus.samples(clip, start, start + self.length))  # the disk is asked for all at once
+        for row, samples in zip(found, cut, strict=True):
             row[: len(samples)] = samples
         if normalised:
             found /= np.maximum(np.abs(found).max(1, keepdims=True), SILENT)

@@ -61,8 +61,10 @@ class Windows:
     def take_grains(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
         places = self.places(chosen)
         taken = np.empty((len(chosen), length), np.float32)
-        for row, clip, start in zip(taken, places.clip.tolist(), places.starts.tolist(), strict=True):
-            row[:] = corpus.samples(self.clips[clip], start, start + length)
+        where = zip(places.clip.tolist(), places.starts.tolist(), strict=True)
+        parts = [corpus.samples(self.clips[clip], start, start + length) for clip, start in where]  # asks the disk once
+        for row, part in zip(taken, parts, strict=True):
+            row[:] = part
         return taken * places.signs[:, None]
 
 
