@@ -1,14 +1,17 @@
-"""The example of docs/scale.md runs as it is printed."""
+"""The examples of docs/scale.md run as they are printed."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from timbrel.export.dataset.dataset import make_dataset
 from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.train.corpus.build import build
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
-[EXAMPLE] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+CLASSIFIER, CORPUS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_pitch_classes_are_learnt_from_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +19,16 @@ def test_pitch_classes_are_learnt_from_notes(tmp_path: Path, monkeypatch: pytest
     make_dataset(["gm-oboe", "gm-strings"], tmp_path / "notes", settings, 256)
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
-    exec(EXAMPLE, found)
-    assert len(EXAMPLE.splitlines()) <= 24
+    exec(CLASSIFIER, found)
+    assert len(CLASSIFIER.splitlines()) <= 24
     assert found["score"] > 0.8
+
+
+def test_numpy_alone_reads_a_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 8000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 8000, subtype="FLOAT")
+    build([tmp_path / "a.wav"], tmp_path / "corpus", rate=8000)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, object] = {}
+    exec(CORPUS, found)
+    assert np.array_equal(found["first_clip"], sound)

@@ -168,5 +168,26 @@ def adversarial() -> None:
     print(f"bare torch loop        {bare:7.0f} examples/s   {statistics.median(a / b for a, b in rows):.2f} of it")
 
 
+def precisions() -> None:
+    """Print what `training.precision` changes, in rounds in turn."""
+    print(f"float32 and bfloat16, {STEPS} steps a round, {ROUNDS} rounds in turn, examples/s")
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        sounds = corpus(Path(name))
+        for family in ("chroma-8", "tuned-8", "grain-plain", "tuned-clip", "tuned-partials"):
+            rows = []
+            for turn in range(ROUNDS):
+                pair = []
+                for precision in ("float32", "bfloat16"):
+                    changes = [f"training.steps={STEPS}", f"training.precision={precision}", "frames.sample_rate=44100"]
+                    recipe = load_recipe(family, changes)
+                    pair.append(timbrel_speed(Path(name), sounds, recipe, f"{family}-{turn}-{precision}"))
+                rows.append(pair)
+            plain, half = (statistics.median(column) for column in zip(*rows, strict=True))
+            print(
+                f"{family:<16}{plain:8.0f}{half:8.0f}   {statistics.median(b / a for a, b in rows):.2f} times as many"
+            )
+
+
 if __name__ == "__main__":
     main()
+    precisions()

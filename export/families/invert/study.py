@@ -5,6 +5,7 @@ publication's 200 slopes, the same with the perceptual term, and `tuned-clip`, w
 decoder. An existing clip model is only measured.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,9 @@ from ....train.recipes.load import load_recipe
 from ....train.run import Run
 from ...export import export
 from ...reports.report import FORMAT, Figures
+from ...study.cluster import Training
 from ...study.runs import StudyOptions as Trainings
-from ...study.runs import StudyProgress, check_folder, is_trained, load_recipes, train, write_study
+from ...study.runs import StudyProgress, check_folder, is_trained, load_recipes, train, train_first, write_study
 from ..table import FAMILIES as EXPORTED
 from .study_page import page, pictures
 from .study_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
@@ -58,6 +60,7 @@ class RecoveryStudyOptions:
     minutes: float | None = None
     accelerator: str = "auto"
     devices: int = 1
+    ray: str | None = None
 
 
 def study(asked: RecoveryStudyOptions, display: Display) -> bool:
@@ -107,9 +110,15 @@ def _inverted(
     course = StudyProgress(
         display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(asked, InvertedBench.rows)
     )
+    runs = {recipe.name: asked.folder / "runs" / recipe.name for recipe in recipes}
+    if asked.ray is not None:
+        due = [recipe for recipe in recipes if not is_trained(runs[recipe.name], recipe)]
+        trainings = [_training(recipe, asked.corpus, runs[recipe.name], others.get(recipe.name, {})) for recipe in due]
+        if not train_first(trainings, asked.ray, asked.accelerator, display):
+            return None, course
     models = {}
     for recipe in recipes:
-        run = asked.folder / "runs" / recipe.name
+        run = runs[recipe.name]
         course.start_part(recipe.name)
         options = RunOptions(asked.accelerator, asked.devices)
         if not is_trained(run, recipe) and not train(
@@ -118,8 +127,13 @@ def _inverted(
             course.stopped(run)
             return None, course
         models[recipe.name] = _up_to_date(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
-    inverting = Run.open(asked.folder / "runs" / INVERT)
-    return InvertedBench(corpus, inverting, models[INVERT], models[TUNED], judge), course
+    return InvertedBench(corpus, Run.open(runs[INVERT]), models[INVERT], models[TUNED], judge), course
+
+
+def _training(recipe: Recipe, corpus: Path, run: Path, others: Mapping[str, Path]) -> Training:
+    """Return a training for other machines, which have other current folders."""
+    there = {name: folder.resolve() for name, folder in others.items()}
+    return Training(recipe, corpus, run, functools.partial(train, others=there))
 
 
 def _searches(asked: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
