@@ -29,8 +29,8 @@ MILLIONS = 2_000_000
 RECIPES = {  # with few steps: what counts is the data
     "clip-wavegan": ("network.model_size=4", "training.steps=20"),
     "grain-plain": ("frames.sample_rate=16000", "training.steps=300"),
-    "chroma-8": ("frames.sample_rate=16000", "training.steps=60", "frames.rows=50000"),
-    "tuned-partials": ("frames.sample_rate=16000", "training.steps=60", "frames.rows=50000"),
+    "chroma-8": ("frames.sample_rate=16000", "training.steps=60", "frames.rows=55000"),
+    "tuned-partials": ("frames.sample_rate=16000", "training.steps=60", "frames.rows=55000"),
     "sequence-samples": ("frames.sample_rate=16000", "training.steps=10"),
     "tuned-clip": ("frames.sample_rate=16000", "training.steps=10"),
 }

@@ -55,6 +55,10 @@ class FrameOrigins(Sequence[FrameOrigin]):
     def __len__(self) -> int:
         return len(self._starts)
 
+    def release(self) -> None:
+        """Release the mapped pages of columns."""
+        release(self._clip, self._starts, self._notes)
+
     @overload
     def __getitem__(self, index: int, /) -> FrameOrigin: ...
     @overload
@@ -209,6 +213,7 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
             frame = moved_frame(samples, source, source.note, settings)
             rows[index, 0] = _halved(frame)
             pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
+    found.release()
     return FrameStore(rows, pitch_classes, found)
 
 

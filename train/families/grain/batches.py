@@ -1,5 +1,6 @@
 """Batches for the grain family: windows of samples."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
+from ...batches.column_file import ColumnFile
 from ...batches.frames import SILENT
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
@@ -119,16 +121,13 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
     """Return a split's audible windows before each training clip's held-out end, or inside it."""
     step = 0 if settings.align else settings.hop_length
-    numbers, found = list[Ints](), list[tuple[Ints, npt.NDArray[np.int8], Ints]]()
-    for number, starts, signs in _windows(corpus, split, settings, held_out):
-        runs = _runs(starts, signs, step)
-        numbers.append(np.full(len(runs[0]), number))
-        found.append(runs)
-    if not found:
-        none = np.zeros(0, np.int64)
-        return Windows(corpus.clips(split), none, none, np.zeros(0, np.int8), none, step)
-    clip = np.concatenate(numbers)
-    first, sign, count = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    with contextlib.ExitStack() as files:
+        columns = [files.enter_context(ColumnFile(None, kind)) for kind in ("<i8", "<i8", "i1", "<i8")]
+        for number, starts, signs in _windows(corpus, split, settings, held_out):
+            runs = _runs(starts, signs, step)
+            for column, values in zip(columns, (np.full(len(runs[0]), number), *runs), strict=True):
+                column.append(values)
+        clip, first, sign, count = (np.array(column.mapped()) for column in columns)
     return Windows(corpus.clips(split), clip, first, sign, np.cumsum(count), step)
 
 

@@ -105,6 +105,7 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | No
     for at in range(0, len(found), TOGETHER):
         part = slice(at, at + TOGETHER)
         levels[part] = taken(pieces(corpus, found[part], frames), pitches[part], frames)
+    found.release()
     return PartialsRows(levels, pitches)
 
 
