@@ -1,4 +1,4 @@
-"""Cuts batches in a thread, a step ahead: reading sound from a disk costs a step no time."""
+"""Cuts batches in a thread, some steps ahead: reading sound from a disk costs a step no time."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .example_order import ExampleOrder
 from .training_data import Data
+
+AHEAD = 4  # steps that are in memory
 
 Batches = list[tuple[Tensor, ...]]
 
@@ -27,17 +29,15 @@ class BatchLoader:
         self.epoch_steps = len(data) // self.step_examples
         self._order: tuple[int, ExampleOrder] | None = None  # an epoch and its order
         self._pool = ThreadPoolExecutor(1, "batches", torch.set_flush_denormal, (True,))  # as in the main thread
-        self._ahead: tuple[int, Future[Batches]] | None = None
+        self._ahead: dict[int, Future[Batches]] = {}  # by step
 
     def take(self, step: int) -> Batches:
-        """Return the batches of a step, and begin to cut those of the next."""
-        ahead = self._ahead
-        if ahead is None or ahead[0] != step:
-            ahead = step, self._pool.submit(self._cut, step)
-        found = ahead[1].result()
-        more = self.steps is None or step + 1 < self.steps
-        self._ahead = (step + 1, self._pool.submit(self._cut, step + 1)) if more else None
-        return found
+        """Return the batches of a step, and begin to cut those of the next ones."""
+        end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
+        self._ahead = {
+            wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)
+        }
+        return self._ahead[step].result()
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

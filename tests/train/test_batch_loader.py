@@ -1,4 +1,4 @@
-"""Batches are cut a step ahead, and are those that would be cut at once."""
+"""Batches are cut some steps ahead, and are those that would be cut at once."""
 
 import threading
 
@@ -65,11 +65,15 @@ def test_the_next_step_is_cut_ahead(loaded):
     data = Examples()
     loader = loaded(data)
     loader.take(0)
-    loader._ahead[1].result(timeout=10)
-    assert len(data.cut) == 4
-    loader.steps = 2
-    loader.take(1)
-    assert loader._ahead is None
+    assert sorted(loader._ahead) == [0, 1, 2, 3]
+    loader._ahead[3].result(timeout=10)
+    assert len(data.cut) == 8
+    loader.steps = 4
+    loader.take(2)
+    assert sorted(loader._ahead) == [2, 3]
+    loader.take(3)
+    assert sorted(loader._ahead) == [3]
+    assert len(data.cut) == 8
 
 
 def test_an_error_comes_out_at_its_step(loaded):
