@@ -157,13 +157,13 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
         corpus = Corpus.open(output / "corpus")
         _check_same(corpus, sounds, output)
         return corpus
-    if not (output / "corpus" / READING).is_dir():  # a killed process left it
+    if not (output / "corpus" / READING).is_dir():  # a stopped call left it
         check_new_folder(output)
     new = not output.exists()
     output.mkdir(exist_ok=True)
     try:
         report = _read(sounds, output, family, label, display)
-    except BaseException:
+    except UserError:
         shutil.rmtree(output / "corpus", ignore_errors=True)
         if new:
             output.rmdir()

@@ -71,7 +71,14 @@ def _processes(
             tasks, AHEAD * workers, lambda task: pool.submit(work, task), lambda future: future.result()
         )
     except BrokenProcessPool:
-        raise Failure(f"a worker died, perhaps for lack of memory; {again}, with fewer workers") from None
+        raise Failure(
+            f"a worker died, perhaps for lack of memory; {again}, with fewer workers (a script needs "
+            'if __name__ == "__main__": around its beginning)'
+        ) from None
+    except BaseException:
+        for process in [*pool._processes.values()]:  # they would finish their tasks first
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..host.errors import Failure
 from .example_order import ExampleOrder
 from .training_data import Data
 
@@ -32,12 +33,19 @@ class BatchLoader:
         self._ahead: dict[int, Future[Batches]] = {}  # by step
 
     def take(self, step: int) -> Batches:
-        """Return the batches of a step, and begin to cut those of the next ones."""
+        """Return the batches of a step, and begin to cut those of the next ones.
+
+        Raises:
+            Failure: the corpus cannot be read.
+        """
         end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
         self._ahead = {
             wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)
         }
-        return self._ahead[step].result()
+        try:
+            return self._ahead[step].result()
+        except OSError as error:
+            raise Failure(f"cannot read the corpus: {error.strerror or error}; go on with --resume") from error
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -38,7 +38,9 @@ BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 @corpus_commands.command("build")
 def corpus_build(
     sounds: Annotated[list[Path], typer.Argument(help="Sound files and folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The corpus: a new folder.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The corpus: a new folder, or one whose build was stopped.")
+    ],
     rate: Annotated[
         int | None, typer.Option(help="Sampling rate in Hz; 44100 by default, or that of the corpus that grows.")
     ] = None,

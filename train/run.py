@@ -25,6 +25,7 @@ from .recipes.base import Recipe
 from .recipes.load import load_recipe
 
 FORMAT = 1
+SAME_SECONDS = 1e-3  # of a corpus: sums are rounded
 
 
 class RunInfo(BaseModel):
@@ -101,8 +102,17 @@ class Run:
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
-        """Return the run's corpus; after a trial, with all clips under train."""
-        corpus = Corpus.open((self.folder / self.info.corpus).resolve())
+        """Return the run's corpus as it was at its start; after a trial, with all clips under train.
+
+        Raises:
+            UserError: it is another one now.
+        """
+        corpus = Corpus.open((self.folder / self.info.corpus).resolve()).beginning(self.info.clips)
+        if len(corpus.clips()) != self.info.clips or abs(corpus.seconds() - self.info.seconds) > SAME_SECONDS:
+            raise UserError(
+                f"corpus {corpus.folder} has other clips than the {self.info.clips} that run {self.folder} was begun "
+                "with; put the corpus back, or train into a new folder"
+            )
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":

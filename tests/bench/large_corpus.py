@@ -4,7 +4,7 @@
 
 Generated notes of four seconds at 16 kHz; 200 hours take 46 GB. A training runs in a process of its own. Memory is the
 largest seen of it after its data are made: all, and without mapped files. "Cold": the kernel is told to forget the
-corpus's files before and every second (posix_fadvise, DONTNEED); "warm": nothing is forgotten. Also: two million clips
+corpus's files every five seconds (posix_fadvise, DONTNEED); "warm": nothing is forgotten. Also: two million clips
 opened.
 """
 
@@ -25,6 +25,7 @@ from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import writing
 
 RATE, SECONDS, BANK = 16000, 4.0, 64
+FORGET_SECONDS = 5.0
 MILLIONS = 2_000_000
 RECIPES = {  # with few steps: what counts is the data
     "clip-wavegan": ("network.model_size=4", "training.steps=20"),
@@ -87,9 +88,11 @@ def trained(recipe: str, changes: tuple[str, ...], sounds: Path, cold: bool) -> 
         began, first, most, own = time.perf_counter(), 0.0, 0, 0
         with log.open("w") as file, subprocess.Popen(command, stdout=file) as process:
             seen = psutil.Process(process.pid)
+            forgotten = 0.0
             while process.poll() is None:
-                if cold:
+                if cold and time.perf_counter() - forgotten > FORGET_SECONDS:
                     forget(sounds)
+                    forgotten = time.perf_counter()
                 if not first and log.stat().st_size:
                     first = time.perf_counter() - began
                 try:

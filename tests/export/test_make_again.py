@@ -61,16 +61,6 @@ def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypat
     assert checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step == trained
 
 
-def test_ctrl_c_while_it_reads_leaves_nothing(recordings, tmp_path, monkeypatch):
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("timbrel.train.corpus.chunks.pitch_track", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        made(recordings, tmp_path / "bells")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_make_that_was_killed_while_it_read_goes_on(recordings, tmp_path):
     (tmp_path / "bells").mkdir()
     with pytest.raises(KeyboardInterrupt):

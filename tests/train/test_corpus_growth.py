@@ -1,6 +1,7 @@
 """A build goes on after a stop, by any number of processes, and adds sounds to a corpus."""
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,13 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.launch import start
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
 
 from ..export.clusters import cluster
+from .looped import loop, loops_of
+from .loops import CPU
 from .sounds import sine, write
 
 HALVES = "0.5/0.25/0.25"
@@ -174,7 +180,7 @@ def test_a_build_that_can_use_nothing_leaves_nothing(tmp_path):
 
 
 def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
-    build([sounds], tmp_path / "c", split=HALVES, label=r"(tone)_6[0-4]", licence="CC0")
+    build([sounds], tmp_path / "c", split=HALVES, label="(tone)", licence="CC0")
     first = Corpus.open(tmp_path / "c")
     before = [
         (clip.name, clip.split, np.array(first.samples(clip)), np.array(first.pitch(clip))) for clip in first.clips()
@@ -183,7 +189,7 @@ def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
         write(sounds / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12)))
     shutil.copy(sounds / "tone_60.wav", sounds / "a copy.wav")
     counted.clear()
-    report = build([sounds], tmp_path / "c", split=HALVES, append=True)
+    report = build([sounds], tmp_path / "c", split=HALVES, label="(tone)", append=True)
     assert sorted(counted) == ["a copy.wav", *(f"tone_{note}.wav" for note in range(70, 80))]
     grown = Corpus.open(tmp_path / "c")
     for clip, (name, split, samples, pitch) in zip(grown.clips(), before, strict=False):
@@ -192,7 +198,7 @@ def test_a_corpus_grows_by_the_sounds_that_it_lacks(sounds, tmp_path, counted):
         assert np.array_equal(grown.pitch(clip), pitch, equal_nan=True)
     assert [*grown.clips().names][10:] == [f"tone_{note}.wav" for note in range(70, 80)]
     assert [len(grown.clips(split)) for split in ("train", "val", "test")] == [10, 5, 5]
-    assert (report.clips, report.labels, report.identical) == (20, {"": 5, "tone": 5}, {"a copy.wav": "tone_60.wav"})
+    assert (report.clips, report.labels, report.identical) == (20, {"tone": 20}, {"a copy.wav": "tone_60.wav"})
     assert report.seconds == pytest.approx(grown.seconds())
     assert report == grown.report
     assert (grown.name, grown.licence) == ("c", "CC0")
@@ -314,3 +320,131 @@ def test_two_builds_into_one_folder_are_refused(sounds, tmp_path, three_a_chunk,
         build([sounds], tmp_path / "c", progress=second)
     assert build([sounds], tmp_path / "c").clips == 10
     assert len(counted) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ray": "127.0.0.1:9"}, "no Ray cluster answers"),
+        ({"label": "nothing"}, "matches in no file's name"),
+        ({"rate": 1}, "out of range"),
+    ],
+)
+def test_a_wrong_option_deletes_nothing_that_was_read(sounds, tmp_path, three_a_chunk, counted, options, said):
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=stopping(0.65))
+    with pytest.raises(UserError, match=said):
+        build([sounds], tmp_path / "c", **options)
+    counted.clear()
+    build([sounds], tmp_path / "c")
+    assert len(counted) == (10 if "label" in options else 4)  # another label reads all again
+
+
+def test_a_wrong_option_of_a_new_corpus_leaves_nothing(sounds, tmp_path):
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        build([sounds], tmp_path / "c", ray="127.0.0.1:9")
+    assert [path.name for path in tmp_path.iterdir()] == ["sounds"]
+
+
+@pytest.mark.parametrize("change", ["label", "group", "shortest_seconds", "melodies", "sfz"])
+def test_whatever_decides_a_clip_reads_its_file_again(sounds, tmp_path, three_a_chunk, counted, change):
+    with pytest.raises(KeyboardInterrupt):
+        build([sounds], tmp_path / "c", progress=stopping(0.65))
+    counted.clear()
+    options = {"label": "(tone)", "group": "tone", "shortest_seconds": 0.2, "melodies": True}
+    asked = {change: options[change]} if change in options else {}
+    if change == "sfz":
+        (sounds / "tones.sfz").write_text("<region> sample=tone_60.wav key=72 hivel=40\n")
+    build([sounds], tmp_path / "c", name="whole", **asked)
+    assert "tone_60.wav" in counted
+    build([sounds], tmp_path / "whole", **asked)
+    assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
+
+
+def test_a_file_that_changes_while_it_is_read_ends_the_build(sounds, tmp_path, monkeypatch):
+    plain = chunks._Reader.read
+
+    def changed(self, sound):
+        found = plain(self, sound)
+        if sound.name == "tone_63.wav":
+            write(sound.path, sine(900.0))
+        return found
+
+    monkeypatch.setattr(chunks._Reader, "read", changed)
+    with pytest.raises(Failure, match=r"tone_63\.wav changed while it was read; run the same command again"):
+        build([sounds], tmp_path / "c")
+
+
+def test_unreadable_sources_do_not_stop_a_build(sounds, tmp_path, monkeypatch):
+    """Files of other users, and ones that vanish."""
+    plain = Path.open
+
+    def refused(self, *arguments, **options):
+        if self.name == "tone_61.wav":
+            raise PermissionError(13, "Permission denied")
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    report = build([sounds], tmp_path / "c")
+    assert report.unreadable == {"tone_61.wav": "Permission denied"}
+    assert report.clips == 9
+
+
+def test_a_name_that_is_no_utf8_is_listed_and_others_are_read(sounds, tmp_path):
+    bad = os.fsencode(sounds) + b"/caf\xe9.wav"
+    Path(os.fsdecode(bad)).write_bytes((sounds / "tone_60.wav").read_bytes())
+    report = build([sounds], tmp_path / "c")
+    assert report.unreadable == {"caf\ufffd.wav": "has a name that is no UTF-8; rename it"}
+    assert report.clips == 10
+
+
+def test_a_repaired_sound_is_added(sounds, tmp_path):
+    good = (sounds / "tone_63.wav").read_bytes()
+    (sounds / "tone_63.wav").write_bytes(b"junk")
+    build([sounds], tmp_path / "c")
+    (sounds / "tone_63.wav").write_bytes(good)
+    build([sounds], tmp_path / "c", append=True)
+    assert [*Corpus.open(tmp_path / "c").clips().names][-1] == "tone_63.wav"
+
+
+def test_copies_alone_add_nothing(sounds, tmp_path):
+    build([sounds], tmp_path / "c")
+    before = bytes_of(tmp_path / "c")
+    shutil.copy(sounds / "tone_60.wav", tmp_path / "copy.wav")
+    with pytest.raises(UserError, match="grows by none of these sounds: they are copies of its own"):
+        build([tmp_path / "copy.wav"], tmp_path / "c", append=True)
+    assert bytes_of(tmp_path / "c") == before
+
+
+def test_loops_and_labels_are_not_mixed_with_what_has_none(sounds, tmp_path):
+    build([sounds], tmp_path / "labelled", label="(tone)")
+    write(sounds / "new.wav", sine(seconds=1))
+    with pytest.raises(UserError, match="have labels; give --label"):
+        build([sounds], tmp_path / "labelled", append=True)
+    loops = loops_of(tmp_path / "loops", [loop(0), loop(1)])
+    with pytest.raises(UserError, match="is of loops on one grid, and grows by none"):
+        build([sounds], loops.folder, append=True, rate=loops.rate)
+    assert Corpus.open(loops.folder).loops == loops.loops
+
+
+def test_marks_of_dynamics_count_beside_those_of_the_corpus(tmp_path):
+    for number, mark in enumerate(("pp", "mf", "ff")):
+        write(tmp_path / "sounds" / f"a_{mark}_{number}.wav", sine(400.0 + number))
+    build([tmp_path / "sounds"], tmp_path / "c")
+    write(tmp_path / "more" / "b_ff_7.wav", sine(700.0))
+    build([tmp_path / "more"], tmp_path / "c", append=True)
+    assert [clip.velocity for clip in Corpus.open(tmp_path / "c").clips()] == [112, 80, 32, 112]
+
+
+def test_a_run_goes_on_with_the_clips_that_it_began_with(sounds, tmp_path, fewer):
+    build([sounds], tmp_path / "c")
+    recipe = load_recipe("tuned-8", [*fewer, "training.steps=5"])
+    start(recipe, tmp_path / "c", tmp_path / "run", CPU)
+    before = [*Run.open(tmp_path / "run").corpus().clips().names]
+    write(sounds / "new.wav", sine(seconds=1))
+    build([sounds], tmp_path / "c", append=True)
+    assert [*Run.open(tmp_path / "run").corpus().clips().names] == before
+    shutil.rmtree(tmp_path / "c")
+    build([sounds / "new.wav", sounds / "tone_60.wav"], tmp_path / "c")
+    with pytest.raises(UserError, match=r"has other clips than the 10 that run .* was begun with"):
+        Run.open(tmp_path / "run").corpus()

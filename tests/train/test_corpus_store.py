@@ -3,13 +3,14 @@
 import json
 import shutil
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.train.batches.clip_selection import audible
-from timbrel.train.corpus import clip_table, store
+from timbrel.train.corpus import chunks, clip_table, store
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.clip_table import TEXTS, ClipTable, Texts
 from timbrel.train.corpus.manifest import Manifest, Shard, Table, replace_files
@@ -140,8 +141,8 @@ def test_clips_are_the_rows_of_their_columns(corpus):
         clips[len(clips)]
 
 
-def test_two_million_clips_open_in_little_memory_and_not_one_by_one(tmp_path, monkeypatch):
-    """The bench measures seconds and bytes; here no `Clip` is made, and no column is read that is not needed."""
+def test_many_clips_open_in_little_memory_and_not_one_by_one(tmp_path, monkeypatch):
+    """The bench measures two million; here no `Clip` is made, and no column is read that is not needed."""
     count = 50_000
     numbers = {name: np.zeros(count, kind) for name, kind in clip_table._NUMBERS.items()} | {
         "start": np.arange(count, dtype="<i8"),
@@ -162,14 +163,38 @@ def test_two_million_clips_open_in_little_memory_and_not_one_by_one(tmp_path, mo
     tracemalloc.stop()
 
 
-def test_pages_of_sound_are_released(corpus, monkeypatch):
-    released = []
-    opened = Corpus.open(corpus)
-    monkeypatch.setattr(store, "RELEASE_BYTES", 2 * 4 * opened.clips()[0].length)
-    monkeypatch.setattr(Corpus, "_release", lambda self: released.append(self._taken_bytes))
-    for clip in opened.clips()[:3]:
+def test_pages_of_sound_are_released_again_and_again(corpus, monkeypatch):
+    released, opened = [], Corpus.open(corpus)
+    monkeypatch.setattr(store, "MAPPED_BYTES", 2 * 4 * opened.clips()[0].length)
+    monkeypatch.setattr(store, "release", lambda *shards: released.append(len(shards)))
+    for clip in opened.clips()[:9]:
         opened.samples(clip)
-    assert len(released) == 1
+    assert released == [1, 1, 1]
+
+
+def test_few_shards_are_mapped_at_once_and_views_stay(sounds, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 1)
+    monkeypatch.setattr(store, "MOST_MAPPED", 3)
+    build([sounds], tmp_path / "c")
+    opened = Corpus.open(tmp_path / "c")
+    views = [opened.samples(clip) for clip in opened.clips()]
+    assert list(opened._mapped) == [7, 8, 9]
+    opened.samples(opened.clips()[8])
+    opened.samples(opened.clips()[0])
+    assert list(opened._mapped) == [9, 8, 0]
+    assert [float(np.abs(view).max()) for view in views] == pytest.approx(opened.clips().peaks.tolist())
+
+
+def test_two_threads_read_many_shards(sounds, tmp_path, monkeypatch):
+    """As batches are cut beside a validation."""
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 1)
+    monkeypatch.setattr(store, "MOST_MAPPED", 3)
+    monkeypatch.setattr(store, "MAPPED_BYTES", 1)
+    build([sounds], tmp_path / "c")
+    opened = Corpus.open(tmp_path / "c")
+    with ThreadPoolExecutor(2) as pool:
+        peaks = list(pool.map(lambda clip: np.abs(opened.samples(clip)).max(), [*opened.clips()] * 50))
+    assert peaks == opened.clips().peaks.tolist() * 50
 
 
 def test_a_corpus_appears_whole_or_not_at_all(tmp_path):

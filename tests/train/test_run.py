@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from timbrel.host.errors import Failure, UserError
+from timbrel.train.corpus.store import Corpus
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, RunInfo, relative_to
 
@@ -130,7 +131,9 @@ def test_a_run_and_its_corpus_move_together(tone_corpus, tmp_path):
     (tmp_path / "here" / "runs").mkdir()
     folder = tmp_path / "here" / "runs" / "run"
     corpus = relative_to(tmp_path / "here" / "corpus", folder)
-    Run.create(folder, load_recipe("chroma-8"), INFO.model_copy(update={"corpus": corpus}))
+    tones = Corpus.open(tone_corpus)
+    content = {"corpus": corpus, "clips": len(tones.clips()), "seconds": tones.seconds()}
+    Run.create(folder, load_recipe("chroma-8"), INFO.model_copy(update=content))
     (tmp_path / "here").rename(tmp_path / "there")
     assert Run.open(tmp_path / "there" / "runs" / "run").corpus().name == "tones"
 

@@ -18,12 +18,12 @@ import torch
 from ...host.errors import Failure, UserError
 from ...host.stft import chroma, window
 from ...host.units import semitones_to_ratio
+from ..column_file import ColumnFile, release
 from ..corpus.clip_table import Clip, Clips, Split
 from ..corpus.pitch import HOP, single_note
 from ..corpus.store import Corpus
 from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
-from .column_file import ColumnFile, release
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -197,11 +197,14 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
     rows = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
     pitch_classes = np.zeros((len(found), views), np.int8)
     often = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
+    clip: Clip | None = None
+    samples = np.zeros(0, np.float32)
     for index, source in enumerate(found):
-        samples = corpus.samples(source.clip)
+        if source.clip is not clip:
+            clip, samples = source.clip, corpus.samples(source.clip)
         if index % often == 0:
-            release(rows)
-            release(samples)
+            release(rows, samples)
+            found.release()
         if fold:
             assert settings.fold is not None
             keys = _keys(source.note, views, rng)

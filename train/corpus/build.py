@@ -15,19 +15,18 @@ from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, ch
 from .clip_table import Clip, Split, recording_of
 from .file_names import Names, velocities
 from .loops import append_loops
-from .manifest import FLOAT, MANIFEST, NO_DIGEST, Samples, SourceFile
+from .manifest import AGAIN, FLOAT, MANIFEST, NO_DIGEST, Samples, SourceFile
 from .named_pitches import take_named_pitches
 from .octave_correction import settle_octaves
 from .pitch import frame_count
-from .report import CorpusReport, Progress, no_progress, unusable
+from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSample, SfzSamples, sfz_samples
-from .sound_files import SHORTEST, Copies, digests, file_digest, some_sounds
+from .sound_files import SHORTEST, Copies, digests, readable_digest, some_sounds
 from .split import assign, listed_splits, parse_fractions
 from .store import READING, Corpus, Writer, shard_name, writing
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
-AGAIN = "run the same command again to go on"
 
 
 def build(
@@ -92,20 +91,27 @@ def build(
     with opening as writer:
         name = _kept("name", name, writer) or destination.resolve().name
         licence = _kept("licence", licence, writer)
-        writer.report.left_out += len(found) - len(wanted)
-        if append:
-            wanted = _new_ones(wanted, writer)
+        if writer.base is None:
+            writer.report.left_out = len(found) - len(wanted)
+        else:
+            _check_fits(writer.base, label)
+            wanted = _new_ones(wanted, writer.base)
         if loops:
             grid, files = append_loops(writer, wanted, names, say), _sources(wanted)
         else:
             settings = ReadingSettings(rate_hz, shortest, melodies, group, label)
             grid, files = None, _read(writer, wanted, sampled, settings, workers, ray, say)
+        if not writer.clips and writer.base is not None:
+            raise Unusable(
+                f"{destination} grows by none of these sounds: they are copies of its own, or cannot be used"
+            )
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate_hz} Hz")
         if not loops:
             settle_octaves(writer)
             take_named_pitches(writer)
-        counts = Counter(writer.report.labels) + Counter(names.counted(writer.clips))
+        counts = Counter(writer.report.labels)
+        counts.update(names.counted(writer.clips))
         writer.report.labels = dict(sorted(counts.items()))
         splits = (
             _assigned(writer, fractions, seed)
@@ -136,32 +142,37 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
-    """Remove files of a corpus of which nothing can be used."""
+    """Remove what was made, if no sound can be used or none was read; after other errors a build goes on."""
     try:
         yield
-    except UserError:
-        kept = {shard.file for shard in base.shards} if base else set[str]()
-        for file in destination.glob("audio-*.f32"):
-            if file.name not in kept:
-                file.unlink()
-        shutil.rmtree(destination if fresh else destination / READING, ignore_errors=True)
+    except UserError as error:
+        if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
+            kept = {shard.file for shard in base.shards} if base else set[str]()
+            for file in destination.glob("audio-*.f32"):
+                if file.name not in kept:
+                    file.unlink()
+            shutil.rmtree(destination if fresh else destination / READING, ignore_errors=True)
         raise
 
 
-def _new_ones(sounds: Mapping[str, Path], writer: Writer) -> dict[str, Path]:
-    """Return the sounds that a corpus lacks.
+def _new_ones(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
+    """Return the sounds that a corpus lacks; of ones that could not be used there is none.
 
     Raises:
         UserError: it has another one of the same name, or lacks none.
     """
-    assert writer.base is not None
-    folder, known = writer.base.folder, writer.base.files
+    used = {recording_of(clip) for clip in base.clips()}
+    known = {file.name: file.sha256 for file in base.source_files() if file.decoded != NO_DIGEST or file.name in used}
+    found = {}
     for name, path in sounds.items():
-        if name in known and known[name] != file_digest(path):
-            raise UserError(f"{path} differs from the sound of that name in {folder}; rename it, or build a new corpus")
-    found = {name: path for name, path in sounds.items() if name not in known}
+        if name not in known:
+            found[name] = path
+        elif readable_digest(path) != known[name]:
+            raise UserError(
+                f"{path} differs from the sound of that name in {base.folder}; rename it, or build a new corpus"
+            )
     if not found:
-        raise UserError(f"{folder} has all these sounds already; give new ones")
+        raise UserError(f"{base.folder} has all these sounds already; give new ones")
     return found
 
 
@@ -179,12 +190,14 @@ def _read(
     say: Progress,
 ) -> list[SourceFile]:
     """Add the clips of sounds to a writer."""
-    played = velocities(sounds)
-    told = {name: sampled.of(path) or SfzSample(None, None, "") for name, path in sounds.items()}
-    due = {
-        name: SoundToRead.of(name, path, told[name], told[name].velocity or played.get(name))
-        for name, path in sounds.items()
-    }
+    played = velocities([*(writer.base.files if writer.base else ()), *sounds])
+    due = {}
+    for name, path in sounds.items():
+        told = sampled.of(path) or SfzSample(None, None, "")
+        try:
+            due[name] = SoundToRead.of(name, path, told, told.velocity or played.get(name))
+        except OSError as error:
+            writer.report.unreadable[name] = error.strerror or str(error)
     first, folder = writer.next_shard, writer.folder.absolute()  # a cluster's processes work in folders of their own
     chunks = [
         Chunk(part, settings, folder / READING, folder / shard_name(first + number))
@@ -267,6 +280,13 @@ def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
 def _assigned(writer: Writer, fractions: Sequence[float], seed: int) -> dict[str, Split]:
     groups = {clip.name: clip.group for clip in writer.clips}
     return assign(groups, fractions, seed, writer.base.clips() if writer.base else ())
+
+
+def _check_fits(base: Corpus, label: str | None) -> None:
+    if base.loops is not None:
+        raise UserError(f"{base.folder} is of loops on one grid, and grows by none; build a new corpus of all of them")
+    if label is None and any(base.report.labels):
+        raise UserError(f"the clips of {base.folder} have labels; give --label, as when it was built")
 
 
 def _kept(what: str, given: str | None, writer: Writer) -> str | None:

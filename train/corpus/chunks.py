@@ -14,7 +14,7 @@ from ... import __version__
 from ...host.errors import Failure
 from .file_names import ANOTHER, Names, misnamed
 from .inharmonicity import by_partials
-from .manifest import FLOAT
+from .manifest import AGAIN, FLOAT
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, frame_count, labelled_track, pitch_track, single_note
 from .sfz import SfzSample
@@ -40,19 +40,35 @@ class ReadingSettings:
 
 @dataclass(frozen=True)
 class SoundToRead:
-    """A file, its size in bytes, when it was changed, and labels that its .sfz and all names tell."""
+    """A file, and labels that its .sfz and all names tell; ``stamp`` changes with its content."""
 
     name: str
     path: Path
-    size: int
-    changed_ns: int
+    stamp: tuple[int, int, int, int]
     told: SfzSample
     velocity: int | None
 
     @classmethod
     def of(cls, name: str, path: Path, told: SfzSample, velocity: int | None) -> "SoundToRead":
-        now = path.stat()
-        return cls(name, path.absolute(), now.st_size, now.st_mtime_ns, told, velocity)
+        """Raise OSError if the file is gone."""
+        return cls(name, path.absolute(), _stamp(path), told, velocity)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.stamp[0]
+
+    @property
+    def has_changed(self) -> bool:
+        try:
+            return _stamp(self.path) != self.stamp
+        except OSError:  # it is gone; what was read of it stays
+            return False
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int]:
+    now = path.stat()
+    return now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class Chunk:
     @property
     def digest(self) -> str:
         """Of everything that decides the bytes read."""
-        files = [(one.name, str(one.path), one.size, one.changed_ns, one.told, one.velocity) for one in self.sounds]
+        files = [(one.name, str(one.path), one.stamp, one.told, one.velocity) for one in self.sounds]
         return hashlib.sha256(repr((__version__, self.settings, files)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -173,15 +189,15 @@ def read_chunk(chunk: Chunk, tell: Tell | None = None) -> None:
                     if tell is not None:
                         tell(number / len(chunk.sounds), sound.name)
                     sounds.append(reader.read(sound))
+                    if sound.has_changed:
+                        raise Failure(f"{sound.path} changed while it was read; {AGAIN}")
             found = ReadChunk(digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=sounds)
             description.write_text(found.model_dump_json(), encoding="utf-8")
             audio.replace(chunk.shard)
             pitch.replace(chunk.pitch)
             description.replace(chunk.description)
     except OSError as error:
-        raise Failure(
-            f"cannot write {chunk.shard}: {error.strerror or error}; make room, and run the same command again to go on"
-        ) from error
+        raise Failure(f"cannot write {chunk.shard}: {error.strerror or error}; make room, and {AGAIN}") from error
 
 
 class _Reader:

@@ -128,6 +128,10 @@ class ClipTable:
     def dealt(self, splits: npt.NDArray[np.uint8]) -> "ClipTable":
         return replace(self, numbers=self.numbers | {"split": splits})
 
+    def beginning(self, count: int) -> "ClipTable":
+        texts = {name: Texts(column.ends[:count], column.utf8) for name, column in self.texts.items()}
+        return ClipTable({name: column[:count] for name, column in self.numbers.items()}, texts)
+
     def clip(self, row: int) -> Clip:
         found: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
         found |= {name: texts[row] for name, texts in self.texts.items()}

@@ -1,5 +1,6 @@
 """Reads groups, labels, dynamic marks and notes from file names."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -47,8 +48,8 @@ class Names:
 
     def label(self, path: Path) -> str:
         if self._folder:
-            return path.resolve().parent.name
-        return _matched(path.name, self._words) or ""
+            return as_text(path.resolve().parent.name)
+        return _matched(as_text(path.name), self._words) or ""
 
     def counted(self, clips: Sequence[Clip]) -> dict[str, int]:
         """Count clips by label, "" for none; empty if no label was requested.
@@ -65,6 +66,11 @@ class Names:
                 f"label {self._label!r} matches in no file's name (such as {names}); give another expression"
             )
         return dict(sorted(counts.items()))
+
+
+def as_text(name: str) -> str:
+    """Return a path's text, which may be no UTF-8, with replacement characters."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def velocities(names: Iterable[str]) -> dict[str, int]:

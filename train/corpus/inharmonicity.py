@@ -97,9 +97,10 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
 
     It is Theil and Sen's line: the median slope of all pairs, but flat enough for the highest and the lowest key.
     """
-    notes = [(clip, note) for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
+    clips = corpus.clips()
+    notes = [(row, note) for row, clip in enumerate(clips) if (note := single_note(corpus.pitch(clip))) is not None]
     few = notes[:: max(1, -(-len(notes) // NOTES))]
-    measured = [stiffness(corpus.samples(clip), corpus.rate, note) for clip, note in few]
+    measured = [stiffness(corpus.samples(clips[row]), corpus.rate, note) for row, note in few]
     told = [one for one in measured if one is not None and one.partials >= ENOUGH]
     if len(told) < FEWEST_NOTES or np.median([raised_cents(one.inharmonicity) for one in told]) < STIFF_CENTS:
         return None

@@ -21,6 +21,7 @@ FORMAT: Literal[2] = 2
 Samples = npt.NDArray[np.float32]
 
 MANIFEST = "corpus.json"
+AGAIN = "run the same command again to go on"
 FLOAT = np.dtype("<f4")
 NO_DIGEST = bytes(32)
 _OTHERS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # columns of the table, beside its clips'
@@ -130,9 +131,13 @@ def replace_files(
     manifest = manifest.model_copy(update={**changes, "table": f"clips-{number}"})
     with building_folder(folder / manifest.table) as new:
         table.save(new)
-    with replacing(folder / MANIFEST, overwrite=True) as file:
-        file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    for old in folder.glob("clips-*"):
+    try:
+        with replacing(folder / MANIFEST, overwrite=True) as file:
+            file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(folder / manifest.table, ignore_errors=True)
+        raise
+    for old in (*folder.glob("clips-*"), *folder.glob(".clips-*")):  # with a dot: of a process that was killed
         if old.name != manifest.table:
             shutil.rmtree(old, ignore_errors=True)
     for old in (*folder.glob("audio-*.f32"), folder / "pitch.f32"):

@@ -49,8 +49,9 @@ def settle_octaves(writer: Writer) -> None:
     # A melody's name is none of its notes', and a sampler's key is surer.
     named = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
     heard = {clip.name: note for clip in named if (note := single_note(writer.pitch(clip))) is not None}
+    clips = {clip.name: clip for clip in named}
     for name, octaves in _otherwise(heard).items():
-        clip = next(clip for clip in writer.clips if clip.name == name)
+        clip = clips[name]
         note, asked = heard[name], heard[name] + 12 * octaves
         low, high = sorted((note, asked))
         right = low if _has_lower(writer.samples(clip), writer.rate, low, high) else high

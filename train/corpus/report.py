@@ -153,9 +153,13 @@ def no_progress(share: float, text: str) -> None:
     pass
 
 
-def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> UserError:
+class Unusable(UserError):
+    """No sound can be used."""
+
+
+def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> Unusable:
     where, why = ", ".join(map(str, sources)), report.left_out_line()
-    return UserError(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
+    return Unusable(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
 
 
 def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import mimetypes
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -18,6 +17,7 @@ from ...host.audio.decoding import FOREIGN, open_sound
 from ...host.audio.sound_files import LOUDEST
 from ...host.errors import UserError
 from ...host.files import hushed
+from .file_names import as_text
 from .pitch import Samples, Sliceable, silence_level
 
 SHORTEST = 4096  # samples: the window of pitch and spectrum
@@ -73,6 +73,8 @@ class SoundFile:
         try:
             with hushed():
                 self._file = open_sound(path)
+        except UnicodeError as error:
+            raise Unreadable("has a name that is no UTF-8; rename it") from error
         except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
             raise Unreadable(_reason(error)) from error
         if self._file.samplerate < _LOWEST_RATE:
@@ -165,8 +167,7 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
             raise UserError(f"{source} does not exist; give sound files or folders of them")
         root = source.parent if source.is_file() else source
         for path in [source] if source.is_file() else _within(source):
-            name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")  # may be no UTF-8
-            found.setdefault(path.resolve(), (root, name))
+            found.setdefault(path.resolve(), (root, as_text(path.relative_to(root).as_posix())))
     shared = Counter(name for _, name in found.values())
     named: dict[str, Path] = {}
     for path, (root, name) in found.items():
@@ -187,6 +188,14 @@ def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
     return {name: file_digest(path) for name, path in sounds.items()}
+
+
+def readable_digest(path: Path) -> str:
+    """Return `file_digest`, empty for an unreadable file."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return ""
 
 
 def file_digest(path: Path) -> str:

@@ -10,6 +10,7 @@ Pitch is one MIDI note for every 1024 samples of each clip. Format 1 has one sha
 import contextlib
 import functools
 import mmap
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,10 @@ from pydantic import BaseModel, ValidationError
 
 from ...host.errors import UserError
 from ...host.files import building_folder
+from ..column_file import release
 from .clip_table import SPLITS, Clip, Clips, ClipTable, Split
 from .manifest import (
+    AGAIN,
     FLOAT,
     FORMAT,
     MANIFEST,
@@ -43,8 +46,9 @@ from .report import CorpusReport
 READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
 PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 SHARD_BYTES = 1 << 30  # of sound, after which `Writer` begins another shard
+MOST_MAPPED = 64  # shards at once: each takes a file descriptor, and some systems allow 256
 READ_AHEAD_BYTES = 16 << 20  # of sound, at most, that is asked of the disk at once
-RELEASE_BYTES = 32 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
+MAPPED_BYTES = 32 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
 
 
 class Corpus:
@@ -56,8 +60,9 @@ class Corpus:
         self.report = manifest.report
         self.loops = manifest.loops  # None where clips are not loops
         self.shards = manifest.shards
-        self._mapped: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}
+        self._mapped: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}  # by shard; the last used at the end
         self._taken_bytes = 0
+        self._lock = threading.Lock()  # of both: batches are cut beside a validation
         check_shards(folder, manifest.shards, table.clips)
 
     @classmethod
@@ -71,9 +76,7 @@ class Corpus:
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
         path = folder / MANIFEST
         if (folder / READING).is_dir() and not path.is_file():
-            raise UserError(
-                f"corpus {folder} is not finished: its build was stopped; run the same command again to go on"
-            )
+            raise UserError(f"corpus {folder} is not finished: its build was stopped; {AGAIN}")
         if not path.is_file():
             raise UserError(f"{folder} is no corpus: it has no {MANIFEST}; build one with: timbrel corpus build")
         return cls(folder, *_read(path))
@@ -97,6 +100,10 @@ class Corpus:
     def _dealt(self, splits: npt.NDArray[np.uint8]) -> "Corpus":
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.dealt(splits)))
 
+    def beginning(self, count: int) -> "Corpus":
+        """Return the corpus as it was with its first ``count`` clips."""
+        return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
+
     @functools.cached_property
     def files(self) -> dict[str, str]:
         """SHA-256 of its source sound files, by name; empty for other sources."""
@@ -113,24 +120,27 @@ class Corpus:
         first = clip.start + min(start, clip.length)
         end = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
         size = max(0, end - first) * FLOAT.itemsize
-        self._taken_bytes += size
-        if self._taken_bytes > RELEASE_BYTES:
-            self._release()
-        if (shard := self._mapped.get(clip.shard)) is None:
-            shard = np.memmap(self.folder / self.shards[clip.shard].file, FLOAT, mode="r")
-            self._mapped[clip.shard] = shard
+        shard = self._shard(clip.shard, size)
         if hasattr(mmap, "MADV_WILLNEED") and 0 < size < READ_AHEAD_BYTES:  # else it comes page by page
             before = first * FLOAT.itemsize % mmap.PAGESIZE
             begin = first * FLOAT.itemsize - before
             shard._mmap.madvise(mmap.MADV_WILLNEED, begin, size + before)  # type: ignore[attr-defined]
         return shard[first:end]
 
-    def _release(self) -> None:
-        """Unmap the pages read so far; views read theirs again."""
-        self._taken_bytes = 0
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for shard in self._mapped.values():
-                shard._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    def _shard(self, number: int, size: int) -> np.memmap[Any, np.dtype[np.float32]]:
+        """Map a shard, of which ``size`` bytes are used; unmap pages and shards that were used long ago."""
+        with self._lock:
+            self._taken_bytes += size
+            if self._taken_bytes > MAPPED_BYTES:
+                self._taken_bytes = 0
+                release(*self._mapped.values())
+            shard = self._mapped.pop(number, None)
+            if shard is None:
+                shard = np.memmap(self.folder / self.shards[number].file, FLOAT, mode="r")
+            self._mapped[number] = shard
+            if len(self._mapped) > MOST_MAPPED:
+                del self._mapped[next(iter(self._mapped))]  # views keep theirs
+            return shard
 
     def pitch(self, clip: Clip) -> Samples:
         """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""

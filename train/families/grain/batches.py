@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ....host.errors import UserError
-from ...batches.column_file import ColumnFile
 from ...batches.frames import SILENT
+from ...column_file import ColumnFile
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
@@ -124,8 +124,8 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
     with contextlib.ExitStack() as files:
         columns = [files.enter_context(ColumnFile(None, kind)) for kind in ("<i8", "<i8", "i1", "<i8")]
         for number, starts, signs in _windows(corpus, split, settings, held_out):
-            runs = _runs(starts, signs, step)
-            for column, values in zip(columns, (np.full(len(runs[0]), number), *runs), strict=True):
+            runs: list[npt.NDArray[Any]] = [*_runs(starts, signs, step)]
+            for column, values in zip(columns, [np.full(len(runs[0]), number), *runs], strict=True):
                 column.append(values)
         clip, first, sign, count = (np.array(column.mapped()) for column in columns)
     return Windows(corpus.clips(split), clip, first, sign, np.cumsum(count), step)

@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -10,13 +11,13 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...host.errors import Failure
+from ..host.errors import Failure
 
 Array = npt.NDArray[Any]
 
 
 class ColumnFile:
-    """An array that grows; its file disappears however the process ends.
+    """An array that grows; its file disappears however the process ends. A full disk raises `Failure`.
 
     Args:
         folder: of the file; None for the system's, for temporary files.
@@ -25,8 +26,17 @@ class ColumnFile:
 
     def __init__(self, folder: Path | None, kind: str) -> None:
         self._folder, self._kind = folder, np.dtype(kind)
-        self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `__exit__` closes it
+        with self._told():
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `__exit__` closes it
         self._length = 0
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self._folder or tempfile.gettempdir()
+            raise Failure(f"cannot list frames in {where}: {error.strerror or error}; make room there") from error
 
     def __enter__(self) -> Self:
         return self
@@ -37,23 +47,16 @@ class ColumnFile:
         self._file.close()
 
     def append(self, values: Array) -> None:
-        """Append values.
-
-        Raises:
-            Failure: no disk space.
-        """
-        try:
+        with self._told():
             self._file.write(values.astype(self._kind).tobytes())
-        except OSError as error:
-            where = self._folder or tempfile.gettempdir()
-            raise Failure(f"cannot list frames in {where}: {error.strerror or error}; make room there") from error
         self._length += len(values)
 
     def mapped(self) -> Array:
         """Return the array; the file may be closed."""
         if not self._length:
             return np.zeros(0, self._kind)
-        self._file.flush()
+        with self._told():
+            self._file.flush()
         return np.memmap(self._file, self._kind, "r")
 
 
