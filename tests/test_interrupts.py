@@ -267,7 +267,6 @@ WRITERS = {
     "process": ["process", "SOUND", "--preset", "gm-chroma-2", "-o", "out.flac"],
     "morph": ["morph", "SOUND", "SOUND", "--model", "gm-chroma-2", "-o", "out.wav", "--picture", "out.png"],
     "recover": ["recover", "SOUND", "--model", "gm-chroma-2", "-o", "out.toml"],
-    "corpus build": ["corpus", "build", "SOUND", "-o", "corpus"],
     "export": ["export", "RUN", "-o", "out.onnx"],
 }
 
@@ -288,3 +287,13 @@ def test_every_writer_that_is_stopped_at_its_very_end_leaves_nothing(
     assert ended.status == 143
     assert ended.err.splitlines()[-1] == "timbrel: stopped"
     assert content(tmp_path) == before
+
+
+def test_a_corpus_whose_build_is_stopped_at_its_very_end_goes_on(timbrel, tmp_path, monkeypatch, make_tone):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("sound.wav", make_tone(60), 44100)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_umask", lambda: signal.raise_signal(signal.SIGTERM))
+        assert timbrel("corpus", "build", "sound.wav", "-o", "corpus").status == 143
+    assert "its build was stopped" in timbrel("train", "tuned-8", "--corpus", "corpus", "-o", "run").err
+    assert timbrel("corpus", "build", "sound.wav", "-o", "corpus").status == 0

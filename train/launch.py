@@ -114,6 +114,10 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
             f"corpus {corpus.folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
             f"build it with --rate {recipe.frames.sample_rate}, or train with --set frames.sample_rate={corpus.rate}"
         )
+    if recipe.training.precision == "bfloat16" and not FAMILIES[recipe.family].bfloat16:
+        raise UserError(
+            f"recipe {recipe.name} trains in float32, as bfloat16 is slower or worse; leave training.precision out"
+        )
     FAMILIES[recipe.family].check(corpus, recipe)
 
 

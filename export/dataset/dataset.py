@@ -64,6 +64,7 @@ def make_dataset(
         with task_runner(work, min(workers, len(numbers)), ray, BEGIN) as render:
             index.make_folder()
             with claimed(output):
+                index.remove_leftovers()
                 batches = _counted(render(numbers), len(numbers), progress)
                 for shard in missing:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))

@@ -125,11 +125,14 @@ class Index:
     def make_folder(self) -> None:
         try:
             self.folder.mkdir(exist_ok=True)
-            for path in self.folder.iterdir() if not self.shards else ():
-                if _is_leftover(path):
-                    path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"cannot make folder {self.folder}: {error.strerror or error}") from None
+
+    def remove_leftovers(self) -> None:
+        """Remove files of a process that was killed."""
+        for path in self.folder.iterdir():
+            if _is_leftover(path):
+                path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         told = _Told(

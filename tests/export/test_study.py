@@ -15,8 +15,8 @@ from timbrel.export.measures import codes
 from timbrel.export.study.runs import StudyOptions
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
+from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.grain.batches import GrainData
 
 from .undrawn import undrawn
 
@@ -145,15 +145,15 @@ def test_what_is_finished_is_not_made_again(corpus, tmp_path):
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(corpus, tmp_path, monkeypatch, capsys):
-    folder, batch, calls = tmp_path / "study", GrainData.batch, []
+    folder, step, calls = tmp_path / "study", loop._Loop._step, []
 
-    def interrupted(data, frames, rng):
+    def interrupted(self, done):
         calls.append(1)
         if len(calls) == STEPS + 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return batch(data, frames, rng)
+        return step(self, done)
 
-    monkeypatch.setattr(GrainData, "batch", interrupted)
+    monkeypatch.setattr(loop._Loop, "_step", interrupted)
     given = asked(corpus, folder, ["grain-plain", "grain-adversarial"])
     assert not make(given)
     assert len(calls) == STEPS + 3

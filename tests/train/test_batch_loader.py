@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from timbrel.host.errors import Failure
 from timbrel.train.batch_loader import BatchLoader
 
 
@@ -81,3 +82,30 @@ def test_an_error_comes_out_at_its_step(loaded):
     loader.take(0)
     with pytest.raises(ValueError, match="a disk is gone"):
         loader.take(1)
+
+
+def test_a_disk_that_is_gone_is_one_line(loaded):
+    class Gone(Examples):
+        def batch(self, frames, rng):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(Failure, match="cannot read the corpus: Input/output error; go on with --resume"):
+        loaded(Gone()).take(0)
+
+
+def test_small_numbers_are_zero_as_in_the_main_thread(loaded):
+    """Training flushes denormal numbers, in each thread by itself."""
+
+    class Small(Examples):
+        def batch(self, frames, rng):
+            return (torch.from_numpy(np.float32([1e-39]) * np.float32(1.0)),)
+
+    ((small,), _) = loaded(Small()).take(0)
+    assert float(small) == 0
+
+
+def test_its_thread_ends_with_it():
+    loader = BatchLoader(Examples(), 3, 2, 2)
+    loader.take(0)
+    loader.close()
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())

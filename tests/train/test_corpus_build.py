@@ -31,7 +31,8 @@ def test_an_opened_corpus_reads_nothing_but_what_is_touched(corpus):
     for view in (opened.samples(clip), opened.pitch(clip)):
         assert view.dtype == np.float32
         assert not view.flags.writeable
-        assert isinstance(view, np.memmap) or isinstance(view.base, np.memmap)
+        while not isinstance(view, np.memmap):
+            view = view.base
 
 
 def test_name_rate_licence_and_seconds_come_back(sounds, tmp_path):

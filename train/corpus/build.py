@@ -85,6 +85,9 @@ def build(
         raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
     listed = {} if fractions else listed_splits(Path(split), found)
     wanted = {name: path for name, path in found.items() if fractions or name in listed}
+    if fractions is None and not append and "train" not in listed.values():
+        lacking = CorpusReport(left_out=len(found) - len(wanted)).left_out_line() or "none is listed"
+        raise UserError(f"nothing under train in {split} can be used ({lacking}); list others")
     if loops and append:
         raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
     opening = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
@@ -142,10 +145,10 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
-    """Remove what was made, if no sound can be used or none was read; after other errors a build goes on."""
+    """Remove what was made, if no sound can be used or none was read; after other errors and stops a build goes on."""
     try:
         yield
-    except UserError as error:
+    except BaseException as error:
         if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
             kept = {shard.file for shard in base.shards} if base else set[str]()
             for file in destination.glob("audio-*.f32"):

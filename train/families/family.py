@@ -27,6 +27,7 @@ class Family:
         follows: fills a recipe from the runs in ``reads``, or raises UserError.
         describe: summarises the use of a corpus's clips in a line.
         health: measures adversarial training at a rate in Hz; None where losses suffice.
+        bfloat16: whether products of matrices may be in bfloat16, which makes it faster.
         reads: names of other runs' networks that it is built on.
     """
 
@@ -35,6 +36,7 @@ class Family:
     data: Callable[[Corpus, Any, Path, bool], Data]
     preview: Preview | None
     complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
+    bfloat16: bool = False
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None
     describe: Callable[[Corpus, Any], str] | None = None

@@ -12,7 +12,6 @@ class RecipeSection(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-MIXED = ("chroma", "clip", "grain", "partials")  # families that bfloat16 makes faster
 Weight = Annotated[float, Field(ge=0)]
 Latents = Annotated[int, Field(ge=1, le=64)]
 MOST_MINUTES = 100_000  # of training: ten weeks
@@ -74,12 +73,6 @@ class Recipe(RecipeSection):
     family: str
     training: TrainingSettings
     frames: Frames
-
-    @model_validator(mode="after")
-    def _mixed(self) -> Self:
-        if self.training.precision != "float32" and self.family not in MIXED:
-            raise ValueError(f"training.precision: family {self.family} trains in float32; bfloat16 is slower or worse")
-        return self
 
     def to_toml(self) -> str:
         return tomlkit.dumps(self.model_dump(exclude_none=True))

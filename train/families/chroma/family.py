@@ -7,5 +7,7 @@ from .network import ChromaAutoencoder
 from .preview import held_spectra
 
 FAMILIES = {
-    "chroma": Family(ChromaAutoencoder, check_spectra, chroma_data, Preview(held_spectra), complete=in_octave),
+    "chroma": Family(
+        ChromaAutoencoder, check_spectra, chroma_data, Preview(held_spectra), complete=in_octave, bfloat16=True
+    ),
 }

@@ -9,6 +9,12 @@ from .preview import held_hits
 
 FAMILIES = {
     "clip": Family(
-        ClipAutoencoder, check_hits, hit_data, Preview(held_hits), complete=with_words, describe=describe_hits
+        ClipAutoencoder,
+        check_hits,
+        hit_data,
+        Preview(held_hits),
+        complete=with_words,
+        describe=describe_hits,
+        bfloat16=True,
     ),
 }

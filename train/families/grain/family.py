@@ -7,5 +7,5 @@ from .network import GrainAutoencoder
 from .preview import held_grains
 
 FAMILIES = {
-    "grain": Family(GrainAutoencoder, check_grains, grain_data, Preview(held_grains)),
+    "grain": Family(GrainAutoencoder, check_grains, grain_data, Preview(held_grains), bfloat16=True),
 }

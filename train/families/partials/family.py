@@ -5,5 +5,5 @@ from .batches import check_partials, in_span, partials_data
 from .network import PartialsAutoencoder
 
 FAMILIES = {
-    "partials": Family(PartialsAutoencoder, check_partials, partials_data, None, complete=in_span),
+    "partials": Family(PartialsAutoencoder, check_partials, partials_data, None, complete=in_span, bfloat16=True),
 }
