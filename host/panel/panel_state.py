@@ -350,6 +350,7 @@ class PanelState:
 
     def _preset_state(self) -> dict[str, Any]:
         fields = tomllib.loads(self._text)
+        path = serialize.path_motion(fields)
         return {
             "name": self._name,
             "description": str(fields.get("description", "")),
@@ -359,7 +360,7 @@ class PanelState:
             "side": self._side,
             "warnings": [] if self._view is None else list(self._view.warnings),
             "motion": bool(fields.get("motion")),
-            "path": serialize.path(fields),
+            "path": None if path is None else serialize.path(path),
         }
 
     def _learn_state(self) -> dict[str, Any]:

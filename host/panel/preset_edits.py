@@ -1,8 +1,11 @@
 """Edits a preset's text for page messages: values, path and effects."""
 
+import itertools
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from msgspec import UNSET
 
 from ..errors import UserError
 from ..patch.text import editing
@@ -11,6 +14,7 @@ from . import protocol, serialize
 from .undo_history import PresetState
 
 EFFECTS = "effects."
+LENGTHS = {"seconds": (0.05, 3600.0), "beats": (0.125, 4096.0)}  # of a path; presets allow 20 rounds a second
 
 
 def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, ControlView]) -> str:
@@ -32,17 +36,44 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
-    """Set a message's path in a preset's text; raise UserError if a point has another number of latents."""
+    """Set or change the path in a preset's text; a new length keeps the rhythm of its times.
+
+    Raises:
+        UserError: a point has another number of latents, the length is out of range, or no path is there to change.
+    """
     if word.points is None:
         return editing.with_path(text, None)
-    if any(len(point) != latents for point in word.points):
+    for unit, (low, high) in LENGTHS.items():
+        length = getattr(word, unit)
+        if length is not None and not low <= length <= high:
+            raise UserError(f"a path of {length:g} {unit} is out of range [{low:g}, {high:g}]; give a length in it")
+    if word.points is UNSET:
+        before = serialize.path_motion(tomllib.loads(text))
+        if before is None:
+            raise UserError("the preset has no path; draw one on the map")
+    elif any(len(point) != latents for point in word.points):
         raise UserError(f"a code of the path needs {latents} numbers, one a latent")
-    motion: dict[str, Any] = {"path": [list(point) for point in word.points]}
-    if word.seconds is None:
+    else:
+        before = {"path": word.points, "beats": 1.0}
+    motion: dict[str, Any] = {key: before[key] for key in ("path", "legs") if key in before}
+    present = serialize.path(before)
+    loop = present["loop"] if word.loop is None else word.loop
+    if word.beats is not None:
         return editing.with_path(text, motion | {"beats": word.beats})
-    legs = len(word.points) - (not word.loop)
-    motion["times"] = [round(word.seconds * leg / legs, 6) for leg in range(legs + 1)]
-    return editing.with_path(text, motion | ({"loop": True} if word.loop else {}))
+    if word.seconds is None and ("beats" in present or loop == present["loop"]):
+        return text
+    seconds = present["seconds"] if word.seconds is None else word.seconds
+    motion["times"] = _times(before.get("times", ()), seconds, len(before["path"]) - (not loop))
+    start = {"start": before["start"]} if "start" in before else {}
+    return editing.with_path(text, motion | start | ({"loop": True} if loop else {}))
+
+
+def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
+    """Return times of ``count`` legs that take ``seconds`` together, in the rhythm of the times before."""
+    legs = [end - begin for begin, end in itertools.pairwise(before)] or [1.0]
+    legs = (legs + [sum(legs) / len(legs)] * count)[:count]
+    scale, start = seconds / sum(legs), before[0] if before else 0.0
+    return [round(start + scale * time, 6) for time in itertools.accumulate(legs, initial=0.0)]
 
 
 def with_effect(text: str, word: protocol.EffectMessage) -> str:

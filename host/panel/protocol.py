@@ -94,18 +94,20 @@ class SaveMessage(_PageMessage):
     overwrite: bool = False
 
 
-class PathMessage(_PageMessage):
-    """Set a path of codes for all latents; None removes it."""
+Points = Annotated[list[Annotated[list[float], Meta(max_length=256)]], Meta(min_length=2, max_length=MOST_POINTS)]
 
-    points: (
-        Annotated[list[Annotated[list[float], Meta(max_length=256)]], Meta(min_length=2, max_length=MOST_POINTS)] | None
-    )
-    seconds: Annotated[float, Meta(gt=0, le=3600)] | None = None
-    beats: Annotated[float, Meta(ge=0.125, le=4096)] | None = None
-    loop: bool = True
+
+class PathMessage(_PageMessage):
+    """Set a path of codes for all latents, or change the present one; ``points`` None removes it."""
+
+    points: Points | msgspec.UnsetType | None = msgspec.UNSET
+    seconds: float | None = None
+    beats: float | None = None
+    loop: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.points is not None and (self.seconds is None) == (self.beats is None):
+        lengths = (self.seconds is not None) + (self.beats is not None)
+        if lengths > 1 or (isinstance(self.points, list) and not lengths):
             raise ValueError("give one of seconds and beats")
 
 

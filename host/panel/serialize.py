@@ -62,8 +62,20 @@ def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
     return {motion["target"] for motion in motions}
 
 
-def path(fields: Mapping[str, Any]) -> list[list[float]] | None:
-    return next((motion["path"] for motion in fields.get("motion", []) if "path" in motion), None)
+def path_motion(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the [[motion]] of all latents' path."""
+    return next((motion for motion in fields.get("motion", []) if "path" in motion), None)
+
+
+def path(motion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a path's points, its length in seconds or beats, and whether it loops."""
+    if "times" in motion:
+        first, *_, last = motion["times"]
+        length, loop = {"seconds": round(last - first, 6)}, motion.get("loop", False)
+    else:
+        length = {"beats": motion["beats"]} if "beats" in motion else {"seconds": round(1 / motion["rate_hz"], 6)}
+        loop = True
+    return {"points": motion["path"], **length, "loop": loop}
 
 
 def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ const USUAL = 8; // seconds or beats, where none are typed
 const NEAR = 0.004; // of the plane: places nearer than this to the last add nothing
 
 export function path(state, surface, redraw) {
-  let places = [], shown = null, drawn = null, known = "null";
+  let places = [], shown = null, drawn = null, known = "null"; // drawn: not in the preset yet
+  const [length, unit, loop] = [$("path-length"), $("path-unit"), $("path-loop")];
 
   const on = () => $("draw").getAttribute("aria-pressed") === "true";
   $("draw").addEventListener("click", () => {
@@ -16,26 +17,47 @@ export function path(state, surface, redraw) {
     $("point").classList.toggle("draws", on());
   });
   $("path-remove").addEventListener("click", () => state.link.send({ t: "path", points: null }));
-  for (const id of ["path-length", "path-unit", "path-loop"]) $(id).addEventListener("change", send);
+  for (const changed of [length, unit]) changed.addEventListener("change", () => send(timing()));
+  loop.addEventListener("change", () => send({ loop: loop.checked }));
+  length.addEventListener("blur", show);
 
-  function send() {
-    const points = drawn?.map((place) => surface().code(...place)) ?? state.preset.path;
-    if (!points) return;
-    const typed = Number($("path-length").value.replace(",", "."));
-    const length = typed > 0 ? typed : USUAL;
-    $("path-length").value = length;
-    state.link.send({ t: "path", points, [$("path-unit").value]: length, loop: $("path-loop").checked });
+  function timing() {
+    const typed = Number(length.value.replace(",", "."));
+    const value = typed > 0 ? typed : (state.preset.path?.[unit.value] ?? USUAL);
+    length.value = value;
+    return { [unit.value]: value };
   }
+
+  function send(change) {
+    const points = drawn?.map((place) => surface().code(...place));
+    if (points) state.link.send({ t: "path", points, ...timing(), loop: loop.checked });
+    else if (state.preset.path) state.link.send({ t: "path", ...change });
+    loop.disabled = unit.value === "beats";
+  }
+
+  /** Shows the length of the preset's path; what is typed stays. */
+  function show() {
+    const path = drawn ? null : state.preset.path;
+    if (path && document.activeElement !== length) {
+      unit.value = "beats" in path ? "beats" : "seconds";
+      length.value = Number(path[unit.value].toFixed(3));
+      loop.checked = path.loop;
+    }
+    loop.disabled = unit.value === "beats"; // which always loop
+  }
+  state.link.on("say", ({ kind }) => kind === "error" && show());
 
   // What this page drew stays as it was drawn; a path from elsewhere is looked for on the surface, once.
   function look() {
-    const points = state.preset.path;
+    const points = state.preset.path?.points ?? null;
     $("path-remove").disabled = !points;
     const now = JSON.stringify(points);
-    if (now === known || !surface()) return;
-    known = now;
-    shown = drawn && points ? drawn : (points?.reduce((places, code) => [...places, surface().find(code, places.at(-1))], []) ?? null);
-    drawn = null;
+    if (now !== known && surface()) {
+      known = now;
+      shown = drawn && points ? drawn : (points?.reduce((places, code) => [...places, surface().find(code, places.at(-1))], []) ?? null);
+      drawn = null;
+    }
+    show();
   }
   state.on("preset", look);
 

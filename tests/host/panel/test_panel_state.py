@@ -323,6 +323,40 @@ def test_a_path_is_a_motion_of_the_draft_and_goes_away_again(stage):
     assert "2 numbers" in out.said("one")[-1]
 
 
+def test_a_path_keeps_what_a_page_does_not_change_and_a_length_out_of_range_is_refused_with_a_line(stage, tmp_path):
+    board, say, out = stage
+    motion = "path = [[0, 0], [1, 0], [1, 1]]\ntimes = [1.0, 2.0, 5.0, 11.0]\nloop = true\nlegs = 'spherical'"
+    board.apply_report("view", view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path))
+    assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0], [1, 1]], "seconds": 10.0, "loop": True}
+    say("path", loop=False)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 0], [1, 1]], "legs": "spherical", "times": [1.0, 3.5, 11.0]}
+    assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0], [1, 1]], "seconds": 10.0, "loop": False}
+    say("path", seconds=20.0)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion["times"] == [1.0, 6.0, 21.0]
+    loads = len(out.loads)
+    for length in ({"seconds": 4000.0}, {"seconds": 0.0}, {"beats": 5000.0}):
+        say("path", **length)
+        assert "is out of range" in out.said("one")[-1]
+    assert len(out.loads) == loads
+    say("path", beats=8.0)
+    say("path", loop=False)  # in beats it always loops
+    assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0], [1, 1]], "beats": 8.0, "loop": True}
+    say("path", points=None)
+    say("path", seconds=2.0)
+    assert "has no path" in out.said("one")[-1]
+
+
+def test_a_path_of_so_many_rounds_a_second_lasts_one_of_them(stage, tmp_path):
+    board, say, out = stage
+    board.apply_report("view", view(f"{TEXT}\n[[motion]]\npath = [[0, 0], [1, 0]]\nrate_hz = 0.25\n", folder=tmp_path))
+    assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0]], "seconds": 4.0, "loop": True}
+    say("path", loop=False)
+    (motion,) = tomllib.loads(played(out).text)["motion"]
+    assert motion == {"path": [[0, 0], [1, 0]], "times": [0.0, 4.0]}
+
+
 def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_still_hold(stage):
     board, say, out = stage
     say("grab", targets=["latent.0"])

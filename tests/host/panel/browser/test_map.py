@@ -127,12 +127,33 @@ def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
     steps = np.diff(np.array(word["points"])[:, 0])
     assert steps == pytest.approx(np.full(len(steps), 0.6 / len(steps)), abs=0.01)
     assert host.words("grab", "set") == []
-    host.tell(t="state", state={"preset": host.state["preset"] | {"path": word["points"], "motion": True}})
+    known = {"points": word["points"], "beats": 4, "loop": True}
+    host.tell(t="state", state={"preset": host.state["preset"] | {"path": known, "motion": True}})
+    page.wait_for_selector("#path-remove:enabled")
     page.fill("#path-length", "6")
     page.keyboard.press("Tab")
-    host.until(lambda: [word["beats"] for word in host.words("path")] == [4, 6])
+    host.until(lambda: host.words("path")[1:] == [{"t": "path", "beats": 6}])
     page.click("#path-remove")
     host.until(lambda: host.words("path")[-1] == {"t": "path", "points": None})
+
+
+def test_a_path_shows_its_own_length_and_is_sent_what_changes_alone(host):
+    points = host.plane.codes[:2].astype(float).tolist()
+    host.state["preset"]["path"] = {"points": points, "seconds": 87.6, "loop": True}
+    page = host.open()
+    page.click("#draw")
+    assert page.input_value("#path-length") == "87.6"
+    page.uncheck("#path-loop")
+    page.fill("#path-length", "4000")
+    page.keyboard.press("Tab")
+    host.until(lambda: host.words("path") == [{"t": "path", "loop": False}, {"t": "path", "seconds": 4000}])
+    host.tell(t="say", kind="error", line="a path of 4000 seconds is out of range")
+    page.wait_for_selector("#lines .error >> text=out of range")
+    assert page.input_value("#path-length") == "87.6"
+    path = {"points": points, "beats": 16, "loop": True}
+    host.tell(t="state", state={"preset": host.state["preset"] | {"path": path}})
+    page.wait_for_selector("#path-loop:disabled")
+    assert (page.input_value("#path-length"), page.input_value("#path-unit")) == ("16", "beats")
 
 
 def test_the_colours_of_brightness_are_those_of_cividis(host):
