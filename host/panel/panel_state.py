@@ -309,7 +309,7 @@ class PanelState:
             self._turn(stays)
         else:  # of another process, not ready yet
             self._values = self._file_values | stays
-        if self._learning.target not in self._controls:
+        if not own or (self._learning.target is not None and self._learning.target not in self._controls):
             self._learning.want(None)
         self._send_state(**self.state())
         if not model_stays:

@@ -284,6 +284,11 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     maps = [(entry["number"], entry["target"]) for entry in tomllib.loads(played(out).text)["cc"]]
     assert maps == [(74, "latent.0"), (74, "latent.1")]
     answer(board, out, RESTS)
+    board.apply_report("report", status(RESTS))
+    assert (
+        board.state()["learn"]["said"] == "CC 74 moves latent.1, and latent.0 as before"
+    )  # until something else is done
+    assert out.shown("learn") == board.state()["learn"]
     say("unlearn", target="latent.0")
     assert [entry["target"] for entry in tomllib.loads(played(out).text)["cc"]] == ["latent.1"]
 
