@@ -245,6 +245,11 @@ class PanelState:
                 self._report(data)
             case "view":
                 self._take_view(data)
+            case "again":
+                self._take_view(data)
+                if data.draft:  # of the process before, which did not save it
+                    self._saved_text = ""
+                    self._send_state(preset=self._preset_state())
             case "playing":
                 self._next_is_new = True
             case "refused":
@@ -275,7 +280,10 @@ class PanelState:
                 if not self._held.held(target):
                     values[target] = status.values[target]
         if self._draft_text is None:
+            changed = self._changed
             self._show(values)
+            if self._changed != changed:
+                self._send_state(preset=self._preset_state())
         if (waiting := serialize.waiting(status)) != self._waiting:
             self._waiting = waiting
             self._send_state(waiting=waiting)
@@ -348,13 +356,17 @@ class PanelState:
             "sound": serialize.sound(self._status, self._lost),
         }
 
+    @property
+    def _changed(self) -> bool:
+        return self._text != self._saved_text or self._values != self._file_values
+
     def _preset_state(self) -> dict[str, Any]:
         fields = tomllib.loads(self._text)
         path = serialize.path_motion(fields)
         return {
             "name": self._name,
             "description": str(fields.get("description", "")),
-            "dirty": self._text != self._saved_text or self._values != self._file_values,
+            "dirty": self._changed,
             "can_undo": bool(self._history.done),
             "can_redo": bool(self._history.undone),
             "side": self._side,

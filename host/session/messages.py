@@ -71,6 +71,7 @@ class LiveStatus:
 # "load", presets by slot; "stop", without data.
 Command = tuple[str, Any]
 # From it: "report" at the set pace. For the panel: "heard", MIDI events since the last report;
-# "view", the view of the displayed preset; "refused", presets by slot that failed to load, and reasons.
+# "view", the view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets
+# by slot that failed to load, and reasons.
 Kind = Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"]
 Message = tuple[Kind | Literal["heard", "view", "refused"], Any]

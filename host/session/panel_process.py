@@ -139,9 +139,9 @@ class PanelProcess:
         theirs.close()
         self._began = time.monotonic()
         self._writer = PipeWriter(self._pipe)
-        for kind in ("view", "report"):
+        for kind, again in (("view", "again"), ("report", "report")):
             if kind in self._kept:
-                self._writer.put((kind, self._kept[kind]))
+                self._writer.put((again, self._kept[kind]))
         self._asked.append(("pace", PACE_SECONDS))
 
     def _end(self, patience: float) -> None:

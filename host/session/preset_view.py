@@ -32,7 +32,8 @@ class PresetView:
 
     ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
-    trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name.
+    trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name. ``draft``: no file
+    has the text.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PresetView:
     controls: Sequence[ControlView]
     warnings: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    draft: bool = False
 
     @property
     def model_data(self) -> bytes | None:

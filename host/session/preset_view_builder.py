@@ -57,6 +57,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         controls=list(controls(preset, patch.model, knobs)),
         warnings=patch.warnings,
         files=patch.kept,
+        draft=isinstance(name, Draft),
     )
 
 

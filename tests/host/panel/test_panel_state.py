@@ -230,6 +230,30 @@ def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
     assert (preset["dirty"], preset["can_undo"]) == (False, False)
 
 
+def test_a_preset_that_a_knob_has_moved_is_changed_until_the_knob_is_back(stage):
+    board, _say, out = stage
+    for value, changed in ((0.9, True), (0.9, True), (0.75, False)):
+        board.apply_report("report", status(RESTS | {"latent.1": value}))
+        assert out.shown("preset")["dirty"] is board.state()["preset"]["dirty"] is changed
+    assert len([m for _, m in out.told if "preset" in m.get("state", {}) and "controls" not in m["state"]]) == 2
+
+
+def test_another_process_shows_unsaved_changes_as_such(stage, tmp_path):
+    _board, _say, out = stage
+    for text, draft, values, changed in (
+        (TEXT, False, RESTS, False),
+        (TEXT.replace("0.25", "0.3"), True, RESTS, True),
+        (TEXT, False, RESTS | {"gain": -3.0}, True),
+    ):
+        again = PanelState(out, tmp_path)
+        again.apply_report("again", dataclasses.replace(view(text, folder=tmp_path), draft=draft))
+        again.apply_report("report", status(values))
+        assert out.shown("preset")["dirty"] is again.state()["preset"]["dirty"] is changed
+    again.apply_report("again", dataclasses.replace(view(folder=tmp_path), draft=True))
+    again.apply(1, read_message('{"t": "save", "name": "mine"}'))
+    assert not out.shown("preset")["dirty"]
+
+
 def test_another_preset_begins_anew(stage, tmp_path):
     board, say, out = stage
     drag(say, "latent.0", 0.6)
@@ -285,9 +309,7 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     assert maps == [(74, "latent.0"), (74, "latent.1")]
     answer(board, out, RESTS)
     board.apply_report("report", status(RESTS))
-    assert (
-        board.state()["learn"]["said"] == "CC 74 moves latent.1, and latent.0 as before"
-    )  # until something else is done
+    assert board.state()["learn"]["said"] == "CC 74 moves latent.1, and latent.0 as before"
     assert out.shown("learn") == board.state()["learn"]
     say("unlearn", target="latent.0")
     assert [entry["target"] for entry in tomllib.loads(played(out).text)["cc"]] == ["latent.1"]

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosedError
 from ...patience import PATIENCE_SECONDS
 from .client import Client
 from .conftest import Parent
-from .fakes import RESTS, status
+from .fakes import RESTS, status, view
 
 
 def test_a_page_is_told_all_at_once_and_what_it_plays_arrives(panel, parent):
@@ -113,6 +114,24 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
         parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["name"] == "pad"
+            assert not page.state["preset"]["dirty"]
+
+
+def test_what_is_not_saved_is_shown_as_changed_by_a_page_and_by_a_process_that_come_back(tmp_path):
+    with PanelProcess(run) as panel:
+        parent = Parent(panel, tmp_path)
+        with Client(panel) as page:
+            page.say("effect", do="add", plugin="Reverb")
+            parent.until(lambda: any(command == "load" for command, _ in parent.commands))
+        with Client(panel) as page:
+            assert page.state["preset"]["dirty"]
+        draft = next(what[None] for command, what in parent.commands if command == "load")
+        panel.show("view", replace(view(draft.text, folder=tmp_path), draft=True))
+        parent.commands.clear()
+        os.kill(panel._process.pid, signal.SIGKILL)
+        parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
+        with Client(panel) as page:
+            assert page.state["preset"]["dirty"]
 
 
 def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
