@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import re
+import time
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ..user_folders import own_folder
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 MOST_LISTED = 1000  # of a folder
+LISTED_SECONDS = 1.0  # for which a list is kept: a page may ask a thousand times, and reading takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,17 @@ class PresetFolder:
         folder = folder.resolve()
         never_changed = folder == PRESETS or digest_of(folder / MADE) is not None
         self.folder = home.resolve() if never_changed else folder
+        self._list: list[Listed] = []
+        self._until, self._changed = 0.0, [0]  # when the list is read again, if its folders do not change before
 
     def listed(self) -> list[Listed]:
         """Return the loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
+        now, changed = time.monotonic(), [_changed(folder) for folder in (self.folder, own_folder("presets"))]
+        if now >= self._until or changed != self._changed:
+            self._list, self._until, self._changed = self._read(), now + LISTED_SECONDS, changed
+        return self._list
+
+    def _read(self) -> list[Listed]:
         found = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
@@ -87,6 +97,7 @@ class PresetFolder:
             if place.name != file:
                 names[file] = place.name
         text = with_words(text, names)
+        self._until = 0.0
         with contextlib.ExitStack() as written:
             written.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
             for place, data in laid.items():
@@ -113,6 +124,14 @@ class PresetFolder:
         if name in shipped_presets() or name in shipped_models():
             raise UserError(f"{name!r} ships and is never changed; give another name")
         return self.folder / f"{name}.toml"
+
+
+def _changed(folder: Path) -> int:
+    """Return when a file was last added to a folder or removed, in nanoseconds."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _own() -> Iterator[tuple[str, Path]]:

@@ -1,9 +1,11 @@
 """The list of presets, and names that try to lead elsewhere."""
 
+import os
 from pathlib import Path
 
 import pytest
 from timbrel.host.errors import UserError
+from timbrel.host.panel import presets as folder_module
 from timbrel.host.panel.presets import PresetFolder
 from timbrel.host.shipped import shipped_presets
 
@@ -25,6 +27,24 @@ def test_the_list_has_the_folders_presets_before_those_that_ship_and_passes_over
     assert [one.name for one in listed] == ["pad", *shipped_presets()]
     assert (listed[0].description, listed[0].shipped, listed[0].fits) == ("a pad", False, False)  # it has no model
     assert all(one.shipped and one.fits for one in listed[1:])
+
+
+def test_a_list_that_is_asked_for_a_thousand_times_is_read_once_a_second_and_after_changes(presets, monkeypatch):
+    now, read = [100.0], []
+    monkeypatch.setattr(folder_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(folder_module, "shipped_presets", lambda: read.append(now[0]) or {})
+    for _ in range(1000):
+        assert [one.name for one in presets.listed()] == ["pad"]
+    assert len(read) < 10
+    (presets.folder / "other.toml").write_text(TEXT)
+    os.utime(presets.folder, ns=(0, 1))  # a disk may count in milliseconds
+    assert [one.name for one in presets.listed()] == ["other", "pad"]
+    (presets.folder / "pad.toml").write_text(TEXT.replace("a pad", "mine"))
+    assert presets.listed()[1].description == "a pad"
+    now[0] += 1.0
+    assert presets.listed()[1].description == "mine"
+    presets.save("third", TEXT, False, {})
+    assert [one.name for one in presets.listed()] == ["other", "pad", "third"]
 
 
 def test_what_ships_is_kept_at_home(tmp_path, monkeypatch):
