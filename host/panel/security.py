@@ -5,18 +5,22 @@ replies. So the panel accepts only its own addresses, and opens a socket only fo
 programs on this machine lack the token: it is in the URL's fragment, so no request, log or other page contains it.
 """
 
+import asyncio
 import contextlib
 import hmac
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 from h11 import LocalProtocolError  # installed with uvicorn, which parses requests with it
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 WORDS_A_SECOND = 400.0  # messages a second of a page, on average: two users of a mouse of 200 Hz
 MOST_AT_ONCE = 800.0  # after a page stalled for two seconds
+MOST_STRANGERS = 128  # connections without a token: a page that loads opens six
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -67,6 +71,27 @@ class AccessControl:
     def _own_page(self, headers: Headers) -> bool:
         host = self._asked(headers)
         return host is not None and headers.getlist("origin") == [f"http://{host}"]
+
+
+class PageConnection(H11Protocol):
+    """A connection; aborts the oldest without a token when they are too many, so that the next one is served."""
+
+    _strangers: ClassVar[dict[object, asyncio.Transport]] = {}  # by address
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._strangers[self.client] = transport
+        if len(self._strangers) > MOST_STRANGERS:
+            self._strangers.pop(next(iter(self._strangers))).abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._strangers.pop(self.client, None)
+        super().connection_lost(exc)
+
+    @classmethod
+    def keep(cls, client: object) -> None:
+        """Keep the connection of an address, which has sent the token."""
+        cls._strangers.pop(client, None)
 
 
 def is_token(given: str, token: str) -> bool:

@@ -30,7 +30,7 @@ from .model_map import Map, MapProcess
 from .panel_state import PanelState
 from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
 from .report_files import ReportFiles
-from .security import AccessControl, RateLimit, is_token
+from .security import AccessControl, PageConnection, RateLimit, is_token
 
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits
@@ -154,6 +154,7 @@ class PanelServer:
             if not await self._knows_token(websocket):
                 await websocket.close(CLOSE_STRANGER)
                 return
+            PageConnection.keep(websocket.client)
             if len(self._pages) >= MOST_PAGES:
                 await websocket.close(CLOSE_FULL)
                 return
@@ -258,7 +259,7 @@ async def serve(
     asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
     config = uvicorn.Config(
         server.app,
-        http="h11",
+        http=PageConnection,
         ws="websockets-sansio",
         ws_max_size=LONGEST_MESSAGE,
         ws_max_queue=64,

@@ -43,9 +43,11 @@ def status_of(data):
     return int(data.split(b" ", 2)[1])
 
 
+UPGRADE = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+
+
 def upgrade(panel, *headers):
-    usual = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
-    lines = ["GET /socket HTTP/1.1", *headers, *usual, "Connection: Upgrade", "", ""]
+    lines = ["GET /socket HTTP/1.1", *headers, *UPGRADE, "Connection: Upgrade", "", ""]
     with socket.socket() as plug:
         plug.settimeout(PATIENCE_SECONDS)
         plug.connect(("127.0.0.1", panel.port))
@@ -190,6 +192,22 @@ def test_what_is_no_word_ends_the_page_that_said_it_and_no_other(panel, parent, 
         other.say("note", key=61, velocity=100)
         parent.until(lambda: any(getattr(event, "key", None) == 61 for event in parent.events))
     assert [line for line in parent.said if "Traceback" in line or "Exception" in line] == []
+
+
+def test_three_hundred_connections_without_a_token_keep_no_page_out(panel, parent):
+    host = f"127.0.0.1:{panel.port}"
+    lines = [f"Host: {host}", f"Origin: http://{host}", *UPGRADE, "Connection: Upgrade", "", ""]
+    opening = "\r\n".join(["GET /socket HTTP/1.1", *lines]).encode()
+    with Client(panel) as before, contextlib.ExitStack() as idle:
+        for number in range(300):
+            plug = idle.enter_context(socket.create_connection(("127.0.0.1", panel.port), PATIENCE_SECONDS))
+            with contextlib.suppress(OSError):
+                plug.sendall((b"", b"GET / HT", opening)[number % 3])
+        assert status_of(get(panel, f"Host: {host}")) == 200
+        with Client(panel) as page:
+            for key, each in ((61, page), (62, before)):
+                each.say("note", key=key, velocity=100)
+                parent.until(lambda key=key: any(getattr(event, "key", None) == key for event in parent.events))
 
 
 def test_a_page_that_says_too_much_is_closed(panel, parent):
