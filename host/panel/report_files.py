@@ -75,4 +75,4 @@ def _refused() -> Response:
 
 def _cookie_name(request: Request) -> str:
     """Return a name with the port: cookies are shared among the ports of a host."""
-    return f"report-{request.headers['host'].rpartition(':')[2]}"
+    return f"report-{request.url.port or 80}"

@@ -20,6 +20,7 @@ from .pipe_writer import PipeWriter
 
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = "0.0.0.0"
+HTTP_PORT = 80
 BACKLOG = 64
 LINE_SECONDS = 1.0  # between lines of the log
 AGAIN_SECONDS = 1.0  # between two starts
@@ -60,8 +61,7 @@ class PanelProcess:
         self.port = self._sockets[0].getsockname()[1]
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.addresses = _own_addresses() if lan else []
-        names = [*LOOPBACK, "localhost", *self.addresses]
-        self._hosts = [f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}" for name in names]
+        self._hosts = _hosts([*LOOPBACK, "localhost", *self.addresses], self.port)
         self.say, self._next_line = say, 0.0
         self._home, self._report = home, report
         self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
@@ -177,6 +177,12 @@ def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
         found.append(each)
         port = port or each.getsockname()[1]
     return found
+
+
+def _hosts(names: Sequence[str], port: int) -> list[str]:
+    """Return the addresses as browsers write them; they leave out the port of HTTP."""
+    bare = [f"[{name}]" if ":" in name else name for name in names]
+    return [f"{name}:{port}" for name in bare] + (bare if port == HTTP_PORT else [])
 
 
 def _own_addresses() -> list[str]:

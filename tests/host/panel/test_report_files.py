@@ -4,18 +4,20 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 from timbrel.export.fidelity import abx
 from timbrel.host.panel import report_files as served
 from timbrel.host.panel.process import run
+from timbrel.host.session import panel_process
 from timbrel.host.session.panel_process import PanelProcess
 from timbrel.host.shipped import report_beside, shipped_presets
 
 from .client import Client
 from .conftest import Parent
 from .fakes import view
-from .test_security import answer, get, status_of
+from .test_security import answer, get, status_of, upgrade
 
 WAV = b"RIFF" + bytes(2000)
 
@@ -35,6 +37,19 @@ def instrument(tmp_path_factory):
     (report / "linked.html").symlink_to(folder / "beside.html")
     (report / "away").symlink_to(folder)
     return folder
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
+def test_at_the_port_of_http_browsers_leave_it_out_and_page_socket_and_report_are_given(instrument, monkeypatch, name):
+    monkeypatch.setattr(panel_process, "HTTP_PORT", ANY)  # the test may not bind port 80
+    with PanelProcess(run, report=report_beside(str(instrument))) as panel:
+        own = f"Host: {name}", f"Origin: http://{name}"
+        assert status_of(get(panel, own[0])) == 200
+        assert upgrade(panel, *own) == 101
+        lines = ["POST /report HTTP/1.1", *own, f"Authorization: Bearer {panel.token}", "Content-Length: 0"]
+        said = answer(panel, "\r\n".join([*lines, "Connection: close", "", ""]).encode()).decode()
+        [given] = re.findall(r"set-cookie: ([^;]+);", said)
+        assert status_of(get(panel, own[0], f"Cookie: {given}", path="/report/index.html")) == 200
 
 
 @pytest.fixture(scope="module")
