@@ -143,7 +143,13 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
             lowest_latency=soonest,
         )
         _check(setup.block, setup.rate, None, None, null=False, several=False)
-        play(setup, screen, Recording(), overwrite=False, panel=side)
+        try:
+            play(setup, screen, Recording(), overwrite=False, panel=side)
+        except UserError as error:
+            *lines, last = error.args
+            if "--" in last:
+                last = f"{last}: 'timbrel play {preset} --panel' has that option"
+            raise UserError(*lines, last) from error
 
 
 def _chosen(given: Any, name: str, default: Any = None) -> Any:
