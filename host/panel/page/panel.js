@@ -17,6 +17,7 @@ const told = new Set(); // warnings that were shown: each appears once
 const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
 
 const token = decodeURIComponent(location.hash.slice(1));
+addEventListener("hashchange", () => location.reload()); // another token
 const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`, token);
 const state = new State(link);
 const mode = learn(state);

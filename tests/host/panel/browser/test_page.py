@@ -29,6 +29,14 @@ def test_a_wrong_token_is_said_and_not_tried_again(host):
     assert len(host.sockets) == 1
 
 
+def test_a_new_token_at_the_same_address_is_taken(host):
+    page = host.open(token="old")
+    page.wait_for_selector("#lost:not([hidden])")
+    page.evaluate(f"location.hash = '#{TOKEN}'")
+    page.wait_for_selector("body[data-ready]")
+    assert page.is_hidden("#lost")
+
+
 def test_the_page_comes_back_by_itself_and_says_again_what_hands_still_hold(host):
     page = host.open()
     box = page.locator("#range-gain").bounding_box()
