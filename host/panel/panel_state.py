@@ -19,6 +19,7 @@ from .midi_learn import MidiLearn
 from .presets import PresetFolder
 from .undo_history import History, HistoryEntry, PresetState, Values
 
+STAY_SECONDS = 2.0  # for which a path or a walk leaves a code that was clicked or typed
 IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
 
 
@@ -56,6 +57,7 @@ class PanelState:
         self._next_is_new = True  # whether the next preset is a new one, or the same reloaded from its file
         self._values: dict[str, float] = {}
         self._defaults: dict[str, float] = {}
+        self._stay_until = 0.0
         self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: the controller's position
         self._in_flight: dict[str, tuple[float, float]] = {}  # sent values, and until when reports may lack them
         self._histories = {"A": History(), "B": History()}
@@ -105,6 +107,7 @@ class PanelState:
                 self._step(self._held.drop(page, targets))
             case protocol.SetMessage(values=values):
                 before = {target: self._values[target] for target in self._known(values)}
+                self._stay(before)
                 self._turn({target: values[target] for target in before})
                 self._step(before)
             case protocol.UndoMessage():
@@ -123,6 +126,12 @@ class PanelState:
                 self._edit(preset_edits.with_path(self._now(), word, len(view.latents)))
             case protocol.EffectMessage():
                 self._edit(preset_edits.with_effect(self._now(), word))
+
+    def _stay(self, values: Values) -> None:
+        """Hold latents for a moment where a path or a walk would silence a click."""
+        if serialize.has_path_or_walk(tomllib.loads(self._text)):
+            self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
+            self._stay_until = time.monotonic() + STAY_SECONDS
 
     def _known(self, targets: Iterable[str]) -> list[str]:
         return [target for target in targets if target in self._controls]
@@ -271,6 +280,8 @@ class PanelState:
         if serialize.sound(status, self._lost) != before:
             self._send_state(sound=serialize.sound(status, self._lost))
         now = time.monotonic()
+        if now >= self._stay_until:
+            self._held.leave(self)
         self._learning.add_event(now, None)  # a controller that rests has been moved
         values = {}
         for target in self._known(status.values):

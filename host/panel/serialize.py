@@ -56,10 +56,14 @@ def control(view: ControlView, value: float, default: float, moving: bool) -> di
 
 
 def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
-    motions = fields.get("motion", [])
-    if any("target" not in motion for motion in motions):
+    if has_path_or_walk(fields):
         return {target for target in targets if target.startswith("latent.")}
-    return {motion["target"] for motion in motions}
+    return {motion["target"] for motion in fields.get("motion", [])}
+
+
+def has_path_or_walk(fields: Mapping[str, Any]) -> bool:
+    """Return whether a motion replaces the latents' knobs, rather than being added to them."""
+    return any("target" not in motion for motion in fields.get("motion", []))
 
 
 def path_motion(fields: Mapping[str, Any]) -> dict[str, Any] | None:
