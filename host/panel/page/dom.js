@@ -33,6 +33,21 @@ const NOTES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A�
 export const noteClass = (key) => NOTES[((key % 12) + 12) % 12];
 export const noteName = (key) => noteClass(key) + (Math.floor(key / 12) - 1);
 
+/** Keeps a setting of this browser, as far as it may. */
+export function remember(name, value) {
+  try {
+    localStorage.setItem(`timbrel.${name}`, JSON.stringify(value));
+  } catch {} // without storage a reload forgets it
+}
+
+export function remembered(name) {
+  try {
+    return JSON.parse(localStorage.getItem(`timbrel.${name}`));
+  } catch {
+    return null;
+  }
+}
+
 /** Calls `draw` before the next picture, once however often it is asked. */
 export function eachFrame(draw) {
   let asked = false;

@@ -1,6 +1,6 @@
 // The map: a still canvas of dots, and one above it with the point, the path and the ghost of the code that sounds.
 
-import { $, calm, clamp, colour, dark, eachFrame, make, noteClass } from "./dom.js";
+import { $, calm, clamp, colour, dark, eachFrame, make, noteClass, remember, remembered } from "./dom.js";
 import { brightness, LEVELS, pitch } from "./colours.js";
 import { drawDots } from "./dots.js";
 import { path } from "./path.js";
@@ -17,6 +17,7 @@ export function map(state) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
   let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false;
   let [width, height] = [0, 0]; // of the plane, in pixels
+  if ([...$("colour").options].some(({ value }) => value === remembered("colour"))) $("colour").value = remembered("colour");
   const drawing = path(state, () => surface, () => draw());
 
   const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * (width - 2 * EDGE), EDGE + clamp(y, 0, 1) * (height - 2 * EDGE)];
@@ -196,7 +197,7 @@ export function map(state) {
     const levels = () => ["dull ", ...Array.from({ length: 8 }, (_, at) => swatch(brightness((at / 7) * (LEVELS - 1), dark.matches), "")), " bright"];
     $("key").replaceChildren(...(!surface || by === "none" ? [] : by === "note" ? notes() : levels()));
   }
-  $("colour").addEventListener("change", () => (legend(), still()));
+  $("colour").addEventListener("change", () => (remember("colour", $("colour").value), legend(), still()));
   dark.addEventListener("change", () => (legend(), still()));
 
   state.link.on("binary", (buffer) => {

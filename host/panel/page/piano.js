@@ -1,7 +1,7 @@
 // The keys on the screen: a piano of two to four octaves or one octave as a row of twelve, for mouse and many fingers.
 
 import { letter, readLayout } from "./keyboard.js";
-import { $, clamp, make, noteClass, noteName, press } from "./dom.js";
+import { $, clamp, make, noteClass, noteName, press, remember, remembered } from "./dom.js";
 
 const COLUMNS = [1, 9, 13, 21, 25, 37, 45, 49, 57, 61, 69, 73]; // of an octave's 84, where its keys begin
 const BLACK = new Set([1, 3, 6, 8, 10]);
@@ -10,7 +10,8 @@ const BY_KEYBOARD = 100; // the velocity of Enter and space bar
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 
 export function piano(state, notes, box) {
-  let lowest = 48, chroma = false, octaves = 0, focus = 60, drawn = "", heard = [];
+  let lowest = 48, chroma = remembered("chroma") === true, octaves = 0, focus = 60, drawn = "", heard = [];
+  let range = ""; // of the preset's keys
 
   const width = () => (box.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize)) * 16;
   const rows = () => (chroma || width() >= 616 ? 1 : 2); // one octave below another where keys would be too narrow
@@ -104,17 +105,24 @@ export function piano(state, notes, box) {
   box.addEventListener("keyup", (event) => notes.release(`focus ${event.key}`));
   box.addEventListener("focusout", () => ["Enter", " "].forEach((name) => notes.release(`focus ${name}`)));
 
+  function rebuild() {
+    build();
+    remember("octave", { range, lowest });
+  }
+
   function shift(by) {
     lowest = clamp(lowest + by, 0, 12 * (11 - octaves));
-    build();
+    rebuild();
   }
   $("octave-down").addEventListener("click", () => shift(-12));
   $("octave-up").addEventListener("click", () => shift(12));
   $("chroma").addEventListener("click", () => {
     chroma = !chroma;
+    remember("chroma", chroma);
     press($("chroma"), chroma);
-    build();
+    rebuild();
   });
+  press($("chroma"), chroma);
   $("hold").addEventListener("click", () => notes.sustain({ latched: !notes.latched }));
   $("panic").addEventListener("click", () => notes.panic());
   notes.addEventListener("change", light);
@@ -124,7 +132,13 @@ export function piano(state, notes, box) {
     light();
   });
   state.on("keys", () => {
-    lowest = 12 * Math.floor(state.keys.center / 12) - (octaves > 2 ? 12 : 0);
+    build(); // so that it knows how many octaves there are
+    const { low, high, center } = state.keys;
+    if (range !== `${low}-${high}`) { // each edit sends the keys again
+      range = `${low}-${high}`;
+      const kept = remembered("octave");
+      lowest = kept?.range === range ? kept.lowest : 12 * Math.floor(center / 12) - (octaves > 2 ? 12 : 0);
+    }
     build();
   });
   new ResizeObserver(build).observe(box);

@@ -106,6 +106,31 @@ def test_the_chroma_row_is_one_octave_of_twelve_equal_keys(host):
     assert max(widths) - min(widths) <= 1
 
 
+def test_a_reload_and_an_edit_keep_the_octave_the_chroma_row_and_the_maps_colours(host):
+    page = host.open()
+    page.click("#octave-up")
+    page.click("#chroma")
+    page.select_option("#colour", "note")
+    said = page.inner_text("#octave")
+    for again in (page.reload, lambda: host.tell(t="state", state={"keys": host.state["keys"]})):
+        again()
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_selector("#piano.row .key")
+        assert page.inner_text("#octave") == said
+        assert page.get_attribute("#chroma", "aria-pressed") == "true"
+        assert page.input_value("#colour") == "note"
+    host.tell(t="state", state={"keys": {"low": 36, "high": 47, "center": 36}})
+    page.wait_for_selector("#octave >> text=C2")
+
+
+def test_a_browser_that_keeps_nothing_opens_the_page_all_the_same(host):
+    host.page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no') } })")
+    page = host.open()
+    page.click("#octave-up")
+    page.select_option("#colour", "note")
+    page.wait_for_selector("#piano .key")
+
+
 def test_the_octave_buttons_move_the_piano_and_the_keyboard_alike(host):
     page = host.open()
     page.keyboard.press("KeyZ")
