@@ -18,10 +18,15 @@ export async function readLayout() {
   printed = (await navigator.keyboard?.getLayoutMap?.().catch(() => null)) ?? null;
 }
 
-const writes = (element) => element.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea");
+const writes = (element) => element.matches?.("input:not([type=range], [type=checkbox]), textarea");
 
 export function keyboard(state, notes, keys, learn) {
+  let tabbed = false, pedal = false; // whether Tab chose the focused control, which the space bar then presses
+  addEventListener("pointerdown", () => (tabbed = false));
+  const presses = (element) => tabbed && element.closest?.("button:not(.key), summary, select, [type=checkbox]");
+
   addEventListener("keydown", (event) => {
+    if (event.key === "Tab") tabbed = true;
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
       if (!learn.leave() && !writes(event.target)) notes.panic();
       return;
@@ -34,19 +39,23 @@ export function keyboard(state, notes, keys, learn) {
       state.link.send({ t: name === "y" || event.shiftKey ? "redo" : "undo" });
       return;
     }
-    if (event.repeat || event.altKey) return;
+    if (event.altKey) return;
     const step = STEPS.get(event.code);
-    const key = keys.lowest() + (step ?? 0);
-    if (step !== undefined && key <= state.keys.high && key >= state.keys.low) notes.press(event.code, key, VELOCITY);
-    else if (event.code === "Minus") keys.shift(-12);
-    else if (event.code === "Equal") keys.shift(12);
-    else if (event.code === "Space" && !event.target.closest("button, summary, input")) {
+    if (step !== undefined) {
+      event.preventDefault(); // Firefox searches the page after a slash, a list goes to the letter's entry
+      const key = keys.lowest() + step;
+      if (!event.repeat && key <= state.keys.high && key >= state.keys.low) notes.press(event.code, key, VELOCITY);
+    } else if (event.code === "Space" && !presses(event.target)) {
       event.preventDefault();
-      notes.sustain({ pedal: true });
-    }
+      pedal = true;
+      notes.sustain({ pedal });
+    } else if (!event.repeat && event.code === "Minus") keys.shift(-12);
+    else if (!event.repeat && event.code === "Equal") keys.shift(12);
   });
   addEventListener("keyup", (event) => {
-    if (event.code === "Space") notes.sustain({ pedal: false });
-    else notes.release(event.code);
+    if (event.code !== "Space") return notes.release(event.code);
+    if (pedal) event.preventDefault(); // Firefox clicks a button now
+    pedal = false;
+    notes.sustain({ pedal });
   });
 }

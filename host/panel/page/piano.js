@@ -6,7 +6,7 @@ import { $, clamp, make, noteClass, noteName, press, remember, remembered } from
 const COLUMNS = [1, 9, 13, 21, 25, 37, 45, 49, 57, 61, 69, 73]; // of an octave's 84, where its keys begin
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const SOFTEST = 24; // the velocity at a key's upper edge; its lower edge gives 127
-const BY_KEYBOARD = 100; // the velocity of Enter and space bar
+const BY_KEYBOARD = 100; // the velocity of Enter
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 
 export function piano(state, notes, box) {
@@ -97,13 +97,13 @@ export function piano(state, notes, box) {
   box.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 12, ArrowDown: -12 }[event.key];
     if (step) box.querySelector(`[data-key="${focus + step}"]`)?.focus();
-    else if (event.key !== "Enter" && event.key !== " ") return;
-    else if (!event.repeat) notes.press(`focus ${event.key}`, focus, BY_KEYBOARD);
+    else if (event.key !== "Enter") return;
+    else if (!event.repeat) notes.press("focus", focus, BY_KEYBOARD);
     event.preventDefault();
     event.stopPropagation();
   });
-  box.addEventListener("keyup", (event) => notes.release(`focus ${event.key}`));
-  box.addEventListener("focusout", () => ["Enter", " "].forEach((name) => notes.release(`focus ${name}`)));
+  box.addEventListener("keyup", (event) => event.key === "Enter" && notes.release("focus"));
+  box.addEventListener("focusout", () => notes.release("focus"));
 
   function rebuild() {
     build();

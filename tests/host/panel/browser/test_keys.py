@@ -1,6 +1,10 @@
 """Notes by mouse, fingers and the computer's keyboard: each ends, whatever happens to the hand that holds it."""
 
+import re
+
 import pytest
+
+from .conftest import PAGE
 
 
 def notes(host):
@@ -68,6 +72,76 @@ def test_letters_that_are_typed_into_a_field_play_nothing(host):
     page.locator("#panic").focus()
     page.keyboard.press("KeyX")
     host.until(lambda: len(notes(host)) == 2)
+
+
+PLACES = ["#panic", "#range-gain", '#piano [data-key="60"]', "#colour", "#effect-pick", "summary", "#point", "body"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_letters_slash_and_the_space_bar_play_wherever_the_focus_is(host, place):
+    page = host.open()
+    if place in ("#colour", "#effect-pick"):
+        page.select_option(place, index=1)
+    elif place != "body":
+        page.locator(place).first.click()
+    chosen = page.locator("select").evaluate_all("(lists) => lists.map((list) => list.value)")
+    page.evaluate("(place) => document.querySelector(place).focus()", place)
+    page.keyboard.press("Control+z")
+    host.until(lambda: host.words("undo"))  # after all that the click said
+    host.said.clear()
+    page.evaluate("addEventListener('keydown', (event) => (window.kept ??= []).push(event.defaultPrevented))")
+    for name in ("KeyB", "Slash", "Space"):
+        page.keyboard.down(name)
+    for name in ("KeyB", "Slash", "Space"):
+        page.keyboard.up(name)
+    host.until(lambda: len(host.words("sustain")) == 2)
+    lowest = int(page.locator("#piano .key").first.get_attribute("data-key"))
+    assert notes(host) == [(lowest + 7, 100), (lowest + 16, 100), (lowest + 7, 0), (lowest + 16, 0)]
+    assert [word["down"] for word in host.words("sustain")] == [True, False]
+    assert {word["t"] for word in host.said} == {"note", "sustain"}  # nothing was pressed
+    assert page.evaluate("window.kept") == [True] * 3
+    assert page.locator("select").evaluate_all("(lists) => lists.map((list) => list.value)") == chosen
+
+
+def test_tab_gives_the_space_bar_to_a_button_and_enter_to_a_key_of_the_piano(host):
+    page = host.open()
+    page.focus("#hold")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    host.until(lambda: host.words("panic"))
+    assert host.words("sustain") == []
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    host.until(lambda: [velocity for _, velocity in notes(host)] == [100, 0])
+    page.keyboard.press("Space")
+    host.until(lambda: len(host.words("sustain")) == 2)
+
+
+def test_the_document_names_no_key_that_does_nothing(host):
+    page = host.open()
+    document = (PAGE.parents[2] / "docs" / "panel.md").read_text(encoding="utf-8")
+    [table] = re.findall(r"\| key \| \|\n\|---\|---\|\n((?:\|.*\n)+)", document)
+    slider, arrows = ("#range-latent\\.0",), ["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown"]
+    known = {
+        "Z S X D C … and Q 2 W 3 E …": (("body",), [f"Key{name}" for name in "ZSXDCQWE"] + ["Digit2", "Digit3"]),
+        "`-` and `=`": (("body",), ["Minus", "Equal"]),
+        "space bar": (("body",), ["Space"]),
+        "Enter": (("#piano .key",), ["Enter"]),
+        "Escape": (("body",), ["Escape"]),
+        "Ctrl Z, Ctrl Shift Z": (("body",), ["Control+z", "Control+Shift+z"]),
+        "arrows": ((*slider, "#point"), [*arrows, *(f"Shift+{arrow}" for arrow in arrows)]),
+        "Page Up and Down, Home, End": (slider, ["PageUp", "PageDown", "Home", "End"]),
+    }
+    assert [row.split("|")[1].strip() for row in table.splitlines()] == list(known)
+    for places, names in known.values():
+        for place in places:
+            page.evaluate("(place) => document.activeElement.blur() ?? document.querySelector(place).focus()", place)
+            for name in names:
+                before, octave = len(host.said), page.inner_text("#octave")
+                page.keyboard.press(name)
+                host.until(
+                    lambda before=before, octave=octave: len(host.said) > before or page.inner_text("#octave") != octave
+                )
 
 
 @pytest.mark.parametrize("leave", ["dispatchEvent(new Event('blur'))", "dispatchEvent(new Event('pagehide'))"])
