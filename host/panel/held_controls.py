@@ -59,10 +59,13 @@ class HeldControls:
                     self._play(ParameterTouch(0, self.channel, target, False))
         return before
 
-    def leave(self, page: Hashable) -> dict[str, float]:
-        """Release all controls of a page; return as `drop`."""
+    def release_keys(self, page: Hashable) -> None:
         for key in sorted(self._keys.get(page, ())):
             self.key(page, key, 0)
+
+    def leave(self, page: Hashable) -> dict[str, float]:
+        """Release all controls of a page; return as `drop`."""
+        self.release_keys(page)
         self.pedal(page, False)
         before = self.drop(page, list(self._holds.get(page, {})))
         self._keys.pop(page, None)

@@ -80,6 +80,9 @@ class PanelState:
     def leave(self, page: Hashable) -> None:
         self._step(self._held.leave(page))
 
+    def release_keys(self, page: Hashable) -> None:
+        self._held.release_keys(page)
+
     def _do(self, page: Hashable, word: protocol.PageMessage) -> None:
         match word:
             case protocol.NoteMessage(key=key, velocity=velocity):

@@ -48,11 +48,18 @@ class SetMessage(_PageMessage):
     values: Values
 
 
+class PingMessage(_PageMessage):
+    """Request for a pong; ``at``: ms of the page's clock."""
+
+    at: float
+
+
 class NoteMessage(_PageMessage):
-    """Note on; note off with velocity 0."""
+    """Note on; note off with velocity 0. ``at`` as in `PingMessage`."""
 
     key: Annotated[int, Meta(ge=0, le=127)]
     velocity: Annotated[int, Meta(ge=0, le=127)]
+    at: float | None = None
 
 
 class SustainMessage(_PageMessage):
@@ -125,6 +132,7 @@ PageMessage = (
     | MoveMessage
     | DropMessage
     | SetMessage
+    | PingMessage
     | NoteMessage
     | SustainMessage
     | PanicMessage

@@ -27,8 +27,9 @@ from ..events import Event
 from ..session.pipe_writer import PipeWriter
 from ..shipped import Draft
 from .model_map import Map, MapProcess
+from .page_clock import PageClock
 from .panel_state import PanelState
-from .protocol import LONGEST_MESSAGE, HelloMessage, read_message
+from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, read_message
 from .report_files import ReportFiles
 from .security import AccessControl, PageConnection, RateLimit, is_token
 
@@ -38,12 +39,13 @@ HELLO_SECONDS = 5.0  # for the first message
 LEAST_PACKED = 500  # bytes of a file
 PING_SECONDS = 2.0  # between pings: a tablet may leave the network with keys down
 GONE_SECONDS = 5.0  # without an answer: the page's controls are released
+SILENT_SECONDS = 2.0  # without a ping of a page that sent one: its keys are released
 MOST_PAGES = 32
 MOST_LINES = 50  # queued for a page that does not read
 # RFC 6455, 7.4; private codes from 4000 on
 CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER = 1007, 1008, 1011, 1013, 4401
 GONE = WebSocketDisconnect, OSError, RuntimeError  # raised for a disconnected page
-LATEST = ("state", "values", "meters", "presets")  # only the newest of each is sent, in this order
+LATEST = ("state", "values", "meters", "presets", "pong")  # only the newest of each is sent, in this order
 
 
 class Page:
@@ -53,7 +55,14 @@ class Page:
         self._latest: dict[str, dict[str, Any]] = {}
         self._lines: deque[Mapping[str, Any]] = deque(maxlen=MOST_LINES)
         self._binary: deque[bytes] = deque(maxlen=1)
+        self._silence: asyncio.TimerHandle | None = None
         self.news = asyncio.Event()  # set while something waits
+
+    def watch(self, silence: asyncio.TimerHandle | None) -> None:
+        """Replace the timer that ends when the page is silent."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = silence
 
     def put(self, message: Mapping[str, Any]) -> None:
         """Queue a message; newer values and parts of the state replace older ones."""
@@ -176,6 +185,7 @@ class PanelServer:
             finally:
                 for task in tasks:
                     task.cancel()
+                page.watch(None)
                 del self._pages[page]
                 self._state.leave(page)
 
@@ -187,7 +197,7 @@ class PanelServer:
         return isinstance(first, HelloMessage) and is_token(first.token, self._token)
 
     async def _listen(self, websocket: WebSocket, page: Page) -> None:
-        allowance = RateLimit()
+        allowance, clock, loop = RateLimit(), PageClock(), asyncio.get_running_loop()
         while True:
             try:
                 text = await websocket.receive_text()
@@ -206,7 +216,12 @@ class PanelServer:
             if isinstance(word, HelloMessage):
                 await websocket.close(CLOSE_POLICY)
                 return
-            self._state.apply(page, word)
+            if isinstance(word, PingMessage):
+                clock.add_ping(word.at, time.monotonic())
+                page.watch(loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
+                page.put({"t": "pong"})
+            elif not (isinstance(word, NoteMessage) and word.velocity and clock.is_late(word.at, time.monotonic())):
+                self._state.apply(page, word)
 
     async def _send_messages(self, websocket: WebSocket, page: Page) -> None:
         sent = 0.0

@@ -3,6 +3,8 @@
 const FIRST_WAIT = 250, LONGEST_WAIT = 5000; // milliseconds from one attempt to the next, doubled each time
 const GAP = 8; // milliseconds between frames of moves: 125 a second of the 400 that a page may send
 const WRONG_TOKEN = 4401;
+const BEAT = 250; // milliseconds between pings
+const HUNG = 4, UNOPENED = 20; // beats without any message after which a link that is up, or opens, is given up
 
 /** Dispatches each message under its `t`, "binary" for arrays, "down" while there is no connection. */
 export class Link extends EventTarget {
@@ -13,6 +15,7 @@ export class Link extends EventTarget {
   #moves = new Map();
   #moved = 0;
   #timer = 0;
+  #beats = 0; // since the last message
   up = false;
 
   constructor(address, token) {
@@ -21,7 +24,18 @@ export class Link extends EventTarget {
     this.token = token;
     addEventListener("online", () => this.#soon());
     document.addEventListener("visibilitychange", () => document.hidden || this.#soon());
+    setInterval(() => this.#beat(), BEAT);
     this.#open();
+  }
+
+  /** Notices a link that hangs: beats are counted, for a page that stood still gets its messages late. */
+  #beat() {
+    if (!this.#socket) return;
+    this.send({ t: "ping", at: performance.now() });
+    if (++this.#beats < (this.up ? HUNG : UNOPENED)) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close();
+    this.#lost();
   }
 
   #soon() {
@@ -31,7 +45,7 @@ export class Link extends EventTarget {
   }
 
   #open() {
-    this.#retry = 0;
+    this.#retry = this.#beats = 0;
     const socket = new WebSocket(this.address);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => socket.send(JSON.stringify({ t: "hello", token: this.token }));
@@ -41,6 +55,7 @@ export class Link extends EventTarget {
   }
 
   #hear(data) {
+    this.#beats = 0;
     if (typeof data !== "string") return this.#say("binary", data);
     const message = JSON.parse(data);
     if (message.t === "welcome") {
@@ -57,6 +72,7 @@ export class Link extends EventTarget {
 
   #lost(code) {
     this.up = false;
+    this.#socket = null;
     this.#moves.clear();
     const refused = code === WRONG_TOKEN;
     this.#say("down", { refused });

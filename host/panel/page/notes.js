@@ -10,7 +10,7 @@ export class Notes extends EventTarget {
     this.link = link;
     link.on("welcome", () => {
       if (this.sustained) link.send({ t: "sustain", down: true });
-      for (const key of this.keys()) link.send({ t: "note", key, velocity: this.#velocity(key) });
+      for (const key of this.keys()) link.send({ t: "note", key, velocity: this.#velocity(key), at: performance.now() });
     });
     addEventListener("blur", () => this.releaseAll());
     addEventListener("pagehide", () => this.releaseAll());
@@ -37,7 +37,7 @@ export class Notes extends EventTarget {
     if (this.#down.get(holder)?.[0] === key) return;
     this.release(holder);
     this.#down.set(holder, [key, velocity]);
-    this.link.send({ t: "note", key, velocity });
+    this.link.send({ t: "note", key, velocity, at: performance.now() });
     this.#say();
   }
 

@@ -40,6 +40,20 @@ def test_a_page_is_told_all_at_once_and_what_it_plays_arrives(panel, parent):
     parent.until(lambda: NoteOff(0, 0, 60) in parent.events)
 
 
+def test_a_note_that_hung_on_its_way_is_dropped_and_a_silent_page_holds_no_key(panel, parent):
+    with Client(panel) as page:
+        page.say("note", key=59, velocity=100, at=0.0)
+        page.say("ping", at=20_000.0)
+        page.wait("pong")
+        page.say("note", key=60, velocity=100, at=10_000.0)
+        page.say("note", key=61, velocity=100, at=1e6)
+        parent.until(lambda: NoteOff(0, 0, 61) in parent.events)
+        page.say("note", key=62, velocity=100)
+        parent.until(lambda: NoteOn(0, 0, 62, 100) in parent.events)
+        keys = [event.key for event in parent.events if isinstance(event, NoteOn)]
+        assert keys == [59, 61, 62]
+
+
 def test_two_pages_are_told_the_same_values_under_the_same_numbers(panel, parent):
     with Client(panel, "localhost") as one, Client(panel) as two:
         for page in (one, two):

@@ -61,6 +61,31 @@ def test_the_page_comes_back_by_itself_and_says_again_what_hands_still_hold(host
     host.until(lambda: host.words("drop") and host.words("note")[-1]["velocity"] == 0)
 
 
+def test_a_link_without_an_answer_for_a_second_is_noticed_and_opened_anew(host):
+    page = host.open()
+    page.keyboard.down("KeyZ")
+    host.until(lambda: host.words("note"))
+    for beat in range(8):
+        page.evaluate("beat()")
+        host.tell(t="values", values={"gain": -beat})
+        host.until(lambda beat=beat: float(page.input_value("#number-gain")) == -beat)
+    assert page.is_hidden("#lost")
+    host.hangs = True
+    for _ in range(4):
+        page.evaluate("beat()")
+    assert "No connection" in page.inner_text("#lost")
+    host.until(lambda: len(host.sockets) == 2)
+    for _ in range(20):  # the next one hangs, too
+        page.evaluate("beat()")
+    host.until(lambda: len(host.sockets) == 3)
+    host.hangs = False
+    for _ in range(20):
+        page.evaluate("beat()")
+    page.wait_for_selector("#lost", state="hidden")
+    host.until(lambda: len(host.words("note")) == 2)  # the key is still down
+    page.keyboard.up("KeyZ")
+
+
 def test_moves_are_sent_no_more_than_the_host_takes_and_the_last_is_among_them(host):
     page = host.open()
     script = """async () => {

@@ -10,6 +10,7 @@ from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.midi.performance import read_performance
 
 from ....patience import PATIENCE_SECONDS
+from .conftest import STILL
 
 RATE = 48000  # of --null
 
@@ -44,6 +45,7 @@ def test_what_hands_do_on_the_page_is_in_the_recording_to_the_bit(browser, playi
     process, address, take = playing
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    page.add_init_script(STILL)
     said = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda text: said.append(json.loads(text))))
     page.goto(address)

@@ -14,6 +14,7 @@ from timbrel.host.session.panel_process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
 from ..conftest import Parent
+from .conftest import STILL
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_a_dot_that_is_pressed_sounds_by_its_code_on_its_key_until_it_is_let_go(
     parent = Parent(panel, tmp_path)
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    page.add_init_script(STILL)
     troubles = []
     page.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -75,6 +77,7 @@ def test_of_the_scripts_in_a_report_that_of_its_listening_test_runs_alone(browse
         file.write('<a href="abx.html">Try</a><script>parent.document.title = document.title = "got in"</script>')
     page = browser.new_page()
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
+    page.add_init_script(STILL)
     refused = []
     page.on("console", lambda said: refused.append(said.text) if "Content Security Policy" in said.text else None)
     page.goto(panel.url())

@@ -7,6 +7,7 @@ import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
+from .conftest import STILL
 
 
 @pytest.fixture
@@ -14,6 +15,7 @@ def pages(browser, panel, parent):
     """Two pages of one panel; neither may leave an error in its console or ask another host."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
+    context.add_init_script(STILL)
     asked, troubles = set(), []
     context.on("request", lambda request: asked.add(request.url.split("/")[2]))
     context.on("weberror", lambda error: troubles.append(str(error.error)))
@@ -51,6 +53,19 @@ def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
     parent.until(lambda: all(page.is_enabled("#undo") for page in pages))
     pages[0].click("#undo")
     parent.until(lambda: value(pages[0], "latent.0") == value(pages[1], "latent.0") < 0.5)
+
+
+def test_a_beat_of_a_link_is_answered(pages, panel, parent):
+    script = """async (token) => {
+        const { Link } = await import('./link.js');
+        const link = new Link(`ws://${location.host}/socket`, token);
+        await new Promise((resolve) => link.on('welcome', resolve));
+        window.answered = false;
+        link.on('pong', () => (window.answered = true));
+        beat();
+    }"""
+    pages[0].evaluate(script, panel.token)
+    parent.until(lambda: pages[0].evaluate("window.answered"))
 
 
 def test_after_the_process_is_killed_its_notes_are_let_go_and_its_pages_come_back(pages, panel, parent):
