@@ -8,7 +8,7 @@ export function effects(state, rows) {
   const chain = state.effects.map(({ index, plugin, title, on }) => {
     const name = title || plugin;
     const button = (text, label, props) => make("button", { textContent: text, "aria-label": `${label} ${name}`, title: label, id: `${label}-${index}`, ...props });
-    const power = button(on ? "On" : "Off", "Switch", { onclick: () => say({ do: "bypass", index, on: !on }) });
+    const power = button("On", "Switch", { "aria-label": `On: ${name}`, onclick: () => say({ do: "bypass", index, on: !on }) });
     press(power, on);
     const head = make("div", { className: "tools" },
       make("h3", { textContent: name }), power,

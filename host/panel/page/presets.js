@@ -1,9 +1,9 @@
 // Presets: what there is, which one plays, and under which name it is kept; undo, redo and the two sides to compare.
 
-import { $, make, press } from "./dom.js";
+import { $, clamp, make, press } from "./dom.js";
 
 export function presets(state) {
-  let list = [];
+  let list = [], chosen = 0; // the entry of the shown ones that Enter loads
   const say = (message) => state.link.send(message);
 
   state.on("preset", () => {
@@ -26,15 +26,24 @@ export function presets(state) {
 
   function show() {
     const asked = $("preset-find").value.trim().toLowerCase();
-    const rows = list.filter(({ name, description, model }) => `${name} ${description} ${model}`.toLowerCase().includes(asked));
-    $("preset-list").replaceChildren(...rows.map(({ name, description, model, shipped, fits }) => {
+    const found = list.filter(({ name, description, model }) => `${name} ${description} ${model}`.toLowerCase().includes(asked));
+    $("preset-list").replaceChildren(...found.map(({ name, description, model, shipped, fits }, index) => {
       const about = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model"].filter(Boolean).join(" · ");
-      const row = make("button", { onclick: () => (say({ t: "load", name }), $("presets").close()) },
+      const row = make("div", { role: "option", id: `preset-${index}`, onclick: () => (say({ t: "load", name }), $("presets").close()) },
         make("b", { textContent: name }), make("small", { textContent: about }));
       if (name === state.preset.name) row.setAttribute("aria-current", "true");
       return row;
     }));
-    if (!rows.length) $("preset-list").replaceChildren(make("p", { textContent: list.length ? "No preset of this name." : "Reading …" }));
+    $("no-preset").textContent = found.length ? "" : list.length ? "No preset of this name." : "Reading …";
+    choose(Math.max(asked ? 0 : found.findIndex(({ name }) => name === state.preset.name), 0));
+  }
+
+  function choose(index) {
+    const rows = [...$("preset-list").children];
+    chosen = clamp(index, 0, rows.length - 1);
+    rows.forEach((row, at) => row.setAttribute("aria-selected", String(at === chosen)));
+    $("preset-find").setAttribute("aria-activedescendant", rows[chosen]?.id ?? "");
+    rows[chosen]?.scrollIntoView({ block: "nearest" });
   }
   state.link.on("presets", (message) => {
     list = message.list;
@@ -47,6 +56,13 @@ export function presets(state) {
     $("presets").showModal();
   });
   $("preset-find").addEventListener("input", show);
+  $("preset-find").addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) choose(chosen + step);
+    else if (event.key === "Enter") $(`preset-${chosen}`)?.click();
+    else return;
+    event.preventDefault();
+  });
 
   $("save").addEventListener("click", () => {
     $("save-name").value = state.preset.name ?? "";
