@@ -365,7 +365,7 @@ class PanelState:
             "waiting": self._waiting,
             "effects": serialize.effects(fields),
             "available_effects": serialize.available_effects(),
-            "keys": {"low": 0, "high": 127, "center": 60} if view is None else serialize.keys(view),
+            "keys": None if view is None else serialize.keys(view),
             "learn": self._learn_state(),
             "sound": serialize.sound(self._status, self._lost),
         }

@@ -12,7 +12,6 @@ from ..session.preset_view import ControlView, PresetView
 
 EVEN = ("latent", "macro", "morph")  # linear by training
 LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
-WHOLE_PIANO = (0, 127)
 MIDDLE = 60
 SILENT_DB = -100.0  # and below: sent for silence
 
@@ -24,15 +23,21 @@ def model(view: PresetView) -> dict[str, Any]:
         "kind": view.kind,
         "description": view.description,
         "latents": [dict(zip(names, latent, strict=True)) for latent in view.latents],
-        "pitched": view.keys == WHOLE_PIANO or view.keys[1] - view.keys[0] >= 60,
         "chroma": view.chroma,
         "card": [list(line) for line in view.card],
     }
 
 
-def keys(view: PresetView) -> dict[str, int]:
-    low, high = view.keys
-    return {"low": low, "high": high, "center": min(max(MIDDLE, low), high)}
+def keys(view: PresetView) -> dict[str, Any]:
+    """Return the range of playable keys, silent ones in it, and labels by key."""
+    low, high = min(view.keys, default=0), max(view.keys, default=127)
+    return {
+        "low": low,
+        "high": high,
+        "center": min(max(MIDDLE, low), high),
+        "silent": [key for key in range(low, high + 1) if key not in view.keys],
+        "labels": {key: label for key, label in view.keys.items() if label},
+    }
 
 
 def control(view: ControlView, value: float, default: float, moving: bool) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class PresetView:
 
     ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
-    trained pitch classes. ``keys``: lowest and highest playable. ``files``: unsaved files, by name. ``draft``: no file
-    has the text.
+    trained pitch classes. ``keys``: playable ones, each with its [[keys]] label or none. ``files``: unsaved files, by
+    name. ``draft``: no file has the text.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PresetView:
     latents: Sequence[tuple[str, float, float, float, float, float]]
     chroma: Sequence[int] | None
     card: Sequence[tuple[str, str]]
-    keys: tuple[int, int]
+    keys: Mapping[int, str]
     controls: Sequence[ControlView]
     warnings: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

@@ -36,7 +36,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
     """
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
-    keys = [entry.key for entry in preset.keys] or sorted(patch.tuning)
+    labels = {entry.key: printable(entry.label or "") for entry in preset.keys}
     return PresetView(
         name=patch.name,
         file=file,
@@ -53,7 +53,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         ],
         chroma=None if card.chroma is None else list(card.chroma.trained),
         card=_card(card),
-        keys=(min(keys, default=0), max(keys, default=127)),
+        keys={key: labels.get(key, "") for key in sorted(patch.tuning)},
         controls=list(controls(preset, patch.model, knobs)),
         warnings=patch.warnings,
         files=patch.kept,

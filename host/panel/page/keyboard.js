@@ -44,7 +44,7 @@ export function keyboard(state, notes, keys, learn) {
     if (step !== undefined) {
       event.preventDefault(); // Firefox searches the page after a slash, a list goes to the letter's entry
       const key = keys.lowest() + step;
-      if (!event.repeat && key <= state.keys.high && key >= state.keys.low) notes.press(event.code, key, VELOCITY);
+      if (!event.repeat && state.plays(key)) notes.press(event.code, key, VELOCITY);
     } else if (event.code === "Space" && !presses(event.target)) {
       event.preventDefault();
       pedal = true;

@@ -4,9 +4,11 @@ import { letter, readLayout } from "./keyboard.js";
 import { $, clamp, make, noteClass, noteName, press, remember, remembered } from "./dom.js";
 
 const COLUMNS = [1, 9, 13, 21, 25, 37, 45, 49, 57, 61, 69, 73]; // of an octave's 84, where its keys begin
+const STRIPS = { 0: "33%", 4: "67%", 5: "33%", 11: "67%" }; // of white keys, the middle of what black ones leave free
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const SOFTEST = 24; // the velocity at a key's upper edge; its lower edge gives 127
 const BY_KEYBOARD = 100; // the velocity of Enter
+const SHORT = 2; // letters of a label that stand side by side on a key
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 
 export function piano(state, notes, box) {
@@ -21,7 +23,7 @@ export function piano(state, notes, box) {
     if (count !== octaves) lowest = clamp(lowest + 12 * Math.trunc((octaves - count) / 2), 0, 120);
     octaves = count;
     lowest = Math.min(lowest, 12 * (11 - octaves) > 0 ? 12 * (11 - octaves) : 0);
-    const form = [lowest, chroma, octaves, rows(), state.keys.low, state.keys.high].join();
+    const form = JSON.stringify([lowest, chroma, octaves, rows(), state.keys]);
     if (form === drawn) return;
     drawn = form;
     box.className = chroma ? "row" : rows() === 2 ? "stacked" : "";
@@ -39,10 +41,13 @@ export function piano(state, notes, box) {
   function key(number) {
     if (number > 127) return null;
     const step = number % 12;
-    const element = make("button", { className: BLACK.has(step) ? "key black" : "key", tabIndex: number === focus ? 0 : -1, "aria-label": noteName(number), "aria-pressed": "false" });
+    const label = state.keys.labels[number] ?? "";
+    const element = make("button", { className: BLACK.has(step) ? "key black" : "key", tabIndex: number === focus ? 0 : -1, "aria-label": [label, noteName(number)].filter(Boolean).join(" "), "aria-pressed": "false", title: label });
     element.style.setProperty("--column", COLUMNS[step]);
+    if (STRIPS[step]) element.style.setProperty("--strip", STRIPS[step]);
     element.dataset.key = number;
-    element.disabled = number < state.keys.low || number > state.keys.high;
+    element.disabled = !state.plays(number);
+    if (label) element.append(make("b", { textContent: label, className: label.length > SHORT ? "long" : "" }));
     element.append(make("small", { textContent: letter(number - lowest), "aria-hidden": "true" }));
     if (step === 0 || chroma) element.append(make("span", { textContent: chroma ? noteClass(number) : noteName(number) }));
     return element;

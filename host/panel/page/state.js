@@ -1,13 +1,14 @@
 // What the panel says is so, and what this page's hands hold: everything on the page is drawn from here.
 
-const NOTHING = { model: {}, preset: {} }; // while nothing plays yet
+const KEYS = { low: 0, high: 127, center: 60, silent: [], labels: {} };
+const NOTHING = { model: {}, preset: {}, keys: KEYS }; // while nothing plays yet
 const SETTLE = 150; // milliseconds after a hand lets go in which older values may still arrive
 
 export class State extends EventTarget {
   #n = 0;
   #hands = new Map(); // targets that a hand of this page holds, or held just now: how many do
   model = {}; preset = {}; controls = []; effects = []; available_effects = []; map = null;
-  keys = { low: 0, high: 127, center: 60 };
+  keys = KEYS;
   learn = { target: null, said: "" };
   waiting = {}; // by target and source: where knobs stand that have yet to meet their targets
   values = new Map(); // by target: what the panel says
@@ -77,6 +78,12 @@ export class State extends EventTarget {
 
   set(values) {
     this.link.set(values);
+  }
+
+  /** Whether a key has a sound. */
+  plays(key) {
+    const { low, high, silent } = this.keys;
+    return key >= low && key <= high && !silent.includes(key);
   }
 
   latents() {

@@ -63,7 +63,7 @@ def view(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
         latents=[("dark", 0.0, 1.0, 0.5, 0.5, 0.2), ("open", 0.0, 1.0, 0.5, 0.5, 0.2)],
         chroma=[0, 1],
         card=[("licence", "MIT")],
-        keys=(0, 127),
+        keys=dict.fromkeys(range(128), ""),
         controls=[*controls, *more],
     )
 

@@ -254,6 +254,13 @@ def test_another_process_shows_unsaved_changes_as_such(stage, tmp_path):
     assert not out.shown("preset")["dirty"]
 
 
+def test_a_kits_keys_have_labels_and_what_lies_between_them_is_silent(stage, tmp_path):
+    board, _say, out = stage
+    board.apply_report("view", dataclasses.replace(view(folder=tmp_path), keys={36: "kick", 38: "", 40: "hat"}))
+    labels = {36: "kick", 40: "hat"}
+    assert out.shown("keys") == {"low": 36, "high": 40, "center": 40, "silent": [37, 39], "labels": labels}
+
+
 def test_another_preset_begins_anew(stage, tmp_path):
     board, say, out = stage
     drag(say, "latent.0", 0.6)

@@ -49,6 +49,13 @@ def test_a_control_that_is_written_where_its_place_is_rests_there_when_it_is_ope
     assert {one.group for one in view.controls} <= {*GROUPS, view.kind, "gesture"}
 
 
+def test_the_keys_of_kits_are_told_with_their_drums_and_digits_and_all_keys_of_others_play():
+    assert view_of("drum-kit").keys.items() >= {36: "kick", 42: "closed hat", 46: "open hat"}.items()
+    assert 37 not in view_of("drum-kit").keys
+    assert [*view_of("digits-gan").keys.values()] == [str(digit) for digit in range(10)]
+    assert view_of("gm-keys").keys == dict.fromkeys(range(128), "")
+
+
 def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, tmp_path):
     model = onnx.load(tiny_path())
     card = json.loads(model.metadata_props[0].value)

@@ -47,7 +47,6 @@ def state():
             "kind": "spectrum",
             "description": "Three latents.",
             "latents": latents,
-            "pitched": True,
             "card": [["licence", "MIT"]],
         },
         "preset": {
@@ -80,7 +79,7 @@ def state():
         "effects": [{"index": 0, "plugin": "Reverb", "title": "Reverb", "on": True}],
         "available_effects": ["Chorus", "Reverb"],
         "map": {"side": SIDE, "labels": LABELS},
-        "keys": {"low": 0, "high": 127, "center": 60},
+        "keys": {"low": 0, "high": 127, "center": 60, "silent": [], "labels": {}},
         "learn": {"target": None, "said": ""},
     }
 

@@ -164,6 +164,26 @@ def test_hold_stays_until_it_is_pressed_again_and_panic_ends_it(host):
     assert page.get_attribute("#hold", "aria-pressed") == "false"
 
 
+def test_keys_carry_their_labels_and_those_without_a_sound_are_grey_and_play_nothing(host):
+    labels = {"36": "kick", "38": "snare", "42": "closed hat", "48": "0"}
+    silent = [key for key in range(36, 49) if str(key) not in labels]
+    host.state["keys"] = {"low": 36, "high": 48, "center": 48, "silent": silent, "labels": labels}
+    page = host.open()
+    keys = {key.get_attribute("data-key"): key for key in page.locator("#piano .key").all()}
+    assert {key: each.locator("b").inner_text() for key, each in keys.items() if each.is_enabled()} == labels
+    assert keys["42"].get_attribute("aria-label") == "closed hat F♯2"
+    for key in labels:
+        box, key_box = keys[key].locator("b").bounding_box(), keys[key].bounding_box()
+        assert key_box["x"] <= box["x"] + 0.5
+        assert box["x"] + box["width"] <= key_box["x"] + key_box["width"] + 0.5
+        assert box["y"] + box["height"] <= key_box["y"] + key_box["height"]
+    page.keyboard.press("KeyZ")  # 36
+    page.keyboard.press("KeyS")  # 37, silent
+    page.keyboard.press("KeyX")  # 38
+    host.until(lambda: len(notes(host)) == 4)
+    assert [key for key, velocity in notes(host) if velocity] == [36, 38]
+
+
 def test_keys_that_others_hold_are_lit(host):
     page = host.open()
     host.meters(held=[64])
@@ -193,7 +213,7 @@ def test_a_reload_and_an_edit_keep_the_octave_the_chroma_row_and_the_maps_colour
         assert page.inner_text("#octave") == said
         assert page.get_attribute("#chroma", "aria-pressed") == "true"
         assert page.input_value("#colour") == "note"
-    host.tell(t="state", state={"keys": {"low": 36, "high": 47, "center": 36}})
+    host.tell(t="state", state={"keys": {"low": 36, "high": 47, "center": 36, "silent": [], "labels": {}}})
     page.wait_for_selector("#octave >> text=C2")
 
 
