@@ -109,6 +109,7 @@ def meters(status: LiveStatus) -> dict[str, Any]:
         "voices": status.voices,
         "shed": status.shed,
         "held": list(status.held),
+        "sounding": list(status.sounding),
         "latency": status.latency_ms,
         "measured_ms": status.measured_ms,
         "code": list(status.latents),

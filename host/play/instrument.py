@@ -55,6 +55,10 @@ class ChannelInstrument:
         return len(self._processor.voices)
 
     @property
+    def sounding_keys(self) -> set[int]:
+        return {voice.key for voice in tuple(self._processor.voices)}
+
+    @property
     def knobs(self) -> Mapper:
         return self._processor.knobs
 

@@ -55,6 +55,9 @@ class PlayableRack(Protocol):
     def sounding(self) -> int: ...
 
     @property
+    def sounding_keys(self) -> Collection[int]: ...
+
+    @property
     def knobs(self) -> Mapping[int, Mapper]: ...
 
     def latent_values(self, channel: int) -> list[float]: ...
@@ -108,6 +111,11 @@ class Player:
     @property
     def sounding(self) -> int:
         return sum(seat.rack.sounding for seat in self._seats)
+
+    @property
+    def sounding_keys(self) -> list[int]:
+        """Keys of all voices, 0-127, sorted."""
+        return sorted({key for seat in tuple(self._seats) for key in seat.rack.sounding_keys})
 
     @property
     def ringing(self) -> bool:

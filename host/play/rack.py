@@ -92,6 +92,10 @@ class Rack:
         return sum(instrument.sounding for instrument in self._instruments.values())
 
     @property
+    def sounding_keys(self) -> set[int]:
+        return {key for instrument in self._instruments.values() for key in instrument.sounding_keys}
+
+    @property
     def knobs(self) -> dict[int, Mapper]:
         return {channel: instrument.knobs for channel, instrument in self._instruments.items()}
 

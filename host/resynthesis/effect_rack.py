@@ -23,7 +23,7 @@ class InputSound(Protocol):
 
 class EffectRack:
     listens = True
-    sounding = 0  # it has no voices
+    sounding, sounding_keys = 0, ()  # it has no voices
     ready = True
     age_ms = None
 

@@ -65,6 +65,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
         voices=player.sounding,
         shed=player.shed,
         held=player.held,
+        sounding=player.sounding_keys,
         latents=meters.latents or rest.latents,  # none before the first block
         peak_db=gain_to_db(meters.peak()),
         limited=meters.limited,

@@ -12,7 +12,7 @@ const SHORT = 2; // letters of a label that stand side by side on a key
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 
 export function piano(state, notes, box) {
-  let lowest = 48, chroma = remembered("chroma") === true, octaves = 0, focus = 60, drawn = "", heard = [];
+  let lowest = 48, chroma = remembered("chroma") === true, octaves = 0, focus = 60, drawn = "", heard = [], sounds = [];
   let range = ""; // of the preset's keys
 
   const width = () => (box.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize)) * 16;
@@ -59,6 +59,7 @@ export function piano(state, notes, box) {
       const number = Number(element.dataset.key);
       const down = own.has(number) || heard.includes(number);
       if ((element.ariaPressed === "true") !== down) press(element, down);
+      element.classList.toggle("sounds", !down && sounds.includes(number));
     }
     press($("hold"), notes.latched);
   }
@@ -131,9 +132,9 @@ export function piano(state, notes, box) {
   $("hold").addEventListener("click", () => notes.sustain({ latched: !notes.latched }));
   $("panic").addEventListener("click", () => notes.panic());
   notes.addEventListener("change", light);
-  state.link.on("meters", ({ held }) => {
-    if (String(held) === String(heard)) return;
-    heard = held;
+  state.link.on("meters", ({ held, sounding }) => {
+    if (String(held) === String(heard) && String(sounding) === String(sounds)) return;
+    [heard, sounds] = [held, sounding];
     light();
   });
   state.on("keys", () => {

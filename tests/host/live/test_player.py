@@ -202,6 +202,7 @@ def test_held_keys_are_told_until_they_come_up_or_all_notes_are_off(make_patch):
         player.schedule(event)
     player.block(64)
     assert player.held == [50, 70]
+    assert player.sounding_keys == [50, 60, 70]  # 60 fades
     player.schedule(ControlChange(70, 0, 123, 0))
     player.block(64)
     assert player.held == []

@@ -169,6 +169,7 @@ class Host:
             "voices": 1,
             "shed": 0,
             "held": [],
+            "sounding": [],
             "limited": 0.0,
         }
         self.tell(t="meters", latency={"card": 5.0, "block": 2.5}, measured_ms=9.0, code=[0, 0, 0], **usual | others)

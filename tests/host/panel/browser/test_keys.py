@@ -184,12 +184,14 @@ def test_keys_carry_their_labels_and_those_without_a_sound_are_grey_and_play_not
     assert [key for key, velocity in notes(host) if velocity] == [36, 38]
 
 
-def test_keys_that_others_hold_are_lit(host):
+def test_keys_that_others_hold_or_that_still_sound_are_lit(host):
     page = host.open()
     host.meters(held=[64])
     page.wait_for_selector('#piano [data-key="64"][aria-pressed="true"]')
-    host.meters(held=[])
-    page.wait_for_selector('#piano [data-key="64"][aria-pressed="false"]')
+    host.meters(held=[], sounding=[64])
+    page.wait_for_selector('#piano [data-key="64"][aria-pressed="false"].sounds')
+    host.meters()
+    page.wait_for_selector('#piano [data-key="64"]:not(.sounds)')
 
 
 def test_the_chroma_row_is_one_octave_of_twelve_equal_keys(host):
