@@ -163,10 +163,12 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
     output.mkdir(exist_ok=True)
     try:
         report = _read(sounds, output, family, label, display)
-    except UserError:
-        shutil.rmtree(output / "corpus", ignore_errors=True)
+    except BaseException as error:
+        if isinstance(error, UserError):
+            shutil.rmtree(output / "corpus", ignore_errors=True)
         if new:
-            output.rmdir()
+            with contextlib.suppress(OSError):  # sounds that were read stay after a stop
+                output.rmdir()
         raise
     display.say(report.text())
     return Corpus.open(output / "corpus")
