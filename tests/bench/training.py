@@ -173,7 +173,7 @@ def precisions() -> None:
     print(f"float32 and bfloat16, {STEPS} steps a round, {ROUNDS} rounds in turn, examples/s")
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         sounds = corpus(Path(name))
-        for family in ("chroma-8", "tuned-8", "grain-plain", "tuned-clip", "tuned-partials"):
+        for family in ("chroma-8", "tuned-8", "grain-plain", "tuned-partials"):
             rows = []
             for turn in range(ROUNDS):
                 pair = []

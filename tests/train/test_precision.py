@@ -39,7 +39,7 @@ def test_whitening_keeps_all_digits():
     assert torch.allclose(white.T @ white / 64, torch.eye(3), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["clip-wavegan", "sequence-noisy"])
+@pytest.mark.parametrize("name", ["clip-wavegan", "sequence-noisy", "tuned-clip"])
 def test_families_that_gain_nothing_refuse_it(tone_corpus, tmp_path, name):
     recipe = load_recipe(name, ["frames.sample_rate=44100", "training.precision=bfloat16"])
     with pytest.raises(UserError, match="trains in float32, as bfloat16 is slower or worse;"):

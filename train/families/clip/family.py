@@ -15,6 +15,5 @@ FAMILIES = {
         Preview(held_hits),
         complete=with_words,
         describe=describe_hits,
-        bfloat16=True,
     ),
 }
