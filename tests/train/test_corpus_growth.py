@@ -261,6 +261,14 @@ def test_another_sound_of_a_known_name_is_refused(sounds, tmp_path):
     assert bytes_of(tmp_path / "c") == before
 
 
+def test_a_corpus_that_is_there_is_not_replaced(sounds, tmp_path):
+    build([sounds], tmp_path / "c")
+    before = bytes_of(tmp_path / "c")
+    with pytest.raises(UserError, match="holds a corpus; add sounds to it with --append"):
+        build([sounds], tmp_path / "c")
+    assert bytes_of(tmp_path / "c") == before
+
+
 def test_nothing_is_added_to_a_corpus_that_is_not_there(sounds, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         build([sounds], tmp_path / "c", append=True)

@@ -131,7 +131,9 @@ def build(
 def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     """Yield a writer into ``destination``, where a stopped build goes on; sounds read so far stay after a failure."""
     reading, base = destination / READING, Corpus.open(destination) if append else None
-    if not append and not (reading.is_dir() and not (destination / MANIFEST).exists()):
+    if not append and (destination / MANIFEST).exists():
+        raise UserError(f"{destination} holds a corpus; add sounds to it with --append, or give another name")
+    if not append and not reading.is_dir():
         check_new_folder(destination)
     fresh = not destination.exists()
     try:
