@@ -154,9 +154,8 @@ def _windows(
 
 
 def _runs(starts: Ints, signs: Array, step: int) -> tuple[Ints, npt.NDArray[np.int8], Ints]:
-    """Return the first samples, signs and counts of runs of windows ``step`` apart with one sign."""
-    breaks = (np.diff(starts) != step) | (np.diff(signs) != 0)
-    firsts = np.flatnonzero(np.concatenate([[True], breaks]))
+    """Return the first samples, signs and counts of runs of windows ``step`` apart; one start has one sign."""
+    firsts = np.flatnonzero(np.concatenate([[True], np.diff(starts) != step]))
     return starts[firsts], signs[firsts].astype(np.int8), np.diff(firsts, append=len(starts))
 
 
