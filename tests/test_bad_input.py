@@ -114,7 +114,7 @@ BAD = {
     "render model.onnx corpus -o new.wav": ["corpus", "folder"],
     # outputs
     "corpus build good.wav -o none/new": ["none does not exist", "make it first"],
-    "corpus build good.wav -o empty/../corpus": ["corpus exists and is not empty"],
+    "corpus build good.wav -o empty/../corpus": ["corpus holds a corpus"],
     "corpus build good.wav -o good.wav": ["good.wav", "a file has that name"],
     "train tuned-8 --corpus corpus -o none/new": ["none does not exist"],
     "train tuned-8 --corpus corpus -o corpus": ["corpus exists and is not empty"],
