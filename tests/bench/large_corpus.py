@@ -27,7 +27,7 @@ from timbrel.train.corpus.store import writing
 RATE, SECONDS, BANK = 16000, 4.0, 64
 FORGET_SECONDS = 5.0
 MILLIONS = 2_000_000
-RECIPES = {  # with few steps: what counts is the data
+RECIPES = {  # few steps each: the data are measured, not the networks
     "clip-wavegan": ("network.model_size=4", "training.steps=20"),
     "grain-plain": ("frames.sample_rate=16000", "training.steps=300"),
     "chroma-8": ("frames.sample_rate=16000", "training.steps=60", "frames.rows=55000"),

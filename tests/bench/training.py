@@ -169,7 +169,7 @@ def adversarial() -> None:
 
 
 def precisions() -> None:
-    """Print what `training.precision` changes, in rounds in turn."""
+    """Print the speeds of both precisions, in rounds in turn."""
     print(f"float32 and bfloat16, {STEPS} steps a round, {ROUNDS} rounds in turn, examples/s")
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         sounds = corpus(Path(name))

@@ -269,6 +269,13 @@ def test_a_corpus_that_is_there_is_not_replaced(sounds, tmp_path):
     assert bytes_of(tmp_path / "c") == before
 
 
+def test_a_place_where_no_folder_can_be_made_is_named(sounds, tmp_path):
+    (tmp_path / "c").symlink_to(tmp_path / "nowhere" / "else")
+    (tmp_path / "nowhere").touch()
+    with pytest.raises(UserError, match=r"cannot make folder .*/c: .*; choose another place"):
+        build([sounds], tmp_path / "c")
+
+
 def test_nothing_is_added_to_a_corpus_that_is_not_there(sounds, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         build([sounds], tmp_path / "c", append=True)

@@ -138,6 +138,9 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     fresh = not destination.exists()
     try:
         reading.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make folder {destination}: {error.strerror or error}; choose another place") from error
+    try:
         with claimed(destination), _tidied(destination, base, fresh), Writer(destination, rate, base) as writer:
             yield writer
             shutil.rmtree(reading, ignore_errors=True)
@@ -147,7 +150,7 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
-    """Remove what was made, if no sound can be used or none was read; after other errors and stops a build goes on."""
+    """Remove the files of this build, if no sound can be used or none was read; after other stops a build goes on."""
     try:
         yield
     except BaseException as error:
@@ -294,10 +297,11 @@ def _check_fits(base: Corpus, label: str | None) -> None:
         raise UserError(f"the clips of {base.folder} have labels; give --label, as when it was built")
 
 
-def _kept(what: str, given: str | None, writer: Writer) -> str | None:
-    known: str | None = getattr(writer.base, what, None)
+def _kept(option: str, given: str | None, writer: Writer) -> str | None:
+    """Return an option, or its value in the corpus that grows; raise UserError if they differ."""
+    known: str | None = getattr(writer.base, option, None)
     if given is not None and known is not None and given != known:
-        raise UserError(f"--{what} {given!r} differs from {known!r}, that of {writer.folder}; leave it out")
+        raise UserError(f"--{option} {given!r} differs from {known!r}, that of {writer.folder}; leave it out")
     return given or known
 
 

@@ -29,7 +29,7 @@ Tell = Callable[[float, str], None]  # receives the share of a chunk, 0 to 1, an
 
 @dataclass(frozen=True)
 class ReadingSettings:
-    """Settings that decide what is read from a file; ``shortest`` is in samples."""
+    """Settings that decide the clips of a file; ``shortest`` is in samples."""
 
     rate: int
     shortest: int
@@ -62,7 +62,7 @@ class SoundToRead:
     def has_changed(self) -> bool:
         try:
             return _stamp(self.path) != self.stamp
-        except OSError:  # it is gone; what was read of it stays
+        except OSError:  # it is gone; its clips were read before
             return False
 
 
@@ -90,7 +90,7 @@ class Chunk:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the bytes read."""
+        """SHA-256 of files and settings, which decide the chunk's bytes."""
         files = [(one.name, str(one.path), one.stamp, one.told, one.velocity) for one in self.sounds]
         return hashlib.sha256(repr((__version__, self.settings, files)).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -194,8 +194,6 @@ class Clips(Sequence[Clip]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(Clip.__eq__, self, other))
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __add__(self, other: "Clips") -> "Clips":
         return Clips(self._table, np.concatenate([self._rows, other._rows]))
 
