@@ -32,6 +32,7 @@ def report(state: ProcessState) -> LiveStatus:
         digests=state.presets.digests,
         ports=state.inputs.open if state.inputs is not None else [],
         last=_last(state, loop),
+        spectrum_db=loop.meters.spectrum_db() if state.setup.panel else (),
     )
 
 

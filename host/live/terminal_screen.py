@@ -85,7 +85,7 @@ def summary(report: LiveStatus) -> str:
         f"latency {sum(report.latency_ms.values()):.1f} ms",
         *([] if report.ahead_ms is None else [f"ahead {report.ahead_ms:.0f} ms"]),
         *([] if report.age_ms is None else [f"age {report.age_ms:.0f} ms"]),
-        f"peak {_decibels(report.peak_db)}{_too_loud(report)}",
+        f"peak {_decibels(max(report.peaks_db))}{_too_loud(report)}",
         f"preset {_presets(report)}",
         f"{report.device} {report.rate} Hz {report.block}",
     )
@@ -157,7 +157,7 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
-    meter = _bar((report.peak_db + METER_DB) / METER_DB, METER_WIDTH)
+    meter = _bar((max(report.peaks_db) + METER_DB) / METER_DB, METER_WIDTH)
     held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
     return [
         ("preset", _presets(report)),
@@ -170,7 +170,7 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
         ("keys", held or "-"),
         *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, room))),
         *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, room))),
-        ("level", f"[{meter}] {_decibels(report.peak_db)}{_too_loud(report)}"),
+        ("level", f"[{meter}] {_decibels(max(report.peaks_db))}{_too_loud(report)}"),
         ("MIDI", ", ".join(report.ports) or "none"),
         *_wrapped("last", report.last or "-", room, 2),
     ]

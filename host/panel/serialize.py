@@ -103,7 +103,8 @@ def available_effects() -> list[str]:
 def meters(status: LiveStatus) -> dict[str, Any]:
     return {
         "t": "meters",
-        "peak_db": max(status.peak_db, SILENT_DB),
+        "peaks_db": [max(peak, SILENT_DB) for peak in status.peaks_db],
+        "spectrum_db": list(status.spectrum_db),
         "load": list(status.load),
         "underruns": status.underruns,
         "voices": status.voices,

@@ -159,7 +159,7 @@ def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
         return replace(rest, values={control.target: control.rest for control in loaded.view.controls} | loaded.turned)
     playing = status(rest, patch, seen.player, meters, seen.sample_rate, seen.samples)
     last = "" if meters.last is None else last_moved(meters.last, patch, seen.player.rack.latent_values(CHANNEL))
-    return replace(playing, last=last)
+    return replace(playing, last=last, spectrum_db=meters.spectrum_db())
 
 
 def _browse(address: str) -> None:

@@ -52,7 +52,7 @@ class LiveStatus:
     held: list[int]
     latents: list[float]
     spans: list[tuple[float, float]]  # of the latents
-    peak_db: float
+    peaks_db: tuple[float, float]  # left and right
     limited: float  # recent share of samples that the limiter changed
     presets: dict[int | None, str]  # names by channel (0 to 15); None: all others
     ports: list[str]
@@ -66,6 +66,7 @@ class LiveStatus:
     values: Mapping[str, float] = field(default_factory=dict)  # target values of its controls
     sounding: Sequence[int] = ()  # keys of all voices, sorted
     waiting: Mapping[tuple[str, str], float] = field(default_factory=dict)  # see `Mapper.waiting`
+    spectrum_db: Sequence[int] = ()  # see `Meters.spectrum_db`; for panels only
 
 
 # To the audio process: "events" to play at once, ignoring their times; "pace", the seconds between reports;

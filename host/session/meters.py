@@ -1,7 +1,7 @@
-"""Meters of a player: level, load, latents and MIDI input."""
+"""Meters of a player: level, spectrum, load, latents and MIDI input."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +11,17 @@ from ..audio.limiter import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..patch.library import Patch
 from ..play.player import PlayableRack, Player
+from ..units import gain_to_db
 from .load_shedding import RenderLoad
 
 Array = npt.NDArray[np.float32]
 LOOK_SECONDS = 0.1  # between updates of the displayed latents: each takes time from the sound
 METER_SECONDS = 0.5  # averaging time of the limiter's share
+SPECTRUM_SAMPLES = 4096  # 85 ms at 48 kHz
+SPECTRUM_BANDS = 64
+SPECTRUM_HZ = 40.0, 16000.0
+SPECTRUM_FLOOR_DB = -90.0
+WINDOW = np.hanning(SPECTRUM_SAMPLES).astype(np.float32)
 MOST_HEARD = 1024  # events between two reports: eight moving controllers send 40
 
 
@@ -41,7 +47,8 @@ class Meters:
         self.seen: SeenBlock | None = None
         self.last: ControlChange | None = None
         self._rack: PlayableRack | None = None
-        self._peak = 0.0
+        self._peaks = np.zeros(2, np.float32)
+        self._recent: Array | None = None  # the last samples, mono, from the first request for a spectrum on
         self._unseen = 0  # samples since the last look at the latents
         self._heard: deque[Event] = deque(maxlen=MOST_HEARD)
 
@@ -57,9 +64,12 @@ class Meters:
         """Add a block, [2, n]; ``part``: rendering time relative to its duration."""
         count = sound.shape[1]
         self.load.add(part)
-        peak = max(float(sound.max()), -float(sound.min()))
-        self._peak = max(self._peak, peak)
-        now = limited(sound) if peak > LIMIT_KNEE else 0.0
+        peaks = np.maximum(sound.max(1), -sound.min(1))
+        self._peaks = np.maximum(self._peaks, peaks)
+        if self._recent is not None:
+            mono = sound[:, -SPECTRUM_SAMPLES:].mean(0)
+            self._recent = np.concatenate([self._recent[len(mono) :], mono])
+        now = limited(sound) if peaks.max() > LIMIT_KNEE else 0.0
         self.limited += (now - self.limited) * min(1.0, count / (METER_SECONDS * sample_rate))
         self._unseen += count
         if player.rack is not self._rack or self._unseen >= self.look_seconds * sample_rate:
@@ -71,7 +81,25 @@ class Meters:
         """Return new MIDI input, at most the last `MOST_HEARD` events."""
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
-    def peak(self) -> float:
-        """Return the peak since the last call."""
-        peak, self._peak = self._peak, 0.0
-        return peak
+    def peaks_db(self) -> tuple[float, float]:
+        """Return the peaks, left and right, since the last call."""
+        (left, right), self._peaks = self._peaks.tolist(), np.zeros(2, np.float32)
+        return gain_to_db(left), gain_to_db(right)
+
+    def spectrum_db(self) -> Sequence[int]:
+        """Return the levels of `SPECTRUM_BANDS` bands, evenly spaced in octaves; 0 dB is a sine of full scale.
+
+        Empty before the second call: samples are kept only for a display.
+        """
+        recent, seen = self._recent, self.seen
+        if recent is None or seen is None:
+            self._recent = np.zeros(SPECTRUM_SAMPLES, np.float32)
+            return ()
+        amplitude = np.abs(np.fft.rfft(recent * WINDOW)) * (2 / WINDOW.sum())
+        hz = np.geomspace(*SPECTRUM_HZ, SPECTRUM_BANDS + 1)
+        edges = np.minimum(np.round(hz * SPECTRUM_SAMPLES / seen.sample_rate), len(amplitude) - 1).astype(np.intp)
+        loudest = np.maximum.reduceat(amplitude[: edges[-1] + 1], edges[:-1])
+        levels: list[int] = (
+            np.rint(20 * np.log10(np.maximum(loudest, 10 ** (SPECTRUM_FLOOR_DB / 20)))).astype(int).tolist()
+        )
+        return levels

@@ -1,5 +1,6 @@
 """Status of a playing preset: latents, levels, load, latency, last controller."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,6 @@ from ..patch.preset import CCMap
 from ..patch.validation import named, titled
 from ..play.player import Player
 from ..ramps import knob
-from ..units import gain_to_db
 from .messages import LiveStatus
 from .meters import Meters
 
@@ -42,7 +42,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
         latents=patch.preset.latent_values(patch.model.card),
         spans=[(latent.low, latent.high) for latent in latents],
         names=[names.get(f"latent.{number}", "") for number in range(len(latents))],
-        peak_db=gain_to_db(0.0),
+        peaks_db=(-math.inf, -math.inf),
         limited=0.0,
         presets={None: patch.name},
         ports=[],
@@ -67,7 +67,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
         held=player.held,
         sounding=player.sounding_keys,
         latents=meters.latents or rest.latents,  # none before the first block
-        peak_db=gain_to_db(meters.peak()),
+        peaks_db=meters.peaks_db(),
         limited=meters.limited,
         age_ms=player.rack.age_ms,
     )

@@ -16,7 +16,7 @@ from timbrel.host.shipped import Draft
 REPORT = LiveStatus(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},
     **{"load": (0.1, 0.2), "underruns": 2, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": []},
-    **{"peak_db": -100.0, "limited": 0.0, "presets": {None: "p"}, "ports": [], "last": ""},
+    **{"peaks_db": (-100.0, -100.0), "limited": 0.0, "presets": {None: "p"}, "ports": [], "last": ""},
 )
 
 

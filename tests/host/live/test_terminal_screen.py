@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import math
 import os
 import pty
 import select
@@ -37,7 +38,7 @@ REPORT = LiveStatus(
     held=[],
     latents=[0.5] * 8,
     spans=[(0.0, 1.0)] * 8,
-    peak_db=float("-inf"),
+    peaks_db=(-math.inf, -math.inf),
     limited=0.0,
     presets={None: "gm-keys"},
     ports=["virtual"],
@@ -51,7 +52,7 @@ BUSY = {
     "voices": 64,
     "shed": 99_999,
     "held": list(range(128)),
-    "peak_db": 0.0,
+    "peaks_db": (0.0, 0.0),
     "limited": 1.0,
     "ports": ["a controller of eight knobs", "a keyboard of 88 keys", "a pad"] * 3,
     "age_ms": 123_456.7,
@@ -107,7 +108,7 @@ def test_nothing_that_a_player_reads_is_cut_off_in_a_narrow_window(monkeypatch, 
         "no MIDI port can be opened (MidiInJack::initialize: JACK server not running?); start JACK, or give --midi-api",
         "no right to realtime priority; join the group 'audio' and log in again (limits: rtprio 95)",
     ]
-    shown = report(last=last, latents=[0.5] * 16, spans=[(0.0, 1.0)] * 16, peak_db=-0.1, limited=0.34)
+    shown = report(last=last, latents=[0.5] * 16, spans=[(0.0, 1.0)] * 16, peaks_db=(-3.0, -0.1), limited=0.34)
     lines = drawn(shown, said=words, width=width, monkeypatch=monkeypatch)
     text = " ".join(" ".join(lines).split())
     for whole in (last, *words, "instrument 1.5", "-0 dB, too loud: 34% limited"):
@@ -120,7 +121,7 @@ def test_nothing_that_a_player_reads_is_cut_off_in_a_narrow_window(monkeypatch, 
 
 def test_the_screen_says_all_that_a_player_asks(monkeypatch):
     shown = report(
-        measured_ms=10.7, held=[60, 64], voices=2, underruns=3, shed=1, peak_db=-6.2, last="CC 7 = 9 -> volume"
+        measured_ms=10.7, held=[60, 64], voices=2, underruns=3, shed=1, peaks_db=(-6.2, -9.0), last="CC 7 = 9 -> volume"
     )
     text = "\n".join(drawn(shown, said=["no right to realtime priority"], monkeypatch=monkeypatch))
     for words in (
@@ -192,12 +193,12 @@ def test_knobs_and_macros_are_told_by_name_and_leave_room_for_the_rest(monkeypat
 
 @pytest.mark.parametrize(("level", "lit"), [(float("-inf"), 0), (-48.0, 0), (-24.0, 8), (0.0, 16), (6.0, 16)])
 def test_the_meter_spans_48_db(level, lit):
-    assert dict(rows(report(peak_db=level)))["level"].count("#") == lit
+    assert dict(rows(report(peaks_db=(level, level - 6))))["level"].count("#") == lit
 
 
 @pytest.mark.parametrize(("limited", "told"), [(0.0, False), (0.049, False), (0.051, True), (1.0, True)])
 def test_only_a_limiter_that_works_hard_is_told_of(limited, told):
-    busy = report(peak_db=-0.5, limited=limited)
+    busy = report(peaks_db=(-0.5, -0.5), limited=limited)
     assert ("too loud" in dict(rows(busy))["level"]) == told
     assert (f"peak -0 dB, too loud: {limited:.0%} limited  " in summary(busy)) == told
 

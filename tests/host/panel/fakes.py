@@ -73,7 +73,7 @@ def status(values=None, **figures):
     usual = {
         "device": "a card", "rate": 48000, "block": 128, "latency_ms": {"card": 5.0}, "measured_ms": None,
         "load": (0.1, 0.2), "underruns": 0, "voices": 0, "shed": 0, "held": [], "latents": [], "spans": [],
-        "peak_db": -100.0, "limited": 0.0, "presets": {None: "pad"}, "ports": [], "last": "",
+        "peaks_db": (-100.0, -100.0), "limited": 0.0, "presets": {None: "pad"}, "ports": [], "last": "",
     }  # fmt: skip
     return LiveStatus(**usual | figures, values=values or {})
 

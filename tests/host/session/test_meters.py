@@ -8,7 +8,7 @@ from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, loaded, rack_of
 from timbrel.host.plugin.panel_thread import report
-from timbrel.host.session.meters import METER_SECONDS, Meters
+from timbrel.host.session.meters import METER_SECONDS, SPECTRUM_BANDS, SPECTRUM_HZ, SPECTRUM_SAMPLES, Meters
 
 RATE, BLOCK = 48000, 64  # a block that is much shorter than the time between two looks
 MODE = Mode(RATE, False)
@@ -87,13 +87,36 @@ def test_midi_input_is_heard_once_but_for_the_beat_and_automation_and_of_too_muc
     assert meters.last == knobs[-1]
 
 
-def test_the_peak_is_that_since_the_last_report_and_the_limiters_share_is_a_mean(meters, keys):
+def test_the_limiters_share_is_a_mean(meters, keys):
     quiet, loud = np.full((2, BLOCK), 0.25, np.float32), np.full((2, BLOCK), -0.99, np.float32)
     for sound in (quiet, loud, quiet):
         meters.see(keys.player, RATE, sound, 0.5)
-    assert meters.peak() == np.float32(0.99)
-    assert meters.peak() == 0.0
     share = limited(loud) * BLOCK / (METER_SECONDS * RATE)
     assert meters.limited == pytest.approx(share * (1 - BLOCK / (METER_SECONDS * RATE)))
     assert share > 0
     assert meters.load.percentiles(50) == [0.5]
+
+
+def test_peaks_are_those_of_left_and_right_since_the_last_look(meters, keys):
+    for left, right in ((0.5, -0.1), (0.25, 0.05)):
+        meters.see(keys.player, RATE, np.array([[left, 0.0], [right, 0.0]], np.float32), 0.5)
+    assert meters.peaks_db() == pytest.approx((20 * np.log10(0.5), -20))
+    assert meters.peaks_db() == (-np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("rate", [RATE, 16000])
+@pytest.mark.parametrize("hz", [60.0, 1000.0, 7000.0])
+def test_a_sine_stands_in_its_band_of_the_spectrum_at_its_level(meters, keys, hz, rate):
+    sine = np.sin(2 * np.pi * hz / rate * np.arange(SPECTRUM_SAMPLES + BLOCK)).astype(np.float32) / 2
+    blocks = [np.stack([part, part]) for part in np.split(sine, len(sine) // BLOCK)]
+    meters.see(keys.player, rate, blocks[0], 0.5)
+    assert meters.spectrum_db() == ()  # nothing is kept before the first request
+    for block in blocks[1:]:
+        meters.see(keys.player, rate, block, 0.5)
+    levels = meters.spectrum_db()
+    assert len(levels) == SPECTRUM_BANDS
+    low, high = SPECTRUM_HZ
+    band = SPECTRUM_BANDS * np.log(hz / low) / np.log(high / low)
+    assert abs(np.argmax(levels) + 0.5 - band) <= 1.5
+    assert max(levels) == pytest.approx(-6, abs=1.5)
+    assert levels[round(band) - 10] < -40

@@ -163,7 +163,8 @@ class Host:
 
     def meters(self, **others):
         usual = {
-            "peak_db": -12.0,
+            "peaks_db": [-12.0, -18.0],
+            "spectrum_db": [],
             "load": [0.3, 0.5],
             "underruns": 0,
             "voices": 1,
