@@ -1,10 +1,7 @@
-// The meters at the top, and what stands behind them: latency by its parts, the model's card.
+// The meters beside the keys, and what stands behind them: latency by its parts, the model's card.
 
 import { $, colour, dark, eachFrame, make } from "./dom.js";
 
-const FLOOR = -60; // dB at the left end of the level
-const HOLD = 1500; // milliseconds for which a peak is kept
-const BENT = 0.01; // share of the samples that the limiter bent from which on the level is shown as too high
 const MINUTE = 60; // seconds of underruns that are shown, a column each
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 const SHORTER = {
@@ -15,20 +12,13 @@ const SHORTER = {
 };
 
 export function meters(state) {
-  let latest = null, peak = FLOOR, peaked = 0, read = -READ, underruns = null, second = 0;
+  let latest = null, read = -READ, underruns = null, second = 0;
   const history = new Array(MINUTE).fill(0);
-  const level = (db) => Math.min(Math.max((db - FLOOR) / -FLOOR, 0), 1);
 
   const draw = eachFrame(() => {
     const now = performance.now();
-    const { peak_db } = latest;
-    if (peak_db >= peak || now - peaked > HOLD) [peak, peaked] = [peak_db, now];
-    $("level-bar").style.setProperty("--at", level(peak_db));
-    $("level-peak").style.setProperty("--at", level(peak));
     if (now - read < READ) return;
     read = now;
-    $("level").textContent = peak > FLOOR ? `${peak.toFixed(0)} dB` : "silent";
-    $("level-bar").classList.toggle("hot", peak > -1 || latest.limited > BENT);
     $("load").textContent = `${Math.round(100 * latest.load[0])} / ${Math.round(100 * latest.load[1])} %`;
     $("underruns").textContent = latest.underruns;
     const total = Object.values(latest.latency).reduce((sum, part) => sum + part, 0);

@@ -2,12 +2,14 @@
 
 import { $, make, press } from "./dom.js";
 import { controls } from "./controls.js";
+import { hints } from "./hints.js";
 import { keyboard } from "./keyboard.js";
 import { learn } from "./learn.js";
 import { Link } from "./link.js";
 import { map } from "./map.js";
 import { meters } from "./meters.js";
 import { Notes } from "./notes.js";
+import { output } from "./output.js";
 import { piano } from "./piano.js";
 import { presets } from "./presets.js";
 import { report } from "./report.js";
@@ -25,6 +27,8 @@ const notes = new Notes(link);
 controls(state, mode, $("controls"));
 map(state);
 meters(state);
+output(state);
+hints(notes);
 presets(state);
 report(state, notes, token);
 keyboard(state, notes, piano(state, notes, $("piano")), mode);
@@ -42,6 +46,7 @@ const lost = make("p", { className: "error", hidden: true, id: "lost" });
 const learning = make("p", { className: "note", hidden: true, id: "learning" });
 const away = make("p", { className: "error", hidden: true, textContent: "The sound card has gone: playing goes on as soon as it is back." });
 $("lines").append(lost, away, learning);
+state.on("model", () => document.body.classList.toggle("loading", !state.model.name));
 state.on("sound", () => (away.hidden = !state.sound?.away));
 link.on("down", ({ refused }) => {
   lost.hidden = false;

@@ -110,6 +110,7 @@ def test_tab_gives_the_space_bar_to_a_button_and_enter_to_a_key_of_the_piano(hos
     page.keyboard.press("Space")
     host.until(lambda: host.words("panic"))
     assert host.words("sustain") == []
+    page.focus("#meters")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     host.until(lambda: [velocity for _, velocity in notes(host)] == [100, 0])

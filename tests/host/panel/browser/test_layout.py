@@ -1,0 +1,98 @@
+"""The page at a glance: level and spectrum at the top, hints, and nothing to scroll to before playing."""
+
+import pytest
+
+SIZES = {"laptop": (1280, 800), "tablet": (1024, 768), "phone": (390, 844), "phone on its side": (844, 390)}
+# The width, in parts, of the filled part of each half of the level's canvas.
+BARS = """() => {
+    const canvas = document.getElementById('level-bars');
+    const { width, height } = canvas;
+    const ground = getComputedStyle(document.documentElement).getPropertyValue('--raised');
+    const brush = document.createElement('canvas').getContext('2d');
+    brush.fillStyle = ground;
+    brush.fillRect(0, 0, 1, 1);
+    const empty = String(brush.getImageData(0, 0, 1, 1).data);
+    return [2, height - 2].map((y) => {
+        const row = canvas.getContext('2d').getImageData(0, y, width, 1).data;
+        let at = 0;
+        while (at < width && String(row.slice(4 * at, 4 * at + 4)) !== empty) at++;
+        return at / width;
+    });
+}"""
+HIGHEST = """() => {
+    const canvas = document.getElementById('spectrum');
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+    const at = data.findIndex((value, index) => index % 4 === 3 && value > 200);
+    return at < 0 ? -1 : (((at - 3) / 4) % width) / width;
+}"""
+
+
+def shown(host, page, level):
+    """Let the page's time pass until its number says the level."""
+    host.until(lambda: page.clock.run_for(20) or page.inner_text("#level-number") == level)
+
+
+def test_both_channels_have_their_level_which_falls_after_a_peak(host):
+    page = host.open()
+    page.clock.install()
+    host.meters(peaks_db=[-12.0, -30.0])
+    shown(host, page, "-12 dB")
+    assert page.evaluate(BARS) == pytest.approx([0.8, 0.5], abs=0.05)
+    page.clock.run_for(1000)
+    host.meters(peaks_db=[-100.0, -30.0])
+    host.until(lambda: page.clock.run_for(20) or page.evaluate(BARS)[0] < 0.7)
+    left, right = page.evaluate(BARS)
+    assert 0.4 < left < 0.6  # 20 dB a second
+    assert right == pytest.approx(0.5, abs=0.05)
+    page.clock.run_for(4000)
+    host.meters(peaks_db=[-100.0, -100.0])
+    shown(host, page, "silent")
+
+
+def test_the_spectrum_shows_its_bands_until_it_is_switched_off_for_good(host):
+    page = host.open()
+    host.meters(spectrum_db=[-90] * 48 + [-20] + [-90] * 15)
+    host.until(lambda: page.evaluate(HIGHEST) > 0)
+    assert page.evaluate(HIGHEST) == pytest.approx(48.5 / 64, abs=0.05)
+    page.click("#spectrum-on")
+    assert page.evaluate(HIGHEST) == -1
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.get_attribute("#spectrum-on", "aria-pressed") == "false"
+
+
+def test_each_hint_stays_until_it_is_followed_or_closed(host):
+    page = host.open()
+    assert page.locator(".hint:visible").count() == 3
+    before = page.locator("#piano").bounding_box()
+    page.keyboard.press("KeyZ")
+    page.wait_for_selector("[data-hint=keys]", state="hidden")
+    assert page.locator("#piano").bounding_box() == before  # nothing moves under a hand
+    page.locator("[data-hint=map] button").click()
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.locator(".hint:visible").evaluate_all("hints => hints.map((hint) => hint.dataset.hint)") == ["knobs"]
+
+
+def test_the_page_says_that_it_loads_until_a_sound_is_there(host):
+    model, host.state["model"] = host.state["model"], None
+    page = host.open()
+    assert page.is_visible("#loading")
+    host.tell(t="state", state={"model": model})
+    page.wait_for_selector("#loading", state="hidden")
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_nothing_needs_scrolling_to_play(host, size):
+    page = host.open()
+    page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    assert page.evaluate(
+        "document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth"
+    )
+    for part in ("#preset", "#level-bars", "#spectrum-on", "#point", "#piano", "#hold"):
+        box = page.locator(part).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= size[0] + 1
+        assert box["y"] + box["height"] <= size[1] + 1
+        assert box["height"] > 8
