@@ -1,6 +1,6 @@
 // The column of controls, by groups; the effects have a place of their own in it.
 
-import { capital, eachFrame, make } from "./dom.js";
+import { capital, make } from "./dom.js";
 import { effects } from "./effects.js";
 import { Slider } from "./slider.js";
 
@@ -9,23 +9,23 @@ const GROUPS = ["latent", "morph", "macro", "play", "envelope", "gesture", "grai
 const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes in" };
 const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log", "about"];
 
-export function controls(state, learn, pane) {
-  const sliders = new Map();
+export function controls(state, learn, pane, sliders) {
   const closed = new Set();
   let form = "";
+  let made = [];
 
   function build() {
     const now = JSON.stringify([state.controls.map((control) => FORM.map((name) => control[name])), state.effects, state.available_effects]);
-    if (now === form) return describe();
+    if (now === form) return;
     form = now;
-    for (const slider of sliders.values()) slider.release();
-    sliders.clear();
+    made = [];
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
     const groups = new Map();
     for (const control of state.controls) groups.set(control.group, [...(groups.get(control.group) ?? []), control]);
     if (state.available_effects.length && !groups.has("effects")) groups.set("effects", []);
     const names = [...new Set([...GROUPS, ...groups.keys()])].filter((name) => groups.has(name));
     pane.replaceChildren(...names.map((name) => group(name, groups.get(name))));
+    sliders.put("column", made);
     if (focused) document.getElementById(focused)?.focus();
     learn.show();
   }
@@ -33,7 +33,7 @@ export function controls(state, learn, pane) {
   function group(name, members) {
     const rows = members.map((control) => {
       const slider = new Slider(control, state, learn);
-      sliders.set(control.target, slider);
+      made.push(slider);
       return [control, slider.element];
     });
     const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
@@ -44,36 +44,5 @@ export function controls(state, learn, pane) {
     return details;
   }
 
-  function describe() {
-    for (const control of state.controls) {
-      const slider = sliders.get(control.target);
-      slider?.describe(control);
-      touched.add(control.target);
-    }
-    learn.show();
-    flush();
-  }
-
-  let waited = []; // targets of knobs that waited
-  state.on("waiting", () => {
-    const targets = Object.keys(state.waiting);
-    for (const target of new Set([...waited, ...targets])) sliders.get(target)?.wait();
-    waited = targets;
-  });
-
-  const touched = new Set();
-  const flush = eachFrame(() => {
-    for (const target of touched) if (state.values.has(target)) sliders.get(target)?.show(state.values.get(target));
-    touched.clear();
-  });
   state.on("controls effects available_effects", build);
-  state.on("value", (target) => {
-    touched.add(target);
-    flush();
-  });
-  state.on("hand", ({ target, value }) => sliders.get(target)?.show(value));
-  state.link.on("meters", ({ code }) => {
-    for (const [index, value] of (code ?? []).entries()) sliders.get(`latent.${index}`)?.sounds(value);
-  });
-  addEventListener("blur", () => sliders.forEach((slider) => slider.release()));
 }

@@ -13,6 +13,7 @@ import { output } from "./output.js";
 import { piano } from "./piano.js";
 import { presets } from "./presets.js";
 import { report } from "./report.js";
+import { Sliders } from "./sliders.js";
 import { State } from "./state.js";
 
 const told = new Set(); // warnings that were shown: each appears once
@@ -24,7 +25,8 @@ const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${loca
 const state = new State(link);
 const mode = learn(state);
 const notes = new Notes(link);
-controls(state, mode, $("controls"));
+const sliders = new Sliders(state, mode);
+controls(state, mode, $("controls"), sliders);
 map(state);
 meters(state);
 output(state);

@@ -16,19 +16,21 @@ export class Slider {
   #origin = 0;
   #timer = 0; // runs while a click may become a double click
 
-  constructor(control, state, learn) {
+  /** `large`: for the stage, with its label above and a tall track. */
+  constructor(control, state, learn, { large = false } = {}) {
     Object.assign(this, { control, state });
     const name = control.title;
-    this.label = make("label", { htmlFor: `range-${control.target}`, textContent: name, title: [control.target, control.unit, control.about].filter(Boolean).join(", ") });
-    this.range = make("input", { type: "range", id: `range-${control.target}`, min: 0, max: 1, step: "any" });
-    this.number = make("input", { id: `number-${control.target}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
+    const id = large ? `large-${control.target}` : control.target;
+    this.label = make("label", { htmlFor: `range-${id}`, textContent: name, title: [control.target, control.unit, control.about].filter(Boolean).join(", ") });
+    this.range = make("input", { type: "range", id: `range-${id}`, min: 0, max: 1, step: "any" });
+    this.number = make("input", { id: `number-${id}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
     this.unit = make("span", { className: "unit", textContent: control.unit.length > LONGEST_UNIT ? "" : control.unit });
     this.badge = make("button", { className: "badge", onclick: () => learn.pick(control.target) });
     this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
     this.ghost = make("i", { className: "ghost", hidden: true });
     this.stands = make("i", { className: "stands", hidden: true });
     const track = make("span", { className: "track" }, this.range, this.ghost, this.stands);
-    this.element = make("div", { className: "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit), this.badge, this.forget);
+    this.element = make("div", { className: large ? "control large" : "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit), this.badge, this.forget);
     this.element.dataset.target = control.target;
     this.#listen();
     this.describe(control);

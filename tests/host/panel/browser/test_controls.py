@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from .conftest import ADDRESS, TOKEN
+
 
 def slider(page, target):
     box = page.locator(f'[data-target="{target}"] input[type=range]').bounding_box()
@@ -13,6 +15,29 @@ def slider(page, target):
 
 def number(page, target):
     return page.locator(f'[data-target="{target}"] .typed input')
+
+
+def two_sliders(host, target):
+    """Open an empty page with a large and a small slider of a target."""
+    page = host.open()
+    page.evaluate(
+        """async ([target, address, token]) => {
+            const names = ["learn", "link", "slider", "sliders", "state"];
+            const modules = await Promise.all(names.map((name) => import(`/${name}.js`)));
+            const { learn, Link, Slider, Sliders, State } = Object.assign({}, ...modules);
+            const state = new State(new Link(address, token));
+            await new Promise((done) => state.on("controls", done));
+            const mode = learn(state);
+            const sliders = new Sliders(state, mode);
+            const control = state.byTarget.get(target);
+            const [small, large] = [false, true].map((large) => new Slider(control, state, mode, { large }));
+            sliders.put("column", [small]);
+            sliders.put("stage", [large]);
+            document.querySelector("#controls").replaceChildren(small.element, large.element);
+        }""",
+        [target, ADDRESS.replace("http", "ws") + "/socket", TOKEN],
+    )
+    return page
 
 
 def gesture(host, target):
@@ -166,6 +191,19 @@ def test_a_knob_that_waits_for_its_target_says_where_it_stands_until_it_has_met_
     host.tell(t="state", state={"waiting": {}})
     mark.wait_for(state="hidden")
     assert "CC 7 turns this" in badge.get_attribute("aria-label")
+
+
+def test_two_sliders_of_one_target_show_one_value_and_a_label_belongs_to_its_own(host):
+    page = two_sliders(host, "gain")
+    large, small = (page.locator(f"#range-{form}gain") for form in ("large-", ""))
+    large.focus()
+    page.keyboard.press("End")
+    assert gesture(host, "gain") == [12]
+    assert page.locator("#number-gain").input_value() == page.locator("#number-large-gain").input_value() == "12.0"
+    host.tell(t="values", values={"gain": -60.0})
+    host.until(lambda: small.input_value() == large.input_value() == "0")
+    assert page.locator(".large label").get_attribute("for") == "range-large-gain"
+    assert large.bounding_box()["height"] > small.bounding_box()["height"] >= 44
 
 
 def test_effects_are_added_switched_moved_and_removed(host):

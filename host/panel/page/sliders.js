@@ -1,0 +1,55 @@
+// All sliders on the page by their targets: a control may have several, such as a large one beside the map.
+
+import { eachFrame } from "./dom.js";
+
+export class Sliders {
+  #places = new Map(); // by the part of the page: its sliders
+  #byTarget = new Map();
+
+  constructor(state, learn) {
+    const touched = new Set();
+    const flush = eachFrame(() => {
+      for (const target of touched) if (state.values.has(target)) this.each(target, (slider) => slider.show(state.values.get(target)));
+      touched.clear();
+    });
+    const touch = (target) => {
+      touched.add(target);
+      flush();
+    };
+    state.on("controls", () => {
+      for (const control of state.controls) {
+        this.each(control.target, (slider) => slider.describe(control));
+        touch(control.target);
+      }
+      learn.show();
+    });
+    state.on("value", touch);
+    state.on("hand", ({ target, value }) => this.each(target, (slider) => slider.show(value)));
+    let waited = []; // targets of knobs that waited
+    state.on("waiting", () => {
+      const targets = Object.keys(state.waiting);
+      for (const target of new Set([...waited, ...targets])) this.each(target, (slider) => slider.wait());
+      waited = targets;
+    });
+    state.link.on("meters", ({ code }) => {
+      for (const [index, value] of (code ?? []).entries()) this.each(`latent.${index}`, (slider) => slider.sounds(value));
+    });
+    addEventListener("blur", () => this.#all().forEach((slider) => slider.release()));
+  }
+
+  each(target, call) {
+    this.#byTarget.get(target)?.forEach(call);
+  }
+
+  /** Replaces the sliders of a part of the page. */
+  put(place, sliders) {
+    this.#places.get(place)?.forEach((slider) => slider.release());
+    this.#places.set(place, sliders);
+    this.#byTarget.clear();
+    for (const slider of this.#all()) this.#byTarget.set(slider.control.target, [...(this.#byTarget.get(slider.control.target) ?? []), slider]);
+  }
+
+  #all() {
+    return [...this.#places.values()].flat();
+  }
+}
