@@ -1,6 +1,6 @@
-// The column of controls, by groups; the effects have a place of their own in it.
+// All controls by groups, folded until they are opened; the effects have a place of their own in it.
 
-import { capital, make } from "./dom.js";
+import { capital, make, remember, remembered } from "./dom.js";
 import { effects } from "./effects.js";
 import { Slider } from "./slider.js";
 
@@ -10,7 +10,7 @@ const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes 
 const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log", "about"];
 
 export function controls(state, learn, pane, sliders) {
-  const closed = new Set();
+  const opened = new Set(remembered("opened") ?? []);
   let form = "";
   let made = [];
 
@@ -39,8 +39,11 @@ export function controls(state, learn, pane, sliders) {
     const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
     const body = make("div", { className: "rows" }, ...inside);
     const title = TITLES[name] ?? capital(name);
-    const details = make("details", { open: !closed.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
-    details.addEventListener("toggle", () => closed[details.open ? "delete" : "add"](name));
+    const details = make("details", { open: opened.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
+    details.addEventListener("toggle", () => {
+      opened[details.open ? "add" : "delete"](name);
+      remember("opened", [...opened]);
+    });
     return details;
   }
 

@@ -28,6 +28,8 @@ POLICY = (
 )
 # In a page a test alone lets time pass: `beat()` is the next beat of its link.
 STILL = "window.setInterval = (beat) => { window.beat = beat; return 1; };"
+# Most tests look at a browser that remembers all groups of controls as open.
+OPENED = 'try { localStorage.setItem(\'timbrel.opened\', \'["latent", "play", "envelope", "effects"]\'); } catch {}'
 LABELS = ["Violin", "Oboe", "Church Organ"]
 SIDE, LATENTS, COLUMNS, DOTS = 8, 3, 16, 160
 
@@ -109,7 +111,7 @@ class Host:
     def __init__(self, context):
         self.said, self.troubles, self.sockets, self.elsewhere = [], [], [], []
         self.plane, self.state, self.refuses, self.hangs, self._number = Plane(), state(), False, False, 0
-        context.add_init_script(STILL)
+        context.add_init_script(STILL + OPENED)
         context.route("**/*", self._answer)
         context.route_web_socket("**/socket", self._open)
         self.page = context.new_page()
@@ -203,7 +205,7 @@ def browser():
 @pytest.fixture
 def host(browser):
     """A host with a page that is not open yet; no test may leave an error in its console or ask another host."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 1200}, has_touch=True)
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
     found = Host(context)
     yield found

@@ -11,7 +11,7 @@ def test_the_page_says_who_it_is_and_shows_what_it_is_told(host):
     page = host.open()
     assert host.said[0] == {"t": "hello", "token": TOKEN}
     assert page.inner_text("#preset-name") == "mine"
-    assert page.locator(".control").count() == len(host.state["controls"])
+    assert page.locator("#controls .control").count() == len(host.state["controls"])
     host.tell(t="state", state={"preset": host.state["preset"] | {"dirty": True, "can_undo": True}})
     page.wait_for_selector("#undo:not([disabled])")
     page.keyboard.press("Control+z")
@@ -186,7 +186,7 @@ def test_axe_finds_nothing(host, scheme):
     page.emulate_media(color_scheme=scheme)
     host.state["preset"]["warnings"] = ["the processor saves power"]
     host.tell(t="state", state={"preset": host.state["preset"]})
-    page.click('[data-target="latent.0"] .badge')
+    page.click('#controls [data-target="latent.0"] .badge')
     assert violations(axe.Axe(), page) == []
     page.keyboard.press("Escape")
     for button in ("#preset", "#save", "#meters"):

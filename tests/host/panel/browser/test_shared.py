@@ -7,15 +7,15 @@ import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
-from .conftest import STILL
+from .conftest import OPENED, STILL
 
 
 @pytest.fixture
 def pages(browser, panel, parent):
     """Two pages of one panel; neither may leave an error in its console or ask another host."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 1280, "height": 1200})
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
-    context.add_init_script(STILL)
+    context.add_init_script(STILL + OPENED)
     asked, troubles = set(), []
     context.on("request", lambda request: asked.add(request.url.split("/")[2]))
     context.on("weberror", lambda error: troubles.append(str(error.error)))
@@ -30,7 +30,7 @@ def pages(browser, panel, parent):
 
 
 def value(page, target):
-    return float(page.locator(f'[data-target="{target}"] .typed input').input_value())
+    return float(page.locator(f'#controls [data-target="{target}"] .typed input').input_value())
 
 
 def turned(parent):
@@ -40,7 +40,8 @@ def turned(parent):
 def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
     targets = ("latent.0", "gain", "latent.1", "gain", "latent.0")
     for turn, target in enumerate(targets):
-        slider = pages[turn % 2].locator(f'[data-target="{target}"] input[type=range]')
+        slider = pages[turn % 2].locator(f'#controls [data-target="{target}"] input[type=range]')
+        slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         pages[turn % 2].mouse.click(box["x"] + box["width"] * (0.2 + 0.15 * turn), box["y"] + box["height"] / 2)
     parent.until(lambda: {"latent.0", "latent.1", "gain"} <= turned(parent).keys())
