@@ -69,6 +69,12 @@ class SustainMessage(_PageMessage):
 class PanicMessage(_PageMessage): ...
 
 
+class SpectrumMessage(_PageMessage):
+    """Whether the page shows a spectrum, and so receives it with the meters."""
+
+    on: bool
+
+
 class UndoMessage(_PageMessage): ...
 
 
@@ -136,6 +142,7 @@ PageMessage = (
     | NoteMessage
     | SustainMessage
     | PanicMessage
+    | SpectrumMessage
     | UndoMessage
     | RedoMessage
     | PresetsMessage

@@ -29,7 +29,7 @@ from ..shipped import Draft
 from .model_map import Map, MapProcess
 from .page_clock import PageClock
 from .panel_state import PanelState
-from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, read_message
+from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
 from .report_files import ReportFiles
 from .security import AccessControl, PageConnection, RateLimit, is_token
 
@@ -57,6 +57,7 @@ class Page:
         self._binary: deque[bytes] = deque(maxlen=1)
         self._silence: asyncio.TimerHandle | None = None
         self.news = asyncio.Event()  # set while something waits
+        self.spectrum = False  # whether the page shows it
 
     def watch(self, silence: asyncio.TimerHandle | None) -> None:
         """Replace the timer that ends when the page is silent."""
@@ -74,6 +75,8 @@ class Page:
             inner = {key: {**waiting.get(key, {}), **message[key]} for key in ("values", "state") if key in message}
             waiting.update(message)
             waiting.update(inner)
+            if not self.spectrum:
+                waiting.pop("spectrum_db", None)
         else:
             self._lines.append(message)
         self.news.set()
@@ -220,6 +223,8 @@ class PanelServer:
                 clock.add_ping(word.at, time.monotonic())
                 page.watch(loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
                 page.put({"t": "pong"})
+            elif isinstance(word, SpectrumMessage):
+                page.spectrum = word.on
             elif not (isinstance(word, NoteMessage) and word.velocity and clock.is_late(word.at, time.monotonic())):
                 self._state.apply(page, word)
 

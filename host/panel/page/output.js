@@ -72,13 +72,16 @@ export function output(state) {
       bar.level = Math.max(db, bar.level - fallen, FLOOR);
       if (db >= bar.peak || now - bar.peaked > HOLD) [bar.peak, bar.peaked] = [bar.level, now];
     }
-    [latest, before, bands] = [message, now, message.spectrum_db];
+    [latest, before, bands] = [message, now, message.spectrum_db ?? []];
     if ($("level-number").textContent !== "silent" || bars.some(({ peak }) => peak > FLOOR)) draw();
   });
   $("spectrum-on").addEventListener("click", () => {
     press($("spectrum-on"), !on());
     remember("spectrum", on());
+    ask();
     context($("spectrum"));
   });
+  const ask = () => state.link.send({ t: "spectrum", on: on() });
+  state.link.on("welcome", ask);
   dark.addEventListener("change", () => latest && draw());
 }

@@ -101,6 +101,19 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
+def test_the_spectrum_goes_to_pages_that_show_it_alone(panel, parent):
+    def meters(page):
+        parent.panel.show("report", status(RESTS, spectrum_db=[-20] * 64))
+        return page.wait("meters")
+
+    with Client(panel) as page, Client(panel) as other:
+        page.say("spectrum", on=True)
+        parent.until(lambda: meters(page).get("spectrum_db") == [-20] * 64)
+        assert "spectrum_db" not in meters(other)
+        page.say("spectrum", on=False)
+        parent.until(lambda: "spectrum_db" not in meters(page))
+
+
 def test_a_page_to_which_something_cannot_be_told_is_closed_and_that_is_said(panel, parent):
     with Client(panel) as page:
         parent.panel.show("report", status(RESTS, latents=[float("nan")]))

@@ -29,7 +29,9 @@ POLICY = (
 # In a page a test alone lets time pass: `beat()` is the next beat of its link.
 STILL = "window.setInterval = (beat) => { window.beat = beat; return 1; };"
 # Most tests look at a browser that remembers all groups of controls as open.
-OPENED = 'try { localStorage.setItem(\'timbrel.opened\', \'["latent", "gain", "play", "envelope", "effects"]\'); } catch {}'
+OPENED = (
+    'try { localStorage.setItem(\'timbrel.opened\', \'["latent", "gain", "play", "envelope", "effects"]\'); } catch {}'
+)
 LABELS = ["Violin", "Oboe", "Church Organ"]
 SIDE, LATENTS, COLUMNS, DOTS = 8, 3, 16, 160
 

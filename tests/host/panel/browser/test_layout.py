@@ -57,6 +57,7 @@ def test_the_spectrum_shows_its_bands_until_it_is_switched_off_for_good(host):
     assert page.evaluate(HIGHEST) == pytest.approx(48.5 / 64, abs=0.05)
     page.click("#spectrum-on")
     assert page.evaluate(HIGHEST) == -1
+    host.until(lambda: [word["on"] for word in host.words("spectrum")] == [True, False])
     page.reload()
     page.wait_for_selector("body[data-ready]")
     assert page.get_attribute("#spectrum-on", "aria-pressed") == "false"

@@ -51,10 +51,10 @@ def test_the_page_comes_back_by_itself_and_says_again_what_hands_still_hold(host
     page.wait_for_selector("#lost:not([hidden])")
     assert "comes back by itself" in page.inner_text("#lost")
     before, host.refuses = len(host.said), False
-    host.until(lambda: len(host.said) >= before + 4)
+    host.until(lambda: len(host.said) >= before + 5)
     page.wait_for_selector("#lost", state="hidden")
     again = host.said[before:]
-    assert {word["t"] for word in again} == {"hello", "note", "grab", "move"}
+    assert {word["t"] for word in again} == {"hello", "spectrum", "note", "grab", "move"}
     assert [word["key"] for word in again if word["t"] == "note"] == [host.words("note")[0]["key"]]
     page.keyboard.up("KeyZ")
     page.mouse.up()
