@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...host.contract.card import Card, Latent
 from ...host.contract.model import Model
-from ...host.maps.code_timbre import levels_of
+from ...host.maps.code_timbre import timbre_of
 from ...train.sampling import evenly_spaced
 from .descriptors import DESCRIPTORS, Descriptor, Timbre
 from .ordering import FAINT, SURE, names
@@ -51,7 +51,7 @@ class DecodedModel:
         self._timbre = (
             Timbre(card.sample_rate, card.frame_length, chroma.octave) if chroma is not None and chroma.folded else None
         )
-        self._mean = float(levels_of(card, model.decode(self.codes.numpy(), conditions), conditions)[1].mean())
+        self._mean = float(timbre_of(card, model.decode(self.codes.numpy(), conditions), conditions).brightness.mean())
 
     @property
     def descriptors(self) -> Sequence[Descriptor]:
@@ -63,7 +63,7 @@ class DecodedModel:
         """Return descriptors, [codes, descriptors], and band levels in dB, [codes, bands]."""
         card = self._model.card
         frames = self._model.decode(codes.numpy(), self._conditions)
-        levels, octaves = levels_of(card, frames, self._conditions)
+        levels, octaves, _ = timbre_of(card, frames, self._conditions)
         if self._timbre is not None:
             found = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
         else:

@@ -34,11 +34,12 @@ class CodeMap:
 
     Attributes:
         surface: codes at nodes, [side, side, n_latents], rows from the top.
-        places: nearest positions to ``codes``, [dots, 2].
+        places: positions of the dots, near those of ``codes``, [dots, 2].
         codes: [dots, n_latents].
         notes: pitch classes, [dots], 0 is C; `NO_NOTE` without.
         brightness: [dots], 0 to 1.
         label: indices into ``labels``, [dots].
+        loudness: [dots], 0 to 1; 0.5 as read from a file, which has none.
         scale: from codes to standard deviations, [n_latents].
     """
 
@@ -49,6 +50,7 @@ class CodeMap:
     brightness: Array
     label: Ints
     labels: tuple[str, ...]
+    loudness: Array
     scale: Array
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
@@ -105,6 +107,7 @@ class CodeMap:
             self.brightness[kept],
             label.astype(np.intp),
             tuple(self.labels[index] for index in used),
+            self.loudness[kept],
             self.scale,
         )
 
@@ -138,11 +141,13 @@ class CodeMap:
         """Return the arrays for the panel's page, little-endian.
 
         Four uint32: nodes a side, latents, dots, 0. Then float32: surface [side, side, latents], places [dots, 2],
-        codes [dots, latents], notes [dots], brightness [dots]; and int32: label [dots].
+        codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and
+        scale [latents].
         """
         head = np.array([len(self.surface), self.surface.shape[-1], len(self.codes), 0], "<u4")
         floats = (self.surface, self.places, self.codes, self.notes, self.brightness)
         parts = [head, *(array.astype("<f4") for array in floats), self.label.astype("<i4")]
+        parts += [self.loudness.astype("<f4"), self.scale.astype("<f4")]
         return b"".join(part.tobytes() for part in parts)
 
 
@@ -209,6 +214,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
         brightness=brightness.astype(np.float32) / LARGEST_BRIGHTNESS,
         label=label.astype(np.intp),
         labels=tuple(stored.labels),
+        loudness=np.full(stored.dots, 0.5, np.float32),
         scale=in_deviations(card).astype(np.float32),
     )
 

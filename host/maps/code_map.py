@@ -9,7 +9,8 @@ import numpy.typing as npt
 from ..contract.card import Card, in_deviations
 from ..contract.map import NO_NOTE, CodeMap, within
 from ..contract.model import Model
-from .code_timbre import levels
+from .code_timbre import timbre
+from .dot_places import dot_places
 from .self_organising_map import eased, unfolding
 
 Array = npt.NDArray[np.float32]
@@ -23,13 +24,13 @@ BYTES = 160_000  # of the map in a file, as text
 SURFACE_BYTES = 60_000  # of these, for the nodes before compression: models of many latents have fewer nodes
 SOUND = 0.5  # weight of sound relative to codes: with .3, the largest step is .8 dB a pixel, not .6
 SOUNDS = 8  # principal components of the levels: 97 % of their variance for gm-chroma-8
-DARKEST, BRIGHTEST = 2.0, 98.0  # percentiles of brightness 0 and 1
+LOWEST, HIGHEST = 2.0, 98.0  # percentiles of brightness and loudness that are shown as 0 and 1
 
 
 def map_of(model: Model) -> CodeMap | None:
     """Return the file's map, or one of its landmarks; None without either."""
     if model.map is not None:
-        return model.map
+        return shown(model, model.map)
     marks = model.card.landmarks
     if not marks:
         return None
@@ -46,20 +47,30 @@ def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.
     """
     card = model.card
     codes = within(codes, card)
-    heard = levels(model, codes, _conditions(card, labels))
-    surface = _latents(card) if len(card.latents) <= 2 else _through(card, codes, None if heard is None else heard[0])
+    heard = timbre(model, codes, _conditions(card, labels))
+    surface = (
+        _latents(card) if len(card.latents) <= 2 else _through(card, codes, None if heard is None else heard.levels)
+    )
     known, label = np.unique(np.array(labels), return_inverse=True)
     bare = CodeMap(
         surface=within(surface, card),
         places=np.zeros((len(codes), 2), np.float32),
         codes=codes,
         notes=notes,
-        brightness=np.full(len(codes), 0.5, np.float32) if heard is None else _scaled(heard[1]),
+        brightness=_scaled(np.zeros(len(codes), np.float32) if heard is None else heard.brightness),
         label=label.astype(np.intp),
         labels=tuple(known.tolist()),
+        loudness=_scaled(np.zeros(len(codes), np.float32) if heard is None else heard.loudness),
         scale=in_deviations(card).astype(np.float32),
     )
-    return replace(bare, places=bare.place_of(codes))
+    return replace(bare, places=dot_places(bare))
+
+
+def shown(model: Model, read: CodeMap) -> CodeMap:
+    """Return the map of a file with loudness, and with the places of this timbrel's method."""
+    labels = [read.labels[index] for index in read.label]
+    heard = timbre(model, read.codes, _conditions(model.card, labels))
+    return replace(read, places=dot_places(read), loudness=read.loudness if heard is None else _scaled(heard.loudness))
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
@@ -118,9 +129,9 @@ def _principal(heard: Array) -> Array:
     return found / np.float32(max(width, 1e-9))
 
 
-def _scaled(brightness: Array) -> Array:
-    low, high = np.percentile(brightness, (DARKEST, BRIGHTEST))
+def _scaled(numbers: Array) -> Array:
+    low, high = np.percentile(numbers, (LOWEST, HIGHEST))
     if high <= low:
-        return np.full(len(brightness), 0.5, np.float32)
-    scaled: Array = np.clip((brightness - low) / (high - low), 0, 1).astype(np.float32)
+        return np.full(len(numbers), 0.5, np.float32)
+    scaled: Array = np.clip((numbers - low) / (high - low), 0, 1).astype(np.float32)
     return scaled

@@ -1,4 +1,6 @@
-"""Timbre of codes: band levels and brightness of decoded sounds."""
+"""Timbre of codes: band levels, brightness and loudness of decoded sounds."""
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,16 @@ NUMBERS = 1 << 22  # of frames decoded in one batch: 17 MB
 SILENT = 1e-20
 
 
-def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array] | None:
-    """Return levels in dB, [codes, numbers], and brightness in octaves, [codes], of codes, [codes, n_latents].
+class Timbre(NamedTuple):
+    """Band levels in dB, [codes, numbers], brightness in octaves and loudness in dB, [codes]."""
+
+    levels: Array
+    brightness: Array
+    loudness: Array
+
+
+def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:
+    """Return the timbre of codes, [codes, n_latents].
 
     None for models with state: their output depends on earlier steps. ``conditions``: as in `Model.step`.
     """
@@ -28,19 +38,21 @@ def levels(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> tupl
         return None
     rows = max(1, NUMBERS // card.frame_width)
     parts = (slice(first, first + rows) for first in range(0, len(codes), rows))
-    pairs = (levels_of(card, model.decode(codes[part], conditions[part]), conditions[part]) for part in parts)
-    found, octaves = zip(*pairs, strict=True)
-    return np.concatenate(found), np.concatenate(octaves)
+    found = (timbre_of(card, model.decode(codes[part], conditions[part]), conditions[part]) for part in parts)
+    return Timbre(*(np.concatenate(numbers) for numbers in zip(*found, strict=True)))
 
 
-def levels_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    """As `levels`, of frames, [frames, frame_width]."""
+def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
+    """Return the timbre of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
     amplitude = np.sqrt(power.sum(1))
     brightness = (amplitude * octaves).sum(1) / np.maximum(amplitude.sum(1), SILENT)
-    return decibels.reshape(len(frames), -1).astype(np.float32), brightness.astype(np.float32)
+    loudness = 10 * np.log10(np.maximum(power.sum(axis=(1, 2)), SILENT))
+    return Timbre(
+        decibels.reshape(len(frames), -1).astype(np.float32), brightness.astype(np.float32), loudness.astype(np.float32)
+    )
 
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:

@@ -3,6 +3,9 @@
 `step`: by how many deviations of the training codes neighbouring pixels differ at most, on a map of 600. `reach`: how
 far the map's codes lie from the nearest point of the plane, in deviations, the median; `left out`: of every other code,
 from a map that is made of the rest. `off`: how far nodes lie from the nearest of the codes. `bytes` as text in a file.
+`on nodes`, `on the rim`: shares of dots, nearer to a node than 1 % are by chance, or within .15 % of the map's width of
+its rim. `trust` and `continuity`: whether the 12 nearest dots are near in the codes, too, and the reverse. These are of
+the points of the plane that are nearest to codes, and of the places that are shown; `apart`: the pixels between both.
 Times are the processor's: to make the map, to find the places of 20 000 codes that are drawn around its own.
 """
 
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from sklearn.manifold import trustworthiness
 from timbrel.host.contract.map import CodeMap
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.code_map import PIXELS, make_code_map, map_of
@@ -24,6 +28,9 @@ from timbrel.host.resynthesis.code_range import distances
 from timbrel.host.shipped import shipped_models
 
 DOTS = 20_000
+NODE_RADIUS = np.sqrt(0.01 / np.pi)  # of the distance of nodes
+RIM = 0.0015  # of the map
+NEIGHBOURS = 12
 SPREAD = 0.1  # deviations: sounds of a corpus lie .3 from the nearest one of another clip
 
 T = TypeVar("T")
@@ -47,6 +54,19 @@ def reach(plane: CodeMap, codes: np.ndarray) -> float:
     return float(np.median(np.sqrt(np.square(away * plane.scale).sum(1))))
 
 
+def standing(plane: CodeMap, places: np.ndarray) -> str:
+    """Where dots stand and whether their neighbours are those of their codes, in words."""
+    nodes, codes = places * (len(plane.surface) - 1), plane.codes * plane.scale
+    places = places + np.random.default_rng(0).uniform(-1e-6, 1e-6, places.shape)  # dots on one place have no order
+    shares = (
+        np.mean(np.hypot(*(nodes - np.round(nodes)).T) <= NODE_RADIUS),
+        np.mean(np.minimum(places, 1 - places).min(1) <= RIM),
+    )
+    trust = trustworthiness(codes, places, n_neighbors=NEIGHBOURS)
+    continuity = trustworthiness(places, codes, n_neighbors=NEIGHBOURS)
+    return f"on nodes {shares[0]:4.1%}, on the rim {shares[1]:4.1%}, trust {trust:.3f}, continuity {continuity:.3f}"
+
+
 def report(model: Model) -> None:
     plane = map_of(model)
     if plane is None:
@@ -68,6 +88,10 @@ def report(model: Model) -> None:
         f"   left out {reach(half, plane.codes[1::2]):.2f}   off {off:.2f}   {len(again.text().encode()):>6} bytes"
         f"   made {seconds:.2f} s   20 000 placed {placing:.2f} s"
     )
+    exact = plane.place_of(plane.codes)
+    print(f"{'':<16}nearest points: {standing(plane, exact)}")
+    apart = np.median(np.hypot(*(PIXELS * (plane.places - exact)).T))
+    print(f"{'':<16}as shown:       {standing(plane, plane.places)}, {apart:.0f} pixels apart")
 
 
 def main() -> None:

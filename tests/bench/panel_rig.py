@@ -67,7 +67,15 @@ def preset_in(folder, moving=False):
     codes = np.stack([rng.uniform(one.low, one.high, DOTS) for one in spans], 1).astype(np.float32)
     label, notes = rng.integers(len(plane.labels), size=DOTS), rng.integers(12, size=DOTS)
     full = CodeMap(
-        plane.surface, plane.place_of(codes), codes, notes, rng.random(DOTS), label, plane.labels, plane.scale
+        plane.surface,
+        plane.place_of(codes),
+        codes,
+        notes,
+        rng.random(DOTS),
+        label,
+        plane.labels,
+        rng.random(DOTS),
+        plane.scale,
     )
     graph = onnx.load(str(model.path))
     kept = {entry.key: entry.value for entry in graph.metadata_props}

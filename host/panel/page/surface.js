@@ -19,6 +19,8 @@ export class Surface {
     this.notes = take(Float32Array, count);
     this.brightness = take(Float32Array, count);
     this.label = take(Int32Array, count);
+    this.loudness = take(Float32Array, count);
+    this.scale = take(Float32Array, latents);
     const sorted = this.brightness.toSorted();
     this.dull = sorted[Math.floor(0.02 * count)];
     this.bright = sorted[Math.floor(0.98 * count)];

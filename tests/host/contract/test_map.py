@@ -27,6 +27,7 @@ def some_map(side=5, dots=40, latents=2, seed=0):
         brightness=rng.random(dots, np.float32),
         label=np.arange(dots) % 2,
         labels=("Flöte", "kit/snare"),
+        loudness=np.full(dots, 0.5, np.float32),
         scale=np.ones(latents, np.float32),
     )
 
@@ -118,7 +119,9 @@ def test_the_message_holds_what_its_header_says():
     np.testing.assert_array_equal(numbers[26:34].reshape(4, 2), plane.codes)
     np.testing.assert_array_equal(numbers[34:38], plane.notes)
     np.testing.assert_array_equal(numbers[38:], plane.brightness)
-    np.testing.assert_array_equal(np.frombuffer(data, "<i4", -1, 16 + numbers.nbytes), plane.label)
+    np.testing.assert_array_equal(np.frombuffer(data, "<i4", 4, 16 + numbers.nbytes), plane.label)
+    last = np.frombuffer(data, "<f4", -1, 16 + numbers.nbytes + 16)
+    np.testing.assert_array_equal(last, [*plane.loudness, *plane.scale])
 
 
 def changed(**changes):

@@ -1,10 +1,14 @@
 """Maps that are made: through all of the codes, without jumps, always the same, and small enough for a file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.manifold import trustworthiness
 from timbrel.host.contract.map import NO_NOTE, read_map
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.code_map import BYTES, LARGEST_STEP, PIXELS, make_code_map, map_of, text_of
+from timbrel.host.maps.dot_places import dot_places
 from timbrel.host.maps.self_organising_map import eased
 from timbrel.host.shipped import shipped_models
 
@@ -84,6 +88,44 @@ def test_codes_of_brighter_sounds_are_brighter(tiny):
     assert found.max() == 1.0
 
 
+def test_codes_of_louder_sounds_are_louder(tiny):
+    model = tiny(latents=1)
+    latent = model.card.latents[0]
+    codes = np.linspace(latent.low, latent.high, 21, dtype=np.float32)[:, None]
+    power = np.square(model.decode(codes, np.zeros(21, np.intp))).sum(1)
+    made = make_code_map(model, codes, [""] * 21, np.zeros(21, np.intp))
+    assert np.corrcoef(made.loudness, np.log(power))[0, 1] > 0.9
+    assert (made.loudness.min(), made.loudness.max()) == (0.0, 1.0)
+    model.map = read_map(made.text(), model.card, "a.onnx")  # without loudness
+    np.testing.assert_allclose(map_of(model).loudness, made.loudness, atol=0.02)
+
+
+NODE_RADIUS = np.sqrt(0.01 / np.pi)  # of the distance of nodes: one dot in a hundred is as near to a node by chance
+RIM = 0.0015  # of the map: as near to its rim
+
+
+@pytest.mark.parametrize("name", ["gm-chroma-8", "digits-spoken", "lakeside-10"])
+def test_dots_stand_neither_on_nodes_nor_on_the_rim_and_keep_their_neighbours(name):
+    plane = map_of(Model(shipped_models()[name]))
+    codes, nodes = plane.codes * plane.scale, plane.places * (len(plane.surface) - 1)
+    assert np.mean(np.hypot(*(nodes - np.round(nodes)).T) <= NODE_RADIUS) <= 0.02
+    assert np.mean(np.minimum(plane.places, 1 - plane.places).min(1) <= RIM) <= 0.1
+    exact = plane.place_of(plane.codes).astype(np.float64)
+    exact += np.random.default_rng(0).uniform(-1e-6, 1e-6, exact.shape)  # dots on one place have no order
+    for high, low, before in ((codes, plane.places, (codes, exact)), (plane.places, codes, (exact, codes))):
+        assert trustworthiness(high, low, n_neighbors=12) > trustworthiness(*before, n_neighbors=12) - 0.003
+
+
+def test_dots_of_one_code_part_and_more_dots_than_are_settled_have_places(tiny):
+    codes = np.full((5, 3), 0.5, np.float32)
+    plane = make_code_map(tiny(latents=3), codes, ["a"] * 5, np.full(5, NO_NOTE))
+    apart = np.sqrt(np.square(plane.places[:, None] - plane.places).sum(-1))[~np.eye(5, dtype=bool)]
+    assert apart.min() > 0.01
+    many = dot_places(replace(plane, codes=np.full((6000, 3), 0.5, np.float32)))
+    assert many.shape == (6000, 2)
+    assert ((many >= 0) & (many <= 1)).all()
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 50])
 def test_few_codes_have_a_map_too(tiny, count):
     codes = scroll(count, 3, np.random.default_rng(3))
@@ -110,7 +152,7 @@ def test_thousands_of_dots_find_their_places(tiny):
     plane = make_code_map(tiny(latents=3), codes, ["a"] * 7000, np.zeros(7000, np.intp))
     assert len(plane.places) == 7000
     assert reach(plane, codes) < 0.2
-    assert len(plane.message()) == 16 + 4 * (plane.surface.size + 7000 * (2 + 3 + 1 + 1 + 1))
+    assert len(plane.message()) == 16 + 4 * (plane.surface.size + 7000 * (2 + 3 + 1 + 1 + 1 + 1) + 3)
 
 
 @pytest.mark.parametrize("name", ["gm-chroma-2", "lakeside-10", "gm-drums"])  # two latents, ten, and words

@@ -103,7 +103,8 @@ class Plane:
 
     def frame(self):
         notes, brightness = (np.arange(DOTS) % 12).astype("<f4"), np.linspace(0, 1, DOTS).astype("<f4")
-        parts = [self.surface, self.places, self.codes, notes, brightness, self.labels]
+        loudness, scale = np.linspace(1, 0, DOTS).astype("<f4"), np.full(LATENTS, 2, "<f4")
+        parts = [self.surface, self.places, self.codes, notes, brightness, self.labels, loudness, scale]
         return struct.pack("<4I", SIDE, LATENTS, DOTS, 0) + b"".join(part.tobytes() for part in parts)
 
 
