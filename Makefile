@@ -7,7 +7,7 @@ PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 COMPILED := gcc libc6-dev lv2-dev dpf-source
-SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell \
+SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell firefox-esr \
 	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace
 
 .PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean

@@ -155,6 +155,7 @@ export class Slider {
     });
     range.addEventListener("input", () => {
       const raw = range.valueAsNumber;
+      if (!this.#grabbed && raw === this.#raw) return this.show(this.value); // Firefox repeats where the hand let go
       const from = this.#place(this.value);
       const shift = this.#raw == null ? (this.#raw === null ? 0 : raw - from) : (raw - this.#raw) * (fine ? FINE : 1);
       this.#raw = raw;

@@ -1,8 +1,10 @@
 """A browser without a screen, and a host whose side of the socket is played by the test."""
 
+import functools
 import json
 import shutil
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +24,11 @@ FLAGS = [
     "--disable-site-isolation-trials",
     "--renderer-process-limit=1",
 ]
+BROWSERS = {
+    "chromium": (("chromium-headless-shell", "chromium"), "chromium-headless-shell"),
+    "firefox": (("firefox-esr", "firefox"), "firefox-esr"),
+}
+FIREFOX = Path(__file__).with_name("stock_firefox.py")
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'"
@@ -193,22 +200,38 @@ class Host:
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """A Chromium without a screen."""
+def launched(tmp_path_factory):
+    """The function that gives a browser without a screen by its name; it starts when it is first asked for."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
-    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    if path is None:
-        pytest.skip("needs Chromium: apt-get install chromium-headless-shell")
+
+    @functools.cache
+    def launch(name):
+        names, package = BROWSERS[name]
+        path = next(filter(None, map(shutil.which, names)), None)
+        if path is None:
+            pytest.skip(f"needs {name.capitalize()}: apt-get install {package}")
+        if name == "chromium":
+            return playwright.chromium.launch(executable_path=path, args=FLAGS)
+        script = tmp_path_factory.mktemp("firefox") / "firefox"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FIREFOX}" "{path}" "$@"\n')
+        script.chmod(0o700)
+        return playwright.firefox.launch(executable_path=script, channel="moz-firefox")
+
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
+        yield launch
+
+
+@pytest.fixture
+def browser(request, launched):
+    """Chromium, or the browser that a test names."""
+    return launched(getattr(request, "param", "chromium"))
 
 
 @pytest.fixture
 def host(browser):
     """A host with a page that is not open yet; no test may leave an error in its console or ask another host."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1200}, has_touch=True)
+    touch = {"has_touch": True} if browser.browser_type.name == "chromium" else {}  # Firefox has none without a screen
+    context = browser.new_context(viewport={"width": 1280, "height": 1200}, **touch)
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
     found = Host(context)
     yield found
