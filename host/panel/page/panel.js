@@ -1,7 +1,8 @@
 // Joins the parts of the page.
 
-import { $, make, press } from "./dom.js";
+import { $, make, press, remember, remembered } from "./dom.js";
 import { controls } from "./controls.js";
+import { full } from "./full.js";
 import { hints } from "./hints.js";
 import { keyboard } from "./keyboard.js";
 import { knobs } from "./knobs.js";
@@ -20,8 +21,10 @@ import { State } from "./state.js";
 const told = new Set(); // warnings that were shown: each appears once
 const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
 
-const token = decodeURIComponent(location.hash.slice(1));
+// An installed page has no token in its address: it takes the last that was good at this address, and each newer one.
+const token = decodeURIComponent(location.hash.slice(1)) || remembered("token") || "";
 addEventListener("hashchange", () => location.reload()); // another token
+addEventListener("storage", ({ key }) => key === "timbrel.token" && !location.hash && location.reload());
 const link = new Link(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/socket`, token);
 const state = new State(link);
 const mode = learn(state);
@@ -36,6 +39,7 @@ hints(notes);
 presets(state);
 report(state, notes, token);
 keyboard(state, notes, piano(state, notes, $("piano")), mode);
+full();
 
 function line(text, kind) {
   for (const other of $("lines").children) if (other.dataset.text === text) other.remove();
@@ -63,6 +67,7 @@ link.on("welcome", () => {
   lost.hidden = true;
   document.body.classList.remove("lost");
   document.body.dataset.ready = "";
+  remember("token", token);
 });
 link.on("say", ({ line: text, kind }) => line(text, kind));
 state.on("preset", () => {

@@ -69,6 +69,13 @@ def test_the_page_is_served_at_its_own_addresses_with_rules_for_the_browser(pane
     assert panel.token.encode() not in page
 
 
+def test_the_manifest_is_served_as_one_that_the_rules_allow_and_starts_without_the_token(panel):
+    head, _, body = get(panel, f"Host: 127.0.0.1:{panel.port}", path="/manifest.webmanifest").partition(b"\r\n\r\n")
+    assert b"content-type: application/manifest+json" in head.lower()
+    assert b"manifest-src 'self'" in head
+    assert json.loads(body)["start_url"] == "/"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -29,9 +29,17 @@ BROWSERS = {
     "firefox": (("firefox-esr", "firefox"), "firefox-esr"),
 }
 FIREFOX = Path(__file__).with_name("stock_firefox.py")
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+KINDS = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'none'"
 )
 # In a page a test alone lets time pass: `beat()` is the next beat of its link.
 STILL = "window.setInterval = (beat) => { window.beat = beat; return 1; };"

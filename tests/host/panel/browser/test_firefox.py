@@ -8,9 +8,12 @@ from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL
-from .test_controls import (  # noqa: F401  # which run in this browser, too
+from .test_controls import (  # noqa: F401
     test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go,
     test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump,
+)
+from .test_installed import (  # noqa: F401
+    test_full_screen_is_a_button_that_stays_down_and_asks_to_keep_escape_for_panic,
 )
 from .test_keys import (  # noqa: F401
     middle,

@@ -232,7 +232,7 @@ def test_all_can_be_reached_by_the_keyboard(host):
             addEventListener('focusin', ({ target }) => reached.push(target.id || target.className));
         }"""
     )
-    for _ in range(60):
+    for _ in range(80):
         page.keyboard.press("Tab")
     reached = page.evaluate("window.reached")
     wanted = {
