@@ -8,6 +8,13 @@ from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL
+from .test_access import (  # noqa: F401  # which run in this browser, too
+    opened,
+    openers,
+    test_a_dialog_keeps_the_focus_until_escape_gives_it_back_to_its_button,
+    test_a_field_with_a_list_names_the_one_option_that_enter_takes,
+    violations,
+)
 from .test_controls import (  # noqa: F401
     test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go,
     test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump,
@@ -17,14 +24,12 @@ from .test_installed import (  # noqa: F401
 )
 from .test_keys import (  # noqa: F401
     middle,
-    test_a_key_under_the_mouse_sounds_until_it_is_let_go_and_louder_at_its_lower_edge,
     test_letters_slash_and_the_space_bar_play_wherever_the_focus_is,
     test_letters_that_are_typed_into_a_field_play_nothing,
     test_tab_gives_the_space_bar_to_a_button_and_enter_to_a_key_of_the_piano,
 )
 from .test_map import (  # noqa: F401
     test_clicking_a_dot_gives_its_stored_code_exactly_and_says_what_it_is,
-    test_dragging_keeps_the_difference_that_was_there_so_that_nothing_jumps,
 )
 
 
@@ -66,3 +71,14 @@ def test_its_panel_plays_loads_a_preset_and_comes_back_after_its_process_is_kill
     page.keyboard.press("KeyZ")
     parent.until(lambda: len([event for event in parent.events if isinstance(event, NoteOn)]) == 2)
     page.close()
+
+
+def test_axe_finds_nothing(host):
+    page = host.open()
+    page.click('#controls [data-target="latent.0"] .badge')
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    for opener in openers(page):
+        opened(host, opener)
+        assert violations(page) == []
+        page.keyboard.press("Escape")

@@ -173,33 +173,6 @@ def test_meters_mark_underruns_and_explain_latency_by_its_parts(host):
     assert "licence" in said
 
 
-def violations(axe, page):
-    rules = {"label-content-name-mismatch": {"enabled": True}}  # which axe leaves out by default
-    found = axe.run(page, options={"rules": rules}).response["violations"]
-    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
-
-
-@pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_axe_finds_nothing(host, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page = host.open()
-    page.emulate_media(color_scheme=scheme)
-    host.state["preset"]["warnings"] = ["the processor saves power"]
-    host.tell(t="state", state={"preset": host.state["preset"]})
-    page.click('#controls [data-target="latent.0"] .badge')
-    assert violations(axe.Axe(), page) == []
-    page.keyboard.press("Escape")
-    for button in ("#preset", "#save", "#meters"):
-        page.click(button)
-        if button == "#preset":
-            host.tell(
-                t="presets", list=[{"name": "mine", "description": "", "model": "small", "shipped": True, "fits": True}]
-            )
-            page.wait_for_selector("#preset-list [role=option]")
-        assert violations(axe.Axe(), page) == []
-        page.keyboard.press("Escape")
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host, size):
     page = host.open()
