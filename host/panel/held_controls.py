@@ -6,6 +6,7 @@ from ..events import ControlChange, Event, NoteOff, NoteOn, ParameterTouch
 
 SUSTAIN = 64
 PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
+HOLD = "hold"  # in place of a page: the button that all pages share
 
 
 class HeldControls:
@@ -35,6 +36,10 @@ class HeldControls:
             self._pedals.discard(page)
         if bool(self._pedals) != before:
             self._play(ControlChange(0, self.channel, SUSTAIN, 127 * bool(self._pedals)))
+
+    @property
+    def holding(self) -> bool:
+        return HOLD in self._pedals
 
     def panic(self) -> None:
         self._keys.clear()

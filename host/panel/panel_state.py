@@ -14,7 +14,7 @@ from ..session.messages import LiveStatus
 from ..session.preset_view import ControlView, PresetView
 from ..shipped import Draft
 from . import preset_edits, protocol, serialize
-from .held_controls import HeldControls
+from .held_controls import HOLD, HeldControls
 from .midi_learn import MidiLearn
 from .presets import PresetFolder
 from .undo_history import History, HistoryEntry, PresetState, Values
@@ -77,8 +77,11 @@ class PanelState:
             for line in error.args:
                 self._say(str(line), "error", page)
 
-    def leave(self, page: Hashable) -> None:
+    def leave(self, page: Hashable, last: bool = False) -> None:
+        """Release all that a page holds; with the ``last`` one, Hold."""
         self._step(self._held.leave(page))
+        if last:
+            self._held.pedal(HOLD, False)
 
     def release_keys(self, page: Hashable) -> None:
         self._held.release_keys(page)
@@ -89,8 +92,13 @@ class PanelState:
                 self._held.key(page, key, velocity)
             case protocol.SustainMessage(down=down):
                 self._held.pedal(page, down)
+            case protocol.HoldMessage(down=down):
+                self._held.pedal(HOLD, down)
+                self._send_state(hold=down)
             case protocol.PanicMessage():
                 self._held.panic()
+                self._out.send({"t": "panic"})
+                self._send_state(hold=False)
             case protocol.PresetsMessage():
                 self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
             case protocol.LoadMessage(name=name):
@@ -249,6 +257,7 @@ class PanelState:
         match kind:
             case "ready":
                 self._held.forget_keys()
+                self._send_state(hold=False)
                 self._held.again(self._controls, data.channel)
                 away = [target for target in self._known(data.values) if data.values[target] != self._values[target]]
                 self._turn({target: self._values[target] for target in away})
@@ -367,6 +376,7 @@ class PanelState:
             "available_effects": serialize.available_effects(),
             "keys": None if view is None else serialize.keys(view),
             "learn": self._learn_state(),
+            "hold": self._held.holding,
             "sound": serialize.sound(self._status, self._lost),
         }
 

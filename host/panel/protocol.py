@@ -66,6 +66,12 @@ class SustainMessage(_PageMessage):
     down: bool
 
 
+class HoldMessage(_PageMessage):
+    """Press or release the Hold of all pages."""
+
+    down: bool
+
+
 class PanicMessage(_PageMessage): ...
 
 
@@ -141,6 +147,7 @@ PageMessage = (
     | PingMessage
     | NoteMessage
     | SustainMessage
+    | HoldMessage
     | PanicMessage
     | SpectrumMessage
     | UndoMessage

@@ -190,7 +190,7 @@ class PanelServer:
                     task.cancel()
                 page.watch(None)
                 del self._pages[page]
-                self._state.leave(page)
+                self._state.leave(page, last=not self._pages)
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
         try:

@@ -2,19 +2,33 @@
 
 export class Notes extends EventTarget {
   #down = new Map(); // who holds, and which key with which velocity
-  #latched = false;
   #pedal = false;
+  #echoes = 0; // of this page's panics, still to come
+  latched = false; // Hold, which is one for all pages
 
   constructor(link) {
     super();
     this.link = link;
-    link.on("welcome", () => {
-      if (this.sustained) link.send({ t: "sustain", down: true });
+    link.on("welcome", ({ state }) => {
+      this.#echoes = 0;
+      this.#hear(state);
+      if (this.#pedal) link.send({ t: "sustain", down: true });
       for (const key of this.keys()) link.send({ t: "note", key, velocity: this.#velocity(key), at: performance.now() });
+    });
+    link.on("state", ({ state }) => this.#hear(state));
+    link.on("panic", () => {
+      if (this.#echoes) this.#echoes--;
+      else this.releaseAll(); // also of keys that went down since
     });
     addEventListener("blur", () => this.releaseAll());
     addEventListener("pagehide", () => this.releaseAll());
     document.addEventListener("visibilitychange", () => document.hidden && this.releaseAll());
+  }
+
+  #hear({ hold = this.latched }) {
+    if (hold === this.latched) return;
+    this.latched = hold;
+    this.#say();
   }
 
   keys() {
@@ -23,14 +37,6 @@ export class Notes extends EventTarget {
 
   #velocity(key) {
     return [...this.#down.values()].find(([other]) => other === key)[1];
-  }
-
-  get sustained() {
-    return this.#latched || this.#pedal;
-  }
-
-  get latched() {
-    return this.#latched;
   }
 
   press(holder, key, velocity) {
@@ -54,17 +60,21 @@ export class Notes extends EventTarget {
     this.sustain({ pedal: false });
   }
 
-  sustain({ latched = this.#latched, pedal = this.#pedal }) {
-    const before = this.sustained;
-    this.#latched = latched;
+  sustain({ pedal }) {
+    if (pedal !== this.#pedal) this.link.send({ t: "sustain", down: pedal });
     this.#pedal = pedal;
-    if (this.sustained !== before) this.link.send({ t: "sustain", down: this.sustained });
+  }
+
+  hold(down) {
+    this.latched = down;
+    this.link.send({ t: "hold", down });
     this.#say();
   }
 
   panic() {
     this.#down.clear();
-    this.#latched = this.#pedal = false;
+    this.#pedal = this.latched = false;
+    this.#echoes++;
     this.link.send({ t: "panic" });
     this.#say();
   }

@@ -7,7 +7,7 @@ const USUAL = 8; // seconds or beats, where none are typed
 const NEAR = 0.004; // of the plane: places nearer than this to the last add nothing
 
 export function path(state, surface, redraw) {
-  let places = [], shown = null, drawn = null, known = "null"; // drawn: not in the preset yet
+  let places = [], shown = null, drawn = null, known = "null", typing = false; // drawn: not in the preset yet
   const [length, unit, loop] = [$("path-length"), $("path-unit"), $("path-loop")];
 
   const on = () => $("draw").getAttribute("aria-pressed") === "true";
@@ -17,6 +17,8 @@ export function path(state, surface, redraw) {
     $("point").classList.toggle("draws", on());
   });
   $("path-remove").addEventListener("click", () => state.link.send({ t: "path", points: null }));
+  length.addEventListener("input", () => (typing = true));
+  for (const done of ["change", "blur"]) length.addEventListener(done, () => (typing = false));
   for (const changed of [length, unit]) changed.addEventListener("change", () => send(timing()));
   loop.addEventListener("change", () => send({ loop: loop.checked }));
   length.addEventListener("blur", show);
@@ -38,7 +40,7 @@ export function path(state, surface, redraw) {
   /** Shows the length of the preset's path; what is typed stays. */
   function show() {
     const path = drawn ? null : state.preset.path;
-    if (path && document.activeElement !== length) {
+    if (path && !typing) {
       unit.value = "beats" in path ? "beats" : "seconds";
       length.value = Number(path[unit.value].toFixed(3));
       loop.checked = path.loop;

@@ -129,7 +129,7 @@ export function piano(state, notes, box) {
     rebuild();
   });
   press($("chroma"), chroma);
-  $("hold").addEventListener("click", () => notes.sustain({ latched: !notes.latched }));
+  $("hold").addEventListener("click", () => notes.hold(!notes.latched));
   $("panic").addEventListener("click", () => notes.panic());
   notes.addEventListener("change", light);
   state.link.on("meters", ({ held, sounding }) => {

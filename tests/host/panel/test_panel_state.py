@@ -140,6 +140,34 @@ def test_a_page_that_goes_leaves_no_key_pedal_or_target_held(stage):
     assert out.events[-1] == NoteOff(0, 0, 60)
 
 
+def test_hold_is_one_for_all_pages_and_goes_with_the_last_of_them_a_panic_or_the_sound(stage):
+    board, say, out = stage
+    pedals = []
+
+    def held():
+        pedals[:] = [event.value for event in out.events if event == ControlChange(0, 0, 64, event.value)]
+        return out.shown("hold"), board.state()["hold"]
+
+    say("hold", down=True)
+    say("hold", "two", down=True)
+    assert (held(), pedals) == ((True, True), [127])
+    board.leave("one")
+    assert (held(), pedals) == ((True, True), [127])
+    say("hold", "two", down=False)
+    assert (held(), pedals) == ((False, False), [127, 0])
+    say("hold", "two", down=True)
+    say("panic", "three")
+    assert (held(), pedals[-1]) == ((False, False), 0)
+    assert (None, {"t": "panic"}) in out.told
+    say("hold", "two", down=True)
+    board.apply_report("ready", status(RESTS))
+    assert held() == (False, False)
+    say("hold", "two", down=True)
+    board.leave("two", last=True)
+    assert not board.state()["hold"]
+    assert out.events[-1] == ControlChange(0, 0, 64, 0)
+
+
 def test_panic_ends_all_sound_by_what_every_host_knows(stage):
     board, say, out = stage
     say("note", key=60, velocity=100)

@@ -161,11 +161,40 @@ def test_leaving_the_page_lets_its_notes_and_pedal_go(host, leave):
 def test_hold_stays_until_it_is_pressed_again_and_panic_ends_it(host):
     page = host.open()
     page.click("#hold")
-    host.until(lambda: host.words("sustain") == [{"t": "sustain", "down": True}])
+    host.until(lambda: host.words("hold") == [{"t": "hold", "down": True}])
     assert page.get_attribute("#hold", "aria-pressed") == "true"
     page.click("#panic")
     host.until(lambda: host.words("panic"))
     assert page.get_attribute("#hold", "aria-pressed") == "false"
+
+
+def test_a_panic_of_another_page_lets_this_ones_keys_go_and_the_echo_of_its_own_none(host):
+    page = host.open()
+    page.click("#panic")
+    page.keyboard.down("KeyZ")
+    host.tell(t="panic")
+    host.tell(t="state", state={"hold": True})
+    page.wait_for_selector("#hold[aria-pressed=true]")
+    assert [velocity > 0 for _, velocity in notes(host)] == [True]
+    host.tell(t="panic")
+    host.until(lambda: [velocity > 0 for _, velocity in notes(host)] == [True, False])
+    page.keyboard.up("KeyZ")
+    page.keyboard.down("KeyX")
+    host.until(lambda: len(notes(host)) == 3)
+
+
+def test_after_a_lost_link_hold_is_as_the_panel_says_and_a_key_that_is_down_sounds_again(host):
+    page = host.open()
+    page.click("#hold")
+    page.keyboard.down("KeyZ")
+    host.until(lambda: host.words("hold") and notes(host))
+    host.state["hold"] = False
+    host.sockets[-1].close(code=1012)
+    host.until(lambda: len(notes(host)) == 2)
+    page.wait_for_selector("#hold[aria-pressed=false]")
+    page.keyboard.up("KeyZ")
+    host.until(lambda: notes(host)[-1][1] == 0)
+    assert len(host.words("hold")) == 1
 
 
 def test_keys_carry_their_labels_and_those_without_a_sound_are_grey_and_play_nothing(host):

@@ -4,9 +4,10 @@ import os
 import signal
 
 import pytest
-from timbrel.host.events import NoteOff, NoteOn, ParameterChange
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
+from ..fakes import RESTS, TEXT, status, view
 from .conftest import OPENED, STILL
 
 
@@ -54,6 +55,74 @@ def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
     parent.until(lambda: all(page.is_enabled("#undo") for page in pages))
     pages[0].click("#undo")
     parent.until(lambda: value(pages[0], "latent.0") == value(pages[1], "latent.0") < 0.5)
+
+
+def pressed(page, name):
+    return page.get_attribute(name, "aria-pressed") == "true"
+
+
+def test_hold_and_panic_of_one_page_are_those_of_the_other(pages, parent):
+    one, two = pages
+    one.click("#hold")
+    parent.until(lambda: pressed(two, "#hold"))
+    two.click("#hold")
+    parent.until(lambda: not pressed(one, "#hold"))
+    one.click("#hold")
+    one.keyboard.down("KeyZ")
+    parent.until(lambda: any(isinstance(event, NoteOn) for event in parent.events) and pressed(two, "#hold"))
+    parent.panel.show("report", status(RESTS, held=[48]))
+    parent.until(lambda: pressed(two, '.key[data-key="48"]'))
+    two.click("#panic")
+    parent.until(lambda: not pressed(one, "#hold") and not pressed(two, "#hold"))
+    parent.panel.show("report", status(RESTS))
+    parent.until(lambda: not any(pressed(page, '.key[data-key="48"]') for page in pages))
+
+
+def test_a_page_that_latched_hold_and_is_closed_leaves_it_to_the_others_and_the_last_one_ends_it(pages, parent):
+    one, two = pages
+    one.click("#hold")
+    parent.until(lambda: pressed(two, "#hold"))
+    one.close()
+    two.keyboard.press("KeyZ")
+    parent.until(lambda: any(isinstance(event, NoteOff) for event in parent.events))
+    assert pressed(two, "#hold")
+    assert ControlChange(0, 0, 64, 0) not in parent.events
+    two.close()
+    parent.until(lambda: ControlChange(0, 0, 64, 0) in parent.events)
+
+
+def test_length_unit_and_loop_of_a_path_are_those_that_either_page_set(pages, parent, tmp_path):
+    one, two = pages
+    text = f"{TEXT}[[motion]]\npath = [[0.25, 0.75], [0.5, 0.25]]\ntimes = [0.0, 8.0]\nloop = true\n"
+
+    def shown(page):
+        fields = page.input_value("#path-length"), page.input_value("#path-unit"), page.is_checked("#path-loop")
+        return fields if page.is_enabled("#path-remove") else None
+
+    def play(text):
+        parent.commands.clear()
+        parent.panel.show("playing", {None: "pad"})
+        parent.panel.show("view", view(text, folder=tmp_path))
+
+    def type_length():
+        two.fill("#path-length", "3")
+        two.press("#path-length", "Enter")
+
+    changes = [
+        (type_length, ("3", "seconds", True)),
+        (lambda: one.uncheck("#path-loop"), ("3", "seconds", False)),
+        (lambda: two.select_option("#path-unit", "beats"), ("3", "beats", True)),
+        (lambda: one.click("#path-remove"), None),
+    ]
+    for page in pages:
+        page.click("#draw")
+    play(text)
+    parent.until(lambda: shown(one) == shown(two) == ("8", "seconds", True))
+    for change, expected in changes:
+        change()
+        draft = parent.until(lambda: [data[None] for command, data in parent.commands if command == "load"])[-1]
+        play(draft.text)
+        parent.until(lambda expected=expected: shown(one) == shown(two) == expected)
 
 
 def test_a_beat_of_a_link_is_answered(pages, panel, parent):
