@@ -1,4 +1,4 @@
-"""The user's folders: presets, models and packs. Light import."""
+"""The user's folders: presets, models, packs and recordings. Light import."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from .errors import UserError
 
 
 def own_folder(name: str) -> Path:
-    """Return the folder ``presets``, ``models`` or ``packs``, which may not exist yet.
+    """Return the folder ``presets``, ``models``, ``packs`` or ``recordings``, which may not exist yet.
 
     Raises:
         UserError: as `configured`, which may name the folder of presets.

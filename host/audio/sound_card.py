@@ -146,7 +146,7 @@ def find_input(name: str) -> SoundCard:
 
 def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
     wanted = name.casefold()
-    exact = [card for card in known if card.name.casefold() == wanted]
+    exact = [card for card in known if wanted in (card.name.casefold(), f"{card.name} ({card.api})".casefold())]
     fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
     names = [card.name for card in known]
     if not fitting:

@@ -92,6 +92,7 @@ class SoundWriter:
             reason = error
         reason = self._sink.error or reason
         if reason is not None:
+            self._filled, self._sink.error = 0, None  # what was written before can still be finished
             what = getattr(reason, "strerror", None) or reason
             raise Failure(f"cannot write {self._path}: {what}; nothing was kept of it") from reason
 

@@ -32,7 +32,7 @@ from ..play.warm_up import prime, wait_until_ready, warm_up
 from ..progress import HOUSE, Notices
 from ..resynthesis.effect_rack import EffectRack
 from ..session.channel_presets import Slot, by_channel
-from ..session.messages import Command, Setup
+from ..session.messages import Command, Setup, Take
 from ..session.meters import Meters
 from ..session.preset_view_builder import view_of
 from ..session.realtime import BESIDES, SOUND, hurry
@@ -79,6 +79,8 @@ def run(pipe: Connection, setup: Setup) -> None:
         thread.join(0.5)
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             _flush(state)
+            if not thread.is_alive():
+                state.pipe.send(("set", state.loop.player.standing))
         if not thread.is_alive() and state.loop.sink.alive:
             state.loop.sink.close()
     sys.stdout.flush()
@@ -100,7 +102,7 @@ def _sound(state: ProcessState) -> None:
         sources: list[EventSource] = [state.forwarded]
         meters = Meters(presets.first_channel)
         if state.inputs is not None:
-            sources.insert(0, MeteredSource(FilteredSource(state.inputs, setup.silent), meters))
+            sources.insert(0, MeteredSource(FilteredSource(state.inputs, setup.unheard), meters))
         state.rate = sink.rate
         view = view_of(names, patches, rack.knobs) if setup.panel else None
         loop = RenderLoop(
@@ -108,7 +110,7 @@ def _sound(state: ProcessState) -> None:
             sink,
             sources,
             setup.lowest_latency,
-            _recorder(state) if setup.recording else None,
+            _recorder(state) if setup.recording or setup.panel else None,
             whole_blocks=state.inputs is not None and state.inputs.whole_blocks and JACK in state.device,
             ear=state.ear,
             meters=meters,
@@ -158,6 +160,8 @@ def _open_inputs(state: ProcessState) -> Inputs | None:
 
 def _recorder(state: ProcessState) -> Any:
     def keep(sound: np.ndarray, events: list[Event]) -> None:
+        if not state.recording:
+            return
         if events:  # first: wherever the recording ends, it includes the events of its sound
             state.outbox.append(("events", events))
         state.outbox.append(("sound", sound.T.tobytes()))
@@ -168,7 +172,7 @@ def _recorder(state: ProcessState) -> Any:
 def _serve(state: ProcessState, thread: threading.Thread) -> None:
     assert state.loop is not None
     loading: threading.Thread | None = None
-    wanted: dict[Slot, str | Draft] = {}
+    wanted: dict[Slot, str | Draft] = dict(state.setup.loading)
     standing: Sequence[Event] = ()
     pace = REPORT_SECONDS
     next_report = next_scan = next_look = time.monotonic()
@@ -182,12 +186,7 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
         now = time.monotonic()
         if now >= next_report:
             next_report = now + pace
-            state.pipe.send(("report", report(state)))
-            if state.setup.panel and (heard := state.loop.meters.take_events()):
-                state.pipe.send(("heard", heard))
-            if state.loop.standing != standing:
-                standing = state.loop.standing
-                state.pipe.send(("set", standing))
+            standing = _report(state, standing)
         if now >= next_scan:
             next_scan = now + RESCAN_SECONDS
             for line in state.inputs.rescan() if state.inputs is not None else ():
@@ -200,6 +199,8 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
                 state.forwarded.play(data)
             if command == "load":
                 wanted |= data
+            if command == "record":
+                state.record(data)
             if command == "pace":
                 pace = max(FASTEST_PACE, data)
                 state.loop.meters.look_seconds = pace
@@ -210,10 +211,22 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
             next_look = now + LOOK_SECONDS
             if not wanted:  # a pending program change may choose another preset
                 wanted = state.presets.edited()
-        if wanted:
+        if wanted or state.take_wanted:
             loading = threading.Thread(target=_load, args=(state, wanted), name="load", daemon=True)
             wanted = {}
             loading.start()
+
+
+def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
+    """Send a report, and the standing events if they changed; return these."""
+    assert state.loop is not None
+    state.pipe.send(("report", report(state)))
+    if state.setup.panel and (heard := state.loop.meters.take_events()):
+        state.pipe.send(("heard", heard))
+    now = state.loop.standing
+    if now != standing:
+        state.pipe.send(("set", now))
+    return now
 
 
 def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
@@ -250,7 +263,11 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
 
 
 def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
+    """Load presets; with none wanted, begin a take."""
     assert state.loop is not None
+    if not wanted:
+        _begin_take(state)
+        return
     state.loop.brace(1)
     try:
         patches = state.presets.opened(wanted)
@@ -268,8 +285,7 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
         state.loop.brace(0)
         return
     view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
-    on_start = _swap_recorder(state, wanted, patches) if state.setup.recording else None
-    state.loop.player.swap(rack, state.presets.channels(wanted), on_start)
+    state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
     state.presets.activate(wanted, patches)
     state.send("playing", dict(wanted))
     if view is not None:
@@ -285,13 +301,40 @@ def _swap_recorder(
     state: ProcessState, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
     assert state.loop is not None
-    outbox, block = state.outbox, state.loop.sink.block
+    block = state.loop.sink.block
     presets = [LoadedPreset.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
 
     def note(time: int, primed: int) -> None:
-        outbox.append(("swapped", (time, Swap(presets=presets, primed=primed, block=block))))
+        if state.recording:
+            state.send("swapped", (time, Swap(presets=presets, primed=primed, block=block)))
 
     return note
+
+
+def _begin_take(state: ProcessState) -> None:
+    """Begin to record with a fresh rack of the same presets, so that `render` gives the same samples."""
+    assert state.loop is not None
+    player, block, presets = state.loop.player, state.loop.sink.block, state.presets
+    state.take_wanted = False
+    state.loop.brace(1)
+    try:
+        loaded = [LoadedPreset.of(presets.patches[slot], asked, slot) for slot, asked in presets.names.items()]
+        rack = _rack(presets.patches, state.rate, state.ear)
+        if isinstance(rack, Rack):
+            prime(rack, block)
+    except Exception as error:  # any failure: what sounds plays on
+        state.send("taken", f"cannot record: {type(error).__name__}: {error}")
+        state.loop.brace(0)
+        return
+
+    def begin(time: int, primed: int) -> None:
+        swap = Swap(presets=loaded, primed=primed, block=block)
+        state.send("take", Take(time, swap, player.standing, rack.latency_samples))
+        state.recording = True
+
+    player.swap(rack, (), begin)
+    time.sleep(SETTLE_SECONDS)
+    state.loop.brace(0)
 
 
 def _stopped(state: ProcessState) -> bool:

@@ -67,10 +67,19 @@ class ProcessState:
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
+    recording: bool = field(init=False)  # whether blocks and events are sent to the parent
+    take_wanted: bool = False
 
     def __post_init__(self) -> None:
+        self.recording = self.setup.recording
         fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
         self.presets = ChannelPresets(fitting, self.setup.programs)
+
+    def record(self, on: bool) -> None:
+        """Have a take begin soon, or end the present one."""
+        self.take_wanted, self.recording = on, False
+        if not on:
+            self.send("taken", None)
 
     def send(self, kind: Any, data: Any) -> None:
         self.outbox.append((kind, data))

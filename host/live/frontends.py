@@ -1,13 +1,15 @@
 """Frontends of a live session: terminal screen with keys, and web panel."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..events import NoteOff, NoteOn, ParameterChange
-from ..session.messages import Command, LiveStatus
+from ..session.messages import Command, LiveStatus, SessionView
 from ..session.pipe_writer import MessageQueue
 
 TYPED_VELOCITY = 100  # of typed notes, which have no velocity
+FOR_PARENT = ("settings", "record")
 
 
 class Screen(Protocol):
@@ -45,13 +47,17 @@ class Frontends:
 
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
+        self._session: SessionView | None = None  # as shown
+        self.asked: deque[Command] = deque()  # of the parent itself
 
     def waitables(self) -> list[Any]:
         return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
 
     def commands(self) -> list[Command]:
-        """Return new commands; "stop" is the last."""
-        commands: list[Command] = [] if self._panel is None else self._panel.commands()
+        """Return new commands to the audio process; "stop" is the last."""
+        given = [] if self._panel is None else self._panel.commands()
+        self.asked.extend(command for command in given if command[0] in FOR_PARENT)
+        commands = [command for command in given if command[0] not in FOR_PARENT]
         for typed in self._screen.typed_keys():
             if isinstance(typed, str):
                 return [*commands, ("stop", None)]
@@ -71,6 +77,11 @@ class Frontends:
 
     def say(self, line: str) -> None:
         self.show("say", line)
+
+    def show_session(self, view: SessionView) -> None:
+        if view != self._session:
+            self._session = view
+            self.show("session", view)
 
     def show(self, kind: str, data: Any) -> None:
         if self._panel is not None:

@@ -1,13 +1,14 @@
 """Parent of the audio process: displays, records, and restarts it when the card returns."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -19,8 +20,10 @@ from ..events import ParameterTouch
 from ..play.controller_state import hands_off
 from ..session.messages import LiveStatus, Message, Setup
 from ..session.pipe_writer import MessageQueue, PipeWriter
-from ..session.recorder import RECORDED, Recording, SessionRecorder
+from ..session.recorder import RECORDED, Recording
+from ..session.takes import Takes
 from .frontends import Frontends, Panel, Screen
+from .settings import changed, session_view, with_settings_of
 from .system_check import advice, bluetooth
 
 # Each batch reads all weights of a decoder: a seventh faster from 2 MB pages (glibc 2.35 and later).
@@ -33,6 +36,7 @@ REST_SECONDS = 0.3  # timeout for the last recorded messages
 PATIENCE_SECONDS = 0.6  # timeout of a process after stop
 STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
 START_SECONDS = 20.0  # until the first report, on a slow or busy machine
+TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within them, the settings before come back
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
@@ -56,43 +60,76 @@ def play_until(
         Failure: the card or the sound process is lost before it plays.
     """
     recording.check(overwrite)
-    with contextlib.ExitStack() as files:
-        setup = replace(setup, recording=bool(recording), panel=panel is not None)
-        recorder: SessionRecorder | None = None
+    frontends, kept = Frontends(screen, panel), MessageQueue()
+    with Takes(recording, overwrite, frontends.say) as takes:
+        setup = replace(setup, panel=panel is not None)
         underruns = 0
-        came_up = False
-        frontends, kept = Frontends(screen, panel), MessageQueue()
+        came_up = away = False
+        before, trial_ends = setup, 0.0  # what to go back to, if new settings fail before
         while not stop.is_set():
-            audio = _AudioProcess(setup)
+            if came_up and (changes := _changes(frontends, takes, None)):
+                before, setup, trial_ends = setup, changed(setup, changes), math.inf
+            if trial_ends == math.inf:
+                frontends.show_session(session_view(setup, takes, restarting=True))
+            audio = _AudioProcess(replace(setup, recording=takes.writing))
             try:
                 ready = audio.wait_until_ready(stop, frontends, kept)
                 if ready is None:
                     return
                 frontends.show("ready", replace(ready, underruns=ready.underruns + underruns))
-                for line in [f"{ready.device} is back"] if came_up else [*advice(), *bluetooth(ready.device)]:
+                for line in _news(ready, came_up, away, trial_ends):
                     frontends.say(line)
-                came_up = True
-                if recorder is not None:
-                    recorder.go_on()
-                elif recording:
-                    recorder = files.enter_context(SessionRecorder(recording, setup, ready, overwrite))
+                came_up, away = True, False
+                if trial_ends:
+                    trial_ends = time.monotonic() + TRIAL_SECONDS
+                takes.ready(setup, ready)
                 for command, data in kept.take_all():
                     audio.send(command, data)
-                _watch(audio, frontends, stop, recorder, underruns)
-                return
-            except _Lost as lost:
-                if not came_up:
-                    raise Failure(str(lost)) from None
+                changes = _watch(audio, frontends, stop, ready, takes, underruns)
                 underruns += audio.underruns
-                setup = audio.setup
-                frontends.show("lost", str(lost))
-                frontends.say(f"{lost}; waiting for it to come back")
-            except UserError:
-                if not came_up:
+                before, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
+                continue
+            except (_Lost, UserError, Failure) as error:
+                if not came_up and isinstance(error, _Lost):
+                    raise Failure(str(error)) from None
+                if time.monotonic() < trial_ends:
+                    setup, trial_ends = with_settings_of(audio.setup, before), 0.0
+                    frontends.say(f"{error}; the settings before play on")
+                    continue
+                if not came_up or isinstance(error, Failure):
                     raise
+                setup, trial_ends = audio.setup, 0.0
+                if not away:
+                    away = True
+                    underruns += audio.underruns
+                    frontends.show("lost", str(error))
+                    frontends.say(f"{error}; waiting for it to come back")
             finally:
                 audio.end()
             _pause(frontends, kept, stop)
+
+
+def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
+    """Begin and end recordings as pages ask; return the settings that they change."""
+    changes: dict[str, Any] = {}
+    while frontends.asked:
+        command, data = frontends.asked.popleft()
+        if command == "record":
+            takes.ask(data, send)
+        elif takes.state != "off":
+            frontends.say("the settings stay as they are while a recording runs")
+        else:
+            changes |= data
+    return changes
+
+
+def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> list[str]:
+    """Return what to say of a sound that begins."""
+    if not came_up:
+        return [*advice(), *bluetooth(ready.device)]
+    if away:
+        return [f"{ready.device} is back"]
+    return [f"{ready.device} plays, in blocks of {ready.block}"] if trial_ends else []
 
 
 def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> None:
@@ -172,6 +209,8 @@ class _AudioProcess:
 
     def send(self, command: str, data: Any = None) -> None:
         """Send a command without blocking; dropped if the process is gone."""
+        if command == "load":
+            self.setup = replace(self.setup, loading={**self.setup.loading, **data})
         self._writer.put_command(command, data)
 
     def rest(self) -> Iterator[Message]:
@@ -179,7 +218,9 @@ class _AudioProcess:
         until = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
             while (left := until - time.monotonic()) > 0 and self._pipe.poll(left):
-                yield self._pipe.recv()
+                kind, data = self._pipe.recv()
+                self.setup = _went_on(self.setup, kind, data)
+                yield kind, data
 
     def end(self) -> None:
         self.send("stop")
@@ -213,33 +254,50 @@ def _for_audio() -> Iterator[None]:
 
 
 def _watch(
-    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, recorder: SessionRecorder | None, underruns: int
-) -> None:
-    while not stop.is_set():
+    audio: _AudioProcess,
+    frontends: Frontends,
+    stop: threading.Event,
+    status: LiveStatus,
+    takes: Takes,
+    underruns: int,
+) -> dict[str, Any]:
+    """Pass messages on until the end, or until pages change settings; return these."""
+    changes: dict[str, Any] = {}
+    while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
+        frontends.show_session(session_view(audio.setup, takes))
         audio.wait(MOMENT_SECONDS, frontends.waitables())
         for command, data in frontends.commands():  # first: display and files are slow
             if command == "stop":
                 stop.set()
             else:
                 audio.send(command, data)
+        changes |= _changes(frontends, takes, audio.send)
         for kind, data in audio.messages():
             match kind:
+                case "take":
+                    takes.begin(data, audio.setup, status)
+                case "taken":
+                    takes.end(data)
                 case "report":
+                    status = data
                     frontends.show(kind, replace(data, underruns=data.underruns + underruns))
                 case _ if kind in RECORDED:
-                    if recorder is not None:
-                        recorder.record(kind, data)
+                    takes.record(kind, data)
                 case _:
                     frontends.show(kind, data)
     for kind, data in audio.rest():
-        if recorder is not None and kind in RECORDED:
-            recorder.record(kind, data)
+        if kind in RECORDED:
+            takes.record(kind, data)
+    return changes
 
 
 def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
     if kind == "playing":
         channels = {**dict(setup.channels), **{slot: name for slot, name in data.items() if slot is not None}}
-        return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()))
+        loading = {slot: name for slot, name in setup.loading.items() if data.get(slot) != name}
+        return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()), loading=loading)
+    if kind == "refused":
+        return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in data[0]})
     if kind == "set":  # keys and pedals may be released while no sound plays
         return replace(
             setup, before=[*(event for event in data if not isinstance(event, ParameterTouch)), *hands_off()]

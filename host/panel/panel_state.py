@@ -6,11 +6,13 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from msgspec import UNSET
+
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
 from ..patch.text import editing
 from ..patch.text.cc_binding import bound
-from ..session.messages import LiveStatus
+from ..session.messages import LiveStatus, SessionView
 from ..session.preset_view import ControlView, PresetView
 from ..shipped import Draft
 from . import preset_edits, protocol, serialize
@@ -31,6 +33,14 @@ class PanelOutput(Protocol):
         ...
 
     def load(self, preset: str | Draft) -> None: ...
+
+    def ask(self, command: Literal["settings", "record"], data: Any) -> None:
+        """Ask for something of the session itself."""
+        ...
+
+    def list_devices(self, page: Hashable, midi_api: str | None) -> None:
+        """Send a page the sound cards and MIDI ports."""
+        ...
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         """Send a message to a page; None for all."""
@@ -64,6 +74,7 @@ class PanelState:
         self._side: Literal["A", "B"] = "A"
         self._other: PresetState | None = None
         self._status: LiveStatus | None = None
+        self._session: SessionView | None = None  # None in a plugin, whose host has the card
         self._lost = True
         self._number = 0
 
@@ -104,8 +115,21 @@ class PanelState:
             case protocol.LoadMessage(name=name):
                 self._out.load(self._presets.find(name))
                 self._draft_text = None
+            case protocol.DevicesMessage() | protocol.SettingsMessage() | protocol.RecordMessage():
+                if self._session is not None:
+                    self._arrange(page, word, self._session)
             case _ if self._view is not None:
                 self._change(page, word, self._view)
+
+    def _arrange(self, page: Hashable, word: protocol.PageMessage, session: SessionView) -> None:
+        match word:
+            case protocol.DevicesMessage():
+                self._out.list_devices(page, session.midi_api)
+            case protocol.SettingsMessage():
+                given = {name: getattr(word, name) for name in word.__struct_fields__}
+                self._out.ask("settings", {name: value for name, value in given.items() if value is not UNSET})
+            case protocol.RecordMessage(on=on):
+                self._out.ask("record", on)
 
     def _change(self, page: Hashable, word: protocol.PageMessage, view: PresetView) -> None:
         match word:
@@ -275,6 +299,9 @@ class PanelState:
                 self._next_is_new = True
             case "refused":
                 self._refused(*data)
+            case "session":
+                self._session = data
+                self._send_state(session=serialize.session(data))
             case "heard":
                 for event in data:
                     self._learning.add_event(time.monotonic(), event)
@@ -377,6 +404,7 @@ class PanelState:
             "keys": None if view is None else serialize.keys(view),
             "learn": self._learn_state(),
             "hold": self._held.holding,
+            "session": serialize.session(self._session),
             "sound": serialize.sound(self._status, self._lost),
         }
 

@@ -14,6 +14,9 @@ MOST_POINTS = 512  # of a path: one stroke draws no more
 LONGEST_TARGET = 80  # characters
 LONGEST_TITLE = 64  # of a saved preset: file systems allow four times as many
 
+MOST_PORTS = 64
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]  # of a device
 Target = Annotated[str, Meta(min_length=1, max_length=LONGEST_TARGET)]
 Targets = Annotated[list[Target], Meta(max_length=MOST_TARGETS)]
 Values = Annotated[dict[Target, float], Meta(max_length=MOST_TARGETS)]
@@ -78,6 +81,27 @@ class PanicMessage(_PageMessage): ...
 class SpectrumMessage(_PageMessage):
     """Whether the page shows a spectrum, and so receives it with the meters."""
 
+    on: bool
+
+
+class DevicesMessage(_PageMessage):
+    """Request for the sound cards and MIDI ports of the machine."""
+
+
+class SettingsMessage(_PageMessage):
+    """Other settings for the sound; what is left out stays.
+
+    ``ports`` are names, empty for all ports, None for none; ``channel``, 0 to 15, is heard alone, None for all.
+    """
+
+    device: Name | msgspec.UnsetType = msgspec.UNSET
+    block: Annotated[int, Meta(ge=16, le=8192)] | msgspec.UnsetType = msgspec.UNSET
+    lowest_latency: bool | msgspec.UnsetType = msgspec.UNSET
+    ports: Annotated[list[Name], Meta(max_length=MOST_PORTS)] | msgspec.UnsetType | None = msgspec.UNSET
+    channel: Annotated[int, Meta(ge=0, le=15)] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class RecordMessage(_PageMessage):
     on: bool
 
 
@@ -150,6 +174,9 @@ PageMessage = (
     | HoldMessage
     | PanicMessage
     | SpectrumMessage
+    | DevicesMessage
+    | SettingsMessage
+    | RecordMessage
     | UndoMessage
     | RedoMessage
     | PresetsMessage

@@ -1,5 +1,6 @@
 """Serializes the panel's contents as JSON: model, controls, effects, meters and audio device."""
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ..audio.effect_ranges import RANGES, SETTINGS
 from ..errors import printable
 from ..patch.text.editing import effect_target
-from ..session.messages import LiveStatus
+from ..session.messages import LiveStatus, SessionView
 from ..session.preset_view import ControlView, PresetView
 
 EVEN = ("latent", "macro", "morph")  # linear by training
@@ -139,6 +140,22 @@ def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
         "block": status.block,
         "ports": list(status.ports),
         "away": away,
+    }
+
+
+def session(view: SessionView | None) -> dict[str, Any] | None:
+    """Return settings and recording; None without a card of its own."""
+    if view is None:
+        return None
+    return {
+        "ports": view.ports,
+        "channel": view.channel,
+        "block": view.block,
+        "lowest_latency": view.lowest_latency,
+        "restarting": view.restarting,
+        "recording": view.recording,
+        "seconds": time.monotonic() - view.since if view.recording == "on" else 0.0,
+        "files": view.files,
     }
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,12 +26,14 @@ from ..errors import Failure, printable
 from ..events import Event
 from ..session.pipe_writer import PipeWriter
 from ..shipped import Draft
+from .devices import list_devices
 from .model_map import Map, MapProcess
 from .page_clock import PageClock
 from .panel_state import PanelState
 from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
 from .report_files import ReportFiles
 from .security import AccessControl, PageConnection, RateLimit, is_token
+from .take_files import TakeFiles
 
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits
@@ -101,7 +103,7 @@ class PanelServer:
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
-        self._report = ReportFiles(report, token)
+        self._report, self._takes = ReportFiles(report, token), TakeFiles(token)
         self._writer = PipeWriter(pipe)
         self._pages: dict[Page, None] = {}
         self._state = PanelState(self, home)
@@ -110,9 +112,12 @@ class PanelServer:
         self._map: Map | None = None
         self._making: MapProcess | None = None
         self._waiting: asyncio.Task[None] | None = None  # for the map
+        self._listing: asyncio.Task[None] | None = None  # of devices
+        self._curious: dict[Hashable, None] = {}  # pages that wait for it
         routes = [
             WebSocketRoute("/socket", self._socket),
             *self._report.routes,
+            *self._takes.routes,
             Mount("/", GZipMiddleware(StaticFiles(directory=PAGE, html=True), LEAST_PACKED)),
         ]
         self.app = AccessControl(Starlette(routes=routes), hosts)
@@ -124,6 +129,20 @@ class PanelServer:
 
     def load(self, preset: str | Draft) -> None:
         self._writer.put_command("load", {None: preset})
+
+    def ask(self, command: Literal["settings", "record"], data: Any) -> None:
+        self._writer.put_command(command, data)
+
+    def list_devices(self, page: Hashable, midi_api: str | None) -> None:
+        self._curious[page] = None
+        if self._listing is None or self._listing.done():
+            self._listing = asyncio.get_running_loop().create_task(self._list_devices(midi_api))
+
+    async def _list_devices(self, midi_api: str | None) -> None:
+        message = await list_devices(midi_api)
+        for page in self._curious:
+            self.send(message, page)
+        self._curious.clear()
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         for each in list(self._pages) if page is None else [page]:
@@ -252,6 +271,8 @@ class PanelServer:
             ended.set()
             return
         for kind, what in messages:
+            if kind == "session":
+                self._takes.names = what.files
             self._state.apply_report(kind, what)
 
     def log(self, line: str) -> None:

@@ -9,6 +9,7 @@ from ..shipped import Draft
 
 if TYPE_CHECKING:
     from ..patch.controllers import Controller
+    from ..patch.recording_notes import Swap
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Setup:
     preset: str | Draft
     channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) with their own presets
     silent: tuple[int, ...] = ()  # muted channels
+    only: int | None = None  # the channel heard alone, beside those with their own presets
     device: str | None = None
     null: bool = False
     input: str | None = None  # audio input to process with the preset's model
@@ -34,6 +36,13 @@ class Setup:
     recording: bool = False
     panel: bool = False  # a panel shows MIDI input
     before: Sequence[Event] = ()  # events that restore the player state of an ended process
+    loading: Mapping[int | None, str | Draft] = field(default_factory=dict)  # presets that it had yet to load
+
+    @property
+    def unheard(self) -> set[int]:
+        """Channels whose MIDI is left out."""
+        others = set() if self.only is None else set(range(16)) - {self.only} - dict(self.channels).keys()
+        return others | set(self.silent)
 
 
 @dataclass
@@ -69,11 +78,38 @@ class LiveStatus:
     spectrum_db: Sequence[int] = ()  # see `Meters.spectrum_db`; for panels only
 
 
+@dataclass(frozen=True)
+class Take:
+    """The start of a recording at sample ``time``: a fresh rack with all presets, and events that restore its state."""
+
+    time: int
+    swap: "Swap"
+    standing: Sequence[Event]
+    latency_samples: int  # of the instrument
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """Settings and recording of a live session, for pages."""
+
+    ports: tuple[str, ...] | None  # parts of the names of MIDI ports; empty: all; None: no port
+    midi_api: str | None
+    channel: int | None  # as `Setup.only`
+    block: int
+    lowest_latency: bool
+    restarting: bool = False  # with new settings
+    recording: Literal["off", "coming", "on", "option"] = "off"  # option: since the start, by --record
+    since: float = 0.0  # when it began, by time.monotonic
+    files: tuple[str, ...] = ()  # names of the last recording
+
+
 # To the audio process: "events" to play at once, ignoring their times; "pace", the seconds between reports;
-# "load", presets by slot; "stop", without data.
+# "load", presets by slot; "record", whether to; "stop", without data. From the panel to the parent: "settings", the
+# changes of `changed` in host/live/settings.py; "record".
 Command = tuple[str, Any]
 # From it: "report" at the set pace. For the panel: "heard", MIDI events since the last report;
 # "view", the view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets
-# by slot that failed to load, and reasons.
+# by slot that failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never
+# began, if any. From the parent to the panel: "session", its `SessionView`.
 Kind = Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"]
-Message = tuple[Kind | Literal["heard", "view", "refused"], Any]
+Message = tuple[Kind | Literal["heard", "view", "refused", "take", "taken"], Any]

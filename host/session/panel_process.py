@@ -115,8 +115,8 @@ class PanelProcess:
     def show(self, kind: str, data: Any) -> None:
         if kind in ("ready", "report"):
             self._kept["report"] = data
-        if kind == "view":
-            self._kept["view"] = data
+        if kind in ("view", "session"):
+            self._kept[kind] = data
         if kind == "ready" and self.begun is not None:
             threading.Thread(target=self.begun, name="begun", daemon=True).start()
             self.begun = None
@@ -139,7 +139,7 @@ class PanelProcess:
         theirs.close()
         self._began = time.monotonic()
         self._writer = PipeWriter(self._pipe)
-        for kind, again in (("view", "again"), ("report", "report")):
+        for kind, again in (("view", "again"), ("session", "session"), ("report", "report")):
             if kind in self._kept:
                 self._writer.put((again, self._kept[kind]))
         self._asked.append(("pace", PACE_SECONDS))

@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..events import ParameterTouch
 from ..files import check_output
 from ..play.controller_state import HeldEvents, hands_off
-from .messages import LiveStatus, Setup
+from .messages import LiveStatus, Setup, Take
 
 if TYPE_CHECKING:
     from ..audio.sound_files import SoundWriter
@@ -27,8 +27,12 @@ class Recording:
     sound: Path | None = None
     midi: Path | None = None
 
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path in (self.sound, self.midi) if path is not None]
+
     def __bool__(self) -> bool:
-        return self.sound is not None or self.midi is not None
+        return bool(self.paths)
 
     def check(self, overwrite: bool) -> None:
         """Check the files before playing.
@@ -36,9 +40,8 @@ class Recording:
         Raises:
             UserError: unsupported suffix, or as `check_output`.
         """
-        for path in (self.sound, self.midi):
-            if path is not None:
-                check_output(path, overwrite)
+        for path in self.paths:
+            check_output(path, overwrite)
         if self.sound is not None:
             from ..audio.sound_files import FORMATS
 
@@ -51,14 +54,19 @@ class Recording:
 class SessionRecorder:
     """Writes sound and events, without the instrument's latency."""
 
-    def __init__(self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool) -> None:
+    def __init__(
+        self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool, take: Take | None = None
+    ) -> None:
+        """``take``: where it begins, if not with the audio process."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
-        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000)
+        self._take = take
+        latency = round(ready.latency_ms["instrument"] * ready.rate / 1000)
+        self._skip = latency if take is None else take.latency_samples
         self._files = contextlib.ExitStack()
         self._sound: SoundWriter | None = None
         self._midi: Recorder | None = None
         self._samples = 0
-        self._began = 0  # samples recorded before the current audio process started
+        self._began = 0 if take is None else -take.time  # sample of the recording at which the audio process started
         self._next_spill = 0.0
         self._holds = HeldEvents()
 
@@ -77,19 +85,24 @@ class SessionRecorder:
             presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
             opening = [
                 Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
-                for slot, digest in ready.digests.items()
+                for slot, digest in ({} if self._take is not None else ready.digests).items()  # a take notes its texts
             ]
             fitting = LiveOptions(voices=setup.voices, controller=setup.controller, presets=presets)
             note = RecordingNotes(fitting=fitting, opening=opening)
             self._midi = self._files.enter_context(
                 Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
             )
+            if self._take is not None:
+                self.record("swapped", (self._take.time, self._take.swap))
+                self.record("events", [replace(event, time=self._take.time) for event in self._take.standing])
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._midi is not None:
-            self._midi.spill(self._samples)
-        self._files.__exit__(None, None, None)  # files are kept after an error, too
+        try:
+            if self._midi is not None:
+                self._midi.spill(self._samples)
+        finally:
+            self._files.__exit__(None, None, None)  # files are kept after an error, too
 
     def go_on(self) -> None:
         """Continue with a restarted process, which counts from 0 without held keys."""

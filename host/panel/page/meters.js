@@ -5,9 +5,9 @@ import { $, colour, dark, eachFrame, make } from "./dom.js";
 const MINUTE = 60; // seconds of underruns that are shown, a column each
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 const SHORTER = {
-  card: "the sound card; a card without a mixer between (JACK, ASIO) and a smaller --block shorten it",
-  ring: "blocks made ahead; --block 64 halves it, if no underruns come of it",
-  timing: "added so that rhythm stays even; --lowest-latency does without",
+  card: "the sound card; a card without a mixer between (JACK, ASIO) and smaller blocks shorten it",
+  ring: "blocks made ahead; blocks half as long halve it, if no underruns come of it",
+  timing: "added so that rhythm stays even; the lowest latency does without",
   instrument: "effects and limiter, which look ahead; removing an effect shortens it",
 };
 
@@ -71,7 +71,7 @@ export function meters(state) {
     const lines = [
       ...sound.filter(Boolean),
       `Latency ${total.toFixed(1)} ms; ${measured}. From this page to the sound a note takes some milliseconds more, over the socket; MIDI does not.`,
-      `${latest.underruns} underruns since the start, ${minute} in the last minute. Each is a gap that is heard: a larger --block ends them.`,
+      `${latest.underruns} underruns since the start, ${minute} in the last minute. Each is a gap that is heard: larger blocks end them.`,
     ];
     $("about-sound").replaceChildren(...lines.map((textContent) => make("p", { textContent })), table(rows));
   }

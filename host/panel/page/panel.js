@@ -15,6 +15,7 @@ import { output } from "./output.js";
 import { piano } from "./piano.js";
 import { presets } from "./presets.js";
 import { report } from "./report.js";
+import { session } from "./session.js";
 import { Sliders } from "./sliders.js";
 import { State } from "./state.js";
 
@@ -38,6 +39,7 @@ output(state);
 hints(notes);
 presets(state);
 report(state, notes, token);
+session(state, token);
 keyboard(state, notes, piano(state, notes, $("piano")), mode);
 full();
 

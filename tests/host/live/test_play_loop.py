@@ -191,7 +191,7 @@ def test_what_a_panel_asks_goes_to_the_process_and_it_hears_all_but_sound_and_wh
     assert sent.waited[0] == ["its pipe"]
     assert panel.heard[0] == READY
     assert panel.heard[-3:] == [("say", "a port"), ("playing", {None: "q"}), SHOWN]
-    assert {kind for kind, _ in panel.heard} == {"ready", "say", "playing", "report"}
+    assert {kind for kind, _ in panel.heard} == {"ready", "session", "say", "playing", "report"}
 
 
 def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and_notes_are_dropped(sounding):

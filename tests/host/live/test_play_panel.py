@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live.parent_process import play
 from timbrel.host.midi.performance import read_performance
 from timbrel.host.session.messages import Setup
@@ -59,7 +59,7 @@ class Panel:
         with self.reported:
             self.heard.append((kind, what))
             self.reported.notify_all()
-        if kind == "ready":
+        if kind == "ready" and self._page.ident is None:
             self._page.start()
 
     def wait_for(self, fits, kind="report"):
@@ -175,3 +175,98 @@ def test_a_draft_that_is_loaded_and_a_drag_on_its_path_render_to_what_was_played
     assert np.abs(live[length:]).max(initial=0.0) < 1e-4
     assert np.abs(live).max() > 0.01
     assert np.array_equal(live[:length], again[:length])
+
+
+PATH = "[[motion]]\nrate_hz = 2.0\npath = [[0.125, 0.25, 0.5], [0.875, 0.5, 0.25]]\n"
+
+
+@pytest.fixture
+def takes(tmp_path, monkeypatch):
+    """The folder of what pages record."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "timbrel" / "recordings"
+
+
+def recorded(panel, play):
+    """Record while ``play`` plays; return the names of the files."""
+    panel.pipe.send(("record", True))
+    panel.wait_for(lambda session: session.recording == "on", "session")
+    play()
+    panel.pipe.send(("record", False))
+    return panel.wait_for(lambda session: session.recording == "off", "session").files
+
+
+def test_a_take_begins_and_ends_amid_playing_and_renders_to_what_was_played(preset, takes, tmp_path, timbrel):
+    text = Path(preset).read_text(encoding="utf-8")
+    draft, files = Draft("mine: 1", text + PATH, tmp_path), []
+
+    def note(panel, key):
+        panel.pipe.send(("events", [NoteOn(0, 0, key, 100)]))
+        panel.wait_for(lambda report: report.held == [key])
+        panel.pipe.send(("events", [NoteOff(0, 0, key)]))
+        panel.wait_for(lambda report: report.voices == 0)
+
+    def page(panel):
+        panel.pipe.send(("load", {None: draft}))
+        panel.wait_for(lambda report: report.presets == {None: "mine: 1"})
+        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75), ControlChange(0, 0, 10, 20)]))
+        note(panel, 72)
+
+        def play():
+            note(panel, 60)
+            panel.pipe.send(("load", {None: preset}))
+            panel.wait_for(lambda report: report.presets == {None: "a"})
+            note(panel, 48)
+
+        files.extend(recorded(panel, play))
+        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.25)]))
+        files.extend(recorded(panel, lambda: note(panel, 50)))
+
+    Panel(page).play(Setup(preset, null=True, midi=False, block=2048))  # no voice is shed on a busy machine
+    assert [Path(name).suffix for name in files] == [".wav", ".mid"] * 2
+    assert sorted(path.name for path in takes.iterdir()) == sorted(files)
+    assert "mine_ 1" in files[0]
+    for sound, midi in (files[:2], files[2:]):
+        ended = timbrel("render", preset, takes / midi, "-o", tmp_path / "again.wav", "--rate", 48000, "--overwrite")
+        assert (ended.status, ended.err) == (0, "")
+        live, again = (soundfile.read(path, dtype="float32")[0] for path in (takes / sound, tmp_path / "again.wav"))
+        length = min(len(live), len(again))
+        assert np.abs(live).max() > 0.01
+        assert np.abs(live[length:]).max(initial=0.0) < 1e-4
+        assert np.array_equal(live[:length], again[:length])
+    keys = [event.key for event in read_performance(takes / files[1], 48000).events if isinstance(event, NoteOn)]
+    assert keys == [60, 48]
+
+
+def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_the_ones_before(preset, tmp_path):
+    draft = Draft("mine", Path(preset).read_text(encoding="utf-8") + PATH, tmp_path)
+    blocks = []
+
+    def page(panel):
+        panel.pipe.send(("load", {None: draft}))
+        panel.pipe.send(("settings", {"block": 512, "channel": 3}))  # before the draft plays
+        panel.wait_for(lambda session: session.restarting, "session")
+        panel.wait_for(lambda report: report.block == 512 and report.presets == {None: "mine"})
+        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75)]))
+        panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
+        panel.pipe.send(("settings", {"device": "a card that is not here", "block": 64}))
+        panel.wait_for(lambda session: session.restarting and session.block == 64, "session")
+        panel.wait_for(lambda line: line.endswith("the settings before play on"), "say")
+        after = panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
+        assert (after.block, after.presets) == (512, {None: "mine"})
+        assert [line for kind, line in panel.heard if kind == "lost"] == []
+        blocks.extend(session.block for kind, session in panel.heard if kind == "session")
+
+    Panel(page).play(Setup(preset, null=True, midi=False))
+    assert blocks == [128, 512, 512, 64, 512]
+
+
+def test_while_all_is_recorded_settings_stay_and_a_page_is_told_why_it_cannot_record(preset, tmp_path):
+    def page(panel):
+        panel.wait_for(lambda session: session.recording == "option", "session")
+        for command in (("settings", {"block": 512}), ("record", True), ("record", False)):
+            panel.pipe.send(command)
+            panel.wait_for(lambda line: "record" in line, "say")
+        assert panel.wait_for(lambda report: True).block == 128
+
+    Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")
