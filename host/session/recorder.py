@@ -60,8 +60,7 @@ class SessionRecorder:
         """``take``: where it begins, if not with the audio process."""
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._take = take
-        latency = round(ready.latency_ms["instrument"] * ready.rate / 1000)
-        self._skip = latency if take is None else take.latency_samples
+        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000) if take is None else take.latency_samples
         self._files = contextlib.ExitStack()
         self._sound: SoundWriter | None = None
         self._midi: Recorder | None = None

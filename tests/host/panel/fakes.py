@@ -82,13 +82,19 @@ class Out:
     """Keeps what a board sends: events and loads to what sounds, messages to pages."""
 
     def __init__(self):
-        self.events, self.loads, self.told, self.maps = [], [], [], []
+        self.events, self.loads, self.told, self.maps, self.asked = [], [], [], [], []
 
     def play(self, events):
         self.events += events
 
     def load(self, preset):
         self.loads.append(preset)
+
+    def ask(self, command, data):
+        self.asked.append((command, data))
+
+    def list_devices(self, page, midi_api):
+        self.asked.append((page, midi_api))
 
     def send(self, message, page=None):
         self.told.append((page, message))

@@ -1,12 +1,14 @@
 """A board between pages and a stand-in for what sounds."""
 
 import dataclasses
+import time
 import tomllib
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.panel.panel_state import PanelState
 from timbrel.host.panel.protocol import read_message
+from timbrel.host.session.messages import SessionView
 from timbrel.host.shipped import Draft
 
 from .fakes import RESTS, TEXT, Out, status, view
@@ -166,6 +168,23 @@ def test_hold_is_one_for_all_pages_and_goes_with_the_last_of_them_a_panic_or_the
     board.leave("two", last=True)
     assert not board.state()["hold"]
     assert out.events[-1] == ControlChange(0, 0, 64, 0)
+
+
+def test_only_a_session_with_a_card_of_its_own_has_settings_devices_and_recordings(stage):
+    board, say, out = stage
+    words = {"settings": {"block": 256, "ports": None}, "record": {"on": True}, "devices": {}}
+    for t, fields in words.items():
+        say(t, **fields)
+    assert (out.asked, board.state()["session"]) == ([], None)
+    shown = SessionView(ports=(), midi_api="jack", channel=None, block=128, lowest_latency=False)
+    board.apply_report("session", shown)
+    for t, fields in words.items():
+        say(t, **fields)
+    assert out.asked == [("settings", {"block": 256, "ports": None}), ("record", True), ("one", "jack")]
+    assert (out.shown("session")["block"], board.state()["session"]["seconds"]) == (128, 0.0)
+    since = time.monotonic() - 30
+    board.apply_report("session", dataclasses.replace(shown, recording="on", since=since))
+    assert 30 <= board.state()["session"]["seconds"] < 3000
 
 
 def test_panic_ends_all_sound_by_what_every_host_knows(stage):

@@ -1,0 +1,116 @@
+"""Takes of pages: a fault of a file ends a take with one line, keeps what was played, and never ends the sound."""
+
+import resource
+import signal
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.events import NoteOn
+from timbrel.host.midi.performance import read_performance
+from timbrel.host.patch.recording_notes import LoadedPreset, Swap
+from timbrel.host.session.messages import Setup, Take
+from timbrel.host.session.recorder import Recording
+from timbrel.host.session.takes import Takes
+
+from ..panel.fakes import status
+
+RATE = 48000
+SWAP = Swap(presets=[LoadedPreset(name="pad", text="format = 1\n")], primed=0, block=128)
+SECOND = np.full((RATE, 2), 0.5, np.float32).tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return tmp_path / "timbrel" / "recordings"
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def takes(said, folder):
+    with Takes(Recording(), False, said.append) as takes:
+        yield takes
+
+
+def notes(file):
+    """When keys went down, and which."""
+    events = read_performance(file, RATE).events
+    return [(event.time, event.key) for event in events if isinstance(event, NoteOn)]
+
+
+def begin(takes, time=1000):
+    takes.ask(True, lambda *command: None)
+    takes.begin(Take(time, SWAP, [NoteOn(0, 0, 1, 1)], 100), Setup("pad"), status(rate=RATE))
+
+
+def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(takes, folder, said):
+    asked = []
+    takes.ask(True, lambda *command: asked.append(command))
+    assert (takes.state, asked) == ("coming", [("record", True)])
+    begin(takes)
+    takes.record("events", [NoteOn(1500, 0, 60, 100)])
+    takes.record("sound", SECOND)
+    takes.ask(False, lambda *command: asked.append(command))
+    assert (takes.state, asked[-1]) == ("on", ("record", False))
+    takes.end(None)
+    assert takes.state == "off"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(takes.files)
+    assert said == [f"recorded {takes.files[0]} and {takes.files[1]} in {folder}"]
+    assert soundfile.info(folder / takes.files[0]).frames == RATE - 100
+    assert notes(folder / takes.files[1]) == [(0, 1), (500, 60)]
+
+
+def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(said, folder):
+    with Takes(Recording(), False, said.append) as takes:
+        begin(takes)
+        takes.record("sound", SECOND)
+        takes.ready(Setup("pad"), status(rate=RATE))
+        takes.record("events", [NoteOn(10, 0, 60, 100)])
+        takes.record("sound", SECOND)
+    assert soundfile.info(folder / takes.files[0]).frames == 2 * RATE - 100
+    assert notes(folder / takes.files[1]) == [(0, 1), (RATE + 10, 60)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process there has no limit of file sizes")
+def test_a_full_disk_ends_a_take_with_one_line_and_keeps_what_was_played_until_then(takes, folder, said):
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    begin(takes)
+    takes.record("events", [NoteOn(1500, 0, 60, 100)])
+    takes.record("sound", SECOND)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        for _ in range(4):
+            takes.record("sound", SECOND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert takes.state == "off"
+    assert [line.startswith("the recording has ended: File too large") for line in said] == [True, False]
+    sound, _ = soundfile.read(folder / takes.files[0])
+    assert RATE < len(sound) < 2 * RATE
+    assert np.abs(sound - 0.5).max() < 1e-6
+    assert notes(folder / takes.files[1]) == [(0, 1), (500, 60)]
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(takes, folder, said):
+    folder.parent.write_text("in the way", encoding="utf-8")
+    begin(takes)
+    takes.record("sound", SECOND)
+    assert takes.state == "off"
+    [line] = said
+    assert line.startswith("cannot record: ")
+    assert str(folder) in line
+
+
+def test_what_cannot_begin_is_told(takes, said):
+    takes.ask(True, None)
+    takes.ask(True, lambda *command: None)
+    takes.ready(Setup("pad"), status(rate=RATE))
+    assert takes.state == "off"
+    assert ["press Record" in line for line in said] == [True, True]
