@@ -81,11 +81,11 @@ def test_a_setting_is_told_by_itself(host, page, name, choice, told):
 def test_what_play_was_told_by_parts_of_names_is_shown_as_it_is_and_stays_while_a_choice_is_made(host, page):
     host.tell(t="state", state={"session": SESSION | {"ports": ["Key", "Pa"], "block": 100, "channel": 2}})
     opened(host, page)
-    page.wait_for_function("document.forms.settings.ports.value === 'Key, Pa'")
+    host.until(lambda: page.input_value("[name=ports]") == "Key, Pa")
     assert (page.input_value("[name=block]"), page.input_value("[name=channel]")) == ("100", "2")
     page.select_option("[name=block]", "64")
     host.tell(t="devices", cards=["Solo (ALSA)"], ports=[])
-    page.wait_for_function("document.forms.settings.device.options.length === 1")
+    host.until(lambda: offered(page, "device") == ["Solo (ALSA)"])
     assert page.input_value("[name=block]") == "64"
 
 
@@ -93,12 +93,12 @@ def test_while_the_sound_begins_again_or_is_recorded_nothing_can_be_applied(host
     opened(host, page)
     page.select_option("[name=block]", "64")
     tell(host, restarting=True, block=64)
-    page.wait_for_function("document.getElementById('settings-said').textContent.startsWith('The sound begins')")
+    host.until(lambda: "begins again" in page.inner_text("#settings-said"))
     assert page.is_disabled("[name=apply]")
     tell(host, block=128)  # the ones before
-    page.wait_for_function("document.getElementById('settings-said').textContent === ''")
+    host.until(lambda: page.inner_text("#settings-said") == "")
     tell(host, recording="on")
-    page.wait_for_function("document.getElementById('settings-said').textContent.includes('while a recording runs')")
+    host.until(lambda: "while a recording runs" in page.inner_text("#settings-said"))
     assert page.is_disabled("[name=apply]")
 
 
