@@ -127,9 +127,9 @@ def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> li
     """Return what to say of a sound that begins."""
     if not came_up:
         return [*advice(), *bluetooth(ready.device)]
-    if away:
-        return [f"{ready.device} is back"]
-    return [f"{ready.device} plays, in blocks of {ready.block}"] if trial_ends else []
+    if trial_ends:
+        return [f"{ready.device} plays, in blocks of {ready.block}"]
+    return [f"{ready.device} is back"] if away else []
 
 
 def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> None:

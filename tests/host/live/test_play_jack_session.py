@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("portaudio", "jack_server")
 
 
 @pytest.fixture
-def playing(preset, tmp_path, monkeypatch):
-    """What plays, and a page of its panel."""
+def page(preset, tmp_path, monkeypatch):
+    """A page of the panel of what plays."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with play(preset, "--panel") as played:
         until(lambda: any("panel: " in line for line in played.lines), "the panel's address")
@@ -27,7 +27,7 @@ def playing(preset, tmp_path, monkeypatch):
         with Client(SimpleNamespace(port=int(address[1]), token=address[2])) as page:
             page.see("sound", lambda sound: sound["rate"])
             page.see("session", bool)
-            yield played, page
+            yield page
         assert played.end(signal.SIGINT) < 1.0
 
 
@@ -41,8 +41,7 @@ def loudness(jack_rig):
 
 
 @realtime
-def test_another_block_plays_on_with_unsaved_knobs_and_a_card_that_is_not_there_leaves_what_plays(playing, jack_rig):
-    played, page = playing
+def test_another_block_plays_on_with_unsaved_knobs_and_a_card_that_is_not_there_leaves_what_plays(page, jack_rig):
     page.say("devices")
     cards = page.wait("devices")["cards"]
     assert page.state["sound"]["device"] in cards
@@ -63,8 +62,7 @@ def test_another_block_plays_on_with_unsaved_knobs_and_a_card_that_is_not_there_
 
 
 @realtime
-def test_a_channel_alone_and_no_port_are_what_is_heard(playing, jack_rig):
-    _, page = playing
+def test_a_channel_alone_and_no_port_are_what_is_heard(page, jack_rig):
     page.say("settings", channel=1)  # the second, and notes are on the first
     page.see("session", lambda session: session["channel"] == 1 and not session["restarting"])
     assert loudness(jack_rig) == 0
@@ -77,8 +75,7 @@ def test_a_channel_alone_and_no_port_are_what_is_heard(playing, jack_rig):
 
 
 @realtime
-def test_a_recording_holds_what_was_played_by_midi_between_record_and_stop(playing, jack_rig, tmp_path):
-    _, page = playing
+def test_a_recording_holds_what_was_played_by_midi_between_record_and_stop(page, jack_rig, tmp_path):
     loudness(jack_rig)
     page.say("record", on=True)
     page.see("session", lambda session: session["recording"] == "on")

@@ -47,7 +47,7 @@ class Sent(list):
 
     def __init__(self):
         super().__init__()
-        self.begun, self.openings, self.waited = [], [], []
+        self.begun, self.openings, self.waited, self.setups = [], [], [], []
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ def sounding(monkeypatch):
                 self.waiting, self.setup = list(left.pop(0)), setup
                 begun.append((setup.preset, *setup.channels))
                 sent.openings.append(setup.before)
+                sent.setups.append(setup)
 
             def wait_until_ready(self, stop, views, kept):
                 kind, what = next(self.messages())
@@ -201,6 +202,50 @@ def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and
     go(Screen([], [], [], [], []), panel)
     assert sent == [("end", None), ("events", [turn]), load, ("end", None)]
     assert ("lost", "the card has gone") in panel.heard
+
+
+def settings(sent):
+    return [(setup.device, setup.block, setup.only) for setup in sent.setups]
+
+
+def test_another_card_is_chosen_while_the_one_before_is_away(sounding):
+    sent = sounding([READY, playing._Lost("the card has gone")], [READY])
+    screen = Screen(*[[]] * 5)
+    go(screen, Panel([], [("settings", {"device": "another", "channel": 2})]))
+    assert settings(sent) == [(None, 128, None), ("another", 128, 2)]
+    assert screen.said[-2:] == ["the card has gone; waiting for it to come back", "AirPods plays, in blocks of 128"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [[UserError("no such card")], [playing.Failure("no sound")], [READY, playing._Lost("the card has gone")]],
+    ids=["refused", "failed", "gone at once"],
+)
+def test_settings_that_fail_give_way_to_those_before_with_one_line(sounding, fault):
+    """Also those whose card goes at once; what was changed since, and what was said of hands, stays."""
+    playing_q = ("playing", {None: "q"})
+    sent = sounding([READY, playing_q], fault, [READY])
+    screen, panel = Screen(*[[]] * 5), Panel([], [("settings", {"block": 64})])
+    go(screen, panel)
+    assert settings(sent) == [(None, 128, None), (None, 64, None), (None, 128, None)]
+    assert sent.begun == [("p",), ("q",), ("q",)]
+    assert [line for line in screen.said if "the settings before play on" in line] == screen.said[-1:]
+    assert [kind for kind, _ in panel.heard].count("lost") == 0
+    restarting = [(view.block, view.restarting) for kind, view in panel.heard if kind == "session"]
+    assert restarting == [(128, False), (64, True), *([(64, False)] if len(fault) == 2 else []), (128, False)]
+
+
+def test_settings_that_are_the_present_ones_change_nothing(sounding):
+    sent = sounding([READY])
+    go(Screen(*[[]] * 3), Panel([("settings", {"block": 128, "channel": None})]))
+    assert len(sent.setups) == 1
+
+
+def test_a_preset_that_was_being_loaded_is_loaded_by_the_next_process():
+    setup = Setup("p", loading={None: "q", 2: "r"})
+    assert playing._went_on(setup, "playing", {None: "q"}).loading == {2: "r"}
+    assert playing._went_on(setup, "playing", {None: "s"}).loading == {None: "q", 2: "r"}
+    assert playing._went_on(setup, "refused", ({2: "r"}, ["broken"])).loading == {None: "q"}
 
 
 def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(sounding):
