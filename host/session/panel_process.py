@@ -117,9 +117,11 @@ class PanelProcess:
             self._kept["report"] = data
         if kind in ("view", "session"):
             self._kept[kind] = data
-        if kind == "ready" and self.begun is not None:
-            threading.Thread(target=self.begun, name="begun", daemon=True).start()
-            self.begun = None
+        if kind == "ready":
+            self._asked.append(("pace", PACE_SECONDS))  # of another audio process, perhaps
+            if self.begun is not None:
+                threading.Thread(target=self.begun, name="begun", daemon=True).start()
+                self.begun = None
         if self._writer is not None:
             self._writer.put((kind, data), replaces="report" if kind == "report" else None)
 

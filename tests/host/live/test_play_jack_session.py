@@ -24,10 +24,10 @@ def page(preset, tmp_path, monkeypatch):
     with play(preset, "--panel") as played:
         until(lambda: any("panel: " in line for line in played.lines), "the panel's address")
         address = re.search(r":(\d+)/#(\S+)", next(line for line in played.lines if "panel: " in line))
-        with Client(SimpleNamespace(port=int(address[1]), token=address[2])) as page:
-            page.see("sound", lambda sound: sound["rate"])
-            page.see("session", bool)
-            yield page
+        with Client(SimpleNamespace(port=int(address[1]), token=address[2])) as found:
+            found.see("sound", lambda sound: sound["rate"])
+            found.see("session", bool)
+            yield found
         assert played.end(signal.SIGINT) < 1.0
 
 

@@ -62,10 +62,16 @@ class Panel:
         if kind == "ready" and self._page.ident is None:
             self._page.start()
 
-    def wait_for(self, fits, kind="report"):
+    def answer(self, command, data, fits, kind):
+        """The first message of a kind that fits, from a command on."""
+        since = len(self.heard)
+        self.pipe.send((command, data))
+        return self.wait_for(fits, kind, since)
+
+    def wait_for(self, fits, kind="report", since=None):
         """The first message of a kind that fits, from now on."""
         with self.reported:
-            since = len(self.heard)
+            since = len(self.heard) if since is None else since
 
             def found():
                 return [what for told, what in self.heard[since:] if told == kind and fits(what)]
@@ -189,11 +195,9 @@ def takes(tmp_path, monkeypatch):
 
 def recorded(panel, play):
     """Record while ``play`` plays; return the names of the files."""
-    panel.pipe.send(("record", True))
-    panel.wait_for(lambda session: session.recording == "on", "session")
+    panel.answer("record", True, lambda session: session.recording == "on", "session")
     play()
-    panel.pipe.send(("record", False))
-    return panel.wait_for(lambda session: session.recording == "off", "session").files
+    return panel.answer("record", False, lambda session: session.recording == "off", "session").files
 
 
 def test_a_take_begins_and_ends_amid_playing_and_renders_to_what_was_played(preset, takes, tmp_path, timbrel):
@@ -244,14 +248,15 @@ def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_t
 
     def page(panel):
         panel.pipe.send(("load", {None: draft}))
-        panel.pipe.send(("settings", {"block": 512, "channel": 3}))  # before the draft plays
-        panel.wait_for(lambda session: session.restarting, "session")
+        other = {"block": 512, "channel": 3}  # before the draft plays
+        panel.answer("settings", other, lambda session: session.restarting, "session")
         panel.wait_for(lambda report: report.block == 512 and report.presets == {None: "mine"})
+        panel.pipe.send(("pace", 0.01))
+        panel.wait_for(lambda report: True)
         panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75)]))
         panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
-        panel.pipe.send(("settings", {"device": "a card that is not here", "block": 64}))
-        panel.wait_for(lambda session: session.restarting and session.block == 64, "session")
-        panel.wait_for(lambda line: line.endswith("the settings before play on"), "say")
+        other = {"device": "a card that is not here", "block": 64}
+        panel.answer("settings", other, lambda line: line.endswith("the settings before play on"), "say")
         after = panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
         assert (after.block, after.presets) == (512, {None: "mine"})
         assert [line for kind, line in panel.heard if kind == "lost"] == []
@@ -263,10 +268,9 @@ def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_t
 
 def test_while_all_is_recorded_settings_stay_and_a_page_is_told_why_it_cannot_record(preset, tmp_path):
     def page(panel):
-        panel.wait_for(lambda session: session.recording == "option", "session")
-        for command in (("settings", {"block": 512}), ("record", True), ("record", False)):
-            panel.pipe.send(command)
-            panel.wait_for(lambda line: "record" in line, "say")
+        panel.wait_for(lambda session: session.recording == "option", "session", since=0)
+        for command, data in (("settings", {"block": 512}), ("record", True), ("record", False)):
+            panel.answer(command, data, lambda line: "record" in line, "say")
         assert panel.wait_for(lambda report: True).block == 128
 
     Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")

@@ -221,11 +221,11 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
 class Served:
     """A process that serves beside a loop that stands, and its parent's end of the pipe."""
 
-    def __init__(self, preset, channels=()):
+    def __init__(self, preset, channels=(), **setup):
         self._ours, theirs = Pipe()
         self.loop = StandingLoop()
         self.loop.programs = deque()
-        self._state = ProcessState(Setup(str(preset)), theirs, loop=self.loop, rate=48000)
+        self._state = ProcessState(Setup(str(preset), **setup), theirs, loop=self.loop, rate=48000)
         names = {None: str(preset), **dict(channels)}
         self._state.presets.activate(names, self._state.presets.opened(names))
         self.looks, edited = 0, self._state.presets.edited
@@ -358,6 +358,11 @@ def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, p
         assert playing.at_rest()
         presets[0].write_text(good, encoding="utf-8")
         assert playing.told() == ["preset 'a' is loaded"]
+
+
+def test_what_the_process_before_had_yet_to_load_is_loaded(served, presets):
+    with served(presets[0], loading={None: str(presets[1])}) as playing:
+        assert playing.told() == ["preset 'b' is loaded"]
 
 
 def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(served, presets):

@@ -139,6 +139,9 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
             assert [line for line in parent.said if "begins again" in line] == parent.said != []
         parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
+        parent.commands.clear()
+        parent.panel.show("ready", status(RESTS))  # of another process that sounds
+        parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["name"] == "pad"
             assert not page.state["preset"]["dirty"]
