@@ -78,6 +78,10 @@ class Frontends:
     def say(self, line: str) -> None:
         self.show("say", line)
 
+    def warn(self, line: str) -> None:
+        """Say a line that a page shows until it is clicked away."""
+        self.show("warn", line)
+
     def show_session(self, view: SessionView) -> None:
         if view != self._session:
             self._session = view
@@ -89,7 +93,7 @@ class Frontends:
         match kind:
             case "report":
                 self._screen.show(data)
-            case "say":
+            case "say" | "warn":
                 self._screen.say(data)
             case "preset":
                 self._screen.show_preset_lines(data)

@@ -61,7 +61,7 @@ def play_until(
     """
     recording.check(overwrite)
     frontends, kept = Frontends(screen, panel), MessageQueue()
-    with Takes(recording, overwrite, frontends.say) as takes:
+    with Takes(recording, overwrite, frontends.say, frontends.warn) as takes:
         setup = replace(setup, panel=panel is not None)
         underruns = 0
         came_up = away = False
@@ -94,7 +94,7 @@ def play_until(
                     raise Failure(str(error)) from None
                 if time.monotonic() < trial_ends:
                     setup, trial_ends = with_settings_of(audio.setup, before), 0.0
-                    frontends.say(f"{error}; the settings before play on")
+                    frontends.warn(f"{error}; the settings before play on")
                     continue
                 if not came_up or isinstance(error, Failure):
                     raise

@@ -307,6 +307,8 @@ class PanelState:
                     self._learning.add_event(time.monotonic(), event)
             case "say":
                 self._say(data)
+            case "warn":
+                self._say(data, "warning")
             case "lost":
                 self._lost = True
                 self._say(data, "warning")

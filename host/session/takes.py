@@ -19,12 +19,14 @@ UNFIT = re.compile(r"[^\w .+#-]")  # letters of preset names that some file syst
 class Takes:
     """One recording at a time; a fault ends a take, and never the sound."""
 
-    def __init__(self, recording: Recording, overwrite: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, recording: Recording, overwrite: bool, say: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
         """``recording``: files for all that is played; without them pages may record."""
         self.state: Literal["off", "coming", "on", "option"] = "option" if recording else "off"
         self.since = 0.0  # when the take began, by time.monotonic
         self.files: tuple[str, ...] = ()  # names of the last take's
-        self._recording, self._overwrite, self._say = recording, overwrite, say
+        self._recording, self._overwrite, self._say, self._warn = recording, overwrite, say, warn
         self._recorder: SessionRecorder | None = None
 
     @property
@@ -82,7 +84,7 @@ class Takes:
             self.end(f"the recording has ended: {_reason(error)}; playing goes on")
 
     def end(self, line: str | None) -> None:
-        """Close a take's files; say ``line``, and where they are."""
+        """Close a take's files; say where they are, after ``line`` if it ends by a fault."""
         recorder, self._recorder, self.state = self._recorder, None, "off"
         try:
             if recorder is not None:
@@ -90,7 +92,7 @@ class Takes:
         except (TimbrelError, OSError) as error:
             line = line or f"the recording is not whole: {_reason(error)}"
         if line is not None:
-            self._say(line)
+            self._warn(line)
         if recorder is not None:
             self.files = tuple(path.name for path in self._recording.paths if path.exists())
             self._say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}")

@@ -53,7 +53,9 @@ def test_another_block_plays_on_with_unsaved_knobs_and_a_card_that_is_not_there_
     assert loudness(jack_rig) > 0.01
     page.wait("meters", lambda meters: abs(meters["code"][0] - 0.25) < 1e-6)
     page.say("settings", device="a card that is not there")
-    line = page.wait("say", lambda message: "the settings before play on" in message["line"])["line"]
+    told = page.wait("say", lambda message: "the settings before play on" in message["line"])
+    line, kind = told["line"], told["kind"]
+    assert kind == "warning"
     assert "no sound card is named 'a card that is not there'" in line
     page.see("session", lambda session: not session["restarting"])
     assert loudness(jack_rig) > 0.01

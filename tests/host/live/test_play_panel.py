@@ -256,7 +256,7 @@ def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_t
         panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75)]))
         panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
         other = {"device": "a card that is not here", "block": 64}
-        panel.answer("settings", other, lambda line: line.endswith("the settings before play on"), "say")
+        panel.answer("settings", other, lambda line: line.endswith("the settings before play on"), "warn")
         after = panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
         assert (after.block, after.presets) == (512, {None: "mine"})
         assert [line for kind, line in panel.heard if kind == "lost"] == []

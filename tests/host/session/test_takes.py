@@ -34,7 +34,7 @@ def said():
 
 @pytest.fixture
 def takes(said, folder):
-    with Takes(Recording(), False, said.append) as takes:
+    with Takes(Recording(), False, said.append, said.append) as takes:
         yield takes
 
 
@@ -67,7 +67,7 @@ def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(tak
 
 
 def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(said, folder):
-    with Takes(Recording(), False, said.append) as takes:
+    with Takes(Recording(), False, said.append, said.append) as takes:
         begin(takes)
         takes.record("sound", SECOND)
         takes.ready(Setup("pad"), status(rate=RATE))
