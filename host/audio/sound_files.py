@@ -22,6 +22,7 @@ RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder c
 LOUDEST = 1e10  # times full scale: no real file exceeds it, and its square is finite
 FLOAT = "FLOAT"  # 32-bit samples, in WAV only
 PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a timestamp, so files would differ
+UPDATE_HEADER = 0x1060  # SFC_UPDATE_HEADER_NOW
 PIECE = 16_384  # frames per call: the Vorbis encoder keeps them on the stack, and its result depends on call sizes
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
 
@@ -81,6 +82,9 @@ class SoundWriter:
     def _flush(self) -> None:
         with held():
             self._file.write(self._piece[:, : self._filled].T)
+            if self._longest is not None:  # WAV: what a killed process leaves is whole
+                soundfile._snd.sf_command(self._file._file, UPDATE_HEADER, soundfile._ffi.NULL, 0)
+        self._sink.flush()
         self._filled = 0
 
     @contextlib.contextmanager

@@ -77,6 +77,19 @@ def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(sai
     assert notes(folder / takes.files[1]) == [(0, 1), (RATE + 10, 60)]
 
 
+def test_what_a_killed_process_leaves_of_a_take_is_whole(takes, folder):
+    """Its files have other names, as long as they are written."""
+    begin(takes)
+    takes.record("events", [NoteOn(1500, 0, 60, 100)])
+    for _ in range(3):
+        takes.record("sound", SECOND)
+    [sound], [midi] = (list(folder.glob(f".*{suffix}")) for suffix in (".wav", ".mid"))
+    (folder / "copy.wav").write_bytes(sound.read_bytes())
+    (folder / "copy.mid").write_bytes(midi.read_bytes())
+    assert soundfile.info(folder / "copy.wav").frames > 2 * RATE
+    assert notes(folder / "copy.mid") == [(0, 1), (500, 60)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process there has no limit of file sizes")
 def test_a_full_disk_ends_a_take_with_one_line_and_keeps_what_was_played_until_then(takes, folder, said):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
