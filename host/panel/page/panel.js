@@ -54,7 +54,7 @@ function line(text, kind) {
 
 const lost = make("p", { className: "error", hidden: true, id: "lost" });
 const learning = make("p", { className: "note", hidden: true, id: "learning" });
-const away = make("p", { className: "error", hidden: true, textContent: "The sound card has gone: playing goes on as soon as it is back." });
+const away = make("p", { className: "error", hidden: true, textContent: "The sound card has gone: playing goes on as soon as it is back, or with another one of Session." });
 $("lines").append(lost, away, learning);
 state.on("model", () => document.body.classList.toggle("loading", !state.model.name));
 state.on("sound", () => (away.hidden = !state.sound?.away));

@@ -1,6 +1,14 @@
 """The session on the page: settings of the sound, and the button that records."""
 
+import contextlib
+
 import pytest
+from timbrel.host.panel.process import run
+from timbrel.host.session.messages import SessionView
+from timbrel.host.session.panel_process import PanelProcess
+
+from ....patience import PATIENCE_SECONDS
+from ..conftest import Parent
 
 SESSION = {
     "ports": [],
@@ -137,3 +145,26 @@ def test_a_plugins_panel_has_neither_card_nor_recording_and_still_tells_its_late
     page.wait_for_selector("#about-sound")
     assert [page.is_visible(name) for name in ("#session", "#record", "#settings")] == [False] * 3
     assert host.words("devices") == []
+
+
+def test_the_links_of_a_recording_download_its_files(browser, tmp_path, monkeypatch):
+    """From a panel of its own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    folder = tmp_path / "timbrel" / "recordings"
+    folder.mkdir(parents=True)
+    for name in TAKE:
+        (folder / name).write_bytes(name.encode())
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
+    with PanelProcess(run) as panel, contextlib.closing(context):
+        parent = Parent(panel, tmp_path)
+        parent.panel.show("session", SessionView((), None, None, 128, False, files=tuple(TAKE)))
+        page = context.new_page()
+        page.goto(panel.url())
+        with page.expect_response(lambda response: response.url.endswith("/recording") and response.status == 204):
+            page.click("#session")
+        for name in TAKE:
+            with page.expect_download() as begun:
+                page.click(f'#recorded a:has-text("{name}")')
+            assert begun.value.suggested_filename == name
+            assert begun.value.path().read_bytes() == name.encode()
