@@ -51,6 +51,18 @@ LABELS = ["Violin", "Oboe", "Church Organ"]
 SIDE, LATENTS, COLUMNS, DOTS = 8, 3, 16, 160
 
 
+SESSION = {
+    "ports": [],
+    "channel": None,
+    "block": 128,
+    "lowest_latency": False,
+    "restarting": False,
+    "recording": "off",
+    "seconds": 0,
+    "files": [],
+}
+
+
 def control(target, title, group, low, high, default, unit="", **others):
     form = {"effect": None, "log": False, "maps": [], "moving": False, "value": default, **others}
     return dict(target=target, title=title, group=group, low=low, high=high, default=default, unit=unit, **form)
@@ -100,6 +112,9 @@ def state():
         "map": {"side": SIDE, "labels": LABELS},
         "keys": {"low": 0, "high": 127, "center": 60, "silent": [], "labels": {}},
         "learn": {"target": None, "said": ""},
+        "hold": False,
+        "session": SESSION,
+        "sound": {"device": "Solo (ALSA)", "rate": 48000, "block": 128, "ports": ["Keys"], "away": False},
     }
 
 

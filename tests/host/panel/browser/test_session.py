@@ -9,25 +9,14 @@ from timbrel.host.session.panel_process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
 from ..conftest import Parent
+from .conftest import SESSION
 
-SESSION = {
-    "ports": [],
-    "channel": None,
-    "block": 128,
-    "lowest_latency": False,
-    "restarting": False,
-    "recording": "off",
-    "seconds": 0,
-    "files": [],
-}
-SOUND = {"device": "Solo (ALSA)", "rate": 48000, "block": 128, "ports": ["Keys"], "away": False}
 TAKE = ["2026-01-02 20.15.00 pad.wav", "2026-01-02 20.15.00 pad.mid"]
 
 
 @pytest.fixture
 def page(host):
     """A page of a session with a card of two."""
-    host.state |= {"session": SESSION, "sound": SOUND}
     page = host.open()
     host.meters()
     return page
@@ -55,7 +44,7 @@ def test_the_dialog_shows_what_is_and_applies_only_what_is_chosen_otherwise(host
     assert page.is_visible("#about-sound")
     assert (offered(page, "device"), page.input_value("[name=device]")) == (
         ["Solo (ALSA)", "USB (ALSA)"],
-        SOUND["device"],
+        "Solo (ALSA)",
     )
     assert offered(page, "ports") == ["all", "none", "Keys", "Pads"]
     assert offered(page, "channel") == ["all", *map(str, range(1, 17))]
