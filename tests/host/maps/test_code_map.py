@@ -123,6 +123,7 @@ def test_dots_of_one_code_part_and_more_dots_than_are_settled_have_places(tiny):
     assert apart.min() > 0.01
     many = dot_places(replace(plane, codes=np.full((6000, 3), 0.5, np.float32)))
     assert many.shape == (6000, 2)
+    np.testing.assert_array_equal(many, many[:1].repeat(6000, 0))  # too many to part
     assert ((many >= 0) & (many <= 1)).all()
 
 

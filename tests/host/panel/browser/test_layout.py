@@ -66,6 +66,7 @@ def test_the_spectrum_shows_its_bands_until_it_is_switched_off_for_good(host):
 def test_each_hint_stays_until_it_is_followed_or_closed(host):
     page = host.open()
     assert page.locator(".hint:visible").count() == 3
+    page.set_viewport_size({"width": 390, "height": 844})  # where the hint has a line of its own
     before = page.locator("#piano").bounding_box()
     page.keyboard.press("KeyZ")
     page.wait_for_selector("[data-hint=keys]", state="hidden")
@@ -73,6 +74,7 @@ def test_each_hint_stays_until_it_is_followed_or_closed(host):
     page.locator("[data-hint=map] button").click()
     page.reload()
     page.wait_for_selector("body[data-ready]")
+    page.set_viewport_size({"width": 1280, "height": 800})
     assert page.locator(".hint:visible").evaluate_all("hints => hints.map((hint) => hint.dataset.hint)") == ["knobs"]
 
 
