@@ -67,10 +67,10 @@ def test_each_hint_stays_until_it_is_followed_or_closed(host):
     page = host.open()
     assert page.locator(".hint:visible").count() == 3
     page.set_viewport_size({"width": 390, "height": 844})  # where the hint has a line of its own
-    before = page.locator("#piano").bounding_box()
+    before = page.locator("#point").bounding_box()
     page.keyboard.press("KeyZ")
     page.wait_for_selector("[data-hint=keys]", state="hidden")
-    assert page.locator("#piano").bounding_box() == before  # nothing moves under a hand
+    assert page.locator("#point").bounding_box() == before  # nothing moves under a hand
     page.locator("[data-hint=map] button").click()
     page.reload()
     page.wait_for_selector("body[data-ready]")
