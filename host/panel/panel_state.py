@@ -153,8 +153,12 @@ class PanelState:
                 self._compare(side)
             case protocol.LearnMessage(target=target):
                 self._learning.want(target if target in self._controls else None)
-            case protocol.UnlearnMessage(target=target):
+            case protocol.UnlearnMessage(target=target, source=None):
                 self._edit(editing.without_maps(self._now(), target))
+            case protocol.UnlearnMessage(target=target) if target in self._controls:
+                self._edit(preset_edits.without_map(self._now(), word, self._controls[target]))
+            case protocol.BindingMessage(target=target) if target in self._controls:
+                self._edit(preset_edits.with_range(self._now(), word, self._controls[target]))
             case protocol.SaveMessage(name=name, overwrite=overwrite):
                 self._save(name, overwrite, view.files)
             case protocol.PathMessage():

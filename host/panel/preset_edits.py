@@ -8,12 +8,13 @@ from typing import Any
 from msgspec import UNSET
 
 from ..errors import UserError
-from ..patch.text import editing
-from ..session.preset_view import ControlView
+from ..patch.text import cc_binding, editing
+from ..session.preset_view import ControlView, MapView
 from . import protocol, serialize
 from .undo_history import PresetState
 
 EFFECTS = "effects."
+STEEPEST = 16.0  # curve of a [[cc]] table
 LENGTHS = {"seconds": (0.05, 3600.0), "beats": (0.125, 4096.0)}  # of a path; presets allow 20 rounds a second
 
 
@@ -33,6 +34,37 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
             moved[place] = control.choices[round(value)] if control is not None and control.choices else value
     codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
     return editing.with_values(state.text, moved, codes)
+
+
+def with_range(text: str, word: protocol.BindingMessage, control: ControlView) -> str:
+    """Set the range and the curve of a controller in a preset's text.
+
+    Raises:
+        UserError: a number is out of range, or the control has no such controller.
+    """
+    found = _map(word, control)
+    for name, value in (("low", word.low), ("high", word.high)):
+        if not control.low <= value <= control.high:
+            span = f"[{control.low:g}, {control.high:g}] {control.unit}".rstrip()
+            raise UserError(f"{name} {value:g} of {found.source} is out of range {span}; give a value in it")
+    if not 0 < word.curve <= STEEPEST:
+        raise UserError(
+            f"curve {word.curve:g} of {found.source} is out of range (0, {STEEPEST:g}]; give 1 for a straight line"
+        )
+    before, shape = ({name: getattr(one, name) for name in ("low", "high", "curve")} for one in (found, word))
+    return cc_binding.shaped(text, word.target, found.controller, before, shape)
+
+
+def without_map(text: str, word: protocol.UnlearnMessage, control: ControlView) -> str:
+    """Remove one controller of a control from a preset's text; errors as in `with_range`."""
+    return cc_binding.unbound(text, word.target, _map(word, control).controller)
+
+
+def _map(word: protocol.BindingMessage | protocol.UnlearnMessage, control: ControlView) -> MapView:
+    for entry in control.maps:
+        if (entry.source, entry.channel) == (word.source, word.channel):
+            return entry
+    raise UserError(f"{word.source} does not move {control.title}; choose one of its controllers")
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:

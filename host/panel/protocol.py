@@ -19,6 +19,8 @@ MOST_PORTS = 64
 Name = Annotated[str, Meta(min_length=1, max_length=255)]  # of a device
 Target = Annotated[str, Meta(min_length=1, max_length=LONGEST_TARGET)]
 Targets = Annotated[list[Target], Meta(max_length=MOST_TARGETS)]
+Source = Annotated[str, Meta(max_length=32)]  # as pages show it: CC 74
+Channel = Annotated[int, Meta(ge=1, le=16)] | None
 Values = Annotated[dict[Target, float], Meta(max_length=MOST_TARGETS)]
 
 
@@ -125,7 +127,22 @@ class LearnMessage(_PageMessage):
 
 
 class UnlearnMessage(_PageMessage):
+    """Remove the controllers of a target, or the one that is ``source`` on a channel (1 to 16, None for all)."""
+
     target: Target
+    source: Source | None = None
+    channel: Channel = None
+
+
+class BindingMessage(_PageMessage):
+    """Set the range and the curve of a controller, given as in `UnlearnMessage`."""
+
+    target: Target
+    source: Source
+    low: float
+    high: float
+    curve: float
+    channel: Channel = None
 
 
 class LoadMessage(_PageMessage):
@@ -183,6 +200,7 @@ PageMessage = (
     | SideMessage
     | LearnMessage
     | UnlearnMessage
+    | BindingMessage
     | LoadMessage
     | SaveMessage
     | PathMessage

@@ -14,6 +14,7 @@ from ..session.preset_view import ControlView, PresetView
 EVEN = ("latent", "macro", "morph")  # linear by training
 LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
 MIDDLE = 60
+MAP = ("source", "takeover", "low", "high", "curve", "channel")  # of a `MapView`
 SILENT_DB = -100.0  # and below: sent for silence
 
 
@@ -54,7 +55,7 @@ def control(view: ControlView, value: float, default: float, moving: bool) -> di
         "value": value,
         "unit": view.unit,
         "log": view.group not in EVEN and view.low > 0 and view.high / view.low >= LOG_RATIO,
-        "maps": [{"source": source, "takeover": takeover} for source, takeover in view.maps],
+        "maps": [{name: getattr(entry, name) for name in MAP} for entry in view.maps],
         "choices": [printable(choice) for choice in view.choices],
         "about": view.about,
         "moving": moving,

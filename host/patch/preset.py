@@ -126,6 +126,9 @@ def _not_reserved(number: int) -> int:
     return number
 
 
+SOURCES = ("number", "nrpn", "pressure")  # keys of a map, which has one of them
+
+
 class CCMap(SettingsSection):
     """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
@@ -170,7 +173,7 @@ class CCMap(SettingsSection):
 
     @model_validator(mode="after")
     def _one_source(self) -> "CCMap":
-        given = [name for name in ("number", "nrpn", "pressure") if getattr(self, name) is not None]
+        given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"{' and '.join(given) or 'nothing'} to listen to; give one of number, nrpn, pressure")
         if self.bits == 14 and (self.number is None or self.number > 31):

@@ -3,14 +3,35 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+
+class MapView(NamedTuple):
+    """A controller of a control; ``key``: its key in the file, ``number``, ``nrpn`` or ``pressure``, with its value.
+
+    ``channel``: 1 to 16, None for all.
+    """
+
+    source: str
+    takeover: str
+    low: float
+    high: float
+    curve: float
+    key: tuple[str, int | str]
+    channel: int | None = None
+
+    @property
+    def controller(self) -> dict[str, int | str | None]:
+        """Return the keys that identify it among the maps of a target."""
+        return dict([self.key]) | {"channel": self.channel}
 
 
 @dataclass(frozen=True)
 class ControlView:
     """A control; ``low``, ``high``, ``rest`` in ``unit``.
 
-    ``place``: keys of its rest value in the file, empty if it has none. ``maps``: controllers and takeovers.
-    ``choices``: names that the file has in place of numbers. ``about``: description of a latent.
+    ``place``: keys of its rest value in the file, empty if it has none. ``choices``: names that the file has in place
+    of numbers. ``about``: description of a latent.
     """
 
     target: str
@@ -21,7 +42,7 @@ class ControlView:
     rest: float
     unit: str
     place: tuple[str | int, ...]
-    maps: tuple[tuple[str, str], ...]
+    maps: tuple[MapView, ...]
     choices: tuple[str, ...] = ()
     about: str = ""
 

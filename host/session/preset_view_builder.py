@@ -10,13 +10,13 @@ from ..errors import printable
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..patch.library import Patch
-from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, PlaySettings, Preset
+from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..patch.validation import named
 from ..play.controller_mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel
-from .preset_view import ControlView, PresetView
+from .preset_view import ControlView, MapView, PresetView
 
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by a name's suffix
 
@@ -80,9 +80,14 @@ def controls(preset: Preset, model: Model, knobs: Mapper) -> Iterator[ControlVie
             unit=_unit(target) if control is None else control.unit,
             place=place,
             choices=tuple(choices.get(target, ())),
-            maps=tuple((entry.source, entry.takeover) for entry in preset.cc if entry.target == target),
+            maps=tuple(_map(entry) for entry in preset.cc if entry.target == target),
             about=about.get(target, ""),
         )
+
+
+def _map(entry: CCMap) -> MapView:
+    (key,) = ((name, value) for name in SOURCES if (value := getattr(entry, name)) is not None)
+    return MapView(entry.source, entry.takeover, *entry.ends, entry.curve, key, entry.channel)
 
 
 Place = tuple[str, Control | None, tuple[str | int, ...]]  # a target's group, its declaration, its keys in the file

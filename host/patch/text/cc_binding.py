@@ -1,12 +1,14 @@
-"""MIDI learn in a preset's text: binds a CC to a target, with comments preserved."""
+"""Controllers in a preset's text: binds a CC to a target, sets its range, removes it, with comments preserved."""
 
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import UserError
 from ...units import Range
-from .editing import appended, with_value, without_entries, without_entry
+from .editing import appended, with_value, without_entries, without_entry, without_knob
 
+Controller = Mapping[str, int | str | None]  # its number, nrpn or pressure, and its channel, None for all
 OF_A_KNOB = ("bits", "nrpn", "channel")  # a map's keys for its controller besides its number
 
 
@@ -35,3 +37,45 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
 
 def _is_of(entry: Mapping[str, Any], target: str) -> bool:
     return entry.get("target") == target and "pressure" not in entry
+
+
+def shaped(
+    text: str, target: str, controller: Controller, before: Mapping[str, float], shape: Mapping[str, float]
+) -> str:
+    """Set ``low``, ``high`` and ``curve`` of a controller of a target; errors as in `editing`.
+
+    ``before`` has the values of keys that the text omits: it still omits those that stay.
+    """
+    fields = tomllib.loads(text)
+    knob = _knob(fields, target, controller)
+    place, entry = (None, {}) if knob is not None else _table(fields, target, controller)
+    changed = {key: value for key, value in shape.items() if value != entry.get(key, before[key])}
+    if knob is not None and changed:
+        return appended(without_knob(text, knob), "cc", {"number": controller["number"], "target": target, **changed})
+    for key, value in changed.items():
+        text = with_value(text, ("cc", place, key), value)
+    return text
+
+
+def unbound(text: str, target: str, controller: Controller) -> str:
+    """Remove one controller of a target; errors as in `editing`."""
+    fields = tomllib.loads(text)
+    if (knob := _knob(fields, target, controller)) is not None:
+        return without_knob(text, knob)
+    place, _ = _table(fields, target, controller)
+    return without_entries(text, "cc", lambda number, _: number == place)
+
+
+def _knob(fields: Mapping[str, Any], target: str, controller: Controller) -> int | None:
+    """Return the controller's place in the list ``knobs``."""
+    for place, number in enumerate(fields.get("knobs", [])):
+        if target == f"latent.{place}" and controller == {"number": number, "channel": None}:
+            return place
+    return None
+
+
+def _table(fields: Mapping[str, Any], target: str, controller: Controller) -> tuple[int, Mapping[str, Any]]:
+    for place, entry in enumerate(fields.get("cc", [])):
+        if entry["target"] == target and all(entry.get(key) == value for key, value in controller.items()):
+            return place, entry
+    raise UserError(f"the preset has no such controller of {target} any more; open the control's menu again")

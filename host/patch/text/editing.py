@@ -61,15 +61,21 @@ def without_maps(text: str, target: str) -> str:
     place = target.removeprefix("latent.")
     knobs = fields.get("knobs", [])
     if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
-        at = int(place)
-        text = with_value(text, ("knobs",), knobs[:at])
-        for number, knob in enumerate(knobs[at + 1 :], at + 1):  # a list of knobs cannot have gaps
-            text = appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
+        text = without_knob(text, int(place))
 
     def of_a_knob(place: int, entry: Fields) -> bool:
         return entry.get("target") == target and "pressure" not in entry
 
     return without_entries(text, "cc", of_a_knob)
+
+
+def without_knob(text: str, at: int) -> str:
+    """Remove a controller from the list ``knobs``, which has no gaps: those after it become ``[[cc]]`` tables."""
+    knobs = tomllib.loads(text)["knobs"]
+    text = with_value(text, ("knobs",), knobs[:at])
+    for number, knob in enumerate(knobs[at + 1 :], at + 1):
+        text = appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
+    return text
 
 
 def with_path(text: str, motion: Fields | None) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from timbrel.host.session.messages import LiveStatus
-from timbrel.host.session.preset_view import ControlView, PresetView
+from timbrel.host.session.preset_view import ControlView, MapView, PresetView
 
 TEXT = """\
 # my pad
@@ -46,7 +46,7 @@ def view(text=TEXT, name="pad", rests=RESTS, folder=Path(), more=()):
             rest=rest,
             unit="dB" if target == "gain" else "",
             place=PLACES[target],
-            maps=(("CC 74", "jump"),) if target == "latent.0" else (),
+            maps=(MapView("CC 74", "jump", 0.0, 1.0, 1.0, ("number", 74)),) if target == "latent.0" else (),
         )
         for target, rest in rests.items()
     ]

@@ -369,6 +369,42 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     assert [entry["target"] for entry in tomllib.loads(played(out).text)["cc"]] == ["latent.1"]
 
 
+def test_a_controllers_range_and_curve_are_written_into_the_text_and_are_one_step(stage):
+    board, say, out = stage
+    ends = {"target": "latent.0", "source": "CC 74", "channel": None, "low": 0.2, "high": 0.9, "curve": 2.0}
+    say("binding", **ends)
+    assert played(out).text == TEXT.replace("low = 0.0\nhigh = 1.0", "low = 0.2\nhigh = 0.9\ncurve = 2.0")
+    answer(board, out, RESTS)
+    say("undo")
+    assert played(out).text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"low": -0.5}, "low -0.5 of CC 74 is out of range [0, 1]; give a value in it"),
+        ({"high": 7}, "high 7 of CC 74 is out of range [0, 1]; give a value in it"),
+        ({"curve": 0}, "curve 0 of CC 74 is out of range (0, 16]; give 1 for a straight line"),
+        ({"curve": 17}, "curve 17 of CC 74 is out of range (0, 16]; give 1 for a straight line"),
+        ({"source": "CC 75"}, "CC 75 does not move latent.0; choose one of its controllers"),
+        ({"channel": 3}, "CC 74 does not move latent.0; choose one of its controllers"),
+    ],
+)
+def test_a_range_that_is_none_is_refused_in_a_line_and_nothing_changes(stage, wrong, line):
+    _board, say, out = stage
+    say("binding", **{"target": "latent.0", "source": "CC 74", "low": 0.2, "high": 0.9, "curve": 2.0} | wrong)
+    assert out.said("one") == [line]
+    assert out.loads == []
+
+
+def test_one_controller_is_forgotten_by_its_source(stage):
+    _board, say, out = stage
+    say("unlearn", target="latent.0", source="CC 74")
+    assert "cc" not in tomllib.loads(played(out).text)
+    say("unlearn", target="latent.9", source="CC 74")
+    assert len(out.loads) == 1
+
+
 def test_what_is_saved_is_what_sounds_with_its_comments_and_is_no_longer_dirty(stage, tmp_path):
     board, say, out = stage
     say("set", values={"latent.0": 0.6, "gain": -3.0, "morph": 0.5})

@@ -13,6 +13,7 @@ from timbrel.host.panel.serialize import control
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.text.editing import with_value
 from timbrel.host.play.rack import Rack
+from timbrel.host.session.preset_view import MapView
 from timbrel.host.session.preset_view_builder import view_of_patch
 from timbrel.host.shipped import Draft, shipped_presets
 
@@ -68,11 +69,15 @@ def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, t
     assert control(controls["latent.1"], 0.0, 0.0, moving=False)["about"] == ""
 
 
-def test_maps_are_told_with_their_takeover(tmp_path):
+def test_maps_are_told_with_their_takeover_range_and_curve(tmp_path):
     text = shipped_presets()["gm-keys"].read_text()
     text += '\n[[cc]]\nnumber = 7\ntarget = "gain"\nlow = -60.0\nhigh = 0.0\ntakeover = "pickup"\n'
+    text += '[[cc]]\nnrpn = 300\nchannel = 2\ntarget = "gain"\ncurve = 2.0\n'
     controls = {one.target: one for one in view_of(Draft("mine", text, Path())).controls}
-    assert controls["gain"].maps == (("CC 7", "pickup"),)
+    assert controls["gain"].maps == (
+        MapView("CC 7", "pickup", -60.0, 0.0, 1.0, ("number", 7)),
+        MapView("NRPN 300", "jump", -60.0, 12.0, 2.0, ("nrpn", 300), 2),
+    )
     assert (controls["gain"].unit, controls["gain"].place) == ("dB", ("play", "gain_db"))
 
 
