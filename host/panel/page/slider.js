@@ -1,20 +1,37 @@
 // One control: a label, a native slider, a number that can be typed, and the badge of the knob that turns it.
 
 import { clamp, make, shown } from "./dom.js";
+import { typed, wanted } from "./values.js";
 
 const LONGEST_UNIT = 3; // characters that have room behind the number; longer ones are said where the pointer rests
 const BEND = 3; // of sliders of seconds that begin at 0: the middle is an eighth of the range
 const DOUBLE_CLICK = 500; // milliseconds: the longest that systems take for one
 const CLICK = 4; // pixels that the pointer may go in a click
 const FINE = 0.1; // how far the thumb goes with Shift, of the way that the pointer goes
+const WHEEL = 0.01; // of the slider's way for a notch of the wheel
+const NOTCH = 100; // pixels that browsers report for one, about
+const LINES = 3; // the same where they report lines
+const WHEEL_RESTS = 300; // milliseconds after which a run of notches is over
+const READ = 4000; // milliseconds for which a refusal stays once the field is left
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
+
+/** Whether a part of the page around an element is longer than it can show. */
+function scrolls(element) {
+  for (let around = element.parentElement; around; around = around.parentElement) {
+    const shows = getComputedStyle(around).overflowY;
+    if ((around === document.documentElement || shows === "auto" || shows === "scroll") && around.scrollHeight > around.clientHeight + 1) return true;
+  }
+  return false;
+}
 
 export class Slider {
   #grabbed = false;
   #key = null; // of the keyboard, that holds the slider
   #raw = null; // where the pointer would have the thumb
   #origin = 0;
-  #timer = 0; // runs while a click may become a double click
+  #timer = 0; // runs while a click may become a double click, or a notch of the wheel be followed by another
+  #notches = 0; // of the wheel, not turned into steps yet
+  #hushed = false; // until the finger is lifted that opened a menu
 
   /** `large`: for the stage, with its label above and a tall track. */
   constructor(control, state, learn, { large = false } = {}) {
@@ -23,14 +40,15 @@ export class Slider {
     const id = large ? `large-${control.target}` : control.target;
     this.label = make("label", { htmlFor: `range-${id}`, textContent: name, title: [control.target, control.unit, control.about].filter(Boolean).join(", ") });
     this.range = make("input", { type: "range", id: `range-${id}`, min: 0, max: 1, step: "any" });
-    this.number = make("input", { id: `number-${id}`, inputMode: "decimal", autocomplete: "off", "aria-label": `${name}, value` });
+    this.number = make("input", { id: `number-${id}`, autocomplete: "off", "aria-label": `${name}, value` });
+    this.refused = make("span", { className: "refused", role: "alert" });
     this.unit = make("span", { className: "unit", textContent: control.unit.length > LONGEST_UNIT ? "" : control.unit });
     this.badge = make("button", { className: "badge", onclick: () => learn.pick(control.target) });
     this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
     this.ghost = make("i", { className: "ghost", hidden: true });
     this.stands = make("i", { className: "stands", hidden: true });
     const track = make("span", { className: "track" }, this.range, this.ghost, this.stands);
-    this.element = make("div", { className: large ? "control large" : "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit), this.badge, this.forget);
+    this.element = make("div", { className: large ? "control large" : "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit, this.refused), this.badge, this.forget);
     this.element.dataset.target = control.target;
     this.#listen();
     this.describe(control);
@@ -111,10 +129,10 @@ export class Slider {
     if (apart) this.ghost.style.setProperty("--at", this.#place(value));
   }
 
-  /** Lets go of a click only when no second one can follow: all that a double click does is one step. */
-  #releaseLater() {
+  /** Lets go only when no second click or notch can follow: all that they do together is one step. */
+  #releaseLater(rest) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.release(), DOUBLE_CLICK);
+    this.#timer = setTimeout(() => this.release(), rest);
   }
 
   release() {
@@ -132,6 +150,23 @@ export class Slider {
     this.state.grab([this.control.target]);
   }
 
+  /** Goes back to where the hand took hold, and passes over what it still does until it lets go. */
+  hush() {
+    this.#hushed = this.#grabbed;
+    this.#back();
+  }
+
+  #back() {
+    if (this.#grabbed) this.#move(this.#origin);
+    this.release();
+  }
+
+  reset() {
+    this.#grab();
+    this.#move(this.control.default);
+    this.release();
+  }
+
   #move(value) {
     this.show(value);
     this.state.move({ [this.control.target]: value });
@@ -142,6 +177,7 @@ export class Slider {
     let fine = false;
     let pressed = null; // where a click began, until it is a drag
     range.addEventListener("pointerdown", (event) => {
+      this.#hushed = false;
       if (event.button) return;
       clearTimeout(this.#timer);
       pressed = event.clientX;
@@ -154,6 +190,7 @@ export class Slider {
       if (Math.abs(event.clientX - pressed) > CLICK) pressed = null;
     });
     range.addEventListener("input", () => {
+      if (this.#hushed) return this.show(this.value);
       const raw = range.valueAsNumber;
       if (!this.#grabbed && raw === this.#raw) return this.show(this.value); // Firefox repeats where the hand let go
       const from = this.#place(this.value);
@@ -164,12 +201,12 @@ export class Slider {
       this.#move(this.#value(clamp(from + shift, 0, 1)));
       if (once) this.release();
     });
-    range.addEventListener("pointercancel", () => {
-      // The finger scrolled the page: the slider goes back to where it was.
-      if (this.#grabbed) this.#move(this.#origin);
-      this.release();
+    range.addEventListener("pointercancel", () => this.#back()); // the finger scrolled the page
+    for (const name of ["pointerup", "change"]) range.addEventListener(name, () => {
+      this.#hushed = false;
+      if (pressed === null) this.release();
+      else this.#releaseLater(DOUBLE_CLICK);
     });
-    for (const name of ["pointerup", "change"]) range.addEventListener(name, () => (pressed === null ? this.release() : this.#releaseLater()));
     range.addEventListener("blur", () => this.release());
     range.addEventListener("keyup", (event) => event.key === this.#key && this.release());
     range.addEventListener("keydown", (event) => {
@@ -182,24 +219,38 @@ export class Slider {
       this.#grab();
       this.#move(this.#value(clamp(to, 0, 1)));
     });
-    range.addEventListener("dblclick", () => {
-      this.#grab();
-      this.#move(this.control.default);
-      this.release();
-    });
+    range.addEventListener("dblclick", () => this.reset());
+    range.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     number.addEventListener("focus", () => number.select());
     number.addEventListener("keydown", (event) => {
       if (event.key === "Escape") number.value = shown(this.value, this.control);
       if (event.key === "Enter" || event.key === "Escape") number.blur();
       event.stopPropagation();
     });
+    number.addEventListener("input", () => (this.refused.textContent = ""));
     number.addEventListener("change", () => {
-      const typed = Number(number.value.replace(",", ".").replace("−", "-"));
+      const value = typed(number.value, this.control);
       const { low, high } = this.control;
-      if (number.value.trim() && Number.isFinite(typed)) this.#set(clamp(typed, Math.min(low, high), Math.max(low, high)));
-      else this.show(this.value);
+      if (value === null) this.refused.textContent = wanted(shown(this.value, this.control), this.control);
+      else this.#set(clamp(value, Math.min(low, high), Math.max(low, high)));
     });
-    number.addEventListener("blur", () => this.show(this.value));
+    number.addEventListener("blur", () => {
+      this.show(this.value);
+      setTimeout(() => (this.refused.textContent = ""), READ);
+    });
+  }
+
+  /** Turns the value, unless the wheel is for a page that scrolls: then the slider wants the focus first. */
+  #wheel(event) {
+    if (event.ctrlKey || event.metaKey || event.buttons || (!this.element.contains(document.activeElement) && scrolls(this.element))) return;
+    event.preventDefault();
+    this.#notches -= (event.deltaY || event.deltaX) / (event.deltaMode ? LINES : NOTCH); // Shift turns some wheels aside
+    const steps = Math.round(this.#notches);
+    if (!steps) return;
+    this.#notches = 0;
+    this.#grab();
+    this.#move(this.#value(clamp(this.#place(this.value) + WHEEL * steps * (event.shiftKey ? FINE : 1), 0, 1)));
+    this.#releaseLater(WHEEL_RESTS);
   }
 
   #set(value) {

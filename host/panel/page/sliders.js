@@ -37,6 +37,11 @@ export class Sliders {
     addEventListener("blur", () => this.#all().forEach((slider) => slider.release()));
   }
 
+  /** The slider of an element of the page. */
+  of(element) {
+    return this.#all().find((slider) => slider.element === element);
+  }
+
   each(target, call) {
     this.#byTarget.get(target)?.forEach(call);
   }

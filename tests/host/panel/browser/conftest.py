@@ -68,6 +68,10 @@ def control(target, title, group, low, high, default, unit="", **others):
     return dict(target=target, title=title, group=group, low=low, high=high, default=default, unit=unit, **form)
 
 
+def bound(source, takeover, low, high, curve=1, channel=None):
+    return {"source": source, "takeover": takeover, "low": low, "high": high, "curve": curve, "channel": channel}
+
+
 def state():
     latents = [
         {"title": f"Latent {i}", "low": -1, "high": 1, "default": 0, "mean": 0, "std": 0.5} for i in range(LATENTS)
@@ -101,7 +105,7 @@ def state():
                 12,
                 -6,
                 "dB",
-                maps=[{"source": "CC 7", "takeover": "pickup"}],
+                maps=[bound("CC 7", "pickup", -60, 0)],
             ),
             control("envelope.attack_seconds", "Attack", "envelope", 0.001, 10, 0.01, "s", log=True),
             control("effects.0.room_size", "Room size", "effects", 0, 1, 0.5, effect=0),

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from .conftest import bound, control
+
 
 def slider(page, target):
     box = page.locator(f'#controls [data-target="{target}"] input[type=range]').bounding_box()
@@ -107,6 +109,75 @@ def test_a_typed_value_is_set_within_its_range(host):
     host.until(lambda: number(page, "gain").input_value() == "12.0")
 
 
+@pytest.mark.parametrize(
+    ("target", "text", "value"),
+    [
+        ("envelope.attack_seconds", "0.5 s", 0.5),
+        ("envelope.attack_seconds", "500 ms", 0.5),
+        ("envelope.attack_seconds", "0,5", 0.5),
+        ("effects.0.room_size", "25 %", 0.25),
+        ("gain", "\u221212 dB", -12),
+        ("effects.1.cutoff_hz", "2 k", 2000),
+        ("effects.1.cutoff_hz", "440 Hz", 440),
+        ("effects.1.cutoff_hz", "1.5kHz", 1500),
+        ("effects.1.release_ms", "0.2 s", 200),
+    ],
+)
+def test_a_value_is_typed_with_its_unit(host, target, text, value):
+    host.state["controls"] += [
+        control("effects.1.cutoff_hz", "Cutoff", "effects", 20, 20000, 1000, "Hz", log=True, effect=1),
+        control("effects.1.release_ms", "Release", "effects", 1, 1000, 100, "ms", effect=1),
+    ]
+    host.state["effects"].append({"index": 1, "plugin": "Filter", "title": "Filter", "on": True})
+    page = host.open()
+    number(page, target).fill(text)
+    page.keyboard.press("Enter")
+    host.until(lambda: host.words("set"))
+    assert host.words("set")[0]["values"] == {target: pytest.approx(value)}
+
+
+@pytest.mark.parametrize("text", ["440 Hz", "loud", "50 %", "1 2", "3 constructor", ""])
+def test_a_wrong_unit_is_refused_in_a_line_beside_the_number_and_nothing_changes(host, text):
+    page = host.open()
+    number(page, "gain").fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[data-target="gain"] .refused >> text=Type a number, such as -6.0 dB')
+    assert number(page, "gain").input_value() == "-6.0"
+    number(page, "gain").fill("-12")
+    assert page.locator(".refused", has_text="Type").count() == 0
+    assert host.words("set") == []
+
+
+def notch(page, target, by, *, place=0.5):
+    page.mouse.move(*slider(page, target)(place))
+    page.mouse.wheel(0, by)
+
+
+def test_the_wheel_turns_a_slider_by_a_hundredth_and_a_run_of_notches_is_one_gesture(host):
+    page = host.open()
+    page.set_viewport_size({"width": 1280, "height": 1600})  # nothing to scroll
+    for by in (-120, -120, 120, -120):
+        notch(page, "latent.1", by)
+    page.keyboard.down("Shift")
+    notch(page, "latent.1", -120)
+    assert gesture(host, "latent.1")[-1] == pytest.approx(0.042)  # moves that are close go out as one
+    assert len(host.words("grab")) == 1
+
+
+def test_in_a_column_that_scrolls_the_wheel_is_for_the_column_unless_the_slider_has_the_focus(host):
+    host.state["controls"] += [control(f"latent.{i}", f"Latent {i}", "latent", -1, 1, 0) for i in range(3, 30)]
+    page = host.open()
+    scrolled = '() => document.querySelector("#knobs").scrollTop'
+    page.locator("#range-latent\\.1").focus()
+    notch(page, "latent.1", 120)
+    assert gesture(host, "latent.1") == pytest.approx([-0.02])
+    assert page.evaluate(scrolled) == 0
+    page.locator("#learn").focus()
+    notch(page, "latent.1", 120)
+    host.until(lambda: page.evaluate(scrolled) > 0)
+    assert len(host.words("move")) == 1
+
+
 def test_a_latents_name_has_a_tooltip_that_says_why_it_is_none(host):
     page = host.open()
     first, *others = host.state["controls"]
@@ -144,7 +215,7 @@ def test_learning_waits_on_the_control_that_is_picked_says_what_came_and_stays_o
     page.wait_for_selector('#controls [data-target="latent.0"].waits')
     assert "Latent 0 waits" in page.inner_text("#learning")
     controls = json.loads(json.dumps(host.state["controls"]))
-    controls[0]["maps"] = [{"source": "CC 21", "takeover": "jump"}]
+    controls[0]["maps"] = [bound("CC 21", "jump", -1, 1)]
     host.tell(t="state", state={"learn": {"target": None, "said": "CC 21 moves Latent 0"}, "controls": controls})
     host.until(lambda: badge.inner_text() == "CC 21")
     assert "CC 21 moves Latent 0" in page.inner_text("#learning")
