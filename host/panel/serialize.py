@@ -14,6 +14,7 @@ from ..session.preset_view import ControlView, PresetView
 EVEN = ("latent", "macro", "morph")  # linear by training
 LOG_RATIO = 50.0  # ratio of a range's ends above which a slider is logarithmic
 MIDDLE = 60
+DIGITS = 5  # of a value that is drawn: a tenth of a pixel
 MAP = ("source", "takeover", "low", "high", "curve", "channel")  # of a `MapView`
 SILENT_DB = -100.0  # and below: sent for silence
 
@@ -59,6 +60,7 @@ def control(view: ControlView, value: float, default: float, moving: bool) -> di
         "choices": [printable(choice) for choice in view.choices],
         "about": view.about,
         "moving": moving,
+        "sources": [source._asdict() for source in view.sources],
     }
 
 
@@ -116,6 +118,7 @@ def meters(status: LiveStatus) -> dict[str, Any]:
         "latency": status.latency_ms,
         "measured_ms": status.measured_ms,
         "code": list(status.latents),
+        "moved": {target: float(f"{value:.{DIGITS}g}") for target, value in status.moved.items()},
         "limited": status.limited,
         "last": status.last,
         "age_ms": status.age_ms,

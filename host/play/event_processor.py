@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from ..engines.protocol import Engine, Motion
 from ..engines.request import VOICE_LUFS, EngineRequest
 from ..engines.table import engine_of
@@ -26,7 +28,8 @@ from ..events import (
 from ..kinds.spectrum.kind import GestureSettings
 from ..kinds.table import kind_of
 from ..patch.library import Patch
-from ..patch.preset import PROCESS_CONTROLS
+from ..patch.modulation import modulations
+from ..patch.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import knob
 from ..units import Range, db_to_gain
 from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
@@ -87,6 +90,8 @@ class EventProcessor:
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
         self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
         self.knobs = self._controls.knobs
+        modulated = modulations(patch)
+        self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
         self._spans = card.spans
         self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
@@ -101,6 +106,20 @@ class EventProcessor:
 
     def latent_values(self) -> list[float]:
         return [ramp.target for ramp in self.motion.codes.knobs]
+
+    def moved(self, time: int) -> dict[str, float]:
+        """Return the values of modulated targets at sample ``time``, in the voice that began last."""
+        if not self._modulated:
+            return {}
+        newest = max(self.voices, key=lambda voice: voice.stream.on, default=None)
+        motion = self.motion if newest is None else self.motion_of([newest])
+        code = motion.latents([0], np.array([time], np.int64))[0]
+        values = {f"latent.{index}": float(value) for index, value in enumerate(code)} | {MORPH: motion.morph(time)}
+        added = {} if newest is None else newest.own.others
+        for target, (low, high) in self._modulated.items():
+            if target not in values:
+                values[target] = min(max(self._parameters.present(target) + added.get(target, 0.0), low), high)
+        return {target: values[target] for target in self._modulated}
 
     def motion_of(self, voices: list[Voice]) -> Motion:
         motion: Motion = self.motion

@@ -68,6 +68,9 @@ class ChannelInstrument:
     def current_latents(self) -> list[float]:
         return self._synthesis.current_latents()
 
+    def moved(self) -> dict[str, float]:
+        return self._processor.moved(self._synthesis.now)
+
     def spare(self) -> tuple[bool, float] | None:
         return self._processor.spare(self._synthesis.now)
 

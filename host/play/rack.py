@@ -106,6 +106,10 @@ class Rack:
         """Return a channel's latents after the last block."""
         return self._instruments[channel].current_latents()
 
+    def moved(self, channel: int) -> dict[str, float]:
+        """Return the values of a channel's modulated targets after the last block, in its newest voice."""
+        return self._instruments[channel].moved()
+
     def shed(self, time: int) -> bool:
         """Steal a voice at output sample ``time``, not before the next block; return whether there was one."""
         spare = {channel: cost for channel, i in self._instruments.items() if (cost := i.spare()) is not None}

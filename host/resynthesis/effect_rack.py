@@ -76,6 +76,10 @@ class EffectRack:
     def current_latents(self, channel: int) -> list[float]:
         return self.processor.current_latents()
 
+    def moved(self, channel: int) -> dict[str, float]:
+        """Return nothing: input sound has no voices."""
+        return {}
+
     def shed(self, time: int) -> bool:
         return False
 

@@ -73,6 +73,7 @@ class LiveStatus:
     ahead_ms: float | None = None  # lookahead of dependent frames
     channel: int = 0  # rack channel of the displayed preset
     values: Mapping[str, float] = field(default_factory=dict)  # target values of its controls
+    moved: Mapping[str, float] = field(default_factory=dict)  # sounding values of modulated targets, of the last voice
     sounding: Sequence[int] = ()  # keys of all voices, sorted
     waiting: Mapping[tuple[str, str], float] = field(default_factory=dict)  # see `Mapper.waiting`
     spectrum_db: Sequence[int] = ()  # see `Meters.spectrum_db`; for panels only

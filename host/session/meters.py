@@ -44,6 +44,7 @@ class Meters:
         self.limited = 0.0  # recent share of samples that the limiter changed
         self.look_seconds = LOOK_SECONDS
         self.latents: list[float] = []
+        self.moved: dict[str, float] = {}  # sounding values of modulated targets
         self.seen: SeenBlock | None = None
         self.last: ControlChange | None = None
         self._rack: PlayableRack | None = None
@@ -75,6 +76,7 @@ class Meters:
         if player.rack is not self._rack or self._unseen >= self.look_seconds * sample_rate:
             self._rack, self._unseen = player.rack, 0
             self.latents = player.rack.current_latents(self._channel)
+            self.moved = player.rack.moved(self._channel)
         self.seen = SeenBlock(player, patch, sample_rate, count)
 
     def take_events(self) -> list[Event]:

@@ -26,12 +26,21 @@ class MapView(NamedTuple):
         return dict([self.key]) | {"channel": self.channel}
 
 
+class SourceView(NamedTuple):
+    """As `Modulation`, which needs numpy."""
+
+    name: str
+    way: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class ControlView:
     """A control; ``low``, ``high``, ``rest`` in ``unit``.
 
     ``place``: keys of its rest value in the file, empty if it has none. ``choices``: names that the file has in place
-    of numbers. ``about``: description of a latent.
+    of numbers. ``about``: description of a latent. ``sources``: modulations.
     """
 
     target: str
@@ -45,6 +54,7 @@ class ControlView:
     maps: tuple[MapView, ...]
     choices: tuple[str, ...] = ()
     about: str = ""
+    sources: tuple[SourceView, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Builds the panel's view of a preset: controls, card, file."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ..contract.card import Card
 from ..contract.model import Model
@@ -10,13 +11,14 @@ from ..errors import printable
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..patch.library import Patch
+from ..patch.modulation import Modulation, modulations
 from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..patch.validation import named
 from ..play.controller_mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, shipped_models
 from .channel_presets import Slot, by_channel
-from .preset_view import ControlView, MapView, PresetView
+from .preset_view import ControlView, MapView, PresetView, SourceView
 
 UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semitones"}  # by a name's suffix
 
@@ -54,14 +56,16 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         chroma=None if card.chroma is None else list(card.chroma.trained),
         card=_card(card),
         keys={key: labels.get(key, "") for key in sorted(patch.tuning)},
-        controls=list(controls(preset, patch.model, knobs)),
+        controls=list(controls(preset, patch.model, knobs, modulations(patch))),
         warnings=patch.warnings,
         files=patch.kept,
         draft=isinstance(name, Draft),
     )
 
 
-def controls(preset: Preset, model: Model, knobs: Mapper) -> Iterator[ControlView]:
+def controls(
+    preset: Preset, model: Model, knobs: Mapper, sources: Mapping[str, Sequence[Modulation]] = MappingProxyType({})
+) -> Iterator[ControlView]:
     """Yield controls in display order; those of gestures only if the model has any."""
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {}
@@ -82,6 +86,7 @@ def controls(preset: Preset, model: Model, knobs: Mapper) -> Iterator[ControlVie
             choices=tuple(choices.get(target, ())),
             maps=tuple(_map(entry) for entry in preset.cc if entry.target == target),
             about=about.get(target, ""),
+            sources=tuple(SourceView(*source) for source in sources.get(target, ())),
         )
 
 

@@ -67,6 +67,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
         held=player.held,
         sounding=player.sounding_keys,
         latents=meters.latents or rest.latents,  # none before the first block
+        moved=meters.moved,
         peaks_db=meters.peaks_db(),
         limited=meters.limited,
         age_ms=player.rack.age_ms,

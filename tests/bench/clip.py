@@ -172,6 +172,9 @@ class Bare:
     def current_latents(self, channel):
         return []
 
+    def moved(self, channel):
+        return {}
+
     def shed(self, time):
         return False
 

@@ -31,6 +31,7 @@ export class Slider {
   #origin = 0;
   #timer = 0; // runs while a click may become a double click, or a notch of the wheel be followed by another
   #notches = 0; // of the wheel, not turned into steps yet
+  #bands = []; // of the sources of modulation
   #hushed = false; // until the finger is lifted that opened a menu
 
   /** `large`: for the stage, with its label above and a tall track. */
@@ -47,8 +48,8 @@ export class Slider {
     this.forget = make("button", { className: "forget", textContent: "✕", onclick: () => learn.forget(control.target) });
     this.ghost = make("i", { className: "ghost", hidden: true });
     this.stands = make("i", { className: "stands", hidden: true });
-    const track = make("span", { className: "track" }, this.range, this.ghost, this.stands);
-    this.element = make("div", { className: large ? "control large" : "control" }, this.label, track, make("span", { className: "typed" }, this.number, this.unit, this.refused), this.badge, this.forget);
+    this.track = make("span", { className: "track" }, this.range, this.ghost, this.stands);
+    this.element = make("div", { className: large ? "control large" : "control" }, this.label, this.track, make("span", { className: "typed" }, this.number, this.unit, this.refused), this.badge, this.forget);
     this.element.dataset.target = control.target;
     this.#listen();
     this.describe(control);
@@ -60,7 +61,20 @@ export class Slider {
     this.control = control;
     this.forget.setAttribute("aria-label", `${control.title}: forget ${this.#sources()}`);
     this.forget.hidden = !control.maps.length;
+    for (const { band } of this.#bands) band.remove();
+    this.#bands = (control.sources ?? []).map((source) => ({ ...source, band: make("i", { className: "band", title: source.name }) }));
+    this.track.prepend(...this.#bands.map(({ band }) => band));
+    this.range.title = this.#bands.length ? `Also moved by ${[...new Set(this.#bands.map(({ name }) => name))].join(", ")}` : "";
     this.wait();
+  }
+
+  /** Shows how far each source of modulation moves the value: it adds to it, sets it, or leads away from it. */
+  #spread() {
+    for (const { band, way, low, high } of this.#bands) {
+      const [from, to] = { adds: [this.value + low, this.value + high], sets: [low, high], leads: [Math.min(this.value, low), Math.max(this.value, high)] }[way];
+      band.style.setProperty("--low", this.#place(from));
+      band.style.setProperty("--high", this.#place(to));
+    }
   }
 
   #sources() {
@@ -120,6 +134,7 @@ export class Slider {
     this.range.style.setProperty("--from", Math.min(at, this.#middle()));
     this.range.style.setProperty("--to", Math.max(at, this.#middle()));
     if (document.activeElement !== this.number) this.number.value = text;
+    this.#spread();
   }
 
   /** Shows where the value sounds when motions or gestures carry it away from its knob; null hides it. */

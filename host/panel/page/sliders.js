@@ -1,6 +1,8 @@
 // All sliders on the page by their targets: a control may have several, such as a large one beside the map.
 
-import { eachFrame } from "./dom.js";
+import { calm, eachFrame } from "./dom.js";
+
+const CALM = 250; // milliseconds between marks where motion is to be reduced
 
 export class Sliders {
   #places = new Map(); // by the part of the page: its sliders
@@ -31,8 +33,13 @@ export class Sliders {
       for (const target of new Set([...waited, ...targets])) this.each(target, (slider) => slider.wait());
       waited = targets;
     });
-    state.link.on("meters", ({ code }) => {
-      for (const [index, value] of (code ?? []).entries()) this.each(`latent.${index}`, (slider) => slider.sounds(value));
+    let sounding = new Map(), drawn = 0; // values that were drawn, and when
+    state.link.on("meters", ({ code, moved }) => {
+      if (calm.matches && performance.now() - drawn < CALM) return;
+      drawn = performance.now();
+      const now = new Map([...(code ?? []).map((value, index) => [`latent.${index}`, value]), ...Object.entries(moved ?? {})]);
+      for (const target of new Set([...sounding.keys(), ...now.keys()])) this.each(target, (slider) => slider.sounds(now.get(target) ?? null));
+      sounding = now;
     });
     addEventListener("blur", () => this.#all().forEach((slider) => slider.release()));
   }

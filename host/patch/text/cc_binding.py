@@ -47,13 +47,14 @@ def shaped(
     ``before`` has the values of keys that the text omits: it still omits those that stay.
     """
     fields = tomllib.loads(text)
-    knob = _knob(fields, target, controller)
-    place, entry = (None, {}) if knob is not None else _table(fields, target, controller)
-    changed = {key: value for key, value in shape.items() if value != entry.get(key, before[key])}
-    if knob is not None and changed:
-        return appended(without_knob(text, knob), "cc", {"number": controller["number"], "target": target, **changed})
-    for key, value in changed.items():
-        text = with_value(text, ("cc", place, key), value)
+    if (knob := _knob(fields, target, controller)) is not None:
+        changed = {key: value for key, value in shape.items() if value != before[key]}
+        fresh = {"number": controller["number"], "target": target, **changed}
+        return appended(without_knob(text, knob), "cc", fresh) if changed else text
+    place, entry = _table(fields, target, controller)
+    for key, value in shape.items():
+        if value != entry.get(key, before[key]):
+            text = with_value(text, ("cc", place, key), value)
     return text
 
 

@@ -507,6 +507,13 @@ def test_a_path_of_so_many_rounds_a_second_lasts_one_of_them(stage, tmp_path):
     assert motion == {"path": [[0, 0], [1, 0]], "times": [0.0, 4.0]}
 
 
+def test_values_that_sound_are_told_in_five_digits(stage):
+    board, _say, out = stage
+    board.apply_report("report", status(RESTS, moved={"latent.0": 0.123456789, "gain": -3.0}))
+    meters = [message for _, message in out.told if message["t"] == "meters"]
+    assert meters[-1]["moved"] == {"latent.0": 0.12346, "gain": -3.0}
+
+
 def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_still_hold(stage):
     board, say, out = stage
     say("grab", targets=["latent.0"])

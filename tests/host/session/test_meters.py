@@ -120,3 +120,10 @@ def test_a_sine_stands_in_its_band_of_the_spectrum_at_its_level(meters, keys, hz
     assert abs(np.argmax(levels) + 0.5 - band) <= 1.5
     assert max(levels) == pytest.approx(-6, abs=1.5)
     assert levels[round(band) - 10] < -40
+
+
+def test_the_values_that_sound_are_looked_at_with_the_code(meters):
+    keys = Playing("gm-keys")
+    keys.seen_by(meters)
+    found = report(keys.loaded, meters)
+    assert found.moved == {f"latent.{index}": value for index, value in enumerate(found.latents)}

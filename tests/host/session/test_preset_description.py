@@ -81,6 +81,16 @@ def test_maps_are_told_with_their_takeover_range_and_curve(tmp_path):
     assert (controls["gain"].unit, controls["gain"].place) == ("dB", ("play", "gain_db"))
 
 
+def test_a_control_is_told_with_what_moves_it_besides_knobs():
+    controls = {one.target: one for one in view_of("gm-keys").controls}
+    sources = control(controls["latent.0"], 0.5, 0.5, False)["sources"]
+    assert sources[:2] == [
+        {"name": "morph", "way": "leads", "low": 0.5397, "high": 0.5397},
+        {"name": "brighter", "way": "adds", "low": -0.46334, "high": 0.46334},
+    ]
+    assert controls["gain"].sources == ()
+
+
 def test_a_bare_model_is_told_as_the_file_that_learning_would_write(tmp_path, monkeypatch, tiny_path):
     monkeypatch.chdir(tmp_path)
     view = view_of("gm-chroma-8")

@@ -269,3 +269,59 @@ def test_effects_are_added_switched_moved_and_removed(host):
         {"do": "move", "index": 1, "to": 0},
         {"do": "remove", "index": 0},
     ]
+
+
+SOURCES = [
+    {"name": "sine 2 Hz", "way": "adds", "low": -0.5, "high": 0.25},
+    {"name": "path", "way": "sets", "low": -1, "high": 0.5},
+    {"name": "morph", "way": "leads", "low": 0.5, "high": 0.5},
+]
+
+
+@pytest.mark.parametrize("form", ["", "large-"])
+def test_a_band_spans_what_each_source_reaches_from_where_the_knob_is(host, form):
+    host.state["controls"][0] |= {"sources": SOURCES, "value": -0.5}
+    page = host.open()
+    row = page.locator(".control", has=page.locator(f"#range-{form}latent\\.0"))
+    thumb = 32 if form else 20
+    box = row.locator(".track").bounding_box()
+
+    def bands():
+        boxes = [band.bounding_box() for band in row.locator(".band").all()]
+        left, way = box["x"] + thumb / 2, box["width"] - thumb
+        return [((one["x"] - left) / way, (one["x"] + one["width"] - left) / way) for one in boxes]
+
+    assert bands() == [pytest.approx(ends, abs=0.02) for ends in ((0, 0.375), (0, 0.75), (0.25, 0.75))]
+    host.tell(t="values", values={"latent.0": 0.5})
+    host.until(lambda: number(page, "latent.0").input_value() == "0.50")
+    assert bands() == [pytest.approx(ends, abs=0.02) for ends in ((0.5, 0.875), (0, 0.75), (0.75, 0.76))]
+    assert row.locator("input[type=range]").get_attribute("title") == "Also moved by sine 2 Hz, path, morph"
+
+
+def test_a_mark_stands_at_the_value_that_sounds_and_goes_with_its_source(host):
+    host.state["controls"][3]["sources"] = [{"name": "wide", "way": "adds", "low": -6, "high": 6}]
+    page = host.open()
+    mark = page.locator('#controls [data-target="gain"] .ghost')
+    host.meters(moved={"gain": -24})
+    mark.wait_for()
+    box = mark.bounding_box()
+    assert box["x"] + box["width"] / 2 == pytest.approx(slider(page, "gain")(0.5)[0], abs=2)
+    host.meters(moved={})
+    mark.wait_for(state="hidden")
+
+
+def test_a_mark_moves_four_times_a_second_at_most_where_motion_is_to_be_reduced(host):
+    host.page.emulate_media(reduced_motion="reduce")
+    host.page.clock.install()
+    page = host.open()
+    mark = page.locator('#controls [data-target="latent.0"] .ghost')
+    place = "(mark) => Number(mark.style.getPropertyValue('--at'))"
+    page.clock.pause_at(page.evaluate("Date.now()") + 1000)
+    for value in (0.5, 1.0):
+        host.meters(moved={"latent.0": value})
+    host.tell(t="say", line="both came", kind="note")
+    page.wait_for_selector("text=both came")
+    assert mark.evaluate(place) == 0.75
+    page.clock.run_for(300)
+    host.meters(moved={"latent.0": 1.0})
+    host.until(lambda: mark.evaluate(place) == 1)
