@@ -1,19 +1,19 @@
 // The menu of a control: by a right click, a long press, the menu key or Shift F10.
 
-import { make, shown } from "./dom.js";
+import { clamp, make, shown } from "./dom.js";
 import { typed, wanted } from "./values.js";
 
 const LONG = 500; // milliseconds of a long press
 const STILL = 8; // pixels that the finger may go in one
+const EDGE = 8; // pixels from the menu to the window's edge
 const CURVE = { log: true, unit: "" };
-const EDGE = 8; // pixels between the menu and the window's edge
 
 export function menu(state, learn, sliders) {
-  const box = make("dialog", { className: "menu" });
   const said = make("p", { role: "alert" });
+  const box = make("dialog", { className: "menu" });
   document.body.append(box);
   let slider = null; // whose menu is open
-  let press = null; // of a finger: its timer and where it began
+  let press = null; // of a finger: its timer, its slider and where it began
   let form = "";
 
   function open(of, x, y) {
@@ -22,14 +22,13 @@ export function menu(state, learn, sliders) {
     slider = of;
     said.textContent = form = "";
     show();
-    box.setAttribute("aria-label", slider.control.title);
     box.show();
     const { width, height } = box.getBoundingClientRect();
-    box.style.left = `${Math.max(Math.min(x, innerWidth - width - EDGE), EDGE)}px`;
-    box.style.top = `${Math.max(Math.min(y, innerHeight - height - EDGE), EDGE)}px`;
+    box.style.left = `${clamp(x, EDGE, innerWidth - width - EDGE)}px`;
+    box.style.top = `${clamp(y, EDGE, innerHeight - height - EDGE)}px`;
   }
 
-  /** Gives the focus back where it was; returns the slider whose menu it was. */
+  /** Gives the focus back; returns the slider whose menu it was. */
   function close() {
     const left = slider;
     slider = null;
@@ -37,64 +36,56 @@ export function menu(state, learn, sliders) {
     return left;
   }
 
+  const button = (id, textContent, onclick) => make("button", { id: `menu-${id}`, textContent, onclick });
+
   function show() {
-    const { control } = slider;
-    const now = JSON.stringify([control.target, control.default, control.maps]);
+    const { control, unit } = slider;
+    const now = JSON.stringify([control.default, control.maps]);
     if (now === form) return;
     form = now;
-    const focused = box.contains(document.activeElement) ? document.activeElement.id : "";
-    const item = (id, textContent, onclick) => make("button", { id: `menu-${id}`, textContent, onclick });
-    const unit = slider.unit.textContent;
+    const focused = box.contains(document.activeElement) && document.activeElement.id;
+    box.setAttribute("aria-label", control.title);
     box.replaceChildren(
-      item("reset", `Reset to ${shown(control.default, control)} ${unit}`.trim(), () => close().reset()),
-      item("type", "Type a value", () => close().number.focus()),
-      item("learn", control.maps.length ? "Learn another knob" : "Learn a knob", () => learn.pick(close().control.target)),
-      ...control.maps.map(binding),
+      button("reset", `Reset to ${shown(control.default, control)} ${unit.textContent}`.trim(), () => close().reset()),
+      button("type", "Type a value", () => close().number.focus()),
+      button("learn", control.maps.length ? "Learn another knob" : "Learn a knob", () => learn.pick(close().control.target)),
+      ...control.maps.map((map, index) => binding(control, map, index)),
       said,
     );
     if (focused) (document.getElementById(focused) ?? box.querySelector("button")).focus();
   }
 
-  /** Its range and its curve, which are sent as soon as one of them is typed. */
-  function binding(map, index) {
-    const { control } = slider;
-    const one = { target: control.target, source: map.source, channel: map.channel };
-    const field = (name, label, of) => {
-      const input = make("input", { id: `menu-${name}-${index}`, value: shown(map[name], of), autocomplete: "off" });
+  /** The range and the curve of a knob, which are sent as soon as one of them is typed. */
+  function binding(control, map, index) {
+    const { source, channel, low, high, curve } = map;
+    const send = (t, more) => state.link.send({ t, target: control.target, source, channel, ...more });
+    const field = (textContent, name, of) => {
+      const before = shown(map[name], of);
+      const input = make("input", { id: `menu-${name}-${index}`, value: before, autocomplete: "off" });
       input.addEventListener("change", () => {
         if (!slider) return; // Escape closed the menu
         const value = typed(input.value, of);
-        said.textContent = value === null ? wanted(shown(map[name], of), of) : "";
-        if (value !== null) state.link.send({ t: "binding", ...one, low: map.low, high: map.high, curve: map.curve, [name]: value });
-        input.value = shown(map[name], of);
+        said.textContent = value === null ? wanted(before, of) : "";
+        if (value !== null) send("binding", { low, high, curve, [name]: value });
+        input.value = before;
       });
-      return make("label", { textContent: label }, input);
+      return make("label", { textContent }, input);
     };
-    const forget = make("button", { id: `menu-forget-${index}`, textContent: "Forget", "aria-label": `Forget ${map.source}`, onclick: () => state.link.send({ t: "unlearn", ...one }) });
-    return make("fieldset", {},
-      make("legend", { textContent: [map.source, map.channel && `channel ${map.channel}`, map.takeover === "jump" ? "" : map.takeover].filter(Boolean).join(", ") }),
-      field("low", "From", control), field("high", "To", control), field("curve", "Curve", CURVE), forget);
+    const name = [source, channel && `channel ${channel}`, map.takeover !== "jump" && map.takeover].filter(Boolean).join(", ");
+    return make("fieldset", {}, make("legend", { textContent: name }), field("From", "low", control), field("To", "high", control), field("Curve", "curve", CURVE),
+      button(`forget-${index}`, `Forget ${source}`, () => send("unlearn")));
   }
 
-  const under = (event) => (event.target.closest?.(".typed") ? null : sliders.of(event.target.closest?.(".control")));
+  const under = ({ target }) => !target.closest?.(".typed") && sliders.of(target.closest?.(".control"));
 
-  addEventListener("contextmenu", (event) => {
+  function ask(event, x, y) {
     const found = under(event);
     if (!found) return;
     event.preventDefault();
     if (press) return long();
     found.release();
-    open(found, event.clientX, event.clientY);
-  });
-  addEventListener("keydown", (event) => {
-    if (event.key !== "ContextMenu" && !(event.key === "F10" && event.shiftKey)) return;
-    const found = under(event);
-    if (!found) return;
-    event.preventDefault();
-    found.release();
-    const { left, bottom } = found.range.getBoundingClientRect();
-    open(found, left, bottom);
-  });
+    open(found, x, y);
+  }
 
   function long() {
     const { found, x, y } = press;
@@ -105,7 +96,6 @@ export function menu(state, learn, sliders) {
   }
 
   function swallow(event) {
-    if (box.contains(event.target)) return;
     event.preventDefault();
     event.stopPropagation();
   }
@@ -115,6 +105,12 @@ export function menu(state, learn, sliders) {
     press = null;
   }
 
+  addEventListener("contextmenu", (event) => ask(event, event.clientX, event.clientY));
+  addEventListener("keydown", (event) => {
+    if (event.key !== "ContextMenu" && !(event.key === "F10" && event.shiftKey)) return;
+    const { left, bottom } = event.target.getBoundingClientRect();
+    ask(event, left, bottom);
+  });
   addEventListener("pointerdown", (event) => {
     removeEventListener("click", swallow, { capture: true });
     lift();
@@ -122,9 +118,8 @@ export function menu(state, learn, sliders) {
       document.activeElement.blur(); // takes what was typed
       close();
     }
-    const found = under(event);
-    if (event.pointerType !== "touch" || !found) return;
-    press = { found, x: event.clientX, y: event.clientY, timer: setTimeout(long, LONG) };
+    const found = event.pointerType === "touch" && under(event);
+    if (found) press = { found, x: event.clientX, y: event.clientY, timer: setTimeout(long, LONG) };
   }, { capture: true });
   addEventListener("pointermove", (event) => press && Math.hypot(event.clientX - press.x, event.clientY - press.y) > STILL && lift());
   for (const name of ["pointerup", "pointercancel"]) addEventListener(name, lift);
@@ -135,8 +130,6 @@ export function menu(state, learn, sliders) {
     close();
   });
   addEventListener("focusin", ({ target }) => slider && !box.contains(target) && close());
-  state.link.on("say", ({ line, kind }) => {
-    if (slider && kind === "error") said.textContent = line;
-  });
+  state.link.on("say", ({ line, kind }) => slider && kind === "error" && (said.textContent = line));
   state.on("controls", () => slider && (sliders.of(slider.element) ? show() : close()));
 }

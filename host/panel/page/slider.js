@@ -9,19 +9,16 @@ const DOUBLE_CLICK = 500; // milliseconds: the longest that systems take for one
 const CLICK = 4; // pixels that the pointer may go in a click
 const FINE = 0.1; // how far the thumb goes with Shift, of the way that the pointer goes
 const WHEEL = 0.01; // of the slider's way for a notch of the wheel
-const NOTCH = 100; // pixels that browsers report for one, about
-const LINES = 3; // the same where they report lines
+const NOTCH = [100, 3]; // about so many pixels, or lines
 const WHEEL_RESTS = 300; // milliseconds after which a run of notches is over
 const READ = 4000; // milliseconds for which a refusal stays once the field is left
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
 
 /** Whether a part of the page around an element is longer than it can show. */
-function scrolls(element) {
-  for (let around = element.parentElement; around; around = around.parentElement) {
-    const shows = getComputedStyle(around).overflowY;
-    if ((around === document.documentElement || shows === "auto" || shows === "scroll") && around.scrollHeight > around.clientHeight + 1) return true;
-  }
-  return false;
+function scrolls({ parentElement: around }) {
+  if (!around) return false;
+  const may = around === document.documentElement || getComputedStyle(around).overflowY === "auto";
+  return (may && around.scrollHeight > around.clientHeight + 1) || scrolls(around);
 }
 
 export class Slider {
@@ -62,7 +59,7 @@ export class Slider {
     this.forget.setAttribute("aria-label", `${control.title}: forget ${this.#sources()}`);
     this.forget.hidden = !control.maps.length;
     for (const { band } of this.#bands) band.remove();
-    this.#bands = (control.sources ?? []).map((source) => ({ ...source, band: make("i", { className: "band", title: source.name }) }));
+    this.#bands = (control.sources ?? []).map((source) => ({ ...source, band: make("i", { className: "band" }) }));
     this.track.prepend(...this.#bands.map(({ band }) => band));
     this.range.title = this.#bands.length ? `Also moved by ${[...new Set(this.#bands.map(({ name }) => name))].join(", ")}` : "";
     this.wait();
@@ -259,7 +256,7 @@ export class Slider {
   #wheel(event) {
     if (event.ctrlKey || event.metaKey || event.buttons || (!this.element.contains(document.activeElement) && scrolls(this.element))) return;
     event.preventDefault();
-    this.#notches -= (event.deltaY || event.deltaX) / (event.deltaMode ? LINES : NOTCH); // Shift turns some wheels aside
+    this.#notches -= (event.deltaY || event.deltaX) / (NOTCH[event.deltaMode] ?? 1); // Shift turns some wheels aside
     const steps = Math.round(this.#notches);
     if (!steps) return;
     this.#notches = 0;
