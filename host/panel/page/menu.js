@@ -107,10 +107,14 @@ export function menu(state, learn, sliders) {
 
   addEventListener("contextmenu", (event) => ask(event, event.clientX, event.clientY));
   addEventListener("keydown", (event) => {
-    if (event.key !== "ContextMenu" && !(event.key === "F10" && event.shiftKey)) return;
-    const { left, bottom } = event.target.getBoundingClientRect();
-    ask(event, left, bottom);
-  });
+    if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) {
+      const { left, bottom } = event.target.getBoundingClientRect();
+      ask(event, left, bottom);
+    }
+    if (!slider || event.key !== "Escape") return;
+    event.stopPropagation(); // it is no panic
+    close();
+  }, { capture: true });
   addEventListener("pointerdown", (event) => {
     removeEventListener("click", swallow, { capture: true });
     lift();
@@ -123,12 +127,6 @@ export function menu(state, learn, sliders) {
   }, { capture: true });
   addEventListener("pointermove", (event) => press && Math.hypot(event.clientX - press.x, event.clientY - press.y) > STILL && lift());
   for (const name of ["pointerup", "pointercancel"]) addEventListener(name, lift);
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && event.target.matches("input")) event.target.blur();
-    if (event.key !== "Escape") return;
-    event.stopPropagation(); // it is no panic
-    close();
-  });
   addEventListener("focusin", ({ target }) => slider && !box.contains(target) && close());
   state.link.on("say", ({ line, kind }) => slider && kind === "error" && (said.textContent = line));
   state.on("controls", () => slider && (sliders.of(slider.element) ? show() : close()));

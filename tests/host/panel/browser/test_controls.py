@@ -143,6 +143,8 @@ def test_a_wrong_unit_is_refused_in_a_line_beside_the_number_and_nothing_changes
     page.keyboard.press("Enter")
     page.wait_for_selector('[data-target="gain"] .refused >> text=Type a number, such as -6.0 dB')
     assert number(page, "gain").input_value() == "-6.0"
+    line, pane = (page.locator(one).bounding_box() for one in ('#controls [data-target="gain"] .refused', "#knobs"))
+    assert pane["x"] <= line["x"] < line["x"] + line["width"] <= pane["x"] + pane["width"]
     number(page, "gain").fill("-12")
     assert page.locator(".refused", has_text="Type").count() == 0
     assert host.words("set") == []

@@ -121,6 +121,7 @@ def test_a_binding_is_ranged_in_place_and_forgotten_alone(host):
     first = {"t": "binding", "target": "gain", "source": "CC 7", "channel": None, "low": -30, "high": 0, "curve": 1}
     second = {"t": "binding", "target": "gain", "source": "CC 7", "channel": 3, "low": -60, "high": 12, "curve": 0.5}
     host.until(lambda: host.words("binding") == [first, second])
+    assert page.evaluate("document.activeElement.id") == "menu-curve-1"
     page.click("#menu-forget-1")
     host.until(lambda: host.words("unlearn") == [{"t": "unlearn", "target": "gain", "source": "CC 7", "channel": 3}])
     host.state["controls"][3]["maps"].pop()
