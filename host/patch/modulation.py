@@ -13,7 +13,6 @@ from ..units import Range
 from .library import Patch
 from .motions import MotionSettings
 
-
 How = Literal["adds", "sets", "leads"]
 
 

@@ -17,6 +17,7 @@ from .test_access import (  # noqa: F401  # which run in this browser, too
 )
 from .test_controls import (  # noqa: F401
     test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go,
+    test_the_wheel_turns_a_slider_by_a_hundredth_and_a_run_of_notches_is_one_gesture,
     test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump,
 )
 from .test_installed import (  # noqa: F401
@@ -30,6 +31,10 @@ from .test_keys import (  # noqa: F401
 )
 from .test_map import (  # noqa: F401
     test_clicking_a_dot_gives_its_stored_code_exactly_and_says_what_it_is,
+)
+from .test_menus import (  # noqa: F401
+    test_a_binding_is_ranged_in_place_and_forgotten_alone,
+    test_a_right_click_opens_it_where_the_pointer_is_and_escape_gives_the_focus_back_without_panic,
 )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from .conftest import bound
-from .test_controls import number, slider
+from .test_access import SIZES, violations
+from .test_controls import number, retype, slider
 
 
 def menu(page):
@@ -83,7 +84,7 @@ def test_a_finger_that_drags_opens_none(host):
 
 def test_a_click_outside_closes_it_and_keeps_what_was_typed(host):
     page = opened(host)
-    page.locator("#menu-low-0").fill("-40 dB")
+    retype(page.locator("#menu-low-0"), "-40 dB")
     page.mouse.click(5, 300)
     assert menu(page).count() == 0
     host.until(lambda: host.words("binding"))
@@ -116,7 +117,7 @@ def test_a_binding_is_ranged_in_place_and_forgotten_alone(host):
     page = opened(host)
     assert page.locator("legend").all_inner_texts() == ["CC 7, pickup", "CC 7, channel 3"]
     for field, text in (("low-0", "-30 dB"), ("high-0", "3 s"), ("curve-1", "0,5")):
-        page.locator(f"#menu-{field}").fill(text)
+        retype(page.locator(f"#menu-{field}"), text)
         page.keyboard.press("Enter")
     first = {"t": "binding", "target": "gain", "source": "CC 7", "channel": None, "low": -30, "high": 0, "curve": 1}
     second = {"t": "binding", "target": "gain", "source": "CC 7", "channel": 3, "low": -60, "high": 12, "curve": 0.5}
@@ -132,10 +133,10 @@ def test_a_binding_is_ranged_in_place_and_forgotten_alone(host):
 
 def test_a_range_that_is_refused_says_why_in_the_menu_and_shows_the_old_one(host):
     page = opened(host)
-    page.locator("#menu-high-0").fill("three")
+    retype(page.locator("#menu-high-0"), "three")
     page.keyboard.press("Enter")
     assert menu(page).locator("p").inner_text() == "Type a number, such as 0.0 dB"
-    page.locator("#menu-high-0").fill("99")
+    retype(page.locator("#menu-high-0"), "99")
     page.keyboard.press("Enter")
     host.until(lambda: host.words("binding"))
     host.tell(t="say", line="high 99 of CC 7 is out of range [-60, 12] dB; give a value in it", kind="error")
@@ -145,11 +146,21 @@ def test_a_range_that_is_refused_says_why_in_the_menu_and_shows_the_old_one(host
 
 def test_escape_forgets_what_was_typed_in_it(host):
     page = opened(host)
-    page.locator("#menu-low-0").fill("-40")
+    retype(page.locator("#menu-low-0"), "-40")
     page.keyboard.press("Escape")
     page.locator('#controls [data-target="gain"] label').click(button="right")
     assert page.locator("#menu-low-0").input_value() == "-60.0"
     assert host.words("binding") == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing_in_it_and_its_parts_are_large_enough_for_a_finger(host, size):
+    page = opened(host)
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+    assert violations(page) == []
+    boxes = [part.bounding_box() for part in menu(page).locator("button, input").all()]
+    assert len(boxes) == 7
+    assert min(min(box["width"], box["height"]) for box in boxes) >= 44
 
 
 def test_a_large_slider_has_it_too(host):
