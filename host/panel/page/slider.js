@@ -37,7 +37,7 @@ export class Slider {
     const name = control.title;
     const id = large ? `large-${control.target}` : control.target;
     this.label = make("label", { htmlFor: `range-${id}`, textContent: name, title: [control.target, control.unit, control.about].filter(Boolean).join(", ") });
-    this.range = make("input", { type: "range", id: `range-${id}`, min: 0, max: 1, step: "any" });
+    this.range = make("input", { type: "range", id: `range-${id}`, min: 0, max: 1, step: "any", "aria-haspopup": "dialog" });
     this.number = make("input", { id: `number-${id}`, autocomplete: "off", "aria-label": `${name}, value` });
     this.refused = make("span", { className: "refused", role: "alert" });
     this.unit = make("span", { className: "unit", textContent: control.unit.length > LONGEST_UNIT ? "" : control.unit });
