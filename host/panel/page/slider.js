@@ -222,7 +222,7 @@ export class Slider {
     range.addEventListener("blur", () => this.release());
     range.addEventListener("keyup", (event) => event.key === this.#key && this.release());
     range.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return this.release(); // before it undoes
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
       const from = this.#place(this.value);
       const to = { Home: 0, End: 1 }[event.key] ?? (event.key in STEPS ? from + STEPS[event.key] * (event.shiftKey ? FINE : 1) : null);
       if (to === null) return;

@@ -41,7 +41,9 @@ export class Sliders {
       for (const target of new Set([...sounding.keys(), ...now.keys()])) this.each(target, (slider) => slider.sounds(now.get(target) ?? null));
       sounding = now;
     });
-    addEventListener("blur", () => this.#all().forEach((slider) => slider.release()));
+    const release = () => this.#all().forEach((slider) => slider.release());
+    addEventListener("blur", release);
+    addEventListener("keydown", ({ key, ctrlKey, metaKey }) => (ctrlKey || metaKey) && "zZyY".includes(key) && release(), { capture: true }); // before it undoes
   }
 
   /** The slider of an element of the page. */

@@ -169,7 +169,10 @@ def test_the_wheel_turns_a_slider_by_a_hundredth_and_a_run_of_notches_is_one_ges
         notch(page, "latent.1", by)
     page.keyboard.down("Shift")
     notch(page, "latent.1", -120)
+    page.keyboard.up("Shift")
+    page.keyboard.press("Control+z")
     assert gesture(host, "latent.1")[-1] == pytest.approx(0.042)  # moves that are close go out as one
+    host.until(lambda: host.said[-1]["t"] == "undo")
     assert len(host.words("grab")) == 1
 
 
