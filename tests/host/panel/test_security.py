@@ -222,7 +222,10 @@ def test_a_page_that_says_too_much_is_closed(panel, parent):
         with contextlib.suppress(ConnectionClosed):
             while True:
                 page.say("panic")
-        assert closed(page.socket) == 1008
+        assert closed(page.socket) in (1006, 1008)  # what it has not read yet may reset the connection
+    with Client(panel) as page:
+        page.say("presets")
+        page.wait("presets")
 
 
 def test_a_burst_after_a_pause_and_two_hundred_words_a_second_are_heard(panel, parent):
