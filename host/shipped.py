@@ -16,17 +16,22 @@ PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe
 KEYS = "gm-keys"  # plays demo.mid
 LATER = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
+SLOTS = 8  # for snapshots in a preset
 MADE = "preset.toml"  # preset name in the folder of `timbrel make`
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A preset without a file, read as if it were ``name`` in ``folder``, with in-memory ``files`` beside it."""
+    """A preset without a file, read as if it were ``name`` in ``folder``, with in-memory ``files`` beside it.
+
+    ``silent``: it sounds like the preset that plays, so parameters and held notes go on.
+    """
 
     name: str
     text: str
     folder: Path
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    silent: bool = False
 
 
 def shipped_presets() -> dict[str, Path]:

@@ -271,8 +271,12 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
     state.loop.brace(1)
     try:
         patches = state.presets.opened(wanted)
-        rack = _rack(patches, state.rate, state.ear)
-        if isinstance(rack, Rack):
+        rack, digests = _rack(patches, state.rate, state.ear), state.presets.digests
+        silent = all(
+            isinstance(asked, Draft) and asked.silent and patches[slot].digest == digests.get(slot)
+            for slot, asked in wanted.items()
+        )
+        if isinstance(rack, Rack) and not silent:
             prime(rack, state.loop.sink.block)
     except Exception as error:  # any failure: the current presets play on
         named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
@@ -285,12 +289,13 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
         state.loop.brace(0)
         return
     view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
-    state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
+    if not silent:
+        state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
     state.presets.activate(wanted, patches)
     state.send("playing", dict(wanted))
     if view is not None:
         state.send("view", view)
-    loaded = [patches[slot] for slot in wanted]
+    loaded = [] if silent else [patches[slot] for slot in wanted]
     lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
     state.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
     time.sleep(SETTLE_SECONDS)

@@ -64,6 +64,7 @@ class PanelState:
         self._name, self._saved_text = "", ""  # preset name, text of its file
         self._text, self._file_values = "", dict[str, float]()  # current text, and the targets' defaults in it
         self._draft_text: str | None = None  # text of a draft being loaded
+        self._draft_silent = False  # whether that draft sounds as the text before
         self._next_is_new = True  # whether the next preset is a new one, or the same reloaded from its file
         self._values: dict[str, float] = {}
         self._defaults: dict[str, float] = {}
@@ -161,6 +162,8 @@ class PanelState:
                 self._edit(preset_edits.with_range(self._now(), word, self._controls[target]))
             case protocol.SaveMessage(name=name, overwrite=overwrite):
                 self._save(name, overwrite, view.files)
+            case protocol.SnapshotMessage(slot=slot, clear=clear):
+                self._store(slot, None if clear else preset_edits.stored(self._values, self._controls))
             case protocol.PathMessage():
                 self._edit(preset_edits.with_path(self._now(), word, len(view.latents)))
             case protocol.EffectMessage():
@@ -227,6 +230,9 @@ class PanelState:
     def _become(self, state: PresetState) -> None:
         if state.text == self._text:
             self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
+        elif self._sounds_as(state.text) and state.rests == self._file_values:
+            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
+            self._draft_silently(state.text)
         else:
             self._draft(self._baked(state))
 
@@ -241,14 +247,36 @@ class PanelState:
     def _draft(self, text: str) -> None:
         assert self._view is not None
         self._text = self._draft_text = text
+        self._draft_silent = False
         self._file_values = dict(self._values)
         self._out.load(Draft(self._name, text, self._view.folder))
+
+    def _draft_silently(self, text: str) -> None:
+        assert self._view is not None
+        self._text = self._draft_text = text
+        self._draft_silent = True
+        self._out.load(Draft(self._name, text, self._view.folder, silent=True))
+
+    def _sounds_as(self, text: str) -> bool:
+        """Return whether a text differs in snapshots alone, and the present one plays."""
+        plays = self._draft_text is None or self._draft_silent
+        return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
+
+    def _store(self, slot: int, values: Mapping[str, float | str] | None) -> None:
+        """Store a snapshot without a change of the sound, also of held notes; None clears it."""
+        if self._draft_text is not None and not self._draft_silent:
+            self._edit(editing.with_snapshot(self._now(), slot, values))
+            return
+        before = self._state()
+        self._draft_silently(editing.with_snapshot(self._text, slot, values))
+        self._history.add(HistoryEntry(before, self._state()))
+        self._send_state(preset=self._preset_state())
 
     def _now(self) -> str:
         return self._baked(self._state())
 
     def _baked(self, state: PresetState) -> str:
-        numbers_change = self._draft_text is not None  # of effects, while a draft is loading
+        numbers_change = self._draft_text is not None and not self._draft_silent  # of effects, while a draft is loading
         kept = {target for target in state.values if not (numbers_change and target.startswith(preset_edits.EFFECTS))}
         return preset_edits.baked(state, kept, self._controls)
 
@@ -348,7 +376,7 @@ class PanelState:
     def _take_view(self, view: PresetView) -> None:
         if self._draft_text is not None and view.text != self._draft_text:
             return  # an earlier request
-        asked = self._draft_text is not None
+        asked, silent = self._draft_text is not None, self._draft_text is not None and self._draft_silent
         own = asked or (view.text == self._text and not self._next_is_new)
         before, model = self._view, (view.model, view.model_data)
         model_stays = before is not None and (before.model, before.model_data) == model
@@ -357,7 +385,9 @@ class PanelState:
         self._file_values = {control.target: control.rest for control in view.controls}
         if own:
             stays = {
-                target: value for target, value in self._values.items() if not target.startswith(preset_edits.EFFECTS)
+                target: value
+                for target, value in self._values.items()
+                if silent or not target.startswith(preset_edits.EFFECTS)
             }
             self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._file_values.items()}
         else:
@@ -368,10 +398,10 @@ class PanelState:
         stays = {target: value for target, value in stays.items() if value != self._file_values.get(target, value)}
         self._waiting = {}
         self._held.again(self._controls, view.channel)
-        if asked:
+        if asked and not silent:
             self._values = dict(self._file_values)
             self._turn(stays)
-        else:  # of another process, not ready yet
+        else:  # the same sound, or that of another process, not ready yet
             self._values = self._file_values | stays
         if not own or (self._learning.target is not None and self._learning.target not in self._controls):
             self._learning.want(None)
@@ -431,6 +461,7 @@ class PanelState:
             "warnings": [] if self._view is None else list(self._view.warnings),
             "motion": bool(fields.get("motion")),
             "path": None if path is None else serialize.path(path),
+            "snapshots": serialize.snapshots(fields, self._controls),
         }
 
     def _learn_state(self) -> dict[str, Any]:

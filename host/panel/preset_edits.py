@@ -11,10 +11,11 @@ from ..errors import UserError
 from ..patch.text import cc_binding, editing
 from ..session.preset_view import ControlView, MapView
 from . import protocol, serialize
-from .undo_history import PresetState
+from .undo_history import PresetState, Values
 
 EFFECTS = "effects."
 STEEPEST = 16.0  # curve of a [[cc]] table
+GAIN = "gain"  # which no snapshot holds: a recall must not be louder than the player has set it
 LENGTHS = {"seconds": (0.05, 3600.0), "beats": (0.125, 4096.0)}  # of a path; presets allow 20 rounds a second
 
 
@@ -65,6 +66,15 @@ def _map(word: protocol.BindingMessage | protocol.UnlearnMessage, control: Contr
         if (entry.source, entry.channel) == (word.source, word.channel):
             return entry
     raise UserError(f"{word.source} does not move {control.title}; choose one of its controllers")
+
+
+def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
+    """Return the values of a snapshot: all controls except gain, choices by name."""
+    return {
+        target: control.choices[round(values[target])] if control.choices else values[target]
+        for target, control in controls.items()
+        if target != GAIN
+    }
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ..shipped import SLOTS
+
 LONGEST_MESSAGE = 64 << 10  # bytes: a drawn path; other messages take a few hundred
 MOST_TARGETS = 512  # in one message: a model of 64 latents, and several effects
 MOST_POINTS = 512  # of a path: one stroke draws no more
@@ -157,6 +159,13 @@ class SaveMessage(_PageMessage):
 Points = Annotated[list[Annotated[list[float], Meta(max_length=256)]], Meta(min_length=2, max_length=MOST_POINTS)]
 
 
+class SnapshotMessage(_PageMessage):
+    """Store the controls' values in a slot, or clear it."""
+
+    slot: Annotated[int, Meta(ge=1, le=SLOTS)]
+    clear: bool = False
+
+
 class PathMessage(_PageMessage):
     """Set a path of codes for all latents, or change the present one; ``points`` None removes it."""
 
@@ -203,6 +212,7 @@ PageMessage = (
     | BindingMessage
     | LoadMessage
     | SaveMessage
+    | SnapshotMessage
     | PathMessage
     | EffectMessage
 )

@@ -91,6 +91,23 @@ def path(motion: Mapping[str, Any]) -> dict[str, Any]:
     return {"points": motion["path"], **length, "loop": loop}
 
 
+def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) -> dict[int, dict[str, float]]:
+    """Return the snapshots by slot, with the values within ranges of the controls that are there."""
+    return {
+        snapshot["slot"]: {
+            target: _within(controls[target], value)
+            for target, value in snapshot["values"].items()
+            if target in controls
+        }
+        for snapshot in fields.get("snapshot", [])
+    }
+
+
+def _within(control: ControlView, value: float | str) -> float:
+    number = control.choices.index(value) if isinstance(value, str) else value
+    return min(max(number, control.low), control.high)
+
+
 def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"index": index, "plugin": effect["plugin"], "title": _title(effect["plugin"]), "on": effect.get("on", True)}

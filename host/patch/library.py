@@ -73,8 +73,9 @@ class Patch:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of settings, model, tuning and morph, without comments and description."""
-        settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude={"description", "model"})
+        """SHA-256 of settings, model, tuning and morph, without comments, description and snapshots."""
+        silent = {"description", "model", "snapshot"}
+        settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         end = None if self.morph is None else list(self.morph.end)
         said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -21,7 +21,7 @@ from .preset import FORMAT, Preset
 from .text.statements import DECIMAL_COMMA, LONGEST, BrokenLine, Where, lines_of, statements
 
 MOST_FAULTS = 20  # reported for one file
-SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys")  # arrays of tables
+SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys", "snapshot")  # arrays of tables
 SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 
 

@@ -16,6 +16,7 @@ from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from .macros import Macros
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .note_offsets import NoteSettings, each_once
+from .snapshots import Snapshots
 
 if TYPE_CHECKING:
     from tomlkit.items import Table
@@ -202,6 +203,7 @@ class Preset(Sections):
     motion: list[MotionSettings] = Field(default_factory=list)
     note: Annotated[list[NoteSettings], AfterValidator(each_once)] = Field(default_factory=list)
     effects: list[Effect] = Field(default_factory=list)
+    snapshot: Snapshots = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":

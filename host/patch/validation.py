@@ -18,6 +18,7 @@ from .macros import macro_targets
 from .motions import MotionSettings
 from .note_offsets import NoteSettings
 from .preset import ENVELOPE_CONTROLS, MORPH, NO_MORPH, PLAY_CONTROLS, PROCESS_CONTROLS, CCMap, Preset
+from .snapshots import snapshot_faults
 
 ROUNDED = 0.01  # of a range: values may lie this far outside, because ends are written with two digits
 ANY_RATE = 48_000  # Hz for querying the effects' ranges, which do not depend on the rate
@@ -38,6 +39,10 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
     for index, note in enumerate(preset.note):
         for what in _note_faults(note, card):
             yield Fault(("note", index, "target"), f"[[note]] {index + 1}: {what}")
+    known = ranges(preset, card) | dict(effects)
+    for index, snapshot in enumerate(preset.snapshot):
+        for target, what in snapshot_faults(snapshot, card, known):
+            yield Fault(("snapshot", index, "values", target), f"[[snapshot]] {index + 1}: {what}")
 
 
 def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
@@ -141,7 +146,8 @@ def known_effects(preset: Preset) -> dict[str, Range | None]:
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
         known |= {f"effects.{index}.{name}": span for name, span in RANGES.get(effect.plugin, {}).items()}
-    for target in (*(entry.target for entry in preset.cc), *preset.macro_targets):
+    stored = (target for snapshot in preset.snapshot for target in snapshot.values)
+    for target in (*(entry.target for entry in preset.cc), *preset.macro_targets, *stored):
         kind, _, rest = target.partition(".")
         number = rest.partition(".")[0]
         if kind == "effects" and number in of_plugins:

@@ -240,10 +240,11 @@ class PluginServer:
             return self._open_listed(preset)
         if isinstance(preset, str):
             return OpenedPatch(open_patch(preset), preset)
+        turned = self._loaded.turned if preset.silent else {}
         if self._loaded.patch.folder != PROJECT:
-            return OpenedPatch(open_patch(preset), preset)
+            return OpenedPatch(open_patch(preset), preset, turned=turned)
         kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
-        return OpenedPatch(opened(kept, self._talk.say), preset)
+        return OpenedPatch(opened(kept, self._talk.say), preset, turned=turned)
 
     def _open_named(self, data: bytes) -> OpenedPatch:
         """Open a preset by name or path; errors never quote a file's content, since hosts log them."""

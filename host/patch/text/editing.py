@@ -84,6 +84,21 @@ def with_path(text: str, motion: Fields | None) -> str:
     return text if motion is None else appended(text, "motion", motion)
 
 
+def with_snapshot(text: str, slot: int, values: Mapping[str, float | str] | None) -> str:
+    """Replace the snapshot in a slot; None removes it."""
+    text = without_entries(text, "snapshot", lambda place, entry: entry["slot"] == slot)
+    if values is None:
+        return text
+    inline = tomlkit.inline_table()
+    inline.update(values)
+    return appended(text, "snapshot", {"slot": slot, "values": inline})
+
+
+def without_snapshots(text: str) -> Fields:
+    """Return the fields of a text that sound."""
+    return {key: value for key, value in tomllib.loads(text).items() if key != "snapshot"}
+
+
 def with_effect(text: str, plugin: str) -> str:
     return appended(text, "effects", {"plugin": plugin})
 
@@ -107,6 +122,10 @@ def without_effect(text: str, index: int) -> str:
             text = without_entry(text, ("macro", number, "targets", place))
     text = without_entries(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(own))
     text = without_entries(text, "effects", lambda place, entry: place == index)
+    for snapshot in tomllib.loads(text).get("snapshot", []):
+        if any(target.startswith(own) for target in snapshot["values"]):
+            kept = {target: value for target, value in snapshot["values"].items() if not target.startswith(own)}
+            text = with_snapshot(text, snapshot["slot"], kept or None)
     count = len(tomllib.loads(text).get("effects", []))
     return _renumbered(text, {place + 1: place for place in range(index, count)})
 
@@ -156,6 +175,10 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
     for where, target in named:
         if renamed(target) != target:
             text = with_value(text, where, renamed(target))
+    for snapshot in fields.get("snapshot", []):
+        values = {renamed(target): value for target, value in snapshot["values"].items()}
+        if values != snapshot["values"]:
+            text = with_snapshot(text, snapshot["slot"], values)
     return text
 
 

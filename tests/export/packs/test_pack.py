@@ -32,6 +32,10 @@ to = "gm-strings"
 plugin = "Convolution"
 impulse_response_filename = "{folder}/room.wav"
 mix = 0.3
+
+[[snapshot]]
+slot = 2
+values = {{"effects.0.mix" = 0.5}}
 """
 
 
@@ -64,6 +68,8 @@ def test_a_pack_sounds_alike_without_the_files_that_it_was_made_of(reed: Path, t
     shutil.rmtree(tmp_path / "mine")
     sent = timbrel.open(tmp_path / "sent.timbrel")
     assert (sent.name, sent.description) == ("sent", "a reed in a room")
+    (snapshot,) = open_patch(str(tmp_path / "sent.timbrel")).preset.snapshot
+    assert (snapshot.slot, snapshot.values) == (2, {"effects.0.mix": 0.5})
     np.testing.assert_array_equal(sent.render(notes), before)
     assert sent.encode(before).shape[1] == 8
     assert "morph" in {knob.target for knob in sent.knobs.values()}

@@ -1,9 +1,11 @@
 """A panel asks things of a whole player without a card: parent, sounding process, recording."""
 
+import json
 import threading
 import time
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import soundfile
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live.parent_process import play
 from timbrel.host.midi.performance import read_performance
+from timbrel.host.panel.panel_state import PanelState
+from timbrel.host.panel.protocol import read_message
 from timbrel.host.session.messages import Setup
 from timbrel.host.session.recorder import Recording
 from timbrel.host.shipped import Draft
@@ -274,3 +278,63 @@ def test_while_all_is_recorded_settings_stay_and_a_page_is_told_why_it_cannot_re
         assert panel.wait_for(lambda report: True).block == 128
 
     Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")
+
+
+class Board(Panel):
+    """A panel whose page speaks with the state that pages share."""
+
+    def __init__(self, page, home):
+        super().__init__(page)
+        out = SimpleNamespace(
+            play=lambda events: self.pipe.send(("events", list(events))),
+            load=lambda preset: self.pipe.send(("load", {None: preset})),
+            send=lambda message, page=None: None,
+            show_map=lambda model, data: None,
+        )
+        self.shared, self.state = threading.RLock(), PanelState(out, home)
+
+    def show(self, kind, what):
+        with self.shared:
+            self.state.apply_report(kind, what)
+        super().show(kind, what)
+
+    def say(self, t, **fields):
+        with self.shared:
+            self.state.apply("page", read_message(json.dumps({"t": t, **fields})))
+
+
+def test_snapshots_their_corners_and_a_dice_render_to_what_was_played_and_storing_is_silent(preset, tmp_path, timbrel):
+    def page(panel):
+        panel.wait_for(lambda report: panel.state.state()["controls"])
+        codes = {1: 0.25, 2: 0.75}
+        panel.say("note", key=60, velocity=100)
+        for slot, value in codes.items():
+            panel.say("set", values={"latent.0": value, "pan": value - 0.5})
+            panel.wait_for(lambda report, value=value: report.values["latent.0"] == value)
+            panel.say("snapshot", slot=slot)
+            stored = panel.wait_for(lambda view, slot=slot: f"slot = {slot}" in view.text, "view")
+        assert stored.draft
+        values = panel.state.state()["preset"]["snapshots"][1]
+        assert {"latent.0", "latent.1", "latent.2", "pan", "envelope.attack_seconds"} <= set(values)
+        panel.say("set", values=values)  # a recall
+        assert panel.wait_for(lambda report: report.values["latent.0"] == 0.25).held == [60]
+        panel.say("grab", targets=list(values))
+        for share in (0.25, 0.5, 1.0):  # a drag between the corners
+            panel.say("move", values=values | {"latent.0": 0.25 + share / 2, "pan": share / 2 - 0.25})
+            panel.wait_for(lambda report, share=share: report.values["latent.0"] == 0.25 + share / 2)
+        panel.say("drop", targets=list(values))
+        panel.say("set", values={f"latent.{number}": 0.1 + 0.3 * number for number in range(3)})  # a dice
+        panel.wait_for(lambda report: report.latents[2] > 0.6)
+        panel.say("note", key=60, velocity=0)
+        panel.wait_for(lambda report: report.voices == 0)
+
+    played = {"sound": tmp_path / "take.wav", "midi": tmp_path / "take.mid"}
+    Board(page, tmp_path).play(Setup(preset, null=True, midi=False, block=2048), **played)
+    assert b'"swap":' not in played["midi"].read_bytes()
+    ended = timbrel("render", preset, played["midi"], "-o", tmp_path / "again.wav", "--rate", 48000)
+    assert (ended.status, ended.err) == (0, "")
+    live, again = (soundfile.read(tmp_path / name, dtype="float32")[0] for name in ("take.wav", "again.wav"))
+    length = min(len(live), len(again))
+    assert np.abs(live[length:]).max(initial=0.0) < 1e-4
+    assert np.abs(live).max() > 0.01
+    assert np.array_equal(live[:length], again[:length])

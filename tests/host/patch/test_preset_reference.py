@@ -12,6 +12,7 @@ from timbrel.host.kinds.stream.kind import StreamSettings
 from timbrel.host.patch import preset
 from timbrel.host.patch.library import open_patch
 from timbrel.host.patch.macros import MacroSettings
+from timbrel.host.patch.snapshots import SnapshotSettings
 from timbrel.host.play.rack import Rack
 
 REFERENCE = (Path(timbrel.__file__).parent / "docs" / "presets.md").read_text(encoding="utf-8")
@@ -31,6 +32,7 @@ PARTS = {
     "[[macro]]": MacroSettings,
     "[[motion]]": preset.MotionSettings,
     "[[note]]": preset.NoteSettings,
+    "[[snapshot]]": SnapshotSettings,
 }
 
 
