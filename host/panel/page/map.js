@@ -57,6 +57,7 @@ export function map(state) {
     context.beginPath();
     context.arc(x, y, 3 * rem(), 0, 2 * Math.PI);
     context.fill();
+    numbers(context);
   });
 
   function ring(context, [x, y], radius, stroke, width) {
@@ -231,6 +232,28 @@ export function map(state) {
     if (ghost || before || moved) draw();
     moved = false;
   });
-  state.on("preset", () => draw());
   new ResizeObserver(still).observe(plane);
+
+  let marks = []; // numbers of the snapshots with latents, and their places
+  function mark() {
+    const stored = Object.entries(surface ? state.preset.snapshots ?? {} : {}).filter(([, values]) => Object.keys(values).some((target) => target.startsWith("latent.")));
+    const found = new Map(); // by place: several may be at one
+    for (const [slot, values] of stored) {
+      const where = surface.find(state.latents().map((latent, index) => values[`latent.${index}`] ?? latent.default));
+      const [others] = found.get(String(where)) ?? [[]];
+      found.set(String(where), [[...others, slot], where]);
+    }
+    marks = [...found.values()].map(([slots, where]) => [slots.join(" "), where]);
+    draw();
+  }
+  function numbers(context) {
+    context.font = `bold ${13 * rem()}px system-ui`;
+    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, lineJoin: "round", strokeStyle: colour("--ground"), fillStyle: colour("--text") });
+    for (const [slots, where] of marks) {
+      context.strokeText(slots, ...at(where));
+      context.fillText(slots, ...at(where));
+    }
+  }
+  state.on("preset map", mark);
+  state.link.on("binary", mark);
 }

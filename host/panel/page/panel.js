@@ -18,6 +18,7 @@ import { presets } from "./presets.js";
 import { report } from "./report.js";
 import { session } from "./session.js";
 import { Sliders } from "./sliders.js";
+import { snapshots } from "./snapshots.js";
 import { State } from "./state.js";
 
 const told = new Set(); // warnings that were shown: each appears once
@@ -35,6 +36,7 @@ const sliders = new Sliders(state, mode);
 controls(state, mode, $("controls"), sliders);
 knobs(state, mode, sliders);
 menu(state, mode, sliders);
+snapshots(state);
 map(state);
 meters(state);
 output(state);

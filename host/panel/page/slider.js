@@ -21,6 +21,24 @@ function scrolls({ parentElement: around }) {
   return (may && around.scrollHeight > around.clientHeight + 1) || scrolls(around);
 }
 
+const bend = ({ unit, low }) => (unit === "s" && low === 0 ? BEND : 1);
+
+/** Where a control's value is on its slider, 0 to 1. */
+export function placeOf(value, control) {
+  const { low, high, log } = control;
+  if (low === high) return 0;
+  if (log) return clamp(Math.log(value / low) / Math.log(high / low), 0, 1);
+  return clamp((value - low) / (high - low), 0, 1) ** (1 / bend(control));
+}
+
+/** The value of a control at a place on its slider. */
+export function valueAt(place, control) {
+  const { low, high, log } = control;
+  if (place <= 0) return low;
+  if (place >= 1) return high;
+  return log ? low * (high / low) ** place : low + (high - low) * place ** bend(control);
+}
+
 export class Slider {
   #grabbed = false;
   #key = null; // of the keyboard, that holds the slider
@@ -99,21 +117,11 @@ export class Slider {
   }
 
   #place(value) {
-    const { low, high, log } = this.control;
-    if (low === high) return 0;
-    if (log) return clamp(Math.log(value / low) / Math.log(high / low), 0, 1);
-    return clamp((value - low) / (high - low), 0, 1) ** (1 / this.#bend());
+    return placeOf(value, this.control);
   }
 
   #value(place) {
-    const { low, high, log } = this.control;
-    if (place <= 0) return low;
-    if (place >= 1) return high;
-    return log ? low * (high / low) ** place : low + (high - low) * place ** this.#bend();
-  }
-
-  #bend() {
-    return this.control.unit === "s" && this.control.low === 0 ? BEND : 1;
+    return valueAt(place, this.control);
   }
 
   /** Where the filled part of the slider begins: at zero where the range goes as far to both sides. */
