@@ -1,15 +1,19 @@
-"""Finds external tensor data in an ONNX file's bytes before any library opens it.
+"""Reads an ONNX file's bytes without any library: external tensor data, and metadata.
 
-Parses only messages that may hold tensors. Field numbers are those of onnx.proto.
+Parses only messages that may hold tensors, and the model's own. Field numbers are those of onnx.proto.
 """
 
+import mmap
 from collections.abc import Iterator
+from pathlib import Path
 
 DEEPEST = 100  # levels of nested messages: protobuf's own limit
 MOST_FIELDS = 2_000_000  # fields in a file, read in a second; a decoder of a hundred layers has 10,000
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are in no ONNX file
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
+METADATA, KEY, VALUE = 14, 1, 2  # fields of a model, and of an entry of its metadata
+CARD = b"timbrel.card"  # METADATA_KEY of card.py, whose numpy takes the panel too long
 HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field number
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -61,7 +65,23 @@ def graph_of(data: bytes) -> bytes:
     return graph
 
 
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+def card_of(file: Path) -> str:
+    """Return the text of a model's card; reads no weights. "" without one.
+
+    Raises:
+        NotONNX: not protobuf.
+        OSError, ValueError: unreadable, empty, or no UTF-8.
+    """
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for number, wire, _, begin, length in _fields(data, 0, len(data)):
+            if number == METADATA and wire == BYTES:
+                entry = {field: data[at : at + size] for field, _, _, at, size in _fields(data, begin, begin + length)}
+                if entry.get(KEY) == CARD:
+                    return entry.get(VALUE, b"").decode()
+    return ""
+
+
+def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield a message's fields: number, wire type, value of a varint, and the content's first byte and length."""
     while at < end:
         tag, at = _varint(data, at, end)
@@ -81,7 +101,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int
         at += length
 
 
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
     value = 0
     for place in range(at, min(at + 10, end)):
         value |= (data[place] & 0x7F) << 7 * (place - at)

@@ -112,7 +112,10 @@ class PanelState:
                 self._out.send({"t": "panic"})
                 self._send_state(hold=False)
             case protocol.PresetsMessage():
-                self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
+                self._list(page)
+            case protocol.FavouriteMessage(name=name, on=on):
+                self._presets.favour(name, on)
+                self._list()
             case protocol.LoadMessage(name=name):
                 self._out.load(self._presets.find(name))
                 self._draft_text = None
@@ -469,6 +472,9 @@ class PanelState:
 
     def _send_state(self, **parts: Any) -> None:
         self._out.send({"t": "state", "state": parts})
+
+    def _list(self, page: Hashable | None = None) -> None:
+        self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
 
     def _say(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
         self._out.send({"t": "say", "line": line, "kind": kind}, page)

@@ -1,7 +1,9 @@
 """Presets of the panel: lists one folder's, the user's own and the shipped ones, and saves into that folder only."""
 
 import contextlib
+import functools
 import itertools
+import json
 import os
 import re
 import time
@@ -10,7 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import TimbrelError, UserError
+from ..contract.graph import NotONNX, card_of
+from ..errors import Failure, TimbrelError, UserError
 from ..files import replacing
 from ..packs import BY_DIGEST, SUFFIX
 from ..packs.archive import digest_of
@@ -32,6 +35,8 @@ class Listed:
     shipped: bool
     fits: bool
     path: str
+    kind: str = ""  # of the model; "" if unknown
+    favourite: bool = False
 
 
 class PresetFolder:
@@ -45,7 +50,8 @@ class PresetFolder:
 
     def listed(self) -> list[Listed]:
         """Return the loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
-        now, changed = time.monotonic(), [_changed(folder) for folder in (self.folder, own_folder("presets"))]
+        folders = (self.folder, own_folder("presets"), _favourites())
+        now, changed = time.monotonic(), [_changed(folder) for folder in folders]
         if now >= self._until or changed != self._changed:
             self._list, self._until, self._changed = self._read(), now + LISTED_SECONDS, changed
         return self._list
@@ -65,7 +71,26 @@ class PresetFolder:
             entry = _listed(path, name, shipped=True)
             if entry is not None:
                 found.append(entry)
-        return found
+        favourites = _favourite_names()
+        return [replace(entry, favourite=entry.name in favourites) for entry in found]
+
+    def favour(self, name: str, on: bool) -> None:
+        """Keep or forget a favourite, for all browsers and sessions of this user.
+
+        Raises:
+            UserError: the list has no such preset.
+            Failure: cannot be written.
+        """
+        self.find(name)
+        names = _favourite_names() - {name} | ({name} if on else set())
+        folder = _favourites().parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"favourites cannot be kept in {folder}: {error.strerror or error}") from None
+        with replacing(_favourites(), overwrite=True) as file:
+            file.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+        self._until = 0.0
 
     def find(self, name: str) -> str:
         """Return the path or name that loads a listed preset; raise UserError if it is not in the list."""
@@ -126,6 +151,27 @@ class PresetFolder:
         return self.folder / f"{name}.toml"
 
 
+def _favourites() -> Path:
+    """Return the file of favourites: a page's address, and so its browser's memory, is another in each session."""
+    return own_folder("models").parent / "favourites.txt"
+
+
+def _favourite_names() -> set[str]:
+    try:
+        return set(_favourites().read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return set()
+
+
+@functools.lru_cache(maxsize=MOST_LISTED)
+def _kind(model: Path, changed: int) -> str:
+    try:
+        kind = json.loads(card_of(model)).get("kind", "")
+    except (OSError, ValueError, NotONNX, AttributeError):
+        return ""
+    return kind if isinstance(kind, str) else ""
+
+
 def _changed(folder: Path) -> int:
     """Return when a file was last added to a folder or removed, in nanoseconds."""
     try:
@@ -177,4 +223,6 @@ def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
         return None
     fits = model in shipped_models() or model.startswith(BY_DIGEST) or (path.parent / model).is_file()
     title = path.resolve().parent.name if path.name == MADE else name
-    return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path))
+    file = shipped_models().get(model, path.parent / model)
+    kind = _kind(file, _changed(file))
+    return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path), kind)

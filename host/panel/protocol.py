@@ -147,6 +147,11 @@ class BindingMessage(_PageMessage):
     channel: Channel = None
 
 
+class FavouriteMessage(_PageMessage):
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    on: bool
+
+
 class LoadMessage(_PageMessage):
     name: Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -210,6 +215,7 @@ PageMessage = (
     | LearnMessage
     | UnlearnMessage
     | BindingMessage
+    | FavouriteMessage
     | LoadMessage
     | SaveMessage
     | SnapshotMessage

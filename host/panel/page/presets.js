@@ -1,42 +1,107 @@
-// Presets: what there is, which one plays, and under which name it is kept; undo, redo and the two sides to compare.
+// Presets: the browser of all there are, the one that plays, and its name when it is saved; undo, redo and the two sides.
 
 import { $, clamp, make, press } from "./dom.js";
 
+const KINDS = { spectrum: "Notes", partials: "Notes", grain: "Textures", clip: "Hits and words", stream: "Loops" };
+// What the list is narrowed to: of one row of tags any, of several rows all.
+const TAGS = [["Favourites"], ["My own", "Shipped"], [...new Set(Object.values(KINDS))]];
+const tagsOf = ({ kind, shipped, favourite }) => [favourite && "Favourites", shipped ? "Shipped" : "My own", KINDS[kind]];
+
 export function presets(state) {
-  let list = [], chosen = 0; // the entry of the shown ones that Enter loads
+  let list = null, found = [], chosen = 0; // the entry of the found ones that Enter loads
+  let going = null; // the preset that loads
+  let after = null; // the preset that loads once the changes are saved
+  let steps = 0; // asked before the list came
+  let proposed = ""; // name to save under, until another is typed
+  const tags = new Set();
   const say = (message) => state.link.send(message);
 
+  function title() {
+    const { name, dirty } = state.preset;
+    $("preset-name").textContent = going === null ? name ?? "timbrel" : `loading ${going} …`;
+    $("preset").setAttribute("aria-busy", String(going !== null));
+    $("preset").setAttribute("aria-label", going === null ? `Preset ${name}${dirty ? ", changed" : ""}` : `loading ${going} …`);
+    $("dirty").hidden = !dirty || going !== null;
+  }
   state.on("preset", () => {
     const { name, dirty, can_undo, can_redo, side, description } = state.preset;
-    $("preset-name").textContent = name ?? "timbrel";
+    title();
     $("preset").title = description ?? "";
-    $("preset").setAttribute("aria-label", `Preset ${name}${dirty ? ", changed" : ""}`);
-    $("dirty").hidden = !dirty;
     $("undo").disabled = !can_undo;
     $("redo").disabled = !can_redo;
     press($("side-a"), side !== "B");
     press($("side-b"), side === "B");
     document.title = `${dirty ? "* " : ""}${name ?? ""} – timbrel`;
-    if ($("saving").open && !dirty && name === $("save-name").value) $("saving").close();
+    if ($("saving").open && !dirty && name === $("save-name").value) saved();
   });
   $("undo").addEventListener("click", () => say({ t: "undo" }));
   $("redo").addEventListener("click", () => say({ t: "redo" }));
   $("side-a").addEventListener("click", () => say({ t: "side", side: "A" }));
   $("side-b").addEventListener("click", () => say({ t: "side", side: "B" }));
 
-  function show() {
+  // Another preset: a question comes first where changes would be lost, which no undo brings back.
+  function load(name) {
+    if (!state.preset.dirty) return go(name);
+    after = name;
+    $("unsaved-title").textContent = `Save the changes of ${state.preset.name}?`;
+    $("unsaved").returnValue = "cancel";
+    $("unsaved").showModal();
+  }
+  function go(name) {
+    going = name;
+    after = null;
+    title();
+    say({ t: "load", name });
+  }
+  function came() {
+    going = null;
+    title();
+  }
+  state.on("controls", came);
+  state.link.on("down", came);
+  $("unsaved").addEventListener("close", () => {
+    if ($("unsaved").returnValue === "save") save();
+    else if ($("unsaved").returnValue === "discard") go(after);
+    else after = null;
+  });
+
+  function search() {
     const asked = $("preset-find").value.trim().toLowerCase();
-    const found = list.filter(({ name, description, model }) => `${name} ${description} ${model}`.toLowerCase().includes(asked));
-    $("preset-list").replaceChildren(...found.map(({ name, description, model, shipped, fits }, index) => {
-      const about = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model"].filter(Boolean).join(" · ");
-      const row = make("div", { role: "option", id: `preset-${index}`, onclick: () => (say({ t: "load", name }), $("presets").close()) },
-        make("b", { textContent: name }), make("small", { textContent: about }));
+    const rows = TAGS.map((row) => row.filter((tag) => tags.has(tag))).filter((row) => row.length);
+    found = (list ?? []).filter((one) => `${one.name} ${one.description} ${one.model}`.toLowerCase().includes(asked))
+      .filter((one) => rows.every((row) => row.some((tag) => tagsOf(one).includes(tag))));
+  }
+
+  function show() {
+    search();
+    const known = new Set((list ?? []).flatMap(tagsOf));
+    $("preset-tags").replaceChildren(...TAGS.flat().filter((tag) => known.has(tag) || tags.has(tag)).map((tag) =>
+      make("button", { textContent: tag, "aria-pressed": String(tags.has(tag)), onclick: () => narrow(tag) })));
+    $("preset-list").replaceChildren(...found.map((one, index) => {
+      const { name, description, model, shipped, fits, favourite } = one;
+      const about = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model", favourite && "favourite"].filter(Boolean).join(" · ");
+      const star = make("span", { className: "star", textContent: favourite ? "★" : "☆", title: "Favourite", "aria-hidden": "true", onclick: (event) => (event.stopPropagation(), favour(one)) });
+      const row = make("div", { role: "option", id: `preset-${index}`, onclick: () => ($("presets").close(), load(name)) },
+        make("b", { textContent: name }), make("small", { textContent: about }), star);
       if (name === state.preset.name) row.setAttribute("aria-current", "true");
       return row;
     }));
-    $("no-preset").textContent = found.length ? "" : list.length ? "No preset of this name." : "Reading …";
-    choose(Math.max(asked ? 0 : found.findIndex(({ name }) => name === state.preset.name), 0));
+    $("no-preset").textContent = found.length ? "" : list ? "No preset of this name or kind." : "Reading …";
   }
+
+  function narrow(tag) {
+    tags[tags.has(tag) ? "delete" : "add"](tag);
+    const within = [...tags].join(", ");
+    for (const [id, words] of [["preset-previous", "Previous preset"], ["preset-next", "Next preset"]]) $(id).title = words + (within && ` of: ${within}`);
+    fresh();
+    [...$("preset-tags").children].find(({ textContent }) => textContent === tag)?.focus();
+  }
+  /** Shows the list anew, and chooses the best of what is asked, or the preset that plays. */
+  function fresh() {
+    show();
+    choose(Math.max($("preset-find").value.trim() ? 0 : found.findIndex(({ name }) => name === state.preset.name), 0));
+  }
+  const favour = ({ name, favourite }) => say({ t: "favourite", name, on: !favourite });
 
   function choose(index) {
     const rows = [...$("preset-list").children];
@@ -46,39 +111,78 @@ export function presets(state) {
     rows[chosen]?.scrollIntoView({ block: "nearest" });
   }
   state.link.on("presets", (message) => {
+    const before = list && found[chosen]?.name;
     list = message.list;
-    show();
+    fresh();
+    if (before) choose(found.findIndex(({ name }) => name === before)); // a star moves nothing
+    if (steps) step(steps);
+    if ($("saving").open && $("save-name").value === proposed) propose();
   });
   $("preset").addEventListener("click", () => {
     say({ t: "presets" });
-    $("preset-find").value = "";
-    show();
+    fresh();
     $("presets").showModal();
   });
-  $("preset-find").addEventListener("input", show);
+  $("presets").addEventListener("close", () => ($("preset-find").value = ""));
+  $("preset-find").addEventListener("input", fresh);
   $("preset-find").addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) choose(chosen + step);
+    const to = { ArrowDown: chosen + 1, ArrowUp: chosen - 1, Home: 0, End: found.length - 1 }[event.key];
+    if (to !== undefined) choose(to);
+    else if (event.key === "Enter" && event.ctrlKey) found[chosen] && favour(found[chosen]);
     else if (event.key === "Enter") $(`preset-${chosen}`)?.click();
     else return;
     event.preventDefault();
   });
 
-  $("save").addEventListener("click", () => {
-    $("save-name").value = state.preset.name ?? "";
+  /** Goes to the next preset of the list, as it is narrowed, or with -1 to the one before; from the last to the first. */
+  function step(by) {
+    steps = list ? 0 : by;
+    if (!list) return say({ t: "presets" });
+    search();
+    const names = found.filter(({ fits }) => fits !== false).map(({ name }) => name);
+    const at = names.indexOf(going ?? state.preset.name);
+    if (names.length) load(names[at < 0 ? (by > 0 ? 0 : names.length - 1) : (at + by + names.length) % names.length]);
+  }
+  $("preset-previous").addEventListener("click", () => step(-1));
+  $("preset-next").addEventListener("click", () => step(1));
+
+  const own = () => !(list ?? []).some(({ name, shipped }) => shipped && name === state.preset.name);
+  /** Proposes a name that is free: "pad", "pad 2", "pad 3"; to replace the user's own preset, its name. */
+  function propose() {
+    const taken = new Set((list ?? []).map(({ name }) => name));
+    taken.add(state.preset.name);
+    const [, stem, number] = /^(.*?)(?: (\d+))?$/.exec(state.preset.name ?? "mine");
+    proposed = `${stem} ${Number(number ?? 1) + 1}`;
+    for (let next = Number(number ?? 1) + 1; taken.has(proposed); next++) proposed = `${stem} ${next}`;
+    if ($("save-over").checked && own()) proposed = state.preset.name;
+    $("save-name").value = proposed;
+    $("save-name").select();
+  }
+  function save() {
     $("save-over").checked = false;
     $("save-said").textContent = "";
+    say({ t: "presets" });
+    propose();
     $("saving").showModal();
     $("save-name").select();
-  });
+  }
+  function saved() {
+    const next = after;
+    $("saving").close();
+    if (next !== null) go(next);
+  }
+  $("save").addEventListener("click", save);
+  $("saving").addEventListener("close", () => (after = null));
+  $("save-over").addEventListener("change", () => $("save-name").value === proposed && propose());
   $("save-form").addEventListener("submit", (event) => {
     event.preventDefault();
     $("save-said").textContent = "";
     say({ t: "save", name: $("save-name").value.trim(), overwrite: $("save-over").checked });
   });
   state.link.on("say", ({ line, kind }) => {
+    if (kind === "error") came();
     if (!$("saving").open) return;
     if (kind === "error") $("save-said").textContent = line;
-    else if (kind === "note") $("saving").close();
+    else if (line.startsWith("saved as")) saved();
   });
 }

@@ -529,3 +529,14 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     assert not out.shown("sound")["away"]
     say("note", key=60, velocity=0)
     assert not any(isinstance(event, NoteOff) for event in out.events)
+
+
+def test_a_favourite_is_told_to_all_pages_and_one_that_is_not_listed_to_its_page(stage):
+    _board, say, out = stage
+    say("favourite", name="pad", on=True)
+    page, message = out.told[-1]
+    assert page is None
+    assert [one["name"] for one in message["list"] if one["favourite"]] == ["pad"]
+    say("favourite", name="pad", on=False)
+    say("favourite", name="none", on=True)
+    assert "choose one of them" in out.said("one")[-1]

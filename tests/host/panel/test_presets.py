@@ -7,6 +7,7 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.panel import presets as folder_module
 from timbrel.host.panel.presets import PresetFolder
+from timbrel.host.patch.library import open_patch
 from timbrel.host.shipped import shipped_presets
 
 from .fakes import TEXT
@@ -136,3 +137,27 @@ def test_where_the_preset_cannot_be_written_nothing_is_laid_beside(presets, tmp_
     with pytest.raises(UserError, match="is a folder"):
         presets.save("mine", text_of("model.onnx"), True, {"model.onnx": b"mine"})
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_list_says_the_kind_of_each_model_without_its_weights(presets, tmp_path, monkeypatch):
+    kinds = {one.name: one.kind for one in presets.listed()}
+    assert kinds["pad"] == ""  # it has no model
+    expected = {
+        name: open_patch(name).model.card.kind for name in ("gm-keys", "drum-kit", "lakeside-walk", "drum-loops")
+    }
+    assert expected.items() <= kinds.items()
+    (tmp_path / "tiny.onnx").write_bytes(b"\xff" * 40)
+    (tmp_path / "none.onnx").write_bytes(b"")
+    (tmp_path / "none.toml").write_text(TEXT.replace("tiny", "none"))
+    assert [one.kind for one in presets.listed()[:2]] == ["", ""]
+
+
+def test_favourites_are_kept_for_the_user_and_not_in_the_presets(presets, tmp_path):
+    presets.favour("gm-hall", True)
+    presets.favour("pad", True)
+    presets.favour("gm-hall", False)
+    for folder in (presets, PresetFolder(tmp_path, tmp_path)):
+        assert [one.name for one in folder.listed() if one.favourite] == ["pad"]
+    assert (tmp_path / "pad.toml").read_text() == TEXT
+    with pytest.raises(UserError, match="no preset of the list"):
+        presets.favour("../pad", True)
