@@ -27,11 +27,16 @@ class MacroTarget(SettingsSection):
 
 
 class MacroSettings(SettingsSection):
-    """A [[macro]] table: the control ``macro.N``, at rest at ``value``, 0 to 1."""
+    """A [[macro]] table: the control ``macro.N``, at rest at ``value``, 0 to 1; starts there, or at ``position``."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     value: Annotated[float, Field(ge=0, le=1)] = 0.5
+    position: Annotated[float, Field(ge=0, le=1)] | None = None
     targets: Annotated[list[MacroTarget], Field(min_length=1, max_length=MOST_TARGETS)]
+
+    @property
+    def start(self) -> float:
+        return self.value if self.position is None else self.position
 
 
 def _named_apart(macros: list[MacroSettings]) -> list[MacroSettings]:

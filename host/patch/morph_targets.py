@@ -29,8 +29,9 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
         return None
     if settings.to is not None:
         values, label = _rest_of(settings.to, card, folder, "morph.to", files)
-        return MorphTarget(values, settings.shape, label)
-    return MorphTarget(_checked(settings.values or [], card, "morph.values"), settings.shape)
+    else:
+        values, label = _checked(settings.values or [], card, "morph.values"), None
+    return MorphTarget(values, settings.shape, label, settings.position)
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:

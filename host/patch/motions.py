@@ -13,11 +13,12 @@ TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
 
 
 class MorphSettings(SettingsSection):
-    """The [morph] table: the code at ``morph`` 1, from ``values`` or the preset ``to``."""
+    """The [morph] table: the code at ``morph`` 1, from ``values`` or the preset ``to``; starts at ``position``."""
 
     to: str | None = None
     values: list[float] | None = None
     shape: Way = "linear"
+    position: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _one_end(self) -> "MorphSettings":
@@ -32,6 +33,7 @@ class MorphTarget(NamedTuple):
     end: Sequence[float]
     shape: Way
     label: str | None = None
+    position: float = 0.0
 
 
 class WalkSettings(SettingsSection):

@@ -250,7 +250,7 @@ class Macros:
         """``reach`` limits the sums; ``present`` and ``move`` are the parameters', as in `Mapper`."""
         self._reach, self._present, self._move = reach, present, move
         self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
-        self._positions = dict(self._rests)
+        self._positions = dict(zip(self._rests, (macro.start for macro in macros), strict=True))
         self._moved: dict[str, list[str]] = {}  # the targets of each macro
         self._adding: dict[str, list[tuple[str, MacroTarget]]] = {}  # the macros of each target
         for name, macro in zip(self._rests, macros, strict=True):
@@ -259,6 +259,9 @@ class Macros:
                 if entry.target in reach:
                     self._adding.setdefault(entry.target, []).append((name, entry))
         self._own = {target: present(target) for target in self._adding}  # knob values of targets
+        away = [name for name, rest in self._rests.items() if self._positions[name] != rest]
+        for target in dict.fromkeys(target for name in away for target in self._moved[name]):
+            self._send(0, target)
 
     def present(self, target: str) -> float:
         """Return a macro's position, or a target's knob value without offsets."""

@@ -39,7 +39,7 @@ def slots_of(preset: Preset, controls: Iterable[ControlView]) -> list[PluginPara
     if macros := preset.macro:
         targets = macro_targets(macros)
         return [
-            PluginParameter(one.name, target, 0.0, 1.0, one.value) for one, target in zip(macros, targets, strict=True)
+            PluginParameter(one.name, target, 0.0, 1.0, one.start) for one, target in zip(macros, targets, strict=True)
         ]
     kept = [one for one in controls if one.high > one.low and one.target != OWN_GAIN]
     return [

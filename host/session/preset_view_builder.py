@@ -103,9 +103,8 @@ def _places(preset: Preset, card: Card) -> dict[str, Place]:
     places: dict[str, Place] = {
         f"latent.{number}": ("latent", None, ("latent", "values", number)) for number in range(len(card.latents))
     }
-    # Neither has a place in the file: a macro saved at its position as rest value would add nothing any more.
-    places |= {f"macro.{number}": ("macro", None, ()) for number in range(len(preset.macro))}
-    places[MORPH] = ("morph", None, ())
+    places |= {f"macro.{number}": ("macro", None, ("macro", number, "position")) for number in range(len(preset.macro))}
+    places[MORPH] = ("morph", None, ("morph", "position"))
     tables = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
     if kind.sections:
         tables[kind.sections[0]] = dict(kind.controls)

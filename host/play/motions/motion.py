@@ -105,7 +105,7 @@ class Latents:
         self._morph_end = None if morph is None else morph.end
         self._way = straight
         if morph is not None:
-            self.targets[MORPH] = Ramp(0.0, ramp)
+            self.targets[MORPH] = Ramp(morph.position, ramp)
             self._way = WAYS[morph.shape]
         self._spans = card.spans
         movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]

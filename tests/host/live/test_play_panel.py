@@ -338,3 +338,28 @@ def test_snapshots_their_corners_and_a_dice_render_to_what_was_played_and_storin
     assert np.abs(live[length:]).max(initial=0.0) < 1e-4
     assert np.abs(live).max() > 0.01
     assert np.array_equal(live[:length], again[:length])
+
+
+def test_positions_of_morph_and_macros_come_back_with_a_preset_that_was_saved(preset, tmp_path):
+    away = {"morph": 0.75, "macro.0": 0.125, "macro.1": 0.5, "latent.2": 0.25}
+    wide = '[[macro]]\nname = "{}"\ntargets = [{{target = "latent.0", low = -0.2, high = 0.2}}]\n'
+    path = tmp_path / "b.toml"
+    text = Path(preset).read_text() + wide.format("wide") + "[morph]\nvalues = [1.0, 1.0, 1.0]\n" + wide.format("far")
+    path.write_text(text)
+
+    def page(panel):
+        panel.wait_for(lambda report: panel.state.state()["controls"])
+        panel.say("set", values=away)
+        panel.wait_for(lambda report: away.items() <= report.values.items())
+        panel.say("save", name="kept")
+        assert not panel.wait_for(lambda view: view.name == "kept", "view").draft
+        codes = panel.wait_for(lambda report: away.items() <= report.values.items()).latents
+        assert not panel.state.state()["preset"]["dirty"]
+        panel.say("load", name="b")
+        panel.wait_for(lambda report: report.values["morph"] == 0.0)
+        panel.say("load", name="kept")
+        back = panel.wait_for(lambda report: away.items() <= report.values.items())
+        assert back.latents == pytest.approx(codes)
+        assert not panel.state.state()["preset"]["dirty"]
+
+    Board(page, tmp_path).play(Setup(str(path), null=True, midi=False))

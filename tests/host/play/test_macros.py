@@ -165,3 +165,27 @@ def test_a_macro_bends_a_sound_that_goes_through(make_allpass, make_preset, tmp_
         processor = Processor(Patch("through", make_preset(macro=[table]), model, tmp_path), 8000)
         sounds[name] = processor.process(events, hum)
     assert np.array_equal(sounds["macro"], sounds["dry"])
+
+
+def test_a_preset_starts_where_its_positions_are_as_if_its_macros_and_its_morph_had_been_moved_there(make_patch):
+    hall = [{"plugin": "Reverb", "room_size": 0.3, "wet_level": 0.2}]
+    wet = {"target": "effects.0.wet_level", "low": -0.2, "high": 0.4}
+    tables = [macro(*TWO), macro({"target": "morph", "low": 0.0, "high": 0.2}, wet, name="far")]
+    there = {"values": [0.9, 0.1], "position": 0.25}
+    start = [tables[0] | {"position": 0.9}, tables[1] | {"position": 0.0}]
+    moved = make_patch(macro=tables, effects=hall, morph={"values": [0.9, 0.1]})
+    starts = make_patch(macro=start, effects=hall, morph=there)
+    turns = [
+        ParameterChange(0, 0, target, value) for target, value in (("macro.0", 0.9), ("macro.1", 0.0), ("morph", 0.25))
+    ]
+    notes = [NoteOn(RATE // 10, 0, 60, 100)]
+    sounds = [
+        Rack({0: patch}, RATE, omni=True).process(events, RATE)[0]
+        for patch, events in ((moved, notes), (moved, [*turns, *notes]), (starts, notes))
+    ]
+    np.testing.assert_array_equal(sounds[1], sounds[2])
+    assert not np.array_equal(sounds[0], sounds[2])
+    knobs = Rack({0: starts}, RATE).knobs[0]
+    assert [knobs.at(target) for target in ("macro.0", "macro.1", "morph", "latent.0")] == [
+        0.9, 0.0, 0.25, starts.preset.latent_values(starts.model.card)[0],
+    ]  # fmt: skip

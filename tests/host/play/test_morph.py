@@ -242,7 +242,7 @@ def test_a_preset_may_lead_to_another_file_beside_it_or_to_one_that_ships(tmp_pa
     for to, expected in (("sub/far.toml", THERE), ("plain.toml", [0.5, 0.5])):
         (tmp_path / "near.toml").write_text(HEAD.format(tiny_path()) + f"morph.to = '{to}'\n")
         patch = open_patch(str(tmp_path / "near.toml"))
-        assert patch.morph == (expected, "linear", None)
+        assert patch.morph == MorphTarget(expected, "linear")
     card = open_patch("gm-keys").model.card
     to_strings = patch.preset.morph.model_copy(update={"to": "gm-strings"})
     assert morph_of(to_strings, card, tmp_path).end == open_patch("gm-strings").preset.latent.values

@@ -46,7 +46,7 @@ def test_a_control_that_is_written_where_its_place_is_rests_there_when_it_is_ope
             text = with_value(text, one.place, written)
     again = view_of(Draft(view.name, text, view.folder))
     assert {one.target: one.rest for one in again.controls if one.target in rests} == pytest.approx(rests)
-    assert {one.group for one in view.controls if not one.place} <= {"morph", "macro"}
+    assert all(one.place for one in view.controls)
     assert {one.group for one in view.controls} <= {*GROUPS, view.kind, "gesture"}
 
 
