@@ -371,3 +371,13 @@ def test_without_what_serves_it_a_panel_says_what_to_install():
     assert plugin.said == ["panel: uvicorn is not installed; install it with: pip install 'timbrel[panel]'"]
     assert plugin.close() == 0
     assert plugin.logged() == ""
+
+
+def test_a_snapshot_is_kept_in_the_project_and_what_was_turned_stays(shown):
+    _, page, _, _ = shown
+    load(shown, "gm-pad")
+    page.say("set", values={"pan": 0.5})
+    page.say("snapshot", slot=5)
+    state = told(shown[0], lambda state: "slot = 5" in state.kept.text)
+    assert state.turned == {"pan": 0.5}
+    assert page.see("preset", lambda preset: "5" in preset["snapshots"])["snapshots"]["5"]["pan"] == 0.5
