@@ -223,7 +223,7 @@ export function map(state) {
     if (!surface || !width) return;
     if (moved && !grip) place = surface.find(state.knobs(), place);
     const knobs = state.knobs();
-    const apart = state.code?.length === surface.latents && state.code.some((value, index) => Math.abs(value - knobs[index]) > 0.01);
+    const apart = state.code?.length === surface.latents && surface.apart(state.code, knobs);
     const before = ghost;
     if (apart) {
       const there = surface.find(state.code, ghost ?? place);

@@ -1,7 +1,10 @@
 // The map as it comes in one binary frame: a surface of codes, read bilinearly, and the codes of training as dots.
 
+import { clamp } from "./dom.js";
+
 const HEADER = 16; // bytes: nodes a side, latents, dots, nothing, each of 32 bits
-const REFINE = 5; // halvings of the step with which a code is looked for, from a node's distance
+const SAME = 0.001; // deviations that rounding may put between two codes
+const FINEST = 1 / 2048; // of the plane: the last step with which a code is looked for
 
 export class Surface {
   constructor(buffer, labels) {
@@ -21,6 +24,7 @@ export class Surface {
     this.label = take(Int32Array, count);
     this.loudness = take(Float32Array, count);
     this.scale = take(Float32Array, latents);
+    this.scaled = this.nodes.map((value, index) => value * this.scale[index % latents]);
     const sorted = this.brightness.toSorted();
     this.dull = sorted[Math.floor(0.02 * count)];
     this.bright = sorted[Math.floor(0.98 * count)];
@@ -29,7 +33,7 @@ export class Surface {
   /** The code at a place, x and y from 0 to 1. */
   code(x, y) {
     const { side, latents, nodes } = this;
-    const [u, v] = [x, y].map((place) => Math.min(Math.max(place, 0), 1) * (side - 1));
+    const [u, v] = [x, y].map((place) => clamp(place, 0, 1) * (side - 1));
     const [column, row] = [u, v].map((place) => Math.min(Math.floor(place), side - 2));
     const [a, b] = [u - column, v - row];
     const first = (row * side + column) * latents;
@@ -39,25 +43,42 @@ export class Surface {
       (nodes[below + k] * (1 - a) + nodes[below + latents + k] * a) * b);
   }
 
-  /** The place whose code is nearest to one; of equals the nearest to `near`. */
+  /** Whether two codes differ by more than rounding; the second may stand in a longer array. */
+  apart(code, other, first = 0) {
+    return this.scale.some((scale, k) => Math.abs(code[k] - other[first + k]) * scale > SAME);
+  }
+
+  /** The place of a code: that of a dot which has it, else the nearest of the surface, in deviations; of equals the nearest to `near`. */
   find(code, near = [0.5, 0.5]) {
-    const { side, latents, nodes } = this;
-    let best = Infinity, place = near;
-    for (let node = 0; node < side * side; node++) {
-      let far = 0;
-      for (let k = 0; k < latents; k++) far += (nodes[node * latents + k] - code[k]) ** 2;
-      const x = (node % side) / (side - 1), y = Math.floor(node / side) / (side - 1);
-      far += 1e-3 * ((x - near[0]) ** 2 + (y - near[1]) ** 2);
-      if (far < best) [best, place] = [far, [x, y]];
+    const { side, latents, scaled, scale } = this;
+    const far = ([x, y]) => (x - near[0]) ** 2 + (y - near[1]) ** 2;
+    let place = null;
+    for (let dot = 0; dot < this.count; dot++) {
+      if (Math.abs(code[0] - this.codes[dot * latents]) * scale[0] > SAME || this.apart(code, this.codes, dot * latents)) continue;
+      if (!place || far(this.dotPlace(dot)) < far(place)) place = this.dotPlace(dot);
     }
-    const away = (x, y) => this.code(x, y).reduce((sum, value, k) => sum + (value - code[k]) ** 2, 0);
-    best = away(...place);
-    for (let step = 0.5 / (side - 1), round = 0; round < REFINE; step /= 2, round++) {
-      for (const [dx, dy] of [[step, 0], [-step, 0], [0, step], [0, -step]]) {
-        const next = [place[0] + dx, place[1] + dy].map((at) => Math.min(Math.max(at, 0), 1));
-        const far = away(...next);
-        if (far < best) [best, place] = [far, next];
-      }
+    if (place) return place;
+    const wanted = Float32Array.from(code, (value, k) => value * scale[k]);
+    const last = side - 1;
+    const begin = Math.round(clamp(near[1], 0, 1) * last) * side + Math.round(clamp(near[0], 0, 1) * last); // so that most others end early
+    let best = Infinity;
+    for (let step = 0; step < side * side; step++) {
+      const node = (begin + step) % (side * side);
+      const there = [(node % side) / last, Math.floor(node / side) / last];
+      let sum = 1e-3 * far(there);
+      for (let k = 0; k < latents && sum < best; k++) sum += (scaled[node * latents + k] - wanted[k]) ** 2;
+      if (sum < best) [best, place] = [sum, there];
+    }
+    const away = ([x, y]) => this.code(x, y).reduce((sum, value, k) => sum + ((value - code[k]) * scale[k]) ** 2, 0);
+    best = away(place);
+    for (let step = 0.5 / last; step > FINEST; ) {
+      const better = [[step, 0], [-step, 0], [0, step], [0, -step]].some((way) => {
+        const next = place.map((at, axis) => clamp(at + way[axis], 0, 1));
+        const sum = away(next);
+        if (sum < best) [best, place] = [sum, next];
+        return place === next;
+      });
+      if (!better) step /= 2;
     }
     return place;
   }
@@ -74,7 +95,7 @@ export class Surface {
 
   /** How bright a dot is among the others, 0 to 1: a few that stand out do not make all others alike. */
   shade(dot) {
-    return Math.min(Math.max((this.brightness[dot] - this.dull) / (this.bright - this.dull || 1), 0), 1);
+    return clamp((this.brightness[dot] - this.dull) / (this.bright - this.dull || 1), 0, 1);
   }
 
   dotCode(dot) {

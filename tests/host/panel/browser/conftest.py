@@ -134,11 +134,12 @@ class Plane:
         )
         self.places, self.codes = places, random.uniform(-0.9, 0.9, (DOTS, LATENTS)).astype("<f4")
         self.labels = np.arange(DOTS, dtype="<i4") % len(LABELS)
+        self.notes, self.loudness = (np.arange(DOTS) % 12).astype("<f4"), np.linspace(1, 0, DOTS).astype("<f4")
+        self.scale = np.full(LATENTS, 2, "<f4")
 
     def frame(self):
-        notes, brightness = (np.arange(DOTS) % 12).astype("<f4"), np.linspace(0, 1, DOTS).astype("<f4")
-        loudness, scale = np.linspace(1, 0, DOTS).astype("<f4"), np.full(LATENTS, 2, "<f4")
-        parts = [self.surface, self.places, self.codes, notes, brightness, self.labels, loudness, scale]
+        brightness = np.linspace(0, 1, DOTS).astype("<f4")
+        parts = [self.surface, self.places, self.codes, self.notes, brightness, self.labels, self.loudness, self.scale]
         return struct.pack("<4I", SIDE, LATENTS, DOTS, 0) + b"".join(part.tobytes() for part in parts)
 
 

@@ -60,6 +60,40 @@ def test_clicking_between_dots_reads_the_surface_bilinearly(host):
     assert code(host.words("set")[0]) == pytest.approx(read(host.plane, x, y), abs=0.003)  # half a pixel
 
 
+FIND = """async ({ frame, codes, near }) => {
+    const { Surface } = await import('./surface.js');
+    const surface = new Surface(Uint8Array.from(frame).buffer, []);
+    return codes.map((code, index) => surface.find(code, near[index]));
+}"""
+
+
+def found(host, codes, near):
+    return np.array(host.page.evaluate(FIND, {"frame": list(host.plane.frame()), "codes": codes, "near": near}))
+
+
+def test_the_code_of_a_dot_is_found_on_the_dot_and_one_of_the_surface_where_it_is(host):
+    host.open()
+    codes = host.plane.codes.astype(float).round(4).tolist()
+    assert found(host, codes, [[0.5, 0.5]] * DOTS) == pytest.approx(host.plane.places)
+    places = np.random.default_rng(1).uniform(0.02, 0.98, (40, 2))
+    codes = [read(host.plane, *place).tolist() for place in places]
+    assert found(host, codes, places[::-1].tolist()) == pytest.approx(places, abs=0.002)
+
+
+def test_a_code_off_the_surface_is_found_at_its_nearest_point_in_deviations(host):
+    host.plane.scale[:] = 1, 9, 0.2
+    host.open()
+    codes = np.random.default_rng(2).uniform(-0.6, 0.6, (20, LATENTS))
+    axis = np.linspace(0, 1, 400)
+    x, y = (each.ravel() for each in np.meshgrid(axis, axis))
+    interpolate = pytest.importorskip("scipy.interpolate").RegularGridInterpolator
+    sides = np.linspace(0, 1, SIDE)
+    surface = interpolate((sides, sides), host.plane.surface)(np.stack([y, x], 1)) * host.plane.scale
+    for code, place in zip(codes, found(host, codes.tolist(), [[0.5, 0.5]] * 20), strict=True):
+        nearest = np.linalg.norm(surface - code * host.plane.scale, axis=1).min()
+        assert np.linalg.norm((read(host.plane, *place) - code) * host.plane.scale) < nearest + 0.01
+
+
 def test_dragging_keeps_the_difference_that_was_there_so_that_nothing_jumps(host):
     for control, value in zip(host.state["controls"], (0.4, -0.3, 0.2), strict=False):
         control["value"] = value
