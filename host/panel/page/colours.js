@@ -1,4 +1,6 @@
-// Colours of the dots. Notes go round a circle of hues of one lightness; brightness goes along cividis.
+// Colours of the dots: pitches go round a circle of hues of one lightness, groups in three; timbre and loudness go along cividis.
+
+import { dark, noteClass } from "./dom.js";
 
 // Seventeen points of cividis, from 0 to 1 (Nuñez, Anderton and Renslow 2018, doi:10.1371/journal.pone.0199239), sRGB.
 const CIVIDIS = [
@@ -13,10 +15,39 @@ export function cividis(place) {
   return `rgb(${mix.join(" ")})`;
 }
 
-export const LEVELS = 24; // colours of brightness that a map is drawn in
+const LEVELS = 24; // colours of a ramp that a map is drawn in
+const NAMED = 12; // groups up to which the legend names each
+const RAMPS = { timbre: ["brightness", "dull", "bright"], loudness: ["loudness", "soft", "loud"] };
 
 /** The colour of a level, kept off the end of cividis that the ground is as dark or as light as. */
-export const brightness = (level, dark) => cividis((level / (LEVELS - 1)) * 0.78 + (dark ? 0.22 : 0));
+const ramp = (level) => cividis((level / (LEVELS - 1)) * 0.78 + (dark.matches ? 0.22 : 0));
 
 /** The colour of a pitch class 0 to 11, C is red. */
-export const pitch = (note, dark) => `oklch(${dark ? 0.76 : 0.56} ${dark ? 0.13 : 0.15} ${25 + 30 * note})`;
+const pitch = (note) => `oklch(${dark.matches ? "0.76 0.13" : "0.56 0.15"} ${25 + 30 * note})`;
+
+/** The colour of one of several groups: neighbours differ in hue and lightness. */
+const group = (index, count) => `oklch(${(dark.matches ? 0.74 : 0.5) + 0.12 * ((index % 3) - 1)} 0.13 ${25 + (360 * index) / count})`;
+
+/** By what the dots of a surface can be coloured: only what tells some from others. */
+export function choices({ groups: { label, family }, ends, notes }) {
+  const several = { label: label.names.length > 1, family: family.names.length > 1 && family.names.length < label.names.length };
+  const differ = { ...several, pitch: notes.some((note) => note >= 0) };
+  for (const [by, [values]] of Object.entries(RAMPS)) differ[by] = ends[values][1] > ends[values][0];
+  return ["label", "timbre", "loudness", "pitch", "family"].filter((by) => differ[by]);
+}
+
+/** The colour of a dot; null where it has none. */
+export function dotColour(surface, dot, by) {
+  if (by in RAMPS) return ramp(Math.round(surface.level(RAMPS[by][0], dot) * (LEVELS - 1)));
+  if (by === "pitch") return surface.notes[dot] < 0 ? null : pitch(surface.notes[dot]);
+  const of = surface.groups[by]?.of[surface.label[dot]] ?? -1;
+  return of < 0 ? null : group(of, surface.groups[by].names.length);
+}
+
+/** What the colours mean: texts, and pairs of a colour and its text. */
+export function legend(surface, by) {
+  if (by === "pitch") return Array.from({ length: 12 }, (_, note) => [pitch(note), noteClass(note)]);
+  if (by in RAMPS) return [RAMPS[by][1], ...Array.from({ length: 8 }, (_, at) => [ramp((at / 7) * (LEVELS - 1)), ""]), RAMPS[by][2]];
+  const names = surface.groups[by]?.names ?? [];
+  return names.length > NAMED ? [`${names.length} colours: point at a dot for its name`] : names.map((name, index) => [group(index, names.length), name]);
+}

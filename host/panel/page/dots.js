@@ -1,11 +1,11 @@
 // The still canvas: every dot once, drawn anew only where size, theme, colours or what is lit change.
 
-import { clamp, colour, dark } from "./dom.js";
-import { brightness, LEVELS, pitch } from "./colours.js";
+import { clamp, colour } from "./dom.js";
+import { dotColour } from "./colours.js";
 
 const NAMED = 150; // dots up to which each has its label beside it, as far as there is room
 
-/** Draws dots on a canvas; `by` is "note", "brightness" or "none", `lit` a set of labels or null. */
+/** Draws dots on a canvas; `by` is one of their `choices` or "plain", `lit` a set of labels or null. */
 export function drawDots(canvas, surface, edge, by, lit) {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
@@ -35,13 +35,6 @@ export function drawDots(canvas, surface, edge, by, lit) {
   if (surface.count <= NAMED) name(context, surface, edge);
 }
 
-export function dotColour(surface, dot, by) {
-  const note = surface.notes[dot];
-  if (by === "note") return note < 0 ? null : pitch(note, dark.matches);
-  if (by === "brightness" && surface.bright > surface.dull) return brightness(Math.round(surface.shade(dot) * (LEVELS - 1)), dark.matches);
-  return null;
-}
-
 /** Writes labels beside dots, where they hide no dot's label that is there already. */
 function name(context, surface, edge) {
   const { width, height } = context.canvas;
@@ -49,7 +42,7 @@ function name(context, surface, edge) {
   context.font = `${size}px system-ui, sans-serif`;
   context.fillStyle = colour("--dim");
   for (let dot = 0; dot < surface.count; dot++) {
-    const text = surface.labels[surface.label[dot]] ?? "";
+    const text = surface.names[surface.label[dot]] ?? "";
     const wide = context.measureText(text).width;
     const right = edge + surface.places[2 * dot] * (width - 2 * edge) + 0.7 * edge;
     const x = right + wide > width ? right - 1.4 * edge - wide : right;

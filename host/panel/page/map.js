@@ -1,7 +1,7 @@
 // The map: a still canvas of dots, and one above it with the point, the path and the ghost of the code that sounds.
 
 import { $, calm, clamp, colour, dark, eachFrame, make, noteClass, remember, remembered } from "./dom.js";
-import { brightness, LEVELS, pitch } from "./colours.js";
+import { choices, legend } from "./colours.js";
 import { drawDots } from "./dots.js";
 import { path } from "./path.js";
 import { Surface } from "./surface.js";
@@ -17,7 +17,6 @@ export function map(state) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
   let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false;
   let [width, height] = [0, 0]; // of the plane, in pixels
-  if ([...$("colour").options].some(({ value }) => value === remembered("colour"))) $("colour").value = remembered("colour");
   const drawing = path(state, () => surface, () => draw());
 
   const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * (width - 2 * EDGE), EDGE + clamp(y, 0, 1) * (height - 2 * EDGE)];
@@ -68,11 +67,10 @@ export function map(state) {
     context.stroke();
   }
 
-  /** What a dot is, in words: its label, note and brightness. */
+  /** What a dot is, in words: its name and its note. */
   function words(dot) {
-    const label = surface.labels[surface.label[dot]] ?? "";
     const note = surface.notes[dot] < 0 ? "" : noteClass(surface.notes[dot]);
-    return [label, note, `brightness ${Math.round(100 * surface.brightness[dot])} %`].filter(Boolean).join(" · ");
+    return [surface.names[surface.label[dot]], note].filter(Boolean).join(" · ") || "a sound without a name";
   }
 
   function take(dot) {
@@ -171,11 +169,11 @@ export function map(state) {
     const asked = $("search").value.trim().toLowerCase();
     lit = null;
     if (surface && asked) {
-      const named = surface.labels.map((label, index) => [label.toLowerCase(), index]);
-      const exact = named.filter(([label]) => label === asked);
-      lit = new Set((exact.length ? exact : named.filter(([label]) => label.includes(asked))).map(([, index]) => index));
+      const named = surface.names.map((name, index) => [name.toLowerCase(), index]);
+      const exact = named.filter(([name]) => name === asked);
+      lit = new Set((exact.length ? exact : named.filter(([name]) => name.includes(asked))).map(([, index]) => index));
       const count = surface.label.reduce((sum, label) => sum + lit.has(label), 0);
-      const names = [...lit].map((index) => surface.labels[index]);
+      const names = [...new Set([...lit].map((index) => surface.names[index]))];
       $("there").textContent = count ? `${names.slice(0, 3).join(", ")}${names.length > 3 ? " …" : ""}: ${count} lit` : `no sound is called ${$("search").value.trim()}`;
     } else $("there").textContent = "";
     still();
@@ -187,34 +185,40 @@ export function map(state) {
     if (dot >= 0) take(dot);
   });
 
-  function legend() {
-    const by = $("colour").value;
-    const swatch = (paint, text) => {
+  /** Offers the colours that tell dots apart, and shows those that this browser remembers, where it can. */
+  function offer() {
+    const offered = [...(surface ? choices(surface) : []), "plain"];
+    $("colour").replaceChildren(...offered.map((textContent) => make("option", { textContent })));
+    $("colour").value = [remembered("colour"), "timbre"].find((by) => offered.includes(by)) ?? offered[0];
+    explain();
+  }
+
+  function explain() {
+    const swatch = ([paint, text]) => {
       const box = make("i");
       box.style.background = paint;
       return make("span", {}, box, text);
     };
-    const notes = () => Array.from({ length: 12 }, (_, note) => swatch(pitch(note, dark.matches), noteClass(note)));
-    const levels = () => ["dull ", ...Array.from({ length: 8 }, (_, at) => swatch(brightness((at / 7) * (LEVELS - 1), dark.matches), "")), " bright"];
-    $("key").replaceChildren(...(!surface || by === "none" ? [] : by === "note" ? notes() : levels()));
+    const entries = surface ? legend(surface, $("colour").value) : [];
+    $("key").replaceChildren(...entries.map((entry) => (typeof entry === "string" ? entry : swatch(entry))));
   }
-  $("colour").addEventListener("change", () => (remember("colour", $("colour").value), legend(), still()));
-  dark.addEventListener("change", () => (legend(), still()));
+  $("colour").addEventListener("change", () => (remember("colour", $("colour").value), explain(), still()));
+  dark.addEventListener("change", () => (explain(), still()));
 
   state.link.on("binary", (buffer) => {
     surface = new Surface(buffer, state.map?.labels ?? []);
     place = surface.find(state.knobs(), place);
-    $("labels").replaceChildren(...[...new Set(surface.labels)].sort().map((value) => make("option", { value })));
+    $("labels").replaceChildren(...surface.groups.label.names.map((value) => make("option", { value })));
     $("no-map").hidden = true;
     drawing.again();
-    legend();
+    offer();
     search();
   });
   state.on("map", () => {
     if (state.map) return;
     surface = null;
     $("no-map").hidden = false;
-    legend();
+    offer();
     still();
   });
   // Where another hand moves the knobs, the point goes along.

@@ -1,6 +1,7 @@
 // The map as it comes in one binary frame: a surface of codes, read bilinearly, and the codes of training as dots.
 
 import { clamp } from "./dom.js";
+import { family, shownName } from "./names.js";
 
 const HEADER = 16; // bytes: nodes a side, latents, dots, nothing, each of 32 bits
 const SAME = 0.001; // deviations that rounding may put between two codes
@@ -25,9 +26,9 @@ export class Surface {
     this.loudness = take(Float32Array, count);
     this.scale = take(Float32Array, latents);
     this.scaled = this.nodes.map((value, index) => value * this.scale[index % latents]);
-    const sorted = this.brightness.toSorted();
-    this.dull = sorted[Math.floor(0.02 * count)];
-    this.bright = sorted[Math.floor(0.98 * count)];
+    this.names = labels.map(shownName);
+    this.groups = { label: grouped(this.names), family: grouped(this.names.map(family)) };
+    this.ends = { brightness: ends(this.brightness), loudness: ends(this.loudness) };
   }
 
   /** The code at a place, x and y from 0 to 1. */
@@ -93,9 +94,10 @@ export class Surface {
     return found;
   }
 
-  /** How bright a dot is among the others, 0 to 1: a few that stand out do not make all others alike. */
-  shade(dot) {
-    return clamp((this.brightness[dot] - this.dull) / (this.bright - this.dull || 1), 0, 1);
+  /** How bright or loud a dot is among the others, 0 to 1. */
+  level(values, dot) {
+    const [low, high] = this.ends[values];
+    return clamp((this[values][dot] - low) / (high - low || 1), 0, 1);
   }
 
   dotCode(dot) {
@@ -105,4 +107,16 @@ export class Surface {
   dotPlace(dot) {
     return [this.places[2 * dot], this.places[2 * dot + 1]];
   }
+}
+
+/** The low and the high end of values, without the few that stand out and would make all others alike. */
+function ends(values) {
+  const sorted = values.toSorted();
+  return [0.02, 0.98].map((part) => sorted[Math.floor(part * values.length)]);
+}
+
+/** The names there are, and by label the index of its name among them, -1 without. */
+function grouped(each) {
+  const names = [...new Set(each)].filter(Boolean).sort();
+  return { names, of: each.map((name) => names.indexOf(name)) };
 }

@@ -239,7 +239,7 @@ def test_a_reload_and_an_edit_keep_the_octave_the_chroma_row_and_the_maps_colour
     page = host.open()
     page.click("#octave-up")
     page.click("#chroma")
-    page.select_option("#colour", "note")
+    page.select_option("#colour", "pitch")
     said = page.inner_text("#octave")
     for again in (page.reload, lambda: host.tell(t="state", state={"keys": host.state["keys"]})):
         again()
@@ -247,7 +247,7 @@ def test_a_reload_and_an_edit_keep_the_octave_the_chroma_row_and_the_maps_colour
         page.wait_for_selector("#piano.row .key")
         assert page.inner_text("#octave") == said
         assert page.get_attribute("#chroma", "aria-pressed") == "true"
-        assert page.input_value("#colour") == "note"
+        assert page.input_value("#colour") == "pitch"
     host.tell(t="state", state={"keys": {"low": 36, "high": 47, "center": 36, "silent": [], "labels": {}}})
     page.wait_for_selector("#octave >> text=C2")
 
@@ -256,7 +256,7 @@ def test_a_browser_that_keeps_nothing_opens_the_page_all_the_same(host):
     host.page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no') } })")
     page = host.open()
     page.click("#octave-up")
-    page.select_option("#colour", "note")
+    page.select_option("#colour", "pitch")
     page.wait_for_selector("#piano .key")
 
 

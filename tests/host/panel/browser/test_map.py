@@ -136,11 +136,105 @@ def test_a_label_that_is_searched_is_lit_and_counted_and_others_are_not(host):
     host.until(lambda: page.inner_text("#there") == "no sound is called tuba")
 
 
-def test_hovering_names_the_dot_with_its_note_and_brightness(host):
+def test_hovering_names_the_dot_with_its_note(host):
     page = host.open()
     page.mouse.move(*on_map(page)(*host.plane.places[13]))
     page.wait_for_selector("#hover:not([hidden])")
-    assert page.inner_text("#hover") == f"{LABELS[13 % 3]} · C♯ · brightness 8 %"
+    assert page.inner_text("#hover") == f"{LABELS[13 % 3]} · C♯"
+
+
+def offered(page):
+    return page.locator("#colour option").all_inner_texts()
+
+
+def test_only_colours_that_tell_dots_apart_are_offered(host):
+    host.state["map"]["labels"] = ["Violin", "Viola", "Oboe"]
+    page = host.open()
+    page.wait_for_selector("#key span")
+    assert offered(page) == ["label", "timbre", "loudness", "pitch", "family", "plain"]
+    host.plane.notes[:], host.plane.loudness[:] = -1, 0.5
+    host.state["map"]["labels"] = ["rain_1-17367-A.flac", "rain_2-72970-A.flac", "sea_5-208810-B.flac"]
+    page.reload()
+    page.wait_for_selector("#key span")
+    assert offered(page) == ["label", "timbre", "plain"]  # rain and sea are their own families
+    host.state["map"]["labels"] = ["", "", ""]
+    page.reload()
+    page.wait_for_selector("#key span")
+    assert offered(page) == ["timbre", "plain"]
+
+
+def test_colours_of_each_choice_are_on_the_dots_and_in_the_legend_and_are_remembered(host):
+    host.state["map"]["labels"] = ["Violin", "Viola", "Oboe"]
+    page = host.open()
+    page.wait_for_selector("#key span")
+    assert page.inner_text("#key").split() == ["dull", "bright"]
+
+    def groups(by):
+        page.select_option("#colour", by)
+        host.until(lambda: pixels(host)[0] == drawn(page, page.locator("#key i").nth(start[by])))
+        return len({tuple(pixel) for pixel in pixels(host)}), page.inner_text("#key").split()
+
+    start = {"label": 2, "family": 1, "pitch": 0}  # where the legend has Violin, strings, C
+    assert groups("label") == (3, ["Oboe", "Viola", "Violin"])
+    assert groups("pitch")[0] == 12
+    assert groups("family") == (2, ["reed", "strings"])
+    page.select_option("#colour", "loudness")
+    assert page.inner_text("#key").split() == ["soft", "loud"]
+    page.reload()
+    page.wait_for_selector("#key span")
+    assert page.input_value("#colour") == "loudness"
+
+
+def drawn(page, swatch):
+    """The colour of a swatch, as a canvas draws it."""
+    script = """(swatch) => {
+        const context = new OffscreenCanvas(1, 1).getContext('2d');
+        context.fillStyle = getComputedStyle(swatch).backgroundColor;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    }"""
+    return swatch.evaluate(script)
+
+
+def test_names_are_shown_without_what_files_add(host):
+    page = host.open()
+    names = {
+        "bass_017-055-100": "bass",
+        "flute-note60-1.wav": "flute",
+        "rock eighths/plain 107.67bpm": "rock eighths plain",
+        "rain_1-17367-A.flac": "rain",
+        "violin/C4_mf.wav": "violin",
+        "7 no. 13": "7",
+        "60.wav": "",
+        "7": "7",
+        "Slap Bass 2": "Slap Bass 2",
+        "hi-hat": "hi-hat",
+        "TR-808": "TR-808",
+    }
+    script = "async (labels) => labels.map((await import('./names.js')).shownName)"
+    assert page.evaluate(script, list(names)) == list(names.values())
+
+
+def test_general_midi_names_have_their_families_and_others_their_first_word(host):
+    page = host.open()
+    families = {
+        "Acoustic Grand Piano": "piano",
+        "Tubular Bells": "mallets",
+        "Tango Accordion": "organ",
+        "Slap Bass 2": "bass",
+        "Bassoon": "reed",
+        "English Horn": "reed",
+        "French Horn": "brass",
+        "Voice Lead": "synth",
+        "Bass and Lead": "synth",
+        "Synth Strings 1": "strings",
+        "Koto": "world",
+        "rock eighths plain": "rock",
+        "clap2": "clap",
+        "7": "7",
+    }
+    script = "async (names) => names.map((await import('./names.js')).family)"
+    assert page.evaluate(script, list(families)) == list(families.values())
 
 
 def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
