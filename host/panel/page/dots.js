@@ -1,17 +1,25 @@
-// The still canvas: every dot once, drawn anew only where size, theme, colours or what is lit change.
+// The still canvas: every dot once and the names of those together, drawn anew only where size, theme, colours, zoom or what is lit change.
 
-import { clamp, colour } from "./dom.js";
+import { $, clamp, colour } from "./dom.js";
 import { dotColour } from "./colours.js";
+import { EDGE } from "./view.js";
 
-const NAMED = 150; // dots up to which each has its label beside it, as far as there is room
+const TOGETHER = 110; // pixels within which dots of one name are together
+const FEWEST = 3; // dots together that have a name on the whole map, where there are more of it elsewhere
+const ROOM = 7, CROWDED = 40; // pixels around a name that no other reaches; more where dots are less than this apart
 
-/** Draws dots on a canvas; `by` is one of their `choices` or "plain", `lit` a set of labels or null. */
-export function drawDots(canvas, surface, edge, by, lit) {
+/** The pixels from dot to dot of the whole map, were they even. */
+const crowd = ({ size: [width, height] }, count) => Math.sqrt((width * height) / count);
+
+/** The radius of a dot, in pixels. */
+export const dotRadius = (view, count) => clamp(0.2 * crowd(view, count) * Math.sqrt(view.zoom), EDGE / 8, EDGE / 2.4);
+
+/** Draws dots on a canvas, `scale` of its pixels a pixel of the page; `by` is one of their `choices` or "plain", `lit` a set of labels or null. */
+export function drawDots(canvas, surface, view, scale, by, lit) {
   const context = canvas.getContext("2d");
-  const { width, height } = canvas;
-  context.clearRect(0, 0, width, height);
-  const crowd = Math.sqrt((width * height) / surface.count); // from dot to dot, were they even
-  const radius = clamp(0.2 * crowd, edge / 8, edge / 3);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  const radius = dotRadius(view, surface.count) * scale;
   const grey = colour("--dot");
   const stamps = new Map();
   const stamp = (name, size) => {
@@ -21,8 +29,8 @@ export function drawDots(canvas, surface, edge, by, lit) {
   const last = [];
   const put = (dot, name, size) => {
     const image = stamp(name, size);
-    const x = edge + surface.places[2 * dot] * (width - 2 * edge), y = edge + surface.places[2 * dot + 1] * (height - 2 * edge);
-    context.drawImage(image, x - image.width / 2, y - image.height / 2);
+    const [x, y] = view.at(surface.dotPlace(dot));
+    context.drawImage(image, x * scale - image.width / 2, y * scale - image.height / 2);
   };
   for (let dot = 0; dot < surface.count; dot++) {
     if (lit) {
@@ -32,23 +40,47 @@ export function drawDots(canvas, surface, edge, by, lit) {
   }
   const light = colour("--lit");
   for (const dot of last) put(dot, light, radius * 1.6);
-  if (surface.count <= NAMED) name(context, surface, edge);
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  write(context, surface, view, lit);
 }
 
-/** Writes labels beside dots, where they hide no dot's label that is there already. */
-function name(context, surface, edge) {
-  const { width, height } = context.canvas;
-  const size = edge * 1.1, taken = [];
-  context.font = `${size}px system-ui, sans-serif`;
-  context.fillStyle = colour("--dim");
+/** Writes names in the middle of dots that are together, those of most first, where they hide no name. */
+function write(context, surface, view, lit) {
+  const { names, of } = surface.groups.label;
+  const total = names.map(() => 0), heaps = new Map();
   for (let dot = 0; dot < surface.count; dot++) {
-    const text = surface.names[surface.label[dot]] ?? "";
-    const wide = context.measureText(text).width;
-    const right = edge + surface.places[2 * dot] * (width - 2 * edge) + 0.7 * edge;
-    const x = right + wide > width ? right - 1.4 * edge - wide : right;
-    const y = Math.min(Math.max(edge + surface.places[2 * dot + 1] * (height - 2 * edge) + size / 3, size), height - 2);
-    if (taken.some(([left, base, other]) => Math.abs(base - y) < size && left < x + wide + 4 && x < left + other + 4)) continue;
-    taken.push([x, y, wide]);
+    const name = of[surface.label[dot]] ?? -1;
+    if (name < 0 || (lit && !lit.has(surface.label[dot]))) continue;
+    total[name]++;
+    const [x, y] = view.at(surface.dotPlace(dot));
+    if (x < 0 || y < 0 || x > view.size[0] || y > view.size[1]) continue;
+    const [column, row] = [x, y].map((at) => Math.floor(at / TOGETHER));
+    const key = `${name} ${column} ${row}`;
+    const heap = heaps.get(key) ?? { name, column, row, count: 0, x: 0, y: 0 };
+    heaps.set(key, Object.assign(heap, { count: heap.count + 1, x: heap.x + x, y: heap.y + y }));
+  }
+  const around = ({ name, column, row, count }) =>
+    [-1, 0, 1].every((right) => [-1, 0, 1].every((down) => (heaps.get(`${name} ${column + right} ${row + down}`)?.count ?? 0) <= count));
+  const fewest = Math.max(1, Math.round(FEWEST / Math.sqrt(view.zoom)));
+  const room = ROOM + clamp(CROWDED - crowd(view, surface.count) * view.zoom, 0, CROWDED) / 2;
+  const corner = $("zoom");
+  const size = 0.8125 * parseFloat(getComputedStyle(document.documentElement).fontSize), taken = [];
+  context.font = `500 ${size}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.lineWidth = 4;
+  context.lineJoin = "round";
+  context.strokeStyle = colour("--ground");
+  context.fillStyle = colour("--text");
+  for (const heap of [...heaps.values()].sort((one, other) => other.count - one.count)) {
+    if (heap.count < Math.min(fewest, total[heap.name]) || !around(heap)) continue;
+    const text = names[heap.name];
+    const half = context.measureText(text).width / 2;
+    const x = clamp(heap.x / heap.count, half + 4, view.size[0] - half - 4);
+    const y = clamp(heap.y / heap.count + (heap.count > 1 ? 0.35 : -0.7) * size, size, view.size[1] - 4);
+    if (x + half > corner.offsetLeft && y > corner.offsetTop) continue;
+    if (taken.some(([left, base, other]) => Math.abs(left - x) < half + other + 2 * room && Math.abs(base - y) < size + room)) continue;
+    taken.push([x, y, half]);
+    context.strokeText(text, x, y);
     context.fillText(text, x, y);
   }
 }

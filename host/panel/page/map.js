@@ -2,30 +2,33 @@
 
 import { $, calm, clamp, colour, dark, eachFrame, make, noteClass, remember, remembered } from "./dom.js";
 import { choices, legend } from "./colours.js";
-import { drawDots } from "./dots.js";
+import { dotRadius, drawDots } from "./dots.js";
 import { path } from "./path.js";
 import { Surface } from "./surface.js";
+import { View } from "./view.js";
 
-const EDGE = 12; // pixels around the plane, so that dots at its rim are whole
 const REACH = { mouse: 10, pen: 14, touch: 22 }; // pixels within which a dot is meant
 const CLICK = 4; // pixels that a click may move, in which it is no drag
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 const STEP = 0.01; // of the plane, that an arrow key moves the point; a fifth with Shift
+const CLOSER = 1.5; // of a key or a button
+const WHEEL = { 0: 0.002, 1: 0.03, 2: 0.5 }; // by the wheel's unit: pixels, lines, pages
 
 export function map(state) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
-  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false;
-  let [width, height] = [0, 0]; // of the plane, in pixels
+  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false, pointed = -1;
+  const view = new View(), fingers = new Map(); // on the map: by pointer, where it is in pixels
   const drawing = path(state, () => surface, () => draw());
 
-  const at = ([x, y]) => [EDGE + clamp(x, 0, 1) * (width - 2 * EDGE), EDGE + clamp(y, 0, 1) * (height - 2 * EDGE)];
-  const toPlane = (event) => {
+  const at = (there) => view.at(there);
+  const pixels = (event) => {
     const { left, top: above } = top.getBoundingClientRect();
-    return [(event.clientX - left - EDGE) / (width - 2 * EDGE), (event.clientY - above - EDGE) / (height - 2 * EDGE)];
+    return [event.clientX - left, event.clientY - above];
   };
+  const toPlane = (event) => view.place(pixels(event));
   /** The dot at a place, no further than some pixels away; -1 where there is none. */
-  const dotAt = (there, pixels) => surface.nearest(...there, width / pixels, height / pixels);
+  const dotAt = (there, reach) => surface.nearest(...there, ...view.size.map((length) => (view.zoom * length) / reach));
   const targets = () => state.latents().map((_, index) => `latent.${index}`);
   const asValues = (code) => Object.fromEntries(code.map((value, index) => {
     const { low, high } = state.latents()[index];
@@ -34,20 +37,25 @@ export function map(state) {
 
   const still = eachFrame(() => {
     const scale = devicePixelRatio || 1;
-    [width, height] = [plane.clientWidth, plane.clientHeight];
+    const [width, height] = (view.size = [plane.clientWidth, plane.clientHeight]);
     if (!width || !height) return;
     for (const canvas of [dots, top]) [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
-    if (surface) drawDots(dots, surface, EDGE * scale, $("colour").value, lit);
+    if (surface) drawDots(dots, surface, view, scale, $("colour").value, lit);
     draw();
   });
 
   const draw = eachFrame(() => {
-    const context = top.getContext("2d");
+    const context = top.getContext("2d"), [width, height] = view.size;
     if (!width) return;
     context.setTransform(top.width / width, 0, 0, top.height / height, 0, 0);
     context.clearRect(0, 0, width, height);
     if (!surface) return;
     drawing.draw(context, at);
+    if (pointed >= 0) {
+      const radius = dotRadius(view, surface.count);
+      ring(context, at(surface.dotPlace(pointed)), radius + 3, colour("--ground"), 4);
+      ring(context, at(surface.dotPlace(pointed)), radius + 3, colour("--text"), 2);
+    }
     if (ghost) ring(context, at(ghost), 9 * rem(), colour("--ghost"), 2);
     const [x, y] = at(place);
     ring(context, [x, y], 11 * rem(), colour("--ground"), 5);
@@ -75,9 +83,10 @@ export function map(state) {
 
   function take(dot) {
     place = surface.dotPlace(dot);
+    view.show(place);
     state.set(asValues(surface.dotCode(dot)));
     $("there").textContent = words(dot);
-    draw();
+    still();
   }
 
   // On the grab, the difference between the surface and the code that is there is kept, so that nothing jumps.
@@ -99,16 +108,54 @@ export function map(state) {
     grip = key = null;
   }
 
-  let finger = null;
+  /** Marks a dot and says what it is; -1: none. */
+  function point(dot) {
+    if (pointed !== dot) draw();
+    pointed = dot;
+    $("hover").hidden = dot < 0;
+    if (dot < 0) return;
+    $("hover").textContent = words(dot);
+    const [x, y] = at(surface.dotPlace(dot));
+    const half = $("hover").offsetWidth / 2;
+    $("hover").style.left = `${clamp(x, half, view.size[0] - half)}px`;
+    $("hover").style.top = `${y}px`;
+    $("hover").classList.toggle("under", y < 50);
+  }
+
+  function zoom(factor, about) {
+    point(-1);
+    view.scale(factor, about);
+    still();
+  }
+
+  /** Carries the map along with fingers that moved. */
+  function carry(before, after) {
+    const middle = (points) => [0, 1].map((axis) => points.reduce((sum, one) => sum + one[axis], 0) / points.length);
+    const spread = ([one, other]) => (other && Math.hypot(one[0] - other[0], one[1] - other[1])) || 1;
+    const held = view.place(middle(before));
+    zoom(spread(after) / spread(before), middle(before));
+    view.carry(held, middle(after));
+  }
+
+  let finger = null; // that moves the sound; without it fingers move the map
   top.addEventListener("pointerdown", (event) => {
-    if (event.button || finger || !surface) return;
+    if (event.button || !surface) return;
     top.setPointerCapture(event.pointerId);
-    $("hover").hidden = true;
+    point(-1);
+    fingers.set(event.pointerId, pixels(event));
+    if (fingers.size > 1 || event.shiftKey) {
+      if (finger && drawing.on()) drawing.cancel();
+      finger = null;
+      return release();
+    }
     finger = { id: event.pointerId, x: event.clientX, y: event.clientY, from: toPlane(event), dragged: false };
     if (drawing.on()) drawing.begin(toPlane(event));
   });
   top.addEventListener(MOVES, (event) => {
-    if (finger?.id !== event.pointerId) return;
+    if (!fingers.has(event.pointerId)) return;
+    const before = [...fingers.values()];
+    fingers.set(event.pointerId, pixels(event));
+    if (!finger) return carry(before, [...fingers.values()]);
     if (drawing.on()) return drawing.add(toPlane(event));
     if (!finger.dragged && Math.hypot(event.clientX - finger.x, event.clientY - finger.y) <= CLICK) return;
     if (!finger.dragged) grab(finger.from);
@@ -116,6 +163,7 @@ export function map(state) {
     follow(toPlane(event));
   });
   top.addEventListener("pointerup", (event) => {
+    fingers.delete(event.pointerId);
     if (finger?.id !== event.pointerId) return;
     const { dragged } = finger;
     finger = null;
@@ -130,7 +178,8 @@ export function map(state) {
     draw();
   });
   for (const name of ["pointercancel", "lostpointercapture"]) {
-    top.addEventListener(name, () => {
+    top.addEventListener(name, (event) => {
+      fingers.delete(event.pointerId);
       if (finger && drawing.on()) drawing.end();
       finger = null;
       release();
@@ -138,21 +187,24 @@ export function map(state) {
   }
   addEventListener("blur", () => release());
   top.addEventListener("pointermove", (event) => {
-    if (finger || event.pointerType === "touch" || !surface) return;
-    const dot = dotAt(toPlane(event), REACH.mouse);
-    $("hover").hidden = dot < 0;
-    if (dot < 0) return;
-    $("hover").textContent = words(dot);
-    const [x, y] = at(surface.dotPlace(dot));
-    const half = $("hover").offsetWidth / 2;
-    $("hover").style.left = `${clamp(x, half, width - half)}px`;
-    $("hover").style.top = `${y}px`;
-    $("hover").classList.toggle("under", y < 50);
+    if (!fingers.size && event.pointerType !== "touch" && surface) point(dotAt(toPlane(event), REACH.mouse));
   });
-  top.addEventListener("pointerleave", () => ($("hover").hidden = true));
+  top.addEventListener("pointerleave", () => point(-1));
+  top.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const much = event.ctrlKey ? 5 : 1; // as two fingers on a touchpad are told
+    zoom(Math.exp(-event.deltaY * WHEEL[event.deltaMode] * much), pixels(event));
+  });
+  const zooms = { "zoom-in": CLOSER, "zoom-out": 1 / CLOSER, "zoom-whole": 0 };
+  for (const [id, factor] of Object.entries(zooms)) $(id).addEventListener("click", () => zoom(factor));
   top.addEventListener("keydown", (event) => {
     if (!surface) return;
     if (event.key === "Enter") return take(surface.nearest(...place, 1, 1, lit));
+    const closer = { "+": CLOSER, "=": CLOSER, "-": 1 / CLOSER }[event.key];
+    if (closer && !event.ctrlKey && !event.metaKey) {
+      event.stopPropagation(); // elsewhere these keys move the octave
+      return zoom(closer, at(place));
+    }
     const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
     event.preventDefault();
@@ -160,7 +212,9 @@ export function map(state) {
       grab(place);
       key = event.key;
     }
-    follow(place.map((one, axis) => one + step[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
+    follow(place.map((one, axis) => one + (step[axis] * STEP * (event.shiftKey ? 0.2 : 1)) / view.zoom));
+    view.show(place);
+    still();
   });
   top.addEventListener("keyup", (event) => event.key === key && release());
   top.addEventListener("blur", () => key && release());
@@ -207,6 +261,7 @@ export function map(state) {
 
   state.link.on("binary", (buffer) => {
     surface = new Surface(buffer, state.map?.labels ?? []);
+    zoom(0);
     place = surface.find(state.knobs(), place);
     $("labels").replaceChildren(...surface.groups.label.names.map((value) => make("option", { value })));
     $("no-map").hidden = true;
@@ -216,6 +271,7 @@ export function map(state) {
   });
   state.on("map", () => {
     if (state.map) return;
+    point(-1);
     surface = null;
     $("no-map").hidden = false;
     offer();
@@ -224,7 +280,7 @@ export function map(state) {
   // Where another hand moves the knobs, the point goes along.
   state.on("value controls", (target) => (moved ||= !target || target.startsWith("latent.")));
   state.link.on("meters", () => {
-    if (!surface || !width) return;
+    if (!surface || !view.size[0]) return;
     if (moved && !grip) place = surface.find(state.knobs(), place);
     const knobs = state.knobs();
     const apart = state.code?.length === surface.latents && surface.apart(state.code, knobs);

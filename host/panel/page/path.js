@@ -86,6 +86,10 @@ export function path(state, surface, redraw) {
       places = [];
       redraw();
     },
+    cancel() {
+      places = [];
+      redraw();
+    },
     draw(context, at) {
       const line = places.length ? places : shown;
       if (!line) return;

@@ -247,7 +247,7 @@ def test_a_reload_and_an_edit_keep_the_octave_the_chroma_row_and_the_maps_colour
         page.wait_for_selector("#piano.row .key")
         assert page.inner_text("#octave") == said
         assert page.get_attribute("#chroma", "aria-pressed") == "true"
-        assert page.input_value("#colour") == "pitch"
+        host.until(lambda: page.input_value("#colour") == "pitch")
     host.tell(t="state", state={"keys": {"low": 36, "high": 47, "center": 36, "silent": [], "labels": {}}})
     page.wait_for_selector("#octave >> text=C2")
 

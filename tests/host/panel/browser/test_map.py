@@ -237,6 +237,185 @@ def test_general_midi_names_have_their_families_and_others_their_first_word(host
     assert page.evaluate(script, list(families)) == list(families.values())
 
 
+NAMES = """() => {
+    window.written ??= [];
+    const { prototype } = CanvasRenderingContext2D;
+    const fill = prototype.fillText;
+    prototype.fillText = function (text, x, y) {
+        const half = this.measureText(text).width / 2;
+        if (this.canvas.id === 'dots') window.written.push([text, x - half, x + half, y]);
+        fill.call(this, text, x, y);
+    };
+}"""
+
+
+def written(page, act):
+    """The names that a drawing of the map writes: text, left, right, base."""
+    page.evaluate("window.written = []")
+    act()
+    page.wait_for_function("window.written.length")
+    return page.evaluate("window.written")
+
+
+def test_names_of_dots_together_are_on_the_map_without_overlap_and_more_of_them_closer(host):
+    host.plane.labels[:] = np.arange(DOTS) % COLUMNS // 6 + 3 * (np.arange(DOTS) // COLUMNS // 5)
+    host.state["map"]["labels"] = ["kick", "snare", "bass_017-055-100", "one/two 99bpm", "60.wav", "flute-note60-1.wav"]
+    page = host.open()
+    page.wait_for_selector("#key span")
+    page.evaluate(NAMES)
+    names = written(page, lambda: page.select_option("#colour", "plain"))
+    assert {name for name, *_ in names} == {"kick", "snare", "bass", "one two", "flute"}
+    for name, left, right, base in names:
+        others = [other for other in names if other != [name, left, right, base]]
+        assert all(right < other[1] or left > other[2] or abs(base - other[3]) > 13 for other in others)
+    [(left, right, base)] = [place for name, *place in names if name == "kick"][:1]
+    box = page.locator("#plane").bounding_box()
+    assert (left + right) / 2 < 0.45 * box["width"]
+    assert base < 0.55 * box["height"]
+
+
+def test_zoomed_in_more_names_are_written(host):
+    random = np.random.default_rng(3)
+    host.plane.labels[:] = np.arange(DOTS) % 40
+    host.plane.places[:] = random.uniform(0.3, 0.7, (DOTS, 2))
+    host.state["map"]["labels"] = [f"sound of {chr(97 + each % 26)}{chr(97 + each // 26)}" for each in range(40)]
+    page = host.open()
+    page.wait_for_selector("#key span")
+    page.evaluate(NAMES)
+    before = written(page, lambda: page.select_option("#colour", "plain"))
+    after = written(page, lambda: page.click("#zoom-in"))
+    assert len(after) > len(before) > 0
+
+
+def test_the_dot_under_the_pointer_is_marked(host):
+    page = host.open()
+    page.wait_for_selector("#key span")
+
+    def marked():
+        script = """([x, y]) => {
+            const canvas = document.querySelector('#point');
+            const [width, height] = [canvas.clientWidth - 24, canvas.clientHeight - 24];
+            const around = canvas.getContext('2d').getImageData(12 + x * width - 12, 12 + y * height - 12, 24, 24).data;
+            return around.filter((value, index) => index % 4 === 3 && value > 0).length;
+        }"""
+        return page.evaluate(script, host.plane.places[13].tolist())
+
+    assert marked() == 0
+    page.mouse.move(*on_map(page)(*host.plane.places[13]))
+    host.until(lambda: marked() > 40)
+    page.mouse.move(1, 1)
+    host.until(lambda: marked() == 0)
+
+
+def test_the_wheel_zooms_about_the_pointer_and_dots_are_clicked_and_hovered_there(host):
+    page = host.open()
+    page.wait_for_selector("#key span")
+    x, y = on_map(page)(*host.plane.places[37])
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -800)
+    next_x, next_y = on_map(page)(*host.plane.places[38])
+    factor = np.exp(800 * 0.002)
+    page.mouse.move(x + factor * (next_x - x), y + factor * (next_y - y))
+    page.wait_for_selector(f"#hover:not([hidden]) >> text={LABELS[38 % 3]} · D")
+    page.mouse.click(x + factor * (next_x - x), y + factor * (next_y - y))
+    host.until(lambda: host.words("set"))
+    assert code(host.words("set")[0]) == host.plane.codes[38].astype(float).tolist()
+    page.click("#zoom-whole")
+    page.mouse.click(x, y)
+    host.until(lambda: len(host.words("set")) == 2)
+    assert code(host.words("set")[1]) == host.plane.codes[37].astype(float).tolist()
+
+
+def test_plus_and_minus_zoom_where_the_map_has_the_focus_and_shift_the_octave_elsewhere(host):
+    page = host.open()
+    page.wait_for_selector("#key span")
+    octave = page.inner_text("#octave")
+    x, y = on_map(page)(0.5, 0.5)
+    page.locator("#point").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("=")
+    page.mouse.click(x + 90, y)
+    host.until(lambda: host.words("set"))
+    page.keyboard.press("-")
+    page.keyboard.press("-")
+    page.mouse.click(x + 90, y + 3)
+    host.until(lambda: len(host.words("set")) == 2)
+    near, far = (np.array(code(word)) for word in host.words("set"))
+    assert not np.allclose(near, far)
+    assert page.inner_text("#octave") == octave
+    page.locator("#panic").focus()
+    page.keyboard.press("=")
+    host.until(lambda: page.inner_text("#octave") != octave)
+
+
+def test_shift_and_drag_moves_the_map_and_not_the_sound(host):
+    page = host.open()
+    page.wait_for_selector("#key span")
+    for _ in range(3):
+        page.click("#zoom-in")
+    dot = host.plane.places[72]
+    x, y = on_map(page)(0.5, 0.5)
+    at = np.array([x, y]) + 1.5**3 * (np.array(on_map(page)(*dot)) - (x, y))
+    page.keyboard.down("Shift")
+    page.mouse.move(*at)
+    page.mouse.down()
+    page.mouse.move(*(at + (60, 40)), steps=6)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.mouse.click(*(at + (60, 40)))
+    host.until(lambda: host.words("set"))
+    assert code(host.words("set")[0]) == host.plane.codes[72].astype(float).tolist()
+    assert host.words("grab", "move") == []
+
+
+def test_two_fingers_zoom_and_move_the_map_and_one_finger_moves_the_sound(host):
+    page = host.open()
+    page.wait_for_selector("#key span")
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind, *points):
+        places = [{"x": float(x), "y": float(y), "id": number} for number, (x, y) in enumerate(points)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    middle = np.array(on_map(page)(*host.plane.places[72]))
+    fingers("touchStart", middle - (40, 0))
+    fingers("touchStart", middle - (40, 0), middle + (40, 0))
+    for step in range(1, 9):
+        moved = middle + (step * 5, step * 2)
+        fingers("touchMove", moved - (40 + 10 * step, 0), moved + (40 + 10 * step, 0))
+    fingers("touchEnd")
+    assert host.words("grab", "set") == []
+    page.mouse.click(*(middle + (40, 16)))
+    host.until(lambda: host.words("set"))
+    assert code(host.words("set")[0]) == host.plane.codes[72].astype(float).tolist()
+    next_to = np.array(on_map(page)(*host.plane.places[73])) - middle
+    page.mouse.click(*(middle + (40, 16) + 3 * next_to))
+    host.until(lambda: len(host.words("set")) == 2)
+    assert code(host.words("set")[1]) == host.plane.codes[73].astype(float).tolist()
+    fingers("touchStart", middle)
+    for step in range(1, 6):
+        fingers("touchMove", middle + (step * 6, 0))
+    fingers("touchEnd")
+    host.until(lambda: host.words("drop"))
+    assert host.words("move")
+
+
+def test_a_path_drawn_on_a_part_of_the_map_has_the_codes_there(host):
+    page = host.open()
+    page.click("#draw")
+    for _ in range(2):
+        page.click("#zoom-in")
+    at = on_map(page)
+    page.mouse.move(*at(0.25, 0.5))
+    page.mouse.down()
+    page.mouse.move(*at(0.75, 0.5), steps=9)
+    page.mouse.up()
+    host.until(lambda: host.words("path"))
+    points = host.words("path")[0]["points"]
+    for point, x in ((points[0], 0.25), (points[-1], 0.75)):
+        assert point == pytest.approx(read(host.plane, 0.5 + (x - 0.5) / 2.25, 0.5), abs=0.005)
+
+
 def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
     page = host.open()
     page.click("#draw")
