@@ -25,5 +25,5 @@ export function hints(notes) {
   addEventListener("pointerup", ({ target }) => {
     for (const [name, place] of Object.entries(FOLLOWED)) if (target.closest?.(place)) close(name, true);
   });
-  notes.addEventListener("change", () => notes.keys().size && close("keys", true));
+  notes.addEventListener("change", () => notes.keys().size > notes.holds("audition") && close("keys", true));
 }

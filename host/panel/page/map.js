@@ -1,6 +1,7 @@
 // The map: a still canvas of dots, and one above it with the point, the path and the ghost of the code that sounds.
 
 import { $, calm, clamp, colour, dark, eachFrame, make, noteClass, remember, remembered } from "./dom.js";
+import { audition } from "./audition.js";
 import { choices, legend } from "./colours.js";
 import { dotRadius, drawDots } from "./dots.js";
 import { path } from "./path.js";
@@ -15,10 +16,11 @@ const STEP = 0.01; // of the plane, that an arrow key moves the point; a fifth w
 const CLOSER = 1.5; // of a key or a button
 const WHEEL = { 0: 0.002, 1: 0.03, 2: 0.5 }; // by the wheel's unit: pixels, lines, pages
 
-export function map(state) {
+export function map(state, notes) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
   let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false, pointed = -1;
   const view = new View(), fingers = new Map(); // on the map: by pointer, where it is in pixels
+  const hearing = audition(state, notes);
   const drawing = path(state, () => surface, () => draw());
 
   const at = (there) => view.at(there);
@@ -81,10 +83,13 @@ export function map(state) {
     return [surface.names[surface.label[dot]], note].filter(Boolean).join(" · ") || "a sound without a name";
   }
 
+  const sound = (dot) => ({ label: surface.labels[surface.label[dot]], note: surface.notes[dot], values: asValues(surface.dotCode(dot)) });
+
   function take(dot) {
     place = surface.dotPlace(dot);
     view.show(place);
-    state.set(asValues(surface.dotCode(dot)));
+    state.set(sound(dot).values);
+    hearing.tap(sound(dot));
     $("there").textContent = words(dot);
     still();
   }
@@ -110,7 +115,10 @@ export function map(state) {
 
   /** Marks a dot and says what it is; -1: none. */
   function point(dot) {
-    if (pointed !== dot) draw();
+    if (pointed !== dot) {
+      draw();
+      hearing.rest(dot < 0 ? null : sound(dot));
+    }
     pointed = dot;
     $("hover").hidden = dot < 0;
     if (dot < 0) return;

@@ -35,6 +35,10 @@ export class Notes extends EventTarget {
     return new Set([...this.#down.values()].map(([key]) => key));
   }
 
+  holds(holder) {
+    return this.#down.has(holder);
+  }
+
   #velocity(key) {
     return [...this.#down.values()].find(([other]) => other === key)[1];
   }

@@ -37,7 +37,7 @@ controls(state, mode, $("controls"), sliders);
 knobs(state, mode, sliders);
 menu(state, mode, sliders);
 snapshots(state);
-map(state);
+map(state, notes);
 meters(state);
 output(state);
 hints(notes);

@@ -70,6 +70,21 @@ def test_a_drag_is_held_turned_and_let_go_in_this_order_and_is_one_step(stage):
     assert out.turns[-1] == ("latent.0", 0.6)
 
 
+def test_a_gesture_that_ends_where_it_began_is_no_step_and_no_change(stage):
+    board, say, out = stage
+    say("grab", targets=["latent.0"])
+    say("move", values={"latent.0": 0.9})
+    board.apply_report("report", status(RESTS | {"latent.0": 0.9}))
+    say("move", values={"latent.0": 0.25})
+    say("drop", targets=["latent.0"])
+    states = [message["state"] for _, message in out.told if message["t"] == "state"]
+    assert not any(state.get("preset", {}).get("dirty") for state in states)
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+    assert not out.shown("preset")["can_undo"]
+    assert not out.shown("preset")["dirty"]
+
+
 def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage):
     _board, say, out = stage
     say("grab", targets=["latent.0"])

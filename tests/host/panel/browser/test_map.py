@@ -249,12 +249,12 @@ NAMES = """() => {
 }"""
 
 
-def written(page, act):
+def written(host, act):
     """The names that a drawing of the map writes: text, left, right, base."""
-    page.evaluate("window.written = []")
+    host.page.evaluate("window.written = []")
     act()
-    page.wait_for_function("window.written.length")
-    return page.evaluate("window.written")
+    host.until(lambda: host.page.evaluate("window.written.length"))
+    return host.page.evaluate("window.written")
 
 
 def test_names_of_dots_together_are_on_the_map_without_overlap_and_more_of_them_closer(host):
@@ -263,7 +263,7 @@ def test_names_of_dots_together_are_on_the_map_without_overlap_and_more_of_them_
     page = host.open()
     page.wait_for_selector("#key span")
     page.evaluate(NAMES)
-    names = written(page, lambda: page.select_option("#colour", "plain"))
+    names = written(host, lambda: page.select_option("#colour", "plain"))
     assert {name for name, *_ in names} == {"kick", "snare", "bass", "one two", "flute"}
     for name, left, right, base in names:
         others = [other for other in names if other != [name, left, right, base]]
@@ -282,8 +282,8 @@ def test_zoomed_in_more_names_are_written(host):
     page = host.open()
     page.wait_for_selector("#key span")
     page.evaluate(NAMES)
-    before = written(page, lambda: page.select_option("#colour", "plain"))
-    after = written(page, lambda: page.click("#zoom-in"))
+    before = written(host, lambda: page.select_option("#colour", "plain"))
+    after = written(host, lambda: page.click("#zoom-in"))
     assert len(after) > len(before) > 0
 
 
@@ -359,10 +359,10 @@ def test_shift_and_drag_moves_the_map_and_not_the_sound(host):
     page.keyboard.down("Shift")
     page.mouse.move(*at)
     page.mouse.down()
-    page.mouse.move(*(at + (60, 40)), steps=6)
+    page.mouse.move(*np.add(at, (60, 40)), steps=6)
     page.mouse.up()
     page.keyboard.up("Shift")
-    page.mouse.click(*(at + (60, 40)))
+    page.mouse.click(*np.add(at, (60, 40)))
     host.until(lambda: host.words("set"))
     assert code(host.words("set")[0]) == host.plane.codes[72].astype(float).tolist()
     assert host.words("grab", "move") == []
@@ -379,22 +379,22 @@ def test_two_fingers_zoom_and_move_the_map_and_one_finger_moves_the_sound(host):
 
     middle = np.array(on_map(page)(*host.plane.places[72]))
     fingers("touchStart", middle - (40, 0))
-    fingers("touchStart", middle - (40, 0), middle + (40, 0))
+    fingers("touchStart", middle - (40, 0), np.add(middle, (40, 0)))
     for step in range(1, 9):
-        moved = middle + (step * 5, step * 2)
-        fingers("touchMove", moved - (40 + 10 * step, 0), moved + (40 + 10 * step, 0))
+        moved = np.add(middle, (step * 5, step * 2))
+        fingers("touchMove", moved - (40 + 10 * step, 0), np.add(moved, (40 + 10 * step, 0)))
     fingers("touchEnd")
     assert host.words("grab", "set") == []
-    page.mouse.click(*(middle + (40, 16)))
+    page.mouse.click(*np.add(middle, (40, 16)))
     host.until(lambda: host.words("set"))
     assert code(host.words("set")[0]) == host.plane.codes[72].astype(float).tolist()
     next_to = np.array(on_map(page)(*host.plane.places[73])) - middle
-    page.mouse.click(*(middle + (40, 16) + 3 * next_to))
+    page.mouse.click(*(np.add(middle, (40, 16)) + 3 * next_to))
     host.until(lambda: len(host.words("set")) == 2)
     assert code(host.words("set")[1]) == host.plane.codes[73].astype(float).tolist()
     fingers("touchStart", middle)
     for step in range(1, 6):
-        fingers("touchMove", middle + (step * 6, 0))
+        fingers("touchMove", np.add(middle, (step * 6, 0)))
     fingers("touchEnd")
     host.until(lambda: host.words("drop"))
     assert host.words("move")
