@@ -1,29 +1,28 @@
-// Hearing dots while nothing sounds: a click plays a short note; with Listen on a resting pointer does, and gives the code back.
+// Hearing dots in silence: a click plays a short note; with Listen on so does a resting pointer, which then gives the code back.
 
 import { $, press, remember, remembered } from "./dom.js";
 
 const HOLDER = "audition";
-const VELOCITY = 64;
-const SHORT = 300; // milliseconds of a note
-const SURE = 200; // milliseconds after it in which meters may not know of it yet
-const LONGEST = 8000; // milliseconds for a sound to end, before the code goes back anyway
-const REST = 150; // milliseconds that a pointer rests
+const SHORT = 300, VELOCITY = 64; // of a note; times in milliseconds
+const SURE = 200; // after it, in which meters may not know of it yet
+const LONGEST = 8000; // for which the code waits for the sound to end
+const REST = 150;
 
 export function audition(state, notes) {
   let heard = [], own = null, timer = 0, resting = 0, wanted = null, lent = null;
 
   const others = () => notes.sustained || [...heard, ...notes.keys()].some((key) => key !== own);
 
-  /** The key of a dot: that of its label, else its pitch near the middle of the keys, else the middle. */
+  /** The key of a dot's label, else of its pitch near the middle of the keys, else the middle. */
   function keyOf({ label, note }) {
     const { center, labels } = state.keys;
     const named = Object.keys(labels).find((key) => label && labels[key] === label);
     if (named) return Number(named);
-    return [note < 0 ? center : center + ((((note - center) % 12) + 18) % 12) - 6, center].find((key) => state.plays(key));
+    return [note < 0 ? center : center + ((((note - center) % 12) + 18) % 12) - 6, center].find((key) => state.plays(key)) ?? null;
   }
 
   function play(dot) {
-    own = keyOf(dot) ?? null;
+    own = keyOf(dot);
     if (own === null) return;
     notes.press(HOLDER, own, VELOCITY);
     clearTimeout(timer);
@@ -32,16 +31,16 @@ export function audition(state, notes) {
 
   function lend() {
     if (!wanted || lent || heard.length || notes.holds(HOLDER)) return;
-    const targets = Object.keys(wanted.values);
-    const before = Object.fromEntries(targets.map((target, index) => [target, state.knobs()[index]]));
-    lent = { targets, before, preset: state.preset.name, at: performance.now() };
+    const { values } = wanted, knobs = state.knobs();
+    const targets = Object.keys(values);
+    lent = { targets, before: Object.fromEntries(targets.map((target, index) => [target, knobs[index]])), preset: state.preset.name, at: performance.now() };
     state.grab(targets);
-    state.move(wanted.values);
+    state.move(values);
     play(wanted);
     wanted = null;
   }
 
-  /** Gives back the code that a resting pointer changed: as one gesture that ends where it began, so that no step of undo stays. */
+  /** Ends the gesture where it began, so that it is no step of undo. */
   function giveBack() {
     wanted = null;
     if (!lent) return;
@@ -57,16 +56,16 @@ export function audition(state, notes) {
 
   state.link.on("meters", ({ held, sounding }) => {
     heard = [...held, ...sounding];
-    const age = lent ? performance.now() - lent.at : 0;
     if (others()) wanted = null;
     if (!heard.length && !notes.holds(HOLDER)) own = null;
+    const age = lent ? performance.now() - lent.at : 0;
     if (age > LONGEST || (lent && others()) || (age > SHORT + SURE && !heard.length)) giveBack();
     lend();
   });
   for (const any of ["pointerdown", "keydown", "blur", "pagehide"]) addEventListener(any, giveBack, true); // before a hand finds other knobs
 
-  press($("listen"), remembered("listen") === true);
   const listens = () => $("listen").ariaPressed === "true";
+  press($("listen"), remembered("listen"));
   $("listen").addEventListener("click", () => {
     press($("listen"), !listens());
     remember("listen", listens());
@@ -77,13 +76,13 @@ export function audition(state, notes) {
     tap(dot) {
       if (!others()) play(dot);
     },
-    /** Plays a dot that the pointer rests on; null where there is none. */
+    /** Plays a dot that the pointer rests on; null: none. */
     rest(dot) {
       clearTimeout(resting);
       wanted = null;
       if (!dot || !listens()) return;
       resting = setTimeout(() => {
-        wanted = others() ? null : dot; // after its own last sound, if that rings on
+        wanted = others() ? null : dot; // waits for its own last sound alone
         lend();
       }, REST);
     },

@@ -1,12 +1,12 @@
-// The still canvas: every dot once and the names of those together, drawn anew only where size, theme, colours, zoom or what is lit change.
+// The still canvas: every dot once and names of dots together, drawn anew only where size, theme, colours, zoom or what is lit change.
 
 import { $, clamp, colour } from "./dom.js";
 import { dotColour } from "./colours.js";
 import { EDGE } from "./view.js";
 
 const TOGETHER = 110; // pixels within which dots of one name are together
-const FEWEST = 3; // dots together that have a name on the whole map, where there are more of it elsewhere
-const ROOM = 7, CROWDED = 40; // pixels around a name that no other reaches; more where dots are less than this apart
+const FEWEST = 3; // dots together that have a name on the whole map
+const ROOM = 7, CROWDED = 40; // pixels around a name; more where dots are less than this apart
 
 /** The pixels from dot to dot of the whole map, were they even. */
 const crowd = ({ size: [width, height] }, count) => Math.sqrt((width * height) / count);
@@ -14,7 +14,7 @@ const crowd = ({ size: [width, height] }, count) => Math.sqrt((width * height) /
 /** The radius of a dot, in pixels. */
 export const dotRadius = (view, count) => clamp(0.2 * crowd(view, count) * Math.sqrt(view.zoom), EDGE / 8, EDGE / 2.4);
 
-/** Draws dots on a canvas, `scale` of its pixels a pixel of the page; `by` is one of their `choices` or "plain", `lit` a set of labels or null. */
+/** Draws dots, `scale` pixels of the canvas a pixel of the page; `by` is one of their `choices` or "plain", `lit` a set of labels or null. */
 export function drawDots(canvas, surface, view, scale, by, lit) {
   const context = canvas.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
@@ -44,7 +44,7 @@ export function drawDots(canvas, surface, view, scale, by, lit) {
   write(context, surface, view, lit);
 }
 
-/** Writes names in the middle of dots that are together, those of most first, where they hide no name. */
+/** Writes names in the middle of dots together, those of most first, where they hide no name. */
 function write(context, surface, view, lit) {
   const { names, of } = surface.groups.label;
   const total = names.map(() => 0), heaps = new Map();

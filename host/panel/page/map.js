@@ -23,7 +23,7 @@ export function map(state, notes) {
   const hearing = audition(state, notes);
   const drawing = path(state, () => surface, () => draw());
 
-  const at = (there) => view.at(there);
+  const { at } = view;
   const pixels = (event) => {
     const { left, top: above } = top.getBoundingClientRect();
     return [event.clientX - left, event.clientY - above];
@@ -54,9 +54,7 @@ export function map(state, notes) {
     if (!surface) return;
     drawing.draw(context, at);
     if (pointed >= 0) {
-      const radius = dotRadius(view, surface.count);
-      ring(context, at(surface.dotPlace(pointed)), radius + 3, colour("--ground"), 4);
-      ring(context, at(surface.dotPlace(pointed)), radius + 3, colour("--text"), 2);
+      ring(context, at(surface.dotPlace(pointed)), dotRadius(view, surface.count) + 3, colour("--text"), 2);
     }
     if (ghost) ring(context, at(ghost), 9 * rem(), colour("--ghost"), 2);
     const [x, y] = at(place);
@@ -247,7 +245,7 @@ export function map(state, notes) {
     if (dot >= 0) take(dot);
   });
 
-  /** Offers the colours that tell dots apart, and shows those that this browser remembers, where it can. */
+  /** Offers the colours that tell dots apart, and chooses those that this browser remembers. */
   function offer() {
     const offered = [...(surface ? choices(surface) : []), "plain"];
     $("colour").replaceChildren(...offered.map((textContent) => make("option", { textContent })));

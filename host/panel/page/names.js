@@ -1,35 +1,33 @@
-// Names on the map: labels as people read them, and the families of instruments.
+// Names on the map, and the families of instruments.
 
-// Tried in this order: "Voice Lead" is a synth, "English Horn" a reed, "Bassoon" no bass. Names of General MIDI.
+// Of General MIDI, tried in this order: "Voice Lead" is a synth, "English Horn" a reed, "Bassoon" no bass.
 const FAMILIES = {
   synth: /\b(lead|pad)\b|^fx /i,
   voice: /voice|oohs|aahs|choir/i,
-  piano: /piano|clavi|harpsi/i,
-  mallets: /celesta|glockenspiel|music box|vibraphone|marimba|xylophone|tubular bells|dulcimer/i,
+  piano: /piano|clav|harpsi/i,
+  mallets: /celesta|glocken|music box|vibra|marimba|xylo|tubular|dulcimer/i,
   organ: /organ|accordion|harmonica/i,
   guitar: /guitar/i,
-  reed: /\bsax|oboe|english horn|bassoon|clarinet/i,
-  pipe: /piccolo|flute|recorder|bottle|shakuhachi|whistle|ocarina/i,
+  reed: /sax|oboe|english horn|bassoon|clarinet/i,
+  pipe: /piccolo|flute|recorder|bottle|shaku|whistle|ocarina/i,
   bass: /\bbass\b(?! drum)/i,
   brass: /trumpet|trombone|tuba|horn|brass/i,
-  strings: /violin|viola|cello|contrabass|strings?\b|\bharp$/i,
+  strings: /violin|viola|cello|contrabass|strings?\b|harp$/i,
   world: /sitar|banjo|shamisen|koto|kalimba|bag ?pipe|fiddle|shanai/i,
 };
-const FILED = /[_/\\]|[a-z]-(note)?\d|\.[a-zA-Z]\w{1,3}$|bpm$| no\. ?\d+$|^note ?\d+$/; // labels that came from files
-const NUMBERED = /^(\d.*|no\.|(note|key|vel|v)\d+|[a-g][#b♯♭]?-?\d)$/i; // a note, a velocity, a take
+const FILED = /[_/\\]|[a-z]-(note)?\d|\.[a-zA-Z]\w{1,3}$|bpm$| no\. ?\d+$|^note ?\d+$/; // labels from files
+const NUMBERED = /^(\d.*|no\.|(note|key|vel|v)\d+|[a-g][#b♯♭]?-?\d)$/i; // notes, velocities, takes
 
 /** A label without what its file adds: an ending, numbers, a tempo; "" where nothing is left. */
 export function shownName(label) {
   if (!FILED.test(label)) return label;
+  if (/^\d+ no\./.test(label)) return label.split(" ")[0]; // a digit that is spoken
   const words = label.replace(/\.[a-z]\w{1,3}$/i, "").split(/[\s_/\\]+|-(?=\d|note)|(?<=\d)-/);
-  if (/^\d+ no\. ?\d+$/.test(label)) return words[0]; // a digit that is spoken
   const first = words.findIndex((word) => !NUMBERED.test(word));
   const after = words.findIndex((word, index) => index > first && NUMBERED.test(word));
   return first < 0 ? "" : words.slice(first, after < 0 ? words.length : after).join(" ");
 }
 
-/** The family of a name: of instruments that of General MIDI, of others what stands before a digit or a separator. */
-export function family(name) {
-  const known = Object.keys(FAMILIES).find((each) => FAMILIES[each].test(name));
-  return known ?? (name.match(/^[^\d\s_/.-]+/)?.[0] ?? name).toLowerCase();
-}
+/** The family of a name: of General MIDI, else what stands before a digit or a separator. */
+export const family = (name) =>
+  Object.keys(FAMILIES).find((each) => FAMILIES[each].test(name)) ?? (name.match(/^[^\d\s_/.-]+/)?.[0] ?? name).toLowerCase();

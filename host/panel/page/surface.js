@@ -49,7 +49,7 @@ export class Surface {
     return this.scale.some((scale, k) => Math.abs(code[k] - other[first + k]) * scale > SAME);
   }
 
-  /** The place of a code: that of a dot which has it, else the nearest of the surface, in deviations; of equals the nearest to `near`. */
+  /** The place of a code: of a dot which has it, else the nearest in deviations; of equals the nearest to `near`. */
   find(code, near = [0.5, 0.5]) {
     const { side, latents, scaled, scale } = this;
     const far = ([x, y]) => (x - near[0]) ** 2 + (y - near[1]) ** 2;
@@ -109,13 +109,13 @@ export class Surface {
   }
 }
 
-/** The low and the high end of values, without the few that stand out and would make all others alike. */
+/** The low and the high end of values, without the few that would make all others alike. */
 function ends(values) {
   const sorted = values.toSorted();
   return [0.02, 0.98].map((part) => sorted[Math.floor(part * values.length)]);
 }
 
-/** The names there are, and by label the index of its name among them, -1 without. */
+/** The names, and by label the index of its name, -1 without. */
 function grouped(each) {
   const names = [...new Set(each)].filter(Boolean).sort();
   return { names, of: each.map((name) => names.indexOf(name)) };

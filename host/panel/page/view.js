@@ -1,4 +1,4 @@
-// What part of the map is seen: how much larger than whole, and where on the plane it begins.
+// What part of the map is seen: its zoom, and where on the plane it begins.
 
 import { clamp } from "./dom.js";
 
@@ -8,39 +8,28 @@ const CLOSEST = 24;
 export class View {
   zoom = 1; begin = [0, 0]; size = [0, 0]; // of the canvas, in pixels
 
-  /** The pixels of a whole plane at this zoom. */
-  #span(axis) {
-    return this.zoom * (this.size[axis] - 2 * EDGE);
-  }
+  #span = (axis) => this.zoom * (this.size[axis] - 2 * EDGE);
 
-  /** Where on the canvas a place of the plane is, in pixels. */
-  at(place) {
-    return place.map((at, axis) => EDGE + (clamp(at, 0, 1) - this.begin[axis]) * this.#span(axis));
-  }
+  /** The pixels of a place of the plane. */
+  at = (place) => place.map((at, axis) => EDGE + (clamp(at, 0, 1) - this.begin[axis]) * this.#span(axis));
 
-  /** The place of the plane at pixels of the canvas. */
-  place(pixels) {
-    return pixels.map((at, axis) => this.begin[axis] + (at - EDGE) / this.#span(axis));
-  }
+  /** The place at pixels. */
+  place = (pixels) => pixels.map((at, axis) => this.begin[axis] + (at - EDGE) / this.#span(axis));
 
-  /** Brings a place of the plane under pixels of the canvas, as far as the plane fills it. */
-  carry(place, pixels) {
+  /** Brings a place under pixels, as far as the plane fills the canvas. */
+  carry(place, pixels = this.size.map((length) => length / 2)) {
     this.begin = pixels.map((at, axis) => clamp(place[axis] - (at - EDGE) / this.#span(axis), 0, 1 - 1 / this.zoom));
   }
 
-  /** Zooms about pixels of the canvas, which stay where they are. */
-  scale(factor, pixels = this.middle) {
+  /** Zooms about pixels, the middle of the canvas where none are given. */
+  scale(factor, pixels = this.size.map((length) => length / 2)) {
     const place = this.place(pixels);
     this.zoom = clamp(this.zoom * factor, 1, CLOSEST);
     this.carry(place, pixels);
   }
 
-  /** Moves a place into sight, where it is not. */
+  /** Brings a place into sight. */
   show(place) {
-    if (place.some((at, axis) => at < this.begin[axis] || at > this.begin[axis] + 1 / this.zoom)) this.carry(place, this.middle);
-  }
-
-  get middle() {
-    return this.size.map((length) => length / 2);
+    if (place.some((at, axis) => at < this.begin[axis] || at > this.begin[axis] + 1 / this.zoom)) this.carry(place);
   }
 }
