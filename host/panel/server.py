@@ -18,7 +18,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ... import __version__
@@ -28,6 +27,7 @@ from ..session.pipe_writer import PipeWriter
 from ..shipped import Draft
 from .devices import list_devices
 from .model_map import Map, MapProcess
+from .page_assets import PageAssets
 from .page_clock import PageClock
 from .panel_state import PanelState
 from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
@@ -118,7 +118,7 @@ class PanelServer:
             WebSocketRoute("/socket", self._socket),
             *self._report.routes,
             *self._takes.routes,
-            Mount("/", GZipMiddleware(StaticFiles(directory=PAGE, html=True), LEAST_PACKED)),
+            Mount("/", GZipMiddleware(PageAssets(directory=PAGE, html=True), LEAST_PACKED)),
         ]
         self.app = AccessControl(Starlette(routes=routes), hosts)
 
