@@ -300,25 +300,20 @@ export function map(state, notes) {
   });
   new ResizeObserver(still).observe(plane);
 
-  let marks = []; // numbers of the snapshots with latents, and their places
+  const marks = new Map(); // by place: the numbers of the snapshots with latents there
   function mark() {
-    const stored = Object.entries(surface ? state.preset.snapshots ?? {} : {}).filter(([, values]) => Object.keys(values).some((target) => target.startsWith("latent.")));
-    const found = new Map(); // by place: several may be at one
-    for (const [slot, values] of stored) {
-      const where = surface.find(state.latents().map((latent, index) => values[`latent.${index}`] ?? latent.default));
-      const [others] = found.get(String(where)) ?? [[]];
-      found.set(String(where), [[...others, slot], where]);
+    marks.clear();
+    for (const [slot, values] of Object.entries(surface ? state.preset.snapshots ?? {} : {})) {
+      if (!Object.keys(values).some((target) => target.startsWith("latent."))) continue;
+      const where = surface.find(state.latents().map((latent, index) => values[`latent.${index}`] ?? latent.default)).join();
+      marks.set(where, [...(marks.get(where) ?? []), slot]);
     }
-    marks = [...found.values()].map(([slots, where]) => [slots.join(" "), where]);
     draw();
   }
   function numbers(context) {
     context.font = `bold ${13 * rem()}px system-ui`;
-    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, lineJoin: "round", strokeStyle: colour("--ground"), fillStyle: colour("--text") });
-    for (const [slots, where] of marks) {
-      context.strokeText(slots, ...at(where));
-      context.fillText(slots, ...at(where));
-    }
+    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: colour("--ground"), fillStyle: colour("--text") });
+    for (const [where, slots] of marks) for (const write of ["strokeText", "fillText"]) context[write](slots.join(" "), ...at(where.split(",")));
   }
   state.on("preset map", mark);
   state.link.on("binary", mark);

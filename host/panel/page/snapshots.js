@@ -4,73 +4,61 @@ import { $, clamp, make, remember, remembered } from "./dom.js";
 import { placeOf, valueAt } from "./slider.js";
 
 const SLOTS = [1, 2, 3, 4, 5, 6, 7, 8];
-const CORNERS = [1, 2, 3, 4]; // the upper left, upper right, lower left and lower right
+const CORNERS = [1, 2, 3, 4]; // upper left, upper right, lower left, lower right
 const LONG = 600; // milliseconds of a press that stores anew
 const STEP = 0.05; // of the pad, that an arrow key goes; a fifth with Shift
-const RIM = 1e-6; // of the pad: at its very edge corners on the other side still have a share
+const RIM = 1e-6; // of the pad: at its edge corners on the other side still have a share
 const WHOLE = 0.9999; // share from which on a corner's own values are meant
 const AMOUNT = 20; // per cent of the dice at first
 
 export function snapshots(state) {
   const stored = () => state.preset.snapshots ?? {};
   const corners = () => CORNERS.filter((slot) => slot in stored());
-  const say = (message) => state.link.send({ t: "snapshot", ...message });
 
-  function slot(number) {
+  function button(slot) {
     let timer = 0, pointer = "", done = false; // whether a long press has stored
-    const store = () => say({ slot: number });
-    const clear = () => number in stored() && say({ slot: number, clear: true });
+    const store = () => state.link.send({ t: "snapshot", slot });
+    const clear = () => slot in stored() && state.link.send({ t: "snapshot", slot, clear: true });
     const stop = () => clearTimeout(timer);
-    const press = (event) => {
-      pointer = event.pointerType;
-      done = false;
-      if (!event.button) timer = setTimeout(() => (store(), (done = true)), LONG);
-    };
-    const click = (event) => {
-      stop();
-      if (done) done = false;
-      else if (event.shiftKey || !(number in stored())) store();
-      else state.set(stored()[number]);
-    };
-    const menu = (event) => {
-      event.preventDefault(); // a finger that stays opens it as well
-      if (pointer && pointer !== "mouse") return;
-      stop();
-      clear();
-    };
     return make("button", {
-      textContent: number, id: `slot-${number}`, onpointerdown: press, onclick: click, oncontextmenu: menu, onpointerleave: stop, onpointercancel: stop, onpointerup: stop,
+      textContent: slot, id: `slot-${slot}`, onpointerleave: stop, onpointercancel: stop, onpointerup: stop,
+      onpointerdown: (event) => {
+        pointer = event.pointerType;
+        done = false;
+        if (!event.button) timer = setTimeout(() => (store(), (done = true)), LONG);
+      },
+      onclick: (event) => {
+        if (done) done = false;
+        else if (event.shiftKey || !(slot in stored())) store();
+        else state.set(stored()[slot]);
+      },
+      oncontextmenu: (event) => {
+        event.preventDefault();
+        if (pointer && pointer !== "mouse") return; // a finger that stays opens it as well
+        stop();
+        clear();
+      },
       onkeydown: (event) => event.key === "Delete" && clear(),
     });
   }
 
-  const slots = SLOTS.map(slot);
-  const marks = CORNERS.map((number, index) => {
-    const mark = make("b", { textContent: number });
-    mark.style.setProperty("--column", index % 2);
-    mark.style.setProperty("--row", index >> 1);
-    return mark;
-  });
-  const pad = make("div", { id: "corners", tabIndex: 0, role: "slider", "aria-label": "Blend of snapshots 1 to 4" }, ...marks, make("i"));
+  const slots = SLOTS.map(button);
+  const marks = CORNERS.map((textContent) => make("b", { textContent }));
+  const pad = make("div", { id: "corners", tabIndex: 0, role: "slider", "aria-label": "Blend of snapshots 1 to 4", title: "Drag between the snapshots 1 to 4; two are enough" }, ...marks, make("i"));
   const amount = make("input", { id: "dice-amount", type: "range", min: 0, max: 100, value: remembered("dice") ?? AMOUNT });
-  const percent = make("output", { htmlFor: "dice-amount" });
-  const dice = make("button", { id: "dice", textContent: "Dice", title: "New values of the macros, or of the latents", onclick: roll });
+  const percent = make("output");
   $("snapshots").append(
     make("div", { id: "slots", role: "group", "aria-label": "Slots" }, ...slots), pad,
-    make("div", { id: "dicing" }, dice, make("label", {}, "Amount ", percent, amount),
+    make("div", { id: "dicing" }, make("button", { id: "dice", textContent: "Dice", title: "New values of the macros, or of the latents", onclick: roll }),
+      make("label", {}, "Amount ", percent, amount),
       make("p", { textContent: "Click: store, then recall. Shift click, long press: store anew. Right click, Delete: clear." })),
   );
 
   state.on("preset", () => {
-    for (const [index, button] of slots.entries()) {
-      const full = SLOTS[index] in stored();
-      button.classList.toggle("full", full);
-      button.setAttribute("aria-label", `${SLOTS[index]}, ${full ? "recall" : "empty, store"}`);
-    }
-    for (const [index, mark] of marks.entries()) mark.classList.toggle("full", CORNERS[index] in stored());
+    for (const [index, element] of [...slots, ...marks].entries()) element.classList.toggle("full", (index % SLOTS.length) + 1 in stored());
+    for (const [index, slot] of slots.entries()) slot.setAttribute("aria-label", `${SLOTS[index]}, ${SLOTS[index] in stored() ? "recall" : "empty, store"}`);
     pad.setAttribute("aria-disabled", String(corners().length < 2));
-    pad.title = corners().length < 2 ? "Store two of the snapshots 1 to 4, then drag here from one to the other" : "Drag from one snapshot to another";
-    shown();
+    show();
   });
 
   let [x, y] = [0.5, 0.5], held = [], key = null;
@@ -87,7 +75,7 @@ export function snapshots(state) {
     const found = {};
     for (const target of held) {
       const control = state.byTarget.get(target);
-      const own = shares().filter(([slot]) => target in stored()[slot]).map(([slot, share]) => [stored()[slot][target], share]);
+      const own = shares().filter(([slot]) => target in (stored()[slot] ?? {})).map(([slot, share]) => [stored()[slot][target], share]);
       if (!control || !own.length) continue;
       const sum = own.reduce((sum, [, share]) => sum + share, 0);
       const [value, most] = own.reduce((best, one) => (one[1] > best[1] ? one : best));
@@ -97,21 +85,20 @@ export function snapshots(state) {
     return found;
   }
 
-  function shown() {
+  function show() {
     pad.style.setProperty("--x", x);
     pad.style.setProperty("--y", y);
     pad.setAttribute("aria-valuenow", Math.round(100 * x));
     pad.setAttribute("aria-valuetext", shares().map(([slot, share]) => `${slot}: ${Math.round(100 * share)} %`).join(", ") || "none stored");
   }
 
-  function grab() {
-    held = [...new Set(corners().flatMap((slot) => Object.keys(stored()[slot])))];
-    state.grab(held);
-  }
-
   function follow(to) {
+    if (!held.length) {
+      held = [...new Set(corners().flatMap((slot) => Object.keys(stored()[slot])))];
+      state.grab(held);
+    }
     [x, y] = to.map((at) => clamp(at, 0, 1));
-    shown();
+    show();
     state.move(blend());
   }
 
@@ -121,27 +108,23 @@ export function snapshots(state) {
     key = null;
   }
 
-  const at = ({ clientX, clientY }) => {
+  const drag = ({ clientX, clientY }) => {
     const { left, top, width, height } = pad.getBoundingClientRect();
-    return [(clientX - left) / width, (clientY - top) / height];
+    follow([(clientX - left) / width, (clientY - top) / height]);
   };
   pad.addEventListener("pointerdown", (event) => {
     if (event.button || held.length || corners().length < 2) return;
     pad.setPointerCapture(event.pointerId);
-    grab();
-    follow(at(event));
+    drag(event);
   });
-  pad.addEventListener("pointermove", (event) => held.length && pad.hasPointerCapture(event.pointerId) && follow(at(event)));
+  pad.addEventListener("pointermove", (event) => held.length && pad.hasPointerCapture(event.pointerId) && drag(event));
   for (const name of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) pad.addEventListener(name, release);
   addEventListener("blur", release);
   pad.addEventListener("keydown", (event) => {
     const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!way || corners().length < 2) return;
     event.preventDefault();
-    if (!held.length) {
-      grab();
-      key = event.key;
-    }
+    if (!held.length) key = event.key;
     follow([x, y].map((place, axis) => place + way[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
   });
   pad.addEventListener("keyup", (event) => event.key === key && release());
@@ -149,15 +132,14 @@ export function snapshots(state) {
   function roll() {
     const of = (group) => state.controls.filter((control) => control.group === group);
     const part = amount.valueAsNumber / 100;
-    const drawn = (of("macro").length ? of("macro") : of("latent")).map((control) => {
+    state.set(Object.fromEntries((of("macro").length ? of("macro") : of("latent")).map((control) => {
       const place = placeOf(state.values.get(control.target), control);
       const [low, high] = [Math.max(place - part, 0), Math.min(place + part, 1)];
       return [control.target, valueAt(low + (high - low) * Math.random(), control)];
-    });
-    state.set(Object.fromEntries(drawn));
+    })));
   }
 
-  const write = () => (percent.textContent = `${amount.value} %`);
-  amount.addEventListener("input", () => (write(), remember("dice", amount.valueAsNumber)));
-  write();
+  const tell = () => (percent.textContent = `${amount.value} %`);
+  amount.addEventListener("input", () => (tell(), remember("dice", amount.valueAsNumber)));
+  tell();
 }
