@@ -1,27 +1,27 @@
-// Presets: the browser of all there are, the one that plays, and its name when it is saved; undo, redo and the two sides.
+// Presets: what there is, which one plays, and under which name it is kept; undo, redo and the two sides to compare.
 
 import { $, clamp, make, press } from "./dom.js";
 
 const KINDS = { spectrum: "Notes", partials: "Notes", grain: "Textures", clip: "Hits and words", stream: "Loops" };
-// What the list is narrowed to: of one row of tags any, of several rows all.
 const TAGS = [["Favourites"], ["My own", "Shipped"], [...new Set(Object.values(KINDS))]];
+// Of a row of tags one must fit, of several rows each.
 const tagsOf = ({ kind, shipped, favourite }) => [favourite && "Favourites", shipped ? "Shipped" : "My own", KINDS[kind]];
 
 export function presets(state) {
   let list = null, found = [], chosen = 0; // the entry of the found ones that Enter loads
-  let going = null; // the preset that loads
-  let after = null; // the preset that loads once the changes are saved
-  let steps = 0; // asked before the list came
-  let proposed = ""; // name to save under, until another is typed
+  let going = null, after = null; // the preset that loads, and that which loads once changes are saved
+  let steps = 0; // that wait for the list
+  let proposed = ""; // name to save under
   const tags = new Set();
   const say = (message) => state.link.send(message);
 
   function title() {
     const { name, dirty } = state.preset;
-    $("preset-name").textContent = going === null ? name ?? "timbrel" : `loading ${going} …`;
-    $("preset").setAttribute("aria-busy", String(going !== null));
-    $("preset").setAttribute("aria-label", going === null ? `Preset ${name}${dirty ? ", changed" : ""}` : `loading ${going} …`);
-    $("dirty").hidden = !dirty || going !== null;
+    const loading = going !== null && `loading ${going} …`;
+    $("preset-name").textContent = loading || (name ?? "timbrel");
+    $("preset").setAttribute("aria-busy", String(Boolean(loading)));
+    $("preset").setAttribute("aria-label", loading || `Preset ${name}${dirty ? ", changed" : ""}`);
+    $("dirty").hidden = !dirty || Boolean(loading);
   }
   state.on("preset", () => {
     const { name, dirty, can_undo, can_redo, side, description } = state.preset;
@@ -39,7 +39,7 @@ export function presets(state) {
   $("side-a").addEventListener("click", () => say({ t: "side", side: "A" }));
   $("side-b").addEventListener("click", () => say({ t: "side", side: "B" }));
 
-  // Another preset: a question comes first where changes would be lost, which no undo brings back.
+  /** Loads a preset, after a question where changes would be lost: no undo brings them back. */
   function load(name) {
     if (!state.preset.dirty) return go(name);
     after = name;
@@ -60,8 +60,9 @@ export function presets(state) {
   state.on("controls", came);
   state.link.on("down", came);
   $("unsaved").addEventListener("close", () => {
-    if ($("unsaved").returnValue === "save") save();
-    else if ($("unsaved").returnValue === "discard") go(after);
+    const answer = $("unsaved").returnValue;
+    if (answer === "save") save();
+    else if (answer === "discard") go(after);
     else after = null;
   });
 
@@ -96,7 +97,6 @@ export function presets(state) {
     fresh();
     [...$("preset-tags").children].find(({ textContent }) => textContent === tag)?.focus();
   }
-  /** Shows the list anew, and chooses the best of what is asked, or the preset that plays. */
   function fresh() {
     show();
     choose(Math.max($("preset-find").value.trim() ? 0 : found.findIndex(({ name }) => name === state.preset.name), 0));
@@ -134,7 +134,7 @@ export function presets(state) {
     event.preventDefault();
   });
 
-  /** Goes to the next preset of the list, as it is narrowed, or with -1 to the one before; from the last to the first. */
+  /** Goes to the next preset (1) or the previous one (-1) of the narrowed list, round and round. */
   function step(by) {
     steps = list ? 0 : by;
     if (!list) return say({ t: "presets" });
@@ -150,10 +150,10 @@ export function presets(state) {
   /** Proposes a name that is free: "pad", "pad 2", "pad 3"; to replace the user's own preset, its name. */
   function propose() {
     const taken = new Set((list ?? []).map(({ name }) => name));
-    taken.add(state.preset.name);
     const [, stem, number] = /^(.*?)(?: (\d+))?$/.exec(state.preset.name ?? "mine");
-    proposed = `${stem} ${Number(number ?? 1) + 1}`;
-    for (let next = Number(number ?? 1) + 1; taken.has(proposed); next++) proposed = `${stem} ${next}`;
+    let next = Number(number ?? 1);
+    do proposed = `${stem} ${++next}`;
+    while (taken.has(proposed));
     if ($("save-over").checked && own()) proposed = state.preset.name;
     $("save-name").value = proposed;
     $("save-name").select();
