@@ -69,12 +69,10 @@ def _map(word: protocol.BindingMessage | protocol.UnlearnMessage, control: Contr
 
 
 def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
-    """Return the values of a snapshot: all controls except gain, choices by name."""
-    return {
-        target: control.choices[round(values[target])] if control.choices else values[target]
-        for target, control in controls.items()
-        if target != GAIN
-    }
+    """Return the values of a snapshot: all controls except gain, choices by name, as many as one message recalls."""
+    targets = [target for target in controls if target != GAIN][: protocol.MOST_TARGETS]
+    choices = {target: controls[target].choices for target in targets}
+    return {target: choices[target][round(values[target])] if choices[target] else values[target] for target in targets}
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:

@@ -1,5 +1,6 @@
 """Snapshots of the panel: stored beside what sounds, undoable, and kept by the process that sounds."""
 
+import dataclasses
 import json
 import tomllib
 
@@ -88,3 +89,13 @@ def test_what_a_file_stores_is_shown_within_the_controls_that_are_there(stage, t
 def test_there_are_eight_slots(slot):
     with pytest.raises(ValueError, match="slot"):
         read_message(json.dumps({"t": "snapshot", "slot": slot}))
+
+
+def test_a_snapshot_of_a_plugin_with_a_thousand_knobs_can_be_recalled_by_one_message(stage, tmp_path):
+    board, say, out = stage
+    knobs = [dataclasses.replace(view().controls[0], target=f"effects.0.knob_{number}") for number in range(1000)]
+    board.apply_report("view", view(f'{TEXT}\n[[effects]]\nplugin = "a.vst3"\n', folder=tmp_path, more=knobs))
+    say("snapshot", slot=1)
+    values = out.shown("preset")["snapshots"][1]
+    assert STORED.items() <= values.items()
+    say("set", values=values)
