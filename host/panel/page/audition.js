@@ -33,7 +33,8 @@ export function audition(state, notes) {
     if (!wanted || lent || heard.length || notes.holds(HOLDER)) return;
     const { values } = wanted, knobs = state.knobs();
     const targets = Object.keys(values);
-    lent = { targets, before: Object.fromEntries(targets.map((target, index) => [target, knobs[index]])), preset: state.preset.name, at: performance.now() };
+    const before = Object.fromEntries(targets.map((target, index) => [target, knobs[index]]));
+    lent = { targets, before, preset: state.preset.name, at: performance.now() };
     state.grab(targets);
     state.move(values);
     play(wanted);

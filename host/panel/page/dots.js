@@ -54,13 +54,10 @@ function write(context, surface, view, lit) {
     total[name]++;
     const [x, y] = view.at(surface.dotPlace(dot));
     if (x < 0 || y < 0 || x > view.size[0] || y > view.size[1]) continue;
-    const [column, row] = [x, y].map((at) => Math.floor(at / TOGETHER));
-    const key = `${name} ${column} ${row}`;
-    const heap = heaps.get(key) ?? { name, column, row, count: 0, x: 0, y: 0 };
-    heaps.set(key, Object.assign(heap, { count: heap.count + 1, x: heap.x + x, y: heap.y + y }));
+    const key = [name, ...[x, y].map((at) => Math.floor(at / TOGETHER))].join();
+    const [count, right, down] = heaps.get(key)?.slice(1) ?? [0, 0, 0];
+    heaps.set(key, [name, count + 1, right + x, down + y]);
   }
-  const around = ({ name, column, row, count }) =>
-    [-1, 0, 1].every((right) => [-1, 0, 1].every((down) => (heaps.get(`${name} ${column + right} ${row + down}`)?.count ?? 0) <= count));
   const fewest = Math.max(1, Math.round(FEWEST / Math.sqrt(view.zoom)));
   const room = ROOM + clamp(CROWDED - crowd(view, surface.count) * view.zoom, 0, CROWDED) / 2;
   const corner = $("zoom");
@@ -71,17 +68,18 @@ function write(context, surface, view, lit) {
   context.lineJoin = "round";
   context.strokeStyle = colour("--ground");
   context.fillStyle = colour("--text");
-  for (const heap of [...heaps.values()].sort((one, other) => other.count - one.count)) {
-    if (heap.count < Math.min(fewest, total[heap.name]) || !around(heap)) continue;
-    const text = names[heap.name];
-    const half = context.measureText(text).width / 2;
-    const x = clamp(heap.x / heap.count, half + 4, view.size[0] - half - 4);
-    const y = clamp(heap.y / heap.count + (heap.count > 1 ? 0.35 : -0.7) * size, size, view.size[1] - 4);
+  for (const [name, count, right, down] of [...heaps.values()].sort((one, other) => other[1] - one[1])) {
+    if (count < Math.min(fewest, total[name])) continue;
+    const half = context.measureText(names[name]).width / 2;
+    const x = clamp(right / count, half + 4, view.size[0] - half - 4);
+    const y = clamp(down / count + (count > 1 ? 0.35 : -0.7) * size, size, view.size[1] - 4);
     if (x + half > corner.offsetLeft && y > corner.offsetTop) continue;
-    if (taken.some(([left, base, other]) => Math.abs(left - x) < half + other + 2 * room && Math.abs(base - y) < size + room)) continue;
-    taken.push([x, y, half]);
-    context.strokeText(text, x, y);
-    context.fillText(text, x, y);
+    const hides = ([other, left, base, wide]) =>
+      other === name ? Math.hypot(left - x, base - y) < 1.5 * TOGETHER : Math.abs(left - x) < half + wide + 2 * room && Math.abs(base - y) < size + room;
+    if (taken.some(hides)) continue;
+    taken.push([name, x, y, half]);
+    context.strokeText(names[name], x, y);
+    context.fillText(names[name], x, y);
   }
 }
 

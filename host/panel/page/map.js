@@ -162,7 +162,7 @@ export function map(state, notes) {
     const before = [...fingers.values()];
     fingers.set(event.pointerId, pixels(event));
     if (!finger) return carry(before, [...fingers.values()]);
-    if (drawing.on()) return drawing.add(toPlane(event));
+    if (drawing.on()) return drawing.add(toPlane(event), view.zoom);
     if (!finger.dragged && Math.hypot(event.clientX - finger.x, event.clientY - finger.y) <= CLICK) return;
     if (!finger.dragged) grab(finger.from);
     finger.dragged = true;
@@ -191,7 +191,7 @@ export function map(state, notes) {
       release();
     });
   }
-  addEventListener("blur", () => release());
+  addEventListener("blur", () => (fingers.clear(), release()));
   top.addEventListener("pointermove", (event) => {
     if (!fingers.size && event.pointerType !== "touch" && surface) point(dotAt(toPlane(event), REACH.mouse));
   });

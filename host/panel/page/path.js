@@ -4,7 +4,7 @@ import { $, colour, press } from "./dom.js";
 
 const POINTS = 24; // codes that a drawing is sent as, evenly along its way
 const USUAL = 8; // seconds or beats, where none are typed
-const NEAR = 0.004; // of the plane: places nearer than this to the last add nothing
+const NEAR = 0.004; // of what is seen: places nearer than this to the last add nothing
 
 export function path(state, surface, redraw) {
   let places = [], shown = null, drawn = null, known = "null", typing = false; // drawn: not in the preset yet
@@ -73,9 +73,9 @@ export function path(state, surface, redraw) {
     begin(place) {
       places = [place];
     },
-    add(place) {
+    add(place, zoom) {
       const [x, y] = places.at(-1);
-      if (Math.hypot(place[0] - x, place[1] - y) > NEAR) places.push(place.map((at) => Math.min(Math.max(at, 0), 1)));
+      if (Math.hypot(place[0] - x, place[1] - y) > NEAR / zoom) places.push(place.map((at) => Math.min(Math.max(at, 0), 1)));
       redraw();
     },
     end() {

@@ -403,17 +403,17 @@ def test_two_fingers_zoom_and_move_the_map_and_one_finger_moves_the_sound(host):
 def test_a_path_drawn_on_a_part_of_the_map_has_the_codes_there(host):
     page = host.open()
     page.click("#draw")
-    for _ in range(2):
+    for _ in range(7):
         page.click("#zoom-in")
     at = on_map(page)
     page.mouse.move(*at(0.25, 0.5))
     page.mouse.down()
-    page.mouse.move(*at(0.75, 0.5), steps=9)
+    page.mouse.move(*at(0.75, 0.5), steps=40)
     page.mouse.up()
     host.until(lambda: host.words("path"))
     points = host.words("path")[0]["points"]
     for point, x in ((points[0], 0.25), (points[-1], 0.75)):
-        assert point == pytest.approx(read(host.plane, 0.5 + (x - 0.5) / 2.25, 0.5), abs=0.005)
+        assert point == pytest.approx(read(host.plane, 0.5 + (x - 0.5) / 1.5**7, 0.5), abs=0.001)
 
 
 def test_a_drawn_path_is_sent_as_codes_of_the_surface_with_its_length(host):
