@@ -5,7 +5,7 @@ import { dotColour } from "./colours.js";
 import { EDGE } from "./view.js";
 
 const TOGETHER = 110; // pixels within which dots of one name are together
-const FEWEST = 3; // dots together that have a name on the whole map
+const FEWEST = 3, SPARSE = 30; // dots together that have a name; fewer where they are further apart than so many pixels
 const ROOM = 7, CROWDED = 40; // pixels around a name; more where dots are less than this apart
 
 /** The pixels from dot to dot of the whole map, were they even. */
@@ -58,8 +58,9 @@ function write(context, surface, view, lit) {
     const [count, right, down] = heaps.get(key)?.slice(1) ?? [0, 0, 0];
     heaps.set(key, [name, count + 1, right + x, down + y]);
   }
-  const fewest = Math.max(1, Math.round(FEWEST / Math.sqrt(view.zoom)));
-  const room = ROOM + clamp(CROWDED - crowd(view, surface.count) * view.zoom, 0, CROWDED) / 2;
+  const apart = crowd(view, surface.count) * view.zoom;
+  const fewest = clamp(Math.round((FEWEST * SPARSE) / apart), 1, FEWEST);
+  const room = ROOM + clamp(CROWDED - apart, 0, CROWDED) / 2;
   const corner = $("zoom");
   const size = 0.8125 * parseFloat(getComputedStyle(document.documentElement).fontSize), taken = [];
   context.font = `500 ${size}px system-ui, sans-serif`;

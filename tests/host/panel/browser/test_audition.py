@@ -89,11 +89,16 @@ def given_back(host):
 
 
 def test_the_code_of_a_resting_pointer_goes_back_once_its_sound_has_ended(host):
-    listening(host)
+    page = listening(host)
     host.meters(held=[58], sounding=[58])
     host.until(lambda: len(host.words("note")) == 2)
-    for _ in range(3):
+    begun = page.evaluate("performance.now()")
+
+    def rings_on():
         host.meters(sounding=[58])
+        return page.evaluate("performance.now()") > begun + 500
+
+    host.until(rings_on)
     assert host.words("drop") == []
 
     def ended():
