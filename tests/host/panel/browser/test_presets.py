@@ -2,6 +2,8 @@
 
 import pytest
 
+from .test_access import violations
+
 PRESET = {
     "description": "A pad",
     "model": "small",
@@ -112,6 +114,7 @@ def test_changes_are_not_lost_before_a_question(host, answer):
     browse(host, page)
     page.click("#preset-list >> text=hall")
     page.wait_for_selector("#unsaved:modal")
+    assert violations(page) == []
     assert host.words("load") == []
     if answer == "Escape":
         page.keyboard.press("Escape")
