@@ -11,7 +11,6 @@ import { View } from "./view.js";
 const REACH = { mouse: 10, pen: 14, touch: 22 }; // pixels within which a dot is meant
 const CLICK = 4; // pixels that a click may move, in which it is no drag
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
-const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 const STEP = 0.01; // of the plane, that an arrow key moves the point; a fifth with Shift
 const CLOSER = 1.5; // of a key or a button
 const WHEEL = { 0: 0.002, 1: 0.03, 2: 0.5 }; // by the wheel's unit: pixels, lines, pages
@@ -19,6 +18,7 @@ const WHEEL = { 0: 0.002, 1: 0.03, 2: 0.5 }; // by the wheel's unit: pixels, lin
 export function map(state, notes) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
   let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false, pointed = -1;
+  let rem = 1, inks = {}; // a usual pixel in pixels, and colours by name: each question for them would lay the page out
   const view = new View(), fingers = new Map(); // on the map: by pointer, where it is in pixels
   const hearing = audition(state, notes);
   const drawing = path(state, () => surface, () => draw());
@@ -41,6 +41,8 @@ export function map(state, notes) {
     const scale = devicePixelRatio || 1;
     const [width, height] = (view.size = [plane.clientWidth, plane.clientHeight]);
     if (!width || !height) return;
+    rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    inks = Object.fromEntries(["ghost", "ground", "point", "text"].map((one) => [one, colour(`--${one}`)]));
     for (const canvas of [dots, top]) [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
     if (surface) drawDots(dots, surface, view, scale, $("colour").value, lit);
     draw();
@@ -54,15 +56,15 @@ export function map(state, notes) {
     if (!surface) return;
     drawing.draw(context, at);
     if (pointed >= 0) {
-      ring(context, at(surface.dotPlace(pointed)), dotRadius(view, surface.count) + 3, colour("--text"), 2);
+      ring(context, at(surface.dotPlace(pointed)), dotRadius(view, surface.count) + 3, inks.text, 2);
     }
-    if (ghost) ring(context, at(ghost), 9 * rem(), colour("--ghost"), 2);
+    if (ghost) ring(context, at(ghost), 9 * rem, inks.ghost, 2);
     const [x, y] = at(place);
-    ring(context, [x, y], 11 * rem(), colour("--ground"), 5);
-    ring(context, [x, y], 11 * rem(), colour("--point"), 2.5);
-    context.fillStyle = colour("--point");
+    ring(context, [x, y], 11 * rem, inks.ground, 5);
+    ring(context, [x, y], 11 * rem, inks.point, 2.5);
+    context.fillStyle = inks.point;
     context.beginPath();
-    context.arc(x, y, 3 * rem(), 0, 2 * Math.PI);
+    context.arc(x, y, 3 * rem, 0, 2 * Math.PI);
     context.fill();
     numbers(context);
   });
@@ -311,8 +313,8 @@ export function map(state, notes) {
     draw();
   }
   function numbers(context) {
-    context.font = `bold ${13 * rem()}px system-ui`;
-    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: colour("--ground"), fillStyle: colour("--text") });
+    context.font = `bold ${13 * rem}px system-ui`;
+    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: inks.ground, fillStyle: inks.text });
     for (const [where, slots] of marks) for (const write of ["strokeText", "fillText"]) context[write](slots.join(" "), ...at(where.split(",")));
   }
   state.on("preset map", mark);
