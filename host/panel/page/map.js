@@ -44,6 +44,7 @@ export function map(state, notes) {
     rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
     inks = Object.fromEntries(["ghost", "ground", "point", "text"].map((one) => [one, colour(`--${one}`)]));
     for (const canvas of [dots, top]) [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
+    top.getContext("2d").font = `bold ${13 * rem}px system-ui`;
     if (surface) drawDots(dots, surface, view, scale, $("colour").value, lit);
     draw();
   });
@@ -313,7 +314,6 @@ export function map(state, notes) {
     draw();
   }
   function numbers(context) {
-    context.font = `bold ${13 * rem}px system-ui`;
     Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: inks.ground, fillStyle: inks.text });
     for (const [where, slots] of marks) for (const write of ["strokeText", "fillText"]) context[write](slots.join(" "), ...at(where.split(",")));
   }
