@@ -95,6 +95,16 @@ def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage
     assert out.turns[-1] == ("latent.0", 0.25)
 
 
+def test_a_target_that_is_let_go_where_it_was_leaves_no_step_and_no_change(stage):
+    board, say, out = stage
+    drag(say, "latent.0", 0.6, 0.25)
+    board.apply_report("report", status(RESTS))
+    assert not board.state()["preset"]["can_undo"]
+    assert not board.state()["preset"]["dirty"]
+    say("undo")
+    assert out.turns[-1] == ("latent.0", 0.25)
+
+
 def test_what_was_undone_is_forgotten_once_something_else_is_done(stage):
     _board, say, out = stage
     drag(say, "latent.0", 0.2)
