@@ -68,6 +68,9 @@ def test_its_panel_plays_loads_a_preset_and_comes_back_after_its_process_is_kill
     page.keyboard.press("ArrowDown")
     chosen = page.inner_text('[role=option][aria-selected="true"] b')
     page.keyboard.press("Enter")
+    parent.until(lambda: page.is_visible("#unsaved"))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # discards
     parent.until(lambda: ("load", {None: chosen}) in parent.commands)
     assert troubles == []  # the killed process's end is one
     os.kill(panel._process.pid, signal.SIGKILL)
