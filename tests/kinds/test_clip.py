@@ -137,11 +137,11 @@ def test_a_model_without_encoder_leaves_none_of_the_one_before(kind, made, tmp_p
 def test_the_panel_shows_its_knobs(model, preset):
     patch = open_patch(str(preset))
     view = view_of_patch(str(preset), patch, 0, Rack({0: patch}, RATE).knobs[0])
-    shown = {one.target: (one.low, one.high, one.maps) for one in view.controls}
+    shown = {one.target: (one.low, one.high, [(by.source, by.takeover) for by in one.maps]) for one in view.controls}
     knobs = Model(model).card.latents
     assert view.kind == ToyClipKind.name
-    assert shown["latent.0"] == (knobs[0].low, knobs[0].high, (("CC 70", "jump"),))
-    assert shown["latent.1"] == (knobs[1].low, knobs[1].high, ())
+    assert shown["latent.0"] == (knobs[0].low, knobs[0].high, [("CC 70", "jump")])
+    assert shown["latent.1"] == (knobs[1].low, knobs[1].high, [])
     assert "gain" in shown
 
 
