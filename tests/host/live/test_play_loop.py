@@ -8,6 +8,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.live import parent_process as playing
 from timbrel.host.live.parent_process import play
+from timbrel.host.live.settings import changed
 from timbrel.host.play.controller_state import hands_off
 from timbrel.host.session.messages import LiveStatus, Setup
 from timbrel.host.session.recorder import Recording
@@ -321,3 +322,9 @@ def test_a_name_that_cannot_be_recorded_to_is_refused_at_once(sounding, monkeypa
     with pytest.raises(UserError, match=words):
         go(Screen(), **settings)
     assert sent == []
+
+
+def test_the_lowest_latency_has_one_block_in_hand_and_a_chosen_card_ends_null():
+    setup = changed(Setup(preset="p", null=True), {"lowest_latency": True, "device": "hw"})
+    assert (setup.depth, setup.device, setup.null) == (1, "hw", False)
+    assert changed(setup, {"lowest_latency": False}).depth == 2
