@@ -1,4 +1,4 @@
-// Hearing dots in silence: a click plays a short note; with Listen on so does a resting pointer, which then gives the code back.
+// Hearing dots in silence: a click plays a short note; with Preview on so does a resting pointer, which then gives the code back.
 
 import { $, press, remember, remembered } from "./dom.js";
 
@@ -65,11 +65,11 @@ export function audition(state, notes) {
   });
   for (const any of ["pointerdown", "keydown", "blur", "pagehide"]) addEventListener(any, giveBack, true); // before a hand finds other knobs
 
-  const listens = () => $("listen").ariaPressed === "true";
-  press($("listen"), remembered("listen"));
-  $("listen").addEventListener("click", () => {
-    press($("listen"), !listens());
-    remember("listen", listens());
+  const listens = () => $("preview").ariaPressed === "true";
+  press($("preview"), remembered("preview"));
+  $("preview").addEventListener("click", () => {
+    press($("preview"), !listens());
+    remember("preview", listens());
   });
 
   return {

@@ -51,7 +51,7 @@ export function snapshots(state) {
     make("div", { id: "slots", role: "group", "aria-label": "Slots" }, ...slots), pad,
     make("div", { id: "dicing" }, make("button", { id: "dice", textContent: "Dice", title: "New values of the macros, or of the latents", onclick: roll }),
       make("label", {}, "Amount ", percent, amount),
-      make("p", { textContent: "Snapshots: a click stores, then recalls. Shift click or long press: anew. Right click: clear." })),
+      make("p", { textContent: "Snapshots: a click stores, then recalls; the square blends 1 to 4. Shift click or long press: anew. Right click: clear." })),
   );
 
   state.on("preset", () => {

@@ -60,10 +60,10 @@ def test_a_key_that_is_down_is_not_joined_by_a_click(host):
 def test_a_resting_pointer_is_heard_only_with_listen_on_which_the_browser_remembers(host):
     page = opened(host)
     point_at(host, 20)
-    page.click("#listen")
+    page.click("#preview")
     page.reload()
     page.wait_for_selector("#key span")
-    assert page.get_attribute("#listen", "aria-pressed") == "true"
+    assert page.get_attribute("#preview", "aria-pressed") == "true"
     assert host.words("note", "grab") == []
     point_at(host, 46)
     host.until(lambda: host.words("note"))
@@ -73,7 +73,7 @@ def listening(host):
     for control, value in zip(host.state["controls"], (0.125, -0.3, 0.7), strict=False):
         control["value"] = value
     page = opened(host)
-    page.click("#listen")
+    page.click("#preview")
     point_at(host, 46)
     host.until(lambda: host.words("note"))
     assert [word["t"] for word in host.words("grab", "move", "note")] == ["grab", "move", "note"]
