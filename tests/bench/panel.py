@@ -138,11 +138,12 @@ def command(preset):
         process = playing.process()
         row("memory, a page open", memory(process), "45 MB")
         row("processor time, a page at rest", f"{share(process, Socket(playing.url)):.1%} of a core")
-        for count in (1, LATENTS):
-            move = Socket(playing.url, range(count), HAND_RATE, together=True)
+        for count, spectrum in ((1, False), (LATENTS, False), (LATENTS, True)):
+            move = Socket(playing.url, range(count), HAND_RATE, together=True, spectrum=spectrum)
             taken = share(process, move)
             rate = f"{len(move.sent) / HAND_SECONDS:.0f} moves a second of {count}"
-            row("", f"{taken:.1%} with {rate} latent{'s' * (count > 1)}", "5 %")
+            words = f"{taken:.1%} with {rate} latent{'s' * (count > 1)}{' and the spectrum' * spectrum}"
+            row("", words, "7 %" if spectrum else "5 %")
 
 
 def hand(chromium, playing):

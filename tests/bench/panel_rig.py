@@ -224,11 +224,11 @@ def _sound(receipts, pipe, setup):
 class Socket:
     """A page that is a socket: it moves some latents evenly, and notes when meters come."""
 
-    def __init__(self, url, moved=(), rate=0.0, meters=None, together=False):
+    def __init__(self, url, moved=(), rate=0.0, meters=None, together=False, spectrum=False):
         """``moved``: numbers of latents, at ``rate`` frames a second, one a frame in turn or all ``together``."""
         self._address, _, self._token = url.removeprefix("http://").partition("/#")
         self._targets, self._rate, self._together = [f"latent.{number}" for number in moved], rate, together
-        self._meters, self.sent = meters, []
+        self._meters, self._spectrum, self.sent = meters, spectrum, []
 
     async def run(self, seconds):
         """Be there for so long."""
@@ -239,6 +239,7 @@ class Socket:
             await socket.send(json.dumps({"t": "hello", "token": self._token}))
             while json.loads(await socket.recv())["t"] != "welcome":
                 pass
+            await socket.send(json.dumps({"t": "spectrum", "on": self._spectrum}))
             reading = asyncio.create_task(self._read(socket))
             await self._move(socket, seconds)
             reading.cancel()
