@@ -82,7 +82,7 @@ class SoundWriter:
     def _flush(self) -> None:
         with held():
             self._file.write(self._piece[:, : self._filled].T)
-            if self._longest is not None:  # WAV: what a killed process leaves is whole
+            if self._longest is not None:  # WAV: the file of a killed process is whole
                 soundfile._snd.sf_command(self._file._file, UPDATE_HEADER, soundfile._ffi.NULL, 0)
         self._sink.flush()
         self._filled = 0
@@ -96,7 +96,7 @@ class SoundWriter:
             reason = error
         reason = self._sink.error or reason
         if reason is not None:
-            self._filled, self._sink.error = 0, None  # what was written before can still be finished
+            self._filled, self._sink.error = 0, None  # the blocks before can still be finished
             what = getattr(reason, "strerror", None) or reason
             raise Failure(f"cannot write {self._path}: {what}; nothing was kept of it") from reason
 

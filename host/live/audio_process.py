@@ -327,7 +327,7 @@ def _begin_take(state: ProcessState) -> None:
         rack = _rack(presets.patches, state.rate, state.ear)
         if isinstance(rack, Rack):
             prime(rack, block)
-    except Exception as error:  # any failure: what sounds plays on
+    except Exception as error:  # any failure: the sound plays on
         state.send("taken", f"cannot record: {type(error).__name__}: {error}")
         state.loop.brace(0)
         return

@@ -65,7 +65,7 @@ def play_until(
         setup = replace(setup, panel=panel is not None)
         underruns = 0
         came_up = away = False
-        before, trial_ends = setup, 0.0  # what to go back to, if new settings fail before
+        before, trial_ends = setup, 0.0  # to go back to, if new settings fail before
         while not stop.is_set():
             if came_up and (changes := _changes(frontends, takes, None)):
                 before, setup, trial_ends = setup, changed(setup, changes), math.inf
@@ -124,7 +124,7 @@ def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None
 
 
 def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> list[str]:
-    """Return what to say of a sound that begins."""
+    """Return lines about a sound that begins."""
     if not came_up:
         return [*advice(), *bluetooth(ready.device)]
     if trial_ends:

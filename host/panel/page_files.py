@@ -7,6 +7,7 @@ from the token: browsers also send cookies to other ports of this machine, where
 import hashlib
 import hmac
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from .security import is_token
 
 
-class PageFiles:
+class PageFiles(ABC):
     """Files under ``/name``; subclasses choose them."""
 
     def __init__(self, name: str, token: str, types: Mapping[str, str], headers: Mapping[str, str]) -> None:
@@ -30,9 +31,9 @@ class PageFiles:
             Route(path + "/{name}", self._give, methods=["GET"]),
         ]
 
+    @abstractmethod
     def path(self, name: str) -> Path | None:
         """Return the path of a file that pages may have; None if there is no such file."""
-        raise NotImplementedError
 
     async def _enter(self, request: Request) -> Response:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")

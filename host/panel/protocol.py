@@ -83,7 +83,7 @@ class PanicMessage(_PageMessage): ...
 
 
 class SpectrumMessage(_PageMessage):
-    """Whether the page shows a spectrum, and so receives it with the meters."""
+    """Switch the spectrum in the meters on or off for this page."""
 
     on: bool
 
@@ -93,7 +93,7 @@ class DevicesMessage(_PageMessage):
 
 
 class SettingsMessage(_PageMessage):
-    """Other settings for the sound; what is left out stays.
+    """Other settings for the sound; omitted ones stay.
 
     ``ports`` are names, empty for all ports, None for none; ``channel``, 0 to 15, is heard alone, None for all.
     """

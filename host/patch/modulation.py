@@ -1,4 +1,4 @@
-"""Modulations of a patch: what moves its targets besides knobs, and how far."""
+"""Modulations of a patch: sources that move its targets besides knobs, and their ranges."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple

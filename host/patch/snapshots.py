@@ -23,11 +23,17 @@ def _number_or_name(value: Any) -> float | str:
     return value
 
 
+def _some(values: dict[str, float | str]) -> dict[str, float | str]:
+    if not values:
+        raise ValueError("values are empty; add one of a target, or remove the table")
+    return values
+
+
 class SnapshotSettings(SettingsSection):
     """A [[snapshot]] table: values by target, names for choices."""
 
     slot: Annotated[int, Field(ge=1, le=SLOTS)]
-    values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], Field(min_length=1)]
+    values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], AfterValidator(_some)]
 
 
 def _slots_apart(snapshots: list[SnapshotSettings]) -> list[SnapshotSettings]:

@@ -58,7 +58,7 @@ class Takes:
             self.end("nothing was recorded: the sound began again before; press Record once more")
 
     def begin(self, take: Take, setup: Setup, status: LiveStatus) -> None:
-        """Write what is played from the start of a take."""
+        """Write sound and events from the start of a take."""
         preset = UNFIT.sub("_", next(iter(status.presets.values())))
         name = f"{datetime.now():%Y-%m-%d %H.%M.%S} {preset}"
         try:

@@ -55,7 +55,7 @@ def reach(plane: CodeMap, codes: np.ndarray) -> float:
 
 
 def standing(plane: CodeMap, places: np.ndarray) -> str:
-    """Where dots stand and whether their neighbours are those of their codes, in words."""
+    """Describe places of dots: shares on nodes and the rim, trustworthiness, continuity."""
     nodes, codes = places * (len(plane.surface) - 1), plane.codes * plane.scale
     places = places + np.random.default_rng(0).uniform(-1e-6, 1e-6, places.shape)  # dots on one place have no order
     shares = (

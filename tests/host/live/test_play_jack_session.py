@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("portaudio", "jack_server")
 
 @pytest.fixture
 def page(preset, tmp_path, monkeypatch):
-    """A page of the panel of what plays."""
+    """A page of the panel that plays."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with play(preset, "--panel") as played:
         until(lambda: any("panel: " in line for line in played.lines), "the panel's address")

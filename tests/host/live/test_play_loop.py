@@ -223,7 +223,7 @@ def test_another_card_is_chosen_while_the_one_before_is_away(sounding):
     ids=["refused", "failed", "gone at once"],
 )
 def test_settings_that_fail_give_way_to_those_before_with_one_line(sounding, fault):
-    """Also those whose card goes at once; what was changed since, and what was said of hands, stays."""
+    """Also those whose card goes at once; later changes and held controls stay."""
     playing_q = ("playing", {None: "q"})
     sent = sounding([READY, playing_q], fault, [READY])
     screen, panel = Screen(*[[]] * 5), Panel([], [("settings", {"block": 64})])

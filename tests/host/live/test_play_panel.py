@@ -192,7 +192,7 @@ PATH = "[[motion]]\nrate_hz = 2.0\npath = [[0.125, 0.25, 0.5], [0.875, 0.5, 0.25
 
 @pytest.fixture
 def takes(tmp_path, monkeypatch):
-    """The folder of what pages record."""
+    """The folder of recordings of pages."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return tmp_path / "data" / "timbrel" / "recordings"
 

@@ -222,7 +222,7 @@ def test_a_page_that_says_too_much_is_closed(panel, parent):
         with contextlib.suppress(ConnectionClosed):
             while True:
                 page.say("panic")
-        assert closed(page.socket) in (1006, 1008)  # what it has not read yet may reset the connection
+        assert closed(page.socket) in (1006, 1008)  # unread words may reset the connection
     with Client(panel) as page:
         page.say("presets")
         page.wait("presets")

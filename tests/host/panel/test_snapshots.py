@@ -1,4 +1,4 @@
-"""Snapshots of the panel: stored beside what sounds, undoable, and kept by the process that sounds."""
+"""Snapshots of the panel: stored without a change of the sound, undoable, and kept by the audio process."""
 
 import dataclasses
 import json

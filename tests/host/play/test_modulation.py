@@ -1,4 +1,4 @@
-"""What moves targets besides knobs is told with its range, and looking at the values that sound changes no sample."""
+"""Modulations are listed with their ranges, and reading the sounding values changes no sample."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Takes of pages: a fault of a file ends a take with one line, keeps what was played, and never ends the sound."""
+"""Takes of pages: a fault of a file ends a take with one line, keeps its sound, and never ends playing."""
 
 import resource
 import signal

@@ -26,6 +26,16 @@ def opened(host, opener):
     host.tell(t="presets", list=[PRESET | {"name": name} for name in ("gm-hall", "mine", "gm-pad")])
 
 
+def assert_clean_in_learn_mode_and_dialogs(host, page):
+    page.click('#controls [data-target="latent.0"] .badge')
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    for opener in openers(page):
+        opened(host, opener)
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing_in_any_view_or_dialog(host, scheme, size):
@@ -38,13 +48,7 @@ def test_axe_finds_nothing_in_any_view_or_dialog(host, scheme, size):
     assert violations(page) == []
     if page.is_visible("#view-controls"):
         page.click("#view-controls")
-    page.click('#controls [data-target="latent.0"] .badge')
-    assert violations(page) == []
-    page.keyboard.press("Escape")
-    for opener in openers(page):
-        opened(host, opener)
-        assert violations(page) == []
-        page.keyboard.press("Escape")
+    assert_clean_in_learn_mode_and_dialogs(host, page)
 
 
 def test_a_dialog_keeps_the_focus_until_escape_gives_it_back_to_its_button(host):

@@ -83,7 +83,7 @@ def listening(host):
 
 
 def given_back(host):
-    """Whether the code is where it was before the pointer rested, and no hand holds it."""
+    """Return whether the code before the rest is back, and no hand holds it."""
     last = host.words("grab", "move", "drop")[-2:]
     return [word["t"] for word in last] == ["move", "drop"] and code(last[0]) == [0.125, -0.3, 0.7]
 

@@ -9,11 +9,9 @@ from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL
 from .test_access import (  # noqa: F401  # which run in this browser, too
-    opened,
-    openers,
+    assert_clean_in_learn_mode_and_dialogs,
     test_a_dialog_keeps_the_focus_until_escape_gives_it_back_to_its_button,
     test_a_field_with_a_list_names_the_one_option_that_enter_takes,
-    violations,
 )
 from .test_controls import (  # noqa: F401
     test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go,
@@ -82,11 +80,4 @@ def test_its_panel_plays_loads_a_preset_and_comes_back_after_its_process_is_kill
 
 
 def test_axe_finds_nothing(host):
-    page = host.open()
-    page.click('#controls [data-target="latent.0"] .badge')
-    assert violations(page) == []
-    page.keyboard.press("Escape")
-    for opener in openers(page):
-        opened(host, opener)
-        assert violations(page) == []
-        page.keyboard.press("Escape")
+    assert_clean_in_learn_mode_and_dialogs(host, host.open())

@@ -1,4 +1,4 @@
-"""The menu of a control: how it opens and closes, and what it does."""
+"""The menu of a control: opening, closing and entries."""
 
 import pytest
 

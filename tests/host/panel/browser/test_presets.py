@@ -1,4 +1,4 @@
-"""The browser of presets, steps through it, and what is asked before changes are lost."""
+"""The browser of presets, steps through it, and the question before changes are lost."""
 
 import pytest
 
@@ -164,7 +164,7 @@ def test_a_free_name_is_proposed_until_another_is_typed(host):
     changed(host, True, name="hall")
     page.click("#save")
     page.check("#save-over")
-    assert page.input_value("#save-name") == "hall 2"  # what ships is never replaced
+    assert page.input_value("#save-name") == "hall 2"  # shipped presets are never replaced
     page.fill("#save-name", "stage")
     page.uncheck("#save-over")
     host.tell(t="presets", list=LIST)
