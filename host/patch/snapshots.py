@@ -25,7 +25,7 @@ def _number_or_name(value: Any) -> float | str:
 
 def _some(values: dict[str, float | str]) -> dict[str, float | str]:
     if not values:
-        raise ValueError("values are empty; add one of a target, or remove the table")
+        raise ValueError("empty; add the value of a target, or remove the table")
     return values
 
 

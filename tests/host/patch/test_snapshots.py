@@ -34,7 +34,7 @@ def opened(tmp_path):
         (snapshot(1, '"morph" = 0.5'), "line 6: [[snapshot]] 1: target 'morph' does not exist"),
         (snapshot(1, '"pan" = nan'), "line 6: [[snapshot]] 1: values.pan: a value of nan is not finite"),
         (snapshot(1, '"pan" = [1]'), "line 6: [[snapshot]] 1: values.pan: a value must be a number"),
-        (snapshot(1, ""), "[[snapshot]] 1: values: values are empty; add one"),
+        (snapshot(1, ""), "[[snapshot]] 1: values: empty; add the value"),
         (snapshot(9, '"pan" = 1'), "line 5: [[snapshot]] 1: slot = 9"),
         (
             snapshot(2, '"pan" = 1') + snapshot(2, '"pan" = 0'),
