@@ -30,6 +30,7 @@ from .trajectory_measurement import (
     codes_of,
     measured_trajectory,
 )
+from .vibrato import vibrato_of
 
 Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
@@ -183,14 +184,15 @@ class _Levels:
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
     def residuals(self, note: RecordedNote, held: Codes, released: Codes | None, modes: Doubles) -> dict[str, Any]:
-        """Return the fields of a note's residuals and modes; none for other models than those of partials."""
+        """Return the fields of a note's residuals, modes and vibrato; none for other models than those of partials."""
         if self.card.partials is None:
             return {}
         ways = [None if way is None else self._within(way) for way in (held, released)]
         assert ways[0] is not None
         modes = np.round(modes, 4)
         found = residuals_of(note, ways[0], ways[1], self._model, modes)
-        return dict(zip(("residual", "release_residual"), map(packed, found), strict=True)) | {"modes": modes.tolist()}
+        residuals = dict(zip(("residual", "release_residual"), map(packed, found), strict=True))
+        return residuals | {"modes": modes.tolist(), "vibrato": packed(vibrato_of(note, self.card.sample_rate))}
 
     def _within(self, way: Codes) -> Codes:
         return lambda moments: np.clip(way(moments), self._low, self._high)

@@ -22,6 +22,7 @@ MOST_BANDS = 128  # of a residual
 MOST_TAKES = 64  # pairs of an instrument
 MOST_MODES = 64  # of a note
 RESIDUAL_DB = 0.5  # of a residual's steps
+VIBRATO_CENTS = 0.5  # of the steps of a vibrato: 64 cents at most
 
 
 class _ArrayOf(NamedTuple):
@@ -121,7 +122,8 @@ class NoteWay(_Part):
     recorded spectrum less the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the mean, then
     the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of the release,
     [moments, bands]. ``modes``: of models of partials, [modes, 3]: the frequency ratio to the key, the harmonic that
-    moves there or 0, and the share of its band's noise that belongs to it.
+    moves there or 0, and the share of its band's noise that belongs to it. ``vibrato``: the movement of the pitch
+    around the key while the note is held, in steps of half a cent, [moments]; empty if it is steady or unknown.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -136,6 +138,7 @@ class NoteWay(_Part):
     residual: Residual = np.zeros(0, np.int8)
     release_residual: Residual = np.zeros(0, np.int8)
     modes: Modes = np.zeros((0, 3))
+    vibrato: Residual = np.zeros(0, np.int8)
 
 
 class InstrumentNotes(_Part):
@@ -158,7 +161,7 @@ class InstrumentNotes(_Part):
 class Gestures(_Part):
     """Recorded notes' trajectories along ``directions``, [directions, n_latents].
 
-    Residuals are of bands around ``bands_hz``, every ``residual_seconds``.
+    Residuals are of bands around ``bands_hz``, every ``residual_seconds``; so are vibratos.
     """
 
     format: Literal[1]
@@ -205,6 +208,8 @@ class Gestures(_Part):
         bands = len(self.bands_hz)
         if any(one.size and (not bands or one.size % bands) for one in (note.residual, note.release_residual)):
             raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
+        if len(note.vibrato) > MOST_POINTS:
+            raise ValueError(f"vibrato of a note must have {MOST_POINTS} points at most")
         if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 

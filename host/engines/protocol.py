@@ -53,10 +53,12 @@ class Residual(NamedTuple):
     Attributes:
         gains: of the gestures' bands in dB, [rows, bands].
         modes: as in `NoteWay`, [modes, 3] for each row; None without.
+        vibrato: deviation of the pitch in semitones, [rows].
     """
 
     gains: Array
     modes: Sequence[Doubles | None]
+    vibrato: Doubles
 
 
 class Motion(Protocol):

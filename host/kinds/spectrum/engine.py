@@ -279,10 +279,13 @@ class SpectrumEngine:
             read = self._read_at(begins)
             bends = np.maximum(begins, onsets)  # not before the note-on: its bend may not have arrived
             chroma, away = self._places(streams, bends, motion.decoded_keys(voices))
-            ratios = np.exp2((away + motion.bend_semitones(voices, bends)) / 12.0)
+            residual = motion.residual(voices, begins, self._frame_length // 2)
+            bend = motion.bend_semitones(voices, bends)
+            if residual is not None:
+                bend = bend + residual.vibrato
+            ratios = np.exp2((away + bend) / 12.0)
             states = [stream.state for stream in streams]
             codes = motion.latents(voices, self._knobs_at(streams, read), read)
-            residual = motion.residual(voices, begins, self._frame_length // 2)
             sound = self._voicing.make(codes, chroma, ratios, states, residual)
             self._overlap_add(voices, streams, times, sound)
 

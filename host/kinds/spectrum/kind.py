@@ -15,6 +15,7 @@ class GestureSettings(SettingsSection):
     Attributes:
         codes, loudness: depth of each, multiplied by ``amount``.
         variety: how much notes of one key and velocity differ.
+        vibrato: depth, followed while a note sounds, multiplied by ``amount`` and ``codes`` at its note-on.
         instrument: label of the recordings; default: the one with codes nearest to the preset's.
     """
 
@@ -24,6 +25,7 @@ class GestureSettings(SettingsSection):
     rate: Annotated[float, Field(ge=0.1, le=10), Knob("times as fast as recorded")] = 1.0
     intonation: Annotated[float, Field(ge=0, le=1), Knob("of the recorded intonation")] = 0.0
     variety: Annotated[float, Field(ge=0, le=1), Knob("of the difference of recorded takes")] = 1.0
+    vibrato: Annotated[float, Field(ge=0, le=2), Knob("of the recorded vibrato")] = 1.0
     instrument: str | None = None
 
 
@@ -31,7 +33,7 @@ class GestureSections(SettingsSection):
     gesture: GestureSettings | None = None
 
 
-CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation, variety
+CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation, variety, vibrato
 
 
 class SpectrumKind(Kind):

@@ -151,7 +151,7 @@ class ChordVoicing(CoherentVoicing):
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
         part = None
         if residual is not None:
-            part = Residual(residual.gains[rows], [residual.modes[row] for row in rows.tolist()])
+            part = residual._replace(gains=residual.gains[rows], modes=[residual.modes[row] for row in rows.tolist()])
         inside = self._inside(keys)
         frames = super().make(latents[rows], inside, ratios[rows] * np.exp2((keys - inside) / 12), own, part)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]

@@ -24,6 +24,13 @@ OPENING = 16  # moments of a movement that notes have in common: its attack
 REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
 
+class Movement(NamedTuple):
+    """Of a held note: ``bands``, [moments, bands], in steps of `RESIDUAL_DB`, and ``vibrato`` as in `NoteWay`."""
+
+    bands: Steps
+    vibrato: Steps
+
+
 class BlendedTrajectory(NamedTuple):
     """A weighted mean of trajectories.
 
@@ -31,8 +38,8 @@ class BlendedTrajectory(NamedTuple):
     in semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in
     seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
     ``gains`` [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after
-    note-on and note-off. ``movements``, in steps of `RESIDUAL_DB`, are those of the nearest notes while held, nearest
-    first: they are not blended, since a mean of random movements hardly moves. ``modes`` are those of the nearest
+    note-on and note-off. ``movements`` are those of the nearest notes while held, nearest first: they are not blended,
+    since a mean of random movements hardly moves. ``modes`` are those of the nearest
     note, as in `NoteWay`, or None. ``decoded_key``: as in `Motion.decoded_keys`.
     """
 
@@ -47,7 +54,7 @@ class BlendedTrajectory(NamedTuple):
     gains: Array
     opening: Array
     ending: Callable[[], Array]
-    movements: tuple[Steps, ...]
+    movements: tuple[Movement, ...]
     modes: Doubles | None
     decoded_key: int | None
 
@@ -74,9 +81,9 @@ class TrajectoryBlender:
         nothing = np.zeros((1, bands), np.int8)
         residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
         means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
-        self._movements = [one[1:] for one in residuals]
+        self._movements = [Movement(one[1:], note.vibrato) for one, note in zip(residuals, notes, strict=True)]
         self._modes = [note.modes if len(note.modes) else None for note in notes]
-        self._openings = _of_one_length([one[:OPENING] for one in self._movements], bands)
+        self._openings = _of_one_length([one.bands[:OPENING] for one in self._movements], bands)
         self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
         # One row per note, so that an onset blends all with one product: a block may have many onsets.
         self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1), means], axis=1)

@@ -24,6 +24,7 @@ Times = npt.NDArray[np.int64]
 
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
 EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
+VIBRATO = "gesture.vibrato"  # followed while notes sound, the other controls at their note-on
 BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
@@ -69,11 +70,15 @@ class GesturePlayer:
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
         """Return None without effect; ``pitch`` is 69.0 for 440 Hz."""
         self._begun += 1
-        pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
+        pace = self._pace(*(self._value(name, time, added.get(name, 0.0)) for name in CONTROLS if name != VIBRATO))
         if pace.codes == pace.loudness == pace.intonation == 0:
             return None
         mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
-        return Gesture(time, mix, self._common, pace, self._begun)
+        return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0))
+
+    def vibrato(self, time: int, added: float) -> float:
+        """Return the depth of the vibrato at a sample, of that of the recordings."""
+        return self._value(VIBRATO, time, added)
 
     def _pace(
         self, amount: float, codes: float, loudness: float, speed: float, intonation: float, variety: float
@@ -83,7 +88,7 @@ class GesturePlayer:
         )
 
     def heading(self) -> tuple[float, ...]:
-        return tuple(ramp.target for ramp in self.targets.values())
+        return tuple(ramp.target for target, ramp in self.targets.items() if target != VIBRATO)
 
     def first_codes(self) -> Iterator[tuple[float, Doubles]]:
         """Yield pitches and initial offsets of likely notes, [rows, n_latents], at `VELOCITY` and every phase."""
@@ -106,9 +111,9 @@ class GesturePlayer:
         """Whether new notes have codes of their own."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
-    def _value(self, target: str, time: int, added: Mapping[str, float]) -> float:
+    def _value(self, target: str, time: int, added: float) -> float:
         value = self.targets[target].value(time)
-        return CONTROLS[target].within(value + added[target]) if target in added else value
+        return CONTROLS[target].within(value + added) if added else value
 
     def forget(self, time: int) -> None:
         for ramp in self.targets.values():
@@ -150,10 +155,13 @@ class GestureMotion(OffsetMotion):
             return self._common.residual(voices, times, ahead)
         gains = np.zeros((len(voices), bands), np.float32)
         modes: list[Doubles | None] = [None] * len(voices)
+        vibrato = np.zeros(len(voices))
         for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
             if (gesture := self._gestures[voice]) is not None and gesture.bands:
                 gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
-        return Residual(gains, modes)
+                if off_key := gesture.vibrato(time, ahead):
+                    vibrato[row] = off_key * self._gesturing.vibrato(max(time, gesture.begin), gesture.deeper)
+        return Residual(gains, modes, vibrato)
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
         return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]

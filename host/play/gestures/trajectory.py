@@ -1,4 +1,4 @@
-"""Trajectory of one note: its code offset, gain and intonation over time."""
+"""Trajectory of one note: its code offset, gain, intonation and vibrato over time."""
 
 import functools
 import math
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...contract.gesture import RESIDUAL_DB, Gestures
+from ...contract.gesture import RESIDUAL_DB, VIBRATO_CENTS, Gestures
 from ...noise import normals, uniforms
 from ..envelope import SHORTEST_SECONDS
-from .blend import OPENING, QUIET_DB, BlendedTrajectory
+from .blend import OPENING, QUIET_DB, BlendedTrajectory, Steps
 
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -35,6 +35,7 @@ SOFTEST_TAKE_DB = -6.0
 LONG = 2 * OPENING  # moments of a movement that other notes may have
 SLOW = 26  # moments, 0.3 s at 44.1 kHz, of the mean that is a movement's slow course
 LOOPED = 0.25  # of a movement: a note that is held for longer goes back and forth in the rest
+VIBRATO = VIBRATO_CENTS / 100  # semitones of a step
 SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
 STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
 
@@ -95,10 +96,21 @@ class GestureGrid(NamedTuple):
 class Gesture:
     """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
 
-    def __init__(self, on: int, mix: BlendedTrajectory, common: GestureGrid, pace: TrajectoryPace, note: int) -> None:
-        """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording."""
+    def __init__(
+        self,
+        on: int,
+        mix: BlendedTrajectory,
+        common: GestureGrid,
+        pace: TrajectoryPace,
+        note: int,
+        deeper: float = 0.0,
+    ) -> None:
+        """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording.
+
+        ``deeper`` is added to the depth of the vibrato.
+        """
         self._mix, self._common, self._pace, self._note = mix, common, pace, note
-        self._begin = on
+        self.begin = on
         self._sought: int | None = None  # the last place of gains of bands
         self._found, self._ending = mix.gains, mix.opening[:0]
         self._louder, self._gains, self._opening, self._movement = 0.0, mix.gains, mix.opening, mix.movements[0]
@@ -109,6 +121,7 @@ class Gesture:
         self.moves = pace.codes > 0  # whether it changes codes at all
         self.semitones = mix.off * pace.intonation  # deviation from its key
         self.modes = mix.modes
+        self.deeper = deeper
         self.decoded_key = mix.decoded_key if pace.codes > 0 else None
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
@@ -123,7 +136,7 @@ class Gesture:
 
     def _differ(self) -> None:
         takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
-        long = [one for one in movements if len(one) >= LONG] or list(movements[:1])
+        long = [one for one in movements if len(one.bands) >= LONG] or list(movements[:1])
         among = math.ceil(variety * len(long))
         self._movement = long[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
         self._opening = np.zeros((0, 0), np.float32)
@@ -158,7 +171,7 @@ class Gesture:
         """
         off, pace = self._off, self._pace
         moments = pace.speed / (pace.rate * self._common.residual_seconds)  # per sample
-        place = int(max(time + ahead - self._begin, 0) * moments + 0.5)
+        place = int(max(time + ahead - self.begin, 0) * moments + 0.5)
         if off is not None and time >= off:
             place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
         if place != self._sought:
@@ -167,7 +180,7 @@ class Gesture:
         return self._found
 
     def _moved(self, place: int) -> Array:
-        opening, held, last = self._opening, self._movement, len(self._movement) - 1
+        opening, held, last = self._opening, self._movement.bands, len(self._movement.bands) - 1
         if last < 0:
             return np.zeros_like(self._gains)
         back = last - round(LOOPED * last)
@@ -187,7 +200,7 @@ class Gesture:
     @functools.cached_property
     def _fast(self) -> Array:
         """The movement without its slow course, which stays as it ends: back and forth, a decay would swell."""
-        held = self._movement.astype(np.float32) * np.float32(RESIDUAL_DB)
+        held = self._movement.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
         sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
         moments = np.arange(len(held))
         low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
@@ -200,10 +213,33 @@ class Gesture:
         moved = np.zeros_like(self._gains)
         left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
         if left > 0:
-            moved += self._moved(int(max(off - self._begin, 0) * moments + 0.5)) * left
+            moved += self._moved(int(max(off - self.begin, 0) * moments + 0.5)) * left
         if len(self._ending):
             moved += self._ending[min(place, len(self._ending) - 1)] * (1 - left)
         return moved
+
+    def vibrato(self, time: int, ahead: int) -> float:
+        """Return the deviation of the pitch in semitones for a frame as in `band_gains`.
+
+        A note that is held for longer goes back and forth in its recorded vibrato; a short one's fades.
+        """
+        way, pace = self._movement.vibrato, self._pace
+        if not len(way):
+            return 0.0
+        moments = pace.speed / (pace.rate * self._common.residual_seconds)
+        place, part = divmod(max(time + ahead - self.begin, 0) * moments, 1.0)
+        first, then = (self._pitch_at(way, int(place) + after) for after in (0, 1))
+        return VIBRATO * pace.codes * (first + (then - first) * part)
+
+    @staticmethod
+    def _pitch_at(way: Steps, place: int) -> float:
+        last = len(way) - 1
+        if place <= last:
+            return float(way[place])
+        back = last - round(LOOPED * last)
+        if back < OPENING:
+            return float(way[last]) * max(0.0, 1 - (place - last) / OPENING)
+        return float(way[last - abs(back - (place - last + back) % (2 * back))])
 
     def attack(self, attack: int) -> int:
         if not self._pace.rises:
