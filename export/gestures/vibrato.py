@@ -29,15 +29,14 @@ def vibrato_of(note: RecordedNote, rate: int) -> Steps:
     It is 0 in the median. Moments without a pitch have that of the nearest ones. Empty without movement.
     """
     turned = tuned(note, rate)
-    longest = min(turned.held_seconds, LONGEST_SECONDS)
-    sound = turned.sound[: round(longest * rate)].astype(np.float64)
-    cents, pitched = _pitches(sound, midi_to_hz(note.single.key), rate)
+    held = min(round(min(turned.held_seconds, LONGEST_SECONDS) * rate), (MOST_POINTS - 1) * HOP)
+    cents, pitched = _pitches(turned.sound[:held].astype(np.float64), midi_to_hz(note.single.key), rate)
     if pitched.sum() < FEWEST:
         return np.zeros(0, np.int8)
     cents = cents - np.median(cents[pitched])
     pitched &= np.abs(cents) < MOST_CENTS
     moments = np.arange(len(cents))
-    cents = np.interp(moments, moments[pitched], cents[pitched])[:MOST_POINTS]
+    cents = np.interp(moments, moments[pitched], cents[pitched])
     if cents.std() < STEADY_CENTS:
         return np.zeros(0, np.int8)
     steps: Steps = np.round(cents / VIBRATO_CENTS).astype(np.int8)
@@ -71,6 +70,7 @@ def _pitches(sound: Doubles, hertz: float, rate: int) -> tuple[Doubles, npt.NDAr
     )
     tonal = 2 * np.square(np.abs(found)).sum(1) * np.square(window).sum() / np.square(window.sum())
     heard = (tonal > TONAL * power) & (power > power.max() * 10 ** (-LOUD_DB / 10))
+    heard[: size // 2 // STEP] = heard[(len(sound) - size // 2) // STEP :] = False  # windows that are not full
     every = slice(HOP // STEP // 2 - 1, None, HOP // STEP)
     cents = 1200 * np.log2(np.maximum(1 + ratios[every], 0.5))
     return cents[: len(heard[:: HOP // STEP])], heard[:: HOP // STEP][: len(cents)]

@@ -8,6 +8,7 @@ from onnx import helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.gesture import GESTURE_KEY, packed
 from timbrel.host.contract.model import Model
+from timbrel.host.shipped import MODELS
 
 GRID = {
     "levels": [0.0, 0.1, 0.2, 0.5],
@@ -63,3 +64,17 @@ def banded(*notes, takes=None):
     if takes is not None:
         made["instruments"][0]["takes"] = packed(np.round(2 * np.array(takes)).astype(np.int8))
     return made
+
+
+def partials_with(path, *notes, takes=None):
+    """The shipped model of partials with gestures of notes that keep their code, as a new file; open it."""
+    made = onnx.load(MODELS / "gm-partials-8.onnx")
+    known = {entry.key: entry.value for entry in made.metadata_props}
+    latents = len(json.loads(known[GESTURE_KEY])["directions"][0])
+    still = {"code": [0.5] * latents, "codes": [[0.0] * 2] * 2, "release_codes": [[0.0] * 2] * 2}
+    fields = banded(*(one | still for one in notes), takes=takes)
+    fields["directions"] = [[0.1] + [0.0] * (latents - 1), [0.0] * (latents - 1) + [0.1]]
+    fields["instruments"][0]["home"] = [0.5] * latents
+    helper.set_model_props(made, known | {GESTURE_KEY: json.dumps(fields)})
+    onnx.save(made, path)
+    return Model(path)

@@ -1,12 +1,8 @@
 """Notes move in bands as their recordings did, one take unlike the next, the same in any blocks and each time."""
 
-import json
-
 import numpy as np
-import onnx
 import pytest
-from onnx import helper
-from timbrel.host.contract.gesture import GESTURE_KEY, Gestures, packed
+from timbrel.host.contract.gesture import Gestures, packed
 from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum.kind import GestureSettings
@@ -15,7 +11,7 @@ from timbrel.host.play.gestures.player import GestureBlend, GesturePlayer
 from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.shipped import MODELS
 
-from .gestures import banded, note, residual
+from .gestures import banded, note, partials_with, residual
 
 RATE, HOP, AHEAD = 10_000, 100, 50
 STEP = 100  # samples between moments
@@ -138,23 +134,9 @@ def test_takes_differ_in_movement_level_and_gains_and_repeat():
 @pytest.fixture(scope="module")
 def lively(tmp_path_factory):
     """The shipped model of partials, with gestures of this file."""
-    made = onnx.load(MODELS / "gm-partials-8.onnx")
-    known = {entry.key: entry.value for entry in made.metadata_props}
-    old = json.loads(known[GESTURE_KEY])
-    latents = len(old["directions"][0])
-    rng = np.random.default_rng(0)
-    moves = 6 * rng.standard_normal((60, 3)).cumsum(0) / 8
-    own = {"code": [0.5] * latents, "codes": [[0.0] * 2] * 2, "release_codes": [[0.0] * 2] * 2}
-    notes = [
-        note(48.0 + 4 * i, residual=residual([i - 2.0, 0.0, 2.0], moves * (i % 2 * 2 - 1)), **own) for i in range(6)
-    ]
-    fields = banded(*notes, takes=[[1.0, 2.0, -2.0, 1.0]])
-    fields["directions"] = [[0.1] + [0.0] * (latents - 1), [0.0] * (latents - 1) + [0.1]]
-    fields["instruments"][0]["home"] = [0.5] * latents
-    helper.set_model_props(made, known | {GESTURE_KEY: json.dumps(fields)})
-    path = tmp_path_factory.mktemp("lively") / "lively.onnx"
-    onnx.save(made, path)
-    return Model(path)
+    moves = 6 * np.random.default_rng(0).standard_normal((60, 3)).cumsum(0) / 8
+    notes = [note(48.0 + 4 * i, residual=residual([i - 2.0, 0.0, 2.0], moves * (i % 2 * 2 - 1))) for i in range(6)]
+    return partials_with(tmp_path_factory.mktemp("lively") / "lively.onnx", *notes, takes=[[1.0, 2.0, -2.0, 1.0]])
 
 
 TUNE = [

@@ -234,15 +234,16 @@ BANDS_HZ = [200.0, 800.0, 3000.0, 9000.0]
 
 
 class Filtered(Knobs):
-    """Knobs at rest, and gains of bands by time, in dB, with modes, and the key that is decoded."""
+    """Knobs at rest, and gains of bands by time, in dB, with modes, the key that is decoded, and semitones."""
 
-    def __init__(self, gains=lambda time: np.zeros(4), modes=None, decoded=None):
+    def __init__(self, gains=lambda time: np.zeros(4), modes=None, decoded=None, vibrato=0.0):
         super().__init__()
+        self.vibrato = vibrato
         self.gains, self.modes, self.decoded = gains, None if modes is None else np.array(modes), decoded
 
     def residual(self, voices, times, ahead):
         gains = np.array([self.gains(time + ahead) for time in times.tolist()], np.float32)
-        return Residual(gains, [self.modes] * len(voices))
+        return Residual(gains, [self.modes] * len(voices), np.full(len(voices), self.vibrato))
 
     def decoded_keys(self, voices):
         return [self.decoded] * len(voices)
@@ -274,6 +275,15 @@ def test_gains_of_bands_move_partials_and_noise_at_equal_power(partials_of):
         40 + density_db(quiet, 2800, 3200) - density_db(quiet, 9500, 15000), abs=1.0
     )
     assert np.mean(loud**2) == pytest.approx(np.mean(quiet**2), rel=0.1)
+
+
+def test_a_vibrato_moves_all_partials_by_its_semitones(partials_of):
+    hz = midi_to_hz(57.4) * np.arange(1, 9)
+    model = with_bands(partials_of(tonal))
+    plain, moved = (amplitudes(one(model, 57, RATE, motion), hz)[0] for motion in (STILL, Filtered(vibrato=0.4)))
+    there = amplitudes(one(model, 57, RATE), hz * midi_to_hz(57) / midi_to_hz(57.4))[0]
+    assert moved == pytest.approx(there, rel=0.05)
+    assert (moved > 10 * plain).all()
 
 
 def test_a_rumble_that_no_band_sounds_takes_no_power_from_partials(partials_of):
