@@ -31,6 +31,10 @@ MEASURES = {
         "Change per frame, of recorded",
         "How many times as much as the recording’s its bands change from frame to frame: a frozen sound has less.",
     ),
+    "vibrato": (
+        "Vibrato, of recorded",
+        "How many times as much as the recording’s its pitch moves while held; none of steady ones.",
+    ),
     "envelope_db": (
         "Envelope, dB",
         "The course of the level, whatever the gain: root mean square over the same frames.",
@@ -192,7 +196,9 @@ def _cells(figures: Figures | None, name: str) -> list[str]:
     found = None if figures is None else figures[name]
     if found is None:
         return ["–", "–"]
-    digits = {"brightness": ".2f", "change": ".2f", "attack_ms": ".0f", "decay_percent": ".0f"}.get(name, ".1f")
+    digits = {"brightness": ".2f", "change": ".2f", "vibrato": ".2f", "attack_ms": ".0f", "decay_percent": ".0f"}.get(
+        name, ".1f"
+    )
     return [minus(f"{found[which]:{digits}}") for which in ("median", "worst")]
 
 

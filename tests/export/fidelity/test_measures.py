@@ -17,6 +17,7 @@ from timbrel.export.fidelity.measures import (
     quarter_tones,
     shape_db,
     sustain_db,
+    vibrato_cents,
 )
 from timbrel.train.metrics.loudness import attack_seconds
 
@@ -171,6 +172,21 @@ def test_change_per_frame_is_that_of_bands_and_little_of_what_stands_still():
     assert nearness(NOISE, 0.1 * NOISE, RATE).change == pytest.approx(1, abs=1e-3)
     assert nearness(NOISE, still, RATE).change < 0.7
     assert nearness(still, NOISE, RATE).change > 1.4
+
+
+@pytest.mark.parametrize("hertz", [2.0, 4.0])
+def test_vibrato_is_the_deviation_of_the_pitch_and_none_of_steady_notes_or_noise(hertz):
+    time = np.arange(2 * RATE) / RATE
+    for depth in (0.0, 20.0, 40.0):
+        cents = depth * np.sin(2 * np.pi * hertz * time)
+        turns = np.cumsum(440 * 2 ** (cents / 1200)) / RATE
+        sound = sum(np.sin(2 * np.pi * k * turns) / k for k in range(1, 6)).astype(np.float32)
+        assert vibrato_cents(sound, RATE) == pytest.approx(depth / np.sqrt(2), rel=0.25, abs=0.5)
+    assert vibrato_cents(NOISE, RATE) == 0
+    steady = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    assert nearness(steady, sound, RATE).vibrato is None
+    assert nearness(sound, steady, RATE).vibrato == pytest.approx(0, abs=0.02)
+    assert nearness(sound, sound, RATE).vibrato == 1
 
 
 def test_an_attack_is_measured_alone():
