@@ -13,7 +13,7 @@ from .code_description import EncodedFrames
 
 
 class NetworkDecoder(nn.Module):
-    """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's own method."""
+    """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's method."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()

@@ -231,7 +231,6 @@ def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 def _as_wanted(
     corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
-    """Rebuild the corpus at the sounds' own rate for clips and loops."""
     if not row.whole and not row.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
@@ -252,7 +251,7 @@ def _as_wanted(
 
 
 def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
-    """Rebuild the corpus with melodies cut into notes, if most of its sounds are melodies, or its other ones notes."""
+    """Cut melodies into notes, if most sounds are melodies or the others notes."""
     if family != "auto" and not FAMILIES[family].played:
         return corpus
     share = melodic_share(corpus)

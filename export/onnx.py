@@ -19,7 +19,7 @@ Weights = Literal["float16", "float32"]
 
 
 def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
-    """Return the graph of ``module(*inputs)``; its first axis is dynamic and named ``axis``."""
+    """Return the graph of ``module(*inputs)``; its first axis, named ``axis``, is dynamic."""
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
     dimension = torch.export.Dim(axis, min=1, max=1 << 20)

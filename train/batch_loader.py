@@ -1,4 +1,4 @@
-"""Cuts batches in a thread, some steps ahead: reading sound from a disk costs a step no time."""
+"""Cuts batches in a thread, some steps ahead, so that reading sound from a disk delays no step."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,7 +16,7 @@ Batches = list[tuple[Tensor, ...]]
 
 
 class BatchLoader:
-    """Batches of a run; they depend on the data, the seed and the step alone.
+    """Batches of a run, determined by data, seed and step.
 
     Args:
         batch: examples of a batch.
@@ -33,7 +33,7 @@ class BatchLoader:
         self._ahead: dict[int, Future[Batches]] = {}  # by step
 
     def take(self, step: int) -> Batches:
-        """Return the batches of a step, and begin to cut those of the next ones.
+        """Return the batches of a step, and begin to cut the next ones.
 
         Raises:
             Failure: the corpus cannot be read.
@@ -61,5 +61,4 @@ class BatchLoader:
         ]
 
     def seeds(self, step: int, number: int) -> list[int]:
-        """Return the seeds of a step's batch by its number."""
         return [self._seed, step, *([0, number] if number else [])]  # an order has another number in this place

@@ -245,7 +245,7 @@ def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | Non
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
-    """Return progress callbacks; None for several processes, which cannot share a display."""
+    """None for several processes, which cannot share a display."""
     if devices > 1:
         return None, None
 

@@ -22,11 +22,11 @@ PEAK = 0.5
 
 
 class Preview(NamedTuple):
-    """The sounds that a family's training writes.
+    """Sounds that a family's training writes.
 
     Args:
-        sounds: makes sounds of a network, its recipe and a validation batch, [samples] each.
-        pictured: they are whole sounds, which fit side by side in a picture.
+        sounds: makes sounds [samples] of a network, its recipe and a validation batch.
+        pictured: they are whole sounds, drawn side by side.
     """
 
     sounds: Callable[[Any, Any, list[torch.Tensor]], list[Array]]

@@ -10,7 +10,6 @@ Item = TypeVar("Item")
 
 
 def evenly_spaced(count: int, most: int) -> npt.NDArray[np.int64]:
-    """Return at most ``most`` of ``count`` indices, the first among them."""
     return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 

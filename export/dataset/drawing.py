@@ -52,8 +52,6 @@ class DrawnNote(NamedTuple):
 
 
 class DatasetPreset:
-    """A preset of a data set, with the keys and knobs that its notes may have."""
-
     def __init__(self, patch: Patch, settings: DatasetSettings) -> None:
         """Raise UserError if no key can be played, or a knob is unknown."""
         self.patch = patch
@@ -95,7 +93,7 @@ def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSetting
 
 @functools.lru_cache(maxsize=256)
 def _column(name: str) -> int:
-    """Return the place of a knob's random numbers, by its name alone: other knobs do not change it."""
+    """By name alone: other knobs do not change it."""
     return WIDE**2 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 

@@ -1,4 +1,4 @@
-"""Describes a network family for export."""
+"""Family descriptor: the functions that export calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class ExportFamily:
 
     Args:
         graphs: returns decoder, encoder, codes of sampled training data and card fields; receives whether the corpus is
-            tonal, and raises UserError if no training data is audible. None for networks without sound: they are not
-            exported, and `make` ignores them.
+            tonal, and raises UserError if no training data is audible. None for networks without sound: neither
+            exported nor made.
         report: for `timbrel evaluate`; receives run, network, checkpoint name, step and progress. Raises UserError if
             the corpus has no audible data.
         recipe: that `make` trains, of families in ``MADE``.
@@ -33,7 +33,6 @@ class ExportFamily:
         whole: clips are whole recordings, at their own sample rate and of any length.
         gridded: clips are loops on one grid, at their own sample rate.
         unpitched: warning for sounds without a clear pitch.
-
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None

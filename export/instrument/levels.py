@@ -26,7 +26,7 @@ SILENT_LUFS = -120.0
 
 
 def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
-    """Return the integrated loudness (BS.1770-4) of an instrument's `demo`, -120 LUFS for silence."""
+    """Return the integrated loudness (BS.1770-4) of the `demo`, -120 LUFS for silence."""
     import pyloudnorm
 
     performance = demo(patch, velocity)
@@ -48,7 +48,7 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
-    """Render one key held for a second, or a clip to its end, [2, samples]."""
+    """Render a key held for a second, or a whole clip, [2, samples]."""
     card = patch.model.card
     seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:

@@ -1,4 +1,4 @@
-"""Describes a kind of model for export."""
+"""Kind descriptor: the functions that export calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -136,7 +136,7 @@ def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Ten
 
 
 def names(measured: KnobEffect) -> dict[int, int]:
-    """Return the descriptor index of each named latent, by latent.
+    """Return the descriptor index of each named latent.
 
     Brightness is named first, then the largest effects in deviations.
     """
@@ -153,7 +153,7 @@ def names(measured: KnobEffect) -> dict[int, int]:
 
 
 def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
-    """Return an equivalent network with latents in ``order`` of old indices, the ``flipped`` new ones as 1 - x."""
+    """Return an equivalent network; ``order`` lists old indices, ``flipped`` new latents are 1 - x."""
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))
     assert isinstance(first, torch.nn.Linear)
@@ -168,7 +168,7 @@ def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
 
 
 def directions(at: Ground) -> list[Direction]:
-    """Return macro directions that hold on training codes: mean normalised gradients in deviations."""
+    """Return macro directions that hold on training codes: mean normalised gradients."""
     scale, found = at.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = at.codes.clone().requires_grad_(True)

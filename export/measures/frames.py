@@ -58,7 +58,7 @@ def decibels(ratio: Double) -> Double:
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
-    """Return each pitch class's mean spectrum, [12, bins]; of all frames for an empty class."""
+    """Return mean spectra, [12, bins]; of all frames for an empty class."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)

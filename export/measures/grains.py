@@ -24,7 +24,7 @@ FEWEST_BINS = 2048  # samples that a window is zero-padded to: its narrowest mel
 def powers(sounds: Array) -> Double:
     """Return Hann-windowed power spectra, [grains, bins], of grains, [grains, frame_length].
 
-    White noise of power 1 has mean 1 in each bin.
+    White noise of power 1 has mean 1.
     """
     spectra = _spectra(sounds)
     power: Double = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
@@ -40,12 +40,11 @@ def _window(length: int) -> Double:
 
 
 def transform_length(length: int) -> int:
-    """Return the next power of two, at least `FEWEST_BINS`."""
     return max(FEWEST_BINS, 1 << (length - 1).bit_length())
 
 
 def log_mel(sounds: Array, sample_rate: int) -> Double:
-    """Return levels of 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
+    """Return 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
@@ -108,7 +107,6 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
 
 
 def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
-    """Sum spectra [..., bins] to [..., pieces]."""
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
     sums: Double = np.add.reduceat(spectra, starts, axis=-1)
     return sums

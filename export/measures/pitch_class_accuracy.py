@@ -1,4 +1,4 @@
-"""Pitch accuracy of a chroma decoder: does it sound the requested pitch class?"""
+"""Pitch accuracy of a chroma decoder: shares of notes with the requested pitch class and octave."""
 
 from typing import Any
 
@@ -42,13 +42,13 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
-    """Return the strongest pitch class of each code decoded at ``asked``, `SILENT` if none, [codes]."""
+    """Return each code's strongest pitch class decoded at ``asked``, or `SILENT`, [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
-    """Return shares of correct answers of `strongest`, by class and overall; None for untested classes."""
+    """Return shares of correct answers, by class and overall; None for untested classes."""
     shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
     return {
         "overall": float(np.mean(list(shares.values()))),

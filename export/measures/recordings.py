@@ -37,7 +37,6 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
 
 
 def silence_message(corpus: Corpus, noun: str, remedy: str = "add longer or louder sounds") -> str:
-    """Return the error of a corpus whose parts are all silent; ``noun``: such as clip or window."""
     return f"corpus {corpus.folder} has no {noun} that sounds; {remedy}"
 
 

@@ -39,7 +39,7 @@ def onsets(sound: Array, rate: int) -> Double:
 
 
 def onset_measure(asked: Array, given: Array, rate: int) -> float:
-    """Return the F-measure of two sounds' onsets, 0 to 1."""
+    """Return the F-measure of onsets, 0 to 1."""
     return f_measure(onsets(asked, rate), onsets(given, rate))
 
 

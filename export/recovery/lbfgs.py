@@ -25,7 +25,7 @@ TINY = 1e-30  # keeps divisors above 0
 
 
 def held_at_bounds(points: Tensor, slope: Tensor) -> Tensor:
-    """Return a mask of the coordinates at a bound of the unit box with lower losses beyond it."""
+    """Return the coordinates at a bound with lower losses beyond it."""
     return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
 
 
@@ -46,8 +46,6 @@ class SearchEnd:
 
 
 class Minimiser:
-    """Minimizes an objective from many points of the unit box."""
-
     def __init__(
         self,
         objective: Objective,

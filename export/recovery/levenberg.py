@@ -3,7 +3,7 @@
 (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian follows
 narrow valleys that gradient search crosses hundreds of times, but costs ten evaluations. So each evaluation updates it
 (Broyden, "A class of methods for solving nonlinear simultaneous equations", Mathematics of Computation 1965, equation
-4.5), and it is computed again once, when updates stop helping.
+4.5); it is computed again once, when updates stop helping.
 """
 
 from collections.abc import Callable

@@ -53,10 +53,7 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of a search; ``starts`` are per sound.
-
-    ``gain_counts``: whether a code determines loudness; None: as the model's kind.
-    """
+    """``starts`` are per sound. ``gain_counts``: whether a code determines loudness; None: as the model's kind."""
 
     seed: int = SEED
     stages: Sequence[SearchStage] = STAGES
@@ -74,7 +71,7 @@ def hybrid(model: Model, sounds: Sequence[SearchTarget], progress: Progress | No
 
 
 class CodeSearcher:
-    """Searches codes of one model; raises `UserError` for a model that cannot be searched."""
+    """Searches codes of one model; raises `UserError` if it cannot be searched."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()
@@ -171,10 +168,7 @@ class CodeSearcher:
         return apart
 
     def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        """Return the distance of played sounds, their codes, 0 to 1, their indices, and labels.
-
-        An unknown label becomes the nearest decoded one.
-        """
+        """Distance of played sounds, codes from 0 to 1, indices, and labels, the nearest if unknown."""
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
@@ -193,7 +187,7 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        """Return sounds in the model's terms, and their pitch classes or keys, 0 if unknown."""
+        """Unknown pitch classes or keys are 0."""
         heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 
@@ -239,7 +233,6 @@ class CodeSearcher:
 
 
 def span(card: Card) -> tuple[Tensor, Tensor]:
-    """Return the search box: the ranges of the knobs."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 

@@ -16,7 +16,7 @@ CODE_DIGITS = 5  # codes are about 1 apart
 
 @dataclass(frozen=True)
 class Dots:
-    """Dots [dots, 2] in data units of a figure's axes, their codes [dots, latents] and pitch classes."""
+    """Dots [dots, 2] in a figure's data units, with codes [dots, latents] and pitch classes."""
 
     points: tuple[npt.NDArray[np.float32], ...]
     codes: npt.NDArray[np.float32]

@@ -47,7 +47,7 @@ def document(
     figures: str = "report.json",
     shortcomings: Sequence[str] = (),
 ) -> str:
-    """Return a page of sections by heading, without empty ones."""
+    """Return a page of sections by heading, empty ones excluded."""
     return rendered(
         "report.html",
         title=title,
@@ -83,7 +83,6 @@ def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]
 
 
 def pressed(of: Callable[..., Markup], instrument: Path | None) -> Markup:
-    """Return the embedding picture, with a command for playing its dots."""
     picture = of("embedding")
     if not picture or instrument is None:
         return picture
@@ -107,7 +106,7 @@ def basis(found: Mapping[str, Any]) -> str:
 
 
 def shown(pictures: Sequence[Picture]) -> Callable[..., Markup]:
-    """Return a function from picture names to HTML, without missing ones."""
+    """Return a function from picture names to HTML."""
     html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> Markup:
@@ -147,7 +146,7 @@ def noted(value: str, note: str) -> Markup:
 
 
 def measure_cell(figure: Mapping[str, float], measure: str) -> Markup:
-    """Return a measure's table cell: the value, and below it mean ± deviation over clips."""
+    """Return the value, and below it mean ± deviation over clips."""
     digits = ".1f" if measure.endswith("_db") else ".3g"
     value, mean, deviation = (minus(f"{figure[name]:{digits}}") for name in ("value", "mean", "deviation"))
     return noted(value, f"{mean} ± {deviation}")

@@ -50,7 +50,6 @@ class Theme:
         }
 
     def pitch_classes(self) -> ListedColormap:
-        """Return 12 colours, dark C to light B."""
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
 
 
@@ -60,7 +59,7 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 
 def line_colours(count: int) -> Any:
-    """Return distinct colours of lines, [count, 4]."""
+    """Return distinct colours, [count, 4]."""
     return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
 
 

@@ -18,7 +18,7 @@ TOO_QUIET = 1e-5
 
 
 class Loop(NamedTuple):
-    """Samples from ``start`` to before ``end`` repeat; ``likeness`` is the correlation of the joined places."""
+    """Repeats samples ``start`` to ``end`` - 1; ``likeness`` is the correlation of the joined places."""
 
     start: int
     end: int
@@ -51,8 +51,7 @@ def find_loop(sound: Array, rate: int) -> Loop | None:
 def joined(sound: Array, loop: Loop, rate: int) -> Array:
     """Return the sound up to the loop's end, its last part crossfaded into the samples before the loop's start.
 
-    Weights follow the correlation of both parts, so the power has no dip: alike parts fade by amplitude, unlike ones by
-    power.
+    Weights follow the correlation of both parts: alike parts fade by amplitude, unlike ones by power.
     """
     fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
     looped = sound[:, : loop.end].copy()
@@ -67,7 +66,7 @@ def joined(sound: Array, loop: Loop, rate: int) -> Array:
 
 
 def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64]) -> tuple[Array, Array]:
-    """Return the normalised correlation with each part of a region, and their levels in dB over the pattern's."""
+    """Correlations, and levels in dB over the pattern's."""
     size = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
     products = np.fft.irfft(np.fft.rfft(region, size) * np.conj(np.fft.rfft(pattern, size)), size)
     products = products[: len(region) - len(pattern) + 1]

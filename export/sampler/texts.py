@@ -29,7 +29,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """The description of an instrument for both files; ``knobs``: name, controller and its value at rest."""
+    """``knobs``: name, controller and its value at rest."""
 
     name: str
     about: Sequence[str]
@@ -100,7 +100,6 @@ def dspreset(layout: Layout) -> str:
 
 
 def _curve(zone: VelocityZone, power: float) -> str:
-    """Return the level at some velocities, 1 at the zone's top."""
     step = max(1, (zone.high - zone.low) // CURVE_POINTS)
     points = [*range(zone.low, zone.high, step), zone.high]
     return " ".join(f"amp_velcurve_{point}={(point / zone.high) ** power:.4f}" for point in points)

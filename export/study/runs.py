@@ -137,7 +137,7 @@ def _budget(recipe: Recipe) -> dict[str, float | None]:
 
 
 def _less(begun: Recipe, whole: Recipe) -> bool:
-    """Compare budgets, which may count in other units, as for a first epoch."""
+    """Budgets may count in other units, as for a first epoch."""
     pairs = zip(_budget(begun).values(), _budget(whole).values(), strict=True)
     return all(mine is None or other is None or mine < other for mine, other in pairs)
 
@@ -248,7 +248,6 @@ def train(
 
 
 def write_json(path: Path, found: Figures) -> None:
-    """Write figures atomically."""
     with replacing(path, overwrite=True) as file:
         file.write_text(as_json(found), encoding="utf-8")
 
@@ -289,7 +288,7 @@ Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool
 
 
 class StudyProgress:
-    """Shows several parts, estimated in seconds, as one progress with the remaining time."""
+    """Shows several parts, estimated in seconds, as one progress with remaining time."""
 
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts

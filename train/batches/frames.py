@@ -1,6 +1,6 @@
 """Training frames: spectra cut from a corpus and transposed.
 
-The transform of ``frame_length * ratio`` samples has in its first bins the spectrum of ``frame_length`` samples played
+The first bins of a transform of ``frame_length * ratio`` samples are the spectrum of ``frame_length`` samples played
 ``ratio`` times as fast. So transposition keeps lobe widths and is accurate to the cent.
 """
 
@@ -56,7 +56,6 @@ class FrameOrigins(Sequence[FrameOrigin]):
         return len(self._starts)
 
     def release(self) -> None:
-        """Release the mapped pages of columns."""
         release(self._clip, self._starts, self._notes)
 
     @overload
@@ -85,13 +84,11 @@ class FrameStore:
 
     @property
     def views(self) -> int:
-        """Pitch classes per frame; 1 if unmoved."""
         return int(self.pitch_classes.shape[1])
 
     def take_frames(
         self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
     ) -> tuple[Array, npt.NDArray[np.int64]]:
-        """Return spectra [rows, bins] and pitch classes [rows]."""
         taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):
             part = slice(first, first + TAKE)
@@ -107,7 +104,6 @@ def is_tonal(corpus: Corpus) -> bool:
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
-    """Return the counts of pitched and of all values in training clips' pitch tracks."""
     pitched, total = 0, 0
     for clip in corpus.clips("train"):
         track = corpus.pitch(clip)
@@ -116,10 +112,7 @@ def pitched_frames(corpus: Corpus) -> tuple[int, int]:
 
 
 def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
-    """Yield the audible frames of a split; with ``tonal``, only pitched ones.
-
-    A single-note clip has its pitch throughout, including breath and room.
-    """
+    """Yield a split's audible frames; with ``tonal``, only pitched ones: all of a single-note clip."""
     clips = corpus.clips(split)
     for number, starts, notes in _audible(corpus, clips, settings, tonal):
         clip = clips[number]
@@ -149,7 +142,7 @@ def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Ite
 def spread_sources(
     corpus: Corpus, split: Split, settings: Frames, tonal: bool, most: int, folder: Path | None = None
 ) -> FrameOrigins:
-    """Return every n-th frame of `sources`, ``most`` at most; all are listed in files in ``folder``.
+    """Return every n-th frame of `sources`, ``most`` at most; files in ``folder`` list all.
 
     Raises:
         Failure: no disk space.
@@ -221,13 +214,12 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
 
 
 def _halved(frame: Array) -> npt.NDArray[np.float16]:
-    """Round as numpy does, which takes thirty times as long where values underflow."""
+    """As numpy rounds, which takes thirty times as long where values underflow."""
     halved: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
     return halved
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    """Return zeros in an unnamed file, which disappears however the process ends."""
     length = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

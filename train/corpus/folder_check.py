@@ -1,7 +1,4 @@
-"""Checks before training whether sounds suffice for an instrument.
-
-It reads samples only until two sounds differ, and does not import torch.
-"""
+"""Checks before training whether sounds suffice for an instrument, without torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

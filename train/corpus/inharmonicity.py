@@ -83,7 +83,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
     """Move the pitch track, [frames], of a stiff string's note to its first partial.
 
-    The period is sharp, as all other partials are: by 17 cents on some pianos.
+    The period is sharp, as are all other partials: by 17 cents on some pianos.
     """
     note = single_note(track)
     found = None if note is None else stiffness(samples, rate, note)
@@ -132,7 +132,6 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
 
 
 def spectrum_db(samples: Samples) -> Floats:
-    """Return levels of a Hann window in dB."""
     magnitudes = np.abs(np.fft.rfft(samples * window("hann", len(samples))))
     return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 

@@ -27,8 +27,6 @@ HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others e
 
 @dataclass(frozen=True)
 class Stroke:
-    """A hit; ``step`` counts sixteenths from the loop's beginning."""
-
     step: float
     key: int
     velocity: float
@@ -103,7 +101,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix a loop's hits [samples], which ring over its end into its beginning; ``step_length`` is in samples."""
+    """Mix a loop's hits [samples], whose tails wrap to its beginning; ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
@@ -121,8 +119,6 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 
 
 class Kits:
-    """The drum kits of a soundfont, rendered on first use."""
-
     def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()

@@ -31,7 +31,7 @@ def spectra_hop(rate: int) -> int:
 
 
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
-    """Return the grid nearest to the median tempo; its step is a whole number of hops."""
+    """Return the grid nearest to the median tempo, with whole hops in a step."""
     hop = spectra_hop(rate)
     wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
     return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
@@ -40,7 +40,7 @@ def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
     """Append loops on one grid; None if all sounds lack a beat.
 
-    A first pass through the files finds the tempos, whose median sets the grid.
+    A first pass finds the tempos, whose median sets the grid.
     """
     beats: dict[str, TempoEstimate] = {}
     copies = Copies()

@@ -1,4 +1,4 @@
-"""Tracks the pitch of clips by YIN, with a voicing decision for each frame.
+"""Pitch tracks of clips by YIN, with a voicing decision for each frame.
 
 (De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The depth of its dip decides voicing;
 `librosa.yin` does not return it. `librosa.pyin` is many times slower. Both need the whole clip in memory.
@@ -45,7 +45,6 @@ def silence_level(peak: float) -> float:
 
 
 def is_silent(samples: Samples) -> bool:
-    """Return whether samples hardly swing; an offset does not count."""
     return not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0)
 
 
@@ -72,8 +71,7 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
     """Return the MIDI note of a clip that is a single note, with fractions; else None.
 
-    At least half of its ``track`` [frames] is pitched. Of these frames, the share ``steady`` lies within half a
-    semitone of their median.
+    At least half of its ``track`` [frames] is pitched, the share ``steady`` of it within half a semitone of the median.
     """
     heard = track[np.isfinite(track)]
     if not len(heard) or len(heard) < _PITCHED * len(track):

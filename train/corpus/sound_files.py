@@ -106,7 +106,7 @@ class SoundFile:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def beginning(self, rate: int, seconds: float) -> Samples:
-        """Return `mono` samples up to the end of the block that passes ``seconds``."""
+        """Return `mono` samples in blocks, up to the one that passes ``seconds``."""
         blocks, length = [np.zeros(0, np.float32)], 0
         for block in self.mono(rate):
             blocks.append(block)
@@ -128,15 +128,13 @@ class SoundFile:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """Detect runs of equal samples at full scale; a float file may exceed it without clipping."""
+        """Runs at full scale clip; a float file may exceed it without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
 
 
 class Copies:
-    """Detects sounds with equal decoded samples, by `samples_digest`."""
-
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
 
@@ -146,7 +144,6 @@ class Copies:
 
 
 def samples_digest(samples: Sliceable) -> bytes:
-    """Return SHA-256 of samples as float32."""
     digest = hashlib.sha256()
     for first in range(0, len(samples), _BLOCK):
         digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
@@ -178,7 +175,7 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Find sounds as `find_sounds`; finding none raises UserError."""
+    """Find sounds as `find_sounds`; raise UserError for none."""
     found = find_sounds(sources)
     if not found:
         where = ", ".join(map(str, sources))
@@ -191,7 +188,6 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
 
 
 def readable_digest(path: Path) -> str:
-    """Return `file_digest`, empty for an unreadable file."""
     try:
         return file_digest(path)
     except OSError:
@@ -199,13 +195,12 @@ def readable_digest(path: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def own_rate(sources: Sequence[Path]) -> int:
-    """Return the sounds' highest rate in Hz; 0 if none is readable."""
+    """Return the highest rate in Hz; 0 if none is readable."""
     rates = [0]
     for path in find_sounds(sources).values():
         with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:

@@ -60,7 +60,7 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render every combination of program, note and velocity as a labelled clip of a new corpus.
 
-    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier hit of their
+    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier one of their
     key only in level are left out. Other arguments are as in `build`.
 
     Args:
@@ -169,7 +169,7 @@ def _appending_hits() -> Append:
 
 
 def _known_by(samples: Samples, rate: int) -> Samples:
-    """Return magnitudes with energy 1: notes begin at any offset in FluidSynth's blocks."""
+    """Magnitudes of energy 1: notes begin anywhere in FluidSynth's blocks."""
     count = round(_KNOWN_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]

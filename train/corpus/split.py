@@ -34,7 +34,7 @@ def assign(
 ) -> dict[str, Split]:
     """Return splits by clip name; ``groups``, by clip name, stay whole.
 
-    The first shuffled group goes to train. Each further one goes to the split furthest below its share. ``known`` clips
+    The first shuffled group goes to train, each further one to the split furthest below its share. ``known`` clips
     count, and new ones of their groups follow them.
     """
     sizes = Counter(groups.values())

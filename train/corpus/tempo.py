@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:b
 
 @dataclass(frozen=True)
 class TempoEstimate:
-    """The beat of a loop; ``doubt`` says why its tempo may be wrong."""
+    """``doubt``: why the tempo may be wrong."""
 
     tempo_bpm: float
     beats: int
@@ -116,7 +116,7 @@ def _around(tempo: float, ratio: float) -> Double:
 
 
 def _score(later: Double, tempos_bpm: Double) -> Double:
-    """Mean correlation of onsets with those some beats later, [tempos]; -1 for too slow tempos."""
+    """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
     kept = lags < OVERLAP * len(later)
@@ -124,7 +124,7 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
-    """Return whether a sound's onsets repeat steadily; its length need not be whole beats."""
+    """Return whether onsets repeat steadily; the length need not be whole beats."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False
@@ -164,7 +164,7 @@ def _repeating(strength: Double) -> Double:
 
 
 def _later(strength: Double) -> Double:
-    """Autocorrelation over the shared part, by lag: ends may be cut."""
+    """Over the shared part, as ends may be cut."""
     around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
     return np.asarray(around[: len(strength)] / shared)

@@ -48,17 +48,14 @@ class KnownFrames:
         self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
 
     def distances_db(self, sound: Array) -> Array:
-        """Return each frame's distance to the nearest known one: RMS over bands."""
+        """Return each frame's RMS distance to the nearest known frame."""
         return self._nearest(mel_frames(sound, self.rate, self.hop))
 
     def share_within(self, sound: Array) -> float:
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
     def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
-        """Return distances to the nearest known frame, of another clip if owners are given.
-
-        Squares are expanded around the levels' middle, where they are small and so exact.
-        """
+        """Squares are expanded around the levels' middle, where they are small and so exact."""
         known = self._frames - np.float32(LOWEST_DB / 2)
         squares = np.square(known).sum(1)
         nearest = np.empty(len(frames), np.float32)

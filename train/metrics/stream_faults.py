@@ -19,7 +19,7 @@ OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
 def loudness_db(sound: Array, frame_length: int) -> Double:
-    """Return the RMS of whole frames in dB of full scale, -100 at least."""
+    """Return frames' RMS in dB of full scale, -100 at least."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
     levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))

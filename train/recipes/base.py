@@ -19,7 +19,7 @@ Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length
 
 
 class TrainingSettings(RecipeSection):
-    """Settings of the training loop, with one budget: epochs, steps or minutes."""
+    """The training loop's settings, with one budget: epochs, steps or minutes."""
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None

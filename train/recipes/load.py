@@ -1,4 +1,4 @@
-"""Recipe loading: reads TOML files, merges bases and changes, and validates."""
+"""Recipe loading: reads TOML files, merges bases and changes, validates."""
 
 import importlib
 import tomllib
@@ -73,7 +73,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Merge table by table; a budget replaces the base's."""
+    """A budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         old = merged.get(key)

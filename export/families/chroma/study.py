@@ -96,7 +96,7 @@ def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) 
 
 
 def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
-    """List runs seed by seed, so that a stopped study has whole tables."""
+    """Seed by seed, so that a stopped study has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
         changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
@@ -109,7 +109,7 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return the approximate number of training frames; raise `UserError` if the study cannot use the corpus."""
+    """Return the approximate number of training frames; raise `UserError` for an unusable corpus."""
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
     if corpus.rate != frames.sample_rate:

@@ -38,8 +38,6 @@ ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache whi
 
 @dataclass(frozen=True)
 class TrainingCodes:
-    """Training codes [frames, latents] and their notes' pitch classes, [frames]."""
-
     latents: Array
     notes: Ints
 
@@ -102,7 +100,7 @@ def _bounds(latents: Array) -> tuple[Array, Array]:
 
 
 def filled(latents: Array) -> float:
-    """Return the share of grid cells over the spans of two latents that contain a code [frames, 2]."""
+    """Return the share of grid cells over two latents' spans that contain a code [frames, 2]."""
     low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
     if np.any(high - low < latent_statistics.DEAD):
         return 0.0
@@ -114,10 +112,7 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Return per latent the share of codes [frames, latents] whose strongest pitch class changes over its span.
-
-    Codes are decoded in ``pitch_classes`` [frames].
-    """
+    """Return per latent the share of codes [frames, latents] whose strongest pitch class changes over its span."""
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
@@ -158,13 +153,13 @@ def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
 
 
 def mesh(side: int, latents: int) -> Array:
-    """Return a regular mesh of the unit cube with its faces, [side ** latents, latents], the last latent fastest."""
+    """Return a regular mesh of the unit cube, [side ** latents, latents], the last latent fastest."""
     axis = np.linspace(0, 1, side, dtype=np.float32)
     return np.stack(np.meshgrid(*[axis] * latents, indexing="ij"), -1).reshape(-1, latents)
 
 
 def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
-    """Return the strongest pitch class of each point [points, latents] decoded on ``asked``, or `SILENT`."""
+    """Return the strongest pitch class of points [points, latents] decoded on ``asked``, or `SILENT`."""
     card = model.card
     heard = np.empty(len(points), np.int8)
     for first in range(0, len(points), ROWS):

@@ -63,7 +63,7 @@ class ChromaStudyOptions:
 
 
 class Job(NamedTuple):
-    """A network to train and measure; ``meshed`` if it is in Table V."""
+    """``meshed``: in Table V."""
 
     corpus: str
     recipe: ChromaRecipe

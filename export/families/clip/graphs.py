@@ -46,7 +46,6 @@ class ClipDecoder(nn.Module):
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
-        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
         seen = self.network.features
         hops = seen.spectra - 1
         power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
@@ -67,7 +66,7 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class ClipEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` the score of each label, [batch, words]."""
+    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` label scores, [batch, words]."""
 
     def __init__(self, network: ClipAutoencoder, labelled: bool) -> None:
         super().__init__()

@@ -122,8 +122,6 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
 
 
 def report_with(reporter_of: Callable[[Any, Run], ClipReporter]) -> Callable[..., Report]:
-    """Return a family's report: `clip_report` with the reporter of the run's network."""
-
     def report(run: Run, network: Any, *rest: Any, **options: Any) -> Report:
         return clip_report(run, reporter_of(network, run), *rest, **options)
 
@@ -202,7 +200,7 @@ def _logged(run: Run, reporter: ClipReporter) -> Figures:
 def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     """Return errors of clips ``given`` for recordings ``asked``, [clips, samples] each: medians and ninth deciles.
 
-    Clips are first scaled to their recordings' energy.
+    Clips are scaled to their recordings' energy.
     """
     energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (asked, given)]
     given = (given * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
@@ -218,7 +216,7 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
 
 
 def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> SplitSample:
-    """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
+    """Return clips, at least ``fewest`` except from the training split."""
     _, sample = evaluated_split(
         lambda split: reporter.sample(corpus, split),
         silence_message(corpus, "clip", "add louder sounds"),

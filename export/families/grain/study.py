@@ -103,10 +103,7 @@ def _row(report: Figures) -> Figures:
 
 
 def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
-    """Write the post's two examples from ten seconds of a part; return captions by file.
-
-    The post's Example 2 lacks the upper 85 % of bins.
-    """
+    """The post's Example 2 lacks the upper 85 % of bins."""
     written = {"example-1-source.wav": "Example 1: the recording"}
     for name in dict.fromkeys((post, best)):
         run = Run.open(folder / "runs" / name)

@@ -131,7 +131,7 @@ def _inverted(
 
 
 def _training(recipe: Recipe, corpus: Path, run: Path, others: Mapping[str, Path]) -> Training:
-    """Return a training for other machines, which have other current folders."""
+    """Other machines have other current folders."""
     there = {name: folder.resolve() for name, folder in others.items()}
     return Training(recipe, corpus, run, functools.partial(train, others=there))
 

@@ -58,7 +58,7 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
 
 
 def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: str) -> Picture:
-    """Draw windows [windows, samples] before and after (Figures 2, 7 and 10)."""
+    """Draw windows before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
         columns = min(2, len(asked))
@@ -81,7 +81,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
 
 
 def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Picture:
-    """Draw histograms of codes [codes, latents] with the normal density (Figure 5)."""
+    """Draw codes [codes, latents] with the normal density (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())

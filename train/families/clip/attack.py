@@ -1,7 +1,6 @@
 """Attack time as a feature: decoded clips reach 3 dB below their maximum at the encoded time.
 
-Decoded loudness alone is off by a decibel or two. A vowel that rises by half a decibel per millisecond would shift by
-milliseconds.
+Decoded loudness alone errs by a decibel or two: milliseconds in a vowel that rises by half a decibel per millisecond.
 """
 
 import math
@@ -22,7 +21,7 @@ SURE = 1 - 1e-6  # keeps log(1 - share) finite
 
 
 def loudness(levels: Tensor) -> Tensor:
-    """Return the loudness of 10 ms around each part, in nepers: [clips, points] both."""
+    """Return the loudness of 10 ms around each part, in nepers: [clips, points]."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return logarithm(power)
 

@@ -20,7 +20,7 @@ MOST_SPECTRA = 1024  # sample size of a comparison
 
 
 def apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return each clip's RMS level difference in dB, the mean over clips; soft levels weigh less."""
+    """Return clips' mean RMS level difference in dB; soft levels weigh less."""
     given, asked = given.flatten(1), asked.flatten(1)
     top = asked.amax(1, keepdim=True)
     floor = top - RANGE * DECIBELS
@@ -31,7 +31,7 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return the distance of loudness curves in dB [clips, moments], as in `metrics.loudness`, the mean over clips."""
+    """Return the mean distance of loudness curves in dB [clips, moments], as in `metrics.loudness`."""
     floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
     heard = torch.maximum(given, asked) > floor
     given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
@@ -40,7 +40,7 @@ def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def pooled(levels: Tensor) -> Tensor:
-    """Return levels of `POOLED` parts together, in dB, from nepers."""
+    """Return levels in dB of `POOLED` parts together, from nepers."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
     return DECIBELS * logarithm(power)
 
@@ -70,8 +70,8 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
 class SpreadLoss(nn.Module):
     """Fréchet distance from recordings' spectra.
 
-    As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents the dull
-    mean that a decoder otherwise learns.
+    As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents a dull
+    mean.
     """
 
     middle: Tensor
@@ -85,7 +85,6 @@ class SpreadLoss(nn.Module):
         self.register_buffer("total", torch.zeros(()))
 
     def measure(self, spectra: Tensor) -> None:
-        """Measure recordings' spectra, [spectra, bands], at least two."""
         covariance = torch.cov(spectra.double().T)
         values, axes = torch.linalg.eigh(covariance)
         self.middle.copy_(spectra.mean(0))

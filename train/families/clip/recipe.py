@@ -12,8 +12,7 @@ UNIT = 2048  # lengths are multiples of this many samples: hops and loudness par
 class HitFrames(Frames):
     """Beginnings of recordings, zero-padded.
 
-    Fewer than ``enough`` training clips vary in pitch by up to ``semitones``, in damping by up to ``damping`` nepers a
-    second.
+    Fewer than ``enough`` training clips vary by up to ``semitones`` in pitch, ``damping`` nepers a second in damping.
     """
 
     semitones: Annotated[float, Field(ge=0, le=24)]

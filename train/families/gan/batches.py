@@ -42,7 +42,6 @@ class Places:
         return int(self.firsts[-1])
 
     def of(self, pieces: Ints) -> Ints:
-        """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
     def take_clips(

@@ -45,7 +45,6 @@ class DCGAN(ClipGenerator):
         return clips
 
     def judge(self, clips: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return the probability that clips are real, [batch]."""
         return torch.sigmoid(self._judge(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -76,8 +75,6 @@ class _Judge(nn.Module):
 
 
 class Halves(Autoencoder):
-    """Autoencoder: the discriminator's trunk encodes, the generator decodes."""
-
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()
         self.weights = recipe.loss

@@ -32,8 +32,8 @@ class ClipGenerator(Network, ABC):
 
     @abstractmethod
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return clips; ``label`` weights the labels, [batch, words], with rows summing to 1."""
+        """Return clips; rows of ``label`` [batch, words] sum to 1."""
 
     @abstractmethod
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
-        """Return the judge's scores, [batch]; higher is more real."""
+        """Return scores, [batch]; higher is more real."""

@@ -63,7 +63,7 @@ class WaveGAN(ClipGenerator):
         return judged
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the negated estimate of the Wasserstein distance, and the gradient penalty."""
+        """Return the negated Wasserstein estimate, and the gradient penalty."""
         label = self.rows(labels)
         with torch.no_grad():
             made = self._generate(clips, label, generator)
@@ -97,7 +97,7 @@ class WaveGAN(ClipGenerator):
 
 
 def penalty(slope: Tensor) -> Tensor:
-    """Return the mean square deviation of gradient norms from 1, [batch, samples] (Gulrajani et al., 2017)."""
+    """Return the mean square deviation of gradient norms from 1 (Gulrajani et al., 2017)."""
     away: Tensor = slope.norm(dim=1) - 1
     return away.square().mean()
 
@@ -158,7 +158,7 @@ class Critic(nn.Module):
 def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
     """Shift [batch, channels, samples] at random by ±most samples, padding by reflection.
 
-    One shift for the batch, as in the paper's code.
+    One shift serves the batch, as in the paper's code.
     """
     by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
     if not by:

@@ -130,7 +130,7 @@ class Whitening(nn.Module):
 
 
 class Domain(nn.Module, ABC):
-    """Representation of a grain, with ``seen`` encoder inputs and ``decoded`` decoder outputs."""
+    """Representation of a grain: ``seen`` encoder inputs, ``decoded`` decoder outputs."""
 
     seen: int
     decoded: int
@@ -162,7 +162,7 @@ class SampleDomain(Domain):
 class MagnitudePhase(Domain):
     """Scaled magnitudes and unwrapped phases of a window's transform.
 
-    The post wants phase steps of at most pi / 2, but unwrapping only guarantees pi.
+    The post wants phase steps of at most pi / 2; unwrapping only guarantees pi.
     """
 
     def __init__(self, length: int) -> None:
@@ -232,7 +232,7 @@ class NoiseDomain(Domain):
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
-        """Return the frame without row-wise logarithms, which runtimes round differently by batch position."""
+        """Row-wise logarithms would round differently by batch position."""
         power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
         envelope = self._envelope(decoded).exp()
         return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
@@ -255,10 +255,7 @@ class NoiseDomain(Domain):
         return self._powers(short, self.short_window)
 
     def _powers(self, windows: Tensor, window: Tensor) -> Tensor:
-        """Return periodograms; white noise of power 1 has mean 1.
-
-        Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins.
-        """
+        """Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins."""
         parts = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
         return parts.square().sum(-1) / window.square().sum()
 
@@ -267,12 +264,12 @@ class NoiseDomain(Domain):
 
 
 def _log(power: Tensor) -> Tensor:
-    """Return log(power + `QUIETEST`), in a form that exporters keep."""
+    """A form that exporters keep."""
     return torch.log1p(power / QUIETEST) + math.log(QUIETEST)
 
 
 def _itakura_saito(power: Tensor, log_mean: Tensor) -> Tensor:
-    """Return the mean of P / S + log S without bin 0, which the window smears."""
+    """Skips bin 0, which the window smears."""
     mean = log_mean.exp() + QUIETEST
     return (power / mean + mean.log())[..., 1:].mean()
 

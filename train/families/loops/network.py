@@ -111,7 +111,6 @@ class LoopNetwork(Autoencoder):
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def steering_codes(self, codes: Tensor) -> Tensor:
-        """Return steering codes of single slices, [.., latents]."""
         found: Tensor = self.steering(codes)
         return found
 
@@ -132,7 +131,7 @@ class LoopNetwork(Autoencoder):
 
         Args:
             told: raw features of the targets, in straight timing.
-            heard: raw features from which the steering codes follow.
+            heard: raw features that determine the steering codes.
             fed: raw features of the previous slices.
             tilts: in dB an octave, [batch, 2]: of ``told`` and ``heard``, and of ``fed``.
             late: off-beat delay of ``heard``, in steps, [batch]; NaN where off-beats are removed.
@@ -170,7 +169,7 @@ class LoopNetwork(Autoencoder):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the LSTM's outputs, [batch, steps, size], and final state, two of [1, batch, size], initially zero.
 
-        ``fed`` are previous slices' codes, zeros before the first. ``place`` is the position in the bar, 0 to 1,
+        ``fed`` are previous slices' codes, zeros before the first; ``place`` is the position in the bar, 0 to 1,
         [batch, steps].
         """
         told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
@@ -196,7 +195,7 @@ class LoopNetwork(Autoencoder):
     def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
         """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
-        Steering codes [batch, latents] of dense loops favour hits, which the noise would otherwise mask.
+        Steering codes [batch, latents] of dense loops favour hits, which the noise would mask.
         """
         first, second, third = GUMBEL
         dense = FAVOUR * self.density(steered)
@@ -232,7 +231,6 @@ class LoopNetwork(Autoencoder):
         return wrong
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
-        """Scheduled sampling (Duckworth et al., 2019), with some inputs zeroed."""
         chance = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed)
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
@@ -262,6 +260,6 @@ def medoids(codes: Tensor, count: int) -> Tensor:
 
 
 def harmonics(place: Tensor, count: int) -> Tensor:
-    """Return cosines and sines of ``count`` multiples of places, [.., 2 * count]."""
+    """Return cosines and sines of ``count`` multiples, [.., 2 * count]."""
     angles = 2 * math.pi * place[..., None] * torch.arange(1, count + 1, device=place.device)
     return torch.cat([angles.cos(), angles.sin()], -1)

@@ -12,7 +12,7 @@ MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 class SequenceFrames(Frames):
     """Frames of samples, or of real and imaginary parts of transforms, crossfaded where they overlap.
 
-    Recordings above ``longest`` frames are split. After each recording, ``silence`` silent frames are learned too.
+    Recordings above ``longest`` frames are split; ``silence`` silent frames follow each recording.
     """
 
     domain: Literal["samples", "real_imag"]
