@@ -75,7 +75,7 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
 def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     """Return the landmark nearest to the median code, or with ``sound`` the medoid of the landmarks' sounds.
 
-    Codes in the middle may sound like few recordings.
+    Codes in the middle may sound unlike most recordings.
     """
     if codes.sound is not None:
         heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))

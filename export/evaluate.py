@@ -43,7 +43,7 @@ def evaluate(
     """Measure a run, write ``RUN/report/`` atomically, and return the figures of report.json.
 
     Args:
-        checkpoint: without a best one (its latents never varied), the last is read.
+        checkpoint: the last replaces a missing best one (latents never varied).
         classifier: judges clips made by labels.
         exported: returns the run as an instrument; None exports it temporarily.
         instrument: folder that will contain the report, as typed, for the page's commands.
@@ -78,9 +78,7 @@ def evaluate(
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
-    """Compare an instrument's notes with a corpus's held-out notes; write a report atomically and return its figures.
-
-    The held-out notes should not be training data.
+    """Compare an instrument's notes with held-out notes, not its training data; return the report's figures.
 
     Raises:
         UserError: the keys select no note, rates differ, no held-out clip is a single note, or the output is not

@@ -30,11 +30,11 @@ class Graphs:
 
     Args:
         decoder: reads latents [voice, n], then, if the model has them, chroma [voice, 12], MIDI notes [voice, 1]
-            (``pitched``), shares of the card's labels [voice, labels], the stream's ``noise`` and each ``state``.
-            Returns frames, then each next state.
+            (``pitched``), shares of labels [voice, labels], ``noise`` and each ``state`` of a stream. Returns frames,
+            then each next state.
         encoder: reads audio [batch, frame_length], then chroma and notes as above. Returns latents, a stream's state
             ``previous``, and label shares (``encoder_labels``).
-        strays: share of codes or frames that may differ from torch's, as features step and networks choose at the last
+        strays: share of codes or frames that may differ from torch's: features step, and networks choose at the last
             bit.
         exact: matrices of at most so many elements keep single precision with half-precision weights.
     """

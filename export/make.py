@@ -64,17 +64,17 @@ def make(
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
 
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
-    notes, trial/: the run without held-out keys. A second call resumes after an interruption. ``auto`` selects loops
-    for a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, else partials.
+    notes, trial/: the run without held-out keys. A second call resumes. ``auto`` selects loops for a steady beat, clips
+    for hits or words, grains if less than half of the sound has a pitch, else partials.
 
     Args:
         sounds: files and folders; to resume, the same as at first.
-        more_minutes: train a finished instrument further, or finish such a training; ``minutes`` is then ignored, and
-            ``sounds`` may be empty. An edited preset is kept beside the new one.
+        more_minutes: train a finished instrument further, or finish that; then ``minutes`` is ignored, and ``sounds``
+            may be empty. An edited preset stays beside the new one.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
-        Failure: training diverged, every sound got the same code, or every code the same sound.
+        Failure: training diverged, all sounds got the same code, or all codes the same sound.
         MakeStopped: Ctrl-C during training.
     """
     family = family_named(family)

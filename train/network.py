@@ -54,8 +54,8 @@ class Adam:
     def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
         """Return a torch optimiser of a network's weights.
 
-        The penalty ``l2 * sum of squares`` spares biases, as in Keras. Torch's weight decay is its gradient's factor,
-        2 * l2.
+        The penalty ``l2 * sum of squares`` spares biases, as in Keras; torch's weight decay is its gradient's factor, 2
+        * l2.
         """
         modules = [network.get_submodule(name) for name in self.modules] or [network]
         parameters = [parameter for module in modules for parameter in module.parameters()]

@@ -111,8 +111,8 @@ class Instrument:
         Args:
             music: a MIDI file's path, a note, or notes in any order; a key that is struck again is released first.
             sample_rate: 44100, 48000 or 96000 Hz.
-            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one position,
-                or (seconds, position) pairs that lines join.
+            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one, or
+                (seconds, position) pairs that lines join.
             channels: other presets by MIDI channel, 1 to 16; None mutes one.
             tail_seconds: the longest that sound may ring on.
 
@@ -169,8 +169,8 @@ class Instrument:
     ) -> Sound:  # fmt: skip
         """Play codes, [latents] or [frames, latents], as a note without gesture, effects and envelope of the preset.
 
-        Frames follow each other by the model's hop, joined by lines. A single code is held for a second; a clip has its
-        own length, and one code. ``label`` goes with models of labelled clips.
+        Lines join frames at the model's hop. A single code is held for a second; a clip has one code and its own
+        length. ``label`` goes with models of labelled clips.
 
         Raises:
             UserError: codes of another shape, or not finite; a key, velocity or rate out of range; an unknown label.
@@ -326,7 +326,7 @@ def play(
     block: int = 128,
     midi_ports: str | Sequence[str] = (),
 ) -> LivePlayer:
-    """Play live, without blocking: MIDI inputs and the player's methods are heard. Needs timbrel[live].
+    """Play live, without blocking, MIDI inputs and the player's methods. Needs timbrel[live].
 
     Args:
         device: the sound card, by any part of its name; ``null`` plays to nowhere.

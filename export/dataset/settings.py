@@ -81,10 +81,10 @@ class DatasetSettings(SettingsSection):
     """Settings of a data set's notes; ``seed`` and its number determine a note.
 
     Attributes:
-        keys: MIDI keys; None: those of each preset's recordings, or of its kit.
+        keys: MIDI keys; None: those of each preset's recordings or kit.
         held_seconds: from note-on to note-off; None: three quarters of ``seconds``.
-        onset_seconds: from the start of the file to the note-on.
-        latents: ``preset``, ``uniform`` within each latent's range, ``landmarks``, or ``grid:STEPS`` in turn.
+        onset_seconds: from the file's start to the note-on.
+        latents: ``preset``, ``uniform`` within ranges, ``landmarks``, or ``grid:STEPS`` in turn.
         knobs: positions, 0 to 1 of a knob's range, by name.
         shard_notes: a multiple of `BATCH`.
     """

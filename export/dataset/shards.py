@@ -57,10 +57,10 @@ class Index:
     def open(cls, folder: Path, job: Job, say: Callable[[str], None]) -> "Index":
         """Begin a new folder, or resume one of the same settings and no more notes; nothing is written yet.
 
-        ``say`` receives a line for each damaged shard, which will be rendered again.
+        ``say`` receives a line for each damaged shard, to be rendered again.
 
         Raises:
-            UserError: the folder has other files, or other notes, or cannot be made or written.
+            UserError: the folder has other files or notes, or cannot be made or written.
         """
         index = cls(folder, job)
         if not (folder / INDEX).exists():

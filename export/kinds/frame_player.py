@@ -1,7 +1,7 @@
 """Overlap-add voice in TorchScript: base class of players of frames.
 
-Frames start, and read knobs and pitch, at the same samples as those of `SpectrumEngine`'s voices in order, so the sound
-equals the engine's for any block size.
+Frames start, and read knobs and pitch, at the same samples as those of `SpectrumEngine`'s voices, so any block size
+gives the engine's sound.
 """
 
 import math

@@ -2,8 +2,8 @@
 
 nn~ finds methods in a TorchScript file by name. A method with ``METHOD_params``, [channels in, ratio in, channels out,
 ratio out], maps signals, [batch, channels, samples / ratio], to as many samples. ``get_attributes`` lists attributes;
-``get_NAME`` returns a list, ``set_NAME`` returns 0, and ``NAME_params`` holds the value types as numbers. A failing
-setter may crash Max or Pd: setters clamp their values, and never fail.
+``get_NAME`` returns a list, ``set_NAME`` 0, and ``NAME_params`` holds the value types as numbers. A failing setter may
+crash Max or Pd: setters clamp, and never fail.
 """
 
 import math
@@ -43,7 +43,7 @@ class Attribute(NamedTuple):
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
     """Return a model's attributes in the order of `NnPlayer.values`.
 
-    Gain (0), the pitch of A4 (1) and the sample rate (2) come first, then a kind's ``own`` from 3 on, then the knobs.
+    Gain (0), the pitch of A4 (1), the sample rate (2), then a kind's ``own``, then the knobs.
     """
     found = [
         Attribute("gain_db", FLOAT, -90.0, 24.0, 0.0),
@@ -65,8 +65,8 @@ class NnPlayer(nn.Module):
     """Monophonic voices, one per row of signals; subclasses synthesize them.
 
     Input is [rows, latents + 2, samples]: an offset of each knob, in the card's units; the pitch, as a fractional MIDI
-    note; and the level, 0 to 1, which multiplies the sound. A note lasts while the level is above 0. Output does not
-    depend on the block size.
+    note; and the level, 0 to 1, which multiplies the sound. A note lasts while the level is above 0. Block sizes do not
+    change the output.
     """
 
     forward_params: Tensor

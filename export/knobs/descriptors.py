@@ -1,7 +1,7 @@
 """Differentiable timbre descriptors of decoded frames, used to name knobs.
 
-Fundamentals are known. Brightness is the spectral centroid; fundamental and body are the tristimulus of Pollard and
-Jansson (Acustica 51, 1982), as in G. Peeters, "A large set of audio features for sound description" (Ircam, 2004).
+Brightness is the spectral centroid; fundamental and body are the tristimulus of Pollard and Jansson (Acustica 51,
+1982), as in G. Peeters, "A large set of audio features for sound description" (Ircam, 2004).
 """
 
 from typing import NamedTuple

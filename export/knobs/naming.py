@@ -75,7 +75,7 @@ class DecodedModel:
 def explained(model: Model) -> list[Latent]:
     """Return a card's latents, each with a name or the reason for having none.
 
-    A knob that lowers its descriptor gets a prefix, as a file's knobs cannot be inverted.
+    Knobs that lower their descriptor get a prefix, as a file's cannot be inverted.
     """
     latents = model.card.latents
     nameless = [number for number, latent in enumerate(latents) if latent.name == f"latent {number}"]

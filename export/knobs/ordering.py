@@ -92,7 +92,7 @@ def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corp
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
     """Sort and name a network's latents, which span 0 to 1.
 
-    The largest level change of mel bands per deviation comes first. A named latent that lowers its descriptor is
+    The largest level change of mel bands per deviation comes first. Named latents that lower their descriptor are
     inverted.
     """
     measured = turned(ground_of(network))
@@ -209,7 +209,7 @@ def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
     ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor as named; None
-    for nameless latents.
+    for nameless ones.
     """
     measured = turned(at)
     rows = []

@@ -102,8 +102,8 @@ def resynthesised(
 ) -> tuple[Array, Array]:
     """Return the beginning of a clip and its resynthesis, [samples] both.
 
-    The network's gain of each magnitude is applied to the clip's spectra. With ``folded`` it is the gain in the octave
-    of training, and unpitched frames are silent.
+    The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` that in the octave of training,
+    and unpitched frames are silent.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]

@@ -52,8 +52,8 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
     """Return distances between grains over all (``value``), and as mean and deviation over clips.
 
     ``sample_mean_square`` compares waveforms, [grains, frame_length], and ``sample_error_db`` is its ratio to the
-    target's energy: 0 dB for silence, 3 dB for other noise of equal level. Neither applies to networks that decode a
-    noise filter. ``spectral_convergence_db`` is the energy of the difference of magnitudes over the target's.
+    target's energy: 0 dB for silence, 3 dB for other noise of equal level; neither applies to decoded noise filters.
+    ``spectral_convergence_db`` is the energy of the magnitudes' difference over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
     """
     squares = np.square(asked - given, dtype=np.float64).sum(1)
@@ -71,10 +71,10 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
 def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
     """Return the excess and loss of grains, [grains, frame_length], by band; the last is all above 3 kHz.
 
-    Mean spectra per clip are compared, as suits waveforms and noise alike. Values are means and deviations over clips,
-    relative to the band's target power. ``level_db`` is the output power. ``excess_db`` is the power beyond the target
-    in pieces of 100 Hz, -40 or more. ``noise_db`` is the power incoherent with the target waveform (1 - coherence, over
-    the windows of a clip), -40 or more; None unless the network reconstructs waveforms.
+    Mean spectra per clip suit waveforms and noise alike. Values are means and deviations over clips, relative to the
+    band's target power. ``level_db`` is the output power. ``excess_db`` is the power beyond the target in pieces of 100
+    Hz, -40 or more. ``noise_db`` is the power incoherent with the target (1 - coherence, over a clip's windows), -40 or
+    more; None unless the network reconstructs waveforms.
     """
     scale = 1 / np.square(_window(asked.shape[1])).sum()
     hz = np.fft.rfftfreq(transform_length(asked.shape[1]), 1 / sample_rate)

@@ -20,7 +20,7 @@ APART_STEPS = 10  # between two onsets
 def recordings(corpus: Corpus) -> dict[str, Any]:
     """Measure the training clips.
 
-    ``event_seconds`` is the mean time that a sound stays loud: 0.05 to 0.4 s for drums and words, 0.6 s and more for
+    ``event_seconds`` is the mean time that a sound stays loud: 0.05 to 0.4 s for drums and words, from 0.6 s for
     orchestral notes. ``note`` is the median MIDI pitch, None without any.
     """
     clips = corpus.clips("train")

@@ -37,13 +37,12 @@ WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal pac
 def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
     """Write a preset, its model, encoder and files, its licence, a preview and a picture; return a summary.
 
-    The output's name is the pack's. The picture needs matplotlib, and is left out without it. Equal instruments give
-    equal files. ``with_run`` adds the run and the corpus of an instrument that `timbrel make` wrote, for further
-    training.
+    The output's name is the pack's. Without matplotlib there is no picture. Equal instruments give equal files.
+    ``with_run`` adds the run and the corpus of an instrument that `timbrel make` wrote, for further training.
 
     Raises:
         UserError: the preset runs a plugin by its path, a file or the run is missing, the pack would be too large, or
-            the output is no name of a pack.
+            the output is no pack's name.
         Failure: the pack cannot be written.
     """
     if output.suffix != SUFFIX:

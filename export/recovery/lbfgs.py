@@ -1,9 +1,8 @@
 """Batched L-BFGS in a box: minimizes many rows at once, each with its own line search.
 
-It is Liu and Nocedal's ("On the limited memory BFGS method for large scale optimization", Mathematical Programming
-1989). The line search finds the weak Wolfe conditions by doubling and halving, which also terminates where slopes jump,
-as with absolute differences (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods", Mathematical
-Programming 2013, algorithm 2.6).
+(Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical Programming 1989.)
+Doubling and halving find the weak Wolfe conditions, also where slopes jump, as with absolute differences (Lewis and
+Overton, "Nonsmooth optimization via quasi-Newton methods", Mathematical Programming 2013, algorithm 2.6).
 """
 
 from collections.abc import Callable
@@ -59,7 +58,7 @@ class Minimiser:
 
         Args:
             objective: losses must not depend on other rows.
-            groups: rows of equal number have the same target, [rows]: all stop once one has found it.
+            groups: of rows with the same target, [rows]: all stop once one has found it.
             clipping: coordinates outside the box become random inside it (``stochastic``: Lipton and Tripathi, "Precise
                 recovery of latent vectors from generative adversarial networks", 2017), or are clamped (``nearest``).
             found: a loss that ends a group's search.

@@ -1,8 +1,8 @@
 """Searches for latent codes: by gradient descent from many starts, or least squares from a network's code.
 
 ``gradient`` follows Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2: L-BFGS on the mean
-absolute error of spectrograms, with stochastic clipping. Many starts and coarse-to-fine spectrograms are added.
-``hybrid`` refines a network's code; the host refines clips given as magnitudes.
+absolute error of spectrograms, with stochastic clipping; many starts and coarse-to-fine spectrograms are added.
+``hybrid`` refines a network's code; the host refines magnitude clips.
 """
 
 from collections.abc import Callable, Sequence

@@ -37,7 +37,7 @@ class FrameDistance:
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
         """Return the mean absolute difference of amplitudes, relative to the target's mean, [rows].
 
-        (Keyes et al. 2020, equation 1, but for the divisor, which does not move the minimum.)
+        (Keyes et al. 2020, equation 1; the divisor does not move the minimum.)
 
         Args:
             frames: decoded, [rows, frame_width].

@@ -53,7 +53,7 @@ def sample(
         takes: strikes of each, in turn.
 
     Raises:
-        UserError: the model cannot be sampled, an unknown knob, or the folder exists.
+        UserError: the model or a knob cannot be sampled, or the folder exists.
         Failure: a file cannot be written.
     """
     if reason := kind_of(patch.model.card).not_sampled:

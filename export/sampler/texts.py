@@ -74,7 +74,7 @@ def sfz(layout: Layout) -> str:
 def dspreset(layout: Layout) -> str:
     """Return the preset: groups of a velocity zone and a position of the first knob, the others at rest.
 
-    A controller of DecentSampler sets a group's volume, so two cannot multiply in one.
+    A controller sets a group's volume, so two cannot multiply in one.
     """
     rests = [rest for *_, rest in layout.knobs]
     regions = [region for region in layout.regions if list(region.layer.at[1:]) == rests[1:]]

@@ -38,8 +38,8 @@ def train_on_cluster(
 ) -> list[TimbrelError | None] | None:
     """Train all runs, as many at once as the cluster has room for; return the error of each run, None without one.
 
-    The machines need the corpora and folders under the same paths. A task whose machine dies begins again elsewhere,
-    from the run's last checkpoint. After Ctrl-C, trainings save, and None replaces the list.
+    Machines need the corpora and folders under the same paths. A task whose machine dies resumes elsewhere from the
+    run's last checkpoint. After Ctrl-C, trainings save, and None replaces the list.
 
     Raises:
         UserError: no Ray, or no cluster.

@@ -32,7 +32,7 @@ class StudyOptions:
     """Settings of a study.
 
     A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``more`` are further corpora, ``ray`` the address of a cluster that trains.
+    ``more`` are further corpora, ``ray`` a cluster's address.
     """
 
     corpus: Path
@@ -222,7 +222,7 @@ def train(
         others: as in `train.launch.start`.
 
     Raises:
-        UserError: the corpus or the accelerator cannot be used; no files remain.
+        UserError: the corpus or accelerator cannot be used; no files remain.
         Failure: the run diverged, or the disk is full.
     """
 

@@ -1,7 +1,7 @@
 """Training frames: spectra cut from a corpus and transposed.
 
 The first bins of a transform of ``frame_length * ratio`` samples are the spectrum of ``frame_length`` samples played
-``ratio`` times as fast. So transposition keeps lobe widths and is accurate to the cent.
+``ratio`` times as fast. So transposition keeps lobe widths, to the cent.
 """
 
 import os
@@ -174,9 +174,9 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
     """Cut, transpose and normalise the frames of a split, mapped from a file in ``folder`` if large.
 
-    With ``settings.fold`` and a tonal corpus, each pitched frame is moved to ``settings.views`` keys of that octave,
-    its own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020,
-    section III-B). Above ``settings.rows`` frames × views, only every n-th frame is kept.
+    With ``settings.fold`` and a tonal corpus, each pitched frame moves to ``settings.views`` keys of that octave, its
+    own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020, section
+    III-B). Above ``settings.rows`` frames × views, only every n-th frame is kept.
 
     Raises:
         Failure: no disk space.

@@ -50,29 +50,28 @@ def build(
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
-    Dynamic marks in file names set velocities. An ``.sfz`` in a folder tells the keys, velocities and named groups of
-    its samples, and releases are left out. Of sounds with equal samples, the first name counts. A stopped build resumes
-    with the same arguments; whole chunks of files are not read again, unless they changed. Any number of processes
-    gives the same bytes.
+    Dynamic marks in file names set velocities. An ``.sfz`` in a folder sets keys, velocities and named groups of its
+    samples, and excludes releases. Of sounds with equal samples, the first name counts. A stopped build resumes with
+    the same arguments, without the whole chunks of unchanged files. Any number of processes gives the same bytes.
 
     Args:
         sources: sound files, and folders to search.
         rate: 8000 to 192000 Hz; None for 44100, or that of the corpus that grows.
-        split: fractions of train/val/test, or a .json file that lists names under each and excludes all others.
-        group: a regular expression; clips with the same match in their names stay in one split.
+        split: fractions of train/val/test, or a .json file that lists names under each and excludes others.
+        group: a regular expression; clips with the same match in their names share a split.
         label: ``"folder"`` for the folder's name, or a regular expression.
         shortest_seconds: 0.005 to 10; None for 4096 samples.
         name: None for the folder's.
         licence: of the sounds, for model cards.
         loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones; by one
-            process, which begins anew.
-        melodies: cut melodies into notes, one clip each; other sounds stay whole.
-        append: add the sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+            process, which does not resume.
+        melodies: cut melodies into notes, one clip each.
+        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
         workers: processes; above 1, a script must begin under ``if __name__ == "__main__"``.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
 
     Raises:
-        UserError: a value, a source, the split file or the destination (not empty) is unusable, or every sound.
+        UserError: a value, source, split file or nonempty destination is unusable, or every sound.
         Failure: the disk is full, or a worker died; sounds read so far are kept.
     """
     rate_hz = _rate(rate, destination, append)

@@ -28,10 +28,9 @@ _NUMBERS = {  # the other columns; -1 and NaN stand for None
 class Clip:
     """A clip's range in samples of a shard, and its metadata.
 
-    ``row`` is its place in the table. ``group`` is its source recording, ``key`` and ``velocity`` are labels,
-    ``program`` is General MIDI's, from 0, and ``tempo_bpm`` a loop's source's. A note cut from a melody has
-    ``onset_seconds`` after its first sound; ``slurred`` ones have no attack of their own. ``peak`` is the largest
-    absolute sample, None if not measured.
+    ``row`` is its place in the table, ``group`` its source recording; ``key`` and ``velocity`` are labels, ``program``
+    is General MIDI's, from 0, ``tempo_bpm`` a loop's source's. Notes of melodies have ``onset_seconds`` after the first
+    sound; ``slurred`` ones have no attack. ``peak`` is the largest absolute sample, None if not measured.
     """
 
     name: str

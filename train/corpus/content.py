@@ -36,16 +36,16 @@ MOST_CLIPS = 400  # evenly spaced: shares to a part in twenty
 
 @dataclass(frozen=True)
 class CorpusContent:
-    """Measures of a corpus's training clips, medians over clips.
+    """Medians over a corpus's training clips.
 
     Args:
         seconds: until a clip has died away.
         held: share of clips that are one steady note.
         notes: number of their pitches, in semitones.
-        median_note: their median pitch, a MIDI note; NaN without any.
+        median_note: their median MIDI pitch; NaN without any.
         dying: share of clips that end well below their peak.
         hits: share of short and dying clips: all hits and words, some notes.
-        others: share of clips that are neither, such as textures.
+        others: share of other clips, such as textures.
     """
 
     clips: int

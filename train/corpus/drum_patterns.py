@@ -22,8 +22,8 @@ class DrumPattern:
     """Two bars of drums; ``more`` and ``fill`` belong to the full version.
 
     Args:
-        kits: programs of the plain and the full version, counted from 0.
-        rows: the signs of all steps, by key.
+        kits: programs of the plain and the full version, from 0.
+        rows: signs of all steps, by key.
         swing: start of a pair's second half, as a share of the pair: 0.5 is straight, 2/3 a triplet.
         pair: steps that swing together: 2 for sixteenths, 4 for eighths.
     """

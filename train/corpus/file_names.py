@@ -27,7 +27,7 @@ ACCIDENTALS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
-    """Reads the groups and labels of clips; an expression's first group, if any, is its match.
+    """Reads groups and labels of clips; an expression's first group, if any, is its match.
 
     Args:
         group: a regular expression; clips with one match belong together. None separates all.
@@ -74,7 +74,7 @@ def as_text(name: str) -> str:
 
 
 def velocities(names: Iterable[str]) -> dict[str, int]:
-    """Return velocities by name, from dynamic marks: whole words such as ``mf``, the last one.
+    """Return velocities by name, from the last dynamic mark, a whole word such as ``mf``.
 
     A mark shared by all names does not count (a piano is no dynamic).
     """

@@ -48,7 +48,7 @@ def check_rate(rate: int) -> None:
 
 
 def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
-    """Return a bank's programs, from preset headers (SoundFont 2.04, section 7.2).
+    """Return a bank's programs (SoundFont 2.04, section 7.2).
 
     Raises:
         UserError: the file is missing, damaged, or no soundfont.

@@ -83,7 +83,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
     """Move the pitch track, [frames], of a stiff string's note to its first partial.
 
-    The period is sharp, as are all other partials: by 17 cents on some pianos.
+    The period is sharp, by 17 cents on some pianos.
     """
     note = single_note(track)
     found = None if note is None else stiffness(samples, rate, note)
@@ -95,7 +95,7 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     """Return a corpus's stiffness, ln B = first + second * key; None for flexible strings.
 
-    It is Theil and Sen's line: the median slope of all pairs, but flat enough for the highest and the lowest key.
+    Theil and Sen's line, the median slope of all pairs, is kept flat enough for the outermost keys.
     """
     clips = corpus.clips()
     notes = [(row, note) for row, clip in enumerate(clips) if (note := single_note(corpus.pitch(clip))) is not None]

@@ -1,7 +1,7 @@
 """Pitch tracks of clips by YIN, with a voicing decision for each frame.
 
-(De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The depth of its dip decides voicing;
-`librosa.yin` does not return it. `librosa.pyin` is many times slower. Both need the whole clip in memory.
+(De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The dip's depth decides voicing;
+`librosa.yin` does not return it, and `librosa.pyin` is many times slower. Both need the whole clip in memory.
 """
 
 from typing import Protocol
@@ -51,17 +51,17 @@ def is_silent(samples: Samples) -> bool:
 def pitch_track(samples: Sliceable, rate: int) -> Samples:
     """Return MIDI notes with fractions around every `HOP`-th sample: float32 [ceil(n / HOP)].
 
-    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search runs from `LOWEST_HZ`, or
-    the lowest pitch with two periods in `WINDOW`, to `HIGHEST_HZ`.
+    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search spans `LOWEST_HZ`, or two
+    periods in `WINDOW`, to `HIGHEST_HZ`.
     """
     notes, _ = _measure(samples, rate, LOWEST_HZ)
     return notes
 
 
 def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
-    """Return the label ``key`` in non-silent frames, moved by measured octaves; shapes as `pitch_track`.
+    """Return the label ``key`` in non-silent frames, moved by measured octaves (organ stops); shapes as `pitch_track`.
 
-    An organ stop plays octaves away from its key. The label stays if another pitch class is measured.
+    It stays if another pitch class is measured.
     """
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]

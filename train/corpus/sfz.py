@@ -50,7 +50,7 @@ class SfzSamples:
 def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
     """Return the samples of all ``.sfz`` files in folders but included ones.
 
-    A named group is a sample's label, else the file's name if there are several.
+    A sample's label is its named group, else its file's name among several.
 
     Raises:
         UserError: a file cannot be read, is too large, or includes itself.

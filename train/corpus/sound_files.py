@@ -153,7 +153,7 @@ def samples_digest(samples: Sliceable) -> bytes:
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     """Find possible sound files by name: the path within their source.
 
-    The source's name or a number makes shared names unique. Hidden files are skipped, and duplicate paths count once.
+    The source's name or a number makes names unique. Hidden files and repeated paths are skipped.
 
     Raises:
         UserError: a source does not exist.

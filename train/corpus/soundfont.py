@@ -58,7 +58,7 @@ def render_soundfont(
     licence: str | None = None,
     progress: Progress | None = None,
 ) -> CorpusReport:
-    """Render every combination of program, note and velocity as a labelled clip of a new corpus.
+    """Render combinations of program, note and velocity as labelled clips of a new corpus.
 
     Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier one of their
     key only in level are left out. Other arguments are as in `build`.
@@ -67,9 +67,9 @@ def render_soundfont(
         programs: of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
         notes: 0 to 127; for kits 35 to 81.
         velocities: 1 to 127.
-        seconds: 0.1 to 60; the key is held throughout, and the last 20 ms fade out.
+        seconds: 0.1 to 60, held throughout; the last 20 ms fade out.
         rate: 8000 to 96000 Hz.
-        split: fractions by program, or by note with one program; for kits by hit, with all velocities.
+        split: fractions by program, or by note of one program; for kits by hit, with all velocities.
 
     Raises:
         UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.

@@ -70,11 +70,10 @@ def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
     A tempo labelled bpm in the file's ``name`` counts. So does a number in the file's or folder's name, if onsets
-    repeat within 3 % of it at least 0.9 times as well as around it. It is rounded to whole beats if onsets repeat as
-    well there.
+    repeat within 3 % of it at least 0.9 times as well as around it; it becomes whole beats if they repeat as well
+    there.
 
-    Otherwise the loop is a whole number of beats: the likeliest repeats onsets best, is near 110 bpm, and makes whole
-    bars.
+    Otherwise the loop has whole beats: the likeliest number repeats onsets best, is near 110 bpm, and makes whole bars.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:

@@ -23,7 +23,7 @@ HOPS = 2  # frames in a part, for levels
 
 
 class CopiedPassages(NamedTuple):
-    """The longest copies in beats: of the waveform, and of mel levels relative to each band's mean in the clip.
+    """The longest copies in beats: of the waveform, and of mel levels relative to each band's mean.
 
     Levels find equal sound with other phases.
     """
@@ -36,8 +36,7 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95.
 
     ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples. A
-    stretch may wrap around a clip's end. Its first and last sixteenth of a beat each match alone, so a loud hit does
-    not extend it.
+    stretch may wrap around a clip's end. Its first and last sixteenth each match alone, so that no loud hit extends it.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))

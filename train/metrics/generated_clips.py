@@ -72,8 +72,8 @@ class Figures:
         likeness: on log-mel frames, in dB².
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
-        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. A network that makes
-            one clip a label may have high classifier figures.
+        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. One clip a label may
+            have high classifier figures.
         told: None without a classifier.
     """
 
@@ -91,8 +91,8 @@ class Figures:
 class Recordings:
     """A corpus's training and test clips as a reference.
 
-    ``train`` and ``test`` are [clips, samples], at least two each, of the made clips' length; ``rate`` is in Hz.
-    ``labels`` are test clips' indices [clips].
+    ``train`` and ``test`` are [clips, samples], at least two each, as long as made clips; ``rate`` is in Hz, ``labels``
+    test clips' indices [clips].
     """
 
     def __init__(
@@ -137,9 +137,9 @@ class Recordings:
 
 
 def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
-    """Return distances of made and training vectors to test vectors, [vectors, dimensions] each.
+    """Return distances of made and training vectors to test vectors, [vectors, dimensions].
 
-    Fewer than two vectors, as of silence, count as zeros.
+    Fewer than two vectors count as zeros.
     """
     made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
     return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
@@ -148,7 +148,7 @@ def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> Frechet
 def drawings(found: int, wanted: int) -> list[Ints]:
     """Return indices of random clips: five times ``wanted``, or all once.
 
-    Evenly spaced clips of a sorted corpus would be nearer to the test's.
+    Evenly spaced ones would be nearer to the test's.
     """
     if wanted >= found:
         return [np.arange(found)]

@@ -54,10 +54,7 @@ def onset_seconds(sound: Array, rate: int) -> Double:
 
 
 def f_measure(first: Double, second: Double) -> float:
-    """Return the F-measure of two ascending lists of times in seconds, matched within 30 ms.
-
-    Greedy matching is optimal for intervals of one length.
-    """
+    """Return the F-measure of two ascending lists of seconds, matched greedily and so optimally within 30 ms."""
     if not len(first) and not len(second):
         return 1.0
     matched = at = 0

@@ -174,7 +174,7 @@ def strongest(model: Model, points: Array, asked: int, progress: Callable[[float
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
     """Return the share of `mesh` points with the requested pitch class, overall and by class; None if not requested.
 
-    ``edge``, for two latents, is the share of mismatches within `EDGE` of the square's sides; None without mismatches.
+    ``edge``, for two latents, is the share of mismatches within `EDGE` of the sides; None without mismatches.
     """
     wrong = {asked: heard != asked for asked, heard in answers.items()}
     found: Figures = {

@@ -73,9 +73,9 @@ class ClipReporter:
         words: labels of a conditional network, else empty.
         generate: returns clips of random codes, [clips, length], for label numbers [clips] and a seed.
         reconstruct: encodes and decodes clips; None without encoder.
-        of_samples: reconstructions should match sample by sample, not only by ear.
+        of_samples: reconstructions should match sample by sample.
         sides: loss terms per side of adversarial training.
-        drawn: how random codes are drawn, if not from the training prior.
+        drawn: distribution of random codes, if not the training prior.
     """
 
     sample: Callable[[Corpus, Split], SplitSample]

@@ -1,7 +1,7 @@
 """The study of clip generators: networks of two posts beside `tuned-clip`.
 
-Alencar ("Audio Generation with GANs", 2019) presents a generator after its first and last epoch, the losses of both
-sides, and reconstructions by an autoencoder of the halves. The study presents WaveGAN alike, and compares all networks.
+Like Alencar ("Audio Generation with GANs", 2019), it presents generators after the first and last epoch, both sides'
+losses, and reconstructions by an autoencoder of the halves.
 """
 
 import shutil

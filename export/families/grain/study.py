@@ -1,7 +1,6 @@
 """The study of grains: repeats the Ambisynth post "10 gruesome images of adversarial networks fighting to the death".
 
-The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network: trained toward a prior,
-with random codes nearest to the recordings.
+The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network, trained toward a prior.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """The recovery study: tables and figures of Keyes et al., "Latent Vector Recovery of Audio GANs" (2020).
 
 Networks are trained once; each seed draws other sounds and searches. Added rows have least squares instead of the
-publication's 200 slopes, the same with the perceptual term, and `tuned-clip`, whose encoder is trained with its
-decoder. An existing clip model is only measured.
+publication's 200 slopes, also with the perceptual term, and `tuned-clip`, whose encoder is trained with its decoder. A
+given clip model is only measured.
 """
 
 import functools

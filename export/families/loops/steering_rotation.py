@@ -34,7 +34,7 @@ class SteeringRotation:
 
     Args:
         middle: mean code of training loops, [latents].
-        directions: of knobs, [latents, latents], by row; knobs of training loops have deviation 1.
+        directions: of knobs, [latents, latents], by row; training loops deviate by 1.
         names: of knobs, the first ones by measure.
         correlations: of the first knobs with their measures in generated sound.
         ends: knob range over training loops and variants, [2, latents].
@@ -50,7 +50,7 @@ class SteeringRotation:
 
 @torch.no_grad()
 def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> SteeringRotation:
-    """Find the directions of measures by regression over sound of random codes, generated from an empty seed.
+    """Find the directions of measures by regression over generated sound of random codes.
 
     Codes of recorded loops may describe features that the network ignores.
     """
@@ -87,7 +87,7 @@ def tolerated_variances(network: LoopNetwork) -> Double:
 def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
-    Codes are whitened, as if each varied within ``variances`` [latents], then rotated, so that no knob moves along two
+    Codes are whitened as if they varied within ``variances`` [latents], then rotated, so that no knob moves along two
     directions.
     """
     middle, root, out = _spread(codes, variances)

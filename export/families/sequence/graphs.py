@@ -24,8 +24,8 @@ QUIETEST_DB = -120.0  # of full scale: the level of silence
 class SequenceDecoder(nn.Module):
     """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each next state.
 
-    The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state. ``residual``
-    scales the noise: the deviation of the training error at each position.
+    The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state.
+    ``residual``, the deviation of the training error at each position, scales the noise.
     """
 
     residual: Tensor

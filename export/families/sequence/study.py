@@ -1,7 +1,7 @@
 """The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015), on each corpus.
 
-The post's author trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05.
-Frames were real and imaginary parts or samples, with mean and deviation restored or not.
+The post trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05. Frames were
+real and imaginary parts or samples, with mean and deviation restored or not.
 """
 
 import json

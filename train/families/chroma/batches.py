@@ -71,7 +71,7 @@ def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool)
 def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
     """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.
 
-    Lower octaves leave no room for audible noise between harmonics.
+    Lower octaves leave no room for noise between harmonics.
     """
     if recipe.frames.octave != "lowest":
         return recipe

@@ -1,6 +1,6 @@
 """Attack time as a feature: decoded clips reach 3 dB below their maximum at the encoded time.
 
-Decoded loudness alone errs by a decibel or two: milliseconds in a vowel that rises by half a decibel per millisecond.
+Decoded loudness errs by a decibel or two: milliseconds where a vowel rises by half a decibel per millisecond.
 """
 
 import math
@@ -29,8 +29,7 @@ def loudness(levels: Tensor) -> Tensor:
 def risen(levels: Tensor) -> Tensor:
     """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
-    The soft, differentiable threshold is half a decibel wide. If loudness pauses just below, the result lies between
-    pause and rise.
+    The soft, differentiable threshold is half a decibel wide; a pause just below moves the result toward it.
     """
     loud = loudness(levels)
     there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)

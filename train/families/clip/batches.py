@@ -48,7 +48,7 @@ class Hits:
 class HitData:
     """Batches of (features, mel band levels, label indices [batch]), with shapes as in `ClipFeatures`.
 
-    Features are computed once, in half precision, from random variations if clips are few; above `IN_MEMORY_BYTES`, for
+    Features of random variations, if clips are few, are computed once in half precision; above `IN_MEMORY_BYTES`, for
     each batch.
     """
 

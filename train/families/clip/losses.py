@@ -48,14 +48,14 @@ def pooled(levels: Tensor) -> Tensor:
 def sounding(mel: Tensor) -> Tensor:
     """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
 
-    Levels are relative to the recording's maximum, as a loud cell in a decoded clip would raise its own.
+    Levels are relative to the recording's maximum: a loud cell in a decoded clip would raise its own.
     """
     spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
     return spectra[spectra.amax(1) > -LOUD_DB]
 
 
 def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the sliced Wasserstein distance in dB of two sets of clips' audible spectra, [clips, spectra, bands].
+    """Return the sliced Wasserstein distance in dB of clips' audible spectra, [clips, spectra, bands].
 
     After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
     """

@@ -12,7 +12,7 @@ UNIT = 2048  # lengths are multiples of this many samples: hops and loudness par
 class HitFrames(Frames):
     """Beginnings of recordings, zero-padded.
 
-    Fewer than ``enough`` training clips vary by up to ``semitones`` in pitch, ``damping`` nepers a second in damping.
+    Below ``enough`` training clips, they vary by up to ``semitones``, and in damping by ``damping`` nepers a second.
     """
 
     semitones: Annotated[float, Field(ge=0, le=24)]

@@ -29,8 +29,8 @@ BATCH = 64  # validation clips at a time: limits the memory of gradients
 class Places:
     """Positions of a split's pieces, in memory proportional to its recordings.
 
-    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: about
-    one per hop of possible starts, at least one.
+    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: at least
+    one, about one per hop.
     """
 
     clips: Clips

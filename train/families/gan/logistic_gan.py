@@ -1,11 +1,11 @@
 """A WaveGAN that needs fewer critic steps: a logistic contest, one critic step, and a penalty at every sixteenth step.
 
 Sources: the non-saturating loss (Goodfellow et al., 2014); R1, a penalty on the critic's gradients at recordings
-(Mescheder et al., ICML 2018), at few steps (Karras et al., "StyleGAN2", CVPR 2020); a critic that learns faster than
-the generator (Heusel et al., NIPS 2017). Options: a critic of spectrograms; its classification of labels, which the
-generator has to satisfy (Odena et al., ICML 2017); random shifts and gains of all judged clips (Zhao et al.,
-"Differentiable augmentation", NeurIPS 2020); a term that keeps a label's clips as far apart as recordings, as
-classification leaves one clip a label (after Mao et al., "Mode seeking GANs", CVPR 2019).
+(Mescheder et al., ICML 2018), at few steps (Karras et al., "StyleGAN2", CVPR 2020); a critic that learns faster (Heusel
+et al., NIPS 2017). Options: a critic of spectrograms; its classification of labels, which also trains the generator
+(Odena et al., ICML 2017); random shifts and gains of judged clips (Zhao et al., "Differentiable augmentation", NeurIPS
+2020); a term that keeps a label's clips as far apart as recordings, against one clip a label (after Mao et al., "Mode
+seeking GANs", CVPR 2019).
 """
 
 import itertools

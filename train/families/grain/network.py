@@ -1,7 +1,7 @@
 """Grain autoencoders: dense, convolutional or noise-filter models of sound windows.
 
 Layers, windows and prior follow the Ambisynth post ("10 gruesome images of adversarial networks fighting to the
-death"), which leaves activations, rates and batches open.
+death"); it leaves activations, rates and batches open.
 """
 
 import itertools
@@ -92,8 +92,8 @@ class GrainAutoencoder(Autoencoder):
 class Whitening(nn.Module):
     """Whitens codes to mean 0 and covariance 1, by running statistics in evaluation.
 
-    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor, which leaves mostly details of
-    training windows in the last latents. The final rotation spreads them over all.
+    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor. A final rotation spreads over all
+    latents the details that it leaves in the last ones.
     """
 
     def __init__(self, latents: int) -> None:
@@ -193,8 +193,7 @@ class NoiseDomain(Domain):
     """Noise filter: a smooth power spectrum × an envelope over the grain.
 
     Windows count as Gaussian noise, whose power P(k) is exponentially distributed with mean S(k). The negative log
-    likelihood of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows inside the grain have mean
-    power S(k) E(t).
+    likelihood of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows have mean power S(k) E(t).
     """
 
     def __init__(self, sample_rate: int, length: int, bands: int, points: int) -> None:

@@ -70,10 +70,7 @@ class SliceFeatures(ClipFeatures):
         return rises
 
     def delayed(self, features: Tensor, before: Tensor, steps: Tensor) -> Tensor:
-        """Delay features [slices, width] by a fraction of a step, [slices, 1].
-
-        Until then the slices ``before`` continue with a decay.
-        """
+        """Delay features [slices, width] by a fraction of a step, [slices, 1], while slices ``before`` decay."""
         a_step = self.length // self.hop - 1
         (bands, levels), (bands_before, levels_before) = self.parts(features), self.parts(before)
         a_part = a_step * self.hop // self.part

@@ -3,7 +3,7 @@
 A slice is one grid step, its code the first principal components of its spectra and loudness. The LSTM (Hochreiter and
 Schmidhuber, Neural Computation 9:8, 1997) reads the previous slice, the place in the bar and a steering code. It
 predicts a distribution over a codebook of slices (van den Oord et al., "Neural Discrete Representation Learning",
-NeurIPS 2017), as a mean would blur a kick with silence.
+NeurIPS 2017): a mean would blur a kick with silence.
 """
 
 import math
@@ -131,10 +131,10 @@ class LoopNetwork(Autoencoder):
 
         Args:
             told: raw features of the targets, in straight timing.
-            heard: raw features that determine the steering codes.
+            heard: raw features behind the steering codes.
             fed: raw features of the previous slices.
             tilts: in dB an octave, [batch, 2]: of ``told`` and ``heard``, and of ``fed``.
-            late: off-beat delay of ``heard``, in steps, [batch]; NaN where off-beats are removed.
+            late: off-beat delay of ``heard``, in steps, [batch]; NaN without off-beats.
             density: of ``heard``, in onsets a beat, [batch].
         """
         told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
@@ -195,7 +195,7 @@ class LoopNetwork(Autoencoder):
     def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
         """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
-        Steering codes [batch, latents] of dense loops favour hits, which the noise would mask.
+        Steering codes [batch, latents] of dense loops favour hits, against the noise.
         """
         first, second, third = GUMBEL
         dense = FAVOUR * self.density(steered)

@@ -21,7 +21,7 @@ class LoopFrames(Frames):
 class LoopNetworkSettings(RecipeSection):
     """LSTM over codes of ``components`` numbers, with a codebook of ``prototypes``, trained on ``bars`` at a time.
 
-    Previous slices are replaced by own choices in a share ``own`` of steps, by zeros in a share ``forgotten``.
+    ``own`` and ``forgotten`` are shares of steps whose previous slices are replaced by own choices, by zeros.
     """
 
     latents: Latents

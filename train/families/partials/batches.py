@@ -114,7 +114,7 @@ def pieces(corpus: Corpus, found: Sequence[FrameOrigin], frames: PartialsFrames)
 def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     """Return levels of sound [frames, frame_length] at MIDI notes [frames], in dB re frame power, at least -120.
 
-    Harmonics are lobe heights. Noise is the mean bin power between them, inharmonic partials included.
+    Harmonics are lobe heights, noise mean bin powers between them, inharmonic partials included.
     """
     return split_frames(sound, pitches, frames)[2]
 

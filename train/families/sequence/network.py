@@ -101,10 +101,7 @@ class RecurrentNetwork(Network):
     def reconstruction(
         self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms.
-
-        GRUV omits first frames, which depend on the code alone and are learned much later.
-        """
+        """Return the loss terms; first frames, which GRUV omits, depend on the code alone and are learned late."""
         frames, codes = self.standard(sounds), self.codes(numbers)
         fed = delayed(frames)
         if self.training:
@@ -121,7 +118,7 @@ class RecurrentNetwork(Network):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the next frames and the final LSTM state, initially zero.
 
-        Gradients go back ``reach`` frames, the state further.
+        Gradients go back ``reach`` frames.
         """
         told = self.into(torch.cat([fed, codes[:, None].expand(-1, fed.shape[1], -1)], 2))
         given = []
