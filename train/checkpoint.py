@@ -24,11 +24,7 @@ class Progress:
 
 
 def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Raises:
-        Failure: the file cannot be written.
-    """
+    """Write a checkpoint, whole or not at all; raise `Failure` if that fails."""
     temporary = path.with_suffix(".partial")
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     content = {

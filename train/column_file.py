@@ -1,4 +1,4 @@
-"""Arrays too large for memory, which grow in unnamed files and release their pages after use."""
+"""Arrays too large for memory, in growing unnamed files; pages are released after use."""
 
 import contextlib
 import mmap
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 class ColumnFile:
-    """An array that grows; its file disappears however the process ends. A full disk raises `Failure`.
+    """An array that grows, in a file that disappears however the process ends; a full disk raises `Failure`.
 
     Args:
         folder: of the file; None for the system's temporary one.

@@ -1,4 +1,4 @@
-"""Random numbers for the examples of a batch that several processes share: equal to those of one process."""
+"""Random numbers for a batch that several processes share: equal to those of one process."""
 
 from collections.abc import Callable
 

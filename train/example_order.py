@@ -14,7 +14,7 @@ class ExampleOrder:
     """A random order of the numbers from 0 to ``count`` - 1.
 
     Up to `LISTED` numbers are permuted. Above, a cycle-walking Feistel network over an even number of bits computes
-    each place (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002).
+    each place (Black and Rogaway, CT-RSA 2002).
     """
 
     def __init__(self, count: int, rng: np.random.Generator) -> None:

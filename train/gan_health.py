@@ -22,8 +22,8 @@ def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, fl
     """Compare validation clips with as many clips made from fixed codes; the network is in evaluation mode.
 
     Returns:
-        ``estimate``: the judge's mean output for real less made clips, a Wasserstein critic's estimate of their
-        distance. ``diversity``: `apart` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
+        ``estimate``: the judge's mean output for real less made clips, as by Wasserstein critics. ``diversity``:
+        `apart` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)

@@ -76,7 +76,7 @@ class Outcome:
 class Stop:
     """Ends the loop after the current step on signals such as SIGTERM; a second Ctrl-C stops at once.
 
-    With ``forward`` the loop runs in child processes, which receive the signal.
+    With ``forward`` child processes run the loop and receive the signal.
     """
 
     forward: bool = False

@@ -23,7 +23,7 @@ class Objective:
 
     Args:
         name: method that returns the loss's terms from a batch and a generator.
-        batches: number of its own batches, each a move of the weights; 0 for the shared batch.
+        batches: number of its own batches, one a move of the weights; 0 for the shared batch.
         differentiates: its terms contain gradients, also in validation.
     """
 
@@ -40,7 +40,7 @@ class Adam:
     Args:
         modules: trained attributes of the network; none for all of it.
         learning_rate: None for the recipe's.
-        largest_norm: maximum norm of all weights' gradient; None for no clipping.
+        largest_norm: limit of the gradient's norm over all weights; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -52,11 +52,7 @@ class Adam:
         return training.learning_rate if self.learning_rate is None else self.learning_rate
 
     def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
-        """Return a torch optimiser of a network's weights.
-
-        The penalty ``l2 * sum of squares`` spares biases, as in Keras; torch's weight decay is its gradient's factor, 2
-        * l2.
-        """
+        """The penalty ``l2 * sum of squares`` spares biases, as in Keras; torch's weight decay is 2 * l2."""
         modules = [network.get_submodule(name) for name in self.modules] or [network]
         parameters = [parameter for module in modules for parameter in module.parameters()]
         weights = [p for p in parameters if p.ndim > 1]

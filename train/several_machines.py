@@ -55,7 +55,7 @@ def together(work: Callable[[], Result], first_alone: bool = False) -> Result | 
     """Do some work in all processes, or in the first one; raise the first error in all.
 
     Returns:
-        The work's result; None in the others if the first works alone.
+        The work's result; None where only the first one works.
     """
     result, error = None, None
     try:

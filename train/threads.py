@@ -1,6 +1,6 @@
 """Adapts the number of torch's threads to the CPU cores that other processes leave idle.
 
-Torch's threads wait for each other many times a step, so one delayed thread slows all.
+The threads wait for each other many times a step: one delayed thread slows all.
 """
 
 import math

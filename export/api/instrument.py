@@ -307,7 +307,7 @@ def make(
     family: str = "auto",
     label: str | None = None,
 ) -> Instrument:
-    """Make an instrument of sounds in the folder ``output``, as `timbrel make`, and open it; needs timbrel[train].
+    """Make an instrument of sounds in ``output``, as `timbrel make`, and open it; needs timbrel[train].
 
     Raises:
         UserError, Failure: as the command.

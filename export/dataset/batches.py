@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Everything that a process needs to render any batch; plain values, so that it travels.
+    """Everything to render any batch, in plain values, so that it travels.
 
     ``digests``: of the presets with their models and other files. ``settings``: of `DatasetSettings`, as JSON.
     """

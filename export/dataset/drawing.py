@@ -35,8 +35,8 @@ class DrawnNote(NamedTuple):
     """A note of a data set.
 
     Attributes:
-        preset: its place in the list of presets.
-        onset_samples: from the start of the file.
+        preset: its place in the list.
+        onset_samples: from the file's start.
         latents: those set before the note, or None.
         landmark: the label of a landmark's code, or None.
         positions: of knobs, 0 to 1, by name.

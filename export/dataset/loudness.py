@@ -1,4 +1,4 @@
-"""Loudness of short sounds (ITU-R BS.1770-4), without a sample by sample filter: energies of weighted spectra."""
+"""Loudness of short sounds (ITU-R BS.1770-4) by energies of weighted spectra, without a filter sample by sample."""
 
 import functools
 import math

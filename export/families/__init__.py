@@ -18,10 +18,7 @@ FOLDERS = [
 
 
 class MadeFamily(NamedTuple):
-    """A family that `make` can train, of ``MADE`` of its package; ``alone``: a single sound is enough.
-
-    The descriptor would import torch.
-    """
+    """A family that `make` can train, without its descriptor's torch; ``alone``: a single sound is enough."""
 
     called: str
     alone: bool = False

@@ -38,7 +38,7 @@ def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
     """Return each key's peak in dBFS at full velocity, of its loudest take, for ``keys`` or the demo's.
 
-    A demo of one held key is rendered whole: its loudest moment may come late.
+    A demo of one held key is rendered whole, as its peak may come late.
     """
     asked = list(keys) or keys_of(patch)
     if not asked:

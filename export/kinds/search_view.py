@@ -1,7 +1,7 @@
 """Amplitude spectra of recorded and decoded frames for code searches.
 
-Amplitudes are [rows, spectra, bins] in the domain of the model's frames. Frames of one sound are combined by their root
-mean power.
+Amplitudes are [rows, spectra, bins] in the domain of the model's frames; frames of one sound are combined by root mean
+power.
 """
 
 import functools

@@ -63,11 +63,11 @@ def fitted(codes: Array) -> CodeDistribution:
 def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
     """Return statistics of codes, [codes, latents], and their distance to ``normal``, with 95 % intervals.
 
-    Windows of a clip are correlated, so intervals come from a bootstrap over ``clips``, indices [codes] (Davison and
+    Windows of a clip are correlated: intervals come from a bootstrap over ``clips``, indices [codes] (Davison and
     Hinkley, 1997, section 3.8), and distances replace tests. Each latent has the Kolmogorov-Smirnov distance, all
     jointly the energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a
-    sample, both in deviations of ``normal``; at most 1, and 0 only for equal distributions. ``by_chance``: both mean
-    distances for normal samples with one code per clip, the least to expect.
+    sample, in deviations of ``normal``; at most 1, and 0 only for equal distributions. ``by_chance``: mean distances
+    for normal samples, one code per clip.
     """
     _, which = np.unique(clips, return_inverse=True)
     count = int(which.max()) + 1

@@ -14,7 +14,7 @@ LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible b
 
 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
-    """Return distances between frames over all frames (``value``), and as mean and deviation over clips.
+    """Return distances between frames, over all (``value``), and as mean and deviation over clips.
 
     ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
     difference's energy over the target's. ``log_spectral_distance_db`` is the root mean square difference over bins,

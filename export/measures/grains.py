@@ -49,10 +49,10 @@ def log_mel(sounds: Array, sample_rate: int) -> Double:
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
-    """Return distances between grains over all (``value``), and as mean and deviation over clips.
+    """Return distances between grains, over all (``value``), and as mean and deviation over clips.
 
-    ``sample_mean_square`` compares waveforms, [grains, frame_length], and ``sample_error_db`` is its ratio to the
-    target's energy: 0 dB for silence, 3 dB for other noise of equal level; neither applies to decoded noise filters.
+    ``sample_mean_square`` compares waveforms, [grains, frame_length]; ``sample_error_db`` is its ratio to the target's
+    energy: 0 dB for silence, 3 dB for other noise of equal level. Neither applies to decoded noise filters.
     ``spectral_convergence_db`` is the energy of the magnitudes' difference over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
     """

@@ -30,8 +30,8 @@ def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -
 def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
     """Return about ``points`` codes that fill a box, [points, latents].
 
-    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A), more uniform
-    random points: a coarse mesh lies almost entirely on the boundary.
+    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A), more random
+    points: a coarse mesh lies almost entirely on the boundary.
     """
     n = len(low)
     if n > 3:

@@ -20,8 +20,7 @@ LEAST = 1e-12
 def onsets(sound: Array, rate: int) -> Double:
     """Return onset times of a sound [samples] in seconds: peaks of spectral flux within `WITHIN_SECONDS`.
 
-    The flux is the sum over bins of the rise of log magnitudes (Bello et al., "A tutorial on onset detection in music
-    signals", IEEE TSAP 13:5, 2005).
+    The flux sums rises of log magnitudes over bins (Bello et al., IEEE TSAP 13:5, 2005).
     """
     hop = max(1, round(ONSET_HOP_SECONDS * rate))
     length = ONSET_WINDOW * hop

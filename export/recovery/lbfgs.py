@@ -1,8 +1,7 @@
 """Batched L-BFGS in a box: minimizes many rows at once, each with its own line search.
 
-(Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", Mathematical Programming 1989.)
-Doubling and halving find the weak Wolfe conditions, also where slopes jump, as with absolute differences (Lewis and
-Overton, "Nonsmooth optimization via quasi-Newton methods", Mathematical Programming 2013, algorithm 2.6).
+(Liu and Nocedal, Mathematical Programming 1989.) Doubling and halving find the weak Wolfe conditions, also where slopes
+jump, as with absolute differences (Lewis and Overton, Mathematical Programming 2013, algorithm 2.6).
 """
 
 from collections.abc import Callable

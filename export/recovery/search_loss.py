@@ -42,7 +42,7 @@ class FrameDistance:
         Args:
             frames: decoded, [rows, frame_width].
             which: target indices, [rows].
-            pooled: size of average pooling: fewer local minima.
+            pooled: size of average pooling, which removes local minima.
         """
         given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
         if pooled > 1:

@@ -1,7 +1,4 @@
-"""Verdicts on runs, one function per family, as sentences of reports and `make`.
-
-Bad news is also a shortcoming, so that page and terminal agree.
-"""
+"""Verdicts on runs, one function per family, as sentences of reports and `make`; bad news are also shortcomings."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

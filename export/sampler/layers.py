@@ -49,8 +49,7 @@ class KnobLayer:
 def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     """Return zones of every so many semitones; of a kit each key alone, of a sound that keys do not change one.
 
-    They span the recorded notes, where known, and half a zone around. Tunings without equal semitones have each key
-    sampled.
+    They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
     """
     if patch.preset.keys:
         return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]

@@ -44,9 +44,9 @@ class Strike(NamedTuple):
 
 
 def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
-    """Return the first ``count`` strikes, as `render` plays them.
+    """Return the first ``count`` strikes, as `render` plays them, all looped or none as the first one lasts or fades.
 
-    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts.
+    ``held``: seconds of one that lasts.
     """
     sounds = strikes(strike, count, held)
     lasts = not strike.patch.preset.keys and _lasts(sounds[0])

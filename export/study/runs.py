@@ -59,7 +59,7 @@ def load_recipes(
     """Load a study's recipes, default ``usual``; ``fitting`` returns changes that precede the user's.
 
     Raises:
-        UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
+        UserError: a recipe is unknown, wrong, of another family, repeated, or without a budget of steps.
     """
     names = list(asked.recipes or usual)
     budget = [f"training.steps={asked.steps}"] if asked.steps else []

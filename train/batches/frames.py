@@ -1,7 +1,7 @@
 """Training frames: spectra cut from a corpus and transposed.
 
 The first bins of a transform of ``frame_length * ratio`` samples are the spectrum of ``frame_length`` samples played
-``ratio`` times as fast. So transposition keeps lobe widths, to the cent.
+``ratio`` times as fast: transposition keeps lobe widths, to the cent.
 """
 
 import os
@@ -142,7 +142,7 @@ def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Ite
 def spread_sources(
     corpus: Corpus, split: Split, settings: Frames, tonal: bool, most: int, folder: Path | None = None
 ) -> FrameOrigins:
-    """Return every n-th frame of `sources`, ``most`` at most; files in ``folder`` list all.
+    """Return every n-th frame of `sources`, at most ``most``; files in ``folder`` list all.
 
     Raises:
         Failure: no disk space.

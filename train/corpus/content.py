@@ -40,7 +40,7 @@ class CorpusContent:
 
     Args:
         seconds: until a clip has died away.
-        held: share of clips that are one steady note.
+        held: share of steady notes.
         notes: number of their pitches, in semitones.
         median_note: their median MIDI pitch; NaN without any.
         dying: share of clips that end well below their peak.

@@ -28,11 +28,7 @@ _RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at
 
 
 def fluidsynth() -> str:
-    """Return FluidSynth's path.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Return FluidSynth's path; raise UserError if it is not installed."""
     program = shutil.which("fluidsynth")
     if program is None:
         raise UserError(

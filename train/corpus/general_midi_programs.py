@@ -1,4 +1,4 @@
-"""General MIDI's instruments by program number from 0, and labels of its drums by key.
+"""General MIDI's instruments by program from 0, and labels of its drums by key.
 
 (MIDI Manufacturers Association, GM level 1 sound set.)
 """

@@ -44,9 +44,8 @@ def render_loops(
 ) -> CorpusReport:
     """Render each groove as two clips of a new corpus: plain, two bars; and full, four bars with a fill.
 
-    All play at the grid's tempo; a clip's own tempo is its groove's. Every sixth groove is test; every tenth is
-    validation, unless it is test. ``rate`` is 8000 to 96000 Hz, ``seed`` that of random velocities; other arguments as
-    `build`.
+    All play at the grid's tempo; a clip's tempo is its groove's. Every sixth groove is test; every tenth is validation,
+    unless it is test. ``rate`` is 8000 to 96000 Hz, ``seed`` that of velocities; other arguments as `build`.
 
     Raises:
         UserError: a value, the soundfont or the destination is unusable, or FluidSynth is missing.
@@ -141,7 +140,7 @@ class Kit:
         self._sounds = sounds
 
     def sound(self, key: int, velocity: float) -> Samples:
-        """Return a key's sound at the nearest rendered velocity, scaled by the square of the velocities' ratio.
+        """Return a key's sound at the nearest rendered velocity, times the squared ratio of velocities.
 
         (SoundFont 2.04, section 8.4.1: concave, 96 dB.)
         """

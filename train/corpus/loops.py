@@ -38,10 +38,7 @@ def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
 
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
-    """Append loops on one grid; None if all sounds lack a beat.
-
-    A first pass finds the tempos, whose median sets the grid.
-    """
+    """Append loops on one grid, set by the median of tempos from a first pass; None if all sounds lack a beat."""
     beats: dict[str, TempoEstimate] = {}
     copies = Copies()
     for number, (name, path) in enumerate(sounds.items()):

@@ -1,7 +1,7 @@
 """Corrects octave errors of measured pitch by file names and partials that only the lower note has.
 
-Names number octaves differently, or contain key numbers; the convention of most files counts. Faint odd partials let
-half a period repeat as well as a whole one.
+Names number octaves differently, or contain key numbers; the convention of most files counts. With faint odd partials,
+half a period repeats as well.
 """
 
 import re

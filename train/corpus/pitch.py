@@ -69,7 +69,7 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 
 
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
-    """Return the MIDI note of a clip that is a single note, with fractions; else None.
+    """Return the fractional MIDI note of a clip that is a single note; else None.
 
     At least half of its ``track`` [frames] is pitched, the share ``steady`` of it within half a semitone of the median.
     """
@@ -118,7 +118,7 @@ def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -
 
 
 def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
-    """Return the MIDI note of each window and the depth of its dip, below `VOICED` for a pitch: [frames] both.
+    """Return MIDI notes and the depths of dips, below `VOICED` for a pitch: [frames] both.
 
     Args:
         windows: [frames, width].

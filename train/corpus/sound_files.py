@@ -89,7 +89,7 @@ class SoundFile:
         self._file.close()
 
     def mono(self, rate: int) -> Iterator[Samples]:
-        """Yield blocks of the mean of all channels at ``rate`` Hz.
+        """Yield blocks of all channels' mean at ``rate`` Hz.
 
         Raises:
             Unreadable: decoding stops early, or samples are not finite or far above full scale.
@@ -211,7 +211,7 @@ def own_rate(sources: Sequence[Path]) -> int:
 def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
     """Trim silence from both ends to no less than ``shortest`` samples; None for silence.
 
-    The peak-to-peak range within 10 ms decides, so DC does not count.
+    Peak-to-peak ranges within 10 ms ignore DC.
     """
     step = max(round(_SILENCE_SECONDS * rate), 2)
     swings = []

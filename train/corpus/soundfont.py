@@ -27,7 +27,7 @@ def parse_numbers(text: str) -> list[int]:
     """Parse MIDI numbers such as ``"0-79,90"``, each once, ascending.
 
     Raises:
-        UserError: the text is no such list, or a number is outside 0 to 127.
+        UserError: another syntax, or a number outside 0 to 127.
     """
     numbers: set[int] = set()
     for part in text.split(","):

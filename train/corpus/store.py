@@ -1,10 +1,10 @@
 """Stores and opens a corpus: a folder of sound in shards, a table of its clips, and a JSON manifest.
 
-corpus.json             the manifest, written last: it names the shards and the table that count
+corpus.json             the manifest, written last: it names the valid shards and table
 audio-00000.f32, …      clips end to end, mono, little-endian float32; never changed
 clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
 
-Pitch is one MIDI note for every 1024 samples of each clip. Format 1 has one shard, and its table in the manifest.
+Pitch is a MIDI note for every 1024 samples. Format 1 has one shard, and its table in the manifest.
 """
 
 import contextlib
@@ -270,10 +270,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error.
-
-    Raises as `host.files.building_folder`.
-    """
+    """Yield a `Writer`; its corpus moves to ``destination`` on success; raises as `host.files.building_folder`."""
     with building_folder(destination) as folder, Writer(folder, rate) as writer:
         yield writer
 

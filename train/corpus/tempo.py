@@ -50,7 +50,7 @@ def labelled_tempo(name: str) -> float | None:
 
 
 def named_numbers(name: str) -> list[float]:
-    """Return numbers in a file's name, else in its folder's, that may be its tempo, 60 to 200.
+    """Return numbers in a file's name, else its folder's, that may be its tempo, 60 to 200.
 
     Machines (808), rates (44100, 96k) and leading zeros do not count.
     """

@@ -35,8 +35,9 @@ class CopiedPassages(NamedTuple):
 def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> CopiedPassages:
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95.
 
-    ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples. A
-    stretch may wrap around a clip's end. Its first and last sixteenth each match alone, so that no loud hit extends it.
+    ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples.
+    Stretches may wrap around a clip's end. Their first and last sixteenth each match alone, so that no loud hit extends
+    them.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))

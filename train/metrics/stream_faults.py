@@ -37,10 +37,7 @@ def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db
 
 
 def constant_share(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the share of stretches of eight frames whose mel powers hardly vary between frames.
-
-    Silence, a held tone and a repeated frame count.
-    """
+    """Return the share of stretches of eight frames whose mel powers hardly vary, as in silence or a held tone."""
     quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
     size = 4 * STRETCH
     frames = quarters[: len(quarters) // size * size].reshape(-1, STRETCH, 4, quarters.shape[1]).mean(2)

@@ -45,7 +45,7 @@ class TrainingCodes:
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     """Return figures and training codes of the checkpoint that is best on the validation split.
 
-    ``mean_square`` is the publication's error, over all bins of all test frames.
+    ``mean_square`` is the publication's, over all bins of all test frames.
 
     Raises:
         UserError: no training or no test frame is audible.

@@ -47,7 +47,7 @@ class ChromaStudyOptions:
         changes: ``key=value``, for all recipes.
         seeds: trainings per network, with seeds from 0.
         epochs: per network; the paper's by default.
-        ray: the address of a cluster that trains.
+        ray: a training cluster's address.
     """
 
     corpora: Mapping[str, Path]

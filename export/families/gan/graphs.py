@@ -99,10 +99,7 @@ def _card(recipe: Recipe) -> dict[str, object]:
 
 
 def spread(count: int, latents: int) -> Array:
-    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979).
-
-    Few codes suffice for the prior's mean and deviation.
-    """
+    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979)."""
     rng = np.random.default_rng(SEED)
     places_of = np.argsort(rng.random((count, latents)), axis=0)
     drawn: Array = (LOW + (HIGH - LOW) * (places_of + rng.random((count, latents))) / count).astype(np.float32)

@@ -37,7 +37,7 @@ class SteeringRotation:
         directions: of knobs, [latents, latents], by row; training loops deviate by 1.
         names: of knobs, the first ones by measure.
         correlations: of the first knobs with their measures in generated sound.
-        ends: knob range over training loops and variants, [2, latents].
+        ends: range over training loops and variants, [2, latents].
     """
 
     middle: Double

@@ -88,7 +88,7 @@ def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
 def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe) -> Figures:
     """Compare a continuation with its recording, and measure its tail.
 
-    ``edges_db`` is the level at frame borders relative to that inside frames, minus the recording's.
+    ``edges_db``: the level at frame borders relative to inside frames, minus the recording's.
     """
     asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
     given, tail = sound[: len(asked)], sound[len(asked) :]

@@ -1,7 +1,7 @@
 """Classifier of labelled clips: ResNet-18 over log-mel spectrograms.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, option B shortcuts, one input channel.
-Batch normalisation precedes ReLU; weights start as in section 3.4 (He et al., ICCV 2015).
+Batch normalisation precedes ReLU; weights start as in section 3.4 of He et al. (ICCV 2015).
 """
 
 import librosa
@@ -80,10 +80,7 @@ class Classifier(Network):
         initialise_weights(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
-        """Return each block's activations, [batch, channels, bands, frames], then the last's means, [batch, features].
-
-        Keyes et al. (2020, section 3.2) compare sounds by them.
-        """
+        """Return blocks' activations, [batch, channels, bands, frames], then the last's means, [batch, features]."""
         pictures = self.stem(self.spectrogram(audio))
         found = []
         for block in self.blocks:

@@ -38,7 +38,7 @@ def risen(levels: Tensor) -> Tensor:
 
 
 def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
-    """Return levels [clips, points] raised by at most 2 dB at a part, [clips, 1], to 3 dB below the maximum.
+    """Return levels [clips, points] raised by up to 2 dB at a part, [clips, 1], to 3 dB below the maximum.
 
     Earlier levels are limited to that.
     """

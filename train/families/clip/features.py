@@ -45,9 +45,9 @@ class ClipFeatures(nn.Module):
         self.width = self.spectra * self.bands + self.points
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features of clips, [clips, width], and mel band levels in dB, [clips, spectra, bands].
+        """Return features, [clips, width], and mel band levels in dB, [clips, spectra, bands].
 
-        Features are log amplitudes of bands, then of parts, relative to each clip's loudest mel band.
+        Features are log amplitudes of bands, then parts, relative to each clip's loudest mel band.
         """
         power, mel, parts = self.powers(clips * self.fade)
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)

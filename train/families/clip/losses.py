@@ -68,10 +68,9 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class SpreadLoss(nn.Module):
-    """Fréchet distance from recordings' spectra.
+    """Fréchet distance from recordings' spectra, which as a loss prevents a dull mean.
 
-    As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents a dull
-    mean.
+    (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020.)
     """
 
     middle: Tensor

@@ -1,9 +1,8 @@
 """Normalizing flow between normally distributed codes and the latents of an autoencoder.
 
-So every code sounds like the corpus: the second stage of Dai and Wipf ("Diagnosing and Enhancing VAE Models", ICLR
-2019). Affine couplings (Dinh et al., "Real NVP", ICLR 2017), trained by maximum likelihood, follow each label's mean
-and covariance. A rotation sorts codes by mean squared gradients (Constantine et al., "Active subspace methods", SIAM
-Journal on Scientific Computing 36:4, 2014).
+So every code sounds like the corpus: the second stage of Dai and Wipf (ICLR 2019). Affine couplings (Dinh et al., "Real
+NVP", ICLR 2017), trained by maximum likelihood, follow each label's mean and covariance. A rotation sorts codes by mean
+squared gradients (Constantine et al., SIAM Journal on Scientific Computing 36:4, 2014).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Batches for the GAN family and its inversion: pieces of recordings of one length, cut on demand."""
+"""Batches for the GAN family and its inversion: pieces of recordings of one length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

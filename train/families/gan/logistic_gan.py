@@ -1,11 +1,10 @@
 """A WaveGAN that needs fewer critic steps: a logistic contest, one critic step, and a penalty at every sixteenth step.
 
 Sources: the non-saturating loss (Goodfellow et al., 2014); R1, a penalty on the critic's gradients at recordings
-(Mescheder et al., ICML 2018), at few steps (Karras et al., "StyleGAN2", CVPR 2020); a critic that learns faster (Heusel
-et al., NIPS 2017). Options: a critic of spectrograms; its classification of labels, which also trains the generator
-(Odena et al., ICML 2017); random shifts and gains of judged clips (Zhao et al., "Differentiable augmentation", NeurIPS
-2020); a term that keeps a label's clips as far apart as recordings, against one clip a label (after Mao et al., "Mode
-seeking GANs", CVPR 2019).
+(Mescheder et al., ICML 2018), at few steps (Karras et al., CVPR 2020); a critic that learns faster (Heusel et al., NIPS
+2017). Options: a critic of spectrograms; its classification of labels, which also trains the generator (Odena et al.,
+ICML 2017); random shifts and gains of judged clips (Zhao et al., NeurIPS 2020); a term that keeps a label's clips as
+far apart as recordings (after Mao et al., CVPR 2019), against one clip a label.
 """
 
 import itertools
@@ -69,7 +68,7 @@ class LogisticGAN(WaveGAN):
         return self._judged(clips, label, torch.Generator())[0].mean(0)
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the critics' cross entropies, summed, R1 and, where labels are classified, recordings' cross entropy.
+        """Return the critics' summed cross entropies, R1 and, where labels are classified, recordings' cross entropy.
 
         R1 comes at each `PENALTY_STEPS`, in validation always.
         """
@@ -163,9 +162,7 @@ def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
 def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
     """Return the share of the mean distance between recordings of a label that generated clips lack, 0 to 1.
 
-    Args:
-        made, clips: generated clips and recordings, [batch, samples].
-        labels: indices of both, [batch].
+    ``made`` and ``clips`` are [batch, samples], ``labels`` indices of both, [batch].
     """
     pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
     if not len(pairs[0]):
@@ -177,8 +174,8 @@ def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
 def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
     """Return the mean RMS difference of pairs of clips [batch, samples], in dB.
 
-    ``pairs`` are indices of both clips, [pairs] each. Levels are of `CELL` bins by `CELL` frames, so that noise is like
-    noise, and `LEVEL_DB` at least.
+    ``pairs`` are indices of both, [pairs] each. Levels, at least `LEVEL_DB`, are of `CELL` bins by `CELL` frames, so
+    that noise is like noise.
     """
     power = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
     levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)

@@ -1,8 +1,7 @@
 """WaveGAN: generates whole clips from codes, trained against a Wasserstein critic.
 
-After Donahue et al., "Adversarial Audio Synthesis" (ICLR 2019, appendix D) and their code, which adds a layer for
-longer clips. Labels are an addition: an embedding in the generator, a projection in the critic (Miyato and Koyama,
-"cGANs with projection discriminator", ICLR 2018).
+After Donahue et al. (ICLR 2019, appendix D) and their code, which adds a layer for longer clips. Labels are an
+addition: an embedding in the generator, a projection in the critic (Miyato and Koyama, ICLR 2018).
 """
 
 import copy
@@ -156,10 +155,7 @@ class Critic(nn.Module):
 
 
 def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift [batch, channels, samples] at random by ±most samples, padding by reflection.
-
-    One shift serves the batch, as in the paper's code.
-    """
+    """Shift [batch, channels, samples] at random by ±most samples for all the batch, padding by reflection."""
     by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
     if not by:
         return value

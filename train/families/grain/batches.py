@@ -38,8 +38,8 @@ class WindowPlaces(NamedTuple):
 class Windows:
     """Windows, in memory proportional to their runs.
 
-    Run ``r`` has the windows ``ends[r - 1]`` to ``ends[r] - 1`` of ``clips[clip[r]]``, ``step`` samples apart from
-    ``starts[r]`` on, with one sign.
+    Run ``r`` has windows ``ends[r - 1]`` to ``ends[r] - 1`` of ``clips[clip[r]]``, ``step`` samples apart from
+    ``starts[r]``, with one sign.
     """
 
     clips: Clips

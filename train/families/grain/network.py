@@ -92,8 +92,8 @@ class GrainAutoencoder(Autoencoder):
 class Whitening(nn.Module):
     """Whitens codes to mean 0 and covariance 1, by running statistics in evaluation.
 
-    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor. A final rotation spreads over all
-    latents the details that it leaves in the last ones.
+    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor, whose last latents have mostly
+    details; a final rotation spreads them.
     """
 
     def __init__(self, latents: int) -> None:
@@ -162,7 +162,7 @@ class SampleDomain(Domain):
 class MagnitudePhase(Domain):
     """Scaled magnitudes and unwrapped phases of a window's transform.
 
-    The post wants phase steps of at most pi / 2; unwrapping only guarantees pi.
+    The post wants phase steps of at most pi / 2; unwrapping guarantees pi.
     """
 
     def __init__(self, length: int) -> None:

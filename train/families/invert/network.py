@@ -1,8 +1,8 @@
 """GAN inversion: predicts the code of a clip for a trained generator, from its spectrogram.
 
 Keyes et al., "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a linear output per latent.
-Training minimises errors of codes, and a classifier's perceptual distance of reconstructed generated clips and
-recordings. Label prediction is an addition.
+Training minimises errors of codes, and a classifier's perceptual distance of reconstructed clips. Label prediction is
+an addition.
 """
 
 from collections.abc import Mapping

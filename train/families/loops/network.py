@@ -2,8 +2,7 @@
 
 A slice is one grid step, its code the first principal components of its spectra and loudness. The LSTM (Hochreiter and
 Schmidhuber, Neural Computation 9:8, 1997) reads the previous slice, the place in the bar and a steering code. It
-predicts a distribution over a codebook of slices (van den Oord et al., "Neural Discrete Representation Learning",
-NeurIPS 2017): a mean would blur a kick with silence.
+predicts a distribution over a codebook (van den Oord et al., NeurIPS 2017): a mean would blur a kick with silence.
 """
 
 import math
@@ -169,8 +168,8 @@ class LoopNetwork(Autoencoder):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the LSTM's outputs, [batch, steps, size], and final state, two of [1, batch, size], initially zero.
 
-        ``fed`` are previous slices' codes, zeros before the first; ``place`` is the position in the bar, 0 to 1,
-        [batch, steps].
+        ``fed`` are previous codes, zeros before the first; ``place`` is the position in the bar, 0 to 1, [batch,
+        steps].
         """
         told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
         given, state = self.memory(torch.cat(told, 2), state)

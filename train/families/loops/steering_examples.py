@@ -21,7 +21,7 @@ TILTS_DB = (-3.0, 2.0)  # an octave, range of tilts: drums have most of their en
 
 
 def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
-    """Set the delay of a loop's off-beats in steps, [samples].
+    """Set the delay of off-beats in steps, [samples].
 
     Beats and off-beats are cut, or extended by their decaying, time-reversed echo.
     """

@@ -1,8 +1,8 @@
 """Recurrent networks that continue sound frame by frame, with a learned code for each sequence.
 
-"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between linear layers shared by all frames,
-after GRUV (Nayebi and Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). The code, an
-input of every step, is an addition.
+"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between linear layers, after GRUV (Nayebi and
+Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). The code, an input of every step, is an
+addition.
 """
 
 import numpy as np
