@@ -48,9 +48,9 @@ class EncodedFrames:
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
-    """Return frames spread evenly over the corpus, with codes inside all knobs' spans.
+    """Return frames spread over the corpus, with codes inside all knobs' spans.
 
-    Each of ``words`` labels one, clamped if all its codes lie outside.
+    Each of ``words`` labels one, clamped if its codes lie outside.
     """
     low, high = codes.ends()
     within = np.clip(codes.latents, low, high)
@@ -75,7 +75,7 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
 def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     """Return the landmark nearest to the median code, or with ``sound`` the medoid of the landmarks' sounds.
 
-    Codes in the middle may sound unlike most recordings.
+    Middle codes may sound unlike most recordings.
     """
     if codes.sound is not None:
         heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))

@@ -46,7 +46,7 @@ def evaluate(
         checkpoint: the last replaces a missing best one (latents never varied).
         classifier: judges clips made by labels.
         exported: returns the run as an instrument; None exports it temporarily.
-        instrument: folder that will contain the report, as typed, for the page's commands.
+        instrument: future folder of the report, as typed, for the page's commands.
         progress: receives the share, 0 to 1, and a description.
 
     Raises:

@@ -198,7 +198,7 @@ def _training(run: Run, step: int) -> Provenance:
 def probes(
     codes: EncodedFrames, count: int, seed: int, conditions: int = PITCH_CLASSES
 ) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Return latents inside and at the edges of the range, [count, n], and conditions, [count]."""
+    """Return latents, inside and at the range's edges, [count, n], and conditions, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
     inside = rng.uniform(low, high, (count, len(low)))

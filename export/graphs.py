@@ -26,7 +26,7 @@ class NetworkDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class Graphs:
-    """A model's graphs as the contract requires, and the family's fields of its ``card``.
+    """A model's graphs by the contract, and the family's fields of its ``card``.
 
     Args:
         decoder: reads latents [voice, n], then, if the model has them, chroma [voice, 12], MIDI notes [voice, 1]
@@ -36,7 +36,7 @@ class Graphs:
             ``previous``, and label shares (``encoder_labels``).
         strays: share of codes or frames that may differ from torch's: features step, and networks choose at the last
             bit.
-        exact: matrices of at most so many elements keep single precision with half-precision weights.
+        exact: matrices of at most so many elements stay in single precision.
     """
 
     decoder: nn.Module

@@ -70,7 +70,7 @@ def make(
     Args:
         sounds: files and folders; to resume, the same as at first.
         more_minutes: train a finished instrument further, or finish that; then ``minutes`` is ignored, and ``sounds``
-            may be empty. An edited preset stays beside the new one.
+            may be empty. An edited preset is kept.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.

@@ -1,4 +1,4 @@
-"""Writes a torch module as one ONNX file, optionally with float16 weights."""
+"""Writes torch modules as ONNX files, optionally with float16 weights."""
 
 import logging
 import math
@@ -44,8 +44,8 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
 def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
-    Vectors and matrices of at most ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes
-    by a tenth of their range.
+    Vectors and matrices up to ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes by a
+    tenth.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:

@@ -16,7 +16,7 @@ Batches = list[tuple[Tensor, ...]]
 
 
 class BatchLoader:
-    """Batches of a run, determined by data, seed and step: ``batches`` a step, of ``batch`` examples."""
+    """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples."""
 
     def __init__(self, data: Data, seed: int, batch: int, batches: int) -> None:
         self._data, self._seed, self._batches = data, seed, batches
@@ -28,7 +28,7 @@ class BatchLoader:
         self._ahead: dict[int, Future[Batches]] = {}  # by step
 
     def take(self, step: int) -> Batches:
-        """Return the batches of a step, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
+        """Return a step's batches, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
         end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
         self._ahead = {
             wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)

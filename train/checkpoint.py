@@ -1,4 +1,4 @@
-"""Saves and loads checkpoints: weights, optimisers and the progress of a run."""
+"""Saves and loads checkpoints: weights, optimisers, progress."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

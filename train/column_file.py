@@ -1,4 +1,4 @@
-"""Arrays too large for memory, in growing unnamed files; pages are released after use."""
+"""Arrays too large for memory, in growing unnamed files."""
 
 import contextlib
 import mmap

@@ -10,7 +10,7 @@ from torch import Tensor
 class ExampleGenerator(torch.Generator):
     """A generator of process ``rank``, which has every ``processes``-th example of a batch.
 
-    All processes seed and draw alike; single numbers are common to all examples.
+    All processes seed and draw alike; single numbers are common.
     """
 
     rank = 0

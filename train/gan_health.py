@@ -19,7 +19,7 @@ REMEDY = "go back to a checkpoint in RUN/kept, or train again with another train
 
 
 def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
-    """Compare validation clips with as many clips made from fixed codes; the network is in evaluation mode.
+    """Compare validation clips with as many of fixed codes, by a network in evaluation mode.
 
     Returns:
         ``estimate``: the judge's mean output for real less made clips, as by Wasserstein critics. ``diversity``:

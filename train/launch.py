@@ -40,7 +40,7 @@ def start(
 
     Args:
         others: folders of the runs that the network builds on, by name.
-        trial: run of this recipe without the test split, whose best weights start this run on all clips.
+        trial: run without the test split, whose best weights start this run on all clips.
 
     Raises:
         UserError: the corpus, folder, accelerator or another run is unusable.

@@ -74,7 +74,7 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """Ends the loop after the current step on signals such as SIGTERM; a second Ctrl-C stops at once.
+    """Ends the loop after a step on signals such as SIGTERM; a second Ctrl-C stops at once.
 
     With ``forward`` child processes run the loop and receive the signal.
     """

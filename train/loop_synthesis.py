@@ -25,7 +25,7 @@ def sound_of(
     late: float = 0.0,
     turns: int = TURNS,
 ) -> Array:
-    """Return the sound of slices' codes [steps, components]: [steps * hop_length].
+    """Decode codes of slices [steps, components]: [steps * hop_length].
 
     Args:
         loudest_db: limit of each slice's RMS in dB of full scale.

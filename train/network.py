@@ -23,7 +23,7 @@ class Objective:
 
     Args:
         name: method that returns the loss's terms from a batch and a generator.
-        batches: number of its own batches, one a move of the weights; 0 for the shared batch.
+        batches: its own batches, one a move of the weights; 0 for the shared one.
         differentiates: its terms contain gradients, also in validation.
     """
 
@@ -40,7 +40,7 @@ class Adam:
     Args:
         modules: trained attributes of the network; none for all of it.
         learning_rate: None for the recipe's.
-        largest_norm: limit of the gradient's norm over all weights; None for no clipping.
+        largest_norm: of all weights' gradient; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A trainable network; a step runs its ``objectives`` in order, and the first one's loss measures it."""
+    """A trainable network; steps run its ``objectives`` in order, and the first one's loss measures it."""
 
     objectives: tuple[Objective, ...] = (Objective("reconstruction"),)
     optimisers: Mapping[str, Adam] = {SHARED: Adam()}

@@ -1,4 +1,4 @@
-"""Processes that torchrun or Slurm started: they agree on errors, and one of them speaks."""
+"""Processes of torchrun or Slurm: they agree on errors, and one speaks."""
 
 import atexit
 import contextlib
@@ -52,7 +52,7 @@ def _translate(error: BaseException) -> None:
 
 
 def together(work: Callable[[], Result], first_alone: bool = False) -> Result | None:
-    """Do some work in all processes, or in the first one; raise the first error in all.
+    """Work in all processes, or in the first one; raise the first error in all.
 
     Returns:
         The work's result; None where only the first one works.

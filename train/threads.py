@@ -1,4 +1,4 @@
-"""Adapts the number of torch's threads to the CPU cores that other processes leave idle.
+"""Adapts torch's threads to the CPU cores that other processes leave idle.
 
 The threads wait for each other many times a step: one delayed thread slows all.
 """
@@ -19,7 +19,7 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 
 
 class Threads:
-    """Keeps torch's threads on the CPU at the number of idle cores; ``OMP_NUM_THREADS``, if set, has priority."""
+    """As many torch threads as idle cores; ``OMP_NUM_THREADS``, if set, has priority."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ class Data(Protocol):
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]: ...
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of at most ``limit`` validation frames, evenly spaced, equal at every call."""
+        """Yield batches of up to ``limit`` validation frames, evenly spaced, equal at every call."""
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Instruments from Python: opened once, then rendered, encoded, decoded, recovered, processed and played."""
+"""Instruments from Python: render, encode, decode, recover, process, play."""
 
 import contextlib
 import functools
@@ -109,7 +109,7 @@ class Instrument:
         """Play a MIDI file, or notes: the samples that `timbrel render --float` writes.
 
         Args:
-            music: a MIDI file's path, a note, or notes in any order; a key that is struck again is released first.
+            music: a MIDI file's path, a note, or notes in any order; a restruck key is released first.
             sample_rate: 44100, 48000 or 96000 Hz.
             knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one, or
                 (seconds, position) pairs that lines join.

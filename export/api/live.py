@@ -17,7 +17,7 @@ END_SECONDS = 10.0  # for the session to end
 
 
 class LivePlayer:
-    """An instrument that plays live; MIDI inputs and the methods play it, until ``close`` or the end of ``with``.
+    """An instrument that MIDI inputs and methods play live, until ``close`` or the end of ``with``.
 
     Methods may be called from any thread, and return at once.
     """

@@ -24,9 +24,9 @@ def make_instrument(
     family: str = "auto",
     label: str | None = None,
 ) -> str:
-    """Check the sounds, make the instrument as `make.make`, and return its summary; progress goes to standard error.
+    """Check the sounds, make the instrument as `make.make`, with progress on standard error; return its summary.
 
-    With ``more_minutes``, ``sounds`` may be a pack with a run, which is unpacked into ``output``, a new folder.
+    With ``more_minutes``, ``sounds`` may be a pack with a run, unpacked into the new folder ``output``.
 
     Raises:
         UserError, Failure, MakeStopped: as `make.make`.

@@ -1,4 +1,4 @@
-"""Sounds from Python: arrays that know their sampling rate, with a player and a picture in notebooks."""
+"""Sounds from Python: arrays with a sampling rate, a player and a picture in notebooks."""
 
 import base64
 import html

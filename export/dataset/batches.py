@@ -1,4 +1,4 @@
-"""Renders batches of a data set's notes to the files of its shards: sounds and labels."""
+"""Renders batches of a data set's notes to sounds and labels."""
 
 import functools
 import hashlib
@@ -39,7 +39,7 @@ class Member(NamedTuple):
 class Job(NamedTuple):
     """Everything to render any batch, in plain values, so that it travels.
 
-    ``digests``: of the presets with their models and other files. ``settings``: of `DatasetSettings`, as JSON.
+    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON.
     """
 
     presets: tuple[str, ...]

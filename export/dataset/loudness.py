@@ -1,4 +1,4 @@
-"""Loudness of short sounds (ITU-R BS.1770-4) by energies of weighted spectra, without a filter sample by sample."""
+"""Loudness of short sounds (ITU-R BS.1770-4) by weighted spectra, not a filter sample by sample."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Settings of a data set, from options and a TOML file, and the values that its notes draw."""
+"""Settings of a data set, from options and TOML, and the values that notes draw."""
 
 import math
 import re

@@ -1,7 +1,6 @@
 """Overlap-add voice in TorchScript: base class of players of frames.
 
-Frames start, and read knobs and pitch, at the same samples as those of `SpectrumEngine`'s voices, so any block size
-gives the engine's sound.
+Frames start and read controls at the samples of `SpectrumEngine`, so any block size gives its sound.
 """
 
 import math
@@ -54,7 +53,7 @@ class FramePlayer(NnPlayer):
         self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """Each frame has the code at a multiple of the model's hop, ``delay`` before."""
+        """Frames have codes at multiples of the hop, ``delay`` before."""
         places: list[int] = []
         read: list[Tensor] = []
         ratios: list[float] = []
@@ -93,7 +92,7 @@ class FramePlayer(NnPlayer):
         raise NotImplementedError
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """Return a voice's next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
+        """Return next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
 
         ``ratios`` are of output frequencies to decoded ones.
         """

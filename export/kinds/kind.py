@@ -23,7 +23,7 @@ class ExportKind:
     """First preset, demo, code search and nn~ player of a kind of model.
 
     Args:
-        preset: returns a new model's preset, which starts from a real sound, with knobs that span the corpus.
+        preset: returns a model's preset: it starts from a real sound, and its knobs span the corpus.
         demo: returns a performance's events and length, in samples at `RATE`, for a patch and a velocity.
         held: the demo is one held key.
         view: returns the frames' amplitudes; None: codes are not searched.

@@ -1,9 +1,9 @@
 """Base class of nn~ files: input and output signals, attributes set by messages, and gain.
 
-nn~ finds methods in a TorchScript file by name. A method with ``METHOD_params``, [channels in, ratio in, channels out,
-ratio out], maps signals, [batch, channels, samples / ratio], to as many samples. ``get_attributes`` lists attributes;
-``get_NAME`` returns a list, ``set_NAME`` 0, and ``NAME_params`` holds the value types as numbers. A failing setter may
-crash Max or Pd: setters clamp, and never fail.
+nn~ finds methods by name. A method with ``METHOD_params``, [channels in, ratio in, channels out, ratio out], maps
+signals, [batch, channels, samples / ratio], to as many samples. ``get_attributes`` lists attributes; ``get_NAME``
+returns a list, ``set_NAME`` 0, and ``NAME_params`` holds the value types as numbers. A failing setter may crash Max or
+Pd: setters clamp, and never fail.
 """
 
 import math
@@ -64,9 +64,8 @@ def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
 class NnPlayer(nn.Module):
     """Monophonic voices, one per row of signals; subclasses synthesize them.
 
-    Input is [rows, latents + 2, samples]: an offset of each knob, in the card's units; the pitch, as a fractional MIDI
-    note; and the level, 0 to 1, which multiplies the sound. A note lasts while the level is above 0. Block sizes do not
-    change the output.
+    Input is [rows, latents + 2, samples]: knobs' offsets, in the card's units; the pitch, as a fractional MIDI note;
+    and the level, 0 to 1, a factor. A note lasts while the level is above 0. Block sizes do not change the output.
     """
 
     forward_params: Tensor
@@ -207,13 +206,13 @@ class NnPlayer(nn.Module):
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host engine that equals an nn~ file: spectra have noise phases, partials coherent ones."""
+    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials."""
     rest = [knob.default for knob in model.card.latents]
     return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
-    """Compile a player with getters and setters of its attributes."""
+    """Compile a player, getters and setters included."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):
         kind = WRITTEN[int(getattr(player, f"{name}_params"))]

@@ -1,7 +1,6 @@
 """Amplitude spectra of recorded and decoded frames for code searches.
 
-Amplitudes are [rows, spectra, bins] in the domain of the model's frames; frames of one sound are combined by root mean
-power.
+Amplitudes are [rows, spectra, bins] in the domain of frames; a sound's frames are combined by root mean power.
 """
 
 import functools
@@ -27,7 +26,7 @@ class TargetSound(NamedTuple):
     Args:
         amplitudes: [spectra, bins].
         told: pitch class or key, for models conditioned on it.
-        envelope: root mean square in equal parts, [points], for models that decode one.
+        envelope: root mean square in parts, [points], for models that decode one.
     """
 
     amplitudes: Tensor

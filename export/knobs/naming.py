@@ -29,7 +29,7 @@ MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knob
 
 
 class DecodedModel:
-    """Tests a model file's knobs at its landmarks, as `Ground`."""
+    """As `Ground`, for a model file at its landmarks."""
 
     def __init__(self, model: Model) -> None:
         card = model.card

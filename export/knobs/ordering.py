@@ -1,4 +1,4 @@
-"""Sorts and names latents, and finds macro directions, where keys choose the note."""
+"""Sorts and names latents, and finds macro directions."""
 
 import copy
 from collections.abc import Callable
@@ -40,7 +40,7 @@ HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from
 
 @dataclass(frozen=True)
 class OrderedLatent:
-    """A latent, and its effect on ``most``, the descriptor that it moves most, as in `KnobEffect`.
+    """A latent, and its `KnobEffect` on ``most``, the descriptor that it moves most.
 
     ``name`` is empty without a reliable descriptor. ``share`` is 0.5 or more.
     """
@@ -153,7 +153,7 @@ def names(measured: KnobEffect) -> dict[int, int]:
 
 
 def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
-    """Return an equivalent network; ``order`` lists old indices, ``flipped`` new latents are 1 - x."""
+    """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))
     assert isinstance(first, torch.nn.Linear)
@@ -208,8 +208,7 @@ def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -
 def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
-    ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor as named; None
-    for nameless ones.
+    ``holds`` is the share of quarter-range steps that move the descriptor as named; None for nameless ones.
     """
     measured = turned(at)
     rows = []

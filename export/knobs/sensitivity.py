@@ -86,7 +86,7 @@ def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class KnobEffect:
-    """Effects of single knobs over many codes, [latents, descriptors].
+    """Effects of single knobs, [latents, descriptors].
 
     Args:
         change_db: mean level change of bands per deviation, [latents].
@@ -149,7 +149,7 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
 
 
 def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
-    """Return the share of steps along ``way`` [latents], up and down, that move a descriptor in the same direction.
+    """Return the share of steps along ``way`` [latents] that move a descriptor in their direction.
 
     Steps along one latent count only where its span has room.
     """

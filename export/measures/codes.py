@@ -61,7 +61,7 @@ def fitted(codes: Array) -> CodeDistribution:
 
 
 def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
-    """Return statistics of codes, [codes, latents], and their distance to ``normal``, with 95 % intervals.
+    """Return statistics of codes, [codes, latents], and distances to ``normal``, with 95 % intervals.
 
     Windows of a clip are correlated: intervals come from a bootstrap over ``clips``, indices [codes] (Davison and
     Hinkley, 1997, section 3.8), and distances replace tests. Each latent has the Kolmogorov-Smirnov distance, all
@@ -98,7 +98,7 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
 
 
 def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Double:
-    """Return deviations, [latents], of codes, [windows, latents], reweighted from their ``levels`` to ``wanted`` ones.
+    """Return deviations, [latents], of codes, [windows, latents], reweighted to ``wanted`` levels.
 
     Codes of loud windows vary more, for any encoder.
     """

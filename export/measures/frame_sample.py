@@ -49,7 +49,7 @@ class FrameSample:
 def draw(
     corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
 ) -> FrameSample | None:
-    """Sample at most ``count`` frames of a split, in order; None if none sounds.
+    """Sample up to ``count`` frames of a split, in order; None if none sounds.
 
     With ``folded``, each is transposed to its key in octave ``settings.fold``.
     """
@@ -102,8 +102,8 @@ def resynthesised(
 ) -> tuple[Array, Array]:
     """Return the beginning of a clip and its resynthesis, [samples] both.
 
-    The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` that in the octave of training,
-    and unpitched frames are silent.
+    The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` in the octave of training,
+    without unpitched frames.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]

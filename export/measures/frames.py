@@ -41,7 +41,7 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
 def pooled(
     above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
 ) -> dict[str, float]:
-    """Return the ratio of two sums [frames] over all frames (``value``), and its mean and deviation over clips."""
+    """Return the ratio of two sums [frames], over all (``value``), and its mean and deviation over clips."""
     _, which = np.unique(clips, return_inverse=True)
     each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
     value = unit(above.sum(keepdims=True) / max(below.sum(), 1e-12))

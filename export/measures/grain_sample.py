@@ -41,7 +41,7 @@ class GrainSample:
 
 
 def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
-    """Sample at most ``count`` windows of a part, in order; None if none sounds."""
+    """Sample up to ``count`` windows of a part, in order; None if none sounds."""
     found = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(found):
         return None

@@ -1,4 +1,4 @@
-"""Pitch accuracy of a chroma decoder: shares of notes with the requested pitch class and octave."""
+"""Pitch accuracy of chroma decoders: requested pitch classes and octaves."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def sounding(
 ) -> dict[str, Any]:
     """Return the share of notes with the right pitch class, and with the right octave (None without one).
 
-    Noise phase keeps a frame's own pitch; the coherent voice would correct it.
+    Noise phase keeps a frame's own pitch.
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0

@@ -45,7 +45,7 @@ def onset_measure(asked: Array, given: Array, rate: int) -> float:
 def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:
     """Return the level above 10 kHz at frame boundaries relative to inside frames, in dB.
 
-    Boundaries are the ``overlap`` samples before each multiple of ``hop``, with a click's length around them.
+    Boundaries are ``overlap`` samples before multiples of ``hop``, and a click's length around.
     """
     spectrum = np.fft.rfft(sound.astype(np.float64))
     spectrum[np.fft.rfftfreq(len(sound), 1 / rate) < HIGH_HZ] = 0

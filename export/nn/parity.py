@@ -47,7 +47,7 @@ class ParityInputs:
 
 
 def check_parity(model: Model, file: Path) -> None:
-    """Raise `NnRefusal` if nn~ would not load a file, `Failure` if frames or sound differ from the model's."""
+    """Raise `NnRefusal` if nn~ would refuse a file, `Failure` if frames or sound differ from the model's."""
     backend = Backend(file)
     for name in backend.attributes():
         before = backend.get(name)
@@ -87,7 +87,7 @@ def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
 
 
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
-    """Return a note's signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
+    """Return signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
     card = model.card
     on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
     rest, low, high = (

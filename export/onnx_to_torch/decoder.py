@@ -1,4 +1,4 @@
-"""Differentiable torch decoder, rebuilt from an ONNX graph."""
+"""Differentiable torch decoder from an ONNX graph."""
 
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ class GraphNode:
 
 
 class Graph(nn.Module):
-    """An ONNX graph as a torch module: inputs by name → the output.
+    """An ONNX graph as a torch module: inputs by name → output.
 
-    Weights are buffers in the file's precision (float16 becomes float32). The first axis has any length.
+    Weights are buffers in the file's precision (float16 becomes float32). The first axis is dynamic.
     """
 
     def __init__(self, path: Path, output: str) -> None:

@@ -35,10 +35,10 @@ WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal pac
 
 
 def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
-    """Write a preset, its model, encoder and files, its licence, a preview and a picture; return a summary.
+    """Write a preset, its model, encoder, files, licence, preview and picture; return a summary.
 
     The output's name is the pack's. Without matplotlib there is no picture. Equal instruments give equal files.
-    ``with_run`` adds the run and the corpus of an instrument that `timbrel make` wrote, for further training.
+    ``with_run`` adds the run and the corpus of `timbrel make`, for further training.
 
     Raises:
         UserError: the preset runs a plugin by its path, a file or the run is missing, the pack would be too large, or

@@ -1,4 +1,4 @@
-"""View of magnitude clips by their synthesized sound, as decoded magnitudes match no sound exactly."""
+"""Views magnitude clips by their synthesized sound: decoded magnitudes match no sound exactly."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Chooses the method of recovery: the model's encoder, a search, or both."""
+"""Chooses a method of recovery: encoder, search, or both."""
 
 import importlib.util
 from collections.abc import Callable

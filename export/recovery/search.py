@@ -41,7 +41,7 @@ Progress = Callable[[float], None]
 
 
 class SearchStage(NamedTuple):
-    """A stage of a gradient search: evaluations per start, pooling factor, starts kept."""
+    """Evaluations per start, pooling factor, and starts kept."""
 
     evaluations: int
     pooled: int
@@ -53,7 +53,7 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """``starts`` are per sound. ``gain_counts``: whether a code determines loudness; None: as the model's kind."""
+    """``starts`` are per sound. ``gain_counts``: codes determine loudness; None: as the model's kind."""
 
     seed: int = SEED
     stages: Sequence[SearchStage] = STAGES
@@ -71,7 +71,7 @@ def hybrid(model: Model, sounds: Sequence[SearchTarget], progress: Progress | No
 
 
 class CodeSearcher:
-    """Searches codes of one model; raises `UserError` if it cannot be searched."""
+    """Searches a model's codes; raises `UserError` if it cannot be searched."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()
@@ -128,7 +128,7 @@ class CodeSearcher:
         return self._found(better, groups, labels, settled, played, before.tolist())
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
-        """Refine a network's codes by L-BFGS, as the publication's hybrid."""
+        """Refine codes by L-BFGS, as the publication's hybrid."""
         played, points, groups, labels = self._starts(sounds)
         before = self._missed(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)

@@ -17,7 +17,7 @@ Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their target 
 
 
 class FrameDistance:
-    """Compares frames with targets in a view's amplitudes, at equal energy unless gain counts."""
+    """Compares frames with targets by amplitudes, at equal energy unless gain counts."""
 
     def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
         self._view, self._further = view, further

@@ -1,4 +1,4 @@
-"""Writes dot positions of scatter plots as JSON, for pages that play dots."""
+"""Dot positions of scatter plots as JSON, for pages that play dots."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Dots:
     def text(self, figure: Figure) -> str:
         """Return JSON of at most `MOST` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
 
-        x and y are shares of the picture from left and top. Save ``figure`` first: this lays out its axes.
+        x and y are shares of the picture from left and top. Save ``figure`` first, to lay out its axes.
         """
         some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
         told: dict[str, Any] = {

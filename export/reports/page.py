@@ -182,9 +182,9 @@ def _macros() -> Any:
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
-    """Return a table of Fréchet distances between sets of sounds and the split.
+    """Return a table of Fréchet distances between sets and the split.
 
-    ``names`` are labels in row order. The distances' ``ratio`` is None without sounds to compare with.
+    ``names`` are labels in row order. ``ratio`` is None without sounds to compare with.
     """
     train = distance["train"] if distance["ratio"] is not None else None
     times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}

@@ -18,7 +18,7 @@ DPI = 140  # 1260 pixels per picture: sharp on a page of 960
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page; ``span`` of the colormap contrasts with ``paper``."""
+    """``span`` of the colormap contrasts with ``paper``."""
 
     paper: str
     ink: str
@@ -65,7 +65,7 @@ def line_colours(count: int) -> Any:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, ``width`` in inches; ``dots`` are its playable training codes."""
+    """``width`` is in inches; ``dots`` are playable training codes."""
 
     name: str
     caption: str

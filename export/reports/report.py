@@ -48,7 +48,7 @@ class Report(NamedTuple):
 
 
 class HeldOutRun(NamedTuple):
-    """A run without the test split, for reports on instruments made of the whole corpus."""
+    """A run without the test split, for instruments of the whole corpus."""
 
     corpus: Corpus
     network: Any
@@ -66,7 +66,7 @@ def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
 def evaluated_split(
     take: Callable[[Split], Found], none: str, enough: Callable[[Found], bool | int] = bool
 ) -> tuple[Split, Found]:
-    """Return the first of the test, validation and training splits with enough data, and the data.
+    """Return the first split of test, validation and training with enough data, and the data.
 
     Raises:
         UserError: ``none``, if no split has enough.

@@ -1,4 +1,4 @@
-"""Verdicts on runs, one function per family, as sentences of reports and `make`; bad news are also shortcomings."""
+"""Verdicts on runs, as sentences of reports and `make`; bad news are also shortcomings."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

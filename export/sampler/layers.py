@@ -1,4 +1,4 @@
-"""Layers of a sampled instrument: keys, velocities and knob positions, and their zones."""
+"""Layers of a sampled instrument: zones of keys, velocities and knob positions."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SAME_SEMITONES = 1e-4
 
 
 class KeyZone(NamedTuple):
-    """Keys ``low`` to ``high`` play the sample of ``key``, at its pitch times theirs if ``tracked``."""
+    """Keys ``low`` to ``high`` play the sample of ``key``, transposed if ``tracked``."""
 
     key: int
     low: int
@@ -23,7 +23,7 @@ class KeyZone(NamedTuple):
 
 
 class VelocityZone(NamedTuple):
-    """Velocities ``low`` to ``high`` play the sample of ``high``, softer ones at a lower level."""
+    """Velocities ``low`` to ``high`` play the sample of ``high`` at their level."""
 
     low: int
     high: int
@@ -33,7 +33,7 @@ class VelocityZone(NamedTuple):
 class KnobLayer:
     """A sample at ``positions``, 0 to 1 of each knob.
 
-    It sounds where its controllers are at ``at``, and fades towards its neighbours, ``before`` and ``after``.
+    It sounds where controllers are ``at``, and fades towards its neighbours, ``before`` and ``after``.
     """
 
     positions: tuple[float, ...] = ()
@@ -47,7 +47,7 @@ class KnobLayer:
 
 
 def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
-    """Return zones of every so many semitones; of a kit each key alone, of a sound that keys do not change one.
+    """Return zones of ``every`` semitones; of a kit each key alone, of a sound that keys do not change one.
 
     They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
     """

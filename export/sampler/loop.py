@@ -28,7 +28,7 @@ class Loop(NamedTuple):
 def find_loop(sound: Array, rate: int) -> Loop | None:
     """Return the loop of the most alike places of a held note, [channels, n]; None if it is too short or silent.
 
-    Likeness is the normalised cross-correlation of samples before them, less a term for their levels.
+    Likeness is the normalised cross-correlation of samples before, less a term for levels.
     """
     mono = sound.mean(axis=0, dtype=np.float64)
     window, first = round(WINDOW_SECONDS * rate), round(SETTLED_SECONDS * rate)
@@ -51,7 +51,7 @@ def find_loop(sound: Array, rate: int) -> Loop | None:
 def joined(sound: Array, loop: Loop, rate: int) -> Array:
     """Return the sound up to the loop's end, crossfaded into the samples before the loop's start.
 
-    Weights follow the correlation of both parts: alike parts fade by amplitude, unlike ones by power.
+    By the parts' correlation, alike ones fade by amplitude, unlike ones by power.
     """
     fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
     looped = sound[:, : loop.end].copy()

@@ -1,4 +1,4 @@
-"""Renders a preset into a folder of samples, with an SFZ and a DecentSampler instrument."""
+"""Renders a preset into samples, an SFZ and a DecentSampler instrument."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Strikes of a preset's keys: takes of one key and velocity, rendered, cut and, where they last, looped."""
+"""Strikes of keys: takes of a key and velocity, rendered, cut and, where they last, looped."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -61,7 +61,7 @@ def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
 
 
 def strikes(strike: Strike, count: int, held: float) -> list[Array]:
-    """Return strikes of ``held`` seconds, with rests between, each [2, n] up to its end."""
+    """Return strikes of ``held`` seconds, each [2, n] up to its end."""
     length, step = round(held * RATE), round((held + strike.rest) * RATE)
     events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in strike.knobs]
     for number in range(count):

@@ -15,7 +15,7 @@ CURVE_POINTS = 4  # of a velocity zone's level
 
 @dataclass(frozen=True)
 class Region:
-    """A sample file of a ``take``, from 1, and the zones that it sounds in."""
+    """A sample file of a ``take``, from 1, and its zones."""
 
     file: str
     channels: int
@@ -74,7 +74,7 @@ def sfz(layout: Layout) -> str:
 def dspreset(layout: Layout) -> str:
     """Return the preset: groups of a velocity zone and a position of the first knob, the others at rest.
 
-    A controller sets a group's volume, so two cannot multiply in one.
+    A controller sets a group's volume: two cannot multiply.
     """
     rests = [rest for *_, rest in layout.knobs]
     regions = [region for region in layout.regions if list(region.layer.at[1:]) == rests[1:]]

@@ -36,10 +36,10 @@ class _Unseen:
 def train_on_cluster(
     trainings: Sequence[Training], address: str, accelerator: str, progress: Callable[[float, str], None]
 ) -> list[TimbrelError | None] | None:
-    """Train all runs, as many at once as the cluster has room for; return the error of each run, None without one.
+    """Train runs, as many at once as the cluster has room for; return each run's error, or None.
 
-    Machines need the corpora and folders under the same paths. A task whose machine dies resumes elsewhere from the
-    run's last checkpoint. After Ctrl-C, trainings save, and None replaces the list.
+    Machines need the same paths. Tasks of dead machines resume elsewhere from the last checkpoint. After Ctrl-C,
+    trainings save, and None replaces the list.
 
     Raises:
         UserError: no Ray, or no cluster.

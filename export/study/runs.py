@@ -29,10 +29,9 @@ SOON = 5.0  # seconds of work before the pace is reliable
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Settings of a study.
+    """``changes`` are ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe.
 
-    A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``more`` are further corpora, ``ray`` a cluster's address.
+    At most one of ``steps`` and ``minutes`` is set. ``more`` are further corpora, ``ray`` a cluster's address.
     """
 
     corpus: Path
@@ -101,7 +100,7 @@ def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, lis
 
 
 def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
-    """Raise `UserError` unless the folder is new or holds the study's own runs, as `check_run`."""
+    """Raise `UserError` unless the folder is new or has the study's runs, as `check_run`."""
     runs = asked.folder / "runs"
     if not runs.is_dir():
         check_new_folder(asked.folder)
@@ -149,7 +148,7 @@ def train_and_evaluate(
     display: Display,
     trains: "Trains | None" = None,
 ) -> dict[str, Figures] | None:
-    """Return the figures of each run, by recipe name; None after Ctrl-C, with all progress saved.
+    """Return runs' figures by recipe name; None after Ctrl-C, with all progress saved.
 
     Args:
         asked: its folder passes `check_folder`.
@@ -215,7 +214,7 @@ def train(
     share: float,
     others: Mapping[str, Path] = {},
 ) -> bool:
-    """Start or resume a run, as the first ``share`` of a part of the progress; return whether it finished.
+    """Start or resume a run, the first ``share`` of a part of the progress; return whether it finished.
 
     Args:
         options: several devices show no progress.

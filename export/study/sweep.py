@@ -1,4 +1,4 @@
-"""Trains a recipe with all combinations of settings, and compares the runs in one table."""
+"""Trains a recipe with all combinations of settings, compared in one table."""
 
 import csv
 import hashlib

@@ -172,7 +172,7 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
 
 
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
-    """Cut, transpose and normalise the frames of a split, mapped from a file in ``folder`` if large.
+    """Cut, transpose and normalise a split's frames, in a file in ``folder`` if large.
 
     With ``settings.fold`` and a tonal corpus, each pitched frame moves to ``settings.views`` keys of that octave, its
     own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020, section

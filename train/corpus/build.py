@@ -52,7 +52,7 @@ def build(
 
     Dynamic marks in file names set velocities. An ``.sfz`` in a folder sets keys, velocities and named groups of its
     samples, and excludes releases. Of sounds with equal samples, the first name counts. A stopped build resumes with
-    the same arguments, without the whole chunks of unchanged files. Any number of processes gives the same bytes.
+    the same arguments. Processes do not change the bytes.
 
     Args:
         sources: sound files, and folders to search.
@@ -63,7 +63,7 @@ def build(
         shortest_seconds: 0.005 to 10; None for 4096 samples.
         name: None for the folder's.
         licence: of the sounds, for model cards.
-        loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones; by one
+        loops: fit sounds to one grid (`append_loops`), without sounds that lack a beat instead of short ones; one
             process, which does not resume.
         melodies: cut melodies into notes, one clip each.
         append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.

@@ -1,4 +1,4 @@
-"""Reads sound files in chunks: into a shard and its description, whole or not at all, so that a build can resume."""
+"""Reads sound files in chunks, whole or not at all, so that a build can resume."""
 
 import hashlib
 import tempfile

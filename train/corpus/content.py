@@ -1,4 +1,4 @@
-"""Classifies a corpus by content: held notes, hits or words, loops, textures."""
+"""Classifies corpora: held notes, hits or words, loops, textures."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -126,7 +126,6 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 
 def melodic_share(corpus: Corpus) -> float:
-    """Return the share of training clips with several notes."""
     clips = thinned(corpus.clips("train"), MELODIES_HEARD)
     return float(np.mean([is_melody(corpus.samples(clip), corpus.pitch(clip), corpus.rate) for clip in clips]))
 

@@ -1,4 +1,4 @@
-"""Holds out whole keys of single notes, to test interpolation to them."""
+"""Holds out keys of single notes, to test interpolation."""
 
 import numpy as np
 

@@ -100,7 +100,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix a loop's hits [samples], whose tails wrap to its beginning; ``step_length`` is in samples."""
+    """Mix a loop's hits [samples]; tails wrap around. ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)

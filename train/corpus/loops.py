@@ -1,4 +1,4 @@
-"""Fits loops to one grid of sixteenth steps, stretched to its tempo."""
+"""Fits loops to one grid of sixteenth steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -73,8 +73,8 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
     """Fit a loop to the grid: whole beats, its first hit at the start, its pitch kept.
 
-    Loops within 0.02 % of the grid keep their samples. Others are stretched inside a repetition, to stay seamless.
-    Silence fills an incomplete last beat.
+    Loops within 0.02 % of the grid keep their samples; others are stretched seamlessly. Silence fills an incomplete
+    last beat.
     """
     wanted = beat.beats * grid.steps_per_beat * grid.step_length
     length = beat.beats * 60 / beat.tempo_bpm * rate

@@ -1,4 +1,4 @@
-"""The manifest of a corpus, and the table of all that grows with its clips."""
+"""The manifest of a corpus, and the table of its clips."""
 
 import contextlib
 import shutil

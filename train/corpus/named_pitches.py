@@ -19,7 +19,7 @@ TONE_DB = -20.0  # the flatness of a spectrum: peaks, not noise
 
 
 def take_named_pitches(writer: Writer) -> None:
-    """Give unpitched clips the notes of their names, where nearly all clips have one and most of them no pitch.
+    """Give unpitched clips the notes of their names, where nearly all clips have one and most no pitch.
 
     Names number octaves from middle C, C4. Noises keep no pitch; nor does a folder whose pitches disagree.
     """

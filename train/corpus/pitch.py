@@ -108,7 +108,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
 
 
 def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -> Samples:
-    """Return windows without their mean, [count, width], every ``hop`` samples, the first around ``centre``."""
+    """Return windows without mean, [count, width], ``hop`` apart, the first around ``centre``."""
     start = centre - width // 2
     stop = start + (count - 1) * hop + width
     inside = samples[max(start, 0) : min(stop, len(samples))]

@@ -31,7 +31,7 @@ class SfzSample:
 
 
 class SfzSamples:
-    """Samples by path, whose case does not matter, as on most systems that make instruments."""
+    """Samples by path; letter case does not matter, as on most makers' systems."""
 
     def __init__(self) -> None:
         self._known: dict[str, SfzSample | None] = {}

@@ -1,4 +1,4 @@
-"""Finds sound files of any format, and decodes them to mono in blocks."""
+"""Finds sound files, and decodes them to mono in blocks."""
 
 import contextlib
 import hashlib

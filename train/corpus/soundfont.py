@@ -1,4 +1,4 @@
-"""Renders a corpus of notes or drum hits from a soundfont with FluidSynth."""
+"""Renders corpora of notes or drum hits from soundfonts with FluidSynth."""
 
 import re
 from collections import Counter
@@ -60,8 +60,8 @@ def render_soundfont(
 ) -> CorpusReport:
     """Render combinations of program, note and velocity as labelled clips of a new corpus.
 
-    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier one of their
-    key only in level are left out. Other arguments are as in `build`.
+    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from earlier ones of their key
+    only in level are left out. Other arguments are as in `build`.
 
     Args:
         programs: of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.

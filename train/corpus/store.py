@@ -150,7 +150,7 @@ class Corpus:
 
 
 class Writer:
-    """Writes the files of a corpus; ``base`` is a corpus in the folder, which grows."""
+    """Writes a corpus's files; ``base`` is a growing corpus in the folder."""
 
     def __init__(self, folder: Path, rate: int, base: Corpus | None = None) -> None:
         self.folder, self.rate, self.base = folder, rate, base
@@ -187,7 +187,7 @@ class Writer:
         onset_seconds: float | None = None,
         slurred: bool = False,
     ) -> None:
-        """Add a clip: mono samples [length] and its pitch track [ceil(length / 1024)]."""
+        """Add a clip: mono samples [length] and pitch [ceil(length / 1024)]."""
         if self._file is None or self._length * FLOAT.itemsize >= SHARD_BYTES:
             self._begin_shard()
         start, peak = self._length, write_samples(self._file, samples)
@@ -270,7 +270,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Yield a `Writer`; its corpus moves to ``destination`` on success; raises as `host.files.building_folder`."""
+    """Yield a `Writer` of ``destination``; raises as `host.files.building_folder`."""
     with building_folder(destination) as folder, Writer(folder, rate) as writer:
         yield writer
 

@@ -69,11 +69,10 @@ def _stem(name: str) -> str:
 def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
-    A tempo labelled bpm in the file's ``name`` counts. So does a number in the file's or folder's name, if onsets
-    repeat within 3 % of it at least 0.9 times as well as around it; it becomes whole beats if they repeat as well
-    there.
+    A tempo labelled bpm in the file's ``name`` counts. So does another number there or in the folder's name, if onsets
+    repeat within 3 % of it at least 0.9 times as well as around; it becomes whole beats if they repeat as well there.
 
-    Otherwise the loop has whole beats: the likeliest number repeats onsets best, is near 110 bpm, and makes whole bars.
+    Otherwise beats are whole: the likeliest number repeats onsets best, near 110 bpm, in whole bars.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
@@ -123,7 +122,7 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
-    """Return whether onsets repeat steadily; the length need not be whole beats."""
+    """Return whether onsets repeat steadily."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False

@@ -17,7 +17,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def trained_others(run: Run) -> dict[str, Network]:
-    """Return the best networks of the runs that a run is built on, in evaluation mode, without gradients.
+    """Return the best networks that a run is built on, in evaluation mode, without gradients.
 
     Raises:
         UserError: a run or its checkpoint is missing.

@@ -36,8 +36,7 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95.
 
     ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples.
-    Stretches may wrap around a clip's end. Their first and last sixteenth each match alone, so that no loud hit extends
-    them.
+    Stretches may wrap around. Their first and last sixteenth match alone, so that no loud hit extends them.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))

@@ -30,8 +30,7 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
     """Return the inception score of ``posteriors`` [things, labels], the mean over parts, and its deviation.
 
     (Salimans et al., NIPS 2016, section 4.) Exp of the mean divergence of posteriors from the marginal is from 1 to the
-    number of labels. Compare sets of equal size, as small parts score less. Rows are shuffled, since corpora are
-    sorted.
+    number of labels. Compare sets of equal size. Rows are shuffled, since corpora are sorted.
     """
     shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
     parts = np.array_split(shuffled, max(1, min(splits, len(posteriors))))

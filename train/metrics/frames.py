@@ -1,4 +1,4 @@
-"""Compares mel spectra of a sound with the nearest frames of recordings."""
+"""Distances of mel spectra to the nearest frames of recordings."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 class KnownFrames:
     """The mel frames of two or more clips [samples], ``hop`` samples apart.
 
-    ``threshold_db`` is the 99th percentile of distances from a frame to the nearest of another clip.
+    ``threshold_db``: 99th percentile of distances from a frame to the nearest of another clip.
     """
 
     def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:

@@ -29,7 +29,7 @@ DRAWINGS = 5  # of training clips: makes their mean distance accurate to a tenth
 
 @dataclass(frozen=True)
 class FrechetDistances:
-    """Fréchet distances of made and training clips (the mean of five random sets) to test clips."""
+    """Fréchet distances of made and training clips (mean of five random sets) to test clips."""
 
     made: float
     train: float
@@ -42,7 +42,7 @@ class FrechetDistances:
 
 @dataclass(frozen=True)
 class NearestClipDistances:
-    """Distances to the nearest training clip, in dB; the first decile shows a few copies."""
+    """Distances to the nearest training clip, in dB."""
 
     median: float
     closest: float
@@ -72,8 +72,7 @@ class Figures:
         likeness: on log-mel frames, in dB².
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
-        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. One clip a label may
-            have high classifier figures.
+        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels.
         told: None without a classifier.
     """
 
@@ -89,10 +88,9 @@ class Figures:
 
 
 class Recordings:
-    """A corpus's training and test clips as a reference.
+    """A corpus's ``train`` and ``test`` clips, [clips, samples], at least two each, as long as made clips.
 
-    ``train`` and ``test`` are [clips, samples], at least two each, as long as made clips; ``rate`` is in Hz, ``labels``
-    test clips' indices [clips].
+    ``rate`` is in Hz, ``labels`` test clips' indices [clips].
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class Recordings:
         self.test_label_diversity_db = None if labels is None else pairwise_within(apart, labels)
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
-        """Return figures of at least two clips [clips, samples], with requested labels' indices [clips]."""
+        """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
         levels = log_mel(made, self.rate)
         apart = distances_db(levels, levels)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]

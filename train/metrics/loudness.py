@@ -28,7 +28,7 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
-    """Return when clips first come within 3 dB of their loudest moment, in seconds: [clips]."""
+    """Return seconds until clips first come within 3 dB of their loudest moment: [clips]."""
     levels = envelope_db(clips, rate)
     risen = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (risen * STEP_SECONDS).astype(np.float32)

@@ -67,7 +67,7 @@ def f_measure(first: Double, second: Double) -> float:
 
 
 def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
-    """Return the best correlation of onset strength one beat ± 3 % apart; 0 for less than two beats."""
+    """Return onset strength's best correlation one beat ± 3 % apart; 0 for less than two beats."""
     strength = onset_strength(sound, rate)
     lag = beat_seconds * ONSET_RATE
     lags = range(max(1, int(lag * (1 - LAG_SHARE))), int(np.ceil(lag * (1 + LAG_SHARE))) + 1)

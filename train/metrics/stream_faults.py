@@ -46,9 +46,9 @@ def constant_share(sound: Array, rate: int, frame_length: int) -> float:
 
 
 def repeating_share(sound: Array, frame_length: int) -> float:
-    """Return the share of stretches of eight frames that repeat one frame.
+    """Return the share of stretches of eight frames that repeat one.
 
-    They correlate with themselves a frame later, but not at eighths of a frame, as tones may.
+    They correlate with themselves a frame later, but, unlike tones, not eighths of a frame later.
     """
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)

@@ -109,7 +109,7 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return the approximate number of training frames; raise `UserError` for an unusable corpus."""
+    """Estimate the number of training frames; raise `UserError` for an unusable corpus."""
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
     if corpus.rate != frames.sample_rate:

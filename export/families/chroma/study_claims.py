@@ -50,9 +50,9 @@ class Claim:
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:
-    """Return the worst verdict on several orderings.
+    """Return the worst verdict.
 
-    "within deviation": means differ by at most the root sum of squares of both deviations over seeds.
+    "within deviation": means differ by at most the root sum of squared deviations over seeds.
     """
     return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
 

@@ -43,7 +43,7 @@ class TrainingCodes:
 
 
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
-    """Return figures and training codes of the checkpoint that is best on the validation split.
+    """Return figures and training codes of the best checkpoint.
 
     ``mean_square`` is the publication's, over all bins of all test frames.
 
@@ -100,7 +100,7 @@ def _bounds(latents: Array) -> tuple[Array, Array]:
 
 
 def filled(latents: Array) -> float:
-    """Return the share of grid cells over two latents' spans that contain a code [frames, 2]."""
+    """Return the share of grid cells that contain a code [frames, 2]."""
     low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
     if np.any(high - low < latent_statistics.DEAD):
         return 0.0

@@ -40,14 +40,12 @@ PANELS = {
 
 @dataclass(frozen=True)
 class ChromaStudyOptions:
-    """Settings of the chroma study.
-
-    Args:
-        corpora: folders by role, from `CORPORA`.
-        changes: ``key=value``, for all recipes.
-        seeds: trainings per network, with seeds from 0.
-        epochs: per network; the paper's by default.
-        ray: a training cluster's address.
+    """Args:
+    corpora: folders by role, from `CORPORA`.
+    changes: ``key=value``, for all recipes.
+    seeds: trainings per network, with seeds from 0.
+    epochs: per network; the paper's by default.
+    ray: a training cluster's address.
     """
 
     corpora: Mapping[str, Path]

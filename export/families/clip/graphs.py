@@ -27,8 +27,7 @@ EXACT = 1 << 14  # elements of a matrix: smaller ones, as of the latents' mappin
 class ClipDecoder(nn.Module):
     """latent [voice, n] (, label [voice, words]) → frame [voice, width].
 
-    Training leaves kicks 20 dB softer than hats. Here the loudest 0.4 s, BS.1770-weighted, have one level: only
-    velocity makes hits soft.
+    Training leaves kicks 20 dB softer than hats; here the loudest 0.4 s, BS.1770-weighted, have one level.
     """
 
     weights: Tensor

@@ -1,4 +1,4 @@
-"""Evaluates a network that generates whole clips, on held-out clips if there are enough."""
+"""Evaluates networks of whole clips, on held-out clips if there are enough."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -67,7 +67,7 @@ class SplitSample:
 
 @dataclass(frozen=True)
 class ClipReporter:
-    """Network-specific functions for a clip report.
+    """A network's functions for a clip report.
 
     Args:
         words: labels of a conditional network, else empty.

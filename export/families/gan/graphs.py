@@ -51,7 +51,7 @@ class InverseEncoder(nn.Module):
 
 
 def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return a generator's graph, and codes of its prior for all labels."""
+    """Return a generator's graph, and codes of its prior."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(
         decoder=NetworkDecoder(network),

@@ -1,7 +1,7 @@
 """The study of clip generators: networks of two posts beside `tuned-clip`.
 
-Like Alencar ("Audio Generation with GANs", 2019), it presents generators after the first and last epoch, both sides'
-losses, and reconstructions by an autoencoder of the halves.
+Like Alencar ("Audio Generation with GANs", 2019), it shows the first and last epoch, both sides' losses, and
+reconstructions by an autoencoder of the halves.
 """
 
 import shutil

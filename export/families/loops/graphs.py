@@ -81,7 +81,7 @@ class LoopEncoder(nn.Module):
 def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     """Return the graphs, with weights rounded to half precision.
 
-    Rounded later, a file could choose another slice than torch.
+    Later rounding could choose another slice than torch.
     """
     found = loops(corpus, "train", recipe)
     if not found:

@@ -1,4 +1,4 @@
-"""Evaluates a loop network: likeness to its loops, beat, copied passages and stability."""
+"""Evaluates loop networks: likeness, beat, copied passages and stability."""
 
 from collections.abc import Callable
 
@@ -115,7 +115,7 @@ def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array]
 
 @torch.no_grad()
 def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Figures:
-    """Measure ten minutes from an empty seed at the middle code, with the hosts' limiter."""
+    """Measure ten minutes from an empty seed at the middle code, limited as by hosts."""
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     bars = MINUTES * 60 * rate / (step * recipe.frames.bar)
     nothing = torch.zeros(0, recipe.network.components)

@@ -52,7 +52,7 @@ class SteeringRotation:
 def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> SteeringRotation:
     """Find the directions of measures by regression over generated sound of random codes.
 
-    Codes of recorded loops may describe features that the network ignores.
+    Recorded loops' codes may describe ignored features.
     """
     codes = training_codes(network, recipe, corpus)
     middle, root, _ = _spread(codes, tolerated_variances(network))
@@ -64,7 +64,7 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
-    """Return training loops' steering codes in all timings and random tilts, [loops, latents]."""
+    """Return training loops' steering codes, tilted and in all timings, [loops, latents]."""
     found, codes = thinned(loops(corpus, "train", recipe), MOST), []
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
@@ -87,8 +87,7 @@ def tolerated_variances(network: LoopNetwork) -> Double:
 def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
-    Codes are whitened as if they varied within ``variances`` [latents], then rotated, so that no knob moves along two
-    directions.
+    Codes are whitened as if within ``variances`` [latents], then rotated: no knob moves along two directions.
     """
     middle, root, out = _spread(codes, variances)
     white = (drawn - middle) @ out

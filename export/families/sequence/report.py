@@ -1,4 +1,4 @@
-"""Evaluates a network that continues sound: prediction errors, and continuations of recordings."""
+"""Evaluates networks that continue sound: prediction errors and continuations."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -107,7 +107,7 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
 def mean_squares(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
 ) -> tuple[float, float]:
-    """Return the mean square errors of next frames, given all before them, and of first frames.
+    """Return mean square errors of next frames, given all before, and of first frames.
 
     Sequences that are not ``known`` use the mean code.
     """

@@ -107,7 +107,7 @@ def read_losses(folder: Path) -> list[Figures]:
 
 
 def reached(course: Sequence[Figures]) -> list[list[float] | None]:
-    """Return seconds and steps until the loss reached each of `TARGETS`."""
+    """Return seconds and steps until the loss reached `TARGETS`."""
     return [
         next(([line["seconds"], line["step"]] for line in course if line["loss"] <= target), None) for target in TARGETS
     ]

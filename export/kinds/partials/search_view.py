@@ -1,4 +1,4 @@
-"""Amplitudes of partials for code searches, as spectra of the key that decoded them."""
+"""Amplitudes of partials for code searches, as spectra of a key."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Amplitudes of spectra for code searches: normalized, and transposed to a decoded note if the model has keys."""
+"""Amplitudes of spectra for code searches, normalized, and transposed if the model has keys."""
 
 import math
 

@@ -20,7 +20,7 @@ WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more tha
 
 
 def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
-    """Draw recordings, reconstructions and random codes, [clips, samples] each; ``zoomed`` also sample by sample."""
+    """Draw clips [clips, samples], ``zoomed`` also sample by sample."""
     rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
     drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
     return drawn if again is None or not zoomed else [*drawn, zoom(asked, again, rate)]
@@ -59,7 +59,7 @@ def zoom(asked: Array, again: Array, rate: int) -> Picture:
 
 
 def loss(logged: Mapping[str, Any], at: int) -> Picture:
-    """Draw validation losses together, and each health metric separately; ``at`` is the checkpoint's step.
+    """Draw losses together, and health metrics separately; ``at`` is the checkpoint's step.
 
     ``logged`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
     """

@@ -275,7 +275,7 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
 
 
 def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
-    """Draw weighted validation terms; ``at`` is the checkpoint's step."""
+    """Draw weighted terms; ``at`` is the checkpoint's step."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")

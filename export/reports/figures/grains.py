@@ -24,7 +24,7 @@ ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Draw validation losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
+    """Draw losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
     rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
     rows = [names for names in rows if names]
     ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])

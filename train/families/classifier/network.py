@@ -119,7 +119,6 @@ class Classifier(Network):
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
-    """Return first layers, blocks and output channels."""
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
     blocks, channels = [], width
     for stage in range(STAGES):

@@ -1,6 +1,6 @@
 """Attack time as a feature: decoded clips reach 3 dB below their maximum at the encoded time.
 
-Decoded loudness errs by a decibel or two: milliseconds where a vowel rises by half a decibel per millisecond.
+Decoded loudness errs by a decibel or two, which are milliseconds in slow vowels.
 """
 
 import math
@@ -29,7 +29,7 @@ def loudness(levels: Tensor) -> Tensor:
 def risen(levels: Tensor) -> Tensor:
     """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
-    The soft, differentiable threshold is half a decibel wide; a pause just below moves the result toward it.
+    The differentiable threshold is half a decibel wide; a pause just below moves the result.
     """
     loud = loudness(levels)
     there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)

@@ -1,4 +1,4 @@
-"""Batches for the clip family: beginnings of recordings, varied in small corpora."""
+"""Batches for the clip family: beginnings of recordings."""
 
 import math
 from collections.abc import Iterator

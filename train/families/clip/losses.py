@@ -1,4 +1,4 @@
-"""Losses of clip autoencoders in dB: level, envelope and spectral distribution distances."""
+"""Losses of clip autoencoders in dB: level, envelope and spectral distances."""
 
 import math
 
@@ -31,7 +31,7 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return the mean distance of loudness curves in dB [clips, moments], as in `metrics.loudness`."""
+    """Return the mean distance of loudness curves in dB [clips, moments]."""
     floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
     heard = torch.maximum(given, asked) > floor
     given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
@@ -48,7 +48,7 @@ def pooled(levels: Tensor) -> Tensor:
 def sounding(mel: Tensor) -> Tensor:
     """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
 
-    Levels are relative to the recording's maximum: a loud cell in a decoded clip would raise its own.
+    Levels are relative to the recording's maximum, as decoded clips have loud cells.
     """
     spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
     return spectra[spectra.amax(1) > -LOUD_DB]

@@ -1,8 +1,8 @@
 """Autoencoder of whole short sounds, such as drum hits or words, on log spectra and loudness.
 
-Loudness in short parts keeps attacks that windows smear. Outer layers start as principal components, so minutes of
-sound suffice. Inner layers map them to latents with variances (Kingma and Welling, ICLR 2014), a `Flow` these to normal
-codes of the variation within a label.
+Short parts keep attacks that windows smear. Outer layers start as principal components, so minutes suffice. Inner
+layers map them to latents with variances (Kingma and Welling, ICLR 2014), a `Flow` these to normal codes of the
+variation within a label.
 """
 
 import math

@@ -37,7 +37,7 @@ class HitNetwork(RecipeSection):
 
 
 class HitLoss(RecipeSection):
-    """Weights of terms in dB, except attack (ms), distribution (nats), label and obedience (entropies)."""
+    """Terms are in dB, except attack (ms), distribution (nats), label and obedience (entropies)."""
 
     mel: Weight
     spectrum: Weight

@@ -27,7 +27,7 @@ BATCH = 64  # validation clips at a time: limits the memory of gradients
 
 @dataclass(frozen=True)
 class Places:
-    """Positions of a split's pieces, in memory proportional to its recordings.
+    """Positions of pieces, in memory proportional to recordings.
 
     Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: at least
     one, about one per hop.

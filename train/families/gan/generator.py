@@ -13,9 +13,9 @@ from ...network import Network
 
 
 class ClipGenerator(Network, ABC):
-    """Generates clips [batch, frame_length] from codes [batch, latents], trained against a judge.
+    """Generates clips [batch, frame_length] from codes [batch, latents], against a judge.
 
-    ``words`` is the number of labels. ``sides`` maps each side's name to its loss terms, the judge first.
+    ``words`` counts labels. ``sides`` maps sides' names to loss terms, the judge first.
     """
 
     sides: ClassVar[Mapping[str, tuple[str, ...]]]

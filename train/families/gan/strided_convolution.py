@@ -1,6 +1,6 @@
 """Strided convolutions in two thirds of torch's time on CPUs, second derivatives included.
 
-Samples between strides become channels of a convolution of stride 1.
+Samples between strides become channels at stride 1.
 """
 
 from torch import Tensor, nn

@@ -124,8 +124,6 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Clips [batch, frame_length] and label rows → scores, [batch]."""
-
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
         strides, size, words = LENGTHS[length][::-1], settings.model_size, len(settings.words)

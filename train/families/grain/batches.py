@@ -106,7 +106,7 @@ class GrainData:
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
-    """Return a corpus's windows; held-out ends of training clips replace missing validation clips."""
+    """Held-out ends of training clips replace missing validation clips."""
     settings = recipe.frames
     train = windows(corpus, "train", settings)
     val = windows(corpus, "val", settings)

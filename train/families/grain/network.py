@@ -30,7 +30,7 @@ STRIDE = 4  # of each convolution
 
 
 class GrainAutoencoder(Autoencoder):
-    """Encoder, decoder and, if adversarial, an adjudicator that separates codes from the prior.
+    """Encoder, decoder and, if adversarial, an adjudicator of codes and prior.
 
     Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames of the contract: samples, 2 × bins
     (magnitudes, phases), or bins + envelope points.
@@ -192,8 +192,8 @@ class MagnitudePhase(Domain):
 class NoiseDomain(Domain):
     """Noise filter: a smooth power spectrum × an envelope over the grain.
 
-    Windows count as Gaussian noise, whose power P(k) is exponentially distributed with mean S(k). The negative log
-    likelihood of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows have mean power S(k) E(t).
+    Windows count as Gaussian noise, of power P(k) exponentially distributed with mean S(k). The negative log likelihood
+    of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows have mean power S(k) E(t).
     """
 
     def __init__(self, sample_rate: int, length: int, bands: int, points: int) -> None:

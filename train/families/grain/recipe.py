@@ -20,7 +20,7 @@ class GrainFrames(Frames):
 
 
 class GrainNetwork(RecipeSection):
-    """Both ``bands`` and ``envelope_points``, over the grain, are log levels."""
+    """The noise domain has ``bands`` log levels, and ``envelope_points`` log levels over the grain."""
 
     latents: Latents
     hidden: Annotated[Widths, Field(min_length=1)]  # of the encoder, first to last; the decoder mirrors them

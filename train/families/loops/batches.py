@@ -1,4 +1,4 @@
-"""Batches for the loops family: sequences of slices from each bar on, around the loop."""
+"""Batches for the loops family: sequences of slices from each bar on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ FALL = 40 * NEPERS  # per step: decay of a slice that continues because the next
 class SliceFeatures(ClipFeatures):
     """Log amplitudes of slices.
 
-    ``loudest`` are the maxima of bands and of parts over training slices, in nepers; 80 dB below is silence.
+    ``loudest`` are training maxima of bands and parts, in nepers; 80 dB below is silence.
     """
 
     loudest: Tensor

@@ -194,7 +194,7 @@ class LoopNetwork(Autoencoder):
     def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
         """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
-        Steering codes [batch, latents] of dense loops favour hits, against the noise.
+        Codes [batch, latents] of dense loops favour hits.
         """
         first, second, third = GUMBEL
         dense = FAVOUR * self.density(steered)

@@ -35,7 +35,7 @@ class LoopNetworkSettings(RecipeSection):
 
 
 class LoopLoss(RecipeSection):
-    """Choice and distribution are in nats a step; others are 1 without adaptation or informative codes."""
+    """Choice and distribution are nats a step; others are 1 without adaptation or informative codes."""
 
     choice: Weight
     bend: Weight

@@ -1,4 +1,4 @@
-"""Loop variants for training steering codes: off-beats delayed or removed, spectra tilted."""
+"""Loop variants for steering codes: off-beats delayed or removed, spectra tilted."""
 
 import numpy as np
 import numpy.typing as npt

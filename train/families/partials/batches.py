@@ -1,4 +1,4 @@
-"""Batches for the partials family: levels of frames at their own pitch."""
+"""Batches for the partials family: levels of frames."""
 
 import itertools
 import math
@@ -75,7 +75,7 @@ class PartialsData:
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
-    """Return rows [rows, width], noise alone shifted by semitones [rows], up as in faster playback."""
+    """Shift noise of rows [rows, width] by semitones [rows], up as in faster playback."""
     count, edges = frames.harmonics, frames.edges_hz
     a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
     at = np.arange(frames.bands) - semitones[:, np.newaxis] / a_band

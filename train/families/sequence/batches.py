@@ -72,7 +72,7 @@ class Pieces(Sequence[Piece]):
 
 
 def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> Pieces:
-    """Return audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
+    """Return audible sequences of two frames or more; recordings above ``settings.longest`` are split."""
     return Pieces(audible(corpus, split), settings)
 
 
@@ -113,7 +113,7 @@ def joined(frames: Array, hop: int) -> Array:
 class SequenceData:
     """Batches of (frames [batch, frames, frame_length], frame counts without padding [batch], indices [batch]).
 
-    Validation uses training sequences, as other sounds have no code.
+    Validation uses training sequences: others have no code.
     """
 
     corpus: Corpus

@@ -31,8 +31,8 @@ class SequenceFrames(Frames):
 class SequenceNetwork(RecipeSection):
     """LSTM layers between linear ones, with gradients over ``reach`` frames.
 
-    The share of own predictions in the input grows to ``own_share`` over ``own_steps`` steps; ``noise`` is the
-    deviation of noise on standard frames. The corpus provides ``clips``, the number of sequences.
+    Own predictions' share in the input grows to ``own_share`` in ``own_steps`` steps; ``noise`` is a deviation on
+    standard frames. The corpus provides ``clips``, the number of sequences.
     """
 
     latents: Latents
