@@ -128,7 +128,7 @@ def _resumed(folder: Path, recipe: Recipe) -> Run:
     trained_others(run)
     others = {name: other.recipe for name, other in run.others().items()}
     recipe = FAMILIES[recipe.family].follows(recipe, others)
-    budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
+    budget = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
@@ -149,10 +149,6 @@ def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
     for run in runs.values():
         trained(run, "best")
     return FAMILIES[recipe.family].follows(recipe, {name: run.recipe for name, run in runs.items()})
-
-
-def _budget(recipe: Recipe) -> dict[str, float | None]:
-    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
 
 
 def hardware() -> str:

@@ -123,7 +123,7 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
         )
     begun, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
     if further and _less(begun, recipe):
-        begun = begun.model_copy(update={"training": begun.training.model_copy(update=_budget(recipe))})
+        begun = begun.model_copy(update={"training": begun.training.model_copy(update=recipe.training.budget)})
     if begun != recipe:
         raise UserError(
             f"run {folder} was trained with other settings than are asked for; "
@@ -131,13 +131,9 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
         )
 
 
-def _budget(recipe: Recipe) -> dict[str, float | None]:
-    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
-
-
 def _less(begun: Recipe, whole: Recipe) -> bool:
     """Budgets may count in other units, as for a first epoch."""
-    pairs = zip(_budget(begun).values(), _budget(whole).values(), strict=True)
+    pairs = zip(begun.training.budget.values(), whole.training.budget.values(), strict=True)
     return all(mine is None or other is None or mine < other for mine, other in pairs)
 
 

@@ -30,6 +30,7 @@ from ....train.run import Run
 from ...export import export
 from ...reports.number_format import two_digits
 from ...reports.picture import Picture
+from ...reports.report import Figures
 from ...study.cluster import Training
 from ...study.runs import StudyProgress, check_run, train, train_first, write_json
 from .study_claims import Named, verdicts
@@ -38,7 +39,6 @@ from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, str
 from .study_page import page
 from .study_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions, Job
 
-Figures = dict[str, Any]
 FORMAT = 1
 OPERATIONS = 1e11  # a second, roughly, of one core; the progress display corrects it
 MEASURING_SECONDS = 10.0  # rough time for one run

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-Figures = dict[str, Any]
+from ...reports.report import Figures
+
 Verdict = Literal["held", "within deviation", "did not hold"]
 
 VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,11 @@ from ...measures import latent_statistics
 from ...measures.frame_sample import FrameSample, decode, draw, encode
 from ...measures.pitch_class_accuracy import SILENT
 from ...measures.recordings import silence_message
-from ...reports.report import SEED
+from ...reports.report import SEED, Figures
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Answers = npt.NDArray[np.int8]
-Figures = dict[str, Any]
 
 EVERY = 1 << 40  # frames: more than any split has
 TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
