@@ -40,6 +40,7 @@ class EncodedFrames:
     sound: Callable[[Array], Array] | None = None
 
     def ends(self) -> tuple[Array, Array]:
+        """Return low and high ends of knobs, [n] each."""
         if self.span is None:
             low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
             return low, high

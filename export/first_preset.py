@@ -34,6 +34,7 @@ def first_preset(model: Model) -> Preset:
 
 
 def untrimmed(model: Model) -> Preset:
+    """Make a preset without gains of keys."""
     return KINDS[model.card.kind].preset(model)
 
 

@@ -96,6 +96,7 @@ class Run:
         return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
+        """Replace the recipe, also on disk."""
         with replacing(self.folder / "recipe.toml", overwrite=True) as file:
             file.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)

@@ -96,7 +96,6 @@ def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
 
 
 def _described(centroid: Tensor, summed: Tensor) -> Tensor:
-    """Centroids are in Hz, [frames], powers [frames, parts]."""
     whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
     least = SOFTEST * whole.clamp_min(1e-20)
 

@@ -116,7 +116,6 @@ def _interval(values: Double) -> dict[str, float]:
 
 
 def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
-    """Means and deviations, [replicates, latents], and largest correlations, [replicates]."""
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)

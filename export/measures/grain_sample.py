@@ -51,7 +51,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
-    """Return ``seconds`` of evenly spaced clips, concatenated, [samples]."""
+    """Return up to ``seconds`` of evenly spaced clips, concatenated, [samples]."""
     sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]

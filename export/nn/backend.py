@@ -45,6 +45,7 @@ class Backend:
         return sorted(name.removesuffix("_params") for name in names if name.endswith("_params"))
 
     def params(self, method: str) -> tuple[int, int, int, int]:
+        """Return channels in, ratio in, channels out and ratio out."""
         if method not in self.methods():
             raise NnRefusal(f"it has no method {method!r}")
         channels_in, ratio_in, channels_out, ratio_out = self._numbers(f"{method}_params", 4)

@@ -168,7 +168,6 @@ class CodeSearcher:
         return apart
 
     def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        """Distance of played sounds, codes from 0 to 1, indices, and labels, the nearest if unknown."""
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
@@ -187,7 +186,6 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        """Unknown pitch classes or keys are 0."""
         heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 

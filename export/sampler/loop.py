@@ -66,7 +66,6 @@ def joined(sound: Array, loop: Loop, rate: int) -> Array:
 
 
 def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64]) -> tuple[Array, Array]:
-    """Correlations, and levels in dB over the pattern's."""
     size = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
     products = np.fft.irfft(np.fft.rfft(region, size) * np.conj(np.fft.rfft(pattern, size)), size)
     products = products[: len(region) - len(pattern) + 1]

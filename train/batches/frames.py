@@ -89,6 +89,7 @@ class FrameStore:
     def take_frames(
         self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
     ) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Return spectra [rows, bins] and pitch classes [rows]."""
         taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):
             part = slice(first, first + TAKE)
@@ -104,6 +105,7 @@ def is_tonal(corpus: Corpus) -> bool:
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
+    """Count pitched and all values in training clips' pitch tracks."""
     pitched, total = 0, 0
     for clip in corpus.clips("train"):
         track = corpus.pitch(clip)

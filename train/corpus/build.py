@@ -128,7 +128,6 @@ def build(
 
 @contextmanager
 def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
-    """Yield a writer into ``destination``, where a stopped build resumes."""
     reading, base = destination / READING, Corpus.open(destination) if append else None
     if not append and (destination / MANIFEST).exists():
         raise UserError(f"{destination} holds a corpus; add sounds to it with --append, or give another name")
@@ -149,7 +148,6 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
-    """Remove this build's files if no sound can be used or none was read."""
     try:
         yield
     except BaseException as error:

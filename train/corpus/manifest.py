@@ -28,6 +28,8 @@ _OTHERS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # colum
 
 
 class LoopGrid(BaseModel):
+    """``step_length`` is in samples."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step_length: int = Field(gt=0)

@@ -68,6 +68,7 @@ def _judge(below: Values, above: Values) -> Verdict:
 
 
 def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
+    """Return claims' verdicts and values, and the undecided sentences."""
     found: list[Figures] = []
     left_out = []
     for claim in CLAIMS:

@@ -36,6 +36,8 @@ ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache whi
 
 @dataclass(frozen=True)
 class TrainingCodes:
+    """Codes [frames, latents] and their notes' pitch classes, [frames]."""
+
     latents: Array
     notes: Ints
 
@@ -110,7 +112,10 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Return per latent the share of codes [frames, latents] whose strongest pitch class changes over its span."""
+    """Return per latent the share of codes whose strongest pitch class changes over its span.
+
+    ``latents`` are [frames, latents], decoded in ``pitch_classes`` [frames].
+    """
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
@@ -151,7 +156,7 @@ def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
 
 
 def mesh(side: int, latents: int) -> Array:
-    """Return a regular mesh of the unit cube, [side ** latents, latents], the last latent fastest."""
+    """Return a regular mesh of the unit cube with its faces, [side ** latents, latents], the last latent fastest."""
     axis = np.linspace(0, 1, side, dtype=np.float32)
     return np.stack(np.meshgrid(*[axis] * latents, indexing="ij"), -1).reshape(-1, latents)
 

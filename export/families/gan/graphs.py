@@ -25,7 +25,7 @@ BATCH = 32
 
 
 class GanEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; audio has a peak of 1 if training's had."""
+    """audio [batch, frame_length] → latent [batch, n]; scales audio to a peak of 1 if training did."""
 
     def __init__(self, network: Halves, normalised: bool) -> None:
         super().__init__()

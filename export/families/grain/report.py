@@ -200,7 +200,6 @@ def _smoothed(way: Array, places: int = 24) -> Array:
 
 @torch.no_grad()
 def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    """Share of neighbouring unwrapped phases over pi / 2 apart."""
     domain = work.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []

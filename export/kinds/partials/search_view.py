@@ -30,7 +30,6 @@ class PartialsView(SpectraView):
         return key, key
 
     def _powers(self, key: int) -> Tensor:
-        """Power of each number alone at 1: [frame_width, bins]."""
         width = self.card.frame_width
         each = spectra_of(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
         return torch.from_numpy(np.square(each))

@@ -84,6 +84,7 @@ class SpreadLoss(nn.Module):
         self.register_buffer("total", torch.zeros(()))
 
     def measure(self, spectra: Tensor) -> None:
+        """Measure recordings' spectra, [spectra, bands], at least two."""
         covariance = torch.cov(spectra.double().T)
         values, axes = torch.linalg.eigh(covariance)
         self.middle.copy_(spectra.mean(0))

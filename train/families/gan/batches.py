@@ -42,6 +42,7 @@ class Places:
         return int(self.firsts[-1])
 
     def of(self, pieces: Ints) -> Ints:
+        """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
     def take_clips(

@@ -44,6 +44,7 @@ class DCGAN(ClipGenerator):
         return clips
 
     def judge(self, clips: Tensor, label: Tensor | None = None) -> Tensor:
+        """Return the probability that clips are real, [batch]."""
         return torch.sigmoid(self._judge(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

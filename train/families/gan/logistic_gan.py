@@ -108,7 +108,6 @@ class LogisticGAN(WaveGAN):
         generator: torch.Generator,
         call: Call = nn.Module.__call__,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return scores, [critics, batch], and the labels' log odds, [batch, labels]."""
         scores: list[Tensor] = []
         odds: Tensor | None = None
         with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.shortens and self.training):

@@ -133,7 +133,6 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 def _windows(
     corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False
 ) -> Iterator[tuple[int, Ints, Array]]:
-    """Clips' indices, and their windows' first samples and signs."""
     length, hop = settings.frame_length, settings.hop_length
     for number, clip in enumerate(corpus.clips(split)):
         samples = corpus.samples(clip)

@@ -83,6 +83,7 @@ def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
 
 
 def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
+    """Fit clips to a classifier's input, differentiable."""
     if rate != classifier.rate:
         samples = round(clips.shape[1] * classifier.rate / rate)
         spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]

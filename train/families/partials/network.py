@@ -179,6 +179,7 @@ class Bands(nn.Module):
         return self.places(pitches) < self.top
 
     def of_power(self, power: Tensor) -> Tensor:
+        """Return levels of power spectra, [batch, bins]."""
         power = power[:, self.first :]  # inaudible below, and possibly dominated by an offset
         return decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
 
