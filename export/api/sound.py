@@ -28,7 +28,7 @@ LONGEST_SHOWN_SECONDS = 600.0  # a longer player would swell the notebook's file
 class Sound(Samples):
     """Samples, float32 [2, samples], within ±1 unless a plugin exceeds it, with their ``sample_rate`` in Hz.
 
-    Slices and sums of sounds are sounds.
+    A numpy array: slices and sums of sounds are sounds.
     """
 
     sample_rate: int

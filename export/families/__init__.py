@@ -18,7 +18,7 @@ FOLDERS = [
 
 
 class MadeFamily(NamedTuple):
-    """A family that `make` can train, without torch; ``alone``: a single sound is enough."""
+    """A family that `make` can train, described without torch; ``alone``: a single sound is enough."""
 
     called: str
     alone: bool = False

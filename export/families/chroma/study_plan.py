@@ -40,7 +40,9 @@ PANELS = {
 
 @dataclass(frozen=True)
 class ChromaStudyOptions:
-    """Args:
+    """Settings of the chroma study.
+
+    Args:
     corpora: folders by role, from `CORPORA`.
     changes: ``key=value``, for all recipes.
     seeds: trainings per network, with seeds from 0.

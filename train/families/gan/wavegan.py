@@ -96,7 +96,7 @@ class WaveGAN(ClipGenerator):
 
 
 def penalty(slope: Tensor) -> Tensor:
-    """Return the mean square deviation of gradient norms from 1 (Gulrajani et al., 2017)."""
+    """Return the mean square deviation of norms from 1, of ``slope`` [batch, samples] (Gulrajani et al., 2017)."""
     away: Tensor = slope.norm(dim=1) - 1
     return away.square().mean()
 
