@@ -45,7 +45,7 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
     Vectors and matrices up to ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes by a
-    tenth.
+    tenth of their range.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:

@@ -149,7 +149,7 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
 
 
 def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
-    """Return the share of steps along ``way`` [latents] that move a descriptor in their direction.
+    """Return the share of steps along ``way`` [latents], both ways, that move a descriptor in the same direction.
 
     Steps along one latent count only where its span has room.
     """

@@ -88,7 +88,7 @@ _WORDS = {word for name, _ in _DRUMS for word in name.split()}
 def kit(card: Card) -> list[KeySettings]:
     """Return ascending keys: one per label, at most 128, or ten clips far from each other.
 
-    The first clip is the landmark nearest to the default, the next farthest from chosen ones.
+    The first clip is the landmark nearest to the default, each next the farthest from chosen ones.
     """
     if card.labels:
         placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
