@@ -1,4 +1,4 @@
-"""Verdicts on runs, as sentences of reports and `make`; bad news are also shortcomings."""
+"""Verdicts on runs, as sentences of reports and `make`; bad news is also a shortcoming."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

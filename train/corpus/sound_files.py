@@ -106,7 +106,7 @@ class SoundFile:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def beginning(self, rate: int, seconds: float) -> Samples:
-        """Return `mono` samples in blocks, up to the one that passes ``seconds``."""
+        """Return `mono` samples up to the end of the block that passes ``seconds``."""
         blocks, length = [np.zeros(0, np.float32)], 0
         for block in self.mono(rate):
             blocks.append(block)
