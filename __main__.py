@@ -47,14 +47,13 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors become one line and an exit status."""
+    """Run the command line; errors become a line and an exit status."""
     with interrupts.listening():
         status = _run()
     sys.exit(interrupts.exit_status(_printed(status)))
 
 
 def _run() -> int:
-    """Run the command, print errors, and return the exit status."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # pydantic's search for plugins reads every package
     atexit.register(gc.freeze)  # a final collection would take as long as a short note; exit frees all memory
     arguments = sys.argv[1:] or ["--help"]
@@ -98,11 +97,7 @@ def _run() -> int:
 
 
 def _printed(status: int) -> int:
-    """Flush the output; return the exit status, at least 1 if that fails.
-
-    A closed pipe, as in ``timbrel recipes | head -1``, causes no message. The rest goes to the null device: the
-    interpreter would flush again at exit, and complain.
-    """
+    """A closed pipe, as in ``timbrel recipes | head -1``, causes no message."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:  # None if it was closed at startup
@@ -116,7 +111,6 @@ def _printed(status: int) -> int:
 
 
 def _extra() -> str:
-    """Return the extra with the command's dependencies."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     return {"demo": "picture", "morph": "picture", "play": "live", "devices": "live", "learn": "live"}.get(
         command, "train"

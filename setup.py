@@ -12,10 +12,9 @@ NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
 
 
 class Wheel(bdist_wheel):
-    """Compiles the plugins first. They contain no Python of their own, so the wheel suits any Python 3."""
+    """Compiles the plugins first; they contain no Python, so the wheel suits any Python 3."""
 
     def run(self) -> None:
-        """Build the wheel; without compiled plugins it suits every platform."""
         if sys.platform == "linux":
             _compile()
         self.root_is_pure = not any((NATIVE / "build").glob("timbrel.*"))

@@ -40,7 +40,7 @@ class EncodedFrames:
     sound: Callable[[Array], Array] | None = None
 
     def ends(self) -> tuple[Array, Array]:
-        """Return the low and high ends of knobs, [n] each."""
+        """Return low and high ends of knobs, [n] each."""
         if self.span is None:
             low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
             return low, high
@@ -49,9 +49,9 @@ class EncodedFrames:
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
-    """Return frames spread evenly over the corpus, with codes inside all knobs' spans.
+    """Return frames spread over the corpus, with codes inside all knobs' spans.
 
-    Each of ``words`` labels one, clamped if all its codes lie outside.
+    Each of ``words`` labels one, clamped if its codes lie outside.
     """
     low, high = codes.ends()
     within = np.clip(codes.latents, low, high)
@@ -76,7 +76,7 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
 def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     """Return the landmark nearest to the median code, or with ``sound`` the medoid of the landmarks' sounds.
 
-    Codes in the middle may sound like few recordings.
+    Middle codes may sound unlike most recordings.
     """
     if codes.sound is not None:
         heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))

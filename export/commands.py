@@ -12,7 +12,7 @@ import typer
 
 from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
 from ..host.errors import UserError
-from ..train.commands import Accelerator, Which
+from ..train.commands import Accelerator, RecipeName, Which
 from .families import made_families, studies
 from .study.options import RayOption
 
@@ -100,7 +100,7 @@ def make(
 
 @commands.command()
 def sweep(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")],
+    recipe: RecipeName,
     corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The sweep: a new folder, or one to resume.")],
     change: Annotated[

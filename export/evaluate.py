@@ -43,10 +43,10 @@ def evaluate(
     """Measure a run, write ``RUN/report/`` atomically, and return the figures of report.json.
 
     Args:
-        checkpoint: the last is read if there is no best (its latents never varied).
+        checkpoint: the last replaces a missing best one (latents never varied).
         classifier: judges clips made by labels.
         exported: returns the run as an instrument; None exports it temporarily.
-        instrument: folder that will contain the report, as typed, for the page's commands.
+        instrument: future folder of the report, as typed, for the page's commands.
         progress: receives the share, 0 to 1, and a description.
 
     Raises:
@@ -78,9 +78,7 @@ def evaluate(
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
-    """Compare an instrument's notes with a corpus's held-out notes; write a report atomically and return its figures.
-
-    The held-out notes should not be the model's training data.
+    """Compare an instrument's notes with held-out notes, not its training data; return the report's figures.
 
     Raises:
         UserError: the keys select no note, rates differ, no held-out clip is a single note, or the output is not
@@ -119,7 +117,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
 
 
 def exported_patch(run: Run, folder: Path, name: str = "preset", **options: Any) -> Patch:
-    """Export a run to a folder, with ``options`` as `export`, and open it with its first preset."""
+    """Export a run with ``options`` of `export`, and open it with its first preset."""
     export(run, folder / "model.onnx", **options)
     model = Model(folder / "model.onnx")
     return Patch(name, first_preset(model), model, folder)
@@ -162,7 +160,7 @@ def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge
 
 
 def _write_sounds(folder: Path, sounds: Sequence[ReportSound]) -> None:
-    """Write sounds with one gain, so that their levels compare."""
+    """One gain for all, so that levels compare."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:
         with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:

@@ -49,7 +49,7 @@ ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
 
 @dataclass(frozen=True)
 class LabelInput:
-    """Texts for a model's card that replace the run's."""
+    """Texts for a model's card, in place of the run's."""
 
     name: str | None = None
     description: str | None = None
@@ -198,7 +198,7 @@ def _training(run: Run, step: int) -> Provenance:
 def probes(
     codes: EncodedFrames, count: int, seed: int, conditions: int = PITCH_CLASSES
 ) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Return latents inside and at the edges of the range, [count, n], and conditions, [count]."""
+    """Return latents, inside and at the range's edges, [count, n], and conditions, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
     inside = rng.uniform(low, high, (count, len(low)))
@@ -231,10 +231,7 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
 def _step_pairs(
     graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield frames of torch and of the file, [batch, frame_width], for each step.
-
-    With ``together`` the file steps from torch's states, as rounded weights diverge.
-    """
+    """With ``together`` the file steps from torch's states: rounded weights diverge."""
     ours = model.at_rest(batch)
     theirs = [torch.from_numpy(state) for state in ours.values()]
     for step in range(STEPS if graphs.state else 1):

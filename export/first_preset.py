@@ -1,4 +1,4 @@
-"""Makes a new model's preset and demo sound, by family."""
+"""Makes a new model's preset and demo sound."""
 
 import math
 from pathlib import Path
@@ -20,10 +20,7 @@ from .kinds.table import KINDS
 
 
 def first_preset(model: Model) -> Preset:
-    """Make a model's preset.
-
-    Keys of a kit that would peak above -1 dBFS at full velocity get their own gain.
-    """
+    """Make a model's preset; keys of kits that would peak above -1 dBFS at full velocity get a gain."""
     preset = untrimmed(model)
     if not preset.keys:
         return preset
@@ -37,12 +34,11 @@ def first_preset(model: Model) -> Preset:
 
 
 def untrimmed(model: Model) -> Preset:
-    """Make a model's preset without gains of keys."""
+    """Make a preset without gains of keys."""
     return KINDS[model.card.kind].preset(model)
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    """Return the preset's file, with a comment on its starting sound."""
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
     return preset.to_toml(
@@ -51,7 +47,7 @@ def as_text(preset: Preset, card: Card) -> str:
 
 
 def rendered(model: Model, heard: Path, display: Display) -> Preset:
-    """Make a model's preset, render its demo to ``heard``, and show the keys of a kit."""
+    """Make a preset, render its demo to ``heard``, and show a kit's keys."""
     display.stage("rendering")
     preset = first_preset(model)
     patch = Patch("preset", preset, model, heard.parent)

@@ -13,7 +13,7 @@ from .code_description import EncodedFrames
 
 
 class NetworkDecoder(nn.Module):
-    """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's own method."""
+    """latent [voice, n] (, label [voice, labels]) → frame [voice, width], by a network's method."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -26,17 +26,17 @@ class NetworkDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class Graphs:
-    """A model's graphs as the contract requires, and the family's fields of its ``card``.
+    """A model's graphs by the contract, and the family's fields of its ``card``.
 
     Args:
         decoder: reads latents [voice, n], then, if the model has them, chroma [voice, 12], MIDI notes [voice, 1]
-            (``pitched``), shares of the card's labels [voice, labels], the stream's ``noise`` and each ``state``.
-            Returns frames, then each next state.
+            (``pitched``), shares of labels [voice, labels], ``noise`` and each ``state`` of a stream. Returns frames,
+            then each next state.
         encoder: reads audio [batch, frame_length], then chroma and notes as above. Returns latents, a stream's state
             ``previous``, and label shares (``encoder_labels``).
-        strays: share of codes or frames that may differ from torch's, as features step and networks choose at the last
+        strays: share of codes or frames that may differ from torch's: features step, and networks choose at the last
             bit.
-        exact: matrices of at most so many elements keep single precision with half-precision weights.
+        exact: matrices of at most so many elements stay in single precision.
     """
 
     decoder: nn.Module

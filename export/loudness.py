@@ -1,4 +1,4 @@
-"""Measures a model's loudness, so that all instruments play at one level."""
+"""Measures models' loudness, for one level of all instruments."""
 
 import math
 from pathlib import Path
@@ -16,8 +16,7 @@ PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain
 def loudness(model: Model) -> float:
     """Return the loudness in LUFS for a model's card: of its first preset's demo at full velocity.
 
-    A key's peak over -1 dBFS is added, except for kits, whose keys have individual gains. ``model``'s card must state
-    `PLAIN_LUFS`.
+    Key peaks over -1 dBFS are added, except for kits. ``model``'s card must state `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
     softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)

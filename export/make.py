@@ -64,17 +64,17 @@ def make(
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
 
     ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
-    notes, trial/: the run without held-out keys. A second call resumes after an interruption. ``auto`` selects loops
-    for a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, else partials.
+    notes, trial/: the run without held-out keys. A second call resumes. ``auto`` selects loops for a steady beat, clips
+    for hits or words, grains if less than half of the sound has a pitch, else partials.
 
     Args:
         sounds: files and folders; to resume, the same as at first.
-        more_minutes: train a finished instrument further, or finish such a training; ``minutes`` is then ignored, and
-            ``sounds`` may be empty. An edited preset is kept beside the new one.
+        more_minutes: train a finished instrument further, or finish that; then ``minutes`` is ignored, and ``sounds``
+            may be empty. An edited preset is kept.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
-        Failure: training diverged, every sound got the same code, or every code the same sound.
+        Failure: training diverged, all sounds got the same code, or all codes the same sound.
         MakeStopped: Ctrl-C during training.
     """
     family = family_named(family)
@@ -231,7 +231,6 @@ def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 def _as_wanted(
     corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
-    """Rebuild the corpus at the sounds' own rate for clips and loops."""
     if not row.whole and not row.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
@@ -252,7 +251,7 @@ def _as_wanted(
 
 
 def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
-    """Rebuild the corpus with melodies cut into notes, if most of its sounds are melodies, or its other ones notes."""
+    """Cut melodies into notes, if most sounds are melodies or the others notes."""
     if family != "auto" and not FAMILIES[family].played:
         return corpus
     share = melodic_share(corpus)

@@ -1,4 +1,4 @@
-"""Writes a torch module as one ONNX file, optionally with float16 weights."""
+"""Writes torch modules as ONNX files, optionally with float16 weights."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ Weights = Literal["float16", "float32"]
 
 
 def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
-    """Return the graph of ``module(*inputs)``; its first axis is dynamic and named ``axis``."""
+    """Return the graph of ``module(*inputs)``; its first axis, named ``axis``, is dynamic."""
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
     dimension = torch.export.Dim(axis, min=1, max=1 << 20)
@@ -44,8 +44,8 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
 def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
-    Vectors and matrices of at most ``exact`` elements stay float32: a rounded analysis window leaks at -70 dB, and
-    moves codes by a tenth of their range.
+    Vectors and matrices up to ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes by a
+    tenth of their range.
     """
     kept, casts = [], []
     for tensor in model.graph.initializer:

@@ -1,4 +1,4 @@
-"""Makes a model's reference: a few inputs, and the file's outputs for them.
+"""Makes a model's reference: inputs, and the file's outputs for them.
 
 ``python -m timbrel.export.parity MODEL.onnx …`` updates reference and knob names of older files.
 """
@@ -23,7 +23,7 @@ STEPS = 16  # of a stateful model: several cycles that still differ by rounding 
 
 
 def reference(model: Model) -> Reference:
-    """Return outputs at seeded codes within the knobs' spans, and each output's largest magnitude."""
+    """Return outputs at seeded codes within knobs' spans, and largest magnitudes."""
     rng = np.random.default_rng(1)
     low = [latent.low for latent in model.card.latents]
     high = [latent.high for latent in model.card.latents]

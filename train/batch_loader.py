@@ -1,4 +1,4 @@
-"""Cuts batches in a thread, some steps ahead: reading sound from a disk costs a step no time."""
+"""Cuts batches in a thread, some steps ahead, so that reading sound delays no step."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,12 +16,7 @@ Batches = list[tuple[Tensor, ...]]
 
 
 class BatchLoader:
-    """Batches of a run; they depend on the data, the seed and the step alone.
-
-    Args:
-        batch: examples of a batch.
-        batches: of a step.
-    """
+    """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples."""
 
     def __init__(self, data: Data, seed: int, batch: int, batches: int) -> None:
         self._data, self._seed, self._batches = data, seed, batches
@@ -33,11 +28,7 @@ class BatchLoader:
         self._ahead: dict[int, Future[Batches]] = {}  # by step
 
     def take(self, step: int) -> Batches:
-        """Return the batches of a step, and begin to cut those of the next ones.
-
-        Raises:
-            Failure: the corpus cannot be read.
-        """
+        """Return a step's batches, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
         end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
         self._ahead = {
             wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)
@@ -61,5 +52,4 @@ class BatchLoader:
         ]
 
     def seeds(self, step: int, number: int) -> list[int]:
-        """Return the seeds of a step's batch by its number."""
         return [self._seed, step, *([0, number] if number else [])]  # an order has another number in this place

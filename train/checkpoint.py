@@ -1,4 +1,4 @@
-"""Saves and loads checkpoints: weights, optimisers and the progress of a run."""
+"""Saves and loads checkpoints: weights, optimisers, progress."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,19 +18,13 @@ Optimizers = Mapping[str, torch.optim.Optimizer]  # by their names
 
 @dataclass
 class Progress:
-    """The progress of a run; with the recipe's seed, ``step`` determines batches and random numbers."""
-
     step: int = 0
     seconds: float = 0.0
     best: float = float("inf")
 
 
 def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a checkpoint and then rename it, so that readers never see a partial file.
-
-    Raises:
-        Failure: the file cannot be written.
-    """
+    """Write a checkpoint, whole or not at all; raise `Failure` if that fails."""
     temporary = path.with_suffix(".partial")
     states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     content = {
@@ -82,7 +76,7 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
     """Load a checkpoint into a model and, to resume, its optimisers.
 
     Raises:
-        UserError: as `load`, or it is of another network.
+        UserError: as `load`, or another network.
     """
     content = load(path)
     try:

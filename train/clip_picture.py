@@ -19,7 +19,7 @@ FLOOR_DB = -60.0  # under a clip's loudest, where the picture is black
 
 
 def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:
-    """Draw sounds [samples] at ``rate`` Hz as a PNG; without matplotlib, draw nothing and return False."""
+    """Draw sounds [samples] at ``rate`` Hz as a PNG; return False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     from matplotlib.figure import Figure

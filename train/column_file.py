@@ -1,4 +1,4 @@
-"""Arrays too large for memory: they grow in unnamed files, and pages of them are released after use."""
+"""Arrays too large for memory, in growing unnamed files."""
 
 import contextlib
 import mmap
@@ -17,10 +17,10 @@ Array = npt.NDArray[Any]
 
 
 class ColumnFile:
-    """An array that grows; its file disappears however the process ends. A full disk raises `Failure`.
+    """An array that grows, in a file that disappears however the process ends; a full disk raises `Failure`.
 
     Args:
-        folder: of the file; None for the system's, for temporary files.
+        folder: of the file; None for the system's temporary one.
         kind: NumPy's name of the type.
     """
 
@@ -52,7 +52,7 @@ class ColumnFile:
         self._length += len(values)
 
     def mapped(self) -> Array:
-        """Return the array; the file may be closed."""
+        """The file may be closed."""
         if not self._length:
             return np.zeros(0, self._kind)
         with self._told():

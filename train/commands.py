@@ -28,6 +28,7 @@ Seed = Annotated[int, typer.Option(help="Decides what is drawn at random.")]
 CorpusName = Annotated[str | None, typer.Option(help="The corpus's name; the folder's by default.")]
 Licence = Annotated[str | None, typer.Option(help="Under which the sounds may be used; models carry it on.")]
 Rate = Annotated[int, typer.Option(help="Sampling rate in Hz.")]
+RecipeName = Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")]
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
@@ -189,7 +190,7 @@ def recipes() -> None:
 
 @commands.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name (see 'timbrel recipes'), or a TOML file.")],
+    recipe: RecipeName,
     corpus: Annotated[Path, typer.Option(help="A corpus folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run: a new folder, or one to --resume.")],
     change: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=5")] = None,
@@ -245,7 +246,7 @@ def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | Non
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
-    """Return progress callbacks; None for several processes, which cannot share a display."""
+    """None for several processes, which cannot share a display."""
     if devices > 1:
         return None, None
 

@@ -1,4 +1,4 @@
-"""Random numbers for the examples of a batch that several processes share: those that one process would draw."""
+"""Random numbers for a batch that several processes share: equal to those of one process."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class ExampleGenerator(torch.Generator):
-    """A generator of process ``rank`` of ``processes``, which has every ``processes``-th example of a batch.
+    """A generator of process ``rank``, which has every ``processes``-th example of a batch.
 
-    All processes seed it alike, and draw alike; single numbers are common to all examples.
+    All processes seed and draw alike; single numbers are common.
     """
 
     rank = 0
@@ -23,17 +23,15 @@ def rand_examples(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def randn_examples(*shape: int, generator: torch.Generator) -> Tensor:
-    """As `torch.randn`; the first dimension counts this process's examples."""
     return _own(lambda whole: torch.randn(whole, generator=generator), shape, generator)
 
 
 def randint_examples(low: int, high: int, *shape: int, generator: torch.Generator) -> Tensor:
-    """As `torch.randint`; the first dimension counts this process's examples."""
     return _own(lambda whole: torch.randint(low, high, whole, generator=generator), shape, generator)
 
 
 def all_examples(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the rows of all processes, [batch, ...]; gradients go back to each."""
+    """Return all processes' rows, [batch, ...]; gradients go back to each."""
     if _share(generator)[1] == 1:
         return value
     return torch.cat(list(together.all_gather(value)))

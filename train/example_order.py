@@ -1,4 +1,4 @@
-"""Random orders of examples, in little memory however many there are."""
+"""Random orders of any number of examples, in little memory."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 class ExampleOrder:
     """A random order of the numbers from 0 to ``count`` - 1.
 
-    Up to `LISTED` numbers are permuted. Of more, each place is calculated by a Feistel network over the next even
-    number of bits, again until the result is below ``count`` (Black and Rogaway, "Ciphers with Arbitrary Finite
-    Domains", CT-RSA 2002, the cycle-walking cipher): each number comes once.
+    Up to `LISTED` numbers are permuted. Above, a cycle-walking Feistel network over an even number of bits computes
+    each place (Black and Rogaway, CT-RSA 2002).
     """
 
     def __init__(self, count: int, rng: np.random.Generator) -> None:

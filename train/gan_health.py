@@ -1,4 +1,4 @@
-"""Measures adversarial training by critic, diversity and Fréchet distance, and detects collapse."""
+"""Health of adversarial training: critic's estimate, diversity and Fréchet distance; detects collapse."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,11 @@ REMEDY = "go back to a checkpoint in RUN/kept, or train again with another train
 
 
 def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
-    """Compare validation clips with as many clips made from fixed codes; the network is in evaluation mode.
+    """Compare validation clips with as many of fixed codes, by a network in evaluation mode.
 
     Returns:
-        ``estimate``: mean output of the judge for real less made clips, a Wasserstein critic's estimate of their
-        distance. ``diversity``: `apart` of made clips relative to real ones. ``frechet``: distance of non-silent
-        frames, in dB².
+        ``estimate``: the judge's mean output for real less made clips, as by Wasserstein critics. ``diversity``:
+        `apart` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -46,7 +45,7 @@ def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, fl
 
 
 def apart(levels: Array) -> float:
-    """Return the mean distance of all pairs of levels [clips, frames, bands], in dB."""
+    """Return the mean distance of all pairs [clips, frames, bands], in dB."""
     return pairwise(distances_db(levels, levels))
 
 

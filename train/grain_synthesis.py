@@ -10,7 +10,7 @@ Array = npt.NDArray[np.float32]
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Return unwindowed samples [frames, frame_length], each with new noise."""
+    """Return unwindowed samples [frames, frame_length], with new noise."""
     length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames

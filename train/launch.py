@@ -40,7 +40,7 @@ def start(
 
     Args:
         others: folders of the runs that the network builds on, by name.
-        trial: run of this recipe without the test split; its best weights start this run, which trains on all clips.
+        trial: run without the test split, whose best weights start this run on all clips.
 
     Raises:
         UserError: the corpus, folder, accelerator or another run is unusable.
@@ -91,7 +91,7 @@ def _prepared(
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
-    """Resume a run from its last checkpoint, or begin one without a checkpoint. Only the recipe's budget may differ.
+    """Resume a run, or begin one without a checkpoint. Only the recipe's budget may differ.
 
     Raises:
         UserError: as `start`, or the recipe differs.
@@ -108,7 +108,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
 
 
 def check_fits(recipe: Recipe, corpus: Corpus) -> None:
-    """Raise `UserError` if a recipe cannot be trained on a corpus."""
+    """Raise `UserError` if a recipe does not fit a corpus."""
     if corpus.rate != recipe.frames.sample_rate:
         raise UserError(
             f"corpus {corpus.folder} is at {corpus.rate} Hz, the recipe wants {recipe.frames.sample_rate}; "
@@ -128,7 +128,7 @@ def _resumed(folder: Path, recipe: Recipe) -> Run:
     trained_others(run)
     others = {name: other.recipe for name, other in run.others().items()}
     recipe = FAMILIES[recipe.family].follows(recipe, others)
-    budget = {"training": recipe.training.model_copy(update=_budget(run.recipe))}
+    budget = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
@@ -149,10 +149,6 @@ def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
     for run in runs.values():
         trained(run, "best")
     return FAMILIES[recipe.family].follows(recipe, {name: run.recipe for name, run in runs.items()})
-
-
-def _budget(recipe: Recipe) -> dict[str, float | None]:
-    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
 
 
 def hardware() -> str:
@@ -206,7 +202,7 @@ def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
 
 
 def _train_launched(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
-    """Train as one of the processes of a launcher; all but the first end here."""
+    """All but the first process end here."""
     outcome = train(fabric, run, options)
     _leave_peers()
     if not is_first():
@@ -215,7 +211,7 @@ def _train_launched(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
 
 
 def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outcome | TimbrelError:
-    """Train as one of several processes. The parent alone handles Ctrl-C, which reaches all in a terminal."""
+    """Only the parent handles Ctrl-C, which reaches all in a terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return train(fabric, run, options)
@@ -226,7 +222,7 @@ def _train_beside_others(fabric: Fabric, run: Run, options: RunOptions) -> Outco
 
 
 def _leave_peers() -> None:
-    """Exit together: a peer that disappears aborts others."""
+    """A peer that disappears aborts others."""
     if not torch.distributed.is_initialized():
         return
     with contextlib.suppress(RuntimeError):  # a peer that failed alone has no one to wait for

@@ -33,13 +33,13 @@ def initialise_by_glorot(network: nn.Module) -> None:
 
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
-    """Return a network's output for inputs that get gradients, unlike its weights."""
+    """Return a network's output, with gradients for inputs but not for weights."""
     as_it_is = {name: value.detach() for name, value in network.named_parameters()}
     return functional_call(network, as_it_is, inputs)
 
 
 def decibels(power: Tensor) -> Tensor:
-    """Return levels in dB, in a form whose small addend exporters keep."""
+    """Return dB, in a form whose small addend exporters keep."""
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
@@ -48,7 +48,7 @@ def level_distance(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Sliced Wasserstein distance of latents to the uniform cube: keeps every knob's full range in use."""
+    """Sliced Wasserstein distance to the uniform cube: every knob keeps its full range in use."""
     latents = all_examples(latents, generator)
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)

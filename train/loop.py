@@ -74,9 +74,9 @@ class Outcome:
 
 @dataclass
 class Stop:
-    """Ends the loop after the current step on signals such as SIGTERM; a second Ctrl-C stops at once.
+    """Ends the loop after a step on signals such as SIGTERM; a second Ctrl-C stops at once.
 
-    With ``forward`` the loop runs in child processes, which receive the signal.
+    With ``forward`` child processes run the loop and receive the signal.
     """
 
     forward: bool = False
@@ -215,11 +215,6 @@ class _Loop:
         return losses[0]
 
     def _own(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
-        """Return this process's part of a batch by its number, and a random generator.
-
-        They depend on the seed, the step, ``number`` and the process alone; together the parts are the same for any
-        number of processes.
-        """
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = self.loader.seeds(self.progress.step, number)
         mine = [part[rank::world].to(self.fabric.device) for part in batch]
@@ -248,10 +243,7 @@ class _Loop:
         return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
 
     def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
-        """Return the share of the budget, and whether to stop, equal in all processes despite their clocks.
-
-        All raise if one loss is not finite, as the others would wait forever.
-        """
+        """Processes agree on the share of the budget and on stopping; all raise for an infinite loss."""
         if self.fabric.world_size == 1:
             return self._part_done(), self.stop.asked
         mine = torch.tensor([self._part_done(), float(self.stop.asked), float(not math.isfinite(loss))])

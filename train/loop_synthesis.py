@@ -25,7 +25,7 @@ def sound_of(
     late: float = 0.0,
     turns: int = TURNS,
 ) -> Array:
-    """Return the sound of slices' codes [steps, components]: [steps * hop_length].
+    """Decode codes of slices [steps, components]: [steps * hop_length].
 
     Args:
         loudest_db: limit of each slice's RMS in dB of full scale.
@@ -47,7 +47,7 @@ def sound_of(
 def joined(slices: Array, step: int) -> Array:
     """Join slices [steps, length] with equal-power crossfades: [steps * step].
 
-    A slice begins with the overlap before its step; silence precedes the first.
+    A slice begins with the overlap before its step.
     """
     overlap = slices.shape[1] - step
     angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))

@@ -1,4 +1,4 @@
-"""Base classes of trainable networks, their objectives and Adam optimisers."""
+"""Base classes of trainable networks, their objectives and optimisers."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class Objective:
 
     Args:
         name: method that returns the loss's terms from a batch and a generator.
-        batches: number of its own batches, each a move of the weights; 0 for the shared batch.
+        batches: its own batches, one a move of the weights; 0 for the shared one.
         differentiates: its terms contain gradients, also in validation.
     """
 
@@ -35,12 +35,12 @@ class Objective:
 
 @dataclass(frozen=True)
 class Adam:
-    """The settings of an Adam optimiser.
+    """Settings of an Adam optimiser.
 
     Args:
         modules: trained attributes of the network; none for all of it.
         learning_rate: None for the recipe's.
-        largest_norm: maximum norm of all weights' gradient; None for no clipping.
+        largest_norm: of all weights' gradient; None for no clipping.
     """
 
     modules: tuple[str, ...] = ()
@@ -52,11 +52,7 @@ class Adam:
         return training.learning_rate if self.learning_rate is None else self.learning_rate
 
     def over(self, network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
-        """Return a torch optimiser of a network's weights.
-
-        The penalty ``l2 * sum of squares`` spares biases, as Keras's kernel regulariser. Torch's weight decay is its
-        gradient's factor, 2 * l2.
-        """
+        """The penalty ``l2 * sum of squares`` spares biases, as in Keras; torch's weight decay is 2 * l2."""
         modules = [network.get_submodule(name) for name in self.modules] or [network]
         parameters = [parameter for module in modules for parameter in module.parameters()]
         weights = [p for p in parameters if p.ndim > 1]
@@ -66,7 +62,7 @@ class Adam:
 
 
 class Network(nn.Module):
-    """A trainable network; a step runs its ``objectives`` in order. The first one's loss measures it."""
+    """A trainable network; steps run its ``objectives`` in order, and the first one's loss measures it."""
 
     objectives: tuple[Objective, ...] = (Objective("reconstruction"),)
     optimisers: Mapping[str, Adam] = {SHARED: Adam()}
@@ -74,7 +70,7 @@ class Network(nn.Module):
 
     @property
     def adversarial(self) -> bool:
-        """True if objectives compete: then no loss measures quality."""
+        """Objectives compete, so no loss measures quality."""
         return len(self.objectives) > 1
 
     @property
@@ -85,19 +81,19 @@ class Network(nn.Module):
         """Initialize before the first step."""
 
     def moved(self) -> None:
-        """Follow a change of the weights after a step."""
+        """Follow a change of the weights."""
 
     def varies(self, *inputs: Tensor) -> bool:
-        """Return whether outputs differ between training frames, as a playable network's must."""
+        """Return whether outputs differ between training frames, as playable networks' do."""
         return True
 
     def forward(self, objective: str, *arguments: Any) -> dict[str, Tensor]:
-        """Return an objective's terms; Fabric wraps this."""
+        """Fabric wraps this."""
         terms: dict[str, Tensor] = getattr(self, objective)(*arguments)
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Return the weighted sum of terms; a missing weight is 1."""
+        """Return the sum of terms by their weights, 1 by default."""
         weights = self.weights.model_dump()
         return torch.stack([w * term for name, term in terms.items() if (w := weights.get(name, 1.0))]).sum()
 
@@ -105,7 +101,7 @@ class Network(nn.Module):
 class Autoencoder(Network, ABC):
     @abstractmethod
     def encode(self, *inputs: Tensor) -> Tensor:
-        """Return the latents, [batch, latents]."""
+        """Return latents, [batch, latents]."""
 
     def varies(self, *inputs: Tensor) -> bool:
         return not bool((self.encode(*inputs).std(0, correction=0) < DEAD_DEVIATION).all())
@@ -113,7 +109,7 @@ class Autoencoder(Network, ABC):
 
 @contextlib.contextmanager
 def seeded_dropout(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed dropout from a step's generator, so that resumed runs match uninterrupted ones."""
+    """Seed dropout, so that resumed runs match uninterrupted ones."""
     seed = int(torch.randint(2**62, (), generator=generator))
     seed += generator.rank if isinstance(generator, ExampleGenerator) else 0
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):

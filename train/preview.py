@@ -22,11 +22,11 @@ PEAK = 0.5
 
 
 class Preview(NamedTuple):
-    """The sounds that a family's training writes.
+    """Sounds that a family's training writes.
 
     Args:
-        sounds: makes sounds of a network, its recipe and a validation batch, [samples] each.
-        pictured: they are whole sounds, which fit side by side in a picture.
+        sounds: makes sounds [samples] of a network, a recipe and a validation batch.
+        pictured: they are whole sounds, drawn side by side.
     """
 
     sounds: Callable[[Any, Any, list[torch.Tensor]], list[Array]]
@@ -35,7 +35,7 @@ class Preview(NamedTuple):
 
 @torch.no_grad()
 def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, preview: Preview, step: int) -> Path:
-    """Write decoded validation frames as ``step-N.wav``, whole clips also as a picture."""
+    """Write decoded validation frames as ``step-N.wav``, clips also as a picture."""
     folder.mkdir(exist_ok=True)
     device = next(network.parameters()).device
     sounds = preview.sounds(network, recipe, [part.to(device) for part in next(data.validation(SOUNDS))])

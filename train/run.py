@@ -1,10 +1,10 @@
 """A run on disk: recipe, checkpoints and log.
 
 RUN/recipe.toml      the effective recipe
-RUN/run.json         corpus, versions, hardware, and the runs that it builds on
+RUN/run.json         corpus, versions, hardware, and runs that it builds on
 RUN/last.ckpt        the newest checkpoint
 RUN/best.ckpt        the best on the validation split
-RUN/kept/            the last checkpoints, as many as the recipe's training.keep
+RUN/kept/            the last checkpoints, training.keep of them
 RUN/log.jsonl        one line a validation
 RUN/preview/         decoded frames as sound
 RUN/report/          output of `timbrel evaluate`
@@ -96,7 +96,7 @@ class Run:
         return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
-        """Replace the run's recipe, also in its folder."""
+        """Replace the recipe, also on disk."""
         with replacing(self.folder / "recipe.toml", overwrite=True) as file:
             file.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
@@ -105,7 +105,7 @@ class Run:
         """Return the run's corpus as it was at its start; after a trial, with all clips under train.
 
         Raises:
-            UserError: it is another one now.
+            UserError: it has changed.
         """
         corpus = Corpus.open((self.folder / self.info.corpus).resolve()).beginning(self.info.clips)
         if len(corpus.clips()) != self.info.clips or abs(corpus.seconds() - self.info.seconds) > SAME_SECONDS:
@@ -116,7 +116,7 @@ class Run:
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":
-        """Return the run without the test split, which measures unseen notes; raises as `open`."""
+        """Return the run without the test split; raises as `open`."""
         return None if self.info.trial is None else self._other(self.info.trial, "trial")
 
     def others(self) -> dict[str, "Run"]:
@@ -143,7 +143,6 @@ class Run:
             raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the log, except lines cut off by a crash."""
         file = self.folder / "log.jsonl"
         entries = []
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
@@ -153,5 +152,5 @@ class Run:
 
 
 def relative_to(target: Path, folder: Path) -> str:
-    """Return a relative path, so that a run and its corpus can move together."""
+    """Return a relative path, so that run and corpus can move together."""
     return os.path.relpath(target.resolve(), folder.resolve())

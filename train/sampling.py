@@ -10,7 +10,6 @@ Item = TypeVar("Item")
 
 
 def evenly_spaced(count: int, most: int) -> npt.NDArray[np.int64]:
-    """Return at most ``most`` of ``count`` indices, the first among them."""
     return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
@@ -19,8 +18,5 @@ def thinned(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def random_indices(count: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw at most ``most`` of ``count`` indices without replacement, ascending.
-
-    Evenly spaced ones could hit the same moment of equally long clips.
-    """
+    """Draw at most ``most`` of ``count`` indices, ascending: even spacing could repeat a moment of equal clips."""
     return np.sort(rng.permutation(count)[:most])

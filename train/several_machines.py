@@ -1,4 +1,4 @@
-"""Processes that torchrun or Slurm started: they agree on errors, and one of them speaks."""
+"""Processes of torchrun or Slurm: they agree on errors, and one speaks."""
 
 import atexit
 import contextlib
@@ -18,27 +18,20 @@ Result = TypeVar("Result")
 
 
 def launched() -> bool:
-    """Return whether a launcher started this process beside others."""
     return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
 
 
 def processes() -> int:
-    """Return how many processes a launcher started."""
     return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
 
 
 def is_first() -> bool:
-    """Return whether this process speaks and writes for all."""
     return not launched() or int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """End all processes but the first without a message; a lost peer becomes one for users.
-
-    Raises:
-        Failure: another process has ended.
-    """
+    """Only the first process shows a message; a lost peer becomes `Failure`."""
     try:
         yield
     except BaseException as error:
@@ -50,7 +43,6 @@ def one_voice() -> Iterator[None]:
 
 
 def _translate(error: BaseException) -> None:
-    """Raise the error or exit that replaces an error in this process, if there is one."""
     if isinstance(error, TimbrelError) and not is_first():
         raise SystemExit(error.exit_status) from None
     if isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in LOST):
@@ -60,10 +52,10 @@ def _translate(error: BaseException) -> None:
 
 
 def together(work: Callable[[], Result], first_alone: bool = False) -> Result | None:
-    """Do some work in all processes, or in the first one; raise the first error in all.
+    """Work in all processes, or in the first one; raise the first error in all.
 
     Returns:
-        The work's result; None in others than the first where it works alone.
+        The work's result; None where only the first one works.
     """
     result, error = None, None
     try:

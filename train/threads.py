@@ -1,6 +1,6 @@
-"""Adapts the number of torch's threads to the CPU cores that other processes leave idle.
+"""Adapts torch's threads to the CPU cores that other processes leave idle.
 
-Torch's threads wait for each other many times a step, so one delayed thread slows all.
+The threads wait for each other many times a step: one delayed thread slows all.
 """
 
 import math
@@ -19,10 +19,7 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 
 
 class Threads:
-    """Keeps torch's threads on the CPU at the number of idle cores.
-
-    ``OMP_NUM_THREADS``, if set, has priority.
-    """
+    """As many torch threads as idle cores; ``OMP_NUM_THREADS``, if set, has priority."""
 
     def __init__(
         self,
@@ -32,10 +29,7 @@ class Threads:
         own: Callable[[], float] = time.process_time,
         use: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
-        """``everybody`` returns CPU seconds of all processes on this process's cores; None for the system's.
-
-        ``own`` returns this process's CPU seconds, and ``use`` receives the number of threads.
-        """
+        """``everybody`` returns CPU seconds of all processes on its cores (None: the system's), ``own`` of this one."""
         self._clock, self._own, self._use = clock, own, use
         self._everybody = everybody or processors_worked()
         self._most = self._count = torch.get_num_threads()
@@ -49,7 +43,7 @@ class Threads:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Wrap a training step; load between steps does not count."""
+        """Load between steps does not count."""
         if not self._follows:
             yield
             return

@@ -11,14 +11,12 @@ from torch import Tensor
 class Data(Protocol):
     def __len__(self) -> int: ...
 
-    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return the inputs of the network's objectives."""
-        ...
+    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]: ...
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of at most ``limit`` validation frames, evenly spaced, equal at every call."""
+        """Yield batches of up to ``limit`` validation frames, evenly spaced, equal at every call."""
         ...
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return the inputs of `Network.varies`, from training frames chosen as in `validation`."""
+        """Return inputs of `Network.varies`, chosen as in `validation`."""
         ...

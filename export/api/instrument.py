@@ -1,4 +1,4 @@
-"""Instruments from Python: opened once, then rendered, encoded, decoded, recovered, processed and played."""
+"""Instruments from Python: render, encode, decode, recover, process, play."""
 
 import contextlib
 import functools
@@ -51,7 +51,7 @@ LONGEST_TAIL_SECONDS = 600.0
 
 
 class RecoveredSound(NamedTuple):
-    """The code of a recording: ``code`` [latents], the ``label`` of a clip, the sound played again and its figures.
+    """The code of a recording: ``code`` [latents], the ``label`` of a clip, the sound played again.
 
     ``figures``: as in the file beside a recovered preset, such as ``log_mel_db`` and ``ssim``.
     """
@@ -63,7 +63,7 @@ class RecoveredSound(NamedTuple):
 
 
 class Instrument:
-    """An opened preset with its model. Methods may run in several threads; each call begins from rest."""
+    """An opened preset with its model, for any thread; each call begins from rest."""
 
     def __init__(self, name: str, patch: Patch) -> None:
         """Use `open_instrument`."""
@@ -84,12 +84,12 @@ class Instrument:
 
     @property
     def latents(self) -> tuple[str, ...]:
-        """The names of the latents; those without a name are ``latent N``."""
+        """Names, ``latent N`` for nameless ones."""
         return tuple(one.name or f"latent {number}" for number, one in enumerate(self._patch.model.card.latents))
 
     @functools.cached_property
     def knobs(self) -> Mapping[str, KnobRange]:
-        """All knobs, by name; a second one of the same name is listed by its target."""
+        """All knobs by name, further ones of the same name by target."""
         found: dict[str, KnobRange] = {}
         rest = ChannelInstrument(self._patch, RATE).knobs
         for control in controls(self._patch.preset, self._patch.model, rest):
@@ -109,10 +109,10 @@ class Instrument:
         """Play a MIDI file, or notes: the samples that `timbrel render --float` writes.
 
         Args:
-            music: a MIDI file's path, a note, or notes in any order; a key that is struck again is released first.
+            music: a MIDI file's path, a note, or notes in any order; a restruck key is released first.
             sample_rate: 44100, 48000 or 96000 Hz.
-            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one position,
-                or (seconds, position) pairs that lines join.
+            knobs: positions, 0 to 1 of a knob's range, by the names of ``knobs`` or targets of presets: one, or
+                (seconds, position) pairs that lines join.
             channels: other presets by MIDI channel, 1 to 16; None mutes one.
             tail_seconds: the longest that sound may ring on.
 
@@ -148,7 +148,7 @@ class Instrument:
     def encode(self, recording: Recording, sample_rate: int | None = None) -> Array:
         """Return the codes of a recording, float32 [frames, latents], one a hop of the model; of a clip [1, latents].
 
-        Frames without sound of their own take the code before them. ``sample_rate`` in Hz goes with samples.
+        Frames without sound repeat the code before them. ``sample_rate`` in Hz goes with samples.
 
         Raises:
             UserError: the model has no encoder, or the recording is silent, too short or unreadable.
@@ -169,8 +169,8 @@ class Instrument:
     ) -> Sound:  # fmt: skip
         """Play codes, [latents] or [frames, latents], as a note without gesture, effects and envelope of the preset.
 
-        Frames follow each other by the model's hop, joined by lines. A single code is held for a second; a clip has its
-        own length, and one code. ``label`` goes with models of labelled clips.
+        Lines join frames at the model's hop. A single code is held for a second; a clip has one code and its own
+        length. ``label`` goes with models of labelled clips.
 
         Raises:
             UserError: codes of another shape, or not finite; a key, velocity or rate out of range; an unknown label.
@@ -247,7 +247,7 @@ class Instrument:
         """Send a recording through the encoder and the decoder, as `timbrel process`; the options are the command's.
 
         Returns:
-            [1, samples] of exactly the recording's length at its rate; with effects [2, samples], with their tail.
+            [1, samples] of the recording's length at its rate; with effects [2, samples], with their tail.
 
         Raises:
             UserError: the recording, a setting or the model cannot be used.
@@ -284,7 +284,7 @@ class Instrument:
 def open_instrument(name: PathLike, *, trust: bool = False) -> Instrument:
     """Open a shipped preset or model, a ``.toml`` preset, a folder that `make` wrote, or an ``.onnx`` model.
 
-    ``trust`` lets the plugins that it names run; without it, new ones are asked about, or refused without a terminal.
+    ``trust`` lets its plugins run; without it, new ones are asked about, or refused without a terminal.
 
     Raises:
         UserError: unknown name, or it cannot be used.
@@ -307,7 +307,7 @@ def make(
     family: str = "auto",
     label: str | None = None,
 ) -> Instrument:
-    """Make an instrument of sounds in the folder ``output``, as `timbrel make`, and open it; needs timbrel[train].
+    """Make an instrument of sounds in ``output``, as `timbrel make`, and open it; needs timbrel[train].
 
     Raises:
         UserError, Failure: as the command.
@@ -326,7 +326,7 @@ def play(
     block: int = 128,
     midi_ports: str | Sequence[str] = (),
 ) -> LivePlayer:
-    """Play live, without blocking: MIDI inputs and the player's methods are heard. Needs timbrel[live].
+    """Play live, without blocking, MIDI inputs and the player's methods. Needs timbrel[live].
 
     Args:
         device: the sound card, by any part of its name; ``null`` plays to nowhere.
@@ -364,7 +364,6 @@ def _channels(given: Mapping[int, PathLike | Instrument | None]) -> dict[int, st
 
 @contextlib.contextmanager
 def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
-    """Yield a sound file with the recording."""
     if isinstance(recording, str | os.PathLike):
         yield Path(recording)
         return

@@ -17,9 +17,9 @@ END_SECONDS = 10.0  # for the session to end
 
 
 class LivePlayer:
-    """An instrument that plays live; MIDI inputs and the methods play it, until ``close`` or the end of ``with``.
+    """An instrument that MIDI inputs and methods play live, until ``close`` or the end of ``with``.
 
-    All methods may be called from any thread, and return at once.
+    Methods may be called from any thread, and return at once.
     """
 
     def __init__(self, setup: Setup, knobs: Mapping[str, KnobRange]) -> None:
@@ -48,7 +48,6 @@ class LivePlayer:
 
     @property
     def messages(self) -> Sequence[str]:
-        """The session's messages and warnings so far."""
         return tuple(self._reports.lines)
 
     @property
@@ -56,7 +55,7 @@ class LivePlayer:
         return self._thread.is_alive()
 
     def note_on(self, key: int, velocity: int = 100) -> None:
-        """Strike a key; as `Note`."""
+        """Ranges are as in `Note`."""
         Note(key, velocity=velocity)
         self._send(NoteOn(0, 0, key, velocity))
 
@@ -73,7 +72,7 @@ class LivePlayer:
         self._send(*knob_changes({knob: number(f"knob {knob!r}:", position)}, self._knobs, [0], 1))
 
     def close(self) -> None:
-        """Stop playing; raise the error that had ended it, if any."""
+        """Stop playing; raise the error that had ended it."""
         self._end()
         if self._error is not None:
             error, self._error = self._error, None
@@ -106,8 +105,6 @@ class LivePlayer:
 
 
 class _Reports:
-    """A screen that keeps the newest report and all messages."""
-
     def __init__(self, changed: threading.Event) -> None:
         self.newest: LiveStatus | None = None
         self.lines: list[str] = []
@@ -131,8 +128,6 @@ class _Reports:
 
 
 class _Commands:
-    """A panel that sends commands and shows nothing."""
-
     def __init__(self) -> None:
         self._theirs, self._mine = Pipe(duplex=False)
         self._sending = threading.Lock()

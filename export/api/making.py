@@ -24,9 +24,9 @@ def make_instrument(
     family: str = "auto",
     label: str | None = None,
 ) -> str:
-    """Check the sounds, then make the instrument as `make.make`; return its summary. Progress goes to standard error.
+    """Check the sounds, make the instrument as `make.make`, with progress on standard error; return its summary.
 
-    With ``more_minutes``, ``sounds`` may be a pack with a run, which is unpacked into ``output``, a new folder.
+    With ``more_minutes``, ``sounds`` may be a pack with a run, unpacked into the new folder ``output``.
 
     Raises:
         UserError, Failure, MakeStopped: as `make.make`.
@@ -48,7 +48,6 @@ def make_instrument(
 
 
 def _unpack(pack: Path, output: Path) -> None:
-    """Copy a pack with a run to a new folder."""
     file = preset_file(str(pack))
     assert file is not None
     if not (file.parent / "run").is_dir():

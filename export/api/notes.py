@@ -57,7 +57,7 @@ class KnobRange(NamedTuple):
 
 
 def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
-    """Return the notes as events; a key that is struck again is released first.
+    """Return the notes as events; a restruck key is released first.
 
     Raises:
         UserError: no `Note`.
@@ -87,10 +87,9 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
 def knob_changes(
     knobs: Mapping[str, Points], known: Mapping[str, KnobRange], channels: Iterable[int], sample_rate: int
 ) -> list[ParameterChange]:
-    """Return the changes of knobs, in order of time.
+    """Return changes of knobs, by name or target, in order of time.
 
-    Positions are 0 to 1 of a knob's range; lines join points, and the first and last ones hold outwards. ``knobs``: by
-    name or target.
+    Positions are 0 to 1 of a knob's range; lines join points, and both ends hold.
 
     Raises:
         UserError: an unknown knob, or points that are not in order of time.
@@ -134,7 +133,7 @@ def _moments(name: str, points: Points) -> list[tuple[float, float]]:
 
 
 def number(name: str, value: object) -> float:
-    """Return a finite number, of Python or numpy; raise UserError for all else."""
+    """Return a finite number; raise UserError for all else."""
     if isinstance(value, int | float | np.number | np.ndarray) and np.ndim(value) == 0 and math.isfinite(value):
         return float(value)
     raise UserError(f"{name} {value!r} is no number; give one")

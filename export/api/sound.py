@@ -1,4 +1,4 @@
-"""Sounds from Python: arrays that know their sampling rate, and show a player and a picture in notebooks."""
+"""Sounds from Python: arrays with a sampling rate, a player and a picture in notebooks."""
 
 import base64
 import html
@@ -28,7 +28,7 @@ LONGEST_SHOWN_SECONDS = 600.0  # a longer player would swell the notebook's file
 class Sound(Samples):
     """Samples, float32 [2, samples], within ±1 unless a plugin exceeds it, with their ``sample_rate`` in Hz.
 
-    It is a numpy array: slices and sums of sounds are sounds.
+    A numpy array: slices and sums of sounds are sounds.
     """
 
     sample_rate: int
@@ -102,7 +102,6 @@ def _sounding(found: Any, rate: int) -> Any:
 
 
 def _rate_of(parts: Any) -> int | None:
-    """Return the rate of all sounds among nested arguments; raise UserError if they have several."""
     rates = set(_rates(parts))
     if len(rates) > 1:
         raise UserError(f"sounds of {' and '.join(f'{rate} Hz' for rate in sorted(rates))}: render them at one rate")

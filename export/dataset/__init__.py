@@ -1,1 +1,1 @@
-"""Data sets of labelled notes: drawn from a seed, rendered in batches, kept in WebDataset shards."""
+"""Data sets of labelled notes: drawn, rendered in batches, kept in WebDataset shards."""

@@ -1,4 +1,4 @@
-"""Renders batches of a data set's notes to the files of its shards: a sound and its labels each."""
+"""Renders batches of a data set's notes to sounds and labels."""
 
 import functools
 import hashlib
@@ -32,16 +32,14 @@ A4_HZ, A4_KEY = 440.0, 69
 
 
 class Member(NamedTuple):
-    """A file in a shard."""
-
     name: str
     data: bytes
 
 
 class Job(NamedTuple):
-    """All that a process needs to render any batch; plain values, so that it travels.
+    """Everything to render any batch, in plain values, so that it travels.
 
-    ``digests``: of the presets with their models and other files. ``settings``: of `DatasetSettings`, as JSON.
+    ``digests``: of presets with models and other files. ``settings``: of `DatasetSettings`, as JSON.
     """
 
     presets: tuple[str, ...]
@@ -106,7 +104,6 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
 
 
 def _placed(sound: Array, onset: int, settings: DatasetSettings) -> Array:
-    """Return the file's samples, [channels, n]: silence until the onset, and a fade at the end."""
     length = sound.shape[1]
     placed = np.zeros((2 if settings.stereo else 1, length), np.float32)
     placed[:, onset:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[:, : length - onset]
@@ -144,7 +141,7 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
 
 
 def _code(note: DrawnNote, patch: Patch) -> list[float] | None:
-    """Return the latents of the knobs, before macros, morph, motion and gesture; None of a kit, whose keys have own."""
+    """Before macros, morph, motion and gesture; None for kits, whose keys have own codes."""
     if patch.preset.keys:
         return None
     rest = patch.preset.latent_values(patch.model.card)

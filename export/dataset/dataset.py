@@ -36,7 +36,7 @@ def make_dataset(
         names: of presets, as `open_patch` takes them; each note draws one.
         notes: in all, 1 to `MOST_NOTES`.
         workers: processes of this machine.
-        ray: the address of a Ray cluster, or ``auto``; it replaces ``workers``.
+        ray: a Ray cluster's address, or ``auto``; replaces ``workers``.
         progress: receives 0 to 1.
         say: receives warnings.
 

@@ -35,8 +35,8 @@ class DrawnNote(NamedTuple):
     """A note of a data set.
 
     Attributes:
-        preset: its place in the list of presets.
-        onset_samples: from the start of the file.
+        preset: its place in the list.
+        onset_samples: from the file's start.
         latents: those set before the note, or None.
         landmark: the label of a landmark's code, or None.
         positions: of knobs, 0 to 1, by name.
@@ -52,8 +52,6 @@ class DrawnNote(NamedTuple):
 
 
 class DatasetPreset:
-    """A preset of a data set, with the keys and knobs that its notes may have."""
-
     def __init__(self, patch: Patch, settings: DatasetSettings) -> None:
         """Raise UserError if no key can be played, or a knob is unknown."""
         self.patch = patch
@@ -95,7 +93,7 @@ def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSetting
 
 @functools.lru_cache(maxsize=256)
 def _column(name: str) -> int:
-    """Return the place of a knob's random numbers, by its name alone: other knobs do not change it."""
+    """By name alone: other knobs do not change it."""
     return WIDE**2 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 

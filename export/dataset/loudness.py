@@ -1,4 +1,4 @@
-"""Loudness of short sounds (ITU-R BS.1770-4), without a sample by sample filter: energies of weighted spectra."""
+"""Loudness of short sounds (ITU-R BS.1770-4) by weighted spectra, not a filter sample by sample."""
 
 import functools
 import math
@@ -21,7 +21,7 @@ SHELF_SLOPE = 0.4996667741545416
 
 
 def loudness_lufs(sound: Array, rate: int) -> float | None:
-    """Return the integrated loudness of [channels, n] in LUFS; None below the gate, or of less than 400 ms."""
+    """Return the integrated loudness of [channels, n] in LUFS; None below the gate, or under 400 ms."""
     size = round(PART_SECONDS * rate)
     count = sound.shape[1] // size
     if count < PARTS:
@@ -44,7 +44,6 @@ def _mean_square(lufs: float) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _weights(rate: int, size: int) -> Array:
-    """Return the share of each bin's power in a weighted mean square, [bins]."""
     gain = np.square(np.abs(_response(np.arange(size // 2 + 1) * rate / size, rate)))
     sides = np.full(size // 2 + 1, 2.0)
     sides[0] = 1.0

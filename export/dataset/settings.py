@@ -1,4 +1,4 @@
-"""Settings of a data set, from options and a TOML file, and the values that its notes draw from."""
+"""Settings of a data set, from options and TOML, and the values that notes draw."""
 
 import math
 import re
@@ -24,10 +24,10 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 
 
 class Choice:
-    """Values to draw from: all from ``low`` to ``high``, written ``LOW-HIGH``, or some, written ``A,B,C``."""
+    """Values to draw from: a range ``LOW-HIGH``, or ``A,B,C``."""
 
     def __init__(self, text: str, whole: bool) -> None:
-        """Raise ValueError if it cannot be read; ``whole``: of whole numbers."""
+        """Raise ValueError for unreadable text."""
         self.text, self._whole = text, whole
         span = SPAN.fullmatch(text.strip())
         try:
@@ -49,7 +49,6 @@ class Choice:
         return self.low + place * (self.high - self.low)
 
     def among(self, values: list[int]) -> list[int]:
-        """Return those of ``values`` that can be drawn."""
         return [one for one in values if self.low <= one <= self.high and (self._some is None or one in self._some)]
 
 
@@ -79,13 +78,13 @@ def _latents(text: str) -> str:
 
 
 class DatasetSettings(SettingsSection):
-    """The settings of a data set's notes; a note is a function of ``seed`` and its number alone.
+    """Settings of a data set's notes; ``seed`` and its number determine a note.
 
     Attributes:
-        keys: MIDI keys; None: those of each preset's recordings, or of its kit.
+        keys: MIDI keys; None: those of each preset's recordings or kit.
         held_seconds: from note-on to note-off; None: three quarters of ``seconds``.
-        onset_seconds: from the start of the file to the note-on.
-        latents: ``preset``, ``uniform`` within each latent's range, ``landmarks``, or ``grid:STEPS`` in turn.
+        onset_seconds: from the file's start to the note-on.
+        latents: ``preset``, ``uniform`` within ranges, ``landmarks``, or ``grid:STEPS`` in turn.
         knobs: positions, 0 to 1 of a knob's range, by name.
         shard_notes: a multiple of `BATCH`.
     """
@@ -116,7 +115,7 @@ class DatasetSettings(SettingsSection):
 
 
 def read_settings(file: Path | None, given: Mapping[str, Any]) -> DatasetSettings:
-    """Return the settings of a TOML file, if there is one; those ``given`` win, and knobs add up.
+    """Return the settings of a TOML file, if any; those ``given`` win, and knobs add up.
 
     Raises:
         UserError: unreadable, unknown or contradicting settings.

@@ -36,8 +36,6 @@ class Shard(BaseModel):
 
 
 class _Told(BaseModel):
-    """The content of an index's file."""
-
     model_config = ConfigDict(strict=True, extra="forbid")
 
     format: Literal[1] = FORMAT
@@ -49,7 +47,7 @@ class _Told(BaseModel):
 
 @dataclass
 class Index:
-    """The index of a data set's folder: its settings, and the shards that are whole."""
+    """The settings and whole shards of a data set's folder."""
 
     folder: Path
     job: Job
@@ -57,12 +55,12 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path, job: Job, say: Callable[[str], None]) -> "Index":
-        """Begin a new folder, or go on with one of the same settings and no more notes; nothing is written yet.
+        """Begin a new folder, or resume one of the same settings and no more notes; nothing is written yet.
 
-        ``say`` receives a line for each shard that is damaged, and will be rendered again.
+        ``say`` receives a line for each damaged shard, to be rendered again.
 
         Raises:
-            UserError: the folder has other files, or other notes, or cannot be made or written.
+            UserError: the folder has other files or notes, or cannot be made or written.
         """
         index = cls(folder, job)
         if not (folder / INDEX).exists():
@@ -102,7 +100,7 @@ class Index:
         """Write a shard and then the index.
 
         Raises:
-            Failure: it cannot be written; the shards before it stay.
+            Failure: it cannot be written; earlier shards stay.
         """
         name = f"notes-{shard:06d}.tar"
         with replacing(self.folder / name, overwrite=True) as temporary, temporary.open("wb") as file:
@@ -129,7 +127,6 @@ class Index:
             raise UserError(f"cannot make folder {self.folder}: {error.strerror or error}") from None
 
     def remove_leftovers(self) -> None:
-        """Remove files of a process that was killed."""
         for path in self.folder.iterdir():
             if _is_leftover(path):
                 path.unlink(missing_ok=True)
@@ -159,13 +156,10 @@ class Index:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Return whether a run that was killed left a file that was not whole."""
     return LEFTOVER.fullmatch(path.name) is not None
 
 
 class _Digest(io.BytesIO):
-    """Counts and hashes the bytes written to a file."""
-
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self._file, self.digest, self.count = file, hashlib.sha256(), 0
@@ -177,7 +171,6 @@ class _Digest(io.BytesIO):
 
 
 def _fault(path: Path, shard: Shard) -> str:
-    """Return the damage of a shard's file; empty if it is whole."""
     try:
         if path.stat().st_size != shard.bytes:
             return f"has {path.stat().st_size} bytes in place of {shard.bytes}"

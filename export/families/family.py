@@ -1,4 +1,4 @@
-"""Describes a network family for export."""
+"""Family descriptor: the functions that export calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,23 +17,22 @@ class ExportFamily:
 
     Args:
         graphs: returns decoder, encoder, codes of sampled training data and card fields; receives whether the corpus is
-            tonal, and raises UserError if no training data is audible. None for networks without sound: they are not
-            exported, and `make` ignores them.
-        report: for `timbrel evaluate`; receives run, network, checkpoint name, step and progress. Raises UserError if
-            the corpus has no audible data.
+            tonal, and raises UserError if no training data is audible. None for networks without sound: neither
+            exported nor made.
+        report: of run, network, checkpoint name, step and progress, for `timbrel evaluate`; raises UserError for a
+            silent corpus.
         recipe: that `make` trains, of families in ``MADE``.
         why: purpose of its instruments, for users.
         plays: returns how a preset plays a model, for users; receives whether the corpus is tonal.
         heard: file of `make`'s demo; an instrument's report receives it as ``heard``.
         changes: `make`'s recipe changes for a corpus, as ``key=value``.
-        tried: `make` trains once without whole keys, for the report, then on all.
-        played: the report compares notes with recordings. It receives ``exported``, which opens the model with its
-            first preset, ``instrument``, the preset's folder, and after `tried` ``trial``.
+        tried: `make` trains first without whole keys, for the report, then on all.
+        played: the report compares notes with recordings; it receives ``exported``, which opens the first preset,
+            ``instrument``, its folder, and after `tried` ``trial``.
         judged: the report receives a classifier ``judge``.
-        whole: clips are whole recordings, at their own sample rate and of any length.
-        gridded: clips are loops on one grid, at their own sample rate.
+        whole: clips are whole recordings, at their own rate and of any length.
+        gridded: clips are loops on one grid, at their own rate.
         unpitched: warning for sounds without a clear pitch.
-
     """
 
     graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None

@@ -19,5 +19,4 @@ def name_for_users(family: str) -> str:
 
 
 def family_named(name: str) -> str:
-    """Return the family of a user's name; ``auto`` stays."""
     return next((family for family, row in made_families().items() if row.called == name), name)

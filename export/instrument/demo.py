@@ -14,7 +14,7 @@ def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
 
 
 def keys_of(patch: Patch) -> list[int]:
-    """Return a demo's keys, ascending; none for a single held key."""
+    """Return ascending keys; none for a single held key."""
     if KINDS[patch.model.card.kind].held:
         return []
     return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})

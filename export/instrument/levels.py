@@ -26,7 +26,7 @@ SILENT_LUFS = -120.0
 
 
 def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
-    """Return the integrated loudness (BS.1770-4) of an instrument's `demo`, -120 LUFS for silence."""
+    """Return the `demo`'s integrated loudness (BS.1770-4), -120 LUFS for silence."""
     import pyloudnorm
 
     performance = demo(patch, velocity)
@@ -38,7 +38,7 @@ def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
     """Return each key's peak in dBFS at full velocity, of its loudest take, for ``keys`` or the demo's.
 
-    A demo of one held key is rendered whole: its loudest moment may come late.
+    A held key's demo is rendered whole, as its peak may come late.
     """
     asked = list(keys) or keys_of(patch)
     if not asked:
@@ -48,7 +48,7 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
-    """Render one key held for a second, or a clip to its end, [2, samples]."""
+    """Render a key held for a second, or a whole clip, [2, samples]."""
     card = patch.model.card
     seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:

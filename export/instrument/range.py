@@ -10,7 +10,6 @@ WIDE_KEYS = (36, 96)  # of models that name no range
 
 
 def recorded_keys(patch: Patch) -> tuple[int, int]:
-    """Return the lowest and the highest MIDI key."""
     card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
     if gestures is not None:
         rest = np.array(preset.latent_values(card), np.float64)

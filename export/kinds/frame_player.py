@@ -1,7 +1,6 @@
 """Overlap-add voice in TorchScript: base class of players of frames.
 
-Frames start, and read knobs and pitch, at the same samples as those of `SpectrumEngine`'s voices in order. So the sound
-equals the engine's for any block size.
+Frames start and read controls at the samples of `SpectrumEngine`, so any block size gives its sound.
 """
 
 import math
@@ -44,7 +43,7 @@ class FramePlayer(NnPlayer):
         self.begin_states(rows)
 
     def begin_note(self, row: int, number: int) -> None:
-        """Schedule the frames that overlap the first sample, as `SpectrumEngine.start_stream`."""
+        """Schedule frames that overlap the first sample, as `SpectrumEngine.start_stream`."""
         moment = self.moments[number // self.together % len(self.moments)]
         silent = self.onsets[row] - self.frame_length
         self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
@@ -54,7 +53,7 @@ class FramePlayer(NnPlayer):
         self.held = torch.cat([self.held, codes], 2)[:, :, -self.history :].clone()
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """Add frames, each of the code at a multiple of the model's hop, ``delay`` before the frame."""
+        """Frames have codes at multiples of the hop, ``delay`` before."""
         places: list[int] = []
         read: list[Tensor] = []
         ratios: list[float] = []
@@ -89,11 +88,11 @@ class FramePlayer(NnPlayer):
         raise NotImplementedError
 
     def begin_state(self, row: int, number: int) -> None:
-        """Reset a row's voice; ``number`` is the engine's voice number, from 1."""
+        """``number`` is the engine's voice number, from 1."""
         raise NotImplementedError
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        """Return a voice's next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
+        """Return next frames, [frames, frame_length], of codes [frames, latents] decoded at MIDI ``keys``.
 
         ``ratios`` are of output frequencies to decoded ones.
         """

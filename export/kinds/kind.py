@@ -1,4 +1,4 @@
-"""Describes a kind of model for export."""
+"""Kind descriptor: the functions that export calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class ExportKind:
     """First preset, demo, code search and nn~ player of a kind of model.
 
     Args:
-        preset: returns a new model's preset: it starts from a real sound, and its knobs span the corpus.
-        demo: returns the events and the length, in samples at `RATE`, of a performance for a patch and a velocity.
+        preset: returns a model's preset: it starts from a real sound, and its knobs span the corpus.
+        demo: returns a performance's events and length, in samples at `RATE`, for a patch and a velocity.
         held: the demo is one held key.
         view: returns the frames' amplitudes; None: codes are not searched.
         player: returns a player with a model's rebuilt decoder; None: nn~ does not play this kind.

@@ -1,9 +1,9 @@
 """Base class of nn~ files: input and output signals, attributes set by messages, and gain.
 
-nn~ finds methods in a TorchScript file by name. A method with ``METHOD_params``, [channels in, ratio in, channels out,
-ratio out], maps signals, [batch, channels, samples / ratio], to the same number of samples. ``get_attributes`` lists
-attributes; ``get_NAME`` returns a list, ``set_NAME`` returns 0, and ``NAME_params`` holds the value types as numbers. A
-failing setter may crash Max or Pd: setters clamp their values, and never fail.
+nn~ finds methods by name. A method with ``METHOD_params``, [channels in, ratio in, channels out, ratio out], maps
+signals, [batch, channels, samples / ratio], to as many samples. ``get_attributes`` lists attributes; ``get_NAME``
+returns a list, ``set_NAME`` 0, and ``NAME_params`` holds the value types as numbers. A failing setter may crash Max or
+Pd: setters clamp, and never fail.
 """
 
 import math
@@ -31,7 +31,7 @@ TAKEN = ("methods", "attributes", "none", "submodule", "parameter", "buffer", "e
 
 
 class Attribute(NamedTuple):
-    """A number that messages get and set; ``kind`` is its type, ``rest`` its default."""
+    """A number that messages get and set, ``rest`` by default."""
 
     name: str
     kind: int
@@ -43,7 +43,7 @@ class Attribute(NamedTuple):
 def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
     """Return a model's attributes in the order of `NnPlayer.values`.
 
-    Gain (0), the pitch of A4 (1) and the sample rate (2) come first, then a kind's ``own`` from 3 on, then the knobs.
+    Gain (0), the pitch of A4 (1), the sample rate (2), then a kind's ``own``, then the knobs.
     """
     found = [
         Attribute("gain_db", FLOAT, -90.0, 24.0, 0.0),
@@ -64,9 +64,8 @@ def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
 class NnPlayer(nn.Module):
     """Monophonic voices, one per row of signals; subclasses synthesize them.
 
-    Input is [rows, latents + 2, samples]: an offset of each knob, in the card's units; the pitch, as a fractional MIDI
-    note; and the level, 0 to 1, which multiplies the sound. A note lasts while the level is above 0. Output does not
-    depend on the block size.
+    Input is [rows, latents + 2, samples]: knobs' offsets, in the card's units; the pitch, as a fractional MIDI note;
+    and the level, 0 to 1, a factor. A note lasts while the level is above 0. Block sizes do not change the output.
     """
 
     forward_params: Tensor
@@ -109,7 +108,7 @@ class NnPlayer(nn.Module):
         self.register_buffer("pending", torch.zeros(1, len(outputs), 0))
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Return the next samples, [rows, channels, samples]."""
+        """Return samples, [rows, channels, samples]."""
         rows, count = signals.shape[0], signals.shape[2]
         if rows != len(self.notes):
             self.now, self.notes, self.onsets, self.sounding = 0, [0] * rows, [0] * rows, [False] * rows
@@ -129,7 +128,7 @@ class NnPlayer(nn.Module):
         return pending[:, :, :count] * (level * self.gains(count, signals.device))[:, None]
 
     def play(self, row: int, rows: int, codes: Tensor, pitch: Tensor, level: Tensor, pending: Tensor) -> None:
-        """Add a row's new sound to ``pending``, [channels, samples]."""
+        """Add new sound to ``pending``, [channels, samples]."""
         heard = level > 0
         before = torch.cat([torch.full([1], self.sounding[row], device=heard.device), heard[:-1]])
         turns: list[int] = torch.nonzero(heard != before).flatten().tolist()
@@ -146,22 +145,22 @@ class NnPlayer(nn.Module):
                     self.notes[row] += 1
 
     def longest(self) -> int:
-        """Return the most samples of one overlapping part."""
+        """Most samples of one overlapping part."""
         raise NotImplementedError
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
         raise NotImplementedError
 
     def begin_note(self, row: int, number: int) -> None:
-        """Start a note at its onset; ``number`` counts earlier notes, interleaved over rows."""
+        """``number`` counts earlier notes, interleaved over rows."""
         raise NotImplementedError
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """Add parts that start before sample ``end``; codes are [latents, samples], pitch [samples]."""
+        """Add parts before sample ``end``; codes are [latents, samples], pitch [samples]."""
         raise NotImplementedError
 
     def keep(self, codes: Tensor) -> None:
-        """Store this block's codes, [rows, latents, samples], for the next."""
+        """Keep codes, [rows, latents, samples], for the next block."""
         raise NotImplementedError
 
     @torch.jit.export
@@ -174,13 +173,13 @@ class NnPlayer(nn.Module):
 
     @torch.jit.export
     def turn(self, place: int, value: float) -> int:
-        """Set an attribute, clamped; skip values that are not finite."""
+        """Set a clamped attribute; skip infinities and NaN."""
         if math.isfinite(value):
             self.values[place] = min(max(value, self.lows[place]), self.highs[place])
         return 0
 
     def codes(self, signals: Tensor) -> Tensor:
-        """Return the knob positions, [rows, latents, samples]."""
+        """Return knob positions, [rows, latents, samples]."""
         first = len(self.values) - self.latents
         rest = torch.tensor(self.values[first:], dtype=signals.dtype, device=signals.device)
         low = torch.tensor(self.lows[first:], dtype=signals.dtype, device=signals.device)
@@ -189,11 +188,11 @@ class NnPlayer(nn.Module):
         return torch.minimum(torch.maximum(code, low[:, None]), high[:, None])
 
     def note_at(self, pitch: Tensor, time: int) -> float:
-        """Return the pitch at a sample of this block under the A4 tuning, as a MIDI note (69 = 440 Hz)."""
+        """Return the pitch under the A4 tuning, as a MIDI note (69 = 440 Hz)."""
         return float(pitch[time - self.now]) + 12.0 * math.log(self.values[1] / 440.0) / math.log(2.0)
 
     def gains(self, count: int, device: torch.device) -> Tensor:
-        """Return the gain per sample, [samples], ramped to its attribute."""
+        """Return gains, [samples], ramped to the attribute."""
         wanted = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
         if wanted != self.gain_target:
             self.gain_target = wanted
@@ -207,13 +206,13 @@ class NnPlayer(nn.Module):
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
-    """Return the host engine that equals an nn~ file: noise phases for spectra; partials are always coherent."""
+    """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials."""
     rest = [knob.default for knob in model.card.latents]
     return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
-    """Compile a player, with a getter and a setter per attribute."""
+    """Compile a player, getters and setters included."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):
         kind = WRITTEN[int(getattr(player, f"{name}_params"))]

@@ -1,7 +1,6 @@
-"""Converts recorded and decoded frames to amplitude spectra for comparison.
+"""Amplitude spectra of recorded and decoded frames for code searches.
 
-Amplitudes are [rows, spectra, bins] in the domain of the model's frames. Frames of one sound are combined by their root
-mean power.
+Amplitudes are [rows, spectra, bins] in the domain of frames; a sound's frames are combined by root mean power.
 """
 
 import functools
@@ -27,7 +26,7 @@ class TargetSound(NamedTuple):
     Args:
         amplitudes: [spectra, bins].
         told: pitch class or key, for models conditioned on it.
-        envelope: root mean square in equal parts, [points], for models that decode one.
+        envelope: root mean square in parts, [points], for models that decode one.
     """
 
     amplitudes: Tensor
@@ -54,14 +53,14 @@ class View(ABC):
 
     @abstractmethod
     def target_sound(self, frames: Array) -> TargetSound:
-        """Combine one sound's frames, [frames, samples], as in `SearchTarget`."""
+        """Combine a sound's frames, [frames, samples], as in `SearchTarget`."""
 
     @abstractmethod
     def decoded(self, frames: Tensor) -> Tensor:
         """Return amplitudes, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
     def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        """Convert decoded frames for `decoded`; ``told`` is the pitch class or key of each, [rows]."""
+        """Convert frames for `decoded`; ``told``: pitch classes or keys, [rows]."""
         return frames
 
     def envelope(self, frames: Tensor) -> Tensor | None:
@@ -75,7 +74,7 @@ def window_of(name: str, length: int) -> Tensor:
 
 
 def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
-    """Return Hann-windowed spectra ``hop`` apart, the first centered on the first sample: [rows, spectra, bins]."""
+    """Return Hann-windowed spectra, the first centered on the first sample: [rows, spectra, bins]."""
     side = length // 2
     spectra = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
@@ -84,6 +83,6 @@ def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
 
 
 def sizes(found: Tensor) -> Tensor:
-    """Return the amplitudes of spectra, with finite gradients at 0."""
+    """Return amplitudes, with finite gradients at 0."""
     amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
     return amplitudes

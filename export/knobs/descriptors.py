@@ -1,8 +1,7 @@
 """Differentiable timbre descriptors of decoded frames, used to name knobs.
 
-Fundamentals are known, so no partial search is needed. Brightness is the spectral centroid, and fundamental and body
-are the tristimulus of Pollard and Jansson (Acustica 51, 1982), as in G. Peeters, "A large set of audio features for
-sound description" (Ircam, 2004).
+Brightness is the spectral centroid; fundamental and body are the tristimulus of Pollard and Jansson (Acustica 51,
+1982), as in G. Peeters, "A large set of audio features for sound description" (Ircam, 2004).
 """
 
 from typing import NamedTuple
@@ -40,8 +39,6 @@ NAMES = tuple(descriptor.name for descriptor in DESCRIPTORS)
 
 
 class Timbre:
-    """Measures frames of one octave; octave 4 contains middle C."""
-
     def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
         self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
         keys = torch.arange(12) + 12 * (octave + 1)
@@ -77,7 +74,7 @@ class Timbre:
 
 
 def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
-    """Return descriptors, [frames, DESCRIPTORS], of frames of partials and noise at MIDI notes, [frames]."""
+    """Return descriptors, [frames, DESCRIPTORS], of partials and noise at MIDI notes, [frames]."""
     power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.inside(pitches)
     noise = frames[:, bands.harmonics :].square() @ bands.spread
     hertz, places = torch.arange(noise.shape[1]) / bands.a_hertz, bands.places(pitches) / bands.a_hertz
@@ -99,7 +96,6 @@ def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
 
 
 def _described(centroid: Tensor, summed: Tensor) -> Tensor:
-    """Combine centroids in Hz, [frames], and powers as in `Timbre`, [frames, parts]."""
     whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
     least = SOFTEST * whole.clamp_min(1e-20)
 

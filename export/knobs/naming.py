@@ -29,7 +29,7 @@ MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knob
 
 
 class DecodedModel:
-    """Tests a model file's knobs at its landmarks, as `Ground` does a network's."""
+    """As `Ground`, for a model file at its landmarks."""
 
     def __init__(self, model: Model) -> None:
         card = model.card
@@ -75,7 +75,7 @@ class DecodedModel:
 def explained(model: Model) -> list[Latent]:
     """Return a card's latents, each with a name or the reason for having none.
 
-    A knob that lowers its descriptor gets a prefix: a file's knobs cannot be inverted.
+    Knobs that lower their descriptor get a prefix, as a file's cannot be inverted.
     """
     latents = model.card.latents
     nameless = [number for number, latent in enumerate(latents) if latent.name == f"latent {number}"]

@@ -1,4 +1,4 @@
-"""Sorts and names latents, and finds macro directions, where keys choose the note."""
+"""Sorts and names latents, and finds macro directions."""
 
 import copy
 from collections.abc import Callable
@@ -40,7 +40,7 @@ HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from
 
 @dataclass(frozen=True)
 class OrderedLatent:
-    """A latent, and its effect on ``most``, the descriptor that it moves most, as in `KnobEffect`.
+    """A latent, and its `KnobEffect` on ``most``, the descriptor that it moves most.
 
     ``name`` is empty without a reliable descriptor. ``share`` is 0.5 or more.
     """
@@ -92,7 +92,7 @@ def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corp
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
     """Sort and name a network's latents, which span 0 to 1.
 
-    The largest level change of mel bands per deviation comes first. A named latent that lowers its descriptor is
+    The largest level change of mel bands per deviation comes first. Named latents that lower their descriptor are
     inverted.
     """
     measured = turned(ground_of(network))
@@ -136,7 +136,7 @@ def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Ten
 
 
 def names(measured: KnobEffect) -> dict[int, int]:
-    """Return the descriptor index of each named latent, by latent.
+    """Return the descriptor index of each named latent.
 
     Brightness is named first, then the largest effects in deviations.
     """
@@ -153,7 +153,7 @@ def names(measured: KnobEffect) -> dict[int, int]:
 
 
 def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
-    """Return an equivalent network with latents in ``order`` of old indices, the ``flipped`` new ones as 1 - x."""
+    """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))
     assert isinstance(first, torch.nn.Linear)
@@ -168,7 +168,7 @@ def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
 
 
 def directions(at: Ground) -> list[Direction]:
-    """Return macro directions that hold on training codes: mean normalised gradients in deviations."""
+    """Return macro directions that hold on training codes: mean normalised gradients."""
     scale, found = at.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = at.codes.clone().requires_grad_(True)
@@ -208,8 +208,7 @@ def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -
 def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
-    ``holds`` is the share of steps, a quarter of a knob's range up and down, that move the descriptor as named; None
-    for nameless latents.
+    ``holds`` is the share of quarter-range steps that move the descriptor as named; None for nameless ones.
     """
     measured = turned(at)
     rows = []

@@ -36,7 +36,7 @@ def section(found: Figures | None) -> Markup:
 
 
 def as_text(found: Figures | None) -> str:
-    """Return a terminal line: the share of steps where each named knob holds."""
+    """Return a line: the share of steps where each named knob holds."""
     if found is None:
         return ""
     named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]

@@ -21,7 +21,7 @@ PLACES = 5  # positions of a knob from end to end, for its correlation with desc
 
 @dataclass(frozen=True)
 class Ground(ABC):
-    """A network, codes [codes, latents] to test its knobs at, and the knobs' ends, [latents] each."""
+    """A network, test codes [codes, latents], and the knobs' ends, [latents] each."""
 
     network: Any
     codes: Tensor
@@ -44,7 +44,7 @@ class Ground(ABC):
 
 @dataclass(frozen=True)
 class ChromaGround(Ground):
-    """Codes decoded on pitch classes ``classes``, [codes]."""
+    """``classes`` are pitch classes to decode on, [codes]."""
 
     timbre: Timbre
     classes: Tensor
@@ -57,7 +57,7 @@ class ChromaGround(Ground):
 
 @dataclass(frozen=True)
 class PitchedGround(Ground):
-    """Codes decoded at MIDI notes ``pitches``, [codes]."""
+    """``pitches`` are MIDI notes to decode at, [codes]."""
 
     pitches: Tensor
 
@@ -68,8 +68,6 @@ class PitchedGround(Ground):
 
 
 class Turnable(Protocol):
-    """The part of `Ground` that `turned` needs."""
-
     @property
     def codes(self) -> Tensor: ...
     @property
@@ -80,7 +78,7 @@ class Turnable(Protocol):
 
 
 def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes after a step along ``way`` [latents], and the mask of whole steps, all True if none is, [codes]."""
+    """Return codes after a step along ``way`` [latents], and the mask of whole steps, [codes]."""
     after = ground.codes + way
     inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
     return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
@@ -88,7 +86,7 @@ def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class KnobEffect:
-    """Effects of single knobs over many codes, [latents, descriptors].
+    """Effects of single knobs, [latents, descriptors].
 
     Args:
         change_db: mean level change of bands per deviation, [latents].
@@ -114,7 +112,7 @@ class KnobEffect:
 
 
 def turned(ground: Turnable) -> KnobEffect:
-    """Move each knob alone: a step up and down from each code, and over its span."""
+    """Move each knob alone, a step up and down and over its span."""
     rest, levels = ground.measure(ground.codes)
     deviation = ground.codes.std(0, correction=0)
     rows = []
@@ -151,7 +149,7 @@ def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
 
 
 def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
-    """Return the share of steps along ``way`` [latents], up and down, that move a descriptor in the same direction.
+    """Return the share of steps along ``way`` [latents], both ways, that move a descriptor in the same direction.
 
     Steps along one latent count only where its span has room.
     """

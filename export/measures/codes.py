@@ -1,4 +1,4 @@
-"""Compares the distribution of latent codes with a normal distribution."""
+"""Distribution of latent codes, compared with a normal distribution."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ TRIALS = 100  # of normal samples, for the distances expected by chance
 class CodeDistribution:
     """A normal distribution of codes: ``mean`` [latents], and covariance F Fᵀ with ``factor`` F [latents, latents].
 
-    ``prior``: training imposed it, otherwise it was fitted.
+    ``prior``: imposed by training, not fitted.
     """
 
     mean: Double
@@ -46,7 +46,7 @@ class CodeDistribution:
         return (self.mean + rng.standard_normal((count, len(self.mean))) @ self.factor.T).astype(np.float32)
 
     def standardised(self, codes: Array) -> Double:
-        """Return z-scores of codes, [codes, latents]."""
+        """Return z-scores, [codes, latents]."""
         apart: Double = (codes - self.mean) / np.maximum(self.deviation, DEAD)
         return apart
 
@@ -56,19 +56,18 @@ def prior(latents: int, deviation: float) -> CodeDistribution:
 
 
 def fitted(codes: Array) -> CodeDistribution:
-    """Fit a normal distribution to codes, [codes, latents]."""
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
     return CodeDistribution(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
 
 
 def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
-    """Return statistics of codes, [codes, latents], and their distance to ``normal``, with 95 % intervals.
+    """Return statistics of codes, [codes, latents], and distances to ``normal``, with 95 % intervals.
 
-    Windows of a clip are correlated, so intervals come from a bootstrap over clips (Davison and Hinkley, 1997, section
-    3.8), and distances replace tests. Each latent has the Kolmogorov-Smirnov distance. All latents jointly have the
-    energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a sample, both
-    in deviations of ``normal``. It is at most 1, and 0 only for equal distributions. ``by_chance`` holds both mean
-    distances for normal samples with one code per clip, the least to expect. ``clips`` are clip indices, [codes].
+    Windows of a clip are correlated: intervals come from a bootstrap over ``clips``, indices [codes] (Davison and
+    Hinkley, 1997, section 3.8), and distances replace tests. Each latent has the Kolmogorov-Smirnov distance, all
+    jointly the energy coefficient (Székely and Rizzo, 2013): (2 E|X-Y| - E|X-X'| - E|Y-Y'|) / 2 E|X-Y|, X a code, Y a
+    sample, in deviations of ``normal``; at most 1, and 0 only for equal distributions. ``by_chance``: mean distances
+    for normal samples, one code per clip.
     """
     _, which = np.unique(clips, return_inverse=True)
     count = int(which.max()) + 1
@@ -99,9 +98,9 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
 
 
 def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Double:
-    """Return deviations, [latents], of codes, [windows, latents], reweighted from their ``levels`` to ``wanted`` ones.
+    """Return deviations, [latents], of codes, [windows, latents], reweighted to ``wanted`` levels.
 
-    Codes of loud windows vary more than those of soft ones, for any encoder.
+    Codes of loud windows vary more, for any encoder.
     """
     edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
     group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, wanted), minlength=LEVELS)
@@ -117,7 +116,6 @@ def _interval(values: Double) -> dict[str, float]:
 
 
 def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
-    """Return means and deviations, [replicates, latents], and the largest correlation of two latents, [replicates]."""
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)

@@ -1,4 +1,4 @@
-"""Samples frames of a split, and encodes, decodes and resynthesizes them."""
+"""Samples of a split's frames, encoded, decoded and resynthesized."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +42,6 @@ class FrameSample:
 
     @property
     def clips(self) -> Ints:
-        """Clip index of each frame, [frames]."""
         names = [source.clip.name for source in self.sources]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -50,7 +49,7 @@ class FrameSample:
 def draw(
     corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
 ) -> FrameSample | None:
-    """Sample at most ``count`` frames of a split, in order; None if none sounds.
+    """Sample up to ``count`` frames of a split, in order; None if none sounds.
 
     With ``folded``, each is transposed to its key in octave ``settings.fold``.
     """
@@ -72,7 +71,7 @@ def cut(
 
 
 def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:
-    """Transpose frames to their ``keys`` in octave ``settings.fold``, [frames, bins]."""
+    """Transpose frames to ``keys`` in octave ``settings.fold``, [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
     return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
@@ -80,7 +79,6 @@ def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: Chro
 
 @torch.no_grad()
 def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) -> Array:
-    """Return a network's output for inputs of equal length, ``rows`` at a time."""
     parts = [
         compute(*(torch.from_numpy(values[first : first + rows]) for values in inputs)).numpy()
         for first in range(0, len(inputs[0]), rows)
@@ -89,12 +87,12 @@ def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) 
 
 
 def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
-    """Return latents of frames, [frames, latents]."""
+    """Return latents, [frames, latents]."""
     return in_batches(network.encode, ROWS, spectra, np.eye(12, dtype=np.float32)[pitch_classes])
 
 
 def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
-    """Decode latents to [frames, bins]."""
+    """Return magnitudes, [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
     return in_batches(network.decode, ROWS, latents, one_hot)
 
@@ -104,8 +102,8 @@ def resynthesised(
 ) -> tuple[Array, Array]:
     """Return the beginning of a clip and its resynthesis, [samples] both.
 
-    The network's gain of each magnitude is applied to the clip's spectra. With ``folded`` it is the gain in the octave
-    of training, and unpitched frames are silent.
+    The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` in the octave of training,
+    without unpitched frames.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
     asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]

@@ -14,10 +14,10 @@ LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible b
 
 
 def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
-    """Return distances between frames, each over all frames (``value``), and as mean and deviation over clips.
+    """Return distances between frames, over all (``value``), and as mean and deviation over clips.
 
-    ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the energy of
-    the difference over the target's. ``log_spectral_distance_db`` is the root mean square difference over bins,
+    ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
+    difference's energy over the target's. ``log_spectral_distance_db`` is the root mean square difference over bins,
     averaged over frames. ``relative_error`` is the squared error over that of ``means``.
 
     Args:
@@ -41,10 +41,7 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
 def pooled(
     above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
 ) -> dict[str, float]:
-    """Return the ratio of two sums over all frames (``value``), and its mean and deviation over clips.
-
-    Arguments are [frames].
-    """
+    """Return the ratio of two sums [frames], over all (``value``), and its mean and deviation over clips."""
     _, which = np.unique(clips, return_inverse=True)
     each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
     value = unit(above.sum(keepdims=True) / max(below.sum(), 1e-12))
@@ -58,7 +55,7 @@ def decibels(ratio: Double) -> Double:
 
 
 def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
-    """Return each pitch class's mean spectrum, [12, bins]; of all frames for an empty class."""
+    """Return mean spectra, [12, bins]; of all frames for an empty class."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
         means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)

@@ -1,4 +1,4 @@
-"""Samples windows of a corpus, and encodes and decodes them."""
+"""Samples of a corpus's windows, encoded and decoded."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,7 +41,7 @@ class GrainSample:
 
 
 def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
-    """Sample at most ``count`` windows of a part, in order; None if none sounds."""
+    """Sample up to ``count`` windows of a part, in order; None if none sounds."""
     found = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(found):
         return None
@@ -51,7 +51,7 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
-    """Return up to ``seconds`` of a part: evenly spaced clips, concatenated, [samples]."""
+    """Return up to ``seconds`` of evenly spaced clips, concatenated, [samples]."""
     sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
@@ -61,18 +61,18 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:
-    """Split a sound into windows ``hop`` apart, zero-padded if short, [windows, length]."""
+    """Return windows ``hop`` apart, zero-padded if short, [windows, length]."""
     padded = np.pad(sound, (0, max(0, length - len(sound))))
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
 
 
 def encode(network: GrainAutoencoder, samples: Array) -> Array:
-    """Return latents of windows, [windows, latents]."""
+    """Return latents, [windows, latents]."""
     return in_batches(network.encode, ROWS, samples)
 
 
 def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
-    """Decode latents into unwindowed samples, [grains, frame_length]."""
+    """Return unwindowed samples, [grains, frame_length]."""
 
     def samples(part: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(grains(network.decode(part).numpy(), recipe, rng))
@@ -81,7 +81,7 @@ def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: 
 
 
 def filtered(sounds: Array) -> Array:
-    """Keep the lower 15 % of bins, as in the post, [grains, frame_length]."""
+    """Keep the lower 15 % of bins, as in the post."""
     spectra = np.fft.rfft(sounds)
     spectra[:, round(KEPT * spectra.shape[1]) :] = 0
     return np.fft.irfft(spectra, sounds.shape[1]).astype(np.float32)

@@ -24,7 +24,7 @@ FEWEST_BINS = 2048  # samples that a window is zero-padded to: its narrowest mel
 def powers(sounds: Array) -> Double:
     """Return Hann-windowed power spectra, [grains, bins], of grains, [grains, frame_length].
 
-    White noise of power 1 has mean 1 in each bin.
+    White noise of power 1 has mean 1.
     """
     spectra = _spectra(sounds)
     power: Double = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
@@ -40,21 +40,20 @@ def _window(length: int) -> Double:
 
 
 def transform_length(length: int) -> int:
-    """Return the next power of two, at least `FEWEST_BINS`."""
     return max(FEWEST_BINS, 1 << (length - 1).bit_length())
 
 
 def log_mel(sounds: Array, sample_rate: int) -> Double:
-    """Return levels of 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
+    """Return 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
 def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
-    """Return distances between grains over all (``value``), and as mean and deviation over clips.
+    """Return distances between grains, over all (``value``), and as mean and deviation over clips.
 
-    ``sample_mean_square`` compares waveforms, [grains, frame_length], and ``sample_error_db`` is its ratio to the
-    target's energy: 0 dB for silence, 3 dB for other noise of equal level. Neither applies to networks that decode a
-    noise filter. ``spectral_convergence_db`` is the energy of the difference of magnitudes over the target's.
+    ``sample_mean_square`` compares waveforms, [grains, frame_length]; ``sample_error_db`` is its ratio to the target's
+    energy: 0 dB for silence, 3 dB for other noise of equal level. Neither applies to decoded noise filters.
+    ``spectral_convergence_db`` is the energy of the magnitudes' difference over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
     """
     squares = np.square(asked - given, dtype=np.float64).sum(1)
@@ -72,10 +71,10 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
 def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
     """Return the excess and loss of grains, [grains, frame_length], by band; the last is all above 3 kHz.
 
-    Mean spectra per clip are compared, as suits waveforms and noise alike. Values are means and deviations over clips,
-    relative to the band's target power. ``level_db`` is the output power. ``excess_db`` is the power beyond the target
-    in pieces of 100 Hz, -40 or more. ``noise_db`` is the power incoherent with the target waveform (1 - coherence, over
-    the windows of a clip), -40 or more; None unless the network reconstructs waveforms.
+    Mean spectra per clip suit waveforms and noise alike. Values are means and deviations over clips, relative to the
+    band's target power. ``level_db`` is the output power. ``excess_db`` is the power beyond the target in pieces of 100
+    Hz, -40 or more. ``noise_db`` is the power incoherent with the target (1 - coherence, over a clip's windows), -40 or
+    more; None unless the network reconstructs waveforms.
     """
     scale = 1 / np.square(_window(asked.shape[1])).sum()
     hz = np.fft.rfftfreq(transform_length(asked.shape[1]), 1 / sample_rate)
@@ -108,7 +107,6 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
 
 
 def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
-    """Sum spectra [..., bins] to [..., pieces]."""
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
     sums: Double = np.add.reduceat(spectra, starts, axis=-1)
     return sums

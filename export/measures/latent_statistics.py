@@ -16,7 +16,7 @@ COLLAPSED_NATS = 0.01  # divergence below which a variational latent carries no 
 def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
     """Return each latent's range over training codes, [frames, latents], and correlations.
 
-    ``divergence`` from the standard normal prior is in nats, [latents]; None for networks that are not variational.
+    ``divergence`` from the standard normal prior is in nats, [latents]; None unless variational.
     """
     low, high = np.percentile(latents, SPAN, axis=0)
     deviation = latents.std(0, dtype=np.float64)
@@ -43,7 +43,7 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
 
 
 def correlations(latents: Array) -> Double:
-    """Return Pearson's correlations of latents, [latents, latents]; 0 for dead ones."""
+    """Return Pearson's correlations, [latents, latents]; 0 for dead latents."""
     centred = latents - latents.mean(0, dtype=np.float64)
     deviation = centred.std(0)
     scaled = np.where(deviation < DEAD, 0.0, centred / np.maximum(deviation, DEAD))

@@ -22,10 +22,7 @@ def mel(sample_rate: int, n_fft: int) -> Double:
 
 
 def mel_levels(spectra: Array, sample_rate: int) -> Double:
-    """Return levels of 40 mel bands, [frames, 40], of magnitudes, [frames, bins].
-
-    They are in dB below a frame's maximum, -60 or more.
-    """
+    """Return 40 mel bands of magnitudes [frames, bins], in dB below a frame's maximum, -60 or more: [frames, 40]."""
     power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
     levels: Double = 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
     return levels

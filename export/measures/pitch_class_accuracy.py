@@ -1,4 +1,4 @@
-"""Pitch accuracy of a chroma decoder: does it sound the requested pitch class?"""
+"""Pitch accuracy of chroma decoders: requested pitch classes and octaves."""
 
 from typing import Any
 
@@ -30,8 +30,8 @@ def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -
 def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
     """Return about ``points`` codes that fill a box, [points, latents].
 
-    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A). More have uniform
-    random points, as a coarse mesh lies almost entirely on the boundary.
+    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A), more random
+    points: a coarse mesh lies almost entirely on the boundary.
     """
     n = len(low)
     if n > 3:
@@ -42,13 +42,13 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
-    """Return the strongest pitch class of each code decoded at ``asked``, `SILENT` if none, [codes]."""
+    """Return each code's strongest pitch class decoded at ``asked``, or `SILENT`, [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
-    """Return shares of correct answers of `strongest`, by class and overall; None for untested classes."""
+    """Return shares of correct answers, by class and overall; None for untested classes."""
     shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
     return {
         "overall": float(np.mean(list(shares.values()))),
@@ -61,7 +61,7 @@ def sounding(
 ) -> dict[str, Any]:
     """Return the share of notes with the right pitch class, and with the right octave (None without one).
 
-    Noise phase keeps a frame's own pitch: the coherent voice would correct harmonics slightly out of tune.
+    Noise phase keeps a frame's own pitch.
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0

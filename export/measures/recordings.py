@@ -20,7 +20,7 @@ APART_STEPS = 10  # between two onsets
 def recordings(corpus: Corpus) -> dict[str, Any]:
     """Measure the training clips.
 
-    ``event_seconds`` is the mean time that a sound stays loud: 0.05 to 0.4 s for drums and words, 0.6 s and more for
+    ``event_seconds`` is the mean time that a sound stays loud: 0.05 to 0.4 s for drums and words, from 0.6 s for
     orchestral notes. ``note`` is the median MIDI pitch, None without any.
     """
     clips = corpus.clips("train")
@@ -37,7 +37,6 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
 
 
 def silence_message(corpus: Corpus, noun: str, remedy: str = "add longer or louder sounds") -> str:
-    """Return the error of a corpus whose parts are all silent; ``noun``: such as clip or window."""
     return f"corpus {corpus.folder} has no {noun} that sounds; {remedy}"
 
 

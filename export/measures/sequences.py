@@ -20,8 +20,7 @@ LEAST = 1e-12
 def onsets(sound: Array, rate: int) -> Double:
     """Return onset times of a sound [samples] in seconds: peaks of spectral flux within `WITHIN_SECONDS`.
 
-    The flux is the sum over bins of the rise of log magnitudes (Bello et al., "A tutorial on onset detection in music
-    signals", IEEE TSAP 13:5, 2005).
+    The flux sums rises of log magnitudes over bins (Bello et al., IEEE TSAP 13:5, 2005).
     """
     hop = max(1, round(ONSET_HOP_SECONDS * rate))
     length = ONSET_WINDOW * hop
@@ -39,14 +38,14 @@ def onsets(sound: Array, rate: int) -> Double:
 
 
 def onset_measure(asked: Array, given: Array, rate: int) -> float:
-    """Return the F-measure of two sounds' onsets, 0 to 1."""
+    """Return the F-measure of onsets, 0 to 1."""
     return f_measure(onsets(asked, rate), onsets(given, rate))
 
 
 def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:
     """Return the level above 10 kHz at frame boundaries relative to inside frames, in dB.
 
-    Boundaries are the ``overlap`` samples before each multiple of ``hop``, with a click's length around them.
+    Boundaries are ``overlap`` samples before multiples of ``hop``, and a click's length around.
     """
     spectrum = np.fft.rfft(sound.astype(np.float64))
     spectrum[np.fft.rfftfreq(len(sound), 1 / rate) < HIGH_HZ] = 0

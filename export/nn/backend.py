@@ -17,7 +17,7 @@ NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at th
 
 
 class NnRefusal(Exception):
-    """Raised where nn~ would refuse a file or crash."""
+    """nn~ would refuse a file or crash."""
 
 
 class Backend:
@@ -61,7 +61,6 @@ class Backend:
         return found[0], found[1]
 
     def get(self, name: str) -> str:
-        """Return an attribute's values as nn~ prints them."""
         types = self._types(name)
         values = self._call(f"get_{name}")
         if not isinstance(values, list | tuple) or len(values) < len(types):
@@ -69,7 +68,6 @@ class Backend:
         return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
 
     def set(self, name: str, *words: str) -> None:
-        """Set an attribute from a message's words."""
         types = self._types(name)
         if len(words) != len(types):
             raise NnRefusal(f"{name} takes {len(types)} values, {len(words)} were given")
@@ -82,7 +80,7 @@ class Backend:
             self._call("set_sample_rate", rate)
 
     def perform(self, signals: Array, method: str = "forward") -> Array:
-        """Render a block, [batch, channels in, samples], to [batch, channels out, samples]."""
+        """Render [batch, channels in, samples] to [batch, channels out, samples]."""
         channels_in, ratio_in, channels_out, ratio_out = self.params(method)
         batch, _, count = signals.shape
         if count % ratio_in:
@@ -123,7 +121,7 @@ class Backend:
 
 
 def quiet() -> AbstractContextManager[object]:
-    """Suppress deprecation warnings of TorchScript, which nn~ requires."""
+    """nn~ requires TorchScript, which is deprecated."""
     return warnings.catch_warnings(action="ignore")
 
 

@@ -31,7 +31,7 @@ def written(
         source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
 
     Raises:
-        UserError, Failure: as `export` and `write`; or a model cannot provide a file.
+        UserError, Failure: as `export` and `write`; or a model lacks a file.
     """
     if output is None and nn is None:
         raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")

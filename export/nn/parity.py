@@ -26,7 +26,7 @@ NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # between keys, so that pitches move;
 
 
 class ParityInputs:
-    """Codes of one voice, [latents, samples], as a `Motion` for engines."""
+    """Codes [latents, samples] as a `Motion` for engines."""
 
     own_codes = True
 
@@ -47,7 +47,7 @@ class ParityInputs:
 
 
 def check_parity(model: Model, file: Path) -> None:
-    """Raise `NnRefusal` if nn~ would not load a file, `Failure` if frames or sound differ from its model's."""
+    """Raise `NnRefusal` if nn~ would refuse a file, `Failure` if frames or sound differ from the model's."""
     backend = Backend(file)
     for name in backend.attributes():
         before = backend.get(name)
@@ -81,13 +81,13 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
 
 
 def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
-    """Return a decoder's condition for pitch classes or keys, [rows]."""
+    """Return pitch classes or keys as a decoder's condition, [rows]."""
     (condition,) = model.condition_inputs(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
     return torch.from_numpy(condition)
 
 
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
-    """Return the signals of a note, [1, latents + 2, samples], and the host engine's sound, [channels, samples]."""
+    """Return signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
     card = model.card
     on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
     rest, low, high = (

@@ -54,7 +54,7 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
 
 
 def _pack_anew(file: Path) -> None:
-    """Remove this machine's source paths and the temporary name from the archive."""
+    """Remove this machine's source paths and the temporary name."""
     kept = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():

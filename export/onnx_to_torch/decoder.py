@@ -1,4 +1,4 @@
-"""Differentiable torch decoder, rebuilt from an ONNX graph."""
+"""Differentiable torch decoder from an ONNX graph."""
 
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,13 @@ class GraphNode:
 
 
 class Graph(nn.Module):
-    """An ONNX graph as a torch module: inputs by name → the output.
+    """An ONNX graph as a torch module: inputs by name → output.
 
-    Weights are buffers in the file's precision (float16 becomes float32); ``double()`` converts them. The first axis
-    has any length.
+    Weights are buffers in the file's precision (float16 becomes float32). The first axis is dynamic.
     """
 
     def __init__(self, path: Path, output: str) -> None:
-        """Read a graph that `open_session` has opened; raise `UserError` for an unknown operator."""
+        """Read a graph opened by `open_session`; raise `UserError` for an unknown operator."""
         super().__init__()
         self._output, self._path = output, path
         graph = onnx.load(path).graph
@@ -89,7 +88,7 @@ class RebuiltDecoder(nn.Module):
         self.graph = Graph(model.path, "frame").requires_grad_(False)
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """``condition`` holds weights of pitch classes or labels, or pitches."""
+        """``condition`` weights pitch classes or labels, or holds pitches."""
         if self.condition is None:
             frames: Tensor = self.graph(latent=latent)
         else:

@@ -24,7 +24,7 @@ CASTS = {
 
 
 class Unsupported(Exception):
-    """Raised for a node that exported decoders do not use."""
+    """A node that exported decoders do not use."""
 
 
 def operator(name: str) -> Operator:

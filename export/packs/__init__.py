@@ -1,1 +1,1 @@
-"""Writes packs: an instrument as one file."""
+"""Packs: instruments as one file."""

@@ -1,4 +1,4 @@
-"""Writes a pack: one zip file of a preset with all that it needs, a preview and a picture."""
+"""Writes a pack: one zip file of a preset with all that it needs."""
 
 import hashlib
 import importlib.util
@@ -35,16 +35,14 @@ WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal pac
 
 
 def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
-    """Write a preset, its model, encoder and files, its licence, a preview and a picture; return a summary.
+    """Write a preset, its model, encoder, files, licence, preview and picture; return a summary.
 
-    The output's name is the pack's.
-
-    The picture needs matplotlib, and is left out without it. Equal instruments give equal files. ``with_run`` adds the
-    run and the corpus of an instrument that `timbrel make` wrote, so that it can be trained further.
+    The output's name is the pack's. Without matplotlib there is no picture. Equal instruments give equal files.
+    ``with_run`` adds the run and the corpus of `timbrel make`, for further training.
 
     Raises:
         UserError: the preset runs a plugin by its path, a file or the run is missing, the pack would be too large, or
-            the output is no name of a pack.
+            the output is no pack's name.
         Failure: the pack cannot be written.
     """
     if output.suffix != SUFFIX:
@@ -106,7 +104,7 @@ def _digest(one: bytes | Path) -> str:
 
 
 def _run(patch: Patch) -> dict[str, bytes | Path]:
-    """Return the files that training goes on from: runs without previews and kept checkpoints, and the corpus."""
+    """Runs go without previews and kept checkpoints."""
     run, corpus = patch.folder / "run", patch.folder / "corpus"
     if not run.is_dir() or not corpus.is_dir():
         raise UserError(f"{patch.folder} has no run and corpus; give the folder of an instrument that make wrote")

@@ -1,7 +1,4 @@
-"""View of magnitude clips by the sound that a host synthesizes from them.
-
-Decoded magnitudes match no sound exactly, so recordings are compared with the synthesized sound.
-"""
+"""Views magnitude clips by their synthesized sound: decoded magnitudes match no sound exactly."""
 
 import torch
 from torch import Tensor
@@ -30,12 +27,12 @@ class ClipSoundView(View):
         return sizes(short_spectra(frames, self.length, self.card.hop_length))
 
     def envelope(self, frames: Tensor) -> Tensor | None:
-        """Return envelopes as smooth as the host's, [rows, points]."""
+        """Return envelopes, smooth as the host's, [rows, points]."""
         points = self.card.envelope_points
         return _pooled(frames.view(len(frames), points, -1).square().mean(2)) if points else None
 
     def played(self, frames: Tensor) -> Tensor:
-        """Synthesize decoded frames as a host does, [rows, frame_length]; not differentiable."""
+        """Synthesize as hosts do, [rows, frame_length]; not differentiable."""
         return torch.from_numpy(self._host(frames.numpy()))
 
 

@@ -1,9 +1,7 @@
 """Batched L-BFGS in a box: minimizes many rows at once, each with its own line search.
 
-It is Liu and Nocedal's ("On the limited memory BFGS method for large scale optimization", Mathematical Programming
-1989). The line search finds the weak Wolfe conditions by doubling and halving, which also terminates where slopes jump,
-as with absolute differences (Lewis and Overton, "Nonsmooth optimization via quasi-Newton methods", Mathematical
-Programming 2013, algorithm 2.6).
+(Liu and Nocedal, Mathematical Programming 1989.) Doubling and halving find the weak Wolfe conditions, also where slopes
+jump, as with absolute differences (Lewis and Overton, Mathematical Programming 2013, algorithm 2.6).
 """
 
 from collections.abc import Callable
@@ -25,7 +23,7 @@ TINY = 1e-30  # keeps divisors above 0
 
 
 def held_at_bounds(points: Tensor, slope: Tensor) -> Tensor:
-    """Return a mask of the coordinates at a bound of the unit box with lower losses beyond it."""
+    """Return the coordinates at a bound with lower losses beyond it."""
     return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
 
 
@@ -46,8 +44,6 @@ class SearchEnd:
 
 
 class Minimiser:
-    """Minimizes an objective from many points of the unit box."""
-
     def __init__(
         self,
         objective: Objective,
@@ -61,7 +57,7 @@ class Minimiser:
 
         Args:
             objective: losses must not depend on other rows.
-            groups: rows of equal number have the same target, [rows]: all stop once one has found it.
+            groups: of rows with the same target, [rows]: all stop once one has found it.
             clipping: coordinates outside the box become random inside it (``stochastic``: Lipton and Tripathi, "Precise
                 recovery of latent vectors from generative adversarial networks", 2017), or are clamped (``nearest``).
             found: a loss that ends a group's search.

@@ -1,9 +1,7 @@
 """Levenberg-Marquardt least squares of few parameters in a box, with Broyden updates of the Jacobian.
 
-(Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963.) A Jacobian follows
-narrow valleys that gradient search crosses hundreds of times, but costs ten evaluations. So each evaluation updates it
-(Broyden, "A class of methods for solving nonlinear simultaneous equations", Mathematics of Computation 1965, equation
-4.5), and it is computed again once, when updates stop helping.
+(Marquardt, J. SIAM 1963.) A Jacobian follows narrow valleys, but costs ten evaluations. So each evaluation updates it
+(Broyden, Mathematics of Computation 1965, equation 4.5); it is computed again once, when updates stop helping.
 """
 
 from collections.abc import Callable

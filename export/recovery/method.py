@@ -1,4 +1,4 @@
-"""Chooses the method of recovery: the model's encoder, a search, or both."""
+"""Chooses a method of recovery: encoder, search, or both."""
 
 import importlib.util
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MISSING = "torch is not installed: pip install 'timbrel[train]'"
 def chosen_method(asked: str | None, model: Model, say: Callable[[str], None]) -> RecoveryMethod:
     """Return the method ``asked``: ``network``, ``gradient`` or ``hybrid``; None: the best that is installed.
 
-    ``say`` receives a note where nothing was asked and less than a hybrid is possible.
+    ``say`` receives a note if that is less than a hybrid.
 
     Raises:
         UserError: the method cannot search this model, or not here.

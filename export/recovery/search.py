@@ -1,8 +1,8 @@
 """Searches for latent codes: by gradient descent from many starts, or least squares from a network's code.
 
 ``gradient`` follows Keyes et al., "Latent Vector Recovery of Audio GANs", 2020, section 4.2: L-BFGS on the mean
-absolute error of spectrograms, with stochastic clipping. Many starts and coarse-to-fine spectrograms are added.
-``hybrid`` refines a network's code; the host refines clips given as magnitudes.
+absolute error of spectrograms, with stochastic clipping; many starts and coarse-to-fine spectrograms are added.
+``hybrid`` refines a network's code; the host refines magnitude clips.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ Progress = Callable[[float], None]
 
 
 class SearchStage(NamedTuple):
-    """A stage of a gradient search: evaluations per start, pooling factor, starts kept."""
+    """Evaluations per start, pooling factor, and starts kept."""
 
     evaluations: int
     pooled: int
@@ -53,10 +53,7 @@ STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of a search; ``starts`` are per sound.
-
-    ``gain_counts``: whether a code determines loudness; None: as the model's kind.
-    """
+    """``starts`` are per sound. ``gain_counts``: codes determine loudness; None: as the model's kind."""
 
     seed: int = SEED
     stages: Sequence[SearchStage] = STAGES
@@ -74,7 +71,7 @@ def hybrid(model: Model, sounds: Sequence[SearchTarget], progress: Progress | No
 
 
 class CodeSearcher:
-    """Searches codes of one model; raises `UserError` for a model that cannot be searched."""
+    """Searches a model's codes; raises `UserError` if it cannot be searched."""
 
     def __init__(self, model: Model, options: SearchOptions | None = None) -> None:
         self.options = options or SearchOptions()
@@ -131,7 +128,7 @@ class CodeSearcher:
         return self._found(better, groups, labels, settled, played, before.tolist())
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
-        """Refine a network's codes by L-BFGS, as the publication's hybrid."""
+        """Refine codes by L-BFGS, as the publication's hybrid."""
         played, points, groups, labels = self._starts(sounds)
         before = self._missed(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
@@ -171,10 +168,6 @@ class CodeSearcher:
         return apart
 
     def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        """Return the distance of played sounds, their codes, 0 to 1, their indices, and labels.
-
-        An unknown label becomes the nearest decoded one.
-        """
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
@@ -193,7 +186,6 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        """Return sounds in the model's terms, and their pitch classes or keys, 0 if unknown."""
         heard = [self._view.target_sound(sound.frames) for sound in sounds]
         return heard, torch.tensor([sound.told or 0 for sound in heard])
 
@@ -239,7 +231,6 @@ class CodeSearcher:
 
 
 def span(card: Card) -> tuple[Tensor, Tensor]:
-    """Return the search box: the ranges of the knobs."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 

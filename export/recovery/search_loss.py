@@ -17,7 +17,7 @@ Further = Callable[[Tensor, Tensor], Tensor]  # decoded frames and their target 
 
 
 class FrameDistance:
-    """Compares decoded frames with targets in a view's amplitudes, at equal energy unless gain counts."""
+    """Compares frames with targets by amplitudes, at equal energy unless gain counts."""
 
     def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
         self._view, self._further = view, further
@@ -37,12 +37,12 @@ class FrameDistance:
     def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
         """Return the mean absolute difference of amplitudes, relative to the target's mean, [rows].
 
-        (Keyes et al. 2020, equation 1, but for the divisor, which does not move the minimum.)
+        (Keyes et al. 2020, equation 1; the divisor does not move the minimum.)
 
         Args:
             frames: decoded, [rows, frame_width].
             which: target indices, [rows].
-            pooled: size of average pooling: fewer local minima.
+            pooled: size of average pooling, which removes local minima.
         """
         given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
         if pooled > 1:

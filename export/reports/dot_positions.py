@@ -1,4 +1,4 @@
-"""Writes dot positions of scatter plots as JSON, for pages that play dots."""
+"""Dot positions of scatter plots as JSON, for pages that play dots."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CODE_DIGITS = 5  # codes are about 1 apart
 
 @dataclass(frozen=True)
 class Dots:
-    """Dots [dots, 2] in data units of a figure's axes, their codes [dots, latents] and pitch classes."""
+    """Dots [dots, 2] in a figure's data units, with codes [dots, latents] and pitch classes."""
 
     points: tuple[npt.NDArray[np.float32], ...]
     codes: npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ class Dots:
     def text(self, figure: Figure) -> str:
         """Return JSON of at most `MOST` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
 
-        x and y are fractions of the picture, from its left and top edge. Save ``figure`` first: this lays out its axes.
+        x and y are shares of the picture from left and top. Save ``figure`` first, to lay out its axes.
         """
         some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
         told: dict[str, Any] = {

@@ -47,7 +47,7 @@ def document(
     figures: str = "report.json",
     shortcomings: Sequence[str] = (),
 ) -> str:
-    """Return a page of sections by heading, without empty ones."""
+    """Return a page of sections by heading, empty ones excluded."""
     return rendered(
         "report.html",
         title=title,
@@ -83,7 +83,6 @@ def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]
 
 
 def pressed(of: Callable[..., Markup], instrument: Path | None) -> Markup:
-    """Return the embedding picture, with a command for playing its dots."""
     picture = of("embedding")
     if not picture or instrument is None:
         return picture
@@ -107,7 +106,7 @@ def basis(found: Mapping[str, Any]) -> str:
 
 
 def shown(pictures: Sequence[Picture]) -> Callable[..., Markup]:
-    """Return a function from picture names to HTML, without missing ones."""
+    """Return a function from picture names to HTML."""
     html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
     def of(*names: str) -> Markup:
@@ -147,7 +146,7 @@ def noted(value: str, note: str) -> Markup:
 
 
 def measure_cell(figure: Mapping[str, float], measure: str) -> Markup:
-    """Return a measure's table cell: the value, and below it mean ± deviation over clips."""
+    """Return the value, and below it mean ± deviation over clips."""
     digits = ".1f" if measure.endswith("_db") else ".3g"
     value, mean, deviation = (minus(f"{figure[name]:{digits}}") for name in ("value", "mean", "deviation"))
     return noted(value, f"{mean} ± {deviation}")
@@ -183,9 +182,9 @@ def _macros() -> Any:
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
-    """Return a table of Fréchet distances between sets of sounds and the split.
+    """Return a table of Fréchet distances between sets and the split.
 
-    ``names`` are labels in row order. The distances' ``ratio`` is None without sounds to compare with.
+    ``names`` are labels in row order. ``ratio`` is None without sounds to compare with.
     """
     train = distance["train"] if distance["ratio"] is not None else None
     times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}

@@ -18,7 +18,7 @@ DPI = 140  # 1260 pixels per picture: sharp on a page of 960
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a page; ``span`` of the colormap contrasts with ``paper``."""
+    """``span`` of the colormap contrasts with ``paper``."""
 
     paper: str
     ink: str
@@ -50,7 +50,6 @@ class Theme:
         }
 
     def pitch_classes(self) -> ListedColormap:
-        """Return 12 colours, dark C to light B."""
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
 
 
@@ -60,13 +59,13 @@ THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
 
 
 def line_colours(count: int) -> Any:
-    """Return distinct colours of lines, [count, 4]."""
+    """Return distinct colours, [count, 4]."""
     return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, ``width`` in inches; ``dots`` are its playable training codes."""
+    """``width`` is in inches; ``dots`` are playable training codes."""
 
     name: str
     caption: str

@@ -29,7 +29,7 @@ Figures = dict[str, Any]
 
 
 class ReportSound(NamedTuple):
-    """A sound on the page: [samples] at ``rate`` in Hz."""
+    """[samples] at ``rate`` in Hz."""
 
     name: str
     caption: str
@@ -38,7 +38,7 @@ class ReportSound(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Contents of a report; ``found`` are the figures of report.json, ``pages`` further pages by name."""
+    """``found`` are the figures of report.json, ``pages`` further pages by name."""
 
     found: Figures
     pictures: Sequence[Picture]
@@ -48,7 +48,7 @@ class Report(NamedTuple):
 
 
 class HeldOutRun(NamedTuple):
-    """A run without the test split, for the report of an instrument trained on the whole corpus."""
+    """A run without the test split, for instruments of the whole corpus."""
 
     corpus: Corpus
     network: Any
@@ -60,14 +60,13 @@ def as_json(found: Figures) -> str:
 
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
-    """Return captions by file."""
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
 
 
 def evaluated_split(
     take: Callable[[Split], Found], none: str, enough: Callable[[Found], bool | int] = bool
 ) -> tuple[Split, Found]:
-    """Return the first of the test, validation and training splits with enough data, and the data.
+    """Return the first split of test, validation and training with enough data, and the data.
 
     Raises:
         UserError: ``none``, if no split has enough.
@@ -79,7 +78,7 @@ def evaluated_split(
 
 
 def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) -> Figures:
-    """Return a report's figures under their format, verdict and shortcomings."""
+    """Return figures under their format, verdict and shortcomings."""
     found: Figures = {"format": FORMAT, "verdict": "", "shortcomings": [], **figures}
     found["verdict"], found["shortcomings"] = verdict(found)
     return found
@@ -96,7 +95,7 @@ def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:
-    """Return validation losses, each term times its weight, default 1."""
+    """Return weighted validation losses, by default with weight 1."""
     lines = run.logged()
     if not lines:
         return {"steps": [], "terms": {}}

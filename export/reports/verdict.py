@@ -1,7 +1,4 @@
-"""Verdicts on runs, one function per family, as sentences of reports and `make`.
-
-Bad news is also a shortcoming, so that page and terminal agree.
-"""
+"""Verdicts on runs, as sentences of reports and `make`; bad news is also a shortcoming."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -36,8 +33,6 @@ HIGH = 0.97  # share of correct clips: the classifier's answers on generated cli
 
 
 class Verdict(NamedTuple):
-    """A verdict, and a sentence for each shortcoming."""
-
     text: str
     shortcomings: list[str]
 
@@ -52,7 +47,6 @@ def _verdict(said: Sequence[_Said], more: Sequence[str] = (), worst: Sequence[st
 
 
 def good_news(found: Figures) -> str:
-    """Return a verdict's text without its shortcomings."""
     text = found["verdict"]
     for line in found["shortcomings"]:
         text = text.replace(line, "")
@@ -192,7 +186,7 @@ def _short(found: Figures, what: str) -> list[str]:
 
 
 def _octave(found: Figures) -> list[str]:
-    """Report recordings shifted up by octaves; a shift down loses nothing."""
+    """A shift down loses nothing."""
     octave, note = found["run"]["octave"], found["recordings"]["note"]
     if octave is None or note is None:
         return []

@@ -1,4 +1,4 @@
-"""Layers of a sampled instrument: keys, velocities and knob positions, and the zones that they sound in."""
+"""Layers of a sampled instrument: zones of keys, velocities and knob positions."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SAME_SEMITONES = 1e-4
 
 
 class KeyZone(NamedTuple):
-    """Keys ``low`` to ``high`` play the sample of ``key``, at its pitch times theirs if ``tracked``."""
+    """Keys ``low`` to ``high`` play the sample of ``key``, transposed if ``tracked``."""
 
     key: int
     low: int
@@ -23,7 +23,7 @@ class KeyZone(NamedTuple):
 
 
 class VelocityZone(NamedTuple):
-    """Velocities ``low`` to ``high`` play the sample of ``high``, softer ones at a lower level."""
+    """Velocities ``low`` to ``high`` play the sample of ``high`` at their level."""
 
     low: int
     high: int
@@ -33,7 +33,7 @@ class VelocityZone(NamedTuple):
 class KnobLayer:
     """A sample at ``positions``, 0 to 1 of each knob.
 
-    It sounds where its controllers are at ``at``, and fades towards ``before`` and ``after``, where its neighbours are.
+    It sounds where controllers are ``at``, and fades towards its neighbours, ``before`` and ``after``.
     """
 
     positions: tuple[float, ...] = ()
@@ -47,10 +47,9 @@ class KnobLayer:
 
 
 def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
-    """Return zones of every so many semitones; of a kit each key alone, of a sound that keys do not change one.
+    """Return zones of ``every`` semitones; of a kit each key alone, of a sound that keys do not change one.
 
-    The range is that of the recorded notes, where they are known, and half a zone around. In a tuning whose keys are no
-    semitones apart, each key is sampled.
+    They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
     """
     if patch.preset.keys:
         return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]
@@ -74,7 +73,7 @@ def velocity_zones(count: int) -> list[VelocityZone]:
 
 
 def knob_layers(rests: Sequence[float]) -> list[KnobLayer]:
-    """Return a layer at both ends and at the rest of each knob, in all combinations; a rest near an end is that end."""
+    """Return layers at the ends and rest of each knob, in all combinations; a rest near an end is that end."""
     layers = [KnobLayer()]
     for rest in rests:
         stops = {0: 0.0, LAST_CC: 1.0, controller_value(rest): rest}
@@ -97,6 +96,6 @@ def controller_value(position: float) -> int:
 
 
 def _is_equal(patch: Patch) -> bool:
-    """Return whether all keys are semitones apart, as samplers transpose them."""
+    """Whether all keys are semitones apart, as samplers transpose them."""
     offsets = [pitch - key for key, pitch in patch.tuning.items()]
     return max(offsets) - min(offsets) < SAME_SEMITONES

@@ -18,7 +18,7 @@ TOO_QUIET = 1e-5
 
 
 class Loop(NamedTuple):
-    """Samples from ``start`` to before ``end`` repeat; ``likeness`` is the correlation of the joined places."""
+    """Repeats samples ``start`` to ``end`` - 1; ``likeness`` is the correlation of the joined places."""
 
     start: int
     end: int
@@ -28,7 +28,7 @@ class Loop(NamedTuple):
 def find_loop(sound: Array, rate: int) -> Loop | None:
     """Return the loop of the most alike places of a held note, [channels, n]; None if it is too short or silent.
 
-    Likeness is the normalised cross-correlation of the samples before both places, less a term for their levels.
+    Likeness is the normalised cross-correlation of samples before, less a term for levels.
     """
     mono = sound.mean(axis=0, dtype=np.float64)
     window, first = round(WINDOW_SECONDS * rate), round(SETTLED_SECONDS * rate)
@@ -49,10 +49,9 @@ def find_loop(sound: Array, rate: int) -> Loop | None:
 
 
 def joined(sound: Array, loop: Loop, rate: int) -> Array:
-    """Return the sound up to the loop's end, its last part crossfaded into the samples before the loop's start.
+    """Return the sound up to the loop's end, crossfaded into the samples before the loop's start.
 
-    Weights follow the correlation of both parts, so the power has no dip: alike parts fade by amplitude, unlike ones by
-    power.
+    By the parts' correlation, alike ones fade by amplitude, unlike ones by power.
     """
     fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
     looped = sound[:, : loop.end].copy()
@@ -67,7 +66,6 @@ def joined(sound: Array, loop: Loop, rate: int) -> Array:
 
 
 def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64]) -> tuple[Array, Array]:
-    """Return the normalised correlation with each part of a region, and their levels in dB over the pattern's."""
     size = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
     products = np.fft.irfft(np.fft.rfft(region, size) * np.conj(np.fft.rfft(pattern, size)), size)
     products = products[: len(region) - len(pattern) + 1]

@@ -1,4 +1,4 @@
-"""Renders a preset into a folder of samples, with an SFZ and a DecentSampler instrument."""
+"""Renders a preset into samples, an SFZ and a DecentSampler instrument."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ def sample(
         takes: strikes of each, in turn.
 
     Raises:
-        UserError: the model cannot be sampled, an unknown knob, or the folder exists.
+        UserError: the model or a knob cannot be sampled, or the folder exists.
         Failure: a file cannot be written.
     """
     if reason := kind_of(patch.model.card).not_sampled:
@@ -122,7 +122,6 @@ def _written(
 
 
 def _chokes(patch: Patch) -> dict[int, int]:
-    """Return the numbers of choke groups by key."""
     kind = kind_of(patch.model.card)
     chokes = kind.keying(patch.preset.of_kind(kind), patch.preset.play).chokes
     names = sorted(set(chokes.values()))
@@ -130,7 +129,6 @@ def _chokes(patch: Patch) -> dict[int, int]:
 
 
 def _turned(patch: Patch, names: Sequence[str]) -> list[tuple[ControlView, int]]:
-    """Return the knobs and their controllers."""
     if len(set(names)) < len(names):
         raise UserError(f"--knobs {','.join(names)}: a knob is named twice; name each once")
     if len(names) > MOST_KNOBS:

@@ -1,4 +1,4 @@
-"""Strikes of a preset's keys: the takes of one key and velocity, rendered, cut and, where they last, looped."""
+"""Strikes of keys: takes of a key and velocity, rendered, cut and, where they last, looped."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,7 +27,7 @@ FRAME = 2048  # samples of a level
 
 
 class Sample(NamedTuple):
-    """``sound`` [channels, n] at `RATE`, one channel where both are equal; ``loop``: None of a note that fades."""
+    """``sound`` [channels, n] at `RATE`, one channel if equal; ``loop``: None for fading notes."""
 
     sound: Array
     loop: Loop | None
@@ -44,9 +44,9 @@ class Strike(NamedTuple):
 
 
 def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
-    """Return the first ``count`` strikes, as `render` plays them.
+    """Return the first ``count`` strikes, as `render` plays them, all looped or none as the first one lasts or fades.
 
-    All takes are looped, or none, as the first one lasts or fades. ``held``: seconds of one that lasts.
+    ``held``: seconds of one that lasts.
     """
     sounds = strikes(strike, count, held)
     lasts = not strike.patch.preset.keys and _lasts(sounds[0])
@@ -61,7 +61,7 @@ def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
 
 
 def strikes(strike: Strike, count: int, held: float) -> list[Array]:
-    """Return strikes of ``held`` seconds, with their rests between, each [2, n] up to its end."""
+    """Return strikes of ``held`` seconds, each [2, n] up to its end."""
     length, step = round(held * RATE), round((held + strike.rest) * RATE)
     events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in strike.knobs]
     for number in range(count):
@@ -85,7 +85,7 @@ def release_seconds(patch: Patch, key: int, velocity: int) -> float:
 
 
 def _struck(patch: Patch, key: int, velocity: int, start: int, length: int) -> list[Event]:
-    """Return a strike; a latched note is ended by a second one."""
+    """A latched note is ended by a second strike."""
     events: list[Event] = [NoteOn(start, 0, key, velocity), NoteOff(start + length, 0, key)]
     preset, kind = patch.preset, kind_of(patch.model.card)
     if kind.keying(preset.of_kind(kind), preset.play).holds:
@@ -101,7 +101,6 @@ def _lasts(sound: Array) -> bool:
 
 
 def _levels(sound: Array, frame: int = FRAME) -> Array:
-    """Return the root mean square of each frame."""
     count = sound.shape[1] // frame
     frames = sound[:, : count * frame].reshape(len(sound), count, frame)
     levels: Array = np.sqrt(np.square(frames, dtype=np.float64).mean(axis=(0, 2))).astype(np.float32)
@@ -109,7 +108,7 @@ def _levels(sound: Array, frame: int = FRAME) -> Array:
 
 
 def _ended(sound: Array) -> Array:
-    """Return a sound up to where it has fallen by 70 dB, faded over its last frame."""
+    """Up to where the sound has fallen by 70 dB."""
     floor = 10 ** (FALLEN_DB / 20) * float(np.abs(sound).max(initial=0))
     heard = np.flatnonzero(np.abs(sound).max(axis=0) > floor)
     end = min(sound.shape[1], (int(heard[-1]) if len(heard) else 0) + FRAME)

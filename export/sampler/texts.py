@@ -15,7 +15,7 @@ CURVE_POINTS = 4  # of a velocity zone's level
 
 @dataclass(frozen=True)
 class Region:
-    """A sample file of a ``take``, from 1, and the zones that it sounds in."""
+    """A sample file of a ``take``, from 1, and its zones."""
 
     file: str
     channels: int
@@ -29,7 +29,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """The description of an instrument for both files; ``knobs``: name, controller and its value at rest."""
+    """``knobs``: name, controller and its value at rest."""
 
     name: str
     about: Sequence[str]
@@ -74,7 +74,7 @@ def sfz(layout: Layout) -> str:
 def dspreset(layout: Layout) -> str:
     """Return the preset: groups of a velocity zone and a position of the first knob, the others at rest.
 
-    A controller of DecentSampler sets a group's volume, so two cannot multiply in one.
+    A controller sets a group's volume: two cannot multiply.
     """
     rests = [rest for *_, rest in layout.knobs]
     regions = [region for region in layout.regions if list(region.layer.at[1:]) == rests[1:]]
@@ -100,7 +100,6 @@ def dspreset(layout: Layout) -> str:
 
 
 def _curve(zone: VelocityZone, power: float) -> str:
-    """Return the level at some velocities, 1 at the zone's top."""
     step = max(1, (zone.high - zone.low) // CURVE_POINTS)
     points = [*range(zone.low, zone.high, step), zone.high]
     return " ".join(f"amp_velcurve_{point}={(point / zone.high) ** power:.4f}" for point in points)

@@ -28,8 +28,6 @@ class Training(NamedTuple):
 
 
 class _Unseen:
-    """The progress of a training on another machine, which nobody sees."""
-
     def update(self, share: float, note: str) -> None: ...
 
     def say(self, message: str) -> None: ...
@@ -38,10 +36,10 @@ class _Unseen:
 def train_on_cluster(
     trainings: Sequence[Training], address: str, accelerator: str, progress: Callable[[float, str], None]
 ) -> list[TimbrelError | None] | None:
-    """Train all runs, as many at once as the cluster has room for; return the error of each run, None without one.
+    """Train runs, as many at once as the cluster has room for; return each run's error, or None.
 
-    The machines need the corpora and folders under the same paths: on a common disk. A task whose machine dies begins
-    again elsewhere, from the run's last checkpoint. After Ctrl-C, trainings save, and None replaces the list.
+    Machines need the same paths. Tasks of dead machines resume elsewhere from the last checkpoint. After Ctrl-C,
+    trainings save, and None replaces the list.
 
     Raises:
         UserError: no Ray, or no cluster.
@@ -84,7 +82,7 @@ def _outcomes(
 
 
 def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
-    """Return whether the training was stopped, and errors for users as values: Ray would wrap them in its own."""
+    """Errors are values, as Ray would wrap them."""
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         del os.environ[name]  # of the step that started Ray: it is no launcher of this training
     try:

@@ -1,4 +1,4 @@
-"""Options that the commands of `timbrel study` share, and how each runs its study."""
+"""Options that the commands of `timbrel study` share."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def comma_separated(names: str | None) -> list[str] | None:
 
 
 def one_corpus(corpora: list[Path]) -> Path:
-    """Return the only corpus; raise UserError for several, of which typer would take the last without a word."""
+    """Raise UserError for several, of which typer would silently take the last."""
     if len(corpora) > 1:
         raise UserError(f"--corpus {corpora[1]} is one too many; this study takes one corpus")
     return corpora[0]
@@ -43,11 +43,7 @@ def check_budget(steps: int | None, minutes: float | None) -> None:
 
 
 def run_study(study: Callable[..., bool], options: object, page: Path) -> None:
-    """Run a study and print its page.
-
-    Raises:
-        typer.Exit: it was stopped; all progress is saved.
-    """
+    """Run a study and print its page; raise typer.Exit if it was stopped, with all progress saved."""
     from ...host.progress import Display
 
     with Display() as display:

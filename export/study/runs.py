@@ -29,10 +29,9 @@ SOON = 5.0  # seconds of work before the pace is reliable
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Settings of a study.
+    """``changes`` are ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe.
 
-    A change is ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe. At most one of ``steps`` and ``minutes`` is set.
-    ``more`` are further corpora, ``ray`` the address of a cluster that trains.
+    At most one of ``steps`` and ``minutes`` is set. ``more`` are further corpora, ``ray`` a cluster's address.
     """
 
     corpus: Path
@@ -59,7 +58,7 @@ def load_recipes(
     """Load a study's recipes, default ``usual``; ``fitting`` returns changes that precede the user's.
 
     Raises:
-        UserError: a recipe is unknown, wrong, of another family, named twice, or has no budget of steps.
+        UserError: a recipe is unknown, wrong, of another family, repeated, or without a budget of steps.
     """
     names = list(asked.recipes or usual)
     budget = [f"training.steps={asked.steps}"] if asked.steps else []
@@ -101,7 +100,7 @@ def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, lis
 
 
 def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
-    """Raise `UserError` unless the folder is new or holds the study's own runs, as `check_run`."""
+    """Raise `UserError` unless the folder is new or has the study's runs, as `check_run`."""
     runs = asked.folder / "runs"
     if not runs.is_dir():
         check_new_folder(asked.folder)
@@ -124,7 +123,7 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
         )
     begun, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
     if further and _less(begun, recipe):
-        begun = begun.model_copy(update={"training": begun.training.model_copy(update=_budget(recipe))})
+        begun = begun.model_copy(update={"training": begun.training.model_copy(update=recipe.training.budget)})
     if begun != recipe:
         raise UserError(
             f"run {folder} was trained with other settings than are asked for; "
@@ -132,13 +131,9 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
         )
 
 
-def _budget(recipe: Recipe) -> dict[str, float | None]:
-    return {name: getattr(recipe.training, name) for name in ("epochs", "steps", "minutes")}
-
-
 def _less(begun: Recipe, whole: Recipe) -> bool:
-    """Compare budgets, which may count in other units, as for a first epoch."""
-    pairs = zip(_budget(begun).values(), _budget(whole).values(), strict=True)
+    """Budgets may count in other units, as for a first epoch."""
+    pairs = zip(begun.training.budget.values(), whole.training.budget.values(), strict=True)
     return all(mine is None or other is None or mine < other for mine, other in pairs)
 
 
@@ -149,7 +144,7 @@ def train_and_evaluate(
     display: Display,
     trains: "Trains | None" = None,
 ) -> dict[str, Figures] | None:
-    """Return the figures of each run, by recipe name; None after Ctrl-C, with all progress saved.
+    """Return runs' figures by recipe name; None after Ctrl-C, with all progress saved.
 
     Args:
         asked: its folder passes `check_folder`.
@@ -215,14 +210,14 @@ def train(
     share: float,
     others: Mapping[str, Path] = {},
 ) -> bool:
-    """Start or resume a run, as the first ``share`` of a part of the progress; return whether it finished.
+    """Start or resume a run, the first ``share`` of a part of the progress; return whether it finished.
 
     Args:
         options: several devices show no progress.
         others: as in `train.launch.start`.
 
     Raises:
-        UserError: the corpus or the accelerator cannot be used; no files remain.
+        UserError: the corpus or accelerator cannot be used; no files remain.
         Failure: the run diverged, or the disk is full.
     """
 
@@ -248,7 +243,6 @@ def train(
 
 
 def write_json(path: Path, found: Figures) -> None:
-    """Write figures atomically."""
     with replacing(path, overwrite=True) as file:
         file.write_text(as_json(found), encoding="utf-8")
 
@@ -289,7 +283,7 @@ Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool
 
 
 class StudyProgress:
-    """Shows several parts, estimated in seconds, as one progress with the remaining time."""
+    """Shows several parts, estimated in seconds, as one progress with remaining time."""
 
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts

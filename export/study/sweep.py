@@ -1,4 +1,4 @@
-"""Trains a recipe with all combinations of settings, and compares the runs in one table."""
+"""Trains a recipe with all combinations of settings, compared in one table."""
 
 import csv
 import hashlib
@@ -32,7 +32,7 @@ FINISHED = "finished.json"  # in a run that reached its budget, or diverged
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """``changes``: KEY=VALUE, or KEY=A,B,C for several; ``ray``: the address of a cluster, or None."""
+    """``changes``: KEY=VALUE, or KEY=A,B,C; ``ray``: a cluster's address."""
 
     recipe: str
     corpus: Path
@@ -43,8 +43,6 @@ class SweepOptions:
 
 
 class SweptRun(NamedTuple):
-    """A combination of the swept settings, and its run."""
-
     settings: Mapping[str, str]
     recipe: Recipe
     folder: Path
@@ -120,7 +118,7 @@ def _text(settings: Mapping[str, str]) -> str:
 
 
 def _name(settings: Mapping[str, str]) -> str:
-    """Return a folder's name in sorted order of the settings; a digest replaces characters that it cannot have."""
+    """A digest replaces characters that folders cannot have."""
     text = _text(settings)
     name = re.sub(r"[^\w.=+-]", "_", text)
     if name.replace("_", " ") == text.replace("_", " ") and len(name) <= LONGEST_NAME:
@@ -129,7 +127,6 @@ def _name(settings: Mapping[str, str]) -> str:
 
 
 def _train(asked: SweepOptions, due: Sequence[SweptRun], display: Display) -> bool:
-    """Train runs, and mark those that finished or diverged; return False after Ctrl-C."""
     if asked.ray is not None and due:
         trainings = [Training(run.recipe, asked.corpus, run.folder, train) for run in due]
         found = train_on_cluster(trainings, asked.ray, asked.accelerator, display.update)

@@ -1,4 +1,4 @@
-"""Selects clips for training: audible ones, with one of the recipe's words."""
+"""Selects clips for training: audible ones, with the recipe's words."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,13 @@ Ints = npt.NDArray[np.int64]
 
 
 def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Ints]:
-    """Return a split's audible clips and their label indices; with ``words``, only clips with one of these labels."""
+    """Return a split's audible clips, with one of ``words`` if given, and their label indices."""
     clips = audible(corpus, split)
     labels = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
     return clips.take(labels >= 0), labels[labels >= 0]
 
 
 def audible(corpus: Corpus, split: Split) -> Clips:
-    """Return a split's audible clips."""
     clips, peaks = corpus.clips(split), corpus.clips(split).peaks
     for number in np.flatnonzero(np.isnan(peaks)).tolist():  # not measured when the corpus was built
         samples = corpus.samples(clips[number])
@@ -33,7 +32,7 @@ def audible(corpus: Corpus, split: Split) -> Clips:
 
 
 def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Ints | None = None) -> Array:
-    """Return samples [clips, length], cut or zero-padded; ``starts`` is the silence before each, [clips]."""
+    """Return samples [clips, length], cut or padded, after ``starts`` [clips] samples of silence."""
     found = np.zeros((len(clips), length), np.float32)
     silences = [0] * len(clips) if starts is None else starts.tolist()
     parts = [corpus.samples(clip, 0, max(0, length - start)) for clip, start in zip(clips, silences, strict=True)]
@@ -48,7 +47,7 @@ def words_of(corpus: Corpus) -> list[str]:
 
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
-    """Raise UserError if the corpus lacks two labels for a conditional recipe, or one of the recipe's words."""
+    """Raise UserError if a conditional recipe finds fewer than two labels, or the recipe's words are missing."""
     network, known = getattr(recipe, "network", None), words_of(corpus)
     if getattr(network, "labels", False) and len(known) < 2:
         found = ", ".join(map(repr, known)) or "none"

@@ -1,7 +1,7 @@
 """Training frames: spectra cut from a corpus and transposed.
 
-The transform of ``frame_length * ratio`` samples has in its first bins the spectrum of ``frame_length`` samples played
-``ratio`` times as fast. So transposition keeps lobe widths and is accurate to the cent.
+The first bins of a transform of ``frame_length * ratio`` samples are the spectrum of ``frame_length`` samples played
+``ratio`` times as fast: transposition keeps lobe widths, to the cent.
 """
 
 import os
@@ -56,7 +56,6 @@ class FrameOrigins(Sequence[FrameOrigin]):
         return len(self._starts)
 
     def release(self) -> None:
-        """Release the mapped pages of columns."""
         release(self._clip, self._starts, self._notes)
 
     @overload
@@ -85,7 +84,6 @@ class FrameStore:
 
     @property
     def views(self) -> int:
-        """Pitch classes per frame; 1 if unmoved."""
         return int(self.pitch_classes.shape[1])
 
     def take_frames(
@@ -107,7 +105,7 @@ def is_tonal(corpus: Corpus) -> bool:
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
-    """Return the counts of pitched and of all values in training clips' pitch tracks."""
+    """Count pitched and all values in training clips' pitch tracks."""
     pitched, total = 0, 0
     for clip in corpus.clips("train"):
         track = corpus.pitch(clip)
@@ -116,10 +114,7 @@ def pitched_frames(corpus: Corpus) -> tuple[int, int]:
 
 
 def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
-    """Yield the audible frames of a split; with ``tonal``, only pitched ones.
-
-    A single-note clip has its pitch throughout, including breath and room.
-    """
+    """Yield a split's audible frames; with ``tonal``, only pitched ones: all of a single-note clip."""
     clips = corpus.clips(split)
     for number, starts, notes in _audible(corpus, clips, settings, tonal):
         clip = clips[number]
@@ -149,7 +144,7 @@ def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Ite
 def spread_sources(
     corpus: Corpus, split: Split, settings: Frames, tonal: bool, most: int, folder: Path | None = None
 ) -> FrameOrigins:
-    """Return every n-th frame of `sources`, ``most`` at most; all are listed in files in ``folder``.
+    """Return every n-th frame of `sources`, at most ``most``; files in ``folder`` list all.
 
     Raises:
         Failure: no disk space.
@@ -179,11 +174,11 @@ def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
 
 
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
-    """Cut, transpose and normalise the frames of a split, mapped from a file in ``folder`` if large.
+    """Cut, transpose and normalise a split's frames, in a file in ``folder`` if large.
 
-    With ``settings.fold`` and a tonal corpus, each pitched frame is moved to ``settings.views`` keys of that octave,
-    its own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020,
-    section III-B). Above ``settings.rows`` frames × views, only every n-th frame is kept.
+    With ``settings.fold`` and a tonal corpus, each pitched frame moves to ``settings.views`` keys of that octave, its
+    own first. Otherwise frames stay, with the pitch class of the strongest chroma bin (Colonel & Keene, 2020, section
+    III-B). Above ``settings.rows`` frames × views, only every n-th frame is kept.
 
     Raises:
         Failure: no disk space.
@@ -221,13 +216,12 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
 
 
 def _halved(frame: Array) -> npt.NDArray[np.float16]:
-    """Round as numpy does, which takes thirty times as long where values underflow."""
+    """As numpy rounds, which takes thirty times as long where values underflow."""
     halved: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
     return halved
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    """Return zeros in an unnamed file, which disappears however the process ends."""
     length = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

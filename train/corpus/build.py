@@ -50,29 +50,28 @@ def build(
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
-    Dynamic marks in file names set velocities. An ``.sfz`` in a folder tells the keys, velocities and named groups of
-    its samples, and releases are left out. Of sounds with equal samples, the first name counts. A build that was
-    stopped goes on with the same arguments; whole chunks of files are not read again, unless they changed. Any number
-    of processes gives the same bytes.
+    Dynamic marks in file names set velocities. An ``.sfz`` in a folder sets keys, velocities and named groups of its
+    samples, and excludes releases. Of sounds with equal samples, the first name counts. A stopped build resumes with
+    the same arguments. Processes do not change the bytes.
 
     Args:
         sources: sound files, and folders to search.
         rate: 8000 to 192000 Hz; None for 44100, or that of the corpus that grows.
-        split: fractions of train/val/test, or a .json file that lists names under each and excludes all others.
-        group: a regular expression; clips with the same match in their names stay in one split.
+        split: fractions of train/val/test, or a .json file that lists names under each and excludes others.
+        group: a regular expression; clips with the same match in their names share a split.
         label: ``"folder"`` for the folder's name, or a regular expression.
         shortest_seconds: 0.005 to 10; None for 4096 samples.
         name: None for the folder's.
         licence: of the sounds, for model cards.
-        loops: fit sounds to one grid (`append_loops`), and exclude those without a beat instead of short ones; by one
-            process, which begins anew.
-        melodies: cut melodies into notes, one clip each; other sounds stay whole.
-        append: add the sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
+        loops: fit sounds to one grid (`append_loops`), without sounds that lack a beat instead of short ones; one
+            process, which does not resume.
+        melodies: cut melodies into notes, one clip each.
+        append: add sounds that the corpus ``destination`` lacks. Its clips keep their splits and pitches.
         workers: processes; above 1, a script must begin under ``if __name__ == "__main__"``.
         ray: the address of a Ray cluster whose machines see the same folders, in place of ``workers``.
 
     Raises:
-        UserError: a value, a source, the split file or the destination (not empty) is unusable, or every sound.
+        UserError: a value, source, split file or nonempty destination is unusable, or every sound.
         Failure: the disk is full, or a worker died; sounds read so far are kept.
     """
     rate_hz = _rate(rate, destination, append)
@@ -129,7 +128,6 @@ def build(
 
 @contextmanager
 def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
-    """Yield a writer into ``destination``, where a stopped build goes on; sounds read so far stay after a failure."""
     reading, base = destination / READING, Corpus.open(destination) if append else None
     if not append and (destination / MANIFEST).exists():
         raise UserError(f"{destination} holds a corpus; add sounds to it with --append, or give another name")
@@ -150,7 +148,6 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 @contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
-    """Remove the files of this build, if no sound can be used or none was read; after other stops a build goes on."""
     try:
         yield
     except BaseException as error:
@@ -164,11 +161,7 @@ def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[Non
 
 
 def _new_ones(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
-    """Return the sounds that a corpus lacks; of ones that could not be used there is none.
-
-    Raises:
-        UserError: it has another one of the same name, or lacks none.
-    """
+    """Raise UserError if a known sound changed, or none is new."""
     used = {recording_of(clip) for clip in base.clips()}
     known = {file.name: file.sha256 for file in base.source_files() if file.decoded != NO_DIGEST or file.name in used}
     found = {}
@@ -197,7 +190,6 @@ def _read(
     ray: str | None,
     say: Progress,
 ) -> list[SourceFile]:
-    """Add the clips of sounds to a writer."""
     played = velocities([*(writer.base.files if writer.base else ()), *sounds])
     due = {}
     for name, path in sounds.items():
@@ -242,7 +234,6 @@ def _telling(say: Progress, before: float, share: float) -> Callable[[float, str
 
 
 def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
-    """Add a chunk's clips but those of copies, and yield its files."""
     read = known_chunk(chunk)
     if read is None:
         raise Failure(f"files of {chunk.shard.parent} changed while they were read; {AGAIN}")
@@ -298,7 +289,7 @@ def _check_fits(base: Corpus, label: str | None) -> None:
 
 
 def _kept(option: str, given: str | None, writer: Writer) -> str | None:
-    """Return an option, or its value in the corpus that grows; raise UserError if they differ."""
+    """Raise UserError if the growing corpus has another value."""
     known: str | None = getattr(writer.base, option, None)
     if given is not None and known is not None and given != known:
         raise UserError(f"--{option} {given!r} differs from {known!r}, that of {writer.folder}; leave it out")

@@ -1,4 +1,4 @@
-"""Reads sound files chunk by chunk: into a shard and its description, whole or not at all, so that a build goes on."""
+"""Reads sound files in chunks, whole or not at all, so that a build can resume."""
 
 import hashlib
 import tempfile
@@ -29,7 +29,7 @@ Tell = Callable[[float, str], None]  # receives the share of a chunk, 0 to 1, an
 
 @dataclass(frozen=True)
 class ReadingSettings:
-    """Settings that decide the clips of a file; ``shortest`` is in samples."""
+    """Settings that determine a file's clips; ``shortest`` is in samples."""
 
     rate: int
     shortest: int
@@ -40,7 +40,7 @@ class ReadingSettings:
 
 @dataclass(frozen=True)
 class SoundToRead:
-    """A file, and labels that its .sfz and all names tell; ``stamp`` changes with its content."""
+    """A file with labels from its .sfz and all names; ``stamp`` changes with its content."""
 
     name: str
     path: Path
@@ -55,7 +55,6 @@ class SoundToRead:
 
     @property
     def size(self) -> int:
-        """In bytes."""
         return self.stamp[0]
 
     @property
@@ -90,13 +89,13 @@ class Chunk:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of files and settings, which decide the chunk's bytes."""
+        """SHA-256 of files and settings."""
         files = [(one.name, str(one.path), one.stamp, one.told, one.velocity) for one in self.sounds]
         return hashlib.sha256(repr((__version__, self.settings, files)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class ReadClip(BaseModel):
-    """A clip, as `clip_table.Clip`; ``start`` and ``frame`` are its first in the chunk's shard and pitch."""
+    """A clip, as `clip_table.Clip`; ``start`` and ``frame`` count within the chunk."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -114,7 +113,7 @@ class ReadClip(BaseModel):
 
 
 class ReadSound(BaseModel):
-    """A file's clips, or why it has none: ``fault``, in ``detail`` the reason or the earlier name of equal samples."""
+    """A file's clips, or its ``fault``; ``detail``: the reason, or the earlier name of equal samples."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -148,7 +147,6 @@ class ReadChunk(BaseModel):
 
 
 def chunks_of(sounds: Mapping[str, SoundToRead]) -> Iterator[tuple[SoundToRead, ...]]:
-    """Divide sounds, in their order, into chunks of `CHUNK_BYTES` or `CHUNK_FILES`."""
     taken, size = list[SoundToRead](), 0
     for sound in sounds.values():
         if taken and (size + sound.size > CHUNK_BYTES or len(taken) == CHUNK_FILES):
@@ -161,7 +159,7 @@ def chunks_of(sounds: Mapping[str, SoundToRead]) -> Iterator[tuple[SoundToRead, 
 
 
 def known_chunk(chunk: Chunk) -> ReadChunk | None:
-    """Return the description of a chunk that was read before, None where its files or settings have changed."""
+    """Return a read chunk's description; None if its files or settings changed."""
     try:
         found = ReadChunk.model_validate_json(chunk.description.read_bytes())
     except (OSError, ValidationError):
@@ -246,7 +244,7 @@ class _Reader:
         return found.model_copy(update={"clips": [clip], "misnamed": misnamed(name, single_note(track))})
 
     def _notes(self, sound: FloatFile, notes: list[NoteSegment], of: SoundToRead) -> Iterator[ReadClip]:
-        """Yield a melody's notes, without velocities: a mark in its name is not each note's."""
+        """A mark in a melody's name is not each note's velocity."""
         for number, note in enumerate(notes, 1):
             part, own = sound.stretch(note.start, note.stop), f"{of.name}#{number:0{len(str(len(notes)))}}"
             yield self._written(
@@ -271,7 +269,7 @@ class _Reader:
 
 
 def _at_key(track: Samples, sound: FloatFile, rate: int, key: int) -> Samples:
-    """Return the measured pitches in the octave of a sampler's key; the key itself where another note is measured."""
+    """Return the pitches in the octave of a sampler's key; the key where another note is measured."""
     heard = single_note(track)
     octaves = 0 if heard is None else round((key - heard) / 12)
     if heard is None or abs(heard + 12 * octaves - key) >= ANOTHER:

@@ -1,4 +1,4 @@
-"""The table of a corpus's clips: columns in NumPy files, mapped on demand, however many clips there are."""
+"""The table of a corpus's clips: columns in NumPy files, mapped on demand."""
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,10 +28,9 @@ _NUMBERS = {  # the other columns; -1 and NaN stand for None
 class Clip:
     """A clip's range in samples of a shard, and its metadata.
 
-    ``row`` is its place in the table. ``group`` is its source recording, ``key`` and ``velocity`` are labels,
-    ``program`` is General MIDI's, from 0, and ``tempo_bpm`` is that of a loop's source. A note cut from a melody has
-    ``onset_seconds`` after its first sound; ``slurred`` ones have no attack of their own. ``peak`` is its largest
-    absolute sample, None if not measured.
+    ``row`` is its place in the table, ``group`` its source recording; ``key`` and ``velocity`` are labels, ``program``
+    is General MIDI's, from 0, ``tempo_bpm`` a loop's source's. Notes of melodies have ``onset_seconds`` after the first
+    sound; ``slurred`` ones have no attack. ``peak`` is the largest absolute sample, None if not measured.
     """
 
     name: str
@@ -58,8 +57,6 @@ def recording_of(clip: Clip) -> str:
 
 @dataclass(frozen=True)
 class Texts:
-    """Strings as UTF-8, end to end."""
-
     ends: Array
     utf8: Array
 
@@ -112,13 +109,12 @@ class ClipTable:
 
     @functools.cached_property
     def first_frames(self) -> Ints:
-        """First pitch frame of each clip, and the count of all: [clips + 1]."""
+        """First pitch frame of each clip, then the count of all: [clips + 1]."""
         frames = -(-self.numbers["length"] // HOP)
         return np.concatenate([[0], np.cumsum(frames, dtype=np.int64)])
 
     @property
     def frame_count(self) -> int:
-        """Count of all pitch frames."""
         return sum(int((-(-part // HOP)).sum()) for part in parts_of(self.numbers["length"]))
 
     def frames(self, clip: Clip) -> slice:
@@ -174,7 +170,7 @@ class ClipTable:
 
 
 class Clips(Sequence[Clip]):
-    """Rows of a table, which become `Clip` objects one by one: a million take 8 MB."""
+    """Rows of a table, which become `Clip` objects one by one."""
 
     def __init__(self, table: ClipTable, rows: Ints) -> None:
         self._table, self._rows = table, rows
@@ -198,7 +194,7 @@ class Clips(Sequence[Clip]):
         return Clips(self._table, np.concatenate([self._rows, other._rows]))
 
     def take(self, chosen: Ints | npt.NDArray[np.bool_]) -> "Clips":
-        """Return the clips at these indices, or those of a mask [clips]."""
+        """Select clips by indices or a mask [clips]."""
         return Clips(self._table, self._rows[chosen])
 
     def without(self, others: "Clips") -> "Clips":
@@ -223,18 +219,18 @@ class Clips(Sequence[Clip]):
         return (self._table.texts["label"][int(row)] for row in self._rows)
 
     def label_numbers(self, words: Sequence[str]) -> Ints:
-        """Return the places of the clips' labels among ``words``, -1 for others, [clips]."""
+        """Return the clips' label indices among ``words``, -1 for others, [clips]."""
         numbers = {word: number for number, word in enumerate(words)}
         return np.fromiter((numbers.get(label, -1) for label in self.labels), np.int64, len(self))
 
 
 def parts_of(column: Array) -> Iterator[Array]:
-    """Yield a column in parts, which keeps temporary arrays small."""
+    """Yield a column in parts, so that temporary arrays stay small."""
     return (column[first : first + PART] for first in range(0, len(column), PART))
 
 
 def mapped_array(path: Path) -> Array:
-    """Map a NumPy file, or raise `ValueError`."""
+    """Map a NumPy file; raise `ValueError` if it is damaged."""
     try:
         found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -253,7 +249,6 @@ def _number(value: object, kind: str) -> object:
 
 
 def _value(number: Any) -> Any:
-    """Return a Python number, None for a missing one."""
     found = number.item()
     if isinstance(found, float):
         return None if np.isnan(found) else found

@@ -1,4 +1,4 @@
-"""Classifies a corpus by content: held notes, hits or words, loops, textures."""
+"""Classifies corpora: held notes, hits or words, loops, textures."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,16 +36,16 @@ MOST_CLIPS = 400  # evenly spaced: shares to a part in twenty
 
 @dataclass(frozen=True)
 class CorpusContent:
-    """Measures of a corpus's training clips, medians over clips.
+    """Medians over a corpus's training clips.
 
     Args:
         seconds: until a clip has died away.
-        held: share of clips that are one steady note.
+        held: share of steady notes.
         notes: number of their pitches, in semitones.
-        median_note: their median pitch, a MIDI note; NaN without any.
+        median_note: their median MIDI pitch; NaN without any.
         dying: share of clips that end well below their peak.
         hits: share of short and dying clips: all hits and words, some notes.
-        others: share of clips that are neither, such as textures.
+        others: share of other clips, such as textures.
     """
 
     clips: int
@@ -60,7 +60,7 @@ class CorpusContent:
 
     @property
     def short(self) -> bool:
-        """True if clips are hits or words, not an instrument's notes."""
+        """Clips are hits or words, not an instrument's notes."""
         cut = self.seconds <= CUT_SECONDS
         single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
         scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
@@ -68,7 +68,7 @@ class CorpusContent:
 
     @property
     def mixed(self) -> str:
-        """Describe the mix if no kind makes up three quarters; else empty."""
+        """Describe the mix if no kind makes up three quarters."""
         if max(self.hits, self.held, self.others) >= MOSTLY:
             return ""
         return (
@@ -112,7 +112,7 @@ class LoopVerdict(NamedTuple):
 
 
 def are_loops(corpus: Corpus) -> LoopVerdict:
-    """Return whether training clips are long, with a steady beat, and mostly unpitched."""
+    """Return whether training clips are long, mostly unpitched, with a steady beat."""
     clips = thinned(corpus.clips("train"), LOOPS_HEARD)
     seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
     if seconds < LOOP_SECONDS:
@@ -126,13 +126,12 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
 
 
 def melodic_share(corpus: Corpus) -> float:
-    """Return the share of training clips that are melodies, of several notes."""
     clips = thinned(corpus.clips("train"), MELODIES_HEARD)
     return float(np.mean([is_melody(corpus.samples(clip), corpus.pitch(clip), corpus.rate) for clip in clips]))
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
-    """Return the quantile ``share`` of the times until training clips have died away."""
+    """Return the quantile ``share`` of training clips' decay times."""
     lengths = [_sounding_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
     return float(np.quantile(lengths, share))
 

@@ -1,8 +1,8 @@
 """Drum patterns as data: instruments on sixteenth steps, velocities, and swing.
 
 A row is an instrument and its sixteenths, one group a bar: ``X`` accent, ``x`` stroke, ``o`` soft, ``g`` ghost note,
-``.`` rest. A groove is two bars. The first kit plays them; the second adds the rows after ``+``, with the fill as every
-fourth bar. ``swing 0.66 of 4`` begins the last two of four steps at 0.66 of their time, so eighths swing.
+``.`` rest. A groove is two bars. The first kit plays them; the second adds rows after ``+``, and the fill in every
+fourth bar. ``swing 0.66 of 4`` begins the last two of four steps at 0.66 of their time: eighths swing.
 """
 
 import re
@@ -22,9 +22,9 @@ class DrumPattern:
     """Two bars of drums; ``more`` and ``fill`` belong to the full version.
 
     Args:
-        kits: programs of the plain and the full version, counted from 0.
-        rows: the signs of all steps, by key.
-        swing: start of a pair's second half, as a share of the pair: 0.5 is straight, 2/3 a triplet.
+        kits: programs of the plain and the full version, from 0.
+        rows: signs of all steps, by key.
+        swing: where a pair's second half starts: 0.5 is straight, 2/3 a triplet.
         pair: steps that swing together: 2 for sixteenths, 4 for eighths.
     """
 

@@ -27,7 +27,7 @@ ACCIDENTALS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
 
 
 class Names:
-    """Reads the groups and labels of clips; an expression's first group, if any, is its match.
+    """Reads groups and labels of clips; an expression's first group, if any, is its match.
 
     Args:
         group: a regular expression; clips with one match belong together. None separates all.
@@ -69,14 +69,14 @@ class Names:
 
 
 def as_text(name: str) -> str:
-    """Return a path's text, which may be no UTF-8, with replacement characters."""
+    """Return a path's text, with replacements for invalid UTF-8."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def velocities(names: Iterable[str]) -> dict[str, int]:
-    """Return velocities by name, from dynamic marks: whole words such as ``mf``.
+    """Return velocities by name, from the last dynamic mark, a whole word such as ``mf``.
 
-    The last mark counts. A mark shared by all names does not (a piano is no dynamic).
+    A mark shared by all names does not count (a piano is no dynamic).
     """
     marks = {name: [_mark(found) for found in _MARK.findall(PurePath(name).name)] for name in names}
     everywhere = set.intersection(*(set(found) for found in marks.values())) if marks else set()
@@ -98,7 +98,7 @@ def misnamed(name: str, note: float | None) -> str:
 
 
 def named_classes(name: str) -> set[int]:
-    """Return the pitch classes in a file's name, 0 for C. Octaves are ignored, as programs number them differently."""
+    """Return pitch classes in a file's name, 0 for C, without octaves, which programs number differently."""
     return {named_class(letter, sign) % 12 for letter, sign in NOTE.findall(PurePath(name).stem)}
 
 

@@ -28,11 +28,7 @@ _RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at
 
 
 def fluidsynth() -> str:
-    """Return FluidSynth's path.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Return FluidSynth's path; raise UserError if it is not installed."""
     program = shutil.which("fluidsynth")
     if program is None:
         raise UserError(
@@ -48,7 +44,7 @@ def check_rate(rate: int) -> None:
 
 
 def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
-    """Return a bank's programs, from preset headers (SoundFont 2.04, section 7.2).
+    """Return a bank's programs (SoundFont 2.04, section 7.2).
 
     Raises:
         UserError: the file is missing, damaged, or no soundfont.

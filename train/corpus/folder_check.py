@@ -1,7 +1,4 @@
-"""Checks before training whether sounds suffice for an instrument.
-
-It reads samples only until two sounds differ, and does not import torch.
-"""
+"""Checks before training whether sounds suffice for an instrument, without torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +21,8 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
     ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word.
 
     Raises:
-        UserError: a source is missing, every sound is unreadable, silent or shorter than 0.02 s, or all are the same
-            note, hit or word.
+        UserError: a source is missing; all sounds are unreadable, silent or shorter than 0.02 s, or the same note, hit
+            or word.
     """
     found, report, headers = some_sounds(sources), CorpusReport(), {}
     for name, path in found.items():

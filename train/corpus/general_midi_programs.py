@@ -1,4 +1,4 @@
-"""General MIDI's instruments by program number from 0, and labels of its drums by key.
+"""General MIDI's instruments by program from 0, and labels of its drums by key.
 
 (MIDI Manufacturers Association, GM level 1 sound set.)
 """
@@ -67,5 +67,5 @@ _OTHERWISE = {
 
 
 def drum_class(kit: int, key: int) -> str:
-    """Return a key's label in a kit: the kind of drum, within which a model's code selects the hit."""
+    """Return a key's kind of drum."""
     return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])

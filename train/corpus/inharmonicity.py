@@ -46,7 +46,7 @@ class StiffString(NamedTuple):
 
 
 def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
-    """Measure a single note, mono [n]; None with fewer than three clear partials.
+    """Measure a note, mono [n]; None for fewer than three clear partials.
 
     ``note`` is its MIDI note, to half a semitone.
     """
@@ -81,9 +81,9 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
 
 
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
-    """Move the pitch track, [frames], of a stiff string's note to its first partial.
+    """Move a stiff string's pitch track, [frames], to its first partial.
 
-    The period is sharp, as all other partials are: by 17 cents on some pianos.
+    Its period is sharp, by 17 cents on some pianos.
     """
     note = single_note(track)
     found = None if note is None else stiffness(samples, rate, note)
@@ -95,7 +95,7 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     """Return a corpus's stiffness, ln B = first + second * key; None for flexible strings.
 
-    It is Theil and Sen's line: the median slope of all pairs, but flat enough for the highest and the lowest key.
+    Theil and Sen's line, the median slope of pairs, stays flat enough for the outermost keys.
     """
     clips = corpus.clips()
     notes = [(row, note) for row, clip in enumerate(clips) if (note := single_note(corpus.pitch(clip))) is not None]
@@ -121,7 +121,7 @@ def raised_cents(inharmonicity: float, partial: int = 10) -> float:
 
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
-    """Return a power of two samples after a note's loudest moment; None if too short."""
+    """Return a power of two samples after the loudest moment; None if too short."""
     hop, beginning = SHORTEST // 4, samples[: min(len(samples), LISTENED)]
     if len(beginning) < SHORTEST:
         return None
@@ -132,7 +132,6 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
 
 
 def spectrum_db(samples: Samples) -> Floats:
-    """Return levels of a Hann window in dB."""
     magnitudes = np.abs(np.fft.rfft(samples * window("hann", len(samples))))
     return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 

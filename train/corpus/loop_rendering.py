@@ -27,8 +27,6 @@ HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others e
 
 @dataclass(frozen=True)
 class Stroke:
-    """A hit; ``step`` counts sixteenths from the loop's beginning."""
-
     step: float
     key: int
     velocity: float
@@ -46,9 +44,8 @@ def render_loops(
 ) -> CorpusReport:
     """Render each groove as two clips of a new corpus: plain, two bars; and full, four bars with a fill.
 
-    All play at the grid's tempo; a clip's own tempo is its groove's. Every sixth groove is test; every tenth is
-    validation, unless it is test. ``rate`` is 8000 to 96000 Hz, ``seed`` that of random velocities; other arguments as
-    `build`.
+    All play at the grid's tempo; a clip's tempo is its groove's. Every sixth groove is test; every tenth is validation,
+    unless it is test. ``rate`` is 8000 to 96000 Hz, ``seed`` that of velocities; other arguments as `build`.
 
     Raises:
         UserError: a value, the soundfont or the destination is unusable, or FluidSynth is missing.
@@ -103,7 +100,7 @@ def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[S
 
 
 def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
-    """Mix a loop's hits [samples], which ring over its end into its beginning; ``step_length`` is in samples."""
+    """Mix a loop's hits [samples]; tails wrap around. ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
     rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
@@ -121,8 +118,6 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
 
 
 class Kits:
-    """The drum kits of a soundfont, rendered on first use."""
-
     def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()
@@ -145,7 +140,7 @@ class Kit:
         self._sounds = sounds
 
     def sound(self, key: int, velocity: float) -> Samples:
-        """Return a key's sound at the nearest rendered velocity, scaled by the square of the velocities' ratio.
+        """Return a key's sound at the nearest rendered velocity, times the squared ratio of velocities.
 
         (SoundFont 2.04, section 8.4.1: concave, 96 dB.)
         """

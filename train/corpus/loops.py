@@ -1,4 +1,4 @@
-"""Fits loops to one grid of sixteenth steps, stretched to its tempo."""
+"""Fits loops to one grid of sixteenth steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,17 +31,14 @@ def spectra_hop(rate: int) -> int:
 
 
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
-    """Return the grid nearest to the median tempo; its step is a whole number of hops."""
+    """Return the grid nearest to the median tempo, with whole hops in a step."""
     hop = spectra_hop(rate)
     wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
     return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
 
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
-    """Append loops on one grid; None if all sounds lack a beat.
-
-    A first pass through the files finds the tempos, whose median sets the grid.
-    """
+    """Append loops on one grid, set by the median of tempos from a first pass; None if all sounds lack a beat."""
     beats: dict[str, TempoEstimate] = {}
     copies = Copies()
     for number, (name, path) in enumerate(sounds.items()):
@@ -74,10 +71,10 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 
 
 def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
-    """Fit a loop to the grid: whole beats long, its first hit at the start, its pitch kept.
+    """Fit a loop to the grid: whole beats, its first hit at the start, its pitch kept.
 
-    Loops within 0.02 % of the grid keep their samples. Others are stretched as part of a repetition, to repeat
-    seamlessly. Silence fills an incomplete last beat.
+    Loops within 0.02 % of the grid keep their samples; others are stretched seamlessly. Silence fills an incomplete
+    last beat.
     """
     wanted = beat.beats * grid.steps_per_beat * grid.step_length
     length = beat.beats * 60 / beat.tempo_bpm * rate

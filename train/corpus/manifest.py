@@ -1,4 +1,4 @@
-"""The manifest of a corpus, and its table: everything that grows with its clips."""
+"""The manifest of a corpus, and the table of its clips."""
 
 import contextlib
 import shutil
@@ -28,7 +28,7 @@ _OTHERS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # colum
 
 
 class LoopGrid(BaseModel):
-    """The common grid of a corpus's loops, in steps of ``step_length`` samples."""
+    """``step_length`` is in samples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,8 +41,6 @@ class LoopGrid(BaseModel):
 
 
 class Shard(BaseModel):
-    """A file of ``length`` samples."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
@@ -74,8 +72,6 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Table:
-    """Everything of a corpus that grows with its clips."""
-
     clips: ClipTable
     pitch: Samples
     file_names: Texts
@@ -124,7 +120,7 @@ class Table:
 def replace_files(
     folder: Path, manifest: Manifest, changes: Mapping[str, object], table: Table
 ) -> tuple[Manifest, Table]:
-    """Write a new table beside the old one, then the manifest that names it; remove files that it does not name."""
+    """Write a new table, then the manifest that names it; remove other files."""
     number = 1
     while (folder / f"clips-{number}").exists():
         number += 1

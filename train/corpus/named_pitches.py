@@ -1,4 +1,4 @@
-"""Takes the pitch of unpitched tones from file names: bells and bars, whose partials have no common period."""
+"""Takes the pitch of tones without a common period, bells and bars, from file names."""
 
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -19,9 +19,9 @@ TONE_DB = -20.0  # the flatness of a spectrum: peaks, not noise
 
 
 def take_named_pitches(writer: Writer) -> None:
-    """Give clips without a pitch the notes of their names, where nearly all clips have one and most of them no pitch.
+    """Give unpitched clips the notes of their names, where nearly all clips have one and most no pitch.
 
-    Names number octaves from middle C, C4. Noises keep no pitch; nor does a folder whose heard notes disagree.
+    Names number octaves from middle C, C4. Noises keep no pitch; nor does a folder whose pitches disagree.
     """
     clips = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
     notes = next((found for found in _conventions(clips) if len(found) >= max(FEWEST, NAMED * len(clips))), {})

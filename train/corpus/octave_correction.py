@@ -1,7 +1,7 @@
 """Corrects octave errors of measured pitch by file names and partials that only the lower note has.
 
-Names number octaves differently, or contain key numbers; the convention that agrees with most files counts. Half a
-period repeats as well as a whole one where odd partials are faint.
+Names number octaves differently, or contain key numbers; the convention of most files counts. With faint odd partials,
+half a period repeats as well.
 """
 
 import re
@@ -45,7 +45,6 @@ CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (letters, syllables, _
 
 
 def settle_octaves(writer: Writer) -> None:
-    """Correct clips' pitches where names are right; report wrong names."""
     # A melody's name is none of its notes', and a sampler's key is surer.
     named = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
     heard = {clip.name: note for clip in named if (note := single_note(writer.pitch(clip))) is not None}

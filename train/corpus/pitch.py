@@ -1,7 +1,7 @@
-"""Tracks the pitch of clips by YIN, with a voicing decision for each frame.
+"""Pitch tracks of clips by YIN, with a voicing decision for each frame.
 
-(De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The depth of its dip decides voicing;
-`librosa.yin` does not return it. `librosa.pyin` is many times slower. Both need the whole clip in memory.
+(De Cheveigné and Kawahara, J. Acoust. Soc. Am. 111(4), 2002, steps 2 to 5.) The dip's depth decides voicing;
+`librosa.yin` does not return it, and `librosa.pyin` is many times slower. Both need the whole clip in memory.
 """
 
 from typing import Protocol
@@ -45,24 +45,23 @@ def silence_level(peak: float) -> float:
 
 
 def is_silent(samples: Samples) -> bool:
-    """Return whether samples hardly swing; an offset does not count."""
     return not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0)
 
 
 def pitch_track(samples: Sliceable, rate: int) -> Samples:
     """Return MIDI notes with fractions around every `HOP`-th sample: float32 [ceil(n / HOP)].
 
-    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search runs from `LOWEST_HZ`, or
-    the lowest pitch with two periods in `WINDOW`, to `HIGHEST_HZ`.
+    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search spans `LOWEST_HZ`, or two
+    periods in `WINDOW`, to `HIGHEST_HZ`.
     """
     notes, _ = _measure(samples, rate, LOWEST_HZ)
     return notes
 
 
 def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
-    """Return the label ``key`` in non-silent frames, moved by measured octaves; shapes as `pitch_track`.
+    """Return the label ``key`` in non-silent frames, moved by measured octaves (organ stops); shapes as `pitch_track`.
 
-    An organ stop plays octaves away from its key. The label stays if another pitch class is measured.
+    It stays if another pitch class is measured.
     """
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]
@@ -70,10 +69,9 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 
 
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
-    """Return the MIDI note of a clip that is a single note, with fractions; else None.
+    """Return the fractional MIDI note of a clip that is a single note; else None.
 
-    At least half of its ``track`` [frames] is pitched. Of these frames, the share ``steady`` lies within half a
-    semitone of their median.
+    At least half of its ``track`` [frames] is pitched, the share ``steady`` of it within half a semitone of the median.
     """
     heard = track[np.isfinite(track)]
     if not len(heard) or len(heard) < _PITCHED * len(track):
@@ -110,7 +108,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
 
 
 def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -> Samples:
-    """Return windows without their mean, [count, width], every ``hop`` samples, the first around ``centre``."""
+    """Return windows without mean, [count, width], ``hop`` apart, the first around ``centre``."""
     start = centre - width // 2
     stop = start + (count - 1) * hop + width
     inside = samples[max(start, 0) : min(stop, len(samples))]
@@ -120,7 +118,7 @@ def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -
 
 
 def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
-    """Return the MIDI note of each window and the depth of its dip, below `VOICED` for a pitch: [frames] both.
+    """Return MIDI notes and the depths of dips, below `VOICED` for a pitch: [frames] both.
 
     Args:
         windows: [frames, width].

@@ -20,11 +20,11 @@ _BAR = 32  # characters of the histogram's longest bar
 class CorpusReport(BaseModel):
     """Counts, durations in seconds, and names of files that were excluded or need a check.
 
-    ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file. ``labels``
-    counts clips by label, "" for none, ``rates`` files by rate in Hz. ``identical`` maps files to an earlier one.
-    ``repeated`` are hits that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured
-    octaves off; ``named`` have no pitch but the note of their name. ``melodies`` maps recordings to the number of notes
-    cut from them. ``unreadable``, ``doubtful`` and ``beatless`` map names to reasons.
+    ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file, ``labels`` clips
+    by label ("" for none), ``rates`` files by Hz. ``identical`` maps files to an earlier one; ``repeated`` are hits
+    that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured octaves off; ``named``
+    take the note of their name. ``melodies`` maps recordings to their number of notes. ``unreadable``, ``doubtful`` and
+    ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,7 +61,7 @@ class CorpusReport(BaseModel):
         self.count_pitch(track, length, rate)
 
     def count_pitch(self, track: npt.NDArray[np.float32], length: int, rate: int, sign: int = 1) -> None:
-        """Count a clip's pitch track, or take it back with a ``sign`` of -1."""
+        """Count a clip's pitch track, or uncount it with ``sign`` -1."""
         voiced = track[np.isfinite(track)]
         frame_seconds = sign * length / rate / len(track)
         self.pitched_seconds += len(voiced) * frame_seconds

@@ -23,7 +23,7 @@ DIRECTIVE = re.compile(r"""\s*#(define)\s+(\$\w+)\s+(\S+)\s*|\s*#(include)\s+"([
 
 @dataclass(frozen=True)
 class SfzSample:
-    """``key``: the MIDI note that plays the sample as it is, None if keys do not move it; ``velocity``: the highest."""
+    """``key``: MIDI note of the untransposed sample, None without tracking; ``velocity``: the highest."""
 
     key: int | None
     velocity: int | None
@@ -31,13 +31,13 @@ class SfzSample:
 
 
 class SfzSamples:
-    """Samples by path, in any case of letters, as on the systems where most instruments are made."""
+    """Samples by path; letter case does not matter, as on most makers' systems."""
 
     def __init__(self) -> None:
         self._known: dict[str, SfzSample | None] = {}
 
     def add(self, path: Path, sample: SfzSample | None) -> None:
-        """The first region of a sample counts; None is that of a release."""
+        """The first region counts; None is a release's."""
         self._known.setdefault(str(path.resolve()).casefold(), sample)
 
     def of(self, path: Path) -> SfzSample | None:
@@ -48,9 +48,9 @@ class SfzSamples:
 
 
 def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
-    """Return the samples of all ``.sfz`` files in folders but those that others include.
+    """Return the samples of all ``.sfz`` files in folders but included ones.
 
-    A named group is a sample's label, else the file's name if there are several.
+    A sample's label is its named group, else its file's name among several.
 
     Raises:
         UserError: a file cannot be read, is too large, or includes itself.
@@ -88,8 +88,6 @@ def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
 
 @dataclass
 class _Text:
-    """A file's lines with those that it includes, by paths from the ``root``, and its definitions in order."""
-
     root: Path
     lines: list[str] = field(default_factory=list)
     included: set[Path] = field(default_factory=set)
@@ -128,7 +126,6 @@ class _Text:
 
 
 def _regions(text: str) -> Iterator[Mapping[str, str]]:
-    """Yield each region's opcodes with those that it inherits."""
     told: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, "")}
     at = "control"
     found = list(HEADER_OR_OPCODE.finditer(text))

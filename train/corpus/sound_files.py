@@ -1,4 +1,4 @@
-"""Finds sound files of any format, and decodes them to mono in blocks."""
+"""Finds sound files, and decodes them to mono in blocks."""
 
 import contextlib
 import hashlib
@@ -89,7 +89,7 @@ class SoundFile:
         self._file.close()
 
     def mono(self, rate: int) -> Iterator[Samples]:
-        """Yield blocks of the mean of all channels at ``rate`` Hz.
+        """Yield blocks of all channels' mean at ``rate`` Hz.
 
         Raises:
             Unreadable: decoding stops early, or samples are not finite or far above full scale.
@@ -128,15 +128,13 @@ class SoundFile:
         return block
 
     def _look_for_clipping(self, block: Samples) -> None:
-        """Detect runs of equal samples at full scale; a float file may exceed it without clipping."""
+        """Runs at full scale clip; a float file may exceed it without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
 
 
 class Copies:
-    """Detects sounds with equal decoded samples, by `samples_digest`."""
-
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
 
@@ -146,7 +144,6 @@ class Copies:
 
 
 def samples_digest(samples: Sliceable) -> bytes:
-    """Return SHA-256 of samples as float32."""
     digest = hashlib.sha256()
     for first in range(0, len(samples), _BLOCK):
         digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
@@ -156,7 +153,7 @@ def samples_digest(samples: Sliceable) -> bytes:
 def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     """Find possible sound files by name: the path within their source.
 
-    The source's name or a number makes shared names unique. Hidden files are skipped, and duplicate paths count once.
+    The source's name or a number makes names unique. Hidden files and repeated paths are skipped.
 
     Raises:
         UserError: a source does not exist.
@@ -178,7 +175,7 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
-    """Find sounds as `find_sounds`; finding none raises UserError."""
+    """Find sounds as `find_sounds`; raise UserError for none."""
     found = find_sounds(sources)
     if not found:
         where = ", ".join(map(str, sources))
@@ -191,7 +188,6 @@ def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
 
 
 def readable_digest(path: Path) -> str:
-    """Return `file_digest`, empty for an unreadable file."""
     try:
         return file_digest(path)
     except OSError:
@@ -199,13 +195,12 @@ def readable_digest(path: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def own_rate(sources: Sequence[Path]) -> int:
-    """Return the sounds' highest rate in Hz; 0 if none is readable."""
+    """Return the highest rate in Hz; 0 if none is readable."""
     rates = [0]
     for path in find_sounds(sources).values():
         with contextlib.suppress(soundfile.SoundFileError, OSError, TypeError), open_sound(path) as file:
@@ -216,7 +211,7 @@ def own_rate(sources: Sequence[Path]) -> int:
 def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
     """Trim silence from both ends to no less than ``shortest`` samples; None for silence.
 
-    The peak-to-peak range within 10 ms decides, so DC does not count.
+    Peak-to-peak ranges within 10 ms ignore DC.
     """
     step = max(round(_SILENCE_SECONDS * rate), 2)
     swings = []

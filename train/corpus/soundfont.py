@@ -1,4 +1,4 @@
-"""Renders a corpus of notes or drum hits from a soundfont with FluidSynth."""
+"""Renders corpora of notes or drum hits from soundfonts with FluidSynth."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ def parse_numbers(text: str) -> list[int]:
     """Parse MIDI numbers such as ``"0-79,90"``, each once, ascending.
 
     Raises:
-        UserError: the text is no such list, or a number is outside 0 to 127.
+        UserError: another syntax, or a number outside 0 to 127.
     """
     numbers: set[int] = set()
     for part in text.split(","):
@@ -58,18 +58,18 @@ def render_soundfont(
     licence: str | None = None,
     progress: Progress | None = None,
 ) -> CorpusReport:
-    """Render every combination of program, note and velocity as a labelled clip of a new corpus.
+    """Render combinations of program, note and velocity as labelled clips of a new corpus.
 
-    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from an earlier hit of their
-    key only in level are left out. Other arguments are as in `build`.
+    Labels are the program's name and the key, or a hit's `drum_class`. Hits that differ from earlier ones of their key
+    only in level are left out. Other arguments are as in `build`.
 
     Args:
         programs: of bank 0, 0 to 127; with ``kits`` drum kits of bank 128.
         notes: 0 to 127; for kits 35 to 81.
         velocities: 1 to 127.
-        seconds: 0.1 to 60; the key is held throughout, and the last 20 ms fade out.
+        seconds: 0.1 to 60, held throughout; the last 20 ms fade out.
         rate: 8000 to 96000 Hz.
-        split: fractions by program, or by note with one program; for kits by hit, with all velocities.
+        split: fractions by program, or by note of one program; for kits by hit, with all velocities.
 
     Raises:
         UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.
@@ -169,7 +169,7 @@ def _appending_hits() -> Append:
 
 
 def _known_by(samples: Samples, rate: int) -> Samples:
-    """Return magnitudes with energy 1: notes begin at any offset in FluidSynth's blocks."""
+    """Magnitudes of energy 1: notes begin anywhere in FluidSynth's blocks."""
     count = round(_KNOWN_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]

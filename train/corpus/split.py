@@ -15,7 +15,7 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
     """Parse fractions of train, val and test from ``"0.85/0.07/0.08"``.
 
     Raises:
-        UserError: they are not three numbers that sum to 1, or none is for train.
+        UserError: they are not three numbers of sum 1, or none is for train.
     """
     try:
         train, val, test = (float(part) for part in text.split("/"))
@@ -34,8 +34,8 @@ def assign(
 ) -> dict[str, Split]:
     """Return splits by clip name; ``groups``, by clip name, stay whole.
 
-    The first shuffled group goes to train. Each further one goes to the split furthest below its share. ``known`` clips
-    count, and new ones of their groups follow them.
+    The first shuffled group goes to train, each further one to the split furthest below its share. ``known`` clips
+    count, and attract new ones of their groups.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)
@@ -65,7 +65,7 @@ def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
     """Read splits from a JSON file of names, with or without folders, under train, val or test.
 
     Raises:
-        UserError: it is missing or invalid, or lists a name under two splits.
+        UserError: it is missing or invalid, or repeats a name.
     """
     if not path.is_file():
         raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")

@@ -1,10 +1,10 @@
 """Stores and opens a corpus: a folder of sound in shards, a table of its clips, and a JSON manifest.
 
-corpus.json             the manifest, written last: it names the shards and the table that count
+corpus.json             the manifest, written last: it names the valid shards and table
 audio-00000.f32, …      clips end to end, mono, little-endian float32; never changed
 clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
 
-Pitch is one MIDI note for every 1024 samples of each clip. Format 1 has one shard, and its table in the manifest.
+Pitch is a MIDI note for every 1024 samples. Format 1 has one shard, and its table in the manifest.
 """
 
 import contextlib
@@ -82,11 +82,11 @@ class Corpus:
         return cls(folder, *_read(path))
 
     def whole(self) -> "Corpus":
-        """Return the corpus with all clips under train; files stay unchanged."""
+        """Return the corpus with all clips under train; files stay."""
         return self._dealt(np.zeros(len(self._table.clips), np.uint8))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
-        """Assign a split to every clip by name, also in the files; raises as `host.files.replacing`."""
+        """Assign splits by clip name, also on disk; raises as `host.files.replacing`."""
         clips = self.clips()
         dealt = self._dealt(np.array([SPLITS.index(splits[name]) for name in clips.names], np.uint8))
         report = self.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
@@ -101,12 +101,11 @@ class Corpus:
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.dealt(splits)))
 
     def beginning(self, count: int) -> "Corpus":
-        """Return the corpus as it was with its first ``count`` clips."""
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
 
     @functools.cached_property
     def files(self) -> dict[str, str]:
-        """SHA-256 of its source sound files, by name; empty for other sources."""
+        """SHA-256 of source sound files, by name; empty for other sources."""
         return {file.name: file.sha256 for file in self.source_files()}
 
     def source_files(self) -> Iterator[SourceFile]:
@@ -116,7 +115,7 @@ class Corpus:
         return Clips(self._table.clips, self._table.clips.rows(split))
 
     def samples(self, clip: Clip, start: int = 0, stop: int | None = None) -> Samples:
-        """Return a clip's sound, or a part of it: float32 [length], a view of the file."""
+        """Return a clip's sound, or a part of it: float32 [length], mapped."""
         first = clip.start + min(start, clip.length)
         end = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
         size = max(0, end - first) * FLOAT.itemsize
@@ -128,7 +127,7 @@ class Corpus:
         return shard[first:end]
 
     def _shard(self, number: int, size: int) -> np.memmap[Any, np.dtype[np.float32]]:
-        """Map a shard, of which ``size`` bytes are used; unmap pages and shards that were used long ago."""
+        """Unmaps pages and shards that were used long ago."""
         with self._lock:
             self._taken_bytes += size
             if self._taken_bytes > MAPPED_BYTES:
@@ -143,7 +142,7 @@ class Corpus:
             return shard
 
     def pitch(self, clip: Clip) -> Samples:
-        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, a view of the file."""
+        """Return a clip's MIDI notes: float32 [ceil(length / 1024)], NaN where unpitched, mapped."""
         return self._table.pitch[self._table.clips.frames(clip)]
 
     def seconds(self, split: Split | None = None) -> float:
@@ -151,11 +150,7 @@ class Corpus:
 
 
 class Writer:
-    """Writes the files of a corpus.
-
-    Args:
-        base: a corpus in the folder, which grows.
-    """
+    """Writes a corpus's files; ``base`` is a growing corpus in the folder."""
 
     def __init__(self, folder: Path, rate: int, base: Corpus | None = None) -> None:
         self.folder, self.rate, self.base = folder, rate, base
@@ -192,7 +187,7 @@ class Writer:
         onset_seconds: float | None = None,
         slurred: bool = False,
     ) -> None:
-        """Add a clip: mono samples [length] and its pitch track [ceil(length / 1024)]."""
+        """Add a clip: mono samples [length] and pitch [ceil(length / 1024)]."""
         if self._file is None or self._length * FLOAT.itemsize >= SHARD_BYTES:
             self._begin_shard()
         start, peak = self._length, write_samples(self._file, samples)
@@ -206,7 +201,7 @@ class Writer:
         self.add(clip, track)
 
     def add(self, clip: Clip, track: Samples) -> None:
-        """Add a clip that lies in a shard already; its row is set here."""
+        """Add a clip in a known shard; its row is set here."""
         assert len(track) == frame_count(clip.length)
         self.report.count_clip(clip.length, track, self.rate)
         self.clips.append(replace(clip, row=self._before + len(self.clips)))
@@ -214,12 +209,10 @@ class Writer:
 
     @property
     def next_shard(self) -> int:
-        """The number of the first `shard_name` that is free."""
         numbers = [int(shard.file[6:11]) for shard in self._shards if shard.file.startswith("audio-")]
         return max(numbers, default=-1) + 1
 
     def add_shard(self, file: str, length: int) -> int:
-        """Add a file in the folder, and return its number."""
         self._shards.append(Shard(file=file, length=length))
         return len(self._shards) - 1
 
@@ -243,7 +236,6 @@ class Writer:
         self.set_pitch(clip, self.pitch(clip) + np.float32(semitones))
 
     def set_pitch(self, clip: Clip, track: Samples) -> None:
-        """Replace a clip's pitch track, and count it in the report."""
         self.report.count_pitch(self.pitch(clip), clip.length, self.rate, -1)
         self.report.count_pitch(track, clip.length, self.rate)
         self._tracks[clip.row - self._before] = track.astype(FLOAT)
@@ -257,7 +249,7 @@ class Writer:
         files: Sequence[SourceFile] = (),
         loops: LoopGrid | None = None,
     ) -> CorpusReport:
-        """Write the table and ``corpus.json``; ``splits`` are those of the new clips, by name."""
+        """Write the table and ``corpus.json``; ``splits`` are new clips', by name."""
         self._audio.close()
         clips = ClipTable.of([replace(clip, split=splits[clip.name]) for clip in self.clips])
         _count_splits(self.report, clips, self.rate)
@@ -278,10 +270,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(destination: Path, rate: int) -> Iterator[Writer]:
-    """Yield a `Writer`; its corpus moves to ``destination`` on success and is deleted on an error.
-
-    Raises as `host.files.building_folder`.
-    """
+    """Yield a `Writer` of ``destination``; raises as `host.files.building_folder`."""
     with building_folder(destination) as folder, Writer(folder, rate) as writer:
         yield writer
 
@@ -291,7 +280,7 @@ def shard_name(number: int) -> str:
 
 
 def write_samples(file: Any, samples: Sliceable) -> float:
-    """Write samples as float32, and return the largest absolute one."""
+    """Write float32 samples; return the largest absolute one."""
     peak = 0.0
     for first in range(0, len(samples), PIECE):
         piece = samples[first : min(first + PIECE, len(samples))].astype(FLOAT)

@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:b
 
 @dataclass(frozen=True)
 class TempoEstimate:
-    """The beat of a loop; ``doubt`` says why its tempo may be wrong."""
+    """``doubt``: why the tempo may be wrong."""
 
     tempo_bpm: float
     beats: int
@@ -50,7 +50,7 @@ def labelled_tempo(name: str) -> float | None:
 
 
 def named_numbers(name: str) -> list[float]:
-    """Return numbers in a file's name, else in its folder's, that may be its tempo, 60 to 200.
+    """Return numbers in a file's name, else its folder's, that may be its tempo, 60 to 200.
 
     Machines (808), rates (44100, 96k) and leading zeros do not count.
     """
@@ -69,12 +69,10 @@ def _stem(name: str) -> str:
 def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
 
-    A tempo labelled bpm in the file's ``name`` counts. So does a number in the file's or folder's name, if onsets
-    repeat within 3 % of it at least 0.9 times as well as around it. It is rounded to whole beats if onsets repeat as
-    well there.
+    A tempo labelled bpm in the file's ``name`` counts. So does another number there or in the folder's name, if onsets
+    repeat within 3 % of it at least 0.9 times as well as around; it becomes whole beats if they repeat as well there.
 
-    Otherwise the loop is a whole number of beats: the likeliest repeats onsets best, is near 110 bpm, and makes whole
-    bars.
+    Otherwise beats are whole: the likeliest number repeats onsets best, near 110 bpm, in whole bars.
     """
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
@@ -116,7 +114,7 @@ def _around(tempo: float, ratio: float) -> Double:
 
 
 def _score(later: Double, tempos_bpm: Double) -> Double:
-    """Mean correlation of onsets with those some beats later, [tempos]; -1 for too slow tempos."""
+    """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
     kept = lags < OVERLAP * len(later)
@@ -124,7 +122,7 @@ def _score(later: Double, tempos_bpm: Double) -> Double:
 
 
 def has_beat(sound: Array, rate: int) -> bool:
-    """Return whether a sound's onsets repeat steadily; its length need not be whole beats."""
+    """Return whether onsets repeat steadily."""
     strength = onset_strength(sound, rate)
     if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
         return False
@@ -164,7 +162,7 @@ def _repeating(strength: Double) -> Double:
 
 
 def _later(strength: Double) -> Double:
-    """Autocorrelation over the shared part, by lag: ends may be cut."""
+    """Over the shared part, as ends may be cut."""
     around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
     return np.asarray(around[: len(strength)] / shared)

@@ -17,18 +17,18 @@ class Family:
     """A family of networks.
 
     Args:
-        network: makes a recipe's network; receives the networks in ``reads`` as keyword arguments. Objectives receive
-            a generator on the CPU.
+        network: makes a recipe's network; receives the networks in ``reads`` by name. Objectives get a generator on the
+            CPU.
         check: raises UserError for an unsuitable corpus.
-        data: makes the data of a corpus and a recipe; also receives a folder for files, and whether the corpus is
-            tonal. Training clips replace missing validation clips.
+        data: makes the data of a corpus, a recipe, a folder for files, and whether the corpus is tonal. Training clips
+            replace missing validation clips.
         preview: its sounds during training; None for no previews.
         complete: fills in a recipe's missing values, such as labels, from the corpus.
         follows: fills a recipe from the runs in ``reads``, or raises UserError.
-        describe: summarises the use of a corpus's clips in a line.
+        describe: summarises the use of a corpus in a line.
         health: measures adversarial training at a rate in Hz; None where losses suffice.
-        bfloat16: whether products of matrices may be in bfloat16, which makes it faster.
-        reads: names of other runs' networks that it is built on.
+        bfloat16: matrix products may be in bfloat16, which is faster.
+        reads: names of other runs whose networks it uses.
     """
 
     network: Callable[..., Network]

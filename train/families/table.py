@@ -17,10 +17,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def trained_others(run: Run) -> dict[str, Network]:
-    """Return the best networks of the runs that a run is built on, in evaluation mode, without gradients.
+    """Return the best networks that a run is built on, in evaluation mode, without gradients.
 
     Raises:
-        UserError: a run is missing, or has no checkpoint.
+        UserError: a run or its checkpoint is missing.
     """
     return {name: trained(other, "best")[0].requires_grad_(False) for name, other in run.others().items()}
 

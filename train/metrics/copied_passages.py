@@ -23,9 +23,9 @@ HOPS = 2  # frames in a part, for levels
 
 
 class CopiedPassages(NamedTuple):
-    """The longest copies in beats: of the waveform, and of mel levels.
+    """The longest copies in beats: of the waveform, and of mel levels relative to each band's mean.
 
-    Levels are relative to each band's mean in the clip, and find equal sound with other phases.
+    Levels find equal sound with other phases.
     """
 
     waveform: float
@@ -35,9 +35,8 @@ class CopiedPassages(NamedTuple):
 def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_length: float) -> CopiedPassages:
     """Return the longest stretches of a sound that match one clip at one alignment, with correlation 0.95.
 
-    ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples. A
-    stretch may wrap around a clip's end. Its first and last sixteenth of a beat each match alone, so a loud hit does
-    not extend it.
+    ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples.
+    Stretches may wrap around. Their first and last sixteenth match alone, so that no loud hit extends them.
     """
     down = max(1, rate // RATE)
     part = max(1, round(beat_length / PARTS / down))
@@ -63,10 +62,7 @@ def _of_waveform(sound: Double, clip: Double, part: int) -> int:
 
 
 def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
-    """Return the best delays, in samples, of a sound's blocks in a repeated clip.
-
-    Folding makes the correlation circular.
-    """
+    """Folding makes the correlation circular."""
     length = len(clip)
     spectrum = scipy.fft.rfft(clip)
     sums = np.concatenate([[0.0], np.cumsum(np.square(np.concatenate([clip, clip])))])
@@ -101,10 +97,6 @@ def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
 
 
 def _longest(own: Double, its: Double, both: Double) -> int:
-    """Return the most adjoining parts that correlate, also in the first and last.
-
-    Arguments are sums of squares and products in each part.
-    """
     alike = np.flatnonzero((both >= SAME * np.sqrt(own * its)) & (own > 1e-9) & (its > 1e-9))
     if not len(alike):
         return 0

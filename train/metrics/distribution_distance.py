@@ -13,10 +13,9 @@ LEAST = 1e-12  # a probability: lower ones add nothing to an entropy
 def frechet(first: Vectors, second: Vectors) -> float:
     """Return the squared Fréchet distance of Gaussians fitted to two sets [vectors, dimensions].
 
-    (Dowson and Landau, Journal of Multivariate Analysis 1982; Heusel et al., NIPS 2017.) The trace of the root of the
-    product of the covariances A and B equals that of the symmetric root of A^½ B A^½. Nothing is inverted, so there may
-    be fewer vectors than dimensions, two at least. Small samples overestimate the distance: compare sets of the same
-    size.
+    (Dowson and Landau, Journal of Multivariate Analysis 1982; Heusel et al., NIPS 2017.) The root of the product of
+    covariances A and B has the trace of the root of A^½ B A^½: nothing is inverted, and two vectors suffice. Small
+    samples overestimate: compare sets of equal size.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     a, b = np.atleast_2d(np.cov(first.T)), np.atleast_2d(np.cov(second.T))
@@ -30,9 +29,8 @@ def frechet(first: Vectors, second: Vectors) -> float:
 def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
     """Return the inception score of ``posteriors`` [things, labels], the mean over parts, and its deviation.
 
-    (Salimans et al., NIPS 2016, section 4.) It is exp of the mean divergence of each posterior from the marginal: from
-    1 for equal posteriors to the number of labels. Compare sets of the same size, as small parts score less. Rows are
-    shuffled, as corpora are sorted by label.
+    (Salimans et al., NIPS 2016, section 4.) Exp of the mean divergence of posteriors from the marginal is from 1 to the
+    number of labels. Compare sets of equal size. Rows are shuffled, since corpora are sorted.
     """
     shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
     parts = np.array_split(shuffled, max(1, min(splits, len(posteriors))))
@@ -50,6 +48,6 @@ def pairwise(distances: Array) -> float:
 
 
 def pairwise_within(distances: Array, labels: npt.NDArray[np.int64]) -> float | None:
-    """Return the mean distance of pairs with one label, [items] each; None without such a pair."""
+    """Return the mean distance of pairs with one label, [items] each; None without such pairs."""
     alike = (labels[:, np.newaxis] == labels) & ~np.eye(len(labels), dtype=bool)
     return float(distances[alike].mean()) if alike.any() else None

@@ -1,4 +1,4 @@
-"""Compares mel spectra of a sound with the nearest frames of recordings."""
+"""Distances of mel spectra to the nearest frames of recordings."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 class KnownFrames:
     """The mel frames of two or more clips [samples], ``hop`` samples apart.
 
-    ``threshold_db`` is the 99th percentile of distances from a frame to the nearest of another clip.
+    ``threshold_db``: 99th percentile of distances from a frame to the nearest of another clip.
     """
 
     def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:
@@ -48,17 +48,14 @@ class KnownFrames:
         self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
 
     def distances_db(self, sound: Array) -> Array:
-        """Return each frame's distance to the nearest known one: RMS over bands."""
+        """Return each frame's RMS distance to the nearest known frame."""
         return self._nearest(mel_frames(sound, self.rate, self.hop))
 
     def share_within(self, sound: Array) -> float:
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
     def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
-        """Return distances to the nearest known frame, of another clip if owners are given.
-
-        Squares are expanded around the levels' middle, where they are small and so exact.
-        """
+        """Squares are expanded around the levels' middle, where they are small and so exact."""
         known = self._frames - np.float32(LOWEST_DB / 2)
         squares = np.square(known).sum(1)
         nearest = np.empty(len(frames), np.float32)

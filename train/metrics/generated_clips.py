@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class JudgedClips(NamedTuple):
-    """A classifier's probabilities [clips, labels] and features [clips, features]."""
+    """Probabilities [clips, labels] and features [clips, features]."""
 
     posteriors: Array
     features: Array
@@ -29,23 +29,20 @@ DRAWINGS = 5  # of training clips: makes their mean distance accurate to a tenth
 
 @dataclass(frozen=True)
 class FrechetDistances:
-    """Fréchet distances of made and of as many random training clips to test clips.
-
-    ``train``, the mean of five drawings, is the distance between recordings.
-    """
+    """Fréchet distances of made and training clips (mean of five random sets) to test clips."""
 
     made: float
     train: float
 
     @property
     def ratio(self) -> float:
-        """Made over train: 1 for recordings."""
+        """1 for recordings."""
         return self.made / max(self.train, 1e-12)
 
 
 @dataclass(frozen=True)
 class NearestClipDistances:
-    """Distances to the nearest training clip, in dB; the first decile shows a few copies."""
+    """Distances to the nearest training clip, in dB."""
 
     median: float
     closest: float
@@ -56,7 +53,7 @@ class ClassifierFigures:
     """A classifier's figures of made clips.
 
     Args:
-        score, real_score: inception scores of made and test clips in equal number, and deviations over ten parts.
+        score, real_score: inception scores of made and as many test clips, and deviations over ten parts.
         likeness: on the classifier's penultimate features.
         accuracy: share of clips classified as the requested label; None without labels.
     """
@@ -69,14 +66,13 @@ class ClassifierFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a set of made clips.
+    """Figures of made clips.
 
     Args:
         likeness: on log-mel frames, in dB².
         test_nearest: bounds networks that copy nothing.
         diversity_db, test_diversity_db: mean distance of all pairs of clips.
-        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels. A network that makes
-            one clip a label for all codes may have high classifier figures.
+        label_diversity_db, test_label_diversity_db: of pairs with one label; None without labels.
         told: None without a classifier.
     """
 
@@ -92,10 +88,9 @@ class Figures:
 
 
 class Recordings:
-    """The training and test clips of a corpus as a reference.
+    """A corpus's ``train`` and ``test`` clips, [clips, samples], at least two each, as long as made clips.
 
-    ``train`` and ``test`` are [clips, samples], two or more of both, of the made clips' length; ``rate`` is in Hz.
-    ``labels`` are those of the test clips, as indices [clips].
+    ``rate`` is in Hz, ``labels`` test clips' indices [clips].
     """
 
     def __init__(
@@ -110,7 +105,7 @@ class Recordings:
         self.test_label_diversity_db = None if labels is None else pairwise_within(apart, labels)
 
     def figures(self, made: Array, labels: Ints | None = None) -> Figures:
-        """Return the figures of clips [clips, samples], two or more, with requested labels' indices [clips]."""
+        """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
         levels = log_mel(made, self.rate)
         apart = distances_db(levels, levels)
         drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
@@ -140,9 +135,9 @@ class Recordings:
 
 
 def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
-    """Return distances of made and training vectors to test vectors, [vectors, dimensions] each.
+    """Return distances of made and training vectors to test vectors, [vectors, dimensions].
 
-    Fewer than two vectors, as of silence, count as zeros.
+    Fewer than two vectors count as zeros.
     """
     made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
     return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
@@ -151,7 +146,7 @@ def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> Frechet
 def drawings(found: int, wanted: int) -> list[Ints]:
     """Return indices of random clips: five times ``wanted``, or all once.
 
-    Evenly spaced clips, sorted by label and speaker, would be nearer to the test's.
+    Evenly spaced ones would be nearer to the test's.
     """
     if wanted >= found:
         return [np.arange(found)]

@@ -15,7 +15,7 @@ SILENT_DB = -100.0  # under full scale: silence
 def envelope_db(clips: Array, rate: int) -> Array:
     """Return the RMS of 10 ms windows of clips [clips, samples], a millisecond apart: [clips, moments].
 
-    It is in dB of full scale, -100 at least; the first window is centred on the first sample.
+    In dB of full scale, -100 at least; the first window is centred on the first sample.
     """
     width = max(1, round(WINDOW_SECONDS * rate))
     squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (width // 2 + 1, width)))
@@ -28,7 +28,7 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
-    """Return when each clip first comes within 3 dB of its loudest moment, in seconds: [clips]."""
+    """Return seconds until clips first come within 3 dB of their loudest moment: [clips]."""
     levels = envelope_db(clips, rate)
     risen = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (risen * STEP_SECONDS).astype(np.float32)

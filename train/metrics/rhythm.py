@@ -54,10 +54,7 @@ def onset_seconds(sound: Array, rate: int) -> Double:
 
 
 def f_measure(first: Double, second: Double) -> float:
-    """Return the F-measure of two ascending lists of times in seconds, matched within 30 ms.
-
-    Greedy matching is optimal, as all intervals have one length.
-    """
+    """Return the F-measure of two ascending lists of seconds, matched greedily and so optimally within 30 ms."""
     if not len(first) and not len(second):
         return 1.0
     matched = at = 0
@@ -70,7 +67,7 @@ def f_measure(first: Double, second: Double) -> float:
 
 
 def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
-    """Return the best correlation of onset strength with itself a beat ± 3 % later; 0 for less than two beats."""
+    """Return onset strength's best correlation one beat ± 3 % apart; 0 for less than two beats."""
     strength = onset_strength(sound, rate)
     lag = beat_seconds * ONSET_RATE
     lags = range(max(1, int(lag * (1 - LAG_SHARE))), int(np.ceil(lag * (1 + LAG_SHARE))) + 1)

@@ -19,7 +19,7 @@ OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
 def loudness_db(sound: Array, frame_length: int) -> Double:
-    """Return the RMS of whole frames in dB of full scale, -100 at least."""
+    """Return frames' RMS in dB of full scale, -100 at least."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
     levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
@@ -37,10 +37,7 @@ def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db
 
 
 def constant_share(sound: Array, rate: int, frame_length: int) -> float:
-    """Return the share of stretches of eight frames whose mel powers hardly vary between frames.
-
-    Silence, a held tone and a repeated frame count.
-    """
+    """Return the share of stretches of eight frames whose mel powers hardly vary, as in silence or a held tone."""
     quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
     size = 4 * STRETCH
     frames = quarters[: len(quarters) // size * size].reshape(-1, STRETCH, 4, quarters.shape[1]).mean(2)
@@ -49,9 +46,9 @@ def constant_share(sound: Array, rate: int, frame_length: int) -> float:
 
 
 def repeating_share(sound: Array, frame_length: int) -> float:
-    """Return the share of stretches of eight frames that repeat one frame.
+    """Return the share of stretches of eight frames that repeat one.
 
-    They correlate with themselves a frame later, but not at eighths of a frame, as tones may.
+    They correlate with themselves a frame later, but, unlike tones, not eighths of a frame later.
     """
     size, part = STRETCH * frame_length, max(1, frame_length // 8)
     stretches = sound[: len(sound) // size * size].reshape(-1, size)

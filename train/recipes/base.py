@@ -15,11 +15,12 @@ class RecipeSection(BaseModel):
 Weight = Annotated[float, Field(ge=0)]
 Latents = Annotated[int, Field(ge=1, le=64)]
 MOST_MINUTES = 100_000  # of training: ten weeks
+BUDGETS = ("epochs", "steps", "minutes")
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=16384)]], Field(max_length=16)]
 
 
 class TrainingSettings(RecipeSection):
-    """Settings of the training loop, with one budget: epochs, steps or minutes."""
+    """The training loop's settings, with one budget: epochs, steps or minutes."""
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -34,10 +35,14 @@ class TrainingSettings(RecipeSection):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name in ("epochs", "steps", "minutes") if getattr(self, name) is not None]
+        given = [name for name, value in self.budget.items() if value is not None]
         if len(given) != 1:
             raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(given) or 'none'}")
         return self
+
+    @property
+    def budget(self) -> dict[str, float | None]:
+        return {name: getattr(self, name) for name in BUDGETS}
 
 
 class Frames(RecipeSection):

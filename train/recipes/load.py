@@ -1,4 +1,4 @@
-"""Recipe loading: reads TOML files, merges bases and changes, and validates."""
+"""Recipe loading: reads TOML files, merges bases and changes, validates."""
 
 import importlib
 import tomllib
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ...host.contract.card import first_complaint
 from ...host.errors import UserError, nearest
 from .. import families
-from .base import Recipe
+from .base import BUDGETS, Recipe
 
 FOLDERS_OF_RECIPES = [importlib.import_module(f"{folder}.recipe", families.__name__) for folder in families.FOLDERS]
 # Recipe classes by family.
@@ -73,14 +73,14 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Merge table by table; a budget replaces the base's."""
+    """A budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    budgets = [name for name in ("epochs", "steps", "minutes") if name in difference]
+    budgets = [name for name in BUDGETS if name in difference]
     if len(budgets) == 1:
-        for name in {"epochs", "steps", "minutes"} - set(budgets):
+        for name in set(BUDGETS) - set(budgets):
             merged.pop(name, None)
     return merged
 

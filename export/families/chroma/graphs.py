@@ -53,7 +53,7 @@ MIDDLE_OCTAVE = octave_of(60)  # the nominal octave of unpitched sounds
 
 
 def chroma_graphs(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return the graphs; where keys choose the note, `arranged` sorts and names the latents."""
+    """Return the graphs; `arranged` sorts and names latents where keys choose the note."""
     folded = recipe.frames.fold is not None and tonal
     sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
     if sample is None:

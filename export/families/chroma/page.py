@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from markupsafe import Markup
 
@@ -13,8 +12,7 @@ from ...knobs import pages as knobs
 from ...reports.number_format import minus, percent
 from ...reports.page import faint, likeness, listening, measure_cell, paragraphs, pressed, report_page, shown, table
 from ...reports.picture import Picture
-
-Figures = dict[str, Any]
+from ...reports.report import Figures
 
 MEASURES = {
     "mean_square": ("Mean square error", "The publication’s measure, over all bins of frames whose maximum is 1."),

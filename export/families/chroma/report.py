@@ -45,8 +45,6 @@ PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 @dataclass(frozen=True)
 class _Work:
-    """A run's samples; latents of ``network`` are sorted as in the exported model."""
-
     run: Run
     recipe: ChromaRecipe
     corpus: Corpus
@@ -165,7 +163,7 @@ def _moves(work: _Work) -> bool:
 
 
 def _means(work: _Work) -> Array:
-    """Return mean training spectra, [12, bins]; folded corpora count every frame on a second key too."""
+    """Folded corpora count every frame on a second key too."""
     train = work.train
     if not _moves(work):
         return measures.mean_spectra(train.spectra, train.pitch_classes)
@@ -240,10 +238,7 @@ def _divergence(work: _Work) -> Array | None:
 
 
 def _spectral_distance(work: _Work, latents: Figures) -> Figures:
-    """Return Fréchet distances of mel bands to the test frames.
-
-    Training frames and random codes have equal pitch classes, since their ratio would otherwise compare keys.
-    """
+    """Pitch classes are equal, as the ratio would otherwise compare keys."""
     rate, test = work.recipe.frames.sample_rate, work.test
     low, high = figures.knob_ends(latents)
     drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)

@@ -30,6 +30,7 @@ from ....train.run import Run
 from ...export import export
 from ...reports.number_format import two_digits
 from ...reports.picture import Picture
+from ...reports.report import Figures
 from ...study.cluster import Training
 from ...study.runs import StudyProgress, check_run, train, train_first, write_json
 from .study_claims import Named, verdicts
@@ -38,7 +39,6 @@ from .study_measures import Answers, TrainingCodes, accuracy, measure, mesh, str
 from .study_page import page
 from .study_plan import ACCOUNTS, EMBEDDINGS, PANELS, TABLES, ChromaStudyOptions, Job
 
-Figures = dict[str, Any]
 FORMAT = 1
 OPERATIONS = 1e11  # a second, roughly, of one core; the progress display corrects it
 MEASURING_SECONDS = 10.0  # rough time for one run
@@ -96,7 +96,7 @@ def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) 
 
 
 def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
-    """List runs seed by seed, so that a stopped study has whole tables."""
+    """Seed by seed, so that a stopped study has whole tables."""
     jobs = []
     for seed in range(asked.seeds):
         changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
@@ -109,7 +109,7 @@ def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> l
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
-    """Return the approximate number of training frames; raise `UserError` if the study cannot use the corpus."""
+    """Estimate the number of training frames; raise `UserError` for an unusable corpus."""
     corpus = Corpus.open(folder)
     frames = next(job.recipe.frames for job in jobs if job.corpus == name)
     if corpus.rate != frames.sample_rate:

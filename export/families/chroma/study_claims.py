@@ -1,17 +1,18 @@
 """Claims of Colonel & Keene (2020), as orderings of figures that other corpora can refute.
 
-The available copy of the paper lost its tables' values.
+The available copy of the paper lacks its tables' values.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-Figures = dict[str, Any]
+from ...reports.report import Figures
+
 Verdict = Literal["held", "within deviation", "did not hold"]
 
 VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts
@@ -22,8 +23,6 @@ LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, a
 
 @dataclass(frozen=True)
 class Values:
-    """A figure of one network or a threshold, per seed."""
-
     name: str
     values: Sequence[float]
 
@@ -45,8 +44,6 @@ Named = tuple[str, str]  # corpus and recipe
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, and networks or thresholds whose figures it orders."""
-
     sentence: str
     place: str
     figure: str
@@ -54,9 +51,9 @@ class Claim:
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:
-    """Return the worst verdict on several orderings.
+    """Return the worst verdict.
 
-    "within deviation": the means differ by at most the root sum of squares of both deviations over seeds.
+    "within deviation": means differ by at most the root sum of squared deviations over seeds.
     """
     return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
 
@@ -71,7 +68,7 @@ def _judge(below: Values, above: Values) -> Verdict:
 
 
 def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
-    """Return each claim's verdict and values, and the undecided sentences."""
+    """Return claims' verdicts and values, and the undecided sentences."""
     found: list[Figures] = []
     left_out = []
     for claim in CLAIMS:

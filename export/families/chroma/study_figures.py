@@ -15,8 +15,6 @@ ROWS, COLUMNS = 2, 3
 
 @dataclass(frozen=True)
 class LatentPanel:
-    """Training codes of a network with two latents, at a place of the figure."""
-
     row: int
     column: int
     title: str
@@ -24,8 +22,6 @@ class LatentPanel:
 
 
 def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
-    """Draw Figure 2 or 3: training codes by pitch class."""
-
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 6.0), layout="constrained")
         grid = figure.subplots(ROWS, COLUMNS, squeeze=False)
@@ -48,6 +44,5 @@ def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Pict
 
 
 def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
-    """Draw Figure 4 or 5: the strongest pitch class over the latent square."""
     heard = {asked: found.astype(np.int64) for asked, found in answers.items()}
     return replace(square(heard, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,11 @@ from ...measures import latent_statistics
 from ...measures.frame_sample import FrameSample, decode, draw, encode
 from ...measures.pitch_class_accuracy import SILENT
 from ...measures.recordings import silence_message
-from ...reports.report import SEED
+from ...reports.report import SEED, Figures
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Answers = npt.NDArray[np.int8]
-Figures = dict[str, Any]
 
 EVERY = 1 << 40  # frames: more than any split has
 TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
@@ -38,16 +36,16 @@ ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache whi
 
 @dataclass(frozen=True)
 class TrainingCodes:
-    """Training codes [frames, latents] and their notes' pitch classes, [frames]."""
+    """Codes [frames, latents] and their notes' pitch classes, [frames]."""
 
     latents: Array
     notes: Ints
 
 
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
-    """Return figures and training codes of the checkpoint that is best on the validation split.
+    """Return figures and training codes of the best checkpoint.
 
-    ``mean_square`` is the publication's error, over all bins of all test frames.
+    ``mean_square`` is the publication's, over all bins of all test frames.
 
     Raises:
         UserError: no training or no test frame is audible.
@@ -102,7 +100,7 @@ def _bounds(latents: Array) -> tuple[Array, Array]:
 
 
 def filled(latents: Array) -> float:
-    """Return the share of grid cells over the spans of two latents that contain a code [frames, 2]."""
+    """Return the share of grid cells that contain a code [frames, 2]."""
     low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
     if np.any(high - low < latent_statistics.DEAD):
         return 0.0
@@ -114,9 +112,9 @@ def filled(latents: Array) -> float:
 def moved(
     network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
 ) -> list[float]:
-    """Return per latent the share of codes [frames, latents] whose strongest pitch class changes over its span.
+    """Return per latent the share of codes whose strongest pitch class changes over its span.
 
-    Codes are decoded in ``pitch_classes`` [frames].
+    ``latents`` are [frames, latents], decoded in ``pitch_classes`` [frames].
     """
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
@@ -164,7 +162,7 @@ def mesh(side: int, latents: int) -> Array:
 
 
 def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
-    """Return the strongest pitch class of each point [points, latents] decoded on ``asked``, or `SILENT`."""
+    """Return the strongest pitch class of points [points, latents] decoded on ``asked``, or `SILENT`."""
     card = model.card
     heard = np.empty(len(points), np.int8)
     for first in range(0, len(points), ROWS):
@@ -179,7 +177,7 @@ def strongest(model: Model, points: Array, asked: int, progress: Callable[[float
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
     """Return the share of `mesh` points with the requested pitch class, overall and by class; None if not requested.
 
-    ``edge``, for two latents, is the share of mismatches within `EDGE` of the square's sides; None without mismatches.
+    ``edge``, for two latents, is the share of mismatches within `EDGE` of the sides; None without mismatches.
     """
     wrong = {asked: heard != asked for asked, heard in answers.items()}
     found: Figures = {

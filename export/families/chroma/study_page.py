@@ -1,7 +1,6 @@
 """HTML page of the chroma study."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -10,9 +9,9 @@ from ....host.units import PITCH_CLASSES
 from ...reports.number_format import minus, two_digits
 from ...reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
 from ...reports.picture import Picture
+from ...reports.report import Figures
 from .study_claims import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Named, Values
 
-Figures = dict[str, Any]
 Runs = Mapping[Named, Sequence[Figures]]
 
 TITLES = {"1": "Table I", "2": "Table II", "3": "Table III", "4": "Table IV", "5": "Table V", "vae": "The beta-VAE"}

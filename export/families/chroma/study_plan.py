@@ -43,11 +43,11 @@ class ChromaStudyOptions:
     """Settings of the chroma study.
 
     Args:
-        corpora: folders by role, from `CORPORA`.
-        changes: ``key=value``, for all recipes.
-        seeds: trainings per network, with seeds from 0.
-        epochs: per network; the paper's by default.
-        ray: the address of a cluster that trains.
+    corpora: folders by role, from `CORPORA`.
+    changes: ``key=value``, for all recipes.
+    seeds: trainings per network, with seeds from 0.
+    epochs: per network; the paper's by default.
+    ray: a training cluster's address.
     """
 
     corpora: Mapping[str, Path]
@@ -63,7 +63,7 @@ class ChromaStudyOptions:
 
 
 class Job(NamedTuple):
-    """A network to train and measure; ``meshed`` if it is in Table V."""
+    """``meshed``: in Table V."""
 
     corpus: str
     recipe: ChromaRecipe

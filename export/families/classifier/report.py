@@ -51,7 +51,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
 
 
 def confused(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Ints:
-    """Return the confusion matrix in clips, [labels, labels]: true labels by row."""
+    """Return clip counts, [labels, labels]: true labels by row."""
     audio = clips_of(corpus, clips, network.clip_length)
     taken = network.judge(audio, corpus.rate).posteriors.argmax(1)
     counts = np.zeros((len(network.words),) * 2, np.int64)

@@ -27,8 +27,7 @@ EXACT = 1 << 14  # elements of a matrix: smaller ones, as of the latents' mappin
 class ClipDecoder(nn.Module):
     """latent [voice, n] (, label [voice, words]) → frame [voice, width].
 
-    Training scales clips to a loudest mel band of 1, so kicks are 20 dB softer than hats. Here the loudest 0.4 s,
-    BS.1770-weighted, have one level: only velocity makes hits soft.
+    Training leaves kicks 20 dB softer than hats; here the loudest 0.4 s, BS.1770-weighted, have one level.
     """
 
     weights: Tensor
@@ -46,7 +45,6 @@ class ClipDecoder(nn.Module):
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
-        """Return the weighted root mean square of each clip's loudest moment, [voice, 1]."""
         seen = self.network.features
         hops = seen.spectra - 1
         power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
@@ -67,7 +65,7 @@ def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class ClipEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` the score of each label, [batch, words]."""
+    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` label scores, [batch, words]."""
 
     def __init__(self, network: ClipAutoencoder, labelled: bool) -> None:
         super().__init__()

@@ -1,12 +1,10 @@
 """HTML report page of a run that generates clips."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
-
-Figures = dict[str, Any]
+from ...reports.report import Figures
 
 MEASURES = {
     "log_mel_db": ("Log-mel distance, dB", "Levels of 64 mel bands, where the recording is above −40 dB."),

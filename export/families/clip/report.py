@@ -1,4 +1,4 @@
-"""Evaluates a network that generates whole clips, on held-out clips if there are enough."""
+"""Evaluates networks of whole clips, on held-out clips if there are enough."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -67,15 +67,15 @@ class SplitSample:
 
 @dataclass(frozen=True)
 class ClipReporter:
-    """Network-specific functions for a clip report.
+    """A network's functions for a clip report.
 
     Args:
         words: labels of a conditional network, else empty.
         generate: returns clips of random codes, [clips, length], for label numbers [clips] and a seed.
         reconstruct: encodes and decodes clips; None without encoder.
-        of_samples: reconstructions should match sample by sample, not only by ear.
+        of_samples: reconstructions should match sample by sample.
         sides: loss terms per side of adversarial training.
-        drawn: how random codes are drawn, if not from the training prior.
+        drawn: distribution of random codes, if not the training prior.
     """
 
     sample: Callable[[Corpus, Split], SplitSample]
@@ -122,8 +122,6 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
 
 
 def report_with(reporter_of: Callable[[Any, Run], ClipReporter]) -> Callable[..., Report]:
-    """Return a family's report: `clip_report` with the reporter of the run's network."""
-
     def report(run: Run, network: Any, *rest: Any, **options: Any) -> Report:
         return clip_report(run, reporter_of(network, run), *rest, **options)
 
@@ -202,7 +200,7 @@ def _logged(run: Run, reporter: ClipReporter) -> Figures:
 def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
     """Return errors of clips ``given`` for recordings ``asked``, [clips, samples] each: medians and ninth deciles.
 
-    Clips are first scaled to their recordings' energy.
+    Clips are scaled to their recordings' energy.
     """
     energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (asked, given)]
     given = (given * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
@@ -218,7 +216,7 @@ def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
 
 
 def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> SplitSample:
-    """Return the clips of the split to evaluate, at least ``fewest`` unless it is the training split."""
+    """Return clips, at least ``fewest`` except from the training split."""
     _, sample = evaluated_split(
         lambda split: reporter.sample(corpus, split),
         silence_message(corpus, "clip", "add louder sounds"),

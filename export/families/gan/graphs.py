@@ -25,7 +25,7 @@ BATCH = 32
 
 
 class GanEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n]; normalises audio to a peak of 1 if training did."""
+    """audio [batch, frame_length] → latent [batch, n]; scales audio to a peak of 1 if training did."""
 
     def __init__(self, network: Halves, normalised: bool) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class GanEncoder(nn.Module):
 
 
 class InverseEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` the score of each label, [batch, words]."""
+    """audio [batch, frame_length] → latent [batch, n], and if ``labelled`` label scores, [batch, words]."""
 
     def __init__(self, network: Inverter, labelled: bool) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class InverseEncoder(nn.Module):
 
 
 def gan_graphs(network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
-    """Return a generator's graph, and codes of its prior, cycling through its labels."""
+    """Return a generator's graph, and codes of its prior."""
     words = list(getattr(getattr(recipe, "network", None), "words", []))
     return Graphs(
         decoder=NetworkDecoder(network),
@@ -99,10 +99,7 @@ def _card(recipe: Recipe) -> dict[str, object]:
 
 
 def spread(count: int, latents: int) -> Array:
-    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979).
-
-    A few such codes already have the prior's mean and deviation.
-    """
+    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979)."""
     rng = np.random.default_rng(SEED)
     places_of = np.argsort(rng.random((count, latents)), axis=0)
     drawn: Array = (LOW + (HIGH - LOW) * (places_of + rng.random((count, latents))) / count).astype(np.float32)

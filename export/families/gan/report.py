@@ -69,10 +69,7 @@ def _from_prior(network: ClipGenerator) -> Callable[[Ints, int], Array]:
 
 
 def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
-    """Sample codes with the mean and covariance of training codes.
-
-    The sum of their deviations, each times a standard normal number, has their covariance.
-    """
+    """Sums of training codes' deviations times normal numbers have the codes' covariance."""
     codes: list[torch.Tensor] = []
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """The study of clip generators: networks of two posts beside `tuned-clip`.
 
-Alencar ("Audio Generation with GANs", 2019) presents a generator after its first and last epoch, the losses of both
-sides, and reconstructions by an autoencoder of the halves. The study presents WaveGAN alike, and compares all networks.
+Like Alencar ("Audio Generation with GANs", 2019), it shows the first and last epoch, both sides' losses, and
+reconstructions by an autoencoder of the halves.
 """
 
 import shutil
@@ -120,7 +120,7 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
 
 
 def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
-    """Train in parts, and keep the first epoch's checkpoint; a falling learning rate needs one part."""
+    """A falling learning rate needs one part."""
 
     def trained(
         recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
@@ -141,7 +141,7 @@ def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptio
 
 
 def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
-    """Return the recipe and its share of the budget at each stop: one epoch, and each tenth."""
+    """Stops: one epoch, and each tenth."""
     steps, minutes = recipe.training.steps, recipe.training.minutes
     if steps is None:
         assert minutes is not None

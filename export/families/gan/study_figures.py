@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float32]
 
 
 def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    """Draw clips [clips, samples], one row per name."""
+    """Draw clips [clips, samples], a row for each name."""
     told = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
         replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {told}, in seconds."),

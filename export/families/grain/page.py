@@ -1,15 +1,13 @@
 """HTML report page of a grain run."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
 
 from ...reports.number_format import minus, percent
 from ...reports.page import faint, likeness, listening, measure_cell, noted, paragraphs, report_page, shown, table
 from ...reports.picture import Picture
-
-Figures = dict[str, Any]
+from ...reports.report import Figures
 
 LEAST_DB = -40.0  # added power below this level is not distinguished
 MEASURES = {

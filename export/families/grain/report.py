@@ -140,7 +140,7 @@ def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
 
 
 def _relative_error(work: _Work, given: Array) -> float:
-    """Return the squared log-mel error relative to that of the training mean: 1 means nothing learned."""
+    """1 means nothing learned."""
     rate = work.recipe.frames.sample_rate
     train, asked, out = (textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, given))
     return float(np.square(asked - out).sum() / np.square(asked - train.mean(0)).sum())
@@ -195,13 +195,11 @@ def _kind(name: str) -> str:
 
 
 def _smoothed(way: Array, places: int = 24) -> Array:
-    """Average a path [windows, latents] in sections, to show its direction."""
     return np.stack([part.mean(0) for part in np.array_split(way, min(places, len(way)))])
 
 
 @torch.no_grad()
 def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    """Return the share of neighbouring unwrapped phases over pi / 2 apart, in and out."""
     domain = work.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []
@@ -288,7 +286,7 @@ def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:
 
 
 def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, rng: np.random.Generator) -> Array:
-    """Encode and decode a sound in whole windows without overlap: [samples]."""
+    """Encode and decode windows without overlap: [samples]."""
     length = recipe.frames.frame_length
     return decode(network, encode(network, sequence(sound, length, length)), recipe, rng).ravel()
 

@@ -1,7 +1,6 @@
 """The study of grains: repeats the Ambisynth post "10 gruesome images of adversarial networks fighting to the death".
 
-The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network: trained toward a prior,
-with random codes nearest to the recordings.
+The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network, trained toward a prior.
 """
 
 from pathlib import Path
@@ -103,10 +102,7 @@ def _row(report: Figures) -> Figures:
 
 
 def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
-    """Write the post's two examples from ten seconds of a part; return captions by file.
-
-    The post's Example 2 lacks the upper 85 % of bins.
-    """
+    """The post's Example 2 lacks the upper 85 % of bins."""
     written = {"example-1-source.wav": "Example 1: the recording"}
     for name in dict.fromkeys((post, best)):
         run = Run.open(folder / "runs" / name)

@@ -12,8 +12,6 @@ from .page import LEAST_DB, signed
 
 
 class Shown(NamedTuple):
-    """A figure of the post, and the report's picture that repeats it."""
-
     number: int
     recipe: str
     picture: str

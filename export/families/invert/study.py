@@ -1,8 +1,7 @@
 """The recovery study: tables and figures of Keyes et al., "Latent Vector Recovery of Audio GANs" (2020).
 
-Networks are trained once; each seed draws other sounds and searches. Added rows have least squares instead of the
-publication's 200 slopes, the same with the perceptual term, and `tuned-clip`, whose encoder is trained with its
-decoder. An existing clip model is only measured.
+Each seed draws other sounds and searches. Added rows have least squares instead of the publication's 200 slopes, also
+with the perceptual term, and `tuned-clip`, whose encoder is trained with its decoder.
 """
 
 import functools
@@ -44,10 +43,9 @@ SHOWN = 3  # examples per figure, as in the publication
 
 @dataclass(frozen=True)
 class RecoveryStudyOptions:
-    """Settings of the recovery study.
+    """``subject`` is a generator's run, to be inverted, or a model with an encoder.
 
-    ``subject`` is a generator's run, to train an inverting network for, or a model with an encoder. ``clips`` counts
-    sounds per table and seed.
+    ``clips`` counts sounds per table and seed.
     """
 
     corpus: Path
@@ -131,7 +129,7 @@ def _inverted(
 
 
 def _training(recipe: Recipe, corpus: Path, run: Path, others: Mapping[str, Path]) -> Training:
-    """Return a training for other machines, which have other current folders."""
+    """Other machines have other current folders."""
     there = {name: folder.resolve() for name, folder in others.items()}
     return Training(recipe, corpus, run, functools.partial(train, others=there))
 

@@ -75,7 +75,7 @@ class MeasuredRow:
 
     @staticmethod
     def read(path: Path, count: int) -> "MeasuredRow | None":
-        """Load a row of ``count`` sounds; None if it is missing or has another count."""
+        """Load a row; None unless it has ``count`` sounds."""
         if not path.exists():
             return None
         with np.load(path) as file:
@@ -92,7 +92,7 @@ class RecoveryTargets(NamedTuple):
 
 
 class RecoveryBench:
-    """Measures rows, described in ``rows``, for a clip model and its encoder."""
+    """Measures ``rows`` for a clip model and its encoder."""
 
     rows: Mapping[str, str] = ROWS
 
@@ -176,7 +176,7 @@ class RecoveryBench:
         return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(asked)))
 
     def _further(self, sounds: Array) -> Further:
-        """Return differences of classifier features; their squares sum to the perceptual term."""
+        """The squares sum to the perceptual term."""
         with torch.no_grad():
             wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
 
@@ -229,8 +229,6 @@ class RecoveryBench:
 
 
 class InvertedBench(RecoveryBench):
-    """A bench for an inverted generator and `tuned-clip`."""
-
     rows = ROWS | FURTHER
 
     def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
@@ -249,7 +247,7 @@ class InvertedBench(RecoveryBench):
 
 
 def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
-    """Decode codes as a host does, [codes, samples]."""
+    """Decode as hosts do, [codes, samples]."""
     card, frames = model.card, model.decode(codes, labels)
     if card.transform_length is None:
         return frames
@@ -258,14 +256,14 @@ def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
 
 
 def scaled_to_loudness(sounds: Array, others: Array) -> Array:
-    """Scale sounds to the loudness of others, [sounds, samples] each."""
+    """Scale sounds to others' loudness, [sounds, samples] each."""
     loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
     brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
     return brought
 
 
 def drawn(card: Card, count: int, rng: np.random.Generator) -> Array:
-    """Draw codes from a model's prior within the knob ranges, [count, n_latents]."""
+    """Draw codes from a model's prior within knob ranges, [count, n_latents]."""
     shape = (count, len(card.latents))
     if isinstance(card.prior, UniformPrior):
         return rng.uniform(*card.prior.uniform, shape).astype(np.float32)

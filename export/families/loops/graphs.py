@@ -61,7 +61,7 @@ class LoopDecoder(nn.Module):
 
 
 class LoopEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], to average over a loop, and ``previous``, a code."""
+    """audio [batch, frame_length] → latent [batch, n], to average over a loop, and ``previous``."""
 
     middle: Tensor
     back: Tensor
@@ -81,7 +81,7 @@ class LoopEncoder(nn.Module):
 def loop_graphs(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     """Return the graphs, with weights rounded to half precision.
 
-    Between two almost equally likely slices, a file rounded later could choose another slice than torch, and diverge.
+    Later rounding could choose another slice than torch.
     """
     found = loops(corpus, "train", recipe)
     if not found:
@@ -142,7 +142,7 @@ def rounded(network: LoopNetwork) -> LoopNetwork:
 
 
 def level_range(slices: Sequence[Tensor]) -> tuple[float, float]:
-    """Return the level range of loop slices [steps, samples], in dB of full scale (RMS)."""
+    """Return the RMS range of slices [steps, samples], in dB of full scale."""
     power = torch.cat([loop.square().mean(1) for loop in slices])
     low, high = np.percentile(10 * power.clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy(), LEVELS)
     return float(low), float(high)

@@ -41,7 +41,7 @@ def played(
 
 @torch.no_grad()
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
-    """Generate sounds to measure from an empty seed, per steering code [codes, latents]."""
+    """Generate sounds from an empty seed, per steering code [codes, latents]."""
     nothing = torch.zeros(len(steered), 0, recipe.network.components)
     generator = torch.Generator().manual_seed(seed)
     made = network.continued(nothing, steered, bars * recipe.frames.bar, HEAT, generator)

@@ -1,4 +1,4 @@
-"""Evaluates a loop network: likeness to its loops, beat, copied passages and stability."""
+"""Evaluates loop networks: likeness, beat, copied passages and stability."""
 
 from collections.abc import Callable
 
@@ -90,7 +90,7 @@ def report(
 
 @torch.no_grad()
 def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int) -> Array:
-    """Continue a loop's first bars, which also set the steering code: [samples]."""
+    """Continue a loop's first bars, at their steering code: [samples]."""
     cut = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
     codes = network.coded(network.features.raw(torch.from_numpy(cut)))
     return played(network, recipe, codes, network.steering_codes(codes).mean(0), BARS, seed)
@@ -115,7 +115,7 @@ def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array]
 
 @torch.no_grad()
 def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Figures:
-    """Measure ten minutes from an empty seed at the middle code, with the hosts' default limiter."""
+    """Measure ten minutes from an empty seed at the middle code, limited as by hosts."""
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     bars = MINUTES * 60 * rate / (step * recipe.frames.bar)
     nothing = torch.zeros(0, recipe.network.components)

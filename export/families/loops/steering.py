@@ -18,10 +18,7 @@ UNITS = {"density": "onsets a beat", "brightness": "octaves over 1 Hz", "swing":
 def steering(
     network: LoopNetwork, recipe: LoopRecipe, rotation: SteeringRotation
 ) -> dict[str, dict[str, float | None]]:
-    """Return each named knob's measure at its low end, middle and high end.
-
-    Undefined measures are None, such as swing without off-beats.
-    """
+    """Return named knobs' measures at low end, middle and high end; None if undefined."""
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     found: dict[str, dict[str, float | None]] = {}
     nothing = torch.zeros(0, recipe.network.components)

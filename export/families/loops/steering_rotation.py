@@ -1,4 +1,4 @@
-"""Rotates the steering space of loops: the first knobs move named measures."""
+"""Rotates the steering space of loops, so that the first knobs move named measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class SteeringRotation:
 
     Args:
         middle: mean code of training loops, [latents].
-        directions: of knobs, [latents, latents], by row; knobs of training loops have deviation 1.
+        directions: of knobs, [latents, latents], by row; training loops deviate by 1.
         names: of knobs, the first ones by measure.
         correlations: of the first knobs with their measures in generated sound.
-        ends: knob range over training loops and variants, [2, latents].
+        ends: range over training loops and variants, [2, latents].
     """
 
     middle: Double
@@ -50,9 +50,9 @@ class SteeringRotation:
 
 @torch.no_grad()
 def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> SteeringRotation:
-    """Find the directions of measures by regression over sound of random codes, generated from an empty seed.
+    """Find the directions of measures by regression over generated sound of random codes.
 
-    Codes of recorded loops may describe features that the network ignores.
+    Recorded loops' codes may describe ignored features.
     """
     codes = training_codes(network, recipe, corpus)
     middle, root, _ = _spread(codes, tolerated_variances(network))
@@ -64,7 +64,7 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
-    """Return steering codes of training loops in all timings, each with another tilt, [loops, latents]."""
+    """Return training loops' steering codes, tilted and in all timings, [loops, latents]."""
     found, codes = thinned(loops(corpus, "train", recipe), MOST), []
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
@@ -79,7 +79,7 @@ def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> 
 
 
 def tolerated_variances(network: LoopNetwork) -> Double:
-    """Return variances without effect on a steering code's meaning, [latents]."""
+    """Return variances that keep a steering code's meaning, [latents]."""
     variances: Double = network.vague.exp().double().numpy()
     return variances
 
@@ -87,8 +87,7 @@ def tolerated_variances(network: LoopNetwork) -> Double:
 def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
-    Codes are whitened, as if each varied within ``variances`` [latents], then rotated, so that no knob moves along two
-    directions.
+    Codes are whitened as if within ``variances`` [latents], then rotated: no knob moves along two directions.
     """
     middle, root, out = _spread(codes, variances)
     white = (drawn - middle) @ out
@@ -110,7 +109,6 @@ def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], 
 
 
 def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
-    """Return the mean, and the matrices from white codes to codes and back."""
     middle = codes.mean(0)
     spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
     values, axes = np.linalg.eigh(spread)
@@ -118,7 +116,7 @@ def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
 
 
 def _direction(white: Double, measured: Double) -> Double | None:
-    """Return the unit direction of a measure's steepest rise, by ridge regression; None if unclear."""
+    """By ridge regression; None if unclear."""
     known = np.isfinite(measured)
     if known.sum() < 2 or measured[known].std() < LEAST:
         return None
@@ -132,7 +130,7 @@ def _direction(white: Double, measured: Double) -> Double | None:
 
 
 def _basis(ways: Double) -> Double:
-    """Return an orthonormal basis: the directions, rotated as little as possible (Löwdin, 1950), and others."""
+    """Orthonormal: the directions, rotated as little as possible (Löwdin, 1950), and others."""
     count, n = ways.shape
     left, _, right = np.linalg.svd(ways, full_matrices=True)
     return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)

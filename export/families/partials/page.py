@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ...fidelity import pages
 from ...knobs import pages as knobs
 from ...reports.page import likeness, listening, pressed, report_page, shown, table
 from ...reports.picture import Picture
+from ...reports.report import Figures
 from ..chroma.page import latents
-
-Figures = dict[str, Any]
 
 MEASURES = {
     "bands_db": ("Mel bands, dB", "Each frame decoded from its own code: the difference in 64 bands, as of notes."),

@@ -112,10 +112,7 @@ def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Te
 def _distance(
     network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
 ) -> Figures:
-    """Return Fréchet distances of mel band levels to the test frames, all at the same pitches.
-
-    Training frames come from the eighth nearest in pitch, and are resampled to the test pitch, as in a sampler.
-    """
+    """Training frames, from the eighth nearest in pitch, are resampled to the test pitch, as in a sampler."""
     rng, count = np.random.default_rng(SEED), len(test.pitches)
     near = max(1, len(train.pitches) // NEAREST)
     order = np.argsort(train.pitches, kind="stable")
@@ -139,7 +136,7 @@ def _distance(
 
 
 def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Floats:
-    """Return mel band levels in dB relative to each frame's highest, at least -60: [frames, bands]."""
+    """In dB below each frame's highest, at least -60."""
     levels = network.bands(frames, pitches).numpy().astype(np.float64)
     levels -= levels.max(1, keepdims=True)
     found: Floats = np.maximum(levels, QUIETEST_DB)

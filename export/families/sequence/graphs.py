@@ -24,8 +24,8 @@ QUIETEST_DB = -120.0  # of full scale: the level of silence
 class SequenceDecoder(nn.Module):
     """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each next state.
 
-    The LSTM is written out gate by gate, with the weights of torch's layers: h is the output of each, c its cell state.
-    ``residual`` scales the noise: the deviation of the training error at each position.
+    The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state.
+    ``residual``, the deviation of the training error at each position, scales the noise.
     """
 
     residual: Tensor
@@ -55,7 +55,7 @@ class SequenceDecoder(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """audio [batch, frame_length] → latent [batch, n], the mean code, since codes are learned; and ``previous``."""
+    """audio [batch, frame_length] → latent [batch, n], the mean of learned codes, and ``previous``."""
 
     def __init__(self, network: RecurrentNetwork) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ def sequence_graphs(network: RecurrentNetwork, recipe: SequenceRecipe, corpus: C
 def measured(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece]
 ) -> tuple[Tensor, tuple[float, float]]:
-    """Return the prediction error's deviation, [width], and the lowest and highest frame level in dB."""
+    """Return the prediction error's deviation, [width], and the range of frame levels in dB."""
     squares, count, levels = torch.zeros(network.standard.width), 0, []
     for sounds, counts, numbers in _some(corpus, recipe, found):
         frames = network.standard(sounds)

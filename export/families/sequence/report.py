@@ -1,4 +1,4 @@
-"""Evaluates a network that continues sound: prediction errors, and continuations of recordings."""
+"""Evaluates networks that continue sound: prediction errors and continuations."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -88,7 +88,7 @@ def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
 def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe) -> Figures:
     """Compare a continuation with its recording, and measure its tail.
 
-    ``edges_db`` is the level at frame borders relative to that inside frames, minus the recording's.
+    ``edges_db``: the level at frame borders relative to inside frames, minus the recording's.
     """
     asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
     given, tail = sound[: len(asked)], sound[len(asked) :]
@@ -107,7 +107,7 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
 def mean_squares(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
 ) -> tuple[float, float]:
-    """Return the mean square errors of next frames, given all before them, and of first frames.
+    """Return mean square errors of next frames, given all before, and of first frames.
 
     Sequences that are not ``known`` use the mean code.
     """

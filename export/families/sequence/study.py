@@ -1,7 +1,7 @@
 """The sequence study: experiments of "Deep Learning and Sound ~ 02: Generating Audio" (2015), on each corpus.
 
-The post's author trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05.
-Frames were real and imaginary parts or samples, with mean and deviation restored or not.
+The post trained on some 250 drum machine kicks to a mean square error below .15, and on one loop to .05. Frames were
+real and imaginary parts or samples, with mean and deviation restored or not.
 """
 
 import json
@@ -107,7 +107,7 @@ def read_losses(folder: Path) -> list[Figures]:
 
 
 def reached(course: Sequence[Figures]) -> list[list[float] | None]:
-    """Return seconds and steps until the loss reached each of `TARGETS`, or None."""
+    """Return seconds and steps until the loss reached `TARGETS`."""
     return [
         next(([line["seconds"], line["step"]] for line in course if line["loss"] <= target), None) for target in TARGETS
     ]

@@ -1,4 +1,4 @@
-"""Pictures of the sequence study: losses, and waveforms as in the post."""
+"""Pictures of the sequence study: losses and waveforms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

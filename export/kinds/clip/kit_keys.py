@@ -86,9 +86,9 @@ _WORDS = {word for name, _ in _DRUMS for word in name.split()}
 
 
 def kit(card: Card) -> list[KeySettings]:
-    """Return a kit's keys, lowest first: one per label, at most 128, or ten clips far from each other.
+    """Return ascending keys: one per label, at most 128, or ten clips far from each other.
 
-    The first clip is the landmark nearest to the model's default, each next the farthest from those chosen.
+    The first clip is the landmark nearest to the default, each next the farthest from chosen ones.
     """
     if card.labels:
         placed = sorted(label_keys(card.labels).items(), key=lambda entry: entry[1])
@@ -111,7 +111,7 @@ def kit(card: Card) -> list[KeySettings]:
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, int]:
-    """Return each label's key: its drum's in General MIDI, or in order a free one upward from the bass drum's.
+    """Return each label's key: its drum's in General MIDI, or the next free one upward from the bass drum's.
 
     Drums with more words choose first: ``open hat`` before ``hat``.
     """
@@ -134,7 +134,7 @@ def key_table(keys: Sequence[KeySettings], card: Card) -> str:
 
 
 def _drum(label: str) -> tuple[int, tuple[int, ...]]:
-    """Return the number of matching words and the drum's keys; exact General MIDI names count one more."""
+    """Exact General MIDI names count one word more."""
     if (key := NAMED.get(" ".join(label.split()).casefold())) is not None:
         return len(label.split()) + 1, (key,)
     # Split words at non-letters, and between lower and upper case: "OpenHat-02" has two.

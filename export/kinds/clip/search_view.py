@@ -12,8 +12,6 @@ WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of samples: separates the parti
 
 
 class SampleView(View):
-    """Clips given as samples."""
-
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         self.length = min(2 ** round(math.log2(card.sample_rate * WINDOW_SECONDS)), card.frame_length)
@@ -26,8 +24,6 @@ class SampleView(View):
 
 
 class MagnitudeView(View):
-    """Clips given as magnitudes of many spectra."""
-
     def __init__(self, card: Card) -> None:
         super().__init__(card)
         assert card.transform_length is not None

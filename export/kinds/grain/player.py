@@ -35,7 +35,7 @@ class GrainPlayer(NnPlayer):
     primes: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """``decoder`` maps latents and an ignored chroma to frames, [rows, frame_width]."""
+        """``decoder``: latents and an ignored chroma → frames, [rows, frame_width]."""
         engine = engine_of_notes(model)
         assert isinstance(engine, GrainEngine)
         card = model.card
@@ -66,7 +66,7 @@ class GrainPlayer(NnPlayer):
         self.placed, self.drawn, self.keys = [0] * rows, [0] * rows, [0] * rows
 
     def begin_note(self, row: int, number: int) -> None:
-        """Schedule the first grain and earlier ones that overlap it, as `GrainEngine`."""
+        """Schedule the first grain and those that overlap it, as `GrainEngine`."""
         on, density = self.onsets[row], self.density()
         self.keys[row] = int(mixed(mixed(torch.zeros(1, dtype=torch.int64)) + (number + 1)))
         self.waiting[row].clear()
@@ -80,7 +80,7 @@ class GrainPlayer(NnPlayer):
                 self.schedule(row, on - before / spaced, spaced, self.values[4])
 
     def density(self) -> float:
-        """Return grains per sample."""
+        """Grains per sample."""
         return self.values[3] / self.values[2]
 
     def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
@@ -90,7 +90,7 @@ class GrainPlayer(NnPlayer):
         self.waiting[row].append((math.floor(place + late + 0.5), number, density))
 
     def chances(self, row: int, number: int) -> list[float]:
-        """Return a grain's random numbers in [0, 1), as `timbrel.host.noise.uniforms`."""
+        """Return numbers in [0, 1), as `timbrel.host.noise.uniforms`."""
         places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
         drawn: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
         return drawn
@@ -99,7 +99,7 @@ class GrainPlayer(NnPlayer):
         """Grains keep no codes."""
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
-        """Add grains, each of the code at its first sample."""
+        """Each grain has the code at its first sample."""
         self.place(row, end)
         later: list[tuple[int, int, float]] = []
         due: list[tuple[int, int, float]] = []
@@ -124,7 +124,6 @@ class GrainPlayer(NnPlayer):
             pending[1, at : at + part.shape[0]] += part * math.sin(angle)
 
     def place(self, row: int, end: int) -> None:
-        """Schedule the grains before sample ``end``."""
         density = self.density()
         if density != self.densities[row]:  # from here on the time to the next grain passes at another rate
             start = float(max(self.now, self.onsets[row]))
@@ -160,7 +159,7 @@ class GrainPlayer(NnPlayer):
         return sound
 
     def power(self, frame: Tensor, ratio: float, window: Tensor) -> float:
-        """Return the mean square of such grains, as `GrainEngine`'s sources."""
+        """Return grains' mean square, as `GrainEngine`'s sources."""
         if not self.of_noise and not self.polar:
             return float(frame.square().mean())
         heard = self.bins if self.polar else min(self.bins, math.ceil(self.bins / ratio))
@@ -172,7 +171,7 @@ class GrainPlayer(NnPlayer):
         return power * ratio * float((weights * frame[self.bins :].square()).sum() / weights.sum())
 
     def of_table(self, frame: Tensor, length: int, ratio: float, chance: list[float]) -> Tensor:
-        """Return noise with the frame's spectrum and envelope, [length], as `Noise`."""
+        """Return noise with a spectrum and envelope, [length], as `Noise`."""
         whole = self.fast_length(length)
         bins = whole // 2 + 1
         room = self.noise.shape[0] - bins
@@ -191,7 +190,7 @@ class GrainPlayer(NnPlayer):
         return sound * between(frame[self.bins :], along, torch.ones_like(along))
 
     def fast_length(self, length: int) -> int:
-        """Return the next even length with prime factors of a fast transform only."""
+        """Return the next even length of a fast transform."""
         candidate = length + length % 2
         while self.without_primes(candidate) > 1:
             candidate += 2
@@ -204,7 +203,7 @@ class GrainPlayer(NnPlayer):
         return number
 
     def cut(self, frame: Tensor, length: int, ratio: float) -> Tensor:
-        """Return the middle of a frame of samples, transposed, [length], as `Samples`."""
+        """Return the transposed middle of a frame of samples, [length], as `Samples`."""
         if self.polar:
             frame = torch.fft.irfft(torch.polar(frame[: self.bins], frame[self.bins :]), self.frame_length)
         whole = self.frame_length
@@ -229,7 +228,7 @@ class GrainPlayer(NnPlayer):
 
 
 def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
-    """Interpolate values at fractional places, times a gain: [places]."""
+    """Interpolate at fractional places, times a gain: [places]."""
     below = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
     part = places - below
     first = values[below.to(values.device)] * (gain * (1.0 - part)).to(values.device, values.dtype)
@@ -237,12 +236,12 @@ def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
 
 
 def shifted(value: Tensor, by: int) -> Tensor:
-    """Shift unsigned 64-bit numbers, stored as signed, to the right."""
+    """Shift signed storage of unsigned 64-bit numbers to the right."""
     return (value >> by) & ((1 << (64 - by)) - 1)
 
 
 def mixed(counters: Tensor) -> Tensor:
-    """Return a random number per counter: `timbrel.host.noise.splitmix64`, with its unsigned factors."""
+    """As `timbrel.host.noise.splitmix64`, with its unsigned factors."""
     value = counters * -7046029254386353131  # 0x9E3779B97F4A7C15
     value = (value ^ shifted(value, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
     value = (value ^ shifted(value, 27)) * -7723592293110705685  # 0x94D049BB133111EB

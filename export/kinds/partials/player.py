@@ -39,7 +39,7 @@ class PartialsPlayer(FramePlayer):
     next_noise: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """``decoder`` maps latents and pitch, [rows, 1], to frames, [rows, frame_width]."""
+        """``decoder``: latents and pitch, [rows, 1], → frames, [rows, frame_width]."""
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
         super().__init__(card, voicing)
@@ -79,7 +79,6 @@ class PartialsPlayer(FramePlayer):
         self.turns, self.lasts, self.next_noise = [0.0] * rows, [0.0] * rows, [0] * rows
 
     def begin_state(self, row: int, number: int) -> None:
-        """As `CoherentVoicing.start_state`."""
         self.turns[row], self.lasts[row] = number * self.golden % 1.0, 0.0
         self.next_noise[row] = number * self.stride % self.noise.shape[0]
 
@@ -112,7 +111,7 @@ class PartialsPlayer(FramePlayer):
         return frames
 
     def formants_kept(self, heights: Tensor, ratio: Tensor) -> Tensor:
-        """Shift harmonics, [frames, harmonics], under a fixed envelope, as `CoherentVoicing`."""
+        """Keep the envelope of harmonics, [frames, harmonics], as `CoherentVoicing`."""
         power = nn.functional.pad(torch.square(heights)[:, None], [1, 1], mode="replicate")[:, 0]
         envelope = torch.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + 1e-20) / 2
         count = heights.shape[1]
@@ -125,7 +124,7 @@ class PartialsPlayer(FramePlayer):
     def advance(self, row: int, first: Tensor) -> Tensor:
         """Return the fundamental's phase in each frame in cycles, [frames], from its frequency in bins.
 
-        The frequency is interpolated linearly between the centers of frames.
+        The frequency is interpolated linearly between frame centers.
         """
         turn, last = self.turns[row], self.lasts[row]
         turns: list[float] = []
@@ -138,7 +137,7 @@ class PartialsPlayer(FramePlayer):
         return exact(turns).to(first.device)
 
     def sinusoids(self, places: Tensor, turns: Tensor, strengths: Tensor) -> Tensor:
-        """Return the spectra of partials around the frames' centers, [frames, bins].
+        """Return the spectra of partials around frame centers, [frames, bins].
 
         Args:
             places: frequencies in bins, [frames, harmonics].
@@ -169,7 +168,7 @@ class PartialsPlayer(FramePlayer):
         return result
 
     def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
-        """Return the noise level in each bin, [frames, bins], of notes bent by ratios."""
+        """Return noise levels, [frames, bins], of notes bent by ratios."""
         level = torch.sqrt(torch.square(bands) @ self.spread) * self.strength()
         level[:, : self.low_bins] = level[:, self.low_bins : self.low_bins + 1]
         if bool(torch.any(ratio != 1.0)):
@@ -181,11 +180,11 @@ class PartialsPlayer(FramePlayer):
         return tapered(level)
 
     def strength(self) -> float:
-        """Return the factor of noise levels: a wider spectrum has more noise in total."""
+        """A wider spectrum has more noise in total."""
         return self.hiss * math.sqrt(self.values[2] / self.model_rate)
 
     def tune(self) -> None:
-        """Recompute the noise tables for another sample rate, as `PartialsOfFrames` and `CoherentVoicing`."""
+        """Recompute noise tables for a sample rate, as `PartialsOfFrames` and `CoherentVoicing`."""
         rate, length = self.values[2], self.frame_length
         self.tuned_rate = rate
         a_bin, bins = rate / length, length // 2 + 1
@@ -225,7 +224,7 @@ class PartialsPlayer(FramePlayer):
         self.low_noise, self.low_spread = torch.stack(around, 1), torch.stack(shares, 1)
 
     def weights(self, hertz: Tensor) -> Tensor:
-        """Return each band's noise weights at frequencies, [bands, frequencies]; 0 above the model's Nyquist."""
+        """Return noise weights, [bands, frequencies]; 0 above the model's Nyquist."""
         logs = torch.log(self.edges.clamp(min=1.0))
         middles = (logs[1:] + logs[:-1]) / 2
         last = middles.shape[0] - 1
@@ -245,7 +244,7 @@ class PartialsPlayer(FramePlayer):
 
 
 def tapered(level: Tensor) -> Tensor:
-    """Smooth levels, [rows, bins], twice over each bin and its neighbors, as `CoherentVoicing`."""
+    """Smooth levels, [rows, bins], twice, as `CoherentVoicing`."""
     for _ in range(2):
         around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
         level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
@@ -253,7 +252,7 @@ def tapered(level: Tensor) -> Tensor:
 
 
 def exact(numbers: list[float]) -> Tensor:
-    """Return numbers in double precision: TorchScript converts lists to single precision."""
+    """TorchScript converts lists to single precision."""
     rounded = torch.tensor(numbers).double()
     near: list[float] = rounded.tolist()
     return rounded + torch.tensor([number - near[place] for place, number in enumerate(numbers)]).double()

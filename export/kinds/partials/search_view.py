@@ -1,4 +1,4 @@
-"""Amplitudes of partials for code searches, as spectra of the key that decoded them."""
+"""Amplitudes of partials for code searches, as spectra of a key."""
 
 import functools
 
@@ -30,7 +30,6 @@ class PartialsView(SpectraView):
         return key, key
 
     def _powers(self, key: int) -> Tensor:
-        """Return the power in each bin of a frame's numbers, each set to 1: [frame_width, bins]."""
         width = self.card.frame_width
         each = spectra_of(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
         return torch.from_numpy(np.square(each))

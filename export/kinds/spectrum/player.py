@@ -18,7 +18,7 @@ class SpectrumPlayer(FramePlayer):
     next_phases: list[int]
 
     def __init__(self, model: Model, decoder: nn.Module) -> None:
-        """``decoder`` maps latents and chroma, [rows, 12], to magnitudes, [rows, bins]."""
+        """``decoder``: latents and chroma, [rows, 12], → magnitudes, [rows, bins]."""
         voicing = NoiseVoicing(model)
         super().__init__(model.card, voicing)
         self.decoder = decoder
@@ -54,7 +54,7 @@ class SpectrumPlayer(FramePlayer):
 
 
 def moved(frame: Tensor, ratio: float, silent: float) -> Tensor:
-    """Shift a spectrum, [bins], along the frequency axis, as the host's `frames.moved`."""
+    """Shift a spectrum, [bins], as the host's `frames.moved`."""
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]

@@ -1,4 +1,4 @@
-"""Amplitudes of spectra for code searches: normalized, and transposed to a decoded note if the model has keys."""
+"""Amplitudes of spectra for code searches, normalized, and transposed if the model has keys."""
 
 import math
 
@@ -33,12 +33,11 @@ class SpectraView(View):
         return frames[:, None]
 
     def unpitched(self, spectra: Array) -> int:
-        """Return the pitch class or key for unpitched spectra, [frames, bins]."""
         whole = np.square(spectra).mean(0) ** 0.5
         return int(chroma(whole, self.card.sample_rate, self.length).argmax())
 
     def place(self, key: int) -> tuple[int, int]:
-        """Return a key's pitch class or key for the model, and the note to transpose to."""
+        """Return a key's condition for the model, and the note to transpose to."""
         assert self.card.chroma is not None
         told = key % PITCH_CLASSES
         return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told
@@ -52,7 +51,6 @@ class SpectraView(View):
 
 
 def _together(spectra: Array) -> Tensor:
-    """Return the root mean power of spectra, each normalized, scaled to a maximum of 1: [1, bins]."""
     each = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST)
     whole = np.sqrt(np.square(each).mean(0, keepdims=True))
     return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))

@@ -20,23 +20,18 @@ WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more tha
 
 
 def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
-    """Draw recordings, reconstructions and random codes, [clips, samples] each.
-
-    ``zoomed`` also draws reconstructions sample by sample.
-    """
+    """Draw clips [clips, samples], ``zoomed`` also sample by sample."""
     rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
     drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
     return drawn if again is None or not zoomed else [*drawn, zoom(asked, again, rate)]
 
 
 def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
-    """Draw waveforms of clips [clips, samples] by name."""
     caption = "Waveforms: recordings above, clips of the network below, in seconds."
     return Picture(name, caption, _waves(rows, rate))
 
 
 def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
-    """Draw mel spectrograms of clips [clips, samples] by name."""
     caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
     return Picture(name, caption, _spectrograms(rows, rate))
 
@@ -64,7 +59,7 @@ def zoom(asked: Array, again: Array, rate: int) -> Picture:
 
 
 def loss(logged: Mapping[str, Any], at: int) -> Picture:
-    """Draw validation losses together, and each health metric separately; ``at`` is the checkpoint's step.
+    """Draw losses together, and health metrics separately; ``at`` is the checkpoint's step.
 
     ``logged`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
     """

@@ -29,7 +29,7 @@ LARGEST_TABLE = 12  # latents up to which a correlation matrix has room for its 
 
 
 def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
-    """Draw spectra [frames, bins] before and after reconstruction."""
+    """Draw spectra [frames, bins] before and after."""
 
     def draw(theme: Theme) -> Figure:
         hz = np.linspace(0, sample_rate / 2, asked.shape[1])
@@ -130,7 +130,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
 
 
 def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Draw the strongest pitch class over two latents, per requested class (Figures 4 and 5)."""
+    """Draw the strongest pitch class over two latents (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
         rows = -(-len(answers) // 4)
@@ -173,7 +173,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
 
 
 def latent_pictures(codes: Array, pitch_classes: Ints, found: Mapping[str, Any]) -> list[Picture]:
-    """Draw training codes [frames, latents] with their `latent_figures`; a single latent has only a histogram."""
+    """Draw training codes [frames, latents]; a single latent has only a histogram."""
     pictures = [histograms(codes, *knob_ends(found))]
     if codes.shape[1] > 1:
         pictures = [embedding(codes, pitch_classes), *pictures, correlation(found["correlation"])]
@@ -181,13 +181,12 @@ def latent_pictures(codes: Array, pitch_classes: Ints, found: Mapping[str, Any])
 
 
 def knob_ends(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """Return low and high ends, [latents] each, from `latent_figures`."""
     dimensions = found["dimensions"]
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
 
 def embedding(latents: Array, pitch_classes: Ints) -> Picture:
-    """Draw training codes [frames, latents] by two latents, or beyond three by principal components."""
+    """Draw codes [frames, latents] by two latents, or beyond three by principal components."""
     n = latents.shape[1]
     if n > 3:
         shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
@@ -221,7 +220,7 @@ def embedding(latents: Array, pitch_classes: Ints) -> Picture:
 
 
 def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> Picture:
-    """Draw histograms of codes [frames, latents] with knob ends."""
+    """Draw codes [frames, latents] with knob ends."""
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
@@ -250,7 +249,6 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
 
 def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
-    """Draw correlations of latents, [latents, latents]."""
     n = len(matrix)
     width = min(5.0, 1.6 + 0.42 * n)
 
@@ -277,7 +275,7 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
 
 
 def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
-    """Draw the validation loss's weighted terms; ``at`` is the checkpoint's step."""
+    """Draw weighted terms; ``at`` is the checkpoint's step."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
@@ -302,7 +300,7 @@ def _literal(text: str) -> str:
 
 
 def _principal(latents: Array) -> Array:
-    """Return two principal components, each with its largest weight positive: runs are not mirrored."""
+    """The largest weight is positive: runs are not mirrored."""
     centred = latents - latents.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
     two = axes[:, :-3:-1]

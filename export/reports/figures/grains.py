@@ -24,7 +24,7 @@ ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Draw validation losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
+    """Draw losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
     rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
     rows = [names for names in rows if names]
     ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])
@@ -58,7 +58,7 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
 
 
 def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: str) -> Picture:
-    """Draw windows [windows, samples] before and after (Figures 2, 7 and 10)."""
+    """Draw windows before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
         columns = min(2, len(asked))
@@ -81,7 +81,7 @@ def waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: 
 
 
 def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Picture:
-    """Draw histograms of codes [codes, latents] with the normal density (Figure 5)."""
+    """Draw codes [codes, latents] with the normal density (Figure 5)."""
     n = len(normal.mean)
     shown = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())

@@ -71,7 +71,7 @@ def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool)
 def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
     """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.
 
-    In lower octaves, harmonics are too close for noise between them to be audible.
+    Lower octaves leave no room for noise between harmonics.
     """
     if recipe.frames.octave != "lowest":
         return recipe

@@ -76,7 +76,6 @@ class ChromaAutoencoder(Autoencoder):
         return self.distribution(*inputs)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
-        """Return magnitudes >= 0."""
         value: Tensor = self.output(self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents))
         if self.in_levels:
             mean = chroma @ self.means if self.conditioned else self.means.mean(0)
@@ -87,7 +86,7 @@ class ChromaAutoencoder(Autoencoder):
     def reconstruction(
         self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms of targets in another key, if there are several views."""
+        """Return the terms; several views put targets in another key."""
         mean, log_variance = self.distribution(frames, chroma)
         latents = mean
         terms: dict[str, Tensor] = {}
@@ -133,7 +132,7 @@ class ChromaAutoencoder(Autoencoder):
         return frames.sqrt() if self.settings.domain == "root" else frames
 
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Minus the log energy share of the requested pitch class, for random codes."""
+        """Minus the log energy share of the requested pitch class."""
         weight = self.output.weight
         codes = rand_examples(batch, self.settings.latents, generator=generator).to(weight)
         chroma = F.one_hot(randint_examples(0, 12, batch, generator=generator), 12).to(weight)

@@ -23,7 +23,7 @@ class ChromaFrames(SpectralFrames):
 
     @property
     def fold(self) -> int | None:
-        """Octave to move notes into; requires a completed recipe."""
+        """Octave to move notes into; the recipe must be complete."""
         assert self.octave != "lowest"
         return self.octave
 

@@ -27,7 +27,7 @@ FEWEST = 2  # labels
 class LabelledData:
     """Batches of (audio [batch, clip_length], label indices [batch]).
 
-    Training clips have random delays of up to ``later`` samples. The network ignores gain.
+    Training clips have random delays of up to ``later`` samples.
     """
 
     corpus: Corpus

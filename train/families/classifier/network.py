@@ -1,7 +1,7 @@
 """Classifier of labelled clips: ResNet-18 over log-mel spectrograms.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, option B shortcuts, one input channel.
-Batch normalisation precedes ReLU; weights start as in section 3.4 (He et al., ICCV 2015).
+Batch normalisation precedes ReLU; weights start as in section 3.4 of He et al. (ICCV 2015).
 """
 
 import librosa
@@ -50,8 +50,6 @@ class Spectrogram(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual basic block of two 3 × 3 convolutions, [batch, before, …] → [batch, after, …]."""
-
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.first = _convolution(before, after, 3, stride)
@@ -66,7 +64,7 @@ class Block(nn.Module):
 class Classifier(Network):
     """Predicts labels of clips.
 
-    Shapes: audio [batch, clip_length] samples; label indices [batch]; scores [batch, labels], logits.
+    Shapes: audio [batch, clip_length], samples; label indices [batch]; scores [batch, labels], logits.
     """
 
     objectives = (Objective("classification"),)
@@ -82,10 +80,7 @@ class Classifier(Network):
         initialise_weights(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
-        """Return each block's activations, [batch, channels, bands, frames], then the last's means, [batch, features].
-
-        Keyes et al. (2020, section 3.2) compare sounds by such activations.
-        """
+        """Return blocks' activations, [batch, channels, bands, frames], then the last's means, [batch, features]."""
         pictures = self.stem(self.spectrogram(audio))
         found = []
         for block in self.blocks:
@@ -104,10 +99,7 @@ class Classifier(Network):
 
     @torch.no_grad()
     def judge(self, clips: Array, rate: int) -> JudgedClips:
-        """Return label probabilities and penultimate features of clips, [clips, samples], at a rate in Hz.
-
-        Requires evaluation mode.
-        """
+        """Return label probabilities and penultimate features of clips, [clips, samples]."""
         device = next(self.parameters()).device
         posteriors, features = [], []
         for first in range(0, len(clips), TOGETHER):
@@ -118,7 +110,7 @@ class Classifier(Network):
         return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
 
     def resampled(self, clips: Array, rate: int) -> Array:
-        """Return clips at the network's rate, cut or zero-padded to [clips, clip_length]."""
+        """Return [clips, clip_length] at the network's rate, cut or zero-padded."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
         kept = clips[:, : self.clip_length]
@@ -127,7 +119,6 @@ class Classifier(Network):
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
-    """Return first layers, blocks, and the last block's channels."""
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
     blocks, channels = [], width
     for stage in range(STAGES):

@@ -22,10 +22,7 @@ class LabelledFrames(Frames):
 
 
 class ResNet(RecipeSection):
-    """ResNet-18 with ``width`` channels in its first stage, 64 in the paper.
-
-    The corpus provides the labels, ``words``.
-    """
+    """ResNet-18 with ``width`` channels in its first stage, 64 in the paper; the corpus provides ``words``."""
 
     width: Annotated[int, Field(ge=1, le=256)]
     words: list[str] = Field(default=[], max_length=1024)

@@ -1,7 +1,6 @@
 """Attack time as a feature: decoded clips reach 3 dB below their maximum at the encoded time.
 
-Decoded loudness alone is off by a decibel or two. A vowel that rises by half a decibel per millisecond would shift by
-milliseconds.
+Decoded loudness errs by a decibel or two, which are milliseconds in slow vowels.
 """
 
 import math
@@ -22,7 +21,7 @@ SURE = 1 - 1e-6  # keeps log(1 - share) finite
 
 
 def loudness(levels: Tensor) -> Tensor:
-    """Return the loudness of 10 ms around each part, in nepers: [clips, points] both."""
+    """Return the loudness of 10 ms around each part, in nepers: [clips, points]."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return logarithm(power)
 
@@ -30,8 +29,7 @@ def loudness(levels: Tensor) -> Tensor:
 def risen(levels: Tensor) -> Tensor:
     """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
-    The soft, differentiable threshold is half a decibel wide. If loudness pauses just below, the result lies between
-    pause and rise.
+    The differentiable threshold is half a decibel wide; a pause just below moves the result.
     """
     loud = loudness(levels)
     there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)
@@ -40,7 +38,7 @@ def risen(levels: Tensor) -> Tensor:
 
 
 def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
-    """Return levels [clips, points] raised by at most 2 dB at a part, [clips, 1], to 3 dB below the maximum.
+    """Return levels [clips, points] raised by up to 2 dB at a part, [clips, 1], to 3 dB below the maximum.
 
     Earlier levels are limited to that.
     """

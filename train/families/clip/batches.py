@@ -1,4 +1,4 @@
-"""Batches for the clip family: beginnings of recordings, varied in small corpora."""
+"""Batches for the clip family: beginnings of recordings."""
 
 import math
 from collections.abc import Iterator
@@ -37,8 +37,6 @@ VARIED = 17  # second seed of the random variation
 
 @dataclass(frozen=True)
 class Hits:
-    """A split's audible clips and their label indices, [clips]."""
-
     clips: Clips
     labels: Ints
 
@@ -50,8 +48,8 @@ class Hits:
 class HitData:
     """Batches of (features, mel band levels, label indices [batch]), with shapes as in `ClipFeatures`.
 
-    Features are computed once, in half precision, from random variations if clips are few; where they would take more
-    than `IN_MEMORY_BYTES`, for each batch.
+    Features of random variations, if clips are few, are computed once in half precision; above `IN_MEMORY_BYTES`, for
+    each batch.
     """
 
     def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
@@ -110,7 +108,7 @@ def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
-    """Return clips with random pitch shifts and damping or lengthening, [clips, length]."""
+    """Vary clips in pitch and damping, [clips, length]."""
     count, length = clips.shape
     moved = rng.random(count) < 0.7
     ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
@@ -132,7 +130,7 @@ def _dead_at(clip: npt.NDArray[np.float64]) -> int:
 
 
 def hit_changes(corpus: Corpus) -> list[str]:
-    """Return ``key=value`` changes for a corpus: rate, a length in which 95 % of clips decay, labels if several."""
+    """Return ``key=value`` changes: rate, a length in which 95 % of clips decay, labels if several."""
     rate = corpus.rate
     seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
     length = math.ceil(seconds * FADED * rate / UNIT) * UNIT

@@ -21,8 +21,8 @@ LEAST_MEL = 1e-9  # power of a mel band, relative to the loudest
 class ClipFeatures(nn.Module):
     """Log band levels and loudness of clips; ``length`` is a multiple of a hop, in samples.
 
-    There are ``spectra`` spectra, ``hop`` apart, the first centred on the first sample, and ``points`` parts of
-    ``part`` samples.
+    ``spectra`` spectra are ``hop`` apart, the first centred on the first sample; ``points`` parts have ``part``
+    samples.
     """
 
     into: Tensor
@@ -45,9 +45,9 @@ class ClipFeatures(nn.Module):
         self.width = self.spectra * self.bands + self.points
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features of clips, [clips, width], and mel band levels in dB, [clips, spectra, bands].
+        """Return features, [clips, width], and mel band levels in dB, [clips, spectra, bands].
 
-        Features are log amplitudes of bands, then of parts, relative to each clip's loudest mel band.
+        Features are log amplitudes of bands, then parts, relative to each clip's loudest mel band.
         """
         power, mel, parts = self.powers(clips * self.fade)
         loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
@@ -57,7 +57,7 @@ class ClipFeatures(nn.Module):
         return features, 10 * torch.log10((mel / loudest).clamp_min(LEAST_MEL))
 
     def powers(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return powers in bands [clips, spectra, bands], in mel bands, and of parts [clips, points]."""
+        """Return powers of bands [clips, spectra, bands], mel bands, and parts [clips, points]."""
         padded = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
         pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
         numbers = torch.view_as_real(torch.fft.rfft(pieces * self.window))
@@ -70,19 +70,19 @@ class ClipFeatures(nn.Module):
         return features[:, :first].view(-1, self.spectra, self.bands), features[:, first:]
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
-        """Return mel band levels in dB, [clips, spectra, mel bands], of bands in nepers."""
+        """Return mel levels in dB, [clips, spectra, mel bands], of bands in nepers."""
         power = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
         return 10 * torch.log10(power + LEAST_MEL)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Return frames for a card of kind clip: magnitudes, log-linear between bands, then levels."""
+        """Return a clip card's frames: magnitudes, log-linear between bands, then levels."""
         bands, levels = self.parts(features)
         frames = torch.cat([(bands @ self.out_of).flatten(1), levels], 1)
         return torch.exp(frames.clamp_max(HIGHEST))
 
 
 def logarithm(power: Tensor) -> Tensor:
-    """Return the nepers of power, clamped: exporters would lose a small addend."""
+    """Return nepers, clamped: exporters would lose a small addend."""
     return 0.5 * torch.log(power.clamp_min(LEAST))
 
 

@@ -1,4 +1,4 @@
-"""Losses of clip autoencoders in dB: level, envelope and spectral distribution distances."""
+"""Losses of clip autoencoders in dB: level, envelope and spectral distances."""
 
 import math
 
@@ -20,7 +20,7 @@ MOST_SPECTRA = 1024  # sample size of a comparison
 
 
 def apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return each clip's RMS level difference in dB, the mean over clips; soft levels weigh less."""
+    """Return clips' mean RMS level difference in dB; soft levels weigh less."""
     given, asked = given.flatten(1), asked.flatten(1)
     top = asked.amax(1, keepdim=True)
     floor = top - RANGE * DECIBELS
@@ -31,7 +31,7 @@ def apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
-    """Return the distance of loudness curves in dB [clips, moments], as in `metrics.loudness`, the mean over clips."""
+    """Return the mean distance of loudness curves in dB [clips, moments]."""
     floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
     heard = torch.maximum(given, asked) > floor
     given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
@@ -40,7 +40,7 @@ def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
 
 
 def pooled(levels: Tensor) -> Tensor:
-    """Return levels of `POOLED` parts together, in dB, from nepers."""
+    """Return levels in dB of `POOLED` parts together, from nepers."""
     power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
     return DECIBELS * logarithm(power)
 
@@ -48,14 +48,14 @@ def pooled(levels: Tensor) -> Tensor:
 def sounding(mel: Tensor) -> Tensor:
     """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
 
-    Levels are relative to the recording's maximum, as a loud cell in a decoded clip would raise its own.
+    Levels are relative to the recording's maximum, as decoded clips have loud cells.
     """
     spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
     return spectra[spectra.amax(1) > -LOUD_DB]
 
 
 def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the sliced Wasserstein distance in dB of two sets of clips' audible spectra, [clips, spectra, bands].
+    """Return the sliced Wasserstein distance in dB of clips' audible spectra, [clips, spectra, bands].
 
     After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
     """
@@ -68,10 +68,9 @@ def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class SpreadLoss(nn.Module):
-    """Fréchet distance from recordings' spectra.
+    """Fréchet distance from recordings' spectra, which as a loss prevents a dull mean.
 
-    As a loss (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020), it prevents the dull
-    mean that a decoder otherwise learns.
+    (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020.)
     """
 
     middle: Tensor

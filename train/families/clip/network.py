@@ -1,8 +1,8 @@
 """Autoencoder of whole short sounds, such as drum hits or words, on log spectra and loudness.
 
-Loudness in short parts keeps attacks that windows smear. Outer layers start as principal components, so minutes of
-sound suffice. Inner layers map them to latents with variances (Kingma and Welling, ICLR 2014). A `Flow` maps these to
-normal codes of the variation within a label.
+Short parts keep attacks that windows smear. Outer layers start as principal components, so minutes suffice. Inner
+layers map them to latents with variances (Kingma and Welling, ICLR 2014), a `Flow` these to normal codes of the
+variation within a label.
 """
 
 import math
@@ -101,7 +101,7 @@ class ClipAutoencoder(Autoencoder):
         return taken
 
     def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return frames for a card of kind clip, [batch, spectra × bins + points]."""
+        """Return a clip card's frames, [batch, spectra × bins + points]."""
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
@@ -111,7 +111,7 @@ class ClipAutoencoder(Autoencoder):
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms of features, possibly in half precision, and label indices [batch]."""
+        """Return the terms of features, possibly in half precision, and label indices [batch]."""
         features, mel = features.to(self.middle), mel.to(self.middle)
         labels = labels if self.settings.words else torch.zeros_like(labels)
         told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
@@ -163,10 +163,7 @@ class ClipAutoencoder(Autoencoder):
         return torch.cat([bands.flatten(1), made_to_rise(levels, attacks)], 1), attacks
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
-        """Raise the contrast between neighbouring bands by ``times`` the learned amount.
-
-        Decoded means blur harmonics. Toda and Tokuda (IEICE Transactions E90-D:5, 2007) sharpen speech likewise.
-        """
+        """Raise contrast of neighbouring bands: means blur harmonics (Toda and Tokuda, IEICE Trans. E90-D:5, 2007)."""
         bands, levels = self.features.parts(features)
         heard = bands.clamp_min(DEEPEST)
         around = F.avg_pool1d(heard, AROUND, 1, AROUND // 2, count_include_pad=False)
@@ -194,8 +191,6 @@ def _one(like: Tensor) -> Tensor:
 
 
 class BentCodes(nn.Module):
-    """A linear layer plus two hidden layers in parallel."""
-
     def __init__(self, inside: int, hidden: int, outside: int) -> None:
         super().__init__()
         self.straight = nn.Linear(inside, outside)

@@ -1,9 +1,8 @@
 """Normalizing flow between normally distributed codes and the latents of an autoencoder.
 
-It learns the distribution of latents, so every such code sounds like the corpus: the second stage of Dai and Wipf
-("Diagnosing and Enhancing VAE Models", ICLR 2019). Affine couplings (Dinh et al., "Real NVP", ICLR 2017), trained by
-maximum likelihood, follow each label's mean and covariance. A rotation sorts codes by mean squared gradients
-(Constantine et al., "Active subspace methods", SIAM Journal on Scientific Computing 36:4, 2014).
+So every code sounds like the corpus: the second stage of Dai and Wipf (ICLR 2019). Affine couplings (Dinh et al., "Real
+NVP", ICLR 2017), trained by maximum likelihood, follow each label's mean and covariance. A rotation sorts codes by mean
+squared gradients (Constantine et al., SIAM Journal on Scientific Computing 36:4, 2014).
 """
 
 import math
@@ -68,7 +67,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def turn(self, decoded: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Rotate codes: the first changes ``decoded(latents, told)`` most, the last least."""
+        """Rotate codes: the first changes ``decoded(latents, told)`` most."""
         generator, (words, n) = torch.Generator().manual_seed(0), self.middles.shape
         codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
         told = torch.eye(words).to(codes)[torch.arange(PROBES) % words]
@@ -89,7 +88,7 @@ class Flow(nn.Module):
         return self._normal(latents, told)[0] @ self.axes
 
     def latents(self, codes: Tensor, told: Tensor) -> Tensor:
-        """Return the latents of codes, clamped to radius ``reach``."""
+        """Return latents, clamped to radius ``reach``."""
         far = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
         near = codes * (self.reach / far).clamp_max(1)
         return self._placed(near @ self.axes.T, told)
@@ -134,7 +133,7 @@ class Coupling(nn.Module):
         )
 
     def forward(self, values: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return transformed values and the log determinant, [batch]."""
+        """Return values and log determinant, [batch]."""
         kept = values[:, self.stays]
         stretch, shift = self._change(kept, told)
         moved = (values[:, self.moves] - shift) * torch.exp(-stretch)

@@ -12,8 +12,7 @@ UNIT = 2048  # lengths are multiples of this many samples: hops and loudness par
 class HitFrames(Frames):
     """Beginnings of recordings, zero-padded.
 
-    Fewer than ``enough`` training clips vary in pitch by up to ``semitones``, in damping by up to ``damping`` nepers a
-    second.
+    Below ``enough`` training clips, they vary by up to ``semitones``, and in damping by ``damping`` nepers a second.
     """
 
     semitones: Annotated[float, Field(ge=0, le=24)]
@@ -38,7 +37,7 @@ class HitNetwork(RecipeSection):
 
 
 class HitLoss(RecipeSection):
-    """Weights of terms in dB, except attack (ms), distribution (nats), label and obedience (entropies)."""
+    """Terms are in dB, except attack (ms), distribution (nats), label and obedience (entropies)."""
 
     mel: Weight
     spectrum: Weight

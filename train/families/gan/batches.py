@@ -1,4 +1,4 @@
-"""Batches for the GAN family and its inversion: pieces of recordings of one length, cut on demand."""
+"""Batches for the GAN family and its inversion: pieces of recordings of one length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ BATCH = 64  # validation clips at a time: limits the memory of gradients
 
 @dataclass(frozen=True)
 class Places:
-    """Positions of a split's pieces, in memory proportional to its recordings.
+    """Positions of pieces, in memory proportional to recordings.
 
-    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: about
-    one per hop of possible starts, at least one.
+    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: at least
+    one, about one per hop.
     """
 
     clips: Clips

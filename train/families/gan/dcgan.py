@@ -3,8 +3,7 @@
 Alencar's post ("Audio Generation with GANs", 2019) specifies codes of 500 numbers, clips of 64000 samples, and four
 convolutions a side with ReLU, batch normalisation and dropout between dense layers with LeakyReLU. Chosen here: kernels
 of 25 and strides of 4, as in WaveGAN (64000 = 250 × 4⁴); 16 to 128 channels; dropout 0.3; tanh output; a dense layer of
-500 that makes the discriminator's trunk an encoder; Adam at 2e-4, beta 0.5 and leak 0.2, as in the image DCGAN (Radford
-et al., ICLR 2016).
+500 for the encoder; Adam at 2e-4, beta 0.5 and leak 0.2, as in DCGAN (Radford et al., ICLR 2016).
 """
 
 import itertools
@@ -76,8 +75,6 @@ class _Judge(nn.Module):
 
 
 class Halves(Autoencoder):
-    """Autoencoder: the discriminator's trunk encodes, the generator decodes."""
-
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()
         self.weights = recipe.loss

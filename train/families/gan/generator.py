@@ -13,9 +13,9 @@ from ...network import Network
 
 
 class ClipGenerator(Network, ABC):
-    """Generates clips [batch, frame_length] from codes [batch, latents], trained against a judge.
+    """Generates clips [batch, frame_length] from codes [batch, latents], against a judge.
 
-    ``words`` is the number of labels. ``sides`` maps each side's name to its loss terms, the judge first.
+    ``words`` counts labels. ``sides`` maps sides' names to loss terms, the judge first.
     """
 
     sides: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -32,8 +32,8 @@ class ClipGenerator(Network, ABC):
 
     @abstractmethod
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
-        """Return clips; ``label`` weights the labels, [batch, words], with rows summing to 1."""
+        """Return clips; rows of ``label`` [batch, words] sum to 1."""
 
     @abstractmethod
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
-        """Return the judge's scores, [batch]; higher is more real."""
+        """Return scores, [batch]; higher is more real."""

@@ -1,11 +1,10 @@
 """A WaveGAN that needs fewer critic steps: a logistic contest, one critic step, and a penalty at every sixteenth step.
 
 Sources: the non-saturating loss (Goodfellow et al., 2014); R1, a penalty on the critic's gradients at recordings
-(Mescheder et al., ICML 2018), at few steps (Karras et al., "StyleGAN2", CVPR 2020); a critic that learns faster than
-the generator (Heusel et al., NIPS 2017). Four options: a critic of spectrograms; its classification of labels, which
-the generator has to satisfy (Odena et al., ICML 2017); random shifts and gains of all that is judged (Zhao et al.,
-"Differentiable augmentation", NeurIPS 2020); and a term that keeps the clips of a label as far apart as recordings are,
-since classification leaves one clip a label (after Mao et al., "Mode seeking GANs", CVPR 2019).
+(Mescheder et al., ICML 2018), at few steps (Karras et al., CVPR 2020); a critic that learns faster (Heusel et al., NIPS
+2017). Options: a critic of spectrograms; its classification of labels, which also trains the generator (Odena et al.,
+ICML 2017); random shifts and gains of judged clips (Zhao et al., NeurIPS 2020); a term that keeps a label's clips as
+far apart as recordings (after Mao et al., CVPR 2019), against one clip a label.
 """
 
 import itertools
@@ -65,11 +64,11 @@ class LogisticGAN(WaveGAN):
         self.register_buffer("steps", torch.zeros(()))
 
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
-        """Return the critics' mean score, [batch]: the logarithm of the odds that a clip is real."""
+        """Return the mean log odds that a clip is real, [batch]."""
         return self._judged(clips, label, torch.Generator())[0].mean(0)
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the critics' cross entropies, summed, R1 and, where labels are classified, recordings' cross entropy.
+        """Return the critics' summed cross entropies, R1 and, where labels are classified, recordings' cross entropy.
 
         R1 comes at each `PENALTY_STEPS`, in validation always.
         """
@@ -88,7 +87,7 @@ class LogisticGAN(WaveGAN):
         return terms | ({"classification": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the surprise, summed over critics, that clips are real; the cross entropy of labels; the sameness."""
+        """Return the critics' summed surprise that clips are real, the labels' cross entropy, and the sameness."""
         label = self.rows(labels)
         made = self._generate(clips, label, generator)
         scores, odds = self._judged(self._augmented(made, generator), label, generator, frozen)
@@ -109,7 +108,6 @@ class LogisticGAN(WaveGAN):
         generator: torch.Generator,
         call: Call = nn.Module.__call__,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the critics' scores, [critics, batch], and the logarithms of the labels' odds, [batch, labels]."""
         scores: list[Tensor] = []
         odds: Tensor | None = None
         with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.shortens and self.training):
@@ -124,7 +122,7 @@ class LogisticGAN(WaveGAN):
 
 
 class SpectralCritic(nn.Module):
-    """Clips [batch, frame_length] and label rows → scores, [batch], and the labels' odds, from their spectrograms."""
+    """Clips [batch, frame_length] and label rows → scores, [batch], and label odds, from spectrograms."""
 
     def __init__(self, settings: LogisticGANNetwork, *, classifies: bool) -> None:
         super().__init__()
@@ -151,7 +149,7 @@ class SpectralCritic(nn.Module):
 
 
 def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each clip [batch, samples] by up to ±`SHIFT` of its length, with silence, and scale it by ±`GAIN_DB`."""
+    """Shift clips [batch, samples] by up to ±`SHIFT` of their length, with silence, and scale by ±`GAIN_DB`."""
     count, length = clips.shape
     most = round(SHIFT * length)
     by = randint_examples(-most, most + 1, count, 1, generator=generator)
@@ -163,9 +161,7 @@ def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
 def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
     """Return the share of the mean distance between recordings of a label that generated clips lack, 0 to 1.
 
-    Args:
-        made, clips: generated clips and recordings, [batch, samples].
-        labels: those of both, as indices [batch].
+    ``made`` and ``clips`` are [batch, samples], ``labels`` indices of both, [batch].
     """
     pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
     if not len(pairs[0]):
@@ -175,10 +171,10 @@ def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
 
 
 def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
-    """Return the mean over pairs of clips [batch, samples] of their root mean square difference, in dB.
+    """Return the mean RMS difference of pairs of clips [batch, samples], in dB.
 
-    ``pairs`` are the indices of one clip and of the other, [pairs] each. Levels are of `CELL` bins by `CELL` frames, so
-    that noise is like noise, and `LEVEL_DB` at least.
+    ``pairs`` are indices of both, [pairs] each. Levels, at least `LEVEL_DB`, are of `CELL` bins by `CELL` frames, so
+    that noise is like noise.
     """
     power = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
     levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)
@@ -187,7 +183,7 @@ def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
 
 
 def spectral_power(clips: Tensor) -> Tensor:
-    """Return [batch, bins, frames] of clips [batch, samples]; a sine at full scale has 1."""
+    """Return [batch, bins, frames] of clips [batch, samples]; a full-scale sine has 1."""
     window = torch.hann_window(WINDOW, device=clips.device)
     spectra = torch.stft(clips, WINDOW, HOP, window=window, return_complex=True)
     return (spectra.real.square() + spectra.imag.square()) / (WINDOW / 4) ** 2

@@ -39,8 +39,6 @@ class WaveGANLoss(RecipeSection):
 
 
 class GANRecipe(Recipe):
-    """The settings of WaveGAN's networks, in any contest."""
-
     frames: ClipFrames
     network: WaveGANNetwork
     loss: WaveGANLoss
@@ -67,7 +65,7 @@ class LogisticGANNetwork(WaveGANNetwork):
 
 
 class LogisticGANLoss(WaveGANLoss):
-    """0 disables a term. Classification and recognition need labels and a spectral critic, which classifies."""
+    """0 disables a term. Classification and recognition need labels and a spectral critic."""
 
     classification: Weight  # of recordings, which the critic learns
     recognition: Weight  # of generated clips, which the generator learns

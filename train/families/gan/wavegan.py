@@ -1,8 +1,7 @@
 """WaveGAN: generates whole clips from codes, trained against a Wasserstein critic.
 
-After Donahue et al., "Adversarial Audio Synthesis" (ICLR 2019, appendix D) and their code, which adds a layer for
-longer clips. Labels are an addition: an embedding in the generator, a projection in the critic (Miyato and Koyama,
-"cGANs with projection discriminator", ICLR 2018).
+After Donahue et al. (ICLR 2019, appendix D) and their code, which adds a layer for longer clips. Labels are an
+addition: an embedding in the generator, a projection in the critic (Miyato and Koyama, ICLR 2018).
 """
 
 import copy
@@ -63,7 +62,7 @@ class WaveGAN(ClipGenerator):
         return judged
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the negated estimate of the Wasserstein distance, and the gradient penalty."""
+        """Return the negated Wasserstein estimate, and the gradient penalty."""
         label = self.rows(labels)
         with torch.no_grad():
             made = self._generate(clips, label, generator)
@@ -97,7 +96,7 @@ class WaveGAN(ClipGenerator):
 
 
 def penalty(slope: Tensor) -> Tensor:
-    """Return the mean square deviation of gradient norms from 1, [batch, samples] (Gulrajani et al., 2017)."""
+    """Return the mean square deviation of norms from 1, of ``slope`` [batch, samples] (Gulrajani et al., 2017)."""
     away: Tensor = slope.norm(dim=1) - 1
     return away.square().mean()
 
@@ -125,8 +124,6 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Clips [batch, frame_length] and label rows → scores, [batch]."""
-
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
         strides, size, words = LENGTHS[length][::-1], settings.model_size, len(settings.words)
@@ -156,10 +153,7 @@ class Critic(nn.Module):
 
 
 def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift [batch, channels, samples] at random by ±most samples, padding by reflection.
-
-    One shift for the batch, as in the paper's code.
-    """
+    """Shift [batch, channels, samples] at random by ±most samples for all the batch, padding by reflection."""
     by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
     if not by:
         return value

@@ -27,7 +27,7 @@ PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 
 
 class WindowPlaces(NamedTuple):
-    """Windows' clip indices, first samples, and signs to multiply by, [windows] each."""
+    """Clip indices, first samples, and signs to multiply by, [windows] each."""
 
     clip: Ints
     starts: Ints
@@ -38,8 +38,8 @@ class WindowPlaces(NamedTuple):
 class Windows:
     """Windows, in memory proportional to their runs.
 
-    Run ``r`` has the windows ``ends[r - 1]`` to ``ends[r] - 1`` of ``clips[clip[r]]``, ``step`` samples apart from
-    ``starts[r]`` on, with one sign.
+    Run ``r`` has windows ``ends[r - 1]`` to ``ends[r] - 1`` of ``clips[clip[r]]``, ``step`` samples apart from
+    ``starts[r]``, with one sign.
     """
 
     clips: Clips
@@ -53,7 +53,6 @@ class Windows:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def places(self, chosen: Ints | None = None) -> WindowPlaces:
-        """Return the places of ``chosen`` windows, of all by default."""
         numbers = np.arange(len(self)) if chosen is None else chosen
         runs = np.searchsorted(self.ends, numbers, side="right")
         before = np.where(runs > 0, self.ends[runs - 1], 0)
@@ -107,7 +106,7 @@ class GrainData:
 
 
 def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
-    """Return a corpus's windows; held-out ends of training clips replace missing validation clips."""
+    """Held-out ends of training clips replace missing validation clips."""
     settings = recipe.frames
     train = windows(corpus, "train", settings)
     val = windows(corpus, "val", settings)
@@ -119,7 +118,7 @@ def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
-    """Return a split's audible windows before each training clip's held-out end, or inside it."""
+    """Return audible windows before each training clip's held-out end, or inside it."""
     step = 0 if settings.align else settings.hop_length
     with contextlib.ExitStack() as files:
         columns = [files.enter_context(ColumnFile(None, kind)) for kind in ("<i8", "<i8", "i1", "<i8")]
@@ -134,7 +133,6 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 def _windows(
     corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False
 ) -> Iterator[tuple[int, Ints, Array]]:
-    """Yield clips' indices, and the first samples and signs of their windows."""
     length, hop = settings.frame_length, settings.hop_length
     for number, clip in enumerate(corpus.clips(split)):
         samples = corpus.samples(clip)
@@ -154,13 +152,12 @@ def _windows(
 
 
 def _runs(starts: Ints, signs: Array, step: int) -> tuple[Ints, npt.NDArray[np.int8], Ints]:
-    """Return the first samples, signs and counts of runs of windows ``step`` apart; one start has one sign."""
     firsts = np.flatnonzero(np.concatenate([[True], np.diff(starts) != step]))
     return starts[firsts], signs[firsts].astype(np.int8), np.diff(firsts, append=len(starts))
 
 
 def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
-    """Move windows until their largest sample is at a quarter."""
+    """The largest sample moves to a quarter."""
     levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:
         peaks = np.array([start + int(levels[start].argmax()) for start in starts])

@@ -1,7 +1,7 @@
 """Grain autoencoders: dense, convolutional or noise-filter models of sound windows.
 
 Layers, windows and prior follow the Ambisynth post ("10 gruesome images of adversarial networks fighting to the
-death"), which leaves activations, rates and batches open.
+death"); it leaves activations, rates and batches open.
 """
 
 import itertools
@@ -30,7 +30,7 @@ STRIDE = 4  # of each convolution
 
 
 class GrainAutoencoder(Autoencoder):
-    """Encoder, decoder and, if adversarial, an adjudicator that separates codes from the prior.
+    """Encoder, decoder and, if adversarial, an adjudicator of codes and prior.
 
     Shapes: windows [batch, frame_length], samples; latents [batch, latents]; frames of the contract: samples, 2 × bins
     (magnitudes, phases), or bins + envelope points.
@@ -92,8 +92,8 @@ class GrainAutoencoder(Autoencoder):
 class Whitening(nn.Module):
     """Whitens codes to mean 0 and covariance 1, by running statistics in evaluation.
 
-    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor, which leaves mostly details of
-    training windows in the last latents. The final rotation spreads them over all.
+    Decorrelated batch normalisation (Huang et al., CVPR 2018) by a Cholesky factor, whose last latents have mostly
+    details; a final rotation spreads them.
     """
 
     def __init__(self, latents: int) -> None:
@@ -130,7 +130,7 @@ class Whitening(nn.Module):
 
 
 class Domain(nn.Module, ABC):
-    """Representation of a grain, with ``seen`` encoder inputs and ``decoded`` decoder outputs."""
+    """Representation of a grain: ``seen`` encoder inputs, ``decoded`` decoder outputs."""
 
     seen: int
     decoded: int
@@ -162,7 +162,7 @@ class SampleDomain(Domain):
 class MagnitudePhase(Domain):
     """Scaled magnitudes and unwrapped phases of a window's transform.
 
-    The post wants phase steps of at most pi / 2, but unwrapping only guarantees pi.
+    The post wants phase steps of at most pi / 2; unwrapping guarantees pi.
     """
 
     def __init__(self, length: int) -> None:
@@ -192,9 +192,8 @@ class MagnitudePhase(Domain):
 class NoiseDomain(Domain):
     """Noise filter: a smooth power spectrum × an envelope over the grain.
 
-    Windows count as Gaussian noise, whose power P(k) is exponentially distributed with mean S(k). The negative log
-    likelihood of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows inside the grain have mean
-    power S(k) E(t).
+    Windows count as Gaussian noise, of power P(k) exponentially distributed with mean S(k). The negative log likelihood
+    of S is the mean of P / S + log S (Itakura and Saito, 1968). Short windows have mean power S(k) E(t).
     """
 
     def __init__(self, sample_rate: int, length: int, bands: int, points: int) -> None:
@@ -232,7 +231,7 @@ class NoiseDomain(Domain):
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
-        """Return the frame without row-wise logarithms, which runtimes round differently by batch position."""
+        """Row-wise logarithms would round differently by batch position."""
         power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
         envelope = self._envelope(decoded).exp()
         return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
@@ -255,10 +254,7 @@ class NoiseDomain(Domain):
         return self._powers(short, self.short_window)
 
     def _powers(self, windows: Tensor, window: Tensor) -> Tensor:
-        """Return periodograms; white noise of power 1 has mean 1.
-
-        Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins.
-        """
+        """Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins."""
         parts = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
         return parts.square().sum(-1) / window.square().sum()
 
@@ -267,12 +263,12 @@ class NoiseDomain(Domain):
 
 
 def _log(power: Tensor) -> Tensor:
-    """Return log(power + `QUIETEST`), in a form that exporters keep."""
+    """A form that exporters keep."""
     return torch.log1p(power / QUIETEST) + math.log(QUIETEST)
 
 
 def _itakura_saito(power: Tensor, log_mean: Tensor) -> Tensor:
-    """Return the mean of P / S + log S without bin 0, which the window smears."""
+    """Skips bin 0, which the window smears."""
     mean = log_mean.exp() + QUIETEST
     return (power / mean + mean.log())[..., 1:].mean()
 

@@ -1,8 +1,8 @@
 """GAN inversion: predicts the code of a clip for a trained generator, from its spectrogram.
 
 Keyes et al., "Latent Vector Recovery of Audio GANs" (2020), section 3: a ResNet-18 with a linear output per latent.
-Training minimises code errors, and a classifier's perceptual distance of generated clips and recordings from their
-reconstructions. Label prediction is an addition.
+Training minimises errors of codes, and a classifier's perceptual distance of reconstructed clips. Label prediction is
+an addition.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,6 @@ class Inverter(Network):
 
     @property
     def adversarial(self) -> bool:
-        """False: its objectives agree."""
         return False
 
     def encode(self, clips: Tensor) -> Tensor:
@@ -71,10 +70,7 @@ class Inverter(Network):
         return found
 
     def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
-        """Return the mean square difference of activations, the mean over blocks.
-
-        Section 3.2.1 leaves the norm open; Bayat et al. ("Inverse mapping of face GANs", 2020) use squares.
-        """
+        """Section 3.2.1 leaves the norm open: squares, as Bayat et al. ("Inverse mapping of face GANs", 2020)."""
         with torch.no_grad():
             wanted = seen(self.classifier, asked, self.rate)
         found = seen(self.classifier, given, self.rate)
@@ -82,12 +78,12 @@ class Inverter(Network):
 
 
 def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
-    """Return activations after each block, [batch, channels, bands, frames], differentiable."""
+    """Return each block's activations, [batch, channels, bands, frames], differentiable."""
     return classifier.features(brought(classifier, clips, rate))[:-1]
 
 
 def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
-    """Resample and fit clips to a classifier's input, differentiable."""
+    """Fit clips to a classifier's input, differentiable."""
     if rate != classifier.rate:
         samples = round(clips.shape[1] * classifier.rate / rate)
         spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]
@@ -118,8 +114,7 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
     """Return the recipe with its generator's frames and labels.
 
     Raises:
-        UserError: the others are not an adversarial clip generator and a classifier, or the recipe has no objective for
-            recordings.
+        UserError: the others are not an adversarial clip generator and a classifier, or no objective uses recordings.
     """
     made, judged = others["generator"], others["judge"]
     if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):

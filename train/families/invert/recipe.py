@@ -9,9 +9,9 @@ from ..gan.recipe import ClipFrames
 
 
 class InvertNetwork(RecipeSection):
-    """ResNet-18 with ``width`` channels in its first stage, 64 in the publication.
+    """ResNet-18 with ``width`` channels in its first stage, 64 in the publication; lengths are in samples.
 
-    Lengths are in samples. The generator provides the labels, ``words``.
+    The generator provides the labels, ``words``.
     """
 
     width: Annotated[int, Field(ge=1, le=256)]

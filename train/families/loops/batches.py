@@ -1,4 +1,4 @@
-"""Batches for the loops family: sequences of slices from each bar on, around the loop."""
+"""Batches for the loops family: sequences of slices from each bar on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,14 +88,14 @@ def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> 
 
 
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> Clips:
-    """Return a split's audible loops of at least a beat."""
+    """Return audible loops of at least a beat."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
     clips = audible(corpus, split)
     return clips.take(clips.lengths >= beat)
 
 
 def sliced(samples: Array, recipe: LoopRecipe) -> Array:
-    """Return the slices of a loop, [steps, frame_length]; the first overlaps the loop's end."""
+    """Return slices, [steps, frame_length]; the first overlaps the loop's end."""
     length, step = recipe.frames.frame_length, recipe.frames.hop_length
     count, before = len(samples) // step, length - step
     rounded = samples[: count * step]
@@ -125,7 +125,7 @@ def taken(corpus: Corpus, found: Clips, recipe: LoopRecipe) -> Slices:
 
 
 def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
-    """Return variants' off-beat delays in steps; odd ``steps_per_beat`` have none."""
+    """Return off-beat delays in steps; odd ``steps_per_beat`` have none."""
     return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
 
 
@@ -137,7 +137,7 @@ def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
 
 
 def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
-    """Fill in the corpus's grid, and limit prototypes to the number of training slices."""
+    """Fill in the corpus's grid, and limit prototypes to its training slices."""
     grid = corpus.loops
     assert grid is not None
     hop = ClipFeatures(corpus.rate, 1 << 16).hop

@@ -20,7 +20,7 @@ FALL = 40 * NEPERS  # per step: decay of a slice that continues because the next
 class SliceFeatures(ClipFeatures):
     """Log amplitudes of slices.
 
-    ``loudest`` are the maxima of bands and of parts over training slices, in nepers; 80 dB below is silence.
+    ``loudest`` are training maxima of bands and parts, in nepers; 80 dB below is silence.
     """
 
     loudest: Tensor
@@ -51,7 +51,7 @@ class SliceFeatures(ClipFeatures):
         return torch.cat([bands.expand(self.spectra * self.bands), levels.expand(self.points)])
 
     def tilted(self, raw: Tensor, db_per_octave: Tensor) -> Tensor:
-        """Tilt spectra of sequences [batch, steps, width] at unchanged loudness; ``db_per_octave`` is [batch]."""
+        """Tilt spectra of [batch, steps, width] at unchanged loudness; ``db_per_octave`` is [batch]."""
         bands, levels = self.parts(raw.flatten(0, 1))
         gains = (db_per_octave * NEPERS)[:, None] * self.slope
         more = bands + gains.repeat_interleave(raw.shape[1], 0)[:, None]
@@ -64,16 +64,13 @@ class SliceFeatures(ClipFeatures):
         return made + louder[:, None, None]
 
     def rises(self, features: Tensor) -> Tensor:
-        """Return the total level increase within each slice, the mean over bands in nepers, [slices]."""
+        """Return slices' level increase, the mean over bands in nepers, [slices]."""
         bands, _ = self.parts(self.bounded(features))
         rises: Tensor = bands.diff(dim=1).clamp_min(0).sum(1).mean(1)
         return rises
 
     def delayed(self, features: Tensor, before: Tensor, steps: Tensor) -> Tensor:
-        """Delay features [slices, width] by a fraction of a step, [slices, 1].
-
-        Until then the slices ``before`` them continue with a decay.
-        """
+        """Delay features [slices, width] by a fraction of a step, [slices, 1], while slices ``before`` decay."""
         a_step = self.length // self.hop - 1
         (bands, levels), (bands_before, levels_before) = self.parts(features), self.parts(before)
         a_part = a_step * self.hop // self.part
@@ -86,7 +83,7 @@ class SliceFeatures(ClipFeatures):
         )
 
     def frames(self, features: Tensor) -> Tensor:
-        """Return frames for a card of domain magnitude; silence is zero."""
+        """Return frames of domain magnitude; silence is zero."""
         bands, levels = self.parts(features)
         silent, quiet = (self.loudest - RANGE).unbind()
         nepers = [(bands @ self.out_of).flatten(1), levels]
@@ -97,13 +94,12 @@ class SliceFeatures(ClipFeatures):
 
 
 def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Return the clamped distance from the tilt's pivot, in octaves."""
+    """Return clamped octaves from the tilt's pivot."""
     found: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
     return found
 
 
 def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
-    """Delay rows [slices, count, n] by a fraction [slices, 1] of ``step`` rows."""
     count = rows.shape[1]
     places = torch.arange(count, device=rows.device)
     own = (1 - (places[:, None] - (steps * step)[..., None] - places).abs()).clamp_min(0)

@@ -2,8 +2,7 @@
 
 A slice is one grid step, its code the first principal components of its spectra and loudness. The LSTM (Hochreiter and
 Schmidhuber, Neural Computation 9:8, 1997) reads the previous slice, the place in the bar and a steering code. It
-predicts a distribution over a codebook of slices (van den Oord et al., "Neural Discrete Representation Learning",
-NeurIPS 2017), as a mean would blur a kick with silence.
+predicts a distribution over a codebook (van den Oord et al., NeurIPS 2017): a mean would blur a kick with silence.
 """
 
 import math
@@ -111,7 +110,6 @@ class LoopNetwork(Autoencoder):
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def steering_codes(self, codes: Tensor) -> Tensor:
-        """Return steering codes of single slices, [.., latents]."""
         found: Tensor = self.steering(codes)
         return found
 
@@ -132,10 +130,10 @@ class LoopNetwork(Autoencoder):
 
         Args:
             told: raw features of the targets, in straight timing.
-            heard: raw features from which the steering codes follow.
+            heard: raw features behind the steering codes.
             fed: raw features of the previous slices.
             tilts: in dB an octave, [batch, 2]: of ``told`` and ``heard``, and of ``fed``.
-            late: off-beat delay of ``heard``, in steps, [batch]; NaN where off-beats are removed.
+            late: off-beat delay of ``heard``, in steps, [batch]; NaN without off-beats.
             density: of ``heard``, in onsets a beat, [batch].
         """
         told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
@@ -170,8 +168,8 @@ class LoopNetwork(Autoencoder):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the LSTM's outputs, [batch, steps, size], and final state, two of [1, batch, size], initially zero.
 
-        ``fed`` are previous slices' codes, zeros before the first. ``place`` is the position in the bar, 0 to 1,
-        [batch, steps].
+        ``fed`` are previous codes, zeros before the first; ``place`` is the position in the bar, 0 to 1, [batch,
+        steps].
         """
         told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
         given, state = self.memory(torch.cat(told, 2), state)
@@ -196,7 +194,7 @@ class LoopNetwork(Autoencoder):
     def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
         """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
-        Steering codes [batch, latents] of dense loops favour hits, which the noise would otherwise mask.
+        Codes [batch, latents] of dense loops favour hits.
         """
         first, second, third = GUMBEL
         dense = FAVOUR * self.density(steered)
@@ -232,7 +230,6 @@ class LoopNetwork(Autoencoder):
         return wrong
 
     def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
-        """Scheduled sampling (Duckworth et al., 2019), with some inputs zeroed."""
         chance = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed)
         with torch.no_grad():
             after, _ = self.remembered(fed, place, steered)
@@ -262,6 +259,6 @@ def medoids(codes: Tensor, count: int) -> Tensor:
 
 
 def harmonics(place: Tensor, count: int) -> Tensor:
-    """Return cosines and sines of ``count`` multiples of places, [.., 2 * count]."""
+    """Return cosines and sines of ``count`` multiples, [.., 2 * count]."""
     angles = 2 * math.pi * place[..., None] * torch.arange(1, count + 1, device=place.device)
     return torch.cat([angles.cos(), angles.sin()], -1)

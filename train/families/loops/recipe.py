@@ -8,10 +8,7 @@ from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
 
 
 class LoopFrames(Frames):
-    """Slices of ``hop_length`` samples after an overlap.
-
-    The corpus provides rate, lengths and grid.
-    """
+    """Slices of ``hop_length`` samples after an overlap; rate, lengths and grid come from the corpus."""
 
     steps_per_beat: Annotated[int, Field(ge=1, le=64)]
     beats_per_bar: Annotated[int, Field(ge=1, le=32)]
@@ -24,7 +21,7 @@ class LoopFrames(Frames):
 class LoopNetworkSettings(RecipeSection):
     """LSTM over codes of ``components`` numbers, with a codebook of ``prototypes``, trained on ``bars`` at a time.
 
-    Previous slices are replaced by own choices in a share ``own`` of steps, by zeros in a share ``forgotten``.
+    ``own`` and ``forgotten`` are shares of steps whose previous slices are replaced by own choices, by zeros.
     """
 
     latents: Latents
@@ -38,7 +35,7 @@ class LoopNetworkSettings(RecipeSection):
 
 
 class LoopLoss(RecipeSection):
-    """Choice and distribution are in nats a step, the others are 1 without adaptation or informative codes."""
+    """Choice and distribution are nats a step; others are 1 without adaptation or informative codes."""
 
     choice: Weight
     bend: Weight

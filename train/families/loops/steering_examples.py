@@ -1,4 +1,4 @@
-"""Loop variants for training steering codes: off-beats delayed or removed, spectra tilted."""
+"""Loop variants for steering codes: off-beats delayed or removed, spectra tilted."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,9 @@ TILTS_DB = (-3.0, 2.0)  # an octave, range of tilts: drums have most of their en
 
 
 def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
-    """Set the delay of a loop's off-beats in steps, [samples].
+    """Set the delay of off-beats in steps, [samples].
 
-    Beats and off-beats are cut, or extended by their own decaying, time-reversed echo.
+    Beats and off-beats are cut, or extended by their decaying, time-reversed echo.
     """
     if late == THINNER:
         return retimed(retimed(sound, rate, step, THIN), rate, 2 * step, THIN)
@@ -58,7 +58,7 @@ def _echo(part: Array, count: int, step: int) -> Array:
 
 
 def tilted(sound: Array, rate: int, db_per_octave: float) -> Array:
-    """Tilt a loop's spectrum at unchanged power, [samples]."""
+    """Tilt a spectrum at unchanged power, [samples]."""
     gains = 10 ** (octaves(np.fft.rfftfreq(len(sound), 1 / rate)) * db_per_octave / 20)
     made = np.fft.irfft(np.fft.rfft(sound) * gains, len(sound))
     power = [float(np.mean(np.square(part, dtype=np.float64))) for part in (sound, made)]

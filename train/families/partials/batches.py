@@ -1,4 +1,4 @@
-"""Batches for the partials family: levels of frames at their own pitch."""
+"""Batches for the partials family: levels of frames."""
 
 import itertools
 import math
@@ -75,10 +75,7 @@ class PartialsData:
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
-    """Return rows [rows, width] with noise shifted by semitones [rows], positive up, as in faster playback.
-
-    Harmonic levels stay.
-    """
+    """Shift noise of rows [rows, width] by semitones [rows], up as in faster playback."""
     count, edges = frames.harmonics, frames.edges_hz
     a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
     at = np.arange(frames.bands) - semitones[:, np.newaxis] / a_band
@@ -98,7 +95,7 @@ def partials_data(corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: b
 
 
 def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | None = None) -> PartialsRows:
-    """Return the audible, pitched frames of a split; beyond ``frames.rows``, every n-th. ``folder`` lists all."""
+    """Return audible, pitched frames; beyond ``frames.rows``, every n-th. ``folder`` lists all."""
     found = spread_sources(corpus, split, frames, True, frames.rows, folder)
     levels = np.zeros((len(found), frames.harmonics + frames.bands), np.float32)
     pitches = np.array([round(source.note * CENTS) / CENTS for source in found], np.float32)
@@ -117,13 +114,13 @@ def pieces(corpus: Corpus, found: Sequence[FrameOrigin], frames: PartialsFrames)
 def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     """Return levels of sound [frames, frame_length] at MIDI notes [frames], in dB re frame power, at least -120.
 
-    Harmonics are lobe heights. Noise is the mean bin power between them, inharmonic partials included.
+    Harmonics are lobe heights, noise mean bin powers between them, inharmonic partials included.
     """
     return split_frames(sound, pitches, frames)[2]
 
 
 def split_frames(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
-    """Return partials and noise of sound, as `split_partials` does at energy 1, their layout, and levels as `taken`."""
+    """Return `split_partials` at energy 1, its layout, and levels as `taken`."""
     apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
     places, strengths = layout.free(apart)
@@ -140,7 +137,7 @@ def first_audible_bin(frames: PartialsFrames) -> int:
 
 
 def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
-    """Return partials and noise, normalised to energy 1 above 20 Hz, and their layout."""
+    """Energy is 1 above 20 Hz."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
     first = first_audible_bin(frames)  # an offset may lie below
@@ -153,7 +150,7 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
 
 
 def _means(frames: PartialsFrames) -> Floats:
-    """Return weights of bins, [bins, bands]; a narrow band uses the nearest bin."""
+    """A narrow band uses the nearest bin."""
     bins = frames.frame_length // 2 + 1
     hertz = np.arange(bins) * frames.sample_rate / frames.frame_length
     weights = np.zeros((bins, frames.bands))

@@ -74,7 +74,7 @@ class PartialsAutoencoder(Autoencoder):
     def reconstruction(
         self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms of the same sounds with another shift."""
+        """Return the terms of the same sounds with another shift."""
         latents = self.encode(rows, pitches)
         given = self.nepers(latents, target_pitches)
         terms: dict[str, Tensor] = {}
@@ -150,7 +150,7 @@ class Bands(nn.Module):
         return decibels(self.shares(frames, pitches))
 
     def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
-        """Return each band's share of frame power, [batch, 64]."""
+        """Return shares of frame power, [batch, 64]."""
         power = frames[:, : self.harmonics].square() * self.inside(pitches)
         at = (self.places(pitches) * STEPS).round().clamp_max(len(self.lobes) - 1).long()
         noise = frames[:, self.harmonics :].square() @ self.spread
@@ -159,7 +159,7 @@ class Bands(nn.Module):
         return shares / whole[:, None].clamp_min(1e-20)
 
     def centroid(self, frames: Tensor, pitches: Tensor) -> Tensor:
-        """Return the magnitude-weighted spectral centroid in Hz, [batch]; a lobe's bins sum to twice its height."""
+        """Return the magnitude-weighted centroid in Hz, [batch]; a lobe's bins sum to twice its height."""
         heights = 2 * frames[:, : self.harmonics] * self.inside(pitches)
         noise = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
         hertz = torch.arange(noise.shape[1]) / self.a_hertz
@@ -167,7 +167,7 @@ class Bands(nn.Module):
         return ((heights * self.places(pitches) / self.a_hertz).sum(1) + noise @ hertz) / whole.clamp_min(1e-20)
 
     def places(self, pitches: Tensor) -> Tensor:
-        """Return the bin positions of harmonics, [batch, harmonics]."""
+        """Return harmonics' bin positions, [batch, harmonics]."""
         first = (440 * torch.exp2((pitches - 69) / 12) * self.a_hertz)[:, None]
         if self.stretch is None:
             return first * self.numbers
@@ -175,11 +175,11 @@ class Bands(nn.Module):
         return first * self.numbers * ((1 + stiff * self.numbers.square()) / (1 + stiff)).sqrt()
 
     def inside(self, pitches: Tensor) -> Tensor:
-        """Return whether harmonics lie below half the rate, [batch, harmonics]."""
+        """Return whether harmonics are below Nyquist, [batch, harmonics]."""
         return self.places(pitches) < self.top
 
     def of_power(self, power: Tensor) -> Tensor:
-        """Return the levels of power spectra, [batch, bins]."""
+        """Return levels of power spectra, [batch, bins]."""
         power = power[:, self.first :]  # inaudible below, and possibly dominated by an offset
         return decibels(power @ self.mel[self.first :] / power.sum(1, keepdim=True).clamp_min(1e-20))
 

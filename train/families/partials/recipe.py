@@ -45,7 +45,7 @@ class PartialsFrames(SpectralFrames):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Lowest and highest MIDI note; requires a completed recipe."""
+        """Lowest and highest MIDI note; the recipe must be complete."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high

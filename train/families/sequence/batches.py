@@ -33,8 +33,6 @@ class Piece(NamedTuple):
 
 
 class Pieces(Sequence[Piece]):
-    """Sequences of recordings, made one by one."""
-
     def __init__(self, clips: Clips, settings: SequenceFrames) -> None:
         self._settings = settings
         longest, wholes = settings.longest, -(-clips.lengths // settings.hop_length)
@@ -47,7 +45,6 @@ class Pieces(Sequence[Piece]):
 
     @functools.cached_property
     def frame_counts(self) -> Ints:
-        """Frames of each sequence."""
         counts = np.full(len(self), self._settings.longest)
         rests = self._wholes - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
         ends = rests <= self._settings.longest  # else one frame is left, and left out
@@ -75,7 +72,7 @@ class Pieces(Sequence[Piece]):
 
 
 def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> Pieces:
-    """Return a split's audible sequences of at least two frames; recordings above ``settings.longest`` are split."""
+    """Return audible sequences of two frames or more; recordings above ``settings.longest`` are split."""
     return Pieces(audible(corpus, split), settings)
 
 
@@ -96,7 +93,7 @@ def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
 def joined(frames: Array, hop: int) -> Array:
     """Overlap-add frames [frames, frame_length] to sound [frames * hop]: the inverse of `cut`.
 
-    Crossfades are linear; silence precedes the first frame.
+    Crossfades are linear.
     """
     length = frames.shape[1]
     overlap = length - hop
@@ -116,7 +113,7 @@ def joined(frames: Array, hop: int) -> Array:
 class SequenceData:
     """Batches of (frames [batch, frames, frame_length], frame counts without padding [batch], indices [batch]).
 
-    Validation uses training sequences, as other sounds have no code.
+    Validation uses training sequences: others have no code.
     """
 
     corpus: Corpus
@@ -145,7 +142,7 @@ class SequenceData:
 
 
 def padded(corpus: Corpus, chosen: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
-    """Return frames, [sequences, frames of the longest, frame_length], and their counts."""
+    """Return frames, [sequences, most frames, frame_length], and their counts."""
     counts = [piece.frames for piece in chosen]
     found = np.zeros((len(chosen), max(counts), settings.frame_length), np.float32)
     for row, piece in zip(found, chosen, strict=True):

@@ -1,8 +1,8 @@
 """Recurrent networks that continue sound frame by frame, with a learned code for each sequence.
 
-"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between linear layers shared by all frames,
-after GRUV (Nayebi and Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). The code, an
-input of every step, is an addition.
+"Deep Learning and Sound ~ 02: Generating Audio" (2015) stacks LSTM layers between linear layers, after GRUV (Nayebi and
+Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). The code, an input of every step, is an
+addition.
 """
 
 import numpy as np
@@ -54,7 +54,6 @@ class Standard(nn.Module):
 
     @torch.no_grad()
     def measure(self, data: Data) -> None:
-        """Measure all training frames, unpadded."""
         sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
         for number in range(len(data)):
             frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
@@ -96,16 +95,13 @@ class RecurrentNetwork(Network):
         self.steps += 1
 
     def codes(self, numbers: Tensor) -> Tensor:
-        """Return codes [batch, latents] of sequence indices [batch], with mean 0, the code of `UNKNOWN`."""
+        """Return codes [batch, latents] of sequence indices [batch]; mean 0 is the code of `UNKNOWN`."""
         return F.pad(self.table - self.table.mean(0), (0, 0, 0, 1))[numbers]
 
     def reconstruction(
         self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the loss terms.
-
-        First frames, which GRUV omits, depend on the code alone and are learned much later.
-        """
+        """Return the loss terms; first frames, which GRUV omits, depend on the code alone and are learned late."""
         frames, codes = self.standard(sounds), self.codes(numbers)
         fed = delayed(frames)
         if self.training:
@@ -122,7 +118,7 @@ class RecurrentNetwork(Network):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the next frames and the final LSTM state, initially zero.
 
-        Gradients go back ``reach`` frames, the state further.
+        Gradients go back ``reach`` frames.
         """
         told = self.into(torch.cat([fed, codes[:, None].expand(-1, fed.shape[1], -1)], 2))
         given = []
@@ -148,10 +144,7 @@ class RecurrentNetwork(Network):
         return torch.stack(frames[:count], 1)
 
     def _disturbed(self, fed: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
-        """Scheduled sampling (Bengio et al., NeurIPS 2015), with noise; the first input stays zero.
-
-        Predictions use true previous frames, in parallel (Duckworth et al., "Parallel scheduled sampling", 2019).
-        """
+        """Parallel scheduled sampling (Bengio et al., NeurIPS 2015; Duckworth et al., 2019), with noise."""
         settings = self.settings
         share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
         if share:

@@ -12,7 +12,7 @@ MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 class SequenceFrames(Frames):
     """Frames of samples, or of real and imaginary parts of transforms, crossfaded where they overlap.
 
-    Recordings above ``longest`` frames are split. After each recording, ``silence`` silent frames are learned too.
+    Recordings above ``longest`` frames are split; ``silence`` silent frames follow each recording.
     """
 
     domain: Literal["samples", "real_imag"]
@@ -31,8 +31,8 @@ class SequenceFrames(Frames):
 class SequenceNetwork(RecipeSection):
     """LSTM layers between linear ones, with gradients over ``reach`` frames.
 
-    The share of own predictions in the input grows to ``own_share`` over ``own_steps`` steps. ``noise`` is the
-    deviation of noise on standard frames. The corpus provides ``clips``, the number of sequences.
+    Own predictions' share in the input grows to ``own_share`` in ``own_steps`` steps; ``noise`` is a deviation on
+    standard frames. The corpus provides ``clips``, the number of sequences.
     """
 
     latents: Latents
