@@ -213,6 +213,10 @@ class Gestures(_Part):
         if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
+    @property
+    def vibrates(self) -> bool:
+        return any(len(note.vibrato) for instrument in self.instruments for note in instrument.notes)
+
     def summary(self) -> str:
         notes = [note for instrument in self.instruments for note in instrument.notes]
         keys = [round(note.key) for note in notes]

@@ -195,6 +195,9 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
     if model.gestures is None:
         has = f"model {model.path} has no gestures: it does nothing"
         warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
+    elif preset.gesture and "vibrato" in preset.gesture.model_fields_set and not model.gestures.vibrates:
+        has = f"model {model.path} has no vibrato: export its run again if the recordings have any"
+        warnings.append(f"preset {path.stem!r} has gesture.vibrato, and {has}")
     preset = fitted(preset, model.card, path.parent, kept)
     name = path.resolve().parent.name if path.name == MADE else path.stem
     read = written if preset.model in kept else {**written, model.path: model.stamp}

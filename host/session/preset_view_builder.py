@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import printable
+from ..kinds.spectrum.kind import VIBRATO
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..patch.library import Patch
@@ -66,9 +67,9 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
 def controls(
     preset: Preset, model: Model, knobs: Mapper, sources: Mapping[str, Sequence[Modulation]] = MappingProxyType({})
 ) -> Iterator[ControlView]:
-    """Yield controls in display order; those of gestures only if the model has any."""
+    """Yield controls in display order; those of gestures only if the model has any, of vibrato likewise."""
     card = model.card
-    idle = kind_of(card).of_notes if model.gestures is None else {}
+    idle = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}
     places, titles, choices = _places(preset, card), named(preset, card), kind_of(card).choices(card)
     about = {f"latent.{number}": printable(latent.about) for number, latent in enumerate(card.latents)}

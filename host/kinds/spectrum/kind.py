@@ -33,6 +33,7 @@ class GestureSections(SettingsSection):
     gesture: GestureSettings | None = None
 
 
+VIBRATO = "gesture.vibrato"
 CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, rate, intonation, variety, vibrato
 
 

@@ -10,7 +10,7 @@ from ...contract.card import Card, in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
 from ...engines.protocol import MIDDLE_C, Beginnings, Motion, Residual
-from ...kinds.spectrum.kind import CONTROLS, GestureSettings
+from ...kinds.spectrum.kind import CONTROLS, VIBRATO, GestureSettings
 from ...ramps import Ramp
 from ..motions.motion import OffsetMotion
 from .blend import TrajectoryBlender
@@ -24,7 +24,6 @@ Times = npt.NDArray[np.int64]
 
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
 EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
-VIBRATO = "gesture.vibrato"  # followed while notes sound, the other controls at their note-on
 BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 

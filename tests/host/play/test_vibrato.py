@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from timbrel.host.contract.gesture import MOST_POINTS, VIBRATO_CENTS, Gestures, packed
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.patch.library import open_patch
 from timbrel.host.play.gestures.blend import OPENING
+from timbrel.host.play.rack import Rack
+from timbrel.host.session.preset_view_builder import controls
 from timbrel.host.units import midi_to_hz
 
 from .gestures import banded, note, partials_with, residual
@@ -128,3 +131,20 @@ def test_division_into_blocks_changes_no_bit_of_it(make_instrument, play, singin
     )
     assert whole.any()
     assert np.array_equal(whole, parts)
+
+
+def test_panels_have_a_knob_for_the_vibrato_that_a_model_has_and_presets_that_ask_for_another_say_so(singing, tmp_path):
+    silent = partials_with(tmp_path / "silent.onnx", note())
+    seen = {}
+    for model in (singing, silent):
+        file = tmp_path / f"{model.path.stem}.toml"
+        file.write_text(f'format = 1\nmodel = "{model.path}"\n[gesture]\nvibrato = 0.5\n', encoding="utf-8")
+        patch = open_patch(str(file))
+        knobs = Rack({0: patch}, MODEL_RATE).knobs[0]
+        targets = [one.target for one in controls(patch.preset, patch.model, knobs)]
+        assert "gesture.variety" in targets
+        seen[model.path.stem] = "gesture.vibrato" in targets, [line for line in patch.warnings if "vibrato" in line]
+    assert seen["singing"] == (True, [])
+    knob, [line] = seen["silent"]
+    assert not knob
+    assert "has gesture.vibrato, and model" in line
