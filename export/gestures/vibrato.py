@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from ...host.contract.gesture import MOST_POINTS, VIBRATO_CENTS
 from ...host.units import midi_to_hz
@@ -17,7 +18,7 @@ WINDOW_SECONDS = 0.03  # of the phases: a fifth of a fast vibrato's period
 FEWEST_PERIODS, MOST_PERIODS = 5, 40  # in a window: partials apart, and a lobe that holds the vibrato
 HELD = 0.75  # of half a lobe: the most that a partial may move; higher ones are not measured
 TONAL = 0.5  # share of the power up to the highest of them; less is noise without a pitch
-LOUD_DB = 20.0  # below the loudest window; softer ones are the room's
+LOUD_DB = 15.0  # below the loudest window; softer ones are an attack or the room
 MOST_CENTS = 60.0  # of vibrato: more is another note, or a jump between registers
 STEADY_CENTS = 0.5  # standard deviation: less is no movement
 FEWEST = 8  # moments with a pitch
@@ -36,7 +37,7 @@ def vibrato_of(note: RecordedNote, rate: int) -> Steps:
     cents = cents - np.median(cents[pitched])
     pitched &= np.abs(cents) < MOST_CENTS
     moments = np.arange(len(cents))
-    cents = np.interp(moments, moments[pitched], cents[pitched])
+    cents = scipy.ndimage.median_filter(np.interp(moments, moments[pitched], cents[pitched]), 3)  # no single slip
     if cents.std() < STEADY_CENTS:
         return np.zeros(0, np.int8)
     steps: Steps = np.round(cents / VIBRATO_CENTS).astype(np.int8)
