@@ -1,4 +1,4 @@
-"""Gestures: trajectories of code and loudness of recorded notes, as JSON in ONNX metadata."""
+"""Gestures: code and loudness trajectories of recorded notes, as JSON in ONNX metadata."""
 
 import base64
 import itertools
@@ -25,8 +25,6 @@ RESIDUAL_DB = 0.5  # of a residual's steps
 
 
 class _ArrayOf(NamedTuple):
-    """Validates lists, but stores an array: Python floats need megabytes."""
-
     lists: Any
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -44,7 +42,7 @@ def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
 
 
 class _PackedBytes:
-    """Signed bytes, compressed (zlib) and in base64: a twentieth of a list of decimals."""
+    """Signed bytes as base64 of zlib: a twentieth of a list of decimals."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
@@ -88,7 +86,7 @@ class _Part(BaseModel):
 
 
 class Grid(_Part):
-    """Times of points, in seconds from note-on and note-off, starting at 0."""
+    """Seconds from note-on and note-off, from 0."""
 
     levels: Seconds
     codes: Seconds
@@ -104,7 +102,7 @@ class Grid(_Part):
 
 
 class Wander(_Part):
-    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are along each direction."""
+    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are per direction."""
 
     level_db: Annotated[float, Field(ge=0, le=24)]
     level_hz: Annotated[float, Field(gt=0, le=100)]
@@ -113,15 +111,15 @@ class Wander(_Part):
 
 
 class NoteWay(_Part):
-    """The trajectory of a recorded note.
+    """Trajectory of a recorded note.
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
-    code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
-    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the
-    recorded spectrum less the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the mean, then
-    the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of the release,
-    [moments, bands]. ``modes``: of models of partials, [modes, 3]: the frequency ratio to the key, the harmonic that
-    moves there or 0, and the share of its band's noise that belongs to it.
+    code there relative to ``home``; they then fall by ``fall_db_second``. ``codes``: [points, directions], relative to
+    ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the recorded
+    spectrum less the decoded one, in steps of half a decibel, flat [1 + moments, bands]: the mean, then the movement
+    around it while held; empty if unknown. ``release_residual``: that of the release, [moments, bands]. ``modes``: of
+    models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
+    band's noise.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -141,10 +139,10 @@ class NoteWay(_Part):
 class InstrumentNotes(_Part):
     """A note's offset from the preset's code is its code minus ``home``.
 
-    ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes. ``takes``: differences of two
-    recordings of one key and velocity, in steps of half a decibel, [pairs, 1 + bands] in one row: the level, then the
-    mean residual. ``transposed``: keys without notes play the nearest key's, transposed, since partials that are no
-    harmonics keep their ratios but cross the model's bands.
+    In the distance between notes, ``velocity_steps`` count as 1.5 semitones. ``takes``: differences of two recordings
+    of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
+    ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
+    cross the model's bands.
     """
 
     label: str
@@ -156,9 +154,9 @@ class InstrumentNotes(_Part):
 
 
 class Gestures(_Part):
-    """Recorded notes' trajectories along ``directions``, [directions, n_latents].
+    """Trajectories of recorded notes along ``directions``, [directions, n_latents].
 
-    Residuals are of bands around ``bands_hz``, every ``residual_seconds``.
+    Residuals have bands around ``bands_hz``, every ``residual_seconds``.
     """
 
     format: Literal[1]
@@ -220,14 +218,14 @@ class Gestures(_Part):
 def instrument_of(gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
     """Return the instrument ``label``; None: that with the home nearest to the code ``rest``, [n_latents].
 
-    ``scale``, [n_latents], normalizes codes for this distance.
+    ``scale``, [n_latents], weights the distance.
     """
     known = [one for one in gestures.instruments if label in (None, one.label)]
     return min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
 
 
 def read_gestures(text: str, card: Card, source: str) -> Gestures:
-    """Parse a model's gestures; ``source`` names the file in errors.
+    """Parse a model's gestures; errors name ``source``.
 
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.

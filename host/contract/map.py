@@ -1,4 +1,4 @@
-"""Code maps: 2-D planes of latent codes in ONNX metadata."""
+"""Code maps: 2-D planes of codes in ONNX metadata."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ class CodeMap:
         notes: pitch classes, [dots], 0 is C; `NO_NOTE` without.
         brightness: [dots], 0 to 1.
         label: indices into ``labels``, [dots].
-        loudness: [dots], 0 to 1; 0.5 as read from a file, which has none.
+        loudness: [dots], 0 to 1; files have none: 0.5.
         scale: from codes to standard deviations, [n_latents].
     """
 
@@ -66,9 +66,9 @@ class CodeMap:
         return code
 
     def place_of(self, codes: Array) -> Array:
-        """Return the nearest position, [..., 2], to each code, [..., n_latents].
+        """Nearest position, [..., 2], of each code, [..., n_latents].
 
-        Finds the nearest node, in standard deviations, then the nearest point in the cells around it.
+        Searches nodes, in standard deviations, then the cells around the nearest.
         """
         shape = codes.shape[:-1]
         wanted = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
@@ -112,7 +112,7 @@ class CodeMap:
         )
 
     def text(self) -> str:
-        """Serialize to JSON: float16 and integers in base64 of zlib."""
+        """JSON, with float16 and integers as base64 of zlib."""
         arrays = (
             self.surface.astype("<f2"),
             np.round(self.places * LARGEST_PLACE).astype("<u2"),
@@ -138,11 +138,11 @@ class CodeMap:
         return f"{dots} training code{'s' * (dots != 1)}{labels} on {plane}"
 
     def message(self) -> bytes:
-        """Return the arrays for the panel's page, little-endian.
+        """Arrays for the panel's page, little-endian.
 
         Four uint32: nodes a side, latents, dots, 0. Then float32: surface [side, side, latents], places [dots, 2],
-        codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and
-        scale [latents].
+        codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and scale
+        [latents].
         """
         head = np.array([len(self.surface), self.surface.shape[-1], len(self.codes), 0], "<u4")
         floats = (self.surface, self.places, self.codes, self.notes, self.brightness)
@@ -152,14 +152,14 @@ class CodeMap:
 
 
 def nearest(points: Array, nodes: Array) -> Ints:
-    """Return the index of the nearest node, [nodes, n], to each point, [points, n]."""
+    """Index of the nearest node, [nodes, n], for each point, [points, n]."""
     half = np.square(nodes).sum(1) / 2
     parts = [(half - points[first : first + AT_ONCE] @ nodes.T).argmin(1) for first in range(0, len(points), AT_ONCE)]
     return np.concatenate(parts)
 
 
 def _along(away: Array, way: Array) -> Array:
-    """Return the position, 0 to 1, on a segment nearest to a point, both [..., n] from its start."""
+    """Position, 0 to 1, on the segment ``way`` nearest to ``away``, both [..., n] from its start."""
     length = np.square(way).sum(-1)
     part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
     return part
@@ -184,7 +184,7 @@ class _Stored(BaseModel):
 
 
 def read_map(text: str, card: Card, source: str) -> CodeMap:
-    """Parse a model's map; ``source`` names the file in errors.
+    """Parse a model's map; errors name ``source``.
 
     Clamps codes to the latents' ranges, which rounding may exceed.
 

@@ -1,4 +1,4 @@
-"""Modes of struck bodies: partials whose frequencies are no multiples of one fundamental."""
+"""Modes of struck bodies: inharmonic partials."""
 
 from typing import NamedTuple
 
@@ -20,11 +20,11 @@ class PlacedModes(NamedTuple):
     """A note's modes at one key.
 
     Attributes:
-        orders: frequency ratios to the first partial: those of harmonics, or of the modes in their place, then those of
-            other modes, [partials].
+        orders: frequency ratios to the first partial, [partials]: of harmonics, or modes in their place, then of other
+            modes.
         takers: partials that take power from noise, as places in ``orders``, [takers].
-        bands: the bands that they take from, [takers].
-        energy: squared height of their lobes, relative to the squared level of the band, [takers].
+        bands: their bands, [takers].
+        energy: squared height of their lobes, relative to the band's squared level, [takers].
         left: share of each band's power that remains noise, [bands].
     """
 
@@ -35,7 +35,7 @@ class PlacedModes(NamedTuple):
     left: Array
 
     def applied(self, heights: Array, power: Array) -> tuple[Array, Array]:
-        """Return magnitudes of partials, [rows, partials], and powers of noise.
+        """Magnitudes of partials, [rows, partials], and powers of noise.
 
         ``heights``: of harmonics, [rows, harmonics]; ``power``: of noise, [rows, bands].
         """
@@ -47,7 +47,7 @@ class PlacedModes(NamedTuple):
 
 
 def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> PlacedModes:
-    """Place the modes of a gesture's note (`NoteWay`), [modes, 3], at a key of a card of partials.
+    """Place a note's modes (`NoteWay`), [modes, 3], at a key.
 
     ``orders``: the key's frequency ratios of harmonics, [harmonics].
     """
@@ -67,7 +67,7 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
 
 
 def band_energy(card: Card) -> Doubles:
-    """Return the squared height of the lobe that has a band's power, relative to its squared level, [bands]."""
+    """Squared height of the lobe with a band's power, relative to its squared level, [bands]."""
     assert card.partials is not None
     widths = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate  # bins; narrow bands have one
     energy: Doubles = np.maximum(widths, 1.0) / HANN_ENERGY

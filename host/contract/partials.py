@@ -17,7 +17,7 @@ HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins
 
 
 def spread(partials: PartialsLayout, hertz: Floats) -> Array:
-    """Return each band's noise weight at some frequencies, [bands, frequencies], for powers.
+    """Noise weights of bands at frequencies, [bands, frequencies], for powers.
 
     Linear over log frequency between band centres, the geometric means of edges; zero below the first edge. The lowest
     band stays apart: a room's rumble must not leak into audible bands.
@@ -32,12 +32,12 @@ def spread(partials: PartialsLayout, hertz: Floats) -> Array:
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
-    """Return MIDI notes' fundamentals in bins of a model's frame."""
+    """Fundamentals of MIDI notes, in bins of a model's frame."""
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 
 def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
-    """Return magnitude spectra, [rows, bins], of frames of partials, [rows, frame_width]; other frames unchanged.
+    """Magnitude spectra, [rows, bins], of frames of partials, [rows, frame_width]; other frames unchanged.
 
     Powers add, as with random phases. ``condition``: MIDI notes, [rows], fractions allowed.
     """
@@ -49,9 +49,9 @@ def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
 
 
 def summed(card: Card, heights: Array, places: Floats, noise: Floats) -> Array:
-    """Return magnitude spectra, [rows, bins], of lobes, and of bands' powers, [rows, bands].
+    """Magnitude spectra, [rows, bins], of lobes and of bands' powers, [rows, bands].
 
-    ``heights`` of lobes and their ``places`` in bins: [rows, partials].
+    ``heights`` of lobes and ``places`` in bins: [rows, partials].
     """
     assert card.partials is not None
     bins = card.frame_length // 2 + 1
@@ -71,19 +71,19 @@ def summed(card: Card, heights: Array, places: Floats, noise: Floats) -> Array:
 
 
 def hann_lobe(away: Floats) -> Floats:
-    """Return the Hann window's main lobe ``away`` bins from its centre, where it is 1."""
+    """The Hann window's main lobe ``away`` bins from its centre, where it is 1."""
     beside = np.abs(np.abs(away) - 1) < 1e-9
     lobe: Floats = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
     return lobe
 
 
 def orders(partials: PartialsLayout, keys: Indices | Floats) -> Floats:
-    """Return frequency ratios to the first partial, [keys, harmonics]."""
+    """Frequency ratios to the first partial, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
     return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
 
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Floats:
-    """Return partials' frequency ratios for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
+    """Frequency ratios of partials for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
     found: Floats = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
     return found
