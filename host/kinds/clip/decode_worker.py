@@ -17,7 +17,7 @@ FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """Decodes clips in another process; this one decodes while that starts, and when memory is full."""
+    """Decodes in its own process; in the caller's while it starts, and when memory is full."""
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         self._decoder, self._length = decoder, length

@@ -1,4 +1,4 @@
-"""Clip engine: plays decoded clips, resampled to the keys' pitches."""
+"""Clip engine: plays decoded clips, resampled to keys' pitches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,13 +44,13 @@ KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class ClipPlaySettings(NamedTuple):
-    """Preset settings of a clip engine.
+    """Settings of a clip engine from a preset.
 
     Attributes:
         kit: clips by key; empty if all keys play the latents' code.
         gated: clips follow their code and may sustain.
         lowest: downward bend range in semitones.
-        glides: pitch may glide from any other key.
+        glides: pitch may glide from any key.
     """
 
     settings: ClipSettings
@@ -63,7 +63,7 @@ class ClipPlaySettings(NamedTuple):
 
 
 class PendingRead(NamedTuple):
-    """A read whose samples, times ``weight``, [n], are added to ``out``, [n]."""
+    """A read whose samples times ``weight``, [n], are added to ``out``, [n]."""
 
     request: Request | Stretch
     out: Array
@@ -74,8 +74,8 @@ class PendingRead(NamedTuple):
 class ClipStream(VoiceSound):
     """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
 
-    It crossfades to ``coming`` from sample ``since`` on, and then to ``next``, ``turn`` samples after a grid point.
-    Before sample ``until`` its step is constant, if bend and code are.
+    It crossfades to ``coming`` from sample ``since`` on, then to ``next``, ``turn`` samples after a grid point. Its
+    step is constant before sample ``until``, if bend and code are.
     """
 
     slot: int
@@ -96,12 +96,12 @@ class ClipStream(VoiceSound):
 
 
 class ClipEngine:
-    """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck
-    key first, at the code predicted for the time of completion; a note plays the newest ready clip, or an older one
-    of exactly its code.
+    """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck key
+    first, at the code predicted for completion; a note plays the newest ready clip, or an older one of exactly its
+    code.
 
-    Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
-    clips. Up to `SPREAD_SECONDS` later they crossfade to the same position in it.
+    Gated clips look up their code's clip on a grid of `MORPH_SECONDS`, common to all voices so that they share clips.
+    They crossfade to it, at the same position, up to `SPREAD_SECONDS` later.
 
     Other parameters are read at note-on: a note's latest end is known before its clip is decoded, also in processes
     that do not compute it.
@@ -383,7 +383,6 @@ class ClipEngine:
         return round(self._label.value(time)) if label is None else label
 
     def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
-        """Labels of [[keys]] do not morph."""
         end = self._playing.morph_label
         if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
             return label

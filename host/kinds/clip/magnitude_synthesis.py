@@ -1,11 +1,11 @@
 """Clip synthesis: phase retrieval that fits magnitudes and a loudness curve.
 
 Initial phase slopes come from the gradient of the log magnitude (Prusa, Balazs and Soendergaard 2017, as in
-`causal_phase`). They are integrated over bins in the loudest spectrum and from there over time. Iterations alternate
-between the loudness curve, which keeps attacks sharp, and the magnitudes (Griffin and Lim, "Signal estimation from
-modified short-time Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A
-fast Griffin-Lim algorithm", WASPAA 2013). The final pass corrects only the loudness of ten milliseconds, half a period
-of the lowest kicks: a finer correction would distort low notes.
+`causal_phase`), integrated over bins in the loudest spectrum and from there over time. Iterations alternate between the
+loudness curve, which keeps attacks sharp, and magnitudes (Griffin and Lim, "Signal estimation from modified short-time
+Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim
+algorithm", WASPAA 2013). The final pass corrects the loudness of ten milliseconds, half a period of the lowest kicks:
+finer corrections would distort low notes.
 """
 
 import numpy as np
@@ -29,13 +29,13 @@ MOST_GAIN = np.float32(4.0)  # 12 dB: per iteration
 
 
 class SpectraSound:
-    """Synthesizes clips deterministically: equal frames yield equal bytes."""
+    """Deterministic: equal frames yield equal bytes."""
 
     def __init__(self, length: int, transform: int, hop: int, points: int, turns: int = TURNS) -> None:
         """Allocate tables for clips of ``length`` samples, a multiple of ``hop`` and ``points``.
 
         Args:
-            transform: FFT size in samples; even, a multiple of ``hop``, at least four hops.
+            transform: FFT samples; even, a multiple of ``hop``, at least four hops.
             points: of the loudness curve; 0 for none.
             turns: iterations, at least 1.
         """
@@ -48,7 +48,7 @@ class SpectraSound:
         self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
-        """Return clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
+        """Clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
@@ -59,7 +59,7 @@ class SpectraSound:
         return sound
 
     def held(self, frames: Array, phasors: Spectra) -> Array:
-        """Return clips, [clips, length], at fixed ``phasors``, [spectra, bins]: a smooth function of ``frames``."""
+        """Clips, [clips, length], at fixed ``phasors``, [spectra, bins]: smooth in ``frames``."""
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
         sounds = np.zeros((len(frames), self._length), np.float32)
@@ -68,11 +68,11 @@ class SpectraSound:
         return sounds
 
     def phasors(self, frame: Array) -> Spectra:
-        """Return a frame's phasors, [audible spectra, bins]."""
+        """Phasors of a frame, [audible spectra, bins]."""
         return self._fitted(*self._audible(frame))
 
     def own_phasors(self, sound: Array) -> Spectra:
-        """Return a clip's unit phasors, [spectra, bins]."""
+        """Unit phasors of a clip, [spectra, bins]."""
         spectra = self._transformed(sound)
         phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors

@@ -1,4 +1,4 @@
-"""Clip synthesis: converts decoded clip frames to samples."""
+"""Clip synthesis: decoded frames to samples."""
 
 from typing import Protocol
 
@@ -12,10 +12,10 @@ Array = npt.NDArray[np.float32]
 
 
 class ClipSound(Protocol):
-    """Converts clips to sound. May be slow: live, no rendering thread calls it."""
+    """May be slow: live, no rendering thread calls it."""
 
     def __call__(self, frames: Array) -> Array:
-        """Return sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
+        """Sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
 
         A row depends on its frame alone, to the bit; the caller owns the result.
         """

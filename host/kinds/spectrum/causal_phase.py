@@ -1,10 +1,10 @@
-"""Causal phase retrieval: finds phases that fit magnitudes from past frames alone.
+"""Causal phase retrieval: phases that fit magnitudes, from past frames alone.
 
 The log magnitude determines the phase gradient over time and frequency (exactly for a Gaussian window, else
 approximately: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude",
-IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin outward, from valley to
-valley. Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and
-Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
+IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin outward, between valleys.
+Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and Wyse,
+"Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
 """
 
 import math
@@ -29,7 +29,7 @@ DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: floor of all magn
 
 
 class CausalPhaseState:
-    """The last two frames of a voice, and their samples still to play."""
+    """A voice's last two frames, and their samples still to play."""
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
 
@@ -43,7 +43,7 @@ class CausalPhaseState:
 
 
 class CausalPhase:
-    """Adds phases to Hann-window magnitude frames of any number of voices."""
+    """Adds phases to Hann-window magnitudes of any number of voices."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
         """``frame_length`` is even, at least twice ``hop_length``."""
@@ -70,15 +70,14 @@ class CausalPhase:
         return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
     def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
-        """Add the phases of the next frame of each row's voice; return [rows, bins].
+        """Add phases to the next frame of each row's voice; return [rows, bins].
 
         Args:
             magnitudes: [rows, bins].
-            states: one per row; rows of one voice are in time order.
+            states: one per row; rows of one voice in time order.
             away: as from `HarmonicShift.apply`.
         """
         spectra = np.empty(magnitudes.shape, np.complex64)
@@ -134,7 +133,7 @@ class CausalPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """Return each bin's basin, [rows * bins], and each basin's peak, [basins], counted through all rows."""
+    """Each bin's basin, [rows * bins], and each basin's peak, [basins], counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
@@ -144,7 +143,7 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
 
 
 def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Extend the peaks' phases over their basins; ``slope`` is in radians per bin."""
+    """Extend peaks' phases over their basins; ``slope``: radians per bin."""
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
@@ -153,7 +152,7 @@ def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -
 
 
 def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Return the energy-weighted mean level change of each bin's basin, in nepers."""
+    """Energy-weighted mean level change of each bin's basin, in nepers."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

@@ -1,9 +1,9 @@
 """Coherent voicing: partials with continuous phases, plus shaped noise.
 
-A frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial's phase advances from frame
-to frame by its frequency, exactly the key's. Short frames of the partials' lobes and the noise are overlap-added
-(inverse-FFT synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992).
-The lobes are those of the window, so they sum to sinusoids, whose strength and pitch may change per frame.
+Frames split into partials and noise (`partial_analysis`), or are decoded so. A partial's phase advances by its
+frequency, exactly the key's. Short frames of lobes and noise overlap-add (inverse-FFT synthesis: Rodet and Depalle,
+"Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). The lobes are the window's, so they sum to
+sinusoids, whose strength and pitch may change per frame.
 """
 
 import math
@@ -40,7 +40,7 @@ AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, 
 
 
 class SplitFrames(NamedTuple):
-    """Frequency ratios to the first partial, [rows, partials] or [partials], and magnitudes as in `Layout`."""
+    """Frequency ratios to the first partial, [rows, partials] or [partials]; magnitudes as in `Layout`."""
 
     orders: Floats
     strengths: Array
@@ -49,14 +49,12 @@ class SplitFrames(NamedTuple):
 
 
 class CoherentState:
-    """The state of one voice.
-
-    Attributes:
-        turns: phases of the fundamental in cycles, [unison].
-        first: last fundamental in bins; NaN if unpitched, None before the first frame.
-        ratio: last pitch ratio; None before the first frame.
-        free: phases in cycles of the last free partials around each decoded bin, [bins, unison].
-        noise: index of the next noise frame.
+    """Attributes:
+    turns: phases of the fundamental in cycles, [unison].
+    first: last fundamental in bins; NaN if unpitched, None before the first frame.
+    ratio: last pitch ratio; None before the first frame.
+    free: phases in cycles of the last free partials around each decoded bin, [bins, unison].
+    noise: index of the next noise frame.
     """
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
@@ -86,7 +84,7 @@ class CoherentVoicing:
         character: VoicingSettings,
         shape: FrameShape | None = None,
     ) -> None:
-        """Select short frames, for real time, if ``shape`` is None.
+        """``shape`` None selects short frames, for real time.
 
         Raises:
             UserError: the model's window is not a Hann window.
@@ -125,12 +123,11 @@ class CoherentVoicing:
         self._voices_begun = 0
 
     def start_state(self) -> CoherentState:
-        """Return the state of a voice; initial phases differ, so that unisons do not add coherently."""
+        """Initial phases differ, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
     def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
@@ -170,9 +167,9 @@ class CoherentVoicing:
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """Return partials with low noise, white noise, [rows, channels, bins] both, and its level, [rows, bins].
+        """Partials with low noise, white noise of variance 1, [rows, channels, bins] both, and its level, [rows, bins].
 
-        Phases are relative to each frame's middle. The white noise has variance 1.
+        Phases are relative to each frame's middle.
         """
         rows = self._decoder.rows(latents, chroma, self._parts.rows)
         first = self._parts.fundamentals(chroma) * self._scale * ratios
@@ -208,11 +205,11 @@ class CoherentVoicing:
     def _recorded(
         self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
     ) -> SplitFrames:
-        """Return decoded frames as they were recorded; ``first`` are fundamentals in bins, [rows]."""
+        """Decoded frames as recorded; ``first``: fundamentals in bins, [rows]."""
         return split
 
     def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
-        """Return the part of pitch ratios that leaves formants in place, [rows]."""
+        """Part of pitch ratios that leaves formants in place, [rows]."""
         if self._character.keep_formants:
             return ratios
         return np.ones(len(ratios))
@@ -220,10 +217,7 @@ class CoherentVoicing:
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
     ) -> tuple[Floats, Floats]:
-        """Return phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison].
-
-        Frequencies are linear between the middles of two frames.
-        """
+        """Phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison]."""
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
@@ -261,13 +255,7 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Return the spectra of sinusoids, [count, channels, bins].
-
-        Args:
-            frequency: in bins, [partials].
-            turn: cycles at the frames' middles, [partials, unison].
-            strength: amplitude times ``frame_length``, [partials].
-        """
+        """Spectra of sinusoids, [count, channels, bins]; ``frequency`` in bins, ``turn`` in cycles at the middles."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
@@ -332,7 +320,7 @@ class CoherentVoicing:
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:
-    """Scale noise levels along the frequency axis, [rows, bins], at equal power."""
+    """Scale noise levels along frequency, [rows, bins], at equal power."""
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
@@ -343,10 +331,7 @@ def _stretched(level: Array, ratios: Floats) -> Array:
 
 
 def _formants_kept(strengths: Array, ratios: Floats) -> Array:
-    """Shift harmonics, [rows, harmonics], under a fixed envelope.
-
-    Its mean of three harmonics keeps odd and even ones different.
-    """
+    """Shift harmonics under a fixed envelope, whose mean of three keeps odd and even ones different."""
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
     envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2

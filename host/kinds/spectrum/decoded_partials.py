@@ -34,14 +34,14 @@ class DecodedPartials(Protocol):
     low_edges: tuple[float, ...]
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
-        """Return fundamentals in bins of the model, [rows]; NaN if unpitched.
+        """In bins of the model, [rows]; NaN if unpitched.
 
         ``condition``: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
         """
         ...
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        """Return [rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
+        """[rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
         ...
 
 
@@ -111,7 +111,7 @@ class PartialsOfFrames:
         return np.concatenate([np.where(quiet, np.float32(0), heights), *self.noise(power), power], axis=1)
 
     def noise(self, power: Array) -> tuple[Array, Array]:
-        """Return magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
+        """Magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
         # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
         noise = np.zeros((len(power), self.spread.shape[1]), np.float32)
         for bands, shares in self._taps:
@@ -125,9 +125,8 @@ class PartialsOfFrames:
 
 
 def _taps(weights: Array) -> list[tuple[Indices, Array]]:
-    """Return a column's first row with a weight, and that weight, then its second and so on; few columns have many.
-
-    Each pair has [columns], up to the last that has so many.
+    """Each column's first row with a weight, and that weight, then the second and so on, up to the last column with so
+    many.
     """
     rows = np.argsort(weights == 0, axis=0, kind="stable")
     shares = np.take_along_axis(weights, rows, axis=0)
@@ -136,7 +135,7 @@ def _taps(weights: Array) -> list[tuple[Indices, Array]]:
 
 
 def low_bins(edge: float, a_bin: float) -> int:
-    """Return the number of noise bins that low-band loops replace: those below ``edge``, in Hz."""
+    """Noise bins that low-band loops replace: those below ``edge`` Hz."""
     count = max(FEWEST_LOW_BINS, math.ceil(edge / a_bin + 0.5))
     return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 

@@ -1,4 +1,4 @@
-"""Frame shapes of spectral synthesis, and the lobe of a sinusoid in their transforms."""
+"""Frames of spectral synthesis: window, overlap, and a sinusoid's lobe."""
 
 import functools
 from typing import NamedTuple
@@ -13,13 +13,11 @@ STEPS = 1024  # table entries of a lobe per bin
 
 
 class FrameShape(NamedTuple):
-    """The window and overlap of synthesis frames.
-
-    Attributes:
-        length: samples, even; a multiple of ``overlap``.
-        overlap: frames per frame length.
-        terms: of the window, a sum of cosines.
-        taps: bins of a lobe beside its center.
+    """Attributes:
+    length: samples, even; a multiple of ``overlap``.
+    overlap: frames per frame length.
+    terms: of the window, a sum of cosines.
+    taps: bins of a lobe beside its center.
     """
 
     length: int
@@ -30,9 +28,9 @@ class FrameShape(NamedTuple):
 
 @functools.lru_cache(maxsize=4)  # presets loaded while others play share it
 def lobes(shape: FrameShape) -> Array:
-    """Return the window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
+    """The window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
 
-    It is a sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
+    A sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
     """
     away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
     lobe = shape.terms[0] * np.sinc(away)

@@ -1,8 +1,7 @@
-"""Harmonic shift: moves the harmonics of decoded frames to the pitch of a sound.
+"""Harmonic shift: moves harmonics of decoded frames to a sound's pitch.
 
-A model covers one octave. In another octave, each harmonic reads its strength from the decoded frame at its own
-frequency: formants stay. Above the model's octave it sums all decoded harmonics around it; below, it interpolates
-between two.
+A model covers one octave. In others, each harmonic reads its strength at its own frequency in the decoded frame:
+formants stay. Above the model's octave it sums all decoded harmonics around it; below, it interpolates two.
 """
 
 import functools
@@ -25,7 +24,7 @@ STEPS = 512  # table entries of the lobe per bin: exact to a thousandth of its h
 
 
 class HarmonicShift:
-    """Moves harmonics, for models with chroma and a Hann window."""
+    """For models with chroma and a Hann window."""
 
     def __init__(self, card: Card) -> None:
         assert card.chroma is not None
@@ -43,8 +42,8 @@ class HarmonicShift:
             moved: octaves that frames were lowered before encoding, [rows]. None: 0.
 
         Returns:
-            Frames of maximum 1, unchanged if empty at the read positions, and the distance in bins from each bin to its
-                harmonic or NaN, [rows, bins] both.
+            Frames of maximum 1, unchanged if empty at the read positions, and bins' distance in bins to their harmonic
+                or NaN, [rows, bins] both.
         """
         result: Array = frames.copy()
         down = np.zeros(len(frames), np.intp) if moved is None else moved
@@ -87,9 +86,9 @@ class HarmonicShift:
 
 
 def octaves_above(pitches: Floats, card: Card) -> Indices:
-    """Return the octaves to lower frames by before encoding, [rows], for models that fold all sounds into one octave.
+    """Octaves to lower frames by before encoding, [rows], for models that fold sounds into one octave.
 
-    ``pitches`` are fractional MIDI notes; NaN returns 0.
+    ``pitches``: fractional MIDI notes; NaN returns 0.
     """
     assert card.chroma is not None
     most = max(0, int(np.log2(card.frame_length / FEWEST)))
@@ -101,7 +100,7 @@ def octaves_above(pitches: Floats, card: Card) -> Indices:
 def moved_down(frames: Array, octaves: Indices) -> Array:
     """Transpose frames, [rows, frame_length], down by octaves.
 
-    A spectrum interpolates the middle of each frame; wrap-around falls where windows are 0.
+    Interpolates the spectrum of each frame's middle; wrap-around falls where windows are 0.
     """
     result: Array = frames.copy()
     length = frames.shape[1]
@@ -115,7 +114,7 @@ def moved_down(frames: Array, octaves: Indices) -> Array:
 
 
 def _powers(frames: Array, fundamentals: Floats) -> Floats:
-    """Return the powers of harmonics, less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
+    """Powers of harmonics, less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
     around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)

@@ -39,7 +39,7 @@ HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands.
+    """Row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands.
 
     Attributes:
         noise_width: frame bins per noise bin.
@@ -59,25 +59,25 @@ class Layout:
         return self.harmonics + 2 * self.most_free + self.noise + self.lows + self.bands
 
     def harmonic(self, rows: Array) -> Array:
-        """Return the magnitudes at the lobe centers, [rows, harmonics]."""
+        """Magnitudes at lobe centers, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Return positions in bins, and magnitudes, [rows, most_free]; unused ones are 0."""
+        """Positions in bins, and magnitudes, [rows, most_free]; unused ones are 0."""
         middle = self.harmonics + self.most_free
         return rows[:, self.harmonics : middle], rows[:, middle : middle + self.most_free]
 
     def residue(self, rows: Array) -> Array:
-        """Return root mean square magnitudes, [rows, noise]."""
+        """Root mean square magnitudes, [rows, noise]."""
         first = self.harmonics + 2 * self.most_free
         return rows[:, first : first + self.noise]
 
     def low(self, rows: Array) -> Array:
-        """Return root mean square magnitudes, [rows, lows]."""
+        """Root mean square magnitudes, [rows, lows]."""
         return rows[:, self.width - self.bands - self.lows : self.width - self.bands]
 
     def band_power(self, rows: Array) -> Array:
-        """Return mean square magnitudes, [rows, bands]."""
+        """Mean square magnitudes, [rows, bands]."""
         return rows[:, self.width - self.bands :]
 
 
@@ -107,7 +107,7 @@ def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffnes
 
 
 class _Between(NamedTuple):
-    """Positions between rising points: the indices of both points, and the fraction between."""
+    """Indices of the points around positions, and the fraction between."""
 
     low: Indices
     high: Indices
@@ -133,10 +133,10 @@ class _Comb(NamedTuple):
     """Bins of harmonics, and of the clearings between them that no lobe reaches.
 
     Attributes:
-        edges, covered: first bins, and numbers of bins, of gaps and harmonics in turn, [2 * harmonics + 1].
-        bounds, sizes: first bins, and numbers of bins, of clearings and harmonics with skirts, [parts].
+        edges, covered: first bins and bin counts of gaps and harmonics in turn, [2 * harmonics + 1].
+        bounds, sizes: those of clearings and harmonics with skirts, [parts].
         clearings, harmonics: indices of these parts.
-        beside, below: harmonics and noise bins relative to the clearings' middles.
+        beside, below: harmonics and noise bins between clearings' middles.
         owner: nearest harmonic of each noise bin, from 0, [noise].
         share: fraction of the bin in that harmonic's part, [noise].
     """
@@ -281,7 +281,7 @@ def _tone_share(above_db: Any) -> Any:
 
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Return the rows and bins of peaks, and the partial's share of each."""
+    """Rows and bins of peaks, and the partial's share of each."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -297,10 +297,7 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """Return the partial's share of each peak from its height above its skirts.
-
-    Their geometric mean limits the harm of a neighbor's lobe.
-    """
+    """The partial's share of each peak: the skirts' geometric mean limits the harm of a neighbor's lobe."""
     below, above = (
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
     )
@@ -310,7 +307,7 @@ def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Return the centers of lobes, in bins, and their heights. Two lobes share a common bin's energy.
+    """Centers of lobes, in bins, and heights. Two lobes share a common bin's energy.
 
     The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
     """

@@ -35,7 +35,7 @@ class ChordState(CoherentState):
 
 
 class ChordVoicing(CoherentVoicing):
-    """Decodes each key of a chord and sums the frames; a chord is as loud as one key."""
+    """Sums the frames of a chord's keys; a chord is as loud as one key."""
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
         gestures, layout = model.gestures, model.card.partials
@@ -96,9 +96,9 @@ class ChordVoicing(CoherentVoicing):
         return known[1]
 
     def _filtered(self, by: BandFilter, gains: Array, places: Floats, split: SplitFrames) -> SplitFrames:
-        """Apply gains in bands, in dB, at equal power; ``places`` are those of partials in bins, [rows, partials].
+        """Apply gains in bands, in dB, at equal power; ``places``: partials in bins, [rows, partials].
 
-        Low noise, which has loops of its own, stays: raised with soft attacks, a room's rumble would be heard.
+        Low noise stays: raised with soft attacks, a room's rumble would be audible.
         """
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
@@ -135,7 +135,7 @@ class ChordVoicing(CoherentVoicing):
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> Array:
-        """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
+        """As `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             inside = self._inside(chroma.astype(np.intp))
             return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual)

@@ -3,7 +3,7 @@
 The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
 short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
 of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN. The
-spectrum's peaks then refine it by cents.
+spectrum's peaks refine it by cents.
 """
 
 import functools
@@ -31,7 +31,7 @@ TINY = 1e-30  # keeps divisors above 0
 
 
 def fundamentals(magnitudes: Array, rate: int) -> Floats:
-    """Return fractional MIDI notes, [rows]; NaN if unpitched.
+    """Fractional MIDI notes, [rows]; NaN if unpitched.
 
     Args:
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
@@ -75,7 +75,7 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
     """Refine notes, [rows], by near peaks of their harmonics; NaN stays NaN.
 
     From peaks at f(k) with energies w, the fundamental is the least-squares fit, sum(w k f(k)) / sum(w k k); exact for
-    steady sinusoids. Other arguments are as in `fundamentals`.
+    steady sinusoids. Other arguments: as `fundamentals`.
     """
     exact = notes.copy()
     rows = np.flatnonzero(np.isfinite(notes))
@@ -99,7 +99,7 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
 
 
 def _peaks(heard: Floats, wanted: Floats, near: Floats) -> Indices:
-    """Return the highest bin within ``near`` bins, [rows, 1], of each position, [rows, places]."""
+    """Highest bin within ``near`` bins, [rows, 1], of each position, [rows, places]."""
     around = np.rint(wanted)[:, :, np.newaxis] + np.arange(-REACH, REACH + 1)
     inside = np.abs(around - wanted[:, :, np.newaxis]) <= near[:, :, np.newaxis]
     bins = np.clip(around, 1, heard.shape[1] - 2).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Engine for models of kind ``stream``: crossfades frames, each predicted from those before."""
+"""Engine of kind ``stream``: crossfades frames, each predicted from those before."""
 
 import functools
 import math
@@ -67,7 +67,7 @@ class Frame:
 
 @dataclass(slots=True, kw_only=True)
 class StreamSound(VoiceSound):
-    """One voice's stream of frames; ``history`` holds past decoder inputs."""
+    """A voice's frames; ``history`` holds past decoder inputs."""
 
     note: int
     slot: int
@@ -82,11 +82,10 @@ class StreamSound(VoiceSound):
 class StreamEngine:
     """Plays successive frames, each predicted one frame ahead.
 
-    A note-on requests two frames. Each other frame is requested at the step of the one before, with the parameters of
-    that moment. Magnitude frames of a model with a grid are time-stretched to the beat, if the preset follows the
-    tempo.
+    A note-on requests two frames. Others are requested at the step of the one before, with the parameters of that
+    moment. Magnitudes of a model with a grid are time-stretched to the beat, if the preset follows the tempo.
 
-    Live, another process makes frames, and the first frames of the last struck keys ahead of time. A late frame is
+    Live, another process makes frames, and ahead of time the first frames of the last struck keys. A late frame is
     silent until ready.
     """
 
@@ -142,7 +141,6 @@ class StreamEngine:
         return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._notes = number - 1
 
     def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
@@ -224,7 +222,7 @@ class StreamEngine:
         return Frame(Plan(on - fade, fade, until), asked)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
-        """Make no noise, so that the frame can be made ahead."""
+        """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._of_magnitudes else self._overlap - fade * ratio

@@ -21,14 +21,12 @@ FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 
 
 class FrameInputs(NamedTuple):
-    """The inputs of a frame.
-
-    Attributes:
-        code: [n_latents].
-        noise: normal numbers times the heat, [noise].
-        keeps: freeze the memory.
-        history: decoder inputs and bar positions that rebuild the memory; empty clears it, None continues.
-        first, length: of the sound in the frame, in samples.
+    """Attributes:
+    code: [n_latents].
+    noise: normal numbers times the heat, [noise].
+    keeps: freeze the memory.
+    history: decoder inputs and bar positions that rebuild the memory; empty clears it, None continues.
+    first, length: of the sound in the frame, in samples.
     """
 
     state: States
@@ -64,7 +62,7 @@ class FrameMaker:
         return self._model.stamp
 
     def make(self, step: FrameInputs) -> MadeFrame:
-        """Return the next frame; raise UserError if the decoder fails."""
+        """Raise UserError if the decoder fails."""
         code, none = step.code[np.newaxis], np.zeros(1, np.intp)
         state = step.state if step.history is None else self._anew(step, code)
         noise = None if step.noise is None else step.noise[np.newaxis]
@@ -96,7 +94,7 @@ class FrameMaker:
         return self._loudest / level if level > self._loudest else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
-        """Return the sound, [length]: spectra are stretched, samples resampled."""
+        """[length]: spectra are stretched, samples resampled."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._of_spectra(frame, round(length * step.ratio))
