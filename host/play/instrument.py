@@ -1,4 +1,4 @@
-"""One preset on a MIDI channel or an MPE zone, with synthesis, resampling and effects."""
+"""One preset on a MIDI channel or MPE zone: synthesis, resampling and effects."""
 
 from collections.abc import Sequence
 
@@ -80,13 +80,12 @@ class ChannelInstrument:
         self._output.schedule(StealVoice(time, 0))
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """As `Rack.schedule`."""
         scheduled = [self._output.schedule(event) for event in events]
         for other in self._elsewhere:
             other.schedule(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
-        """Return the next ``count`` samples, [2, count], before the limiter; schedule their events first."""
+        """Next ``count`` samples, [2, count], before the limiter; schedule their events first."""
         self._samples_read += count
         return self._output.read(count, self._synthesis.process)
 

@@ -38,7 +38,7 @@ def successors(
     notes: Notes,
     say: Callable[[str], None],
 ) -> list[Successor]:
-    """Return the preset changes of a recording.
+    """Preset changes of a recording.
 
     ``default`` plays the channels that ``others`` lacks. ``say`` receives a message for each preset that cannot be
     opened; the previous one continues.
@@ -78,9 +78,8 @@ class Succession:
         live: bool = False,
         listen: Callable[[int], None] = lambda count: None,
     ) -> None:
-        """``make`` returns a successor's rack; ``live``: the recording was live.
-
-        ``listen`` receives each block's length before it is rendered.
+        """``make`` returns a successor's rack; ``live``: the recording was live; ``listen`` receives each block's
+        length ahead.
         """
         self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
         self._make, self._listen = make, listen

@@ -15,7 +15,7 @@ class PolyAssignment(Voices):
     """One voice per key."""
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
-        """``limit`` does not count stolen voices; a new note cuts its group of ``chokes``, by key."""
+        """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
         super().__init__(sample_rate, makers)
         self._limit, self._chokes = limit, chokes
 
@@ -64,7 +64,7 @@ class Latch(PolyAssignment):
 
 
 class Struck(PolyAssignment):
-    """One voice per key, which plays to its end; all notes off (CC 123) releases all."""
+    """One voice per key, which plays to its end or all notes off (CC 123)."""
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         self._down.discard((channel, key))

@@ -34,9 +34,7 @@ class Rack:
         omni: bool = False,
         live: bool = False,
     ) -> None:
-        """Create the instruments.
-
-        Args:
+        """Args:
             patches: by MIDI channel, 0 to 15.
             processes: number that shares the voices, 1 to `PARTS`; with 2 or more, play offline only, and close the
                 rack.
@@ -103,11 +101,11 @@ class Rack:
         return self._instruments[channel].latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """Return a channel's latents after the last block."""
+        """A channel's latents after the last block."""
         return self._instruments[channel].current_latents()
 
     def moved(self, channel: int) -> dict[str, float]:
-        """Return the values of a channel's modulated targets after the last block, in its newest voice."""
+        """Modulated targets of a channel after the last block, in its newest voice."""
         return self._instruments[channel].moved()
 
     def shed(self, time: int) -> bool:
@@ -124,7 +122,7 @@ class Rack:
             self._crew.close()
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
+        """Schedule all events before ``until``, in order, in output samples; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
@@ -137,7 +135,7 @@ class Rack:
             instrument.schedule(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the limited mix of the next ``count`` samples, [2, count], and each channel before the limiter."""
+        """Limited mix of the next ``count`` samples, [2, count], and channels before the limiter."""
         with self._crew.working() if self._crew else contextlib.nullcontext():
             return self._process(events, count)
 
@@ -157,7 +155,7 @@ class Rack:
 
 
 def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
-    """Return patches by channel for an ``omni`` rack: the default first, on a free channel."""
+    """Patches by channel for an ``omni`` rack: the default first, on a free channel."""
     free = [channel for channel in range(16) if channel not in others]
     return dict.fromkeys(free[:1], default) | dict(others)
 

@@ -25,15 +25,15 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 
 
 class BlendedTrajectory(NamedTuple):
-    """A weighted mean of trajectories.
+    """Weighted mean of trajectories.
 
-    ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, and ``off`` to the key
-    in semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in
-    seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
-    ``gains`` [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after
-    note-on and note-off. ``movements``, in steps of `RESIDUAL_DB`, are those of the nearest notes while held, nearest
-    first: they are not blended, since a mean of random movements hardly moves. ``modes`` are those of the nearest
-    note, as in `NoteWay`, or None. ``decoded_key``: as in `Motion.decoded_keys`.
+    ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, ``off`` to the key in
+    semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in seconds.
+    Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents]. ``gains``
+    [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after note-on and
+    note-off. ``movements``, in steps of `RESIDUAL_DB`, are the nearest notes' while held, nearest first: a mean of
+    random movements would hardly move. ``modes`` are those of the nearest note, as in `NoteWay`. ``decoded_key``: as in
+    `Motion.decoded_keys`.
     """
 
     offset: Doubles
@@ -54,7 +54,7 @@ class BlendedTrajectory(NamedTuple):
 
 class TrajectoryBlender:
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
-        """Blend the notes of `instrument_of` the same arguments."""
+        """Arguments as in `instrument_of`."""
         instrument = instrument_of(gestures, rest, scale, label)
         notes, grid = instrument.notes, gestures.grid
         self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
@@ -91,9 +91,9 @@ class TrajectoryBlender:
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
     def mix(self, pitch: float, velocity: int) -> BlendedTrajectory:
-        """Blend a note's trajectory from the nearest recorded notes.
+        """Blend the nearest recorded notes.
 
-        The velocity is clamped to nearby keys' velocities, since louder distant keys have another timbre.
+        The velocity is clamped to nearby keys' velocities: louder distant keys have another timbre.
         """
         softest, loudest = self._range(pitch)
         asked = min(max(float(velocity), softest), loudest)
@@ -140,7 +140,7 @@ class TrajectoryBlender:
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
-    """Return [notes, moments, bands]; short ones keep their last moment, and empty ones are 0."""
+    """[notes, moments, bands]; short ones keep their last moment, empty ones are 0."""
     result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
     for row, one in zip(result, movements, strict=True):
         if len(one):
@@ -149,7 +149,7 @@ def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
 
 
 def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
-    """Return the weighted mean in dB, [moments, bands], of some notes of [notes, moments, bands]."""
+    """Weighted mean in dB, [moments, bands], of [notes, moments, bands]."""
     rows = steps[near].reshape(len(near), -1).astype(np.float32)
     return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
 
@@ -160,7 +160,7 @@ def _drop_first(known: dict[Any, Any]) -> None:
 
 
 def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
-    """Return the nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
+    """Nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
     near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
     weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
     return near, weights / weights.sum(axis=-1, keepdims=True)

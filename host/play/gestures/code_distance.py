@@ -1,4 +1,4 @@
-"""Perceptual code distance: maps codes to dB of decoded spectra."""
+"""Perceptual code distance: codes to dB of decoded spectra."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ TINY = 1e-12
 
 
 def decibels(model: Model, codes: Doubles) -> Doubles:
-    """Return a matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
+    """Matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
 
-    The distance is the root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
+    Root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
     """
     n, partials = codes.shape[1], model.card.partials
     keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES

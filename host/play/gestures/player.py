@@ -1,4 +1,4 @@
-"""Creates each note's gesture and adds its codes to the common motion."""
+"""Gesture player: creates each note's gesture and adds its codes to the common motion."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -28,7 +28,7 @@ BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GestureBlend(NamedTuple):
-    """The trajectories of a preset, which any number of players may share."""
+    """A preset's trajectories, which players may share."""
 
     ways: TrajectoryBlender
     common: GestureGrid
@@ -41,7 +41,7 @@ class GestureBlend(NamedTuple):
 
 
 class GesturePlayer:
-    """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
+    """Holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,
@@ -52,12 +52,10 @@ class GesturePlayer:
         own: tuple[bool, bool],
         velocities: Mapping[Note, int],
     ) -> None:
-        """Prepare the trajectories.
-
-        Args:
-            lead: as in `TrajectoryPace`.
-            own: whether trajectories replace the preset's attack, and its release.
-            velocities: as in `NoteValues`.
+        """Args:
+        lead: as in `TrajectoryPace`.
+        own: whether trajectories replace the preset's attack, and its release.
+        velocities: as in `NoteValues`.
         """
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
         self._ways, self._common = blend
@@ -67,7 +65,7 @@ class GesturePlayer:
         self._begun = 0
 
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
-        """Return None without effect; ``pitch`` is 69.0 for 440 Hz."""
+        """None without effect; ``pitch`` is 69.0 for 440 Hz."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added) for name in CONTROLS))
         if pace.codes == pace.loudness == pace.intonation == 0:
@@ -103,7 +101,7 @@ class GesturePlayer:
 
     @property
     def moves(self) -> bool:
-        """Whether new notes have codes of their own."""
+        """Whether new notes have own codes."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
     def _value(self, target: str, time: int, added: Mapping[str, float]) -> float:
@@ -159,7 +157,7 @@ class GestureMotion(OffsetMotion):
         return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return initial codes of middle keys if only gestures move notes; else None."""
+        """Initial codes of middle keys if only gestures move notes."""
         if self._common.own_codes or not self._gesturing.moves:
             return None
         rest = self._common.latents([0], np.array([time], np.int64))

@@ -29,18 +29,18 @@ class _Step(NamedTuple):
 
 
 class RandomWalk:
-    """A walk in straight steps of equal length in standard deviations, each turned slightly from the last.
+    """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
     All of a step is within the bound of one training code. To stay there, or from a start beyond, it turns toward the
-    nearest one, and latent ranges reflect it. A step depends only on its predecessor and number, so threads do not
-    change it.
+    nearest one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change
+    it.
     """
 
     target: str | None = None
     in_beats = False
 
     def __init__(self, settings: WalkSettings, start: Code, card: Card) -> None:
-        """``start`` is the code at sample 0; latents constant in training stay there."""
+        """``start``: code at sample 0; latents constant in training stay there."""
         deviations = np.array([latent.std for latent in card.latents])
         self._axes = np.flatnonzero(deviations > 0)
         self._deviations = deviations[self._axes]
