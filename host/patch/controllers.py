@@ -18,9 +18,9 @@ Number = Annotated[int, Field(ge=0, le=127)]
 
 
 class Controller(BaseModel):
-    """A controller's factory settings: CC numbers in physical order, by rows from left to right.
+    """Factory settings: CC numbers in physical order, by rows from left to right.
 
-    ``source`` is the origin of the numbers; ``channel`` is None if set on the device.
+    ``source``: origin of the numbers; ``channel`` None: set on the device.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,10 +58,7 @@ def read_controller(name: str) -> Controller:
 
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
-    """Map knobs, then faders, to latents in order; skip CCs reserved by MIDI.
-
-    Maps accept any channel, for templates on other channels.
-    """
+    """Map knobs, then faders, to latents in order, on any channel; skip CCs reserved by MIDI."""
     free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
     return [
         CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)

@@ -36,11 +36,11 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its opened model and other files; playing reads none.
+    """A preset with its opened model and files; playing reads none.
 
-    ``folder`` is the base of relative paths, ``files`` has the read files with stamps, ``kept`` those of a `Draft`.
-    ``text`` is None for a model. ``tuning`` has the pitch of each playable MIDI key. ``process_end`` is the target code
-    of processed audio, ``sound`` the end of the sound that notes continue, at the model's rate.
+    ``folder``: base of relative paths; ``files``: read files with stamps; ``kept``: those of a `Draft`. ``text`` is
+    None for a model. ``tuning``: pitch of each playable MIDI key; ``process_end``: target code of processed audio;
+    ``sound``: end of the sound that notes continue, at the model's rate.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -118,7 +118,7 @@ def open_patch(name: str | Draft) -> Patch:
 
 
 def find_model(name: str) -> Path:
-    """Return the file of a shipped model or a preset's model, or the path as given.
+    """File of a shipped model or a preset's model, or the path as given.
 
     Raises:
         UserError: the preset cannot be used, or its model does not exist.
@@ -131,7 +131,7 @@ def find_model(name: str) -> Path:
 
 
 def notes_of(name: str) -> list[str]:
-    """Describe each [[note]] table of a preset; empty for models.
+    """Text of each [[note]] table of a preset; empty for models.
 
     Raises:
         UserError: the preset cannot be used.
@@ -141,7 +141,7 @@ def notes_of(name: str) -> list[str]:
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """Map CC 70 to 79 to the first ten latents."""
+    """CC 70 to 79 for the first ten latents."""
     return [
         CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
         for i, latent in enumerate(card.latents[:10])
@@ -149,7 +149,7 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 
 def default_macros(card: Card) -> list[MacroSettings]:
-    """Return a macro for each direction of the card, at rest in its centre."""
+    """A macro for each direction of the card, centred."""
     least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
@@ -161,7 +161,7 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 
 def macro_knobs(card: Card) -> list[CCMap]:
-    """Map CC 16 to 19 to `default_macros`."""
+    """CC 16 to 19 for `default_macros`."""
     count = min(len(default_macros(card)), MACRO_KNOBS)
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 

@@ -27,7 +27,7 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 
 
 class LatentSettings(SettingsSection):
-    """The [latent] table: rest values, one a latent; None for the model's defaults."""
+    """Rest values, one a latent; None for the model's defaults."""
 
     values: list[float] | None = None
 
@@ -58,7 +58,7 @@ class PlaySettings(SettingsSection):
 
 
 class ProcessSettings(SettingsSection):
-    """The [process] table: transforms the codes of audio input and mixes the output.
+    """The [process] table: transforms codes of audio input and mixes the output.
 
     Codes are smoothed, held, scaled around a centre, shifted, and moved toward ``to``, in this order. The centre is the
     preset's code, else the mean training code.
@@ -82,7 +82,7 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(SettingsSection):
-    """The [mpe] table: targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
+    """Targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
 
     enabled: bool = False
     pressure: str | None = None
@@ -90,7 +90,7 @@ class MpeSettings(SettingsSection):
 
 
 class EnvelopeSettings(SettingsSection):
-    """The [envelope] table: the ADSR of each voice."""
+    """The ADSR of each voice."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
@@ -106,7 +106,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
 class TuningSettings(SettingsSection):
-    """The [tuning] table: equal temperament, or Scala files with paths relative to the preset."""
+    """Equal temperament, or Scala files with paths relative to the preset."""
 
     a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
     scale: str | None = None
@@ -131,7 +131,7 @@ SOURCES = ("number", "nrpn", "pressure")  # keys of a map, which has one of them
 
 
 class CCMap(SettingsSection):
-    """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+    """A [[cc]] table: moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
     At 14 bits the LSB is CC ``number + 32``. `validation.fitted` fills omitted ends.
     """
@@ -183,7 +183,7 @@ class CCMap(SettingsSection):
 
 
 class Preset(Sections):
-    """A preset; ``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
+    """``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
 
     format: Literal[1]
     model: str
@@ -240,10 +240,8 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return the rest values.
-
-        Raises:
-            UserError: not one value a latent.
+        """Raises:
+        UserError: not one value a latent.
         """
         values = self.latent.values
         if values is None:
@@ -261,7 +259,7 @@ class Preset(Sections):
         return {entry.target for macro in self.macro for entry in macro.targets}
 
     def effect_values(self) -> dict[str, float]:
-        """Return numbers set in effects, by target ``effects.N.parameter``."""
+        """Numbers set in effects, by target ``effects.N.parameter``."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -270,7 +268,7 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the preset as TOML without unset fields; ``names`` of targets become comments in maps and macros."""
+        """TOML without unset fields; ``names`` of targets become comments in maps and macros."""
         import tomlkit  # slow import, needed only to write a preset
 
         document = tomlkit.document()

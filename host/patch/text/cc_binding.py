@@ -1,4 +1,4 @@
-"""Controllers in a preset's text: binds a CC to a target, sets its range, removes it, with comments preserved."""
+"""Controllers in a preset's text: binds a CC to a target, sets its range, removes it; comments stay."""
 
 import tomllib
 from collections.abc import Mapping
@@ -42,9 +42,9 @@ def _is_of(entry: Mapping[str, Any], target: str) -> bool:
 def shaped(
     text: str, target: str, controller: Controller, before: Mapping[str, float], shape: Mapping[str, float]
 ) -> str:
-    """Set ``low``, ``high`` and ``curve`` of a controller of a target; errors as in `editing`.
+    """Set ``low``, ``high`` and ``curve`` of a target's controller; errors as in `editing`.
 
-    ``before`` has the values of keys that the text omits: it still omits those that stay.
+    ``before``: values of keys that the text omits, and still omits where they stay.
     """
     fields = tomllib.loads(text)
     if (knob := _knob(fields, target, controller)) is not None:
@@ -68,7 +68,7 @@ def unbound(text: str, target: str, controller: Controller) -> str:
 
 
 def _knob(fields: Mapping[str, Any], target: str, controller: Controller) -> int | None:
-    """Return the controller's place in the list ``knobs``."""
+    """Place in the list ``knobs``."""
     for place, number in enumerate(fields.get("knobs", [])):
         if target == f"latent.{place}" and controller == {"number": number, "channel": None}:
             return place
