@@ -53,7 +53,7 @@ NULL_RATE = 48000
 
 
 def run(pipe: Connection, setup: Setup) -> None:
-    """Run until the parent sends stop or exits, or the card is gone."""
+    """Until the parent sends stop or exits, or the card is gone."""
     for number in SIGNALS:  # the parent receives them too, and sends stop
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
@@ -145,7 +145,7 @@ def _open_sink(state: ProcessState) -> Sink:
 
 
 def _open_inputs(state: ProcessState) -> Inputs | None:
-    """Open MIDI inputs; with the null sink and no port requested, only report a failure."""
+    """With the null sink and no port requested, only report a failure."""
     setup = state.setup
     if not setup.midi:
         return None
@@ -218,7 +218,7 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
 
 
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
-    """Send a report, and the standing events if they changed; return these."""
+    """Send a report, and changed standing events; return these."""
     assert state.loop is not None
     state.pipe.send(("report", report(state)))
     if state.setup.panel and (heard := state.loop.meters.take_events()):
@@ -263,7 +263,7 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
 
 
 def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
-    """Load presets; with none wanted, begin a take."""
+    """With no presets wanted, begin a take."""
     assert state.loop is not None
     if not wanted:
         _begin_take(state)
@@ -317,7 +317,7 @@ def _swap_recorder(
 
 
 def _begin_take(state: ProcessState) -> None:
-    """Begin to record with a fresh rack of the same presets, so that `render` gives the same samples."""
+    """Record with a fresh rack of the same presets, so that `render` gives the same samples."""
     assert state.loop is not None
     player, block, presets = state.loop.player, state.loop.sink.block, state.presets
     state.take_wanted = False

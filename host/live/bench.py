@@ -1,6 +1,6 @@
 """`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
 
-Renders with the live loop at its pace into a null sink: one long burst does not predict the speed of periodic ones.
+Renders with the live loop at its pace into a null sink: a long burst does not predict the speed of periodic ones.
 """
 
 import math
@@ -56,7 +56,7 @@ class BenchRow:
 
 
 def bench(preset: str, seconds: float) -> Iterator[str]:
-    """Measure, and yield lines of text: a table, then a verdict.
+    """Measure, and yield lines: a table, then a verdict.
 
     Args:
         preset: as for `timbrel play`; effects play and all latents move.
@@ -101,7 +101,7 @@ def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) 
 
 
 def _most(rows: Sequence[BenchRow], block: int) -> int:
-    """Return the largest voice count that holds, as do all smaller ones; 0 if none does."""
+    """Largest voice count that holds, as do all smaller ones; 0 if none does."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:

@@ -41,7 +41,7 @@ class EventSource(Protocol):
 
 
 class Hearing(Protocol):
-    """Audio input, one block for each block of the sink."""
+    """Audio input, a block for each block of the sink."""
 
     @property
     def ready(self) -> bool: ...
@@ -52,8 +52,8 @@ class Hearing(Protocol):
 class Timeline:
     """Maps times in seconds to the card's sample position.
 
-    A card reads whole blocks, so each observation bounds its position to within one block. The earliest observation
-    within these bounds counts, with slow decay, because clocks drift.
+    A card reads whole blocks, so each observation bounds its position to within one block. The earliest within these
+    bounds counts, with slow decay: clocks drift.
     """
 
     def __init__(self, sample_rate: int, block: int) -> None:
@@ -87,13 +87,11 @@ class RenderLoop:
         ear: Hearing | None = None,
         meters: Meters | None = None,
     ) -> None:
-        """Connect player, event sources and sink.
-
-        Args:
-            lowest_latency: events take effect with the next block, without a constant delay.
-            on_block: receives each block and its events; must not block.
-            whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
-                so that their delay is constant without a block of reserve.
+        """Args:
+        lowest_latency: events take effect with the next block, without a constant delay.
+        on_block: receives each block and its events; must not block.
+        whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
+            so that their delay is constant without a block of reserve.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -128,7 +126,7 @@ class RenderLoop:
     def ring_blocks(self) -> int:
         """The ring's depth, larger while other threads delay rendering.
 
-        It is constant with audio input, which cannot be rendered ahead.
+        Constant with audio input, which cannot be rendered ahead.
         """
         return self.sink.depth + (max(self._asked_blocks, self._spare_blocks) if self._ear is None else 0)
 
@@ -140,11 +138,11 @@ class RenderLoop:
         self._asked_blocks = blocks
 
     def stop(self) -> None:
-        """Stop after the current block. Thread-safe."""
+        """After the current block. Thread-safe."""
         self._ending.set()
 
     def run(self) -> None:
-        """Render on the calling thread until stopped or the card is gone."""
+        """On the calling thread, until stopped or the card is gone."""
         with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:
@@ -203,10 +201,10 @@ class RenderLoop:
     def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
         """Deepen the ring while other threads delay this one often; events are then later.
 
-        A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as the first
-        of a chord, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a
-        late note. A block took ``seconds``, and ``worked`` seconds of processor time. A thread that never ``gave_way``
-        to the lock was preempted, and no ring outlasts that.
+        A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
+        first, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a late
+        note. A block took ``seconds``, ``worked`` of them on the processor. A thread that never ``gave_way`` to the
+        lock was preempted; no ring outlasts that.
         """
         waited = seconds - worked if gave_way else 0.0
         self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
@@ -241,14 +239,14 @@ class RenderLoop:
 
 
 def _gave_way() -> float:
-    """Return a count of voluntary waits, or an increasing number where the system has none."""
+    """Count of voluntary waits, or an increasing number where the system has none."""
     if sys.platform == "linux":
         return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     return time.perf_counter()
 
 
 def _settled(sink: Sink) -> float:
-    """Return the samples to wait for a block's events, with time left to render."""
+    """Samples to wait for a block's events, with time left to render."""
     if sink.depth == 1:
         return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
     return min(SURELY_SECONDS * sink.rate, sink.block / 2)
