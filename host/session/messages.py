@@ -47,8 +47,6 @@ class Setup:
 
 @dataclass
 class LiveStatus:
-    """A report of the audio process."""
-
     device: str
     rate: int
     block: int
@@ -81,7 +79,7 @@ class LiveStatus:
 
 @dataclass(frozen=True)
 class Take:
-    """The start of a recording at sample ``time``: a fresh rack with all presets, and events that restore its state."""
+    """A recording from sample ``time``: a fresh rack of all presets, and events that restore its state."""
 
     time: int
     swap: "Swap"
@@ -91,7 +89,7 @@ class Take:
 
 @dataclass(frozen=True)
 class SessionView:
-    """Settings and recording of a live session, for pages."""
+    """Settings and recording, for pages."""
 
     ports: tuple[str, ...] | None  # parts of the names of MIDI ports; empty: all; None: no port
     midi_api: str | None

@@ -22,7 +22,7 @@ class MapView(NamedTuple):
 
     @property
     def controller(self) -> dict[str, int | str | None]:
-        """Return the keys that identify it among the maps of a target."""
+        """Keys that identify it among a target's maps."""
         return dict([self.key]) | {"channel": self.channel}
 
 
@@ -37,10 +37,10 @@ class SourceView(NamedTuple):
 
 @dataclass(frozen=True)
 class ControlView:
-    """A control; ``low``, ``high``, ``rest`` in ``unit``.
+    """``low``, ``high`` and ``rest`` are in ``unit``.
 
-    ``place``: keys of its rest value in the file, empty if it has none. ``choices``: names that the file has in place
-    of numbers. ``about``: description of a latent. ``sources``: modulations.
+    ``place``: keys of its rest value in the file, empty without. ``choices``: names that the file has for numbers.
+    ``about``: description of a latent. ``sources``: modulations.
     """
 
     target: str
@@ -59,9 +59,8 @@ class ControlView:
 
 @dataclass(frozen=True)
 class PresetView:
-    """The displayed preset.
+    """``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
 
-    ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
     ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
     trained pitch classes. ``keys``: playable ones, each with its [[keys]] label or none. ``files``: unsaved files, by
     name. ``draft``: no file has the text.
