@@ -1,4 +1,4 @@
-"""Map of a model for pages, computed in a separate process that exits and so frees its memory."""
+"""Map of a model for pages, computed in a process that exits and so frees its memory."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ END_SECONDS = 1.0  # for a process to exit after sending its map
 
 
 class Map(NamedTuple):
-    """A map as a binary frame, its nodes per side, and its dots' labels."""
+    """A binary frame, its nodes per side, and dots' labels."""
 
     frame: bytes
     side: int

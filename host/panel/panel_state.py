@@ -1,4 +1,4 @@
-"""Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server."""
+"""Panel state shared by pages: parameter values, held controls, undo history. Independent of the server."""
 
 import time
 import tomllib
@@ -29,13 +29,13 @@ class PanelOutput(Protocol):
     """Outputs to the audio process and to pages."""
 
     def play(self, events: Sequence[Event]) -> None:
-        """Send events; of the pending changes of one parameter, only the last is sent."""
+        """Send events; of pending changes of a parameter, only the last."""
         ...
 
     def load(self, preset: str | Draft) -> None: ...
 
     def ask(self, command: Literal["settings", "record"], data: Any) -> None:
-        """Ask for something of the session itself."""
+        """Request a change of the session."""
         ...
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
@@ -43,7 +43,7 @@ class PanelOutput(Protocol):
         ...
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """Send a message to a page; None for all."""
+        """Send to a page; None for all."""
         ...
 
     def show_map(self, model: Path, data: bytes | None) -> None:
@@ -82,7 +82,7 @@ class PanelState:
     # messages of pages
 
     def apply(self, page: Hashable, word: protocol.PageMessage) -> None:
-        """Process a page's message; return errors to the page."""
+        """Process a page's message; return errors to it."""
         try:
             self._do(page, word)
         except TimbrelError as error:
@@ -173,7 +173,7 @@ class PanelState:
                 self._edit(preset_edits.with_effect(self._now(), word))
 
     def _stay(self, values: Values) -> None:
-        """Hold latents for a moment where a path or a walk would silence a click."""
+        """Hold latents for a moment where a path or walk would silence a click."""
         if serialize.has_path_or_walk(tomllib.loads(self._text)):
             self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
             self._stay_until = time.monotonic() + STAY_SECONDS
@@ -261,12 +261,12 @@ class PanelState:
         self._out.load(Draft(self._name, text, self._view.folder, silent=True))
 
     def _sounds_as(self, text: str) -> bool:
-        """Return whether a text differs in snapshots alone, and the present one plays."""
+        """Whether texts differ in snapshots alone, and the present one plays."""
         plays = self._draft_text is None or self._draft_silent
         return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
 
     def _store(self, slot: int, values: Mapping[str, float | str] | None) -> None:
-        """Store a snapshot without a change of the sound, also of held notes; None clears it."""
+        """The sound stays, also of held notes; None clears the slot."""
         if self._draft_text is not None and not self._draft_silent:
             self._edit(editing.with_snapshot(self._now(), slot, values))
             return
@@ -426,7 +426,7 @@ class PanelState:
     # messages to pages
 
     def state(self) -> dict[str, Any]:
-        """Return the panel's contents, without meters."""
+        """The panel's contents, without meters."""
         view = self._view
         fields = tomllib.loads(self._text)
         moving = serialize.moving(fields, self._controls)

@@ -10,7 +10,7 @@ Values = Mapping[str, float]
 
 
 class PresetState(NamedTuple):
-    """A preset's text, its targets' defaults in that text, and their current values."""
+    """A preset's text, its targets' defaults there, and their current values."""
 
     text: str
     rests: Values
@@ -18,7 +18,7 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """The state before and after a step, as values alone or a whole preset."""
+    """Values alone or a whole preset."""
 
     before: PresetState | Values
     after: PresetState | Values
