@@ -36,10 +36,10 @@ MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the
 
 
 class PatchKeeper(Protocol):
-    """Holds the loaded patch. Only `loaded_after` and `take_loaded` may block."""
+    """Only `loaded_after` and `take_loaded` may block."""
 
     def loaded_after(self, loads: int) -> LoadedPatch:
-        """Return the loaded patch after this number of load messages."""
+        """The patch after this number of load messages."""
         ...
 
     def has(self, number: int) -> bool: ...
@@ -60,9 +60,8 @@ class PatchKeeper(Protocol):
 class AudioThread:
     """Renders samples from events in the plugin's time.
 
-    Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
-    drift. Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin
-    now.
+    Offline, they equal those of `timbrel render`, for any block size. Live, late sound is caught up without drift.
+    Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin now.
     """
 
     def __init__(self, memory: SharedMemory, keeper: PatchKeeper) -> None:
@@ -92,7 +91,7 @@ class AudioThread:
                     self._memory.sleep(rung)
 
     def work(self) -> bool:
-        """Render some requested samples; return False if none are due."""
+        """Render some requested samples; False if none are due."""
         complete = self._memory.complete
         events = self._memory.read_events()
         last = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
@@ -114,7 +113,7 @@ class AudioThread:
         self._offered.append((mode, loaded, rack))
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play events live on arrival, ignoring their times; thread-safe. Events from before an epoch are dropped."""
+        """Play events live on arrival, ignoring times; thread-safe. Those from before an epoch are dropped."""
         self._by_hand.extend(events)
 
     def _begin(self, reset: ReceivedEvent) -> None:
