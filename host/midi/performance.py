@@ -1,4 +1,4 @@
-"""MIDI file reader: converts Standard MIDI Files to events in output samples."""
+"""MIDI file reader: Standard MIDI Files to events in output samples."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
@@ -20,7 +20,7 @@ FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 3
 
 
 class Performance(NamedTuple):
-    """The events of a MIDI file, in order of time, in samples from its start.
+    """Events of a MIDI file, in order of time, in samples from its start.
 
     At one sample a held key's note-off precedes its next note-on, except in timbrel's recordings, which keep the played
     order. ``length``: end of the longest track. ``channels``: those with notes. ``recorded``: by timbrel, live; one
@@ -47,7 +47,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
     Times are rounded to samples once, so they never drift. Channel messages, MIDI clock (F7 escapes) and all tracks'
-    tempos become events; tempos of timbrel's recordings only scale ticks. Other events are skipped.
+    tempos become events; tempos of timbrel's recordings only scale ticks. Others are skipped.
 
     Raises:
         UserError: unreadable, broken, no MIDI file, or longer than ten hours.
@@ -63,7 +63,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Converts ticks; units are microseconds over ticks a quarter note, or SMPTE ticks."""
+    """Units are microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool
@@ -156,9 +156,8 @@ def _event(time: int, status: int, data: bytes) -> Event:
 
 
 def _settle(events: Sequence[Event]) -> list[Event]:
-    """Move a held key's note-off before its new note-on at the same sample.
-
-    A silent key's note-off stays after it: a note of zero length.
+    """Move a held key's note-off before its new note-on at the same sample; a silent key's note has zero length and
+    stays.
     """
     settled: list[Event] = []
     down: set[tuple[int, int]] = set()

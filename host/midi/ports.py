@@ -33,7 +33,7 @@ THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 @dataclass(frozen=True)
 class Timed:
-    """An event, and its arrival in seconds of `time.perf_counter`."""
+    """Arrival in seconds of `time.perf_counter`."""
 
     seconds: float
     event: Event
@@ -77,12 +77,10 @@ class _Port:
 
 
 class Inputs:
-    """Open MIDI inputs: `poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
+    """`poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
     def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
-        """Open ports.
-
-        Args:
+        """Args:
             names: parts of port names, or ``virtual``; none: a virtual port and all others, present and future.
             api: None selects the first available.
 
@@ -124,7 +122,7 @@ class Inputs:
         return [name for name in self._finder.get_ports() if _foreign(name)]
 
     def poll(self) -> list[Timed]:
-        """Return new events, in order of time per port."""
+        """New events, in order of time per port."""
         arrived: list[Timed] = []
         while self._gone:
             port, heir = self._gone.popleft()
@@ -256,10 +254,8 @@ class Inputs:
 
 
 def port_names(api: str | None = None) -> list[str]:
-    """Return available ports.
-
-    Raises:
-        UserError: no MIDI system.
+    """Raises:
+    UserError: no MIDI system.
     """
     rtmidi = _load()
     client = _client(rtmidi, _choose(rtmidi, api), "list")
