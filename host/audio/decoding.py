@@ -80,7 +80,7 @@ class PhoneFile:
         self.frames = round(float(stream.duration * stream.time_base) * self.samplerate) if stream.duration else 0
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> Array:
-        """Return [at most ``frames``, channels]; none at the end.
+        """[at most ``frames``, channels]; none at the end.
 
         Raises:
             soundfile.SoundFileError: the file is broken.

@@ -23,5 +23,5 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """Return the share, 0 to 1, of samples that `limit` has bent in its output."""
+    """Share, 0 to 1, of samples that `limit` bent in its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))

@@ -21,10 +21,8 @@ LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would 
 
 @contextlib.contextmanager
 def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound as `sound_reader`.
-
-    Raises:
-        UserError: also below `LOWEST_RATE`.
+    """Raises:
+    UserError: as `sound_reader`; also below `LOWEST_RATE`.
     """
     with sound_reader(sound, data) as reader:
         if reader.sample_rate < LOWEST_RATE:
@@ -33,7 +31,7 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """Yield the channels' mean at ``rate``, [n] a block."""
+    """The channels' mean at ``rate``, [n] a block."""
     resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
     for block in reader:
         mix = block.mean(axis=0, keepdims=True)
@@ -43,7 +41,7 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return the last samples, [n], 1 to ``most``, in constant memory.
+    """Last samples, [n], 1 to ``most``, in constant memory.
 
     Raises:
         UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.

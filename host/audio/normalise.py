@@ -33,12 +33,12 @@ class KeptSound:
             self._look(sound)
 
     def true_peak(self) -> float:
-        """Return the oversampled peak; write nothing afterwards."""
+        """Oversampled; write nothing afterwards."""
         self._look(self._above.flush())
         return self._peak
 
     def blocks(self, gain: float) -> Iterator[Array]:
-        """Yield amplified sound, [2, n]."""
+        """Amplified sound, [2, n]."""
         self._file.seek(0)
         while data := self._file.read(PIECE * 8):
             yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T

@@ -30,7 +30,7 @@ SPARE_BLOCKS = 2  # extra room in the ring
 
 @dataclass(frozen=True)
 class SoundCard:
-    """A PortAudio device; ``rate`` is its default in Hz."""
+    """``rate`` is the default in Hz."""
 
     index: int
     name: str
@@ -135,7 +135,7 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """Find an input as `find_card`; ``default`` is the system's."""
+    """As `find_card`; ``default`` is the system's."""
     known = inputs()
     if not known:
         raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
@@ -179,7 +179,7 @@ class Ear:
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Start recording, before the sink starts."""
+        """Before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:
