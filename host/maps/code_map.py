@@ -28,7 +28,7 @@ LOWEST, HIGHEST = 2.0, 98.0  # percentiles of brightness and loudness that are s
 
 
 def map_of(model: Model) -> CodeMap | None:
-    """Return the file's map, or one of its landmarks; None without either."""
+    """The file's map, or one of its landmarks; None without either."""
     if model.map is not None:
         return shown(model, model.map)
     marks = model.card.landmarks
@@ -40,10 +40,10 @@ def map_of(model: Model) -> CodeMap | None:
 
 
 def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
-    """Make a map of all codes, [codes, n_latents], at least one. Deterministic.
+    """Map all codes, [codes, n_latents], at least one. Deterministic.
 
-    Two latents are the plane, the second upward; one runs from left to right. For more, the plane is fitted to codes
-    and timbre, with bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
+    Two latents are the plane, the second upward; one runs from left to right. More are fitted to codes and timbre, with
+    bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
     """
     card = model.card
     codes = within(codes, card)
@@ -67,14 +67,14 @@ def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.
 
 
 def shown(model: Model, read: CodeMap) -> CodeMap:
-    """Return the map of a file with loudness, and with the places of this timbrel's method."""
+    """A file's map with loudness, and places by this timbrel's method."""
     labels = [read.labels[index] for index in read.label]
     heard = timbre(model, read.codes, _conditions(model.card, labels))
     return replace(read, places=dot_places(read), loudness=read.loudness if heard is None else _scaled(heard.loudness))
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
-    """Return a map's text, at most `BYTES`, of evenly chosen codes."""
+    """Text of a map, at most `BYTES`, of evenly chosen codes."""
     kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
     found = make_code_map(model, codes[kept], [labels[index] for index in kept], notes[kept])
     text = found.text()
@@ -121,7 +121,7 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return [codes, at most `SOUNDS`], with root mean square norm 1."""
+    """[codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]

@@ -29,9 +29,9 @@ class Timbre(NamedTuple):
 
 
 def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:
-    """Return the timbre of codes, [codes, n_latents].
+    """Timbre of codes, [codes, n_latents].
 
-    None for models with state: their output depends on earlier steps. ``conditions``: as in `Model.step`.
+    None for models with state: output depends on earlier steps. ``conditions``: as in `Model.step`.
     """
     card = model.card
     if card.state:
@@ -43,7 +43,7 @@ def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timb
 
 
 def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
-    """Return the timbre of frames, [frames, frame_width]."""
+    """Timbre of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))

@@ -39,7 +39,7 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
 
 
 def eased(nodes: Array, longest: float) -> Array:
-    """Return a plane, [side, side, n], with neighbours at most ``longest`` apart.
+    """A plane, [side, side, n], with neighbours at most ``longest`` apart.
 
     Both move equally; a node with several such neighbours moves by the mean.
     """
@@ -66,7 +66,7 @@ def eased(nodes: Array, longest: float) -> Array:
 
 
 def _flat(points: Array, side: int) -> Array:
-    """The plane is as wide as uniform points of equal deviation."""
+    """As wide as uniform points of equal deviation."""
     mean = points.mean(0)
     _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
     sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]
