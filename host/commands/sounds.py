@@ -217,7 +217,7 @@ def render(
 
 
 def _midi_files(given: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
-    """Return MIDI files and their sounds; of several, in the folder ``output``, which is made.
+    """MIDI files and their sounds; of several, in the folder ``output``, which is made.
 
     Raises:
         UserError: none, two of one name, or a sound exists.
