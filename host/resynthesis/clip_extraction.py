@@ -14,7 +14,7 @@ QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset
 
 
 class ExtractedClip(NamedTuple):
-    """A clip, [frame_length], its first sample in the sound, and the sound's length."""
+    """[frame_length], its first sample in the sound, and the sound's length."""
 
     samples: Array
     first: int
@@ -22,7 +22,7 @@ class ExtractedClip(NamedTuple):
 
 
 def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> ExtractedClip:
-    """Return ``length`` samples of a sound at ``rate`` Hz, padded with silence.
+    """``length`` samples of a sound at ``rate`` Hz, padded with silence.
 
     A longer sound is cut at the onset of its loudest sound, after the last quiet step before the peak, and keeps the
     peak. ``blocks`` and ``again`` yield the sound, [n] a block.

@@ -27,7 +27,7 @@ QUIET = 10 ** (-50 / 20)  # of the loudest frame: quieter frames are tail and no
 
 
 class CodeTrack(NamedTuple):
-    """Codes of a sound's sounding frames, or of a clip, [frame_length], with its predicted label.
+    """Codes of sounding frames, or of a clip, [frame_length], with its predicted label.
 
     ``taken`` describes the clip's part of the sound.
     """
@@ -42,7 +42,7 @@ class CodeTrack(NamedTuple):
 
 
 def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> CodeTrack:
-    """Encode a sound, one frame per hop; only codes stay in memory.
+    """Encode a sound, a frame per hop; only codes stay in memory.
 
     Raises:
         UserError: the sound is unreadable, silent or shorter than a frame, or the model has no encoder of its own.
@@ -85,7 +85,7 @@ def listen(
 
 
 class _Codes:
-    """Encodes frames as in training: in one octave, or with their pitches, gaps filled."""
+    """Encodes as in training: in one octave, or with pitches, gaps filled."""
 
     def __init__(self, card: Card, encoder: Encoder | None) -> None:
         self._card, self._encoder = card, encoder
@@ -137,7 +137,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:
-    """Return the frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
+    """Frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
     length = card.frame_length + 2 * beside
     starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
     found, at = np.zeros((len(starts), length), np.float32), 0
@@ -152,7 +152,7 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: 
 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
-    """Return the samples between two times in seconds, at the model's rate; fewer at the sound's end."""
+    """Samples between two times in seconds, at the model's rate; fewer at the sound's end."""
     first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
     found = [np.zeros(0, np.float32)]
     with opened(sound) as reader:

@@ -37,7 +37,7 @@ class EffectRack:
         latency: int = 0,
         freeze_seconds: float | None = None,
     ) -> None:
-        """Open the processor; errors name the preset.
+        """Errors name the preset.
 
         Args:
             fades: fade the input in.
@@ -77,7 +77,7 @@ class EffectRack:
         return self.processor.current_latents()
 
     def moved(self, channel: int) -> dict[str, float]:
-        """Return nothing: input sound has no voices."""
+        """Input sound has no voices."""
         return {}
 
     def shed(self, time: int) -> bool:
@@ -87,7 +87,7 @@ class EffectRack:
         """Do nothing."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the next block, [2, count], also as that of channel 0."""
+        """Next block, [2, count], also as channel 0's."""
         sound = self._source.heard
         assert len(sound) == count
         if self._now < self._fade:

@@ -29,7 +29,7 @@ NAME_DOTS = 24  # letters of the name beside a training code
 
 
 class LatentPlane:
-    """Projects codes to a plane: two latents as they are, else the training codes' principal axes."""
+    """Two latents as they are, else the training codes' principal axes."""
 
     def __init__(self, card: Card) -> None:
         names = [latent.name for latent in card.latents]
@@ -129,7 +129,7 @@ def _box_of_dot(place: Doubles) -> "Bbox":
 
 
 def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
-    """Label each training sound once, at its mark nearest to the path, where the space is free."""
+    """Label each training sound once, at its mark nearest to the path, where space is free."""
     away = distances(marks, line) if len(marks) else np.zeros(0)
     named: set[str] = set()
     for number in np.argsort(away).tolist():

@@ -63,8 +63,8 @@ def morph(
         first, second: any format, rate and channels, mixed to mono.
         output: ``.wav``, ``.flac`` or ``.ogg``.
         way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``, through training codes.
-        seconds: of the note; the codes rest for its first and last tenth.
-        key: by default the first sound's note where keys choose the model's note, else middle C.
+        seconds: of the note; codes rest for its first and last tenth.
+        key: default: the first sound's note where keys choose the model's note, else middle C.
         picture: a ``.png`` of the path among the training codes.
         progress: receives 0 to 1.
 
@@ -127,10 +127,10 @@ def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]
 
 
 def dense_way(codes: Doubles) -> list[int]:
-    """Return the path through dense regions from the first code to the last, as indices of [codes, n] in deviations.
+    """Path through dense regions from the first code to the last, as indices of [codes, n] in deviations.
 
-    It minimises the sum of squared steps, so it avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
-    1959, on the complete graph). It needs at least two codes.
+    Minimises the sum of squared steps, and so avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
+    1959, on the complete graph). Needs at least two codes.
     """
     count = len(codes)
     costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
@@ -149,7 +149,7 @@ def dense_way(codes: Doubles) -> list[int]:
 
 
 def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float, label: str | None) -> Preset:
-    """Return a preset whose latents follow codes at constant speed in deviations."""
+    """Latents follow codes at constant speed in deviations."""
     steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
     kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # repeated codes add no step
     going = np.cumsum(np.concatenate([[0.0], steps]))[kept]

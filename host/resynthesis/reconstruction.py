@@ -49,14 +49,14 @@ class Outputs(NamedTuple):
 
     @staticmethod
     def of(preset: Path, asked: Path) -> "Outputs":
-        """Return the files beside a preset; never the target's path."""
+        """Files beside a preset; never the target's path."""
         sound = preset.with_suffix(".wav")
         if sound.resolve() == asked.resolve():
             sound = preset.with_name(f"{preset.stem}-recovered.wav")
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
     def check(self, overwrite: bool) -> None:
-        """Check all files as `host.files.check_output`."""
+        """As `host.files.check_output`."""
         for file in self:
             check_output(file, overwrite)
 

@@ -40,7 +40,7 @@ def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False
 
 
 def spectrogram(sound: Array, rate: int) -> Doubles:
-    """Return the magnitudes, [frames, bins], of a sound, [n].
+    """Magnitudes, [frames, bins], of a sound, [n].
 
     Hann windows of about 32 ms, a quarter apart, the first centred on the first sample, zero-padded.
     """
@@ -52,7 +52,7 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
 
 
 def similarity(first: Doubles, second: Doubles) -> float:
-    """Return the mean SSIM of two pictures, [rows, columns] both, whose values span 1.
+    """Mean SSIM of two pictures, [rows, columns] both, whose values span 1.
 
     (Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity",
     IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.

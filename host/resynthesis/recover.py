@@ -47,7 +47,7 @@ class Recovered:
 
 
 class RecoveryMethod(NamedTuple):
-    """The model's encoder, or a search, which starts at the encoder's codes if it ``refines``."""
+    """The encoder, or a search, which starts at the encoder's codes if it ``refines``."""
 
     name: str
     search: Search | None = None
@@ -75,9 +75,9 @@ def recover(
 ) -> Recovered:
     """Write a preset that rests at a sound's latent code.
 
-    The encoder's code is that of the frame nearest to the median code, in deviations. A search finds one code for all
-    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (the figures) and, if
-    matplotlib is installed, ``NAME.png`` (spectrograms).
+    The encoder's code is that of the frame nearest to the median, in deviations. A search finds one code for all
+    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (figures) and, if matplotlib
+    is installed, ``NAME.png`` (spectrograms).
 
     Args:
         sound: mixed to mono. Clip models use one clip length of it, with the predicted label, or a folder as a kit, in
@@ -279,9 +279,9 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """Return the [gesture] table with the loudness of the instrument nearest to the encoder's code.
+    """The loudness of the instrument nearest to the encoder's code; code offsets belong to other notes.
 
-    A search may end near similar spectra with other gestures. Code offsets belong to other notes.
+    A search may end near similar spectra with other gestures.
     """
     if model.gestures is None:
         return {}

@@ -15,10 +15,10 @@ MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves d
 
 
 class SearchTarget(NamedTuple):
-    """A search request: one code for all frames of a sound.
+    """A request: one code for all frames of a sound.
 
-    ``frames`` are [frames, samples] at the model's rate, each frame centred in its row; ``code``, [n_latents], and
-    ``label`` are the encoder's, None without one.
+    ``frames``: [frames, samples] at the model's rate, each centred in its row; ``code``, [n_latents], and ``label`` are
+    the encoder's, None without one.
     """
 
     frames: Array
@@ -29,8 +29,8 @@ class SearchTarget(NamedTuple):
 class SearchResult(NamedTuple):
     """A code with its label's number; ``settled`` says if the search converged.
 
-    ``before`` and ``after`` are the share of the sound missed by the encoder's code and by this one. They are None
-    without a code, or if the search minimises the printed distance.
+    ``before`` and ``after``: share of the sound missed by the encoder's code and by this one. None without a code, or
+    if the search minimises the printed distance.
     """
 
     code: Doubles
@@ -44,7 +44,7 @@ class Search(Protocol):
     def __call__(
         self, model: Model, sounds: Sequence[SearchTarget], progress: Callable[[float], None] | None = None
     ) -> list[SearchResult]:
-        """Return a result for each sound; ``progress`` receives 0 to 1.
+        """A result for each sound; ``progress`` receives 0 to 1.
 
         Raises:
             UserError: the model's decoder cannot be searched.
