@@ -21,7 +21,7 @@ LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Replace both files, and return them; ``name`` is of `shipped_tunes`."""
+    """Replace and return both files; ``name`` is of `shipped_tunes`."""
     tune = shipped_tunes()[name]
     performance = read_performance(tune, RATE)
     if name in PARTS:

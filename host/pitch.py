@@ -17,7 +17,7 @@ STEPS = 10  # a semitone
 
 
 def sounding_note(sound: Array, sample_rate: int) -> float:
-    """Return the MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
+    """MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
 
     Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
     between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.

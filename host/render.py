@@ -50,7 +50,7 @@ class RenderOptions(NamedTuple):
 def remarks(
     performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
 ) -> list[str]:
-    """Return advice on parts not played as meant: General MIDI drums, program changes.
+    """Advice on parts not played as meant: General MIDI drums, program changes.
 
     ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
     kit. ``followed``: program changes select presets.
@@ -82,10 +82,10 @@ def programmed(
     say: Callable[[str], None],
     opening: Callable[[str], Patch] = open_patch,
 ) -> tuple[dict[int, Patch], list[Successor]]:
-    """Return the initial patches by channel, and successors that program changes select.
+    """Initial patches by channel, and successors that program changes select.
 
-    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: presets,
-    program 1 first. ``say``: receives warnings of presets, and programs beyond the last.
+    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
+    first. ``say``: receives warnings of presets, and programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -196,7 +196,7 @@ def render_samples(
     omni: bool = False,
     successors: Sequence[Successor] = (),
 ) -> Array:
-    """Return the samples, [2, samples], that `render` writes with ``as_float``; arguments are as there."""
+    """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there."""
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
         mixes = [mix for _, mix, _ in blocks(rack, performance, tail_seconds, sample_rate)]
     return np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)

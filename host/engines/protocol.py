@@ -52,7 +52,7 @@ class Residual(NamedTuple):
 
     Attributes:
         gains: of the gestures' bands in dB, [rows, bands].
-        modes: as in `NoteWay`, [modes, 3] for each row; None without.
+        modes: as in `NoteWay`, [modes, 3] a row; None without.
     """
 
     gains: Array
@@ -69,40 +69,40 @@ class Motion(Protocol):
     def own_codes(self) -> bool: ...
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
+        """Codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
 
         ``own_times``: samples where a note's own modulation is read, also before its note-on; None: ``times``.
         """
         ...
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return codes of notes after a sample; None if unknown."""
+        """Codes of notes after a sample; None if unknown."""
         ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return bends in semitones, [rows]."""
+        """[rows]."""
         ...
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
-        """Return the residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
+        """Residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
         ...
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
-        """Return the key that the decoder gets for each row; None: the one that sounds."""
+        """Key that the decoder gets for each row; None: the one that sounds."""
         ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """Return semitones over a block: a scalar if constant, else [count]."""
+        """Semitones over a block: a scalar if constant, else [count]."""
         ...
 
     def morph(self, time: int) -> float:
-        """Return the position, 0 to 1; 0 without a morph."""
+        """Position, 0 to 1; 0 without a morph."""
         ...
 
     def beat(self, time: int) -> float: ...
 
     def beat_samples(self, time: int) -> float:
-        """Return a quarter note's length, as known at ``time``."""
+        """A quarter note's length, as known at ``time``."""
         ...
 
 
@@ -133,17 +133,17 @@ class Engine(Protocol[Kept]):
     def targets(self) -> Mapping[str, Ramp]: ...
 
     def start_stream(self, pitch: float, time: int, key: int) -> Kept:
-        """Return the stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
+        """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
         ...
 
     def number_next(self, number: int) -> None:
-        """Number the next stream, from 1: its random phases and numbers follow from that; others count on."""
+        """Number the next stream, from 1, for its random phases and numbers; others count on."""
         ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
-        """Return each stream's sound, [channels, count]; silence before its note-on.
+        """Each stream's sound, [channels, count]; silence before its note-on.
 
-        The result is valid until the next call.
+        Valid until the next call.
         """
         ...
 
