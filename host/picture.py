@@ -163,7 +163,7 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 
 
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
-    """Levels in dB of the maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
+    """Levels in dB of maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
     mono = audio.mean(axis=0)
     length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
     columns = min(COLUMNS, 1 + mono.size // (length // 32))

@@ -30,28 +30,17 @@ Ints = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class CodeMap:
-    """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top.
+    """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top."""
 
-    Attributes:
-        surface: codes at nodes, [side, side, n_latents], rows from the top.
-        places: positions of the dots, near those of ``codes``, [dots, 2].
-        codes: [dots, n_latents].
-        notes: pitch classes, [dots], 0 is C; `NO_NOTE` without.
-        brightness: [dots], 0 to 1.
-        label: indices into ``labels``, [dots].
-        loudness: [dots], 0 to 1; files have none: 0.5.
-        scale: from codes to standard deviations, [n_latents].
-    """
-
-    surface: Array
-    places: Array
-    codes: Array
-    notes: Ints
-    brightness: Array
-    label: Ints
+    surface: Array  # codes at nodes, [side, side, n_latents], rows from the top
+    places: Array  # of the dots, near those of ``codes``, [dots, 2]
+    codes: Array  # [dots, n_latents]
+    notes: Ints  # pitch classes, [dots], 0 is C; `NO_NOTE` without
+    brightness: Array  # [dots], 0 to 1
+    label: Ints  # indices into ``labels``, [dots]
     labels: tuple[str, ...]
-    loudness: Array
-    scale: Array
+    loudness: Array  # [dots], 0 to 1; files have none: 0.5
+    scale: Array  # from codes to standard deviations, [n_latents]
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
         """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""

@@ -17,22 +17,13 @@ NO_MODES = np.zeros((0, 3))
 
 
 class PlacedModes(NamedTuple):
-    """A note's modes at one key.
+    """A note's modes at one key."""
 
-    Attributes:
-        orders: frequency ratios to the first partial, [partials]: of harmonics, or modes in their place, then of other
-            modes.
-        takers: partials that take power from noise, as places in ``orders``, [takers].
-        bands: their bands, [takers].
-        energy: squared height of their lobes, relative to the band's squared level, [takers].
-        left: share of each band's power that remains noise, [bands].
-    """
-
-    orders: Doubles
-    takers: Indices
-    bands: Indices
-    energy: Array
-    left: Array
+    orders: Doubles  # frequency ratios to the first partial, [partials]: harmonics or modes in their place, other modes
+    takers: Indices  # partials that take power from noise, as places in ``orders``, [takers]
+    bands: Indices  # from which they take it, [takers]
+    energy: Array  # squared height of their lobes, relative to the band's squared level, [takers]
+    left: Array  # share of each band's power that remains noise, [bands]
 
     def applied(self, heights: Array, power: Array) -> tuple[Array, Array]:
         """Magnitudes of partials, [rows, partials], and powers of noise.

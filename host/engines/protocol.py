@@ -48,15 +48,10 @@ class Beginnings(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """Recorded differences to decoded frames of partials.
+    """Recorded differences to decoded frames of partials."""
 
-    Attributes:
-        gains: of the gestures' bands in dB, [rows, bands].
-        modes: as in `NoteWay`, [modes, 3] a row; None without.
-    """
-
-    gains: Array
-    modes: Sequence[Doubles | None]
+    gains: Array  # of the gestures' bands in dB, [rows, bands]
+    modes: Sequence[Doubles | None]  # as in `NoteWay`, [modes, 3] a row; None without
 
 
 class Motion(Protocol):

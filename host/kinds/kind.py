@@ -44,17 +44,11 @@ class KindCard(Protocol):
 
 
 class Keying(NamedTuple):
-    """How keys play voices.
+    """How keys play voices."""
 
-    Attributes:
-        holds: a note latches until its key is pressed again.
-        strikes: a note plays to its own end, regardless of key release.
-        chokes: choke group by key; a key cuts its group's notes.
-    """
-
-    holds: bool = False
-    strikes: bool = False
-    chokes: Mapping[int, str] = MappingProxyType({})
+    holds: bool = False  # a note latches until its key is pressed again
+    strikes: bool = False  # a note plays to its own end, regardless of key release
+    chokes: Mapping[int, str] = MappingProxyType({})  # choke group by key; a key cuts its group's notes
     gains_db: Mapping[int, float] = MappingProxyType({})
 
 

@@ -21,11 +21,9 @@ SILENT = 1e-20
 
 
 class Timbre(NamedTuple):
-    """Band levels in dB, [codes, numbers], brightness in octaves and loudness in dB, [codes]."""
-
-    levels: Array
-    brightness: Array
-    loudness: Array
+    levels: Array  # of bands in dB, [codes, numbers]
+    brightness: Array  # octaves, [codes]
+    loudness: Array  # dB, [codes]
 
 
 def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:

@@ -23,16 +23,15 @@ class Performance(NamedTuple):
     """Events of a MIDI file, in order of time, in samples from its start.
 
     At one sample a held key's note-off precedes its next note-on, except in timbrel's recordings, which keep the played
-    order. ``length``: end of the longest track. ``channels``: those with notes. ``recorded``: by timbrel, live; one
-    preset receives all channels without their own. ``notes``: annotations for `host.patch.live_options`.
+    order.
     """
 
     events: list[Event]
-    length: int
-    channels: list[int]
+    length: int  # end of the longest track
+    channels: list[int]  # those with notes
     warnings: list[str]
-    recorded: bool = False
-    notes: Sequence[tuple[int, str]] = ()
+    recorded: bool = False  # by timbrel, live; one preset receives all channels without their own
+    notes: Sequence[tuple[int, str]] = ()  # annotations for `read_notes` of host.patch.recording_notes
 
     def without(self, channels: Collection[int]) -> "Performance":
         left = [channel for channel in self.channels if channel not in channels]

@@ -13,11 +13,9 @@ END_SECONDS = 1.0  # for a process to exit after sending its map
 
 
 class Map(NamedTuple):
-    """A binary frame, its nodes per side, and dots' labels."""
-
-    frame: bytes
-    side: int
-    labels: tuple[str, ...]
+    frame: bytes  # binary, as `CodeMap.message`
+    side: int  # nodes
+    labels: tuple[str, ...]  # of dots
 
 
 class MapProcess:

@@ -19,11 +19,9 @@ LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
 
 
 class CollectedPreset(NamedTuple):
-    """``files``: beside its model, by the names in ``text``; ``model``: the model's name."""
-
     text: str
-    files: Mapping[str, bytes]
-    model: str
+    files: Mapping[str, bytes]  # beside its model, by the names in ``text``
+    model: str  # the model's name
 
 
 def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = ()) -> CollectedPreset:

@@ -38,9 +38,8 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 class Patch:
     """A preset with its opened model and files; playing reads none.
 
-    ``folder``: base of relative paths; ``files``: read files with stamps; ``kept``: those of a `Draft`. ``text`` is
-    None for a model. ``tuning``: pitch of each playable MIDI key; ``process_end``: target code of processed audio;
-    ``sound``: end of the sound that notes continue, at the model's rate.
+    ``process_end``: target code of processed audio; ``sound``: end of the sound that notes continue, at the model's
+    rate.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -49,11 +48,11 @@ class Patch:
     name: str
     preset: Preset
     model: Model
-    folder: Path
+    folder: Path  # base of relative paths
     warnings: tuple[str, ...] = ()
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)
-    text: str | None = field(repr=False, default=None)
-    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+    text: str | None = field(repr=False, default=None)  # None for a model
+    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)  # files of a `Draft`
     tuning: Mapping[int, float] = field(init=False, repr=False)
     morph: MorphTarget | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)

@@ -73,11 +73,9 @@ class RecordingNotes(BaseModel):
 
 
 class Notes(NamedTuple):
-    """Options, swaps with their samples, and initial presets, which older recordings lack."""
-
     fitting: LiveOptions
-    swaps: list[tuple[int, Swap]]
-    opening: Sequence[Opening] = ()
+    swaps: list[tuple[int, Swap]]  # with their samples
+    opening: Sequence[Opening] = ()  # initial presets, which older recordings lack
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:

@@ -67,22 +67,17 @@ class Scale(NamedTuple):
 
 
 class Keymap(NamedTuple):
-    """Scale degrees of keys, and the frequency of a reference key.
-
-    ``degrees``: of keys from ``middle`` up, repeated every ``size`` keys; None and missing ones are silent. The degree
-    ``octave`` transposes each repeat, 0 for the scale's last. With ``size`` 0, each key is the next degree. Keys
-    ``first`` to ``last`` play.
-    """
+    """Scale degrees of keys, and the frequency of a reference key."""
 
     path: Path
-    size: int
-    first: int
-    last: int
-    middle: int
+    size: int  # keys to the next repeat of ``degrees``; 0: each key is the next degree
+    first: int  # lowest key that plays
+    last: int  # highest key that plays
+    middle: int  # key of the first degree
     reference: int
     reference_hz: float
-    octave: int
-    degrees: Sequence[int | None]
+    octave: int  # degree that transposes each repeat; 0: the scale's last
+    degrees: Sequence[int | None]  # of keys from ``middle`` up; None and missing ones are silent
 
     def tune(self, scale: Scale) -> dict[int, float]:
         """Pitch of each mapped key, in equal-tempered semitones.

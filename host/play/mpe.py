@@ -79,17 +79,13 @@ class PitchWheel:
 
 @dataclass(slots=True)
 class NoteExpression:
-    """Per-note expression over time.
+    """Per-note expression over time."""
 
-    ``bend`` is in semitones, ``level`` a factor 0 to 1, ``pressure`` 0 to 1, ``slide`` -1 to 1. ``masters``: bends of
-    zone masters from their first samples: a shared voice may change zones.
-    """
-
-    masters: list[tuple[int, Ramp]]
-    bend: Ramp
-    level: Ramp
-    pressure: Ramp
-    slide: Ramp
+    masters: list[tuple[int, Ramp]]  # bends of zone masters from their first samples: a shared voice may change zones
+    bend: Ramp  # semitones
+    level: Ramp  # factor 0 to 1
+    pressure: Ramp  # 0 to 1
+    slide: Ramp  # -1 to 1
 
     def _ramps(self) -> tuple[Ramp, Ramp, Ramp, Ramp]:
         return self.bend, self.level, self.pressure, self.slide

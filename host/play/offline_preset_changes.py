@@ -19,17 +19,11 @@ PART = 16384  # samples of silence per call
 
 
 class Successor(NamedTuple):
-    """A preset change at sample ``time``: ``patches`` by channel, new ones on ``channels``.
-
-    The rack had rendered ``primed`` samples of silence. Earlier racks rang in blocks of ``block`` samples and faded at
-    block starts.
-    """
-
-    time: int
-    patches: Mapping[int, Patch]
-    channels: Collection[int]
-    primed: int
-    block: int
+    time: int  # sample of the change
+    patches: Mapping[int, Patch]  # by channel
+    channels: Collection[int]  # with new presets
+    primed: int  # samples of silence that the rack had rendered
+    block: int  # samples; earlier racks rang in such blocks and faded at their starts
 
 
 def successors(

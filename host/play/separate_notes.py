@@ -30,26 +30,16 @@ SPARE = 64  # samples at the model's rate, beyond those that the output needs
 
 
 class SeparateNote(NamedTuple):
-    """A MIDI ``key``, its ``velocity`` 1 to 127 and length; ``knobs``: values by target, set before the note.
-
-    ``number``: of its random phases and numbers, from 1, as of a note after a start.
-    """
-
     key: int
-    velocity: int
+    velocity: int  # 1 to 127
     held_seconds: float
-    knobs: Mapping[str, float]
-    number: int = 1
+    knobs: Mapping[str, float]  # values by target, set before the note
+    number: int = 1  # of its random phases and numbers, from 1, as of a note after a start
 
 
 class NoteSound(NamedTuple):
-    """Attributes:
-    samples: from the note-on, [2, n], or [1, n] where both sides are alike.
-    pitch: at the middle of the held part, 69.0 for 440 Hz; NaN if nothing sounds.
-    """
-
-    samples: Array
-    pitch: float
+    samples: Array  # from the note-on, [2, n], or [1, n] where both sides are alike
+    pitch: float  # at the middle of the held part, 69.0 for 440 Hz; NaN if nothing sounds
 
 
 def render_notes(

@@ -23,22 +23,18 @@ BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
 
 
 class Mode(NamedTuple):
-    """Rate in Hz; ``offline``: a bounce."""
-
-    rate: int
-    offline: bool
+    rate: int  # Hz
+    offline: bool  # a bounce
 
 
 @dataclass(eq=False)
 class LoadedPatch:
-    """``listed_name``: in the preset list, or None. ``turned``: values set on the panel, by target."""
-
     patch: Patch
     view: PresetView
     slots: Sequence[PluginParameter]
     kept: ProjectPreset
-    listed_name: str | None = None
-    turned: dict[str, float] = field(default_factory=dict)
+    listed_name: str | None = None  # in the preset list
+    turned: dict[str, float] = field(default_factory=dict)  # values set on the panel, by target
 
     @property
     def state(self) -> ProjectState:

@@ -37,11 +37,9 @@ PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: 
 
 
 class ProjectState(NamedTuple):
-    """A preset, its name in the preset list or None, and values set on the panel, by target."""
-
     kept: ProjectPreset
-    listed_name: str | None
-    turned: Mapping[str, float]
+    listed_name: str | None  # in the preset list
+    turned: Mapping[str, float]  # values set on the panel, by target
 
 
 class _File(BaseModel):

@@ -55,12 +55,10 @@ def serve(memory: int, socket: int, panel: "PanelMain") -> None:
 
 
 class OpenedPatch(NamedTuple):
-    """A patch, the name that opened it, its name in the preset list or None, and values set on the panel."""
-
     patch: Patch
-    name: str | Draft
-    listed_name: str | None = None
-    turned: Mapping[str, float] = MappingProxyType({})
+    name: str | Draft  # that opened it
+    listed_name: str | None = None  # in the preset list
+    turned: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
 
 
 class PluginServer:

@@ -14,11 +14,9 @@ QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset
 
 
 class ExtractedClip(NamedTuple):
-    """[frame_length], its first sample in the sound, and the sound's length."""
-
-    samples: Array
-    first: int
-    length: int
+    samples: Array  # [frame_length]
+    first: int  # sample in the sound
+    length: int  # samples of the sound
 
 
 def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> ExtractedClip:

@@ -24,12 +24,10 @@ HELD = 0.5  # position of the freeze knob that starts the freeze
 
 
 class HeldKey(NamedTuple):
-    """Channel 0 to 15, key 0 to 127, pitch in semitones, and MPE expression inside zones."""
-
-    channel: int
-    key: int
-    pitch: float
-    touch: NoteExpression | None
+    channel: int  # 0 to 15
+    key: int  # 0 to 127
+    pitch: float  # 69.0 for 440 Hz
+    touch: NoteExpression | None  # inside MPE zones
 
 
 class CodeTransform:

@@ -18,11 +18,9 @@ LEAST = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
-    """Spectrogram MSE at a target maximum of 1, mean SSIM up to 1, and log-mel distance in dB."""
-
-    spectrogram_mse: float
-    ssim: float
-    log_mel_db: float
+    spectrogram_mse: float  # at a target maximum of 1
+    ssim: float  # mean, up to 1
+    log_mel_db: float  # log-mel distance
 
 
 def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False) -> Measures:

@@ -15,29 +15,21 @@ MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves d
 
 
 class SearchTarget(NamedTuple):
-    """A request: one code for all frames of a sound.
+    """A request: one code for all frames of a sound."""
 
-    ``frames``: [frames, samples] at the model's rate, each centred in its row; ``code``, [n_latents], and ``label`` are
-    the encoder's, None without one.
-    """
-
-    frames: Array
-    code: Doubles | None
+    frames: Array  # [frames, samples] at the model's rate, each centred in its row
+    code: Doubles | None  # [n_latents], the encoder's; None without, as ``label``
     label: int | None
 
 
 class SearchResult(NamedTuple):
-    """A code with its label's number; ``settled`` says if the search converged.
-
-    ``before`` and ``after``: share of the sound missed by the encoder's code and by this one. None without a code, or
-    if the search minimises the printed distance.
-    """
+    """``before`` and ``after`` are None without the encoder's code, or if the search minimises the printed distance."""
 
     code: Doubles
-    label: int | None
-    before: float | None
-    after: float | None
-    settled: bool
+    label: int | None  # its number
+    before: float | None  # share of the sound that the encoder's code misses
+    after: float | None  # the same of this code
+    settled: bool  # the search converged
 
 
 class Search(Protocol):

@@ -79,11 +79,11 @@ class LiveStatus:
 
 @dataclass(frozen=True)
 class Take:
-    """A recording from sample ``time``: a fresh rack of all presets, and events that restore its state."""
+    """The start of a recording."""
 
-    time: int
-    swap: "Swap"
-    standing: Sequence[Event]
+    time: int  # first sample
+    swap: "Swap"  # a fresh rack with all presets
+    standing: Sequence[Event]  # events that restore its state
     latency_samples: int  # of the instrument
 
 

@@ -44,21 +44,12 @@ KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class ClipPlaySettings(NamedTuple):
-    """Settings of a clip engine from a preset.
-
-    Attributes:
-        kit: clips by key; empty if all keys play the latents' code.
-        gated: clips follow their code and may sustain.
-        lowest: downward bend range in semitones.
-        glides: pitch may glide from any key.
-    """
-
     settings: ClipSettings
-    kit: Mapping[int, Hit]
+    kit: Mapping[int, Hit]  # clips by key; empty if all keys play the latents' code
     rest: Sequence[float]
-    gated: bool
-    lowest: float
-    glides: bool
+    gated: bool  # clips follow their code and may sustain
+    lowest: float  # downward bend range in semitones
+    glides: bool  # pitch may glide from any key
     morph_label: int | None = None
 
 
@@ -72,24 +63,20 @@ class PendingRead(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
-
-    It crossfades to ``coming`` from sample ``since`` on, then to ``next``, ``turn`` samples after a grid point. Its
-    step is constant before sample ``until``, if bend and code are.
-    """
+    """A voice's clip; its step is constant before sample ``until``, if bend and code are."""
 
     slot: int
     label: int
     shift: float  # semitones added to its pitch
     part: ClipSegment
-    turn: int
-    at: int = 0
+    turn: int  # samples after a grid point, when ``next`` takes over
+    at: int = 0  # fixed-point position of the next sample, `ONE` a sample
     step: int = 0  # of its last samples if constant, as is the bend
     bend: float = 0.0
     until: int = 0  # first sample that needs a new step
     clip: ResampledClip | None = None
     name: Name | None = None
-    coming: ResampledClip | None = None
+    coming: ResampledClip | None = None  # crossfades in from sample ``since`` on, then ``next``
     since: int = 0
     next: tuple[ResampledClip, Name | None] | None = None
     finished: bool = False

@@ -12,19 +12,15 @@ Array = npt.NDArray[np.float32]
 
 
 class ClipSegment(NamedTuple):
-    """A segment of a clip, in samples; fixed-point positions count from its first played sample.
-
-    A loop returns to ``loop`` after each ``period`` samples, 0 without; its last ``cross`` samples fade out over its
-    first ones. ``fade`` is the final fade-out.
-    """
+    """Counts in samples; fixed-point positions count from its first played sample."""
 
     first: int
     length: int
     backwards: bool
-    fade: int
-    loop: int = 0
-    period: int = 0
-    cross: int = 0
+    fade: int  # samples of the final fade-out
+    loop: int = 0  # returns here after each ``period`` samples
+    period: int = 0  # 0 without a loop
+    cross: int = 0  # its last samples fade out over its first ones
 
     @classmethod
     def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":

@@ -22,11 +22,9 @@ PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
 
 
 class Cut(NamedTuple):
-    """A grain's samples, frequency ratio, and low-pass cutoff in cycles per sample."""
-
-    length: int
-    ratio: float
-    lowpass: float
+    length: int  # samples
+    ratio: float  # of frequencies
+    lowpass: float  # cutoff in cycles per sample
 
 
 class GrainSource(Protocol):

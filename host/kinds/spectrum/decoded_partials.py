@@ -22,16 +22,11 @@ Indices = npt.NDArray[np.intp]
 
 
 class DecodedPartials(Protocol):
-    """Source of partials and noise.
-
-    Attributes:
-        orders: frequency ratios to the first partial, [harmonics], or by key, [128, harmonics].
-        low_edges: of the low noise bands, in noise bins; one more than bands.
-    """
+    """Source of partials and noise."""
 
     layout: Layout
-    orders: Floats
-    low_edges: tuple[float, ...]
+    orders: Floats  # frequency ratios to the first partial, [harmonics], or by key, [128, harmonics]
+    low_edges: tuple[float, ...]  # of the low noise bands, in noise bins; one more than bands
 
     def fundamentals(self, condition: Indices | Array) -> Floats:
         """In bins of the model, [rows]; NaN if unpitched.

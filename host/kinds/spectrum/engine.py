@@ -34,21 +34,14 @@ RESTED = 4  # hops of constant latents before future note-ons are prepared: abou
 
 
 class Voicing(Protocol):
-    """Converts decoded rows to frames.
+    """Converts decoded rows to frames."""
 
-    Attributes:
-        frame_length, hop_length: in samples.
-        delay: samples from a latent's reading to the first frame that uses it.
-        together: voices per group, due at one moment.
-        moments: of successive groups, in units of a hop / ``parts``.
-    """
-
-    frame_length: int
-    hop_length: int
+    frame_length: int  # samples
+    hop_length: int  # samples
     channels: int
-    delay: int
-    together: int
-    moments: tuple[int, ...]
+    delay: int  # samples from a latent's reading to the first frame that uses it
+    together: int  # voices per group, due at one moment
+    moments: tuple[int, ...]  # of successive groups, in units of a hop / ``parts``
     parts: int
 
     def start_state(self) -> Any: ...

@@ -13,17 +13,10 @@ STEPS = 1024  # table entries of a lobe per bin
 
 
 class FrameShape(NamedTuple):
-    """Attributes:
-    length: samples, even; a multiple of ``overlap``.
-    overlap: frames per frame length.
-    terms: of the window, a sum of cosines.
-    taps: bins of a lobe beside its center.
-    """
-
-    length: int
-    overlap: int
-    terms: tuple[float, ...]
-    taps: int
+    length: int  # samples, even; a multiple of ``overlap``
+    overlap: int  # frames per frame length
+    terms: tuple[float, ...]  # of the window, a sum of cosines
+    taps: int  # bins of a lobe beside its center
 
 
 @functools.lru_cache(maxsize=4)  # presets loaded while others play share it

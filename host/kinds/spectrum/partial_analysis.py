@@ -39,20 +39,14 @@ HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands.
-
-    Attributes:
-        noise_width: frame bins per noise bin.
-        lows: noise bands below the first noise bins.
-        bands: of a decoded frame.
-    """
+    """Row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands."""
 
     harmonics: int
     noise: int
-    noise_width: float
+    noise_width: float  # frame bins per noise bin
     most_free: int = FREE
-    lows: int = 0
-    bands: int = 0
+    lows: int = 0  # noise bands below the first noise bins
+    bands: int = 0  # of a decoded frame
 
     @property
     def width(self) -> int:
@@ -130,27 +124,18 @@ class _Between(NamedTuple):
 
 
 class _Comb(NamedTuple):
-    """Bins of harmonics, and of the clearings between them that no lobe reaches.
+    """Bins of harmonics, and of the clearings between them that no lobe reaches."""
 
-    Attributes:
-        edges, covered: first bins and bin counts of gaps and harmonics in turn, [2 * harmonics + 1].
-        bounds, sizes: those of clearings and harmonics with skirts, [parts].
-        clearings, harmonics: indices of these parts.
-        beside, below: harmonics and noise bins between clearings' middles.
-        owner: nearest harmonic of each noise bin, from 0, [noise].
-        share: fraction of the bin in that harmonic's part, [noise].
-    """
-
-    edges: Indices
-    covered: Array
-    bounds: Indices
-    clearings: Indices
+    edges: Indices  # first bins of gaps and harmonics in turn, [2 * harmonics + 1]
+    covered: Array  # their numbers of bins
+    bounds: Indices  # first bins of clearings and harmonics with skirts, [parts]
+    clearings: Indices  # indices of these parts, as ``harmonics``
     harmonics: Indices
-    sizes: Array
-    beside: _Between
-    below: _Between
-    owner: Indices
-    share: Array
+    sizes: Array  # their numbers of bins
+    beside: _Between  # harmonics between clearings' middles
+    below: _Between  # noise bins between clearings' middles
+    owner: Indices  # nearest harmonic of each noise bin, from 0, [noise]
+    share: Array  # fraction of the bin in that harmonic's part, [noise]
 
 
 @functools.lru_cache(maxsize=24)  # the pitch classes of two models

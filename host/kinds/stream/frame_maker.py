@@ -21,20 +21,12 @@ FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 
 
 class FrameInputs(NamedTuple):
-    """Attributes:
-    code: [n_latents].
-    noise: normal numbers times the heat, [noise].
-    keeps: freeze the memory.
-    history: decoder inputs and bar positions that rebuild the memory; empty clears it, None continues.
-    first, length: of the sound in the frame, in samples.
-    """
-
     state: States
-    code: Array
-    noise: Array | None
-    keeps: bool
-    history: Sequence[States] | None
-    first: float
+    code: Array  # [n_latents]
+    noise: Array | None  # normal numbers times the heat, [noise]
+    keeps: bool  # freeze the memory
+    history: Sequence[States] | None  # decoder inputs that rebuild the memory; empty clears it, None continues
+    first: float  # of the sound in the frame, in samples, as ``length``
     length: int
     ratio: float
 

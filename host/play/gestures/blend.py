@@ -25,31 +25,22 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 
 
 class BlendedTrajectory(NamedTuple):
-    """Weighted mean of trajectories.
+    """Weighted mean of trajectories; ``movements`` are not mixed, since a mean of random ones would hardly move."""
 
-    ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, ``off`` to the key in
-    semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in seconds.
-    Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents]. ``gains``
-    [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after note-on and
-    note-off. ``movements``, in steps of `RESIDUAL_DB`, are the nearest notes' while held, nearest first: a mean of
-    random movements would hardly move. ``modes`` are those of the nearest note, as in `NoteWay`. ``decoded_key``: as in
-    `Motion.decoded_keys`.
-    """
-
-    offset: Doubles
-    levels: Doubles
-    codes: Doubles
-    fall: float
-    held: float
-    off: float
-    release_levels: Doubles
-    release_codes: Doubles
-    gains: Array
-    opening: Array
-    ending: Callable[[], Array]
-    movements: tuple[Steps, ...]
-    modes: Doubles | None
-    decoded_key: int | None
+    offset: Doubles  # to the knobs, [n_latents]
+    levels: Doubles  # dB, [points]
+    codes: Doubles  # to ``offset``, [points, n_latents]
+    fall: float  # dB a second, after the last level
+    held: float  # recorded length in seconds
+    off: float  # semitones from the key
+    release_levels: Doubles  # [points]; empty if the notes ring out, as ``release_codes``
+    release_codes: Doubles  # [points, n_latents]
+    gains: Array  # mean residual in dB, [bands]
+    opening: Array  # its movement in dB after the note-on, [moments, bands]
+    ending: Callable[[], Array]  # the same after the note-off
+    movements: tuple[Steps, ...]  # while held, in steps of `RESIDUAL_DB`, of the nearest notes, nearest first
+    modes: Doubles | None  # of the nearest note, as in `NoteWay`
+    decoded_key: int | None  # as in `Motion.decoded_keys`
 
 
 class TrajectoryBlender:

@@ -40,40 +40,31 @@ STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a ne
 
 
 class TrajectoryPace(NamedTuple):
-    """Amounts (0 to 1) and speed; ``rises``, ``releases``: attack and release replace the preset's.
-
-    ``rate``: Hz; ``hop``: samples between code reads; ``lead``: samples from a code read to its sound.
-    """
+    """Amounts, 0 to 1, and speed."""
 
     codes: float
     loudness: float
     speed: float
     intonation: float
     variety: float
-    rate: int
-    hop: int
-    lead: int
-    rises: bool
-    releases: bool
+    rate: int  # Hz
+    hop: int  # samples between code reads
+    lead: int  # samples from a code read to its sound
+    rises: bool  # the attack replaces the preset's
+    releases: bool  # so does the release
 
 
 class GestureGrid(NamedTuple):
-    """A file's common data: time grids in seconds, wander in dB and along directions, `decibels` of codes.
-
-    ``residual_seconds`` separate a movement's moments. ``takes``: differences of level and gains in dB, [pairs, 1 +
-    bands].
-    """
-
-    levels: Doubles
+    levels: Doubles  # times, in seconds, as the next three
     codes: Doubles
     release_levels: Doubles
     release_codes: Doubles
     directions: Doubles
-    deviations: Doubles
+    deviations: Doubles  # wander in dB, then along directions
     hertz: Doubles
-    decibels: Doubles
-    residual_seconds: float
-    takes: Array
+    decibels: Doubles  # of codes
+    residual_seconds: float  # between a movement's moments
+    takes: Array  # differences of level and gains in dB, [pairs, 1 + bands]
 
     @classmethod
     def of(cls, gestures: Gestures, decibels: Doubles, takes: Array) -> "GestureGrid":
