@@ -13,8 +13,6 @@ FEW = 8  # up to so many times, a loop is faster than arrays
 
 
 class _Segment(NamedTuple):
-    """From (start, first) to (start + length, last), flat afterwards."""
-
     start: int
     length: float
     first: float

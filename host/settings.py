@@ -63,7 +63,6 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Also within optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

@@ -121,7 +121,7 @@ def _cluster(
 
 
 def _work_on_node(work: Callable[[Task], Result], task: Task) -> tuple[Result | None, TimbrelError | None]:
-    """Errors for users as values: Ray would wrap them in its own."""
+    """Errors as values: Ray would wrap them in its own."""
     try:
         return work(task), None
     except TimbrelError as error:

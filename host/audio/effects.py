@@ -102,10 +102,7 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """One effect, as one plugin or a mono instance per channel.
-
-    Buffering plugins return blocks of unequal length: they process whole quanta, after padding with silence.
-    """
+    """One effect, as one plugin or a mono instance per channel. Buffering plugins get whole quanta, after silence."""
 
     plugins: Sequence[Any]
     rate: int

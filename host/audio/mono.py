@@ -21,9 +21,7 @@ LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would 
 
 @contextlib.contextmanager
 def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Raises:
-    UserError: as `sound_reader`; also below `LOWEST_RATE`.
-    """
+    """Raise UserError as `sound_reader`, and below `LOWEST_RATE`."""
     with sound_reader(sound, data) as reader:
         if reader.sample_rate < LOWEST_RATE:
             raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")

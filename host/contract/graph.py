@@ -82,7 +82,7 @@ def card_of(file: Path) -> str:
 
 
 def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield number, wire type, value of a varint, and the content's first byte and length."""
+    """Number, wire type, value of a varint, and the content's first byte and length."""
     while at < end:
         tag, at = _varint(data, at, end)
         if tag >> 32:  # onnxruntime would drop the upper bits and read another field

@@ -148,7 +148,7 @@ def nearest(points: Array, nodes: Array) -> Ints:
 
 
 def _along(away: Array, way: Array) -> Array:
-    """Position, 0 to 1, on the segment ``way`` nearest to ``away``, both [..., n] from its start."""
+    """Position, 0 to 1, on the segment ``way`` nearest to ``away``."""
     length = np.square(way).sum(-1)
     part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
     return part

@@ -284,10 +284,8 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """Import onnxruntime with telemetry off and bounded memory for all sessions.
-
-    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, an internet lookup. A graph may request
-    more memory than exists.
+    """With bounded memory, and no telemetry: PyPI's Linux wheels write to the user's cache and look up an internet
+    host.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
@@ -302,7 +300,7 @@ def _load_onnxruntime() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    """Some onnxruntime versions open files that a graph references: check first."""
+    """Some versions open files that a graph references: check first."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():

@@ -1,7 +1,6 @@
 """The audio process: owns sound card, MIDI ports and render thread.
 
-A separate process isolates audio from screen and files. PortAudio also cannot be initialised again in a process whose
-JACK server died.
+It isolates audio from screen and files. PortAudio also cannot restart in a process whose JACK server died.
 """
 
 import contextlib
@@ -218,7 +217,6 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
 
 
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
-    """Send a report, and changed standing events; return these."""
     assert state.loop is not None
     state.pipe.send(("report", report(state)))
     if state.setup.panel and (heard := state.loop.meters.take_events()):
@@ -238,7 +236,7 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 
 
 def _flush(state: ProcessState) -> None:
-    """Write pending messages, with recorded blocks joined: each message costs the parent time."""
+    """With recorded blocks joined: each message costs the parent time."""
     waiting = [state.outbox.popleft() for _ in range(len(state.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
         if not block:

@@ -1,6 +1,6 @@
 """`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
 
-Renders with the live loop at its pace into a null sink: a long burst does not predict the speed of periodic ones.
+Renders with the live loop at its pace into a null sink: a long burst does not predict periodic ones.
 """
 
 import math
@@ -101,7 +101,7 @@ def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) 
 
 
 def _most(rows: Sequence[BenchRow], block: int) -> int:
-    """Largest voice count that holds, as do all smaller ones; 0 if none does."""
+    """As do all smaller ones; 0 if none does."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:

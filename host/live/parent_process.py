@@ -110,7 +110,6 @@ def play_until(
 
 
 def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
-    """Begin and end recordings as pages ask; return the settings that they change."""
     changes: dict[str, Any] = {}
     while frontends.asked:
         command, data = frontends.asked.popleft()
@@ -165,7 +164,7 @@ class _AudioProcess:
         self.setup = setup  # with the current presets
 
     def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
-        """First report, None if stopped; shows messages and queues commands meanwhile."""
+        """None if stopped; shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
             for kind, data in self.messages():
@@ -183,7 +182,7 @@ class _AudioProcess:
         wait([self._pipe, *others], seconds)
 
     def messages(self) -> Iterator[Message]:
-        """Pending messages, at most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
+        """At most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
         try:
             if not self._pipe.poll(0):
                 if time.monotonic() - self._heard > self._patience:
@@ -260,7 +259,6 @@ def _watch(
     takes: Takes,
     underruns: int,
 ) -> dict[str, Any]:
-    """Pass messages on until the end, or until pages change settings; return these."""
     changes: dict[str, Any] = {}
     while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
         frontends.show_session(session_view(audio.setup, takes))
@@ -306,7 +304,7 @@ def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP set, unless ignored as in `interrupts.listening`."""
+    """SIGINT, SIGTERM and SIGHUP set it, unless ignored as in `interrupts.listening`."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

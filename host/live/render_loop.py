@@ -87,11 +87,13 @@ class RenderLoop:
         ear: Hearing | None = None,
         meters: Meters | None = None,
     ) -> None:
-        """Args:
-        lowest_latency: events take effect with the next block, without a constant delay.
-        on_block: receives each block and its events; must not block.
-        whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
-            so that their delay is constant without a block of reserve.
+        """Connect player, sources and sink.
+
+        Args:
+            lowest_latency: events take effect with the next block, without a constant delay.
+            on_block: receives each block and its events; must not block.
+            whole_blocks: events have the starts of the card's blocks, as in JACK. Rendering waits for them: their delay
+                is constant without a block of reserve.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -189,10 +191,7 @@ class RenderLoop:
         return ahead <= (self.ring_blocks - 1) * sink.block
 
     def _settle(self, taken: int) -> None:
-        """Wait for events sent while the card read its last block.
-
-        Not if more blocks are missing or other threads delay this one: it would end too late.
-        """
+        """Wait for events sent while the card read its last block, unless this one would end too late."""
         sink = self.sink
         since = self._timeline.sample(time.perf_counter()) - taken
         if since < self._settled and not self._spare_blocks and sink.written - taken >= (sink.depth - 1) * sink.block:
@@ -203,8 +202,7 @@ class RenderLoop:
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
         first, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a late
-        note. A block took ``seconds``, ``worked`` of them on the processor. A thread that never ``gave_way`` to the
-        lock was preempted; no ring outlasts that.
+        note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
         """
         waited = seconds - worked if gave_way else 0.0
         self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
@@ -239,14 +237,14 @@ class RenderLoop:
 
 
 def _gave_way() -> float:
-    """Count of voluntary waits, or an increasing number where the system has none."""
+    """Voluntary waits, or an increasing number where the system counts none."""
     if sys.platform == "linux":
         return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     return time.perf_counter()
 
 
 def _settled(sink: Sink) -> float:
-    """Samples to wait for a block's events, with time left to render."""
+    """Samples to wait for a block's events."""
     if sink.depth == 1:
         return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
     return min(SURELY_SECONDS * sink.rate, sink.block / 2)

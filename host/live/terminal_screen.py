@@ -213,7 +213,6 @@ def _macros(report: LiveStatus, room: int) -> list[str]:
 
 
 def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
-    """Knobs (name, value, position 0 to 1) in two or three columns, with names cut to fit."""
     columns = 2 if len(known) <= FEW_KNOBS else 3
     width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
     width = max(width, NUMBER)

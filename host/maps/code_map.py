@@ -121,7 +121,6 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """[codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]

@@ -29,7 +29,6 @@ def dot_places(plane: CodeMap) -> Array:
 
 
 def _between_nodes(codes: Array, nodes: Array) -> Array:
-    """Mean place of nodes around the nearest, weighted by distance to the code."""
     side = len(nodes)
     flat = nodes.reshape(side * side, -1)
     far = np.square(flat).sum(1) - 2 * codes @ flat.T
@@ -74,7 +73,6 @@ def _settled(places: Array, codes: Array) -> Array:
 
 
 def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
-    """Nearest other codes of each, [codes, count]."""
     half = np.square(codes).sum(1) / 2
     found = []
     for first in range(0, len(codes), AT_ONCE):
@@ -86,7 +84,7 @@ def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
 
 
 def _near_pairs(places: Array, far: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """All pairs nearer than ``far``, and some others, by cells of that width."""
+    """And some others, by cells of width ``far``."""
     column, row = np.floor(places / far).astype(np.intp).T
     wide = column.max() + 3  # so that no row reaches into the next
     cell = row * wide + column

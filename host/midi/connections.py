@@ -8,9 +8,7 @@ from ..errors import UserError
 
 
 class PortConnections(Protocol):
-    """Attributes:
-    permanent: inputs stay registered, and senders are connected to them and disconnected.
-    """
+    """``permanent``: inputs stay registered, and senders are connected to them and disconnected."""
 
     permanent: bool
 
@@ -23,9 +21,7 @@ class PortConnections(Protocol):
         ...
 
     def connect(self, sender: str, port: str | None) -> None:
-        """Raises:
-        UserError: the system refuses.
-        """
+        """Raise UserError if the system refuses."""
         ...
 
     def disconnect(self, sender: str, port: str | None) -> None:
@@ -61,9 +57,7 @@ class JackConnections:
     permanent = True
 
     def __init__(self, name: str) -> None:
-        """Raises:
-        UserError: JACK-Client is missing, or no server runs.
-        """
+        """Raise UserError if JACK-Client is missing, or no server runs."""
         try:
             import jack
         except ImportError:

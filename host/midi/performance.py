@@ -62,7 +62,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Units are microseconds over ticks a quarter note, or SMPTE ticks."""
+    """Microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool
@@ -155,9 +155,7 @@ def _event(time: int, status: int, data: bytes) -> Event:
 
 
 def _settle(events: Sequence[Event]) -> list[Event]:
-    """Move a held key's note-off before its new note-on at the same sample; a silent key's note has zero length and
-    stays.
-    """
+    """A held key's note-off precedes its note-on at the same sample; a silent key's note has zero length."""
     settled: list[Event] = []
     down: set[tuple[int, int]] = set()
     for _, group in groupby(events, key=lambda event: event.time):

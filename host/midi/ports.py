@@ -80,7 +80,9 @@ class Inputs:
     """`poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
     def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
-        """Args:
+        """Open ports.
+
+        Args:
             names: parts of port names, or ``virtual``; none: a virtual port and all others, present and future.
             api: None selects the first available.
 
@@ -254,9 +256,7 @@ class Inputs:
 
 
 def port_names(api: str | None = None) -> list[str]:
-    """Raises:
-    UserError: no MIDI system.
-    """
+    """Raise UserError without a MIDI system."""
     rtmidi = _load()
     client = _client(rtmidi, _choose(rtmidi, api), "list")
     return [name for name in client.get_ports() if _foreign(name)]

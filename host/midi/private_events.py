@@ -23,9 +23,7 @@ def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
-    """Raises:
-    SmfError: invalid bytes.
-    """
+    """Raise SmfError for invalid bytes."""
     try:
         kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
         target = data[(_TURN if kind == TURN else _HOLD).size :].decode()

@@ -49,9 +49,7 @@ class PackManifest(NamedTuple):
 
 
 def read_manifest(path: Path) -> PackManifest:
-    """Raises:
-    UserError: no pack, damaged, or of a newer timbrel.
-    """
+    """Raise UserError for no pack, a damaged one, or one of a newer timbrel."""
     with _opened(path) as archive:
         return _manifest(path, archive)
 
@@ -105,7 +103,7 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
 
 
 def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
-    """Also removes old leftovers of interrupted processes."""
+    """Also old leftovers of interrupted processes."""
     for left in home.iterdir():
         with contextlib.suppress(OSError):
             broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
@@ -163,7 +161,7 @@ def _home(file: Path) -> Path | None:
 
 
 class _opened:
-    """A zip file; its errors name the pack."""
+    """Errors name the pack."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -179,7 +177,7 @@ class _opened:
         return self._archive
 
     def _check_directory(self) -> None:
-        """Refuse a list of entries that would fill memory, before zipfile reads it."""
+        """Refuse a list of entries that would fill memory."""
         with self._path.open("rb") as file:
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - LONGEST_END))
@@ -226,7 +224,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name stays inside its folder, on any system."""
+    """Stays inside its folder, on any system."""
     parts = PurePosixPath(name).parts
     forbidden = set('\\:*?"<>|')
     return (

@@ -75,7 +75,6 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
 
 
 def _quoted(address: str) -> str:
-    """An https:// address with other letters in its path quoted; else UserError."""
     try:
         parts = urllib.parse.urlsplit(address)
         path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
@@ -134,7 +133,7 @@ def _download(address: str, partial: Path, progress: Callable[[float], None]) ->
 
 
 def _of_hub(name: str) -> str:
-    """Address of a pack in a Hugging Face repository: the one named, or its only one."""
+    """The pack named, or a repository's only one."""
     parts = name.removeprefix(HUB).strip("/").split("/")
     if len(parts) < 2 or not all(parts):
         raise UserError(f"{name} is no repository; give {HUB}OWNER/REPOSITORY, or a file in it")

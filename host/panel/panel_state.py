@@ -173,7 +173,7 @@ class PanelState:
                 self._edit(preset_edits.with_effect(self._now(), word))
 
     def _stay(self, values: Values) -> None:
-        """Hold latents for a moment where a path or walk would silence a click."""
+        """A path or walk would silence a click."""
         if serialize.has_path_or_walk(tomllib.loads(self._text)):
             self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
             self._stay_until = time.monotonic() + STAY_SECONDS
@@ -261,7 +261,7 @@ class PanelState:
         self._out.load(Draft(self._name, text, self._view.folder, silent=True))
 
     def _sounds_as(self, text: str) -> bool:
-        """Whether texts differ in snapshots alone, and the present one plays."""
+        """Differs in snapshots alone, and the present text plays."""
         plays = self._draft_text is None or self._draft_silent
         return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
 

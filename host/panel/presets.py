@@ -131,7 +131,7 @@ class PresetFolder:
         return path, text
 
     def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
-        """The untrusted name, with a number if other data has it."""
+        """With a number if other data has the untrusted name."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             name = "file"
         if name in shipped_models():  # another model of that name would be found instead
@@ -173,7 +173,6 @@ def _kind(model: Path, changed: int) -> str:
 
 
 def _changed(folder: Path) -> int:
-    """When a file was last added or removed, in nanoseconds."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -197,7 +196,7 @@ def _own() -> Iterator[tuple[str, Path]]:
 
 
 def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
-    """Rename files in a preset's text, such as the other end of a morph; other data stay."""
+    """Data other than presets stay."""
     try:
         return with_words(data.decode(), names).encode()
     except ValueError:

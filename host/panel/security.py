@@ -1,8 +1,8 @@
 """Access control of the panel: host and origin checks, token, rate limit, security headers.
 
 Any website may send requests to this machine, and with DNS rebinding (a name that resolves here) even read replies. So
-the panel accepts only its own addresses, and opens sockets only for their pages. Other programs on this machine lack
-the token: it is in the URL's fragment, so no request, log or other page contains it.
+the panel accepts only its own addresses, and opens sockets only for their pages. Other programs here lack the token: it
+is in the URL's fragment, so in no request, log or other page.
 """
 
 import asyncio

@@ -91,7 +91,7 @@ def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) ->
 
 
 def _flat(name: str, taken: Collection[str]) -> str:
-    """A name without folders that every system allows, and none of ``taken`` in any case."""
+    """Every system allows it; none of ``taken`` in any case."""
     flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
     used = {one.casefold() for one in taken}
     while flat.casefold() in used:

@@ -80,7 +80,7 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """``copy`` is the initial text of a new file."""
+    """``copy``: initial text of a new file."""
 
     path: Path
     copy: str | None

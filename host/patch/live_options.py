@@ -29,7 +29,6 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    """Keep the preset's ranges and curves; skip CCs that it maps."""
     own = [entry for entry in patch.preset.cc if entry.number is not None]
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
     maps = {entry.target: entry for entry in reversed(own)}

@@ -62,9 +62,7 @@ def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> 
 
 
 def preset_text(path: Path) -> str:
-    """Raises:
-    UserError: missing, not a regular file, too large, or not UTF-8.
-    """
+    """Raise UserError for a missing, irregular or too large file, or if not UTF-8."""
     check_regular(path, LONGEST_PRESET)
     try:
         return path.read_text(encoding="utf-8")
@@ -164,7 +162,7 @@ def seconds_hint(value: float, most: float) -> str:
 
 
 def _named(where: Where) -> str:
-    """A key, counting from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    """``[[cc]] 2: low``, ``latent.values, number 3``."""
     name = ""
     for place, part in enumerate(where):
         if isinstance(part, int):

@@ -34,7 +34,7 @@ MEANINGS = {
 
 @dataclass
 class _Turn:
-    """A controller's range and last change; ``stands``: value without flicker."""
+    """``stands``: value without flicker."""
 
     low: int
     high: int

@@ -53,7 +53,7 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
-    """Rest code, and label if the model has it; without a code in ``files``, the default of ``card``."""
+    """Without a code in ``files``, the default of ``card``."""
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:

@@ -240,9 +240,7 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Raises:
-        UserError: not one value a latent.
-        """
+        """Raise UserError if not one value a latent."""
         values = self.latent.values
         if values is None:
             return [latent.default for latent in card.latents]

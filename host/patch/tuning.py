@@ -137,7 +137,7 @@ def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
 
 
 class _Lines:
-    """First words of a Scala file's lines, without comments."""
+    """First words, without comments."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
         data = self._read(path, key) if data is None else data
@@ -182,7 +182,7 @@ class _Lines:
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """Semitones: cents have a point, others are ratios or integers."""
+    """Cents have a point, others are ratios or integers."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

@@ -26,13 +26,13 @@ CHANNELS = range(16)
 
 @dataclass(slots=True, eq=False)
 class _Binding:
-    """One map on one channel, and the target value at the controller's last position."""
+    """``stood``: target value at the controller's last position."""
 
     entry: CCMap
     stood: float | None = None
 
     def turned(self, value: int, top: int, present: float) -> float | None:
-        """The target's new value for controller ``value`` of ``top``; None if it stays."""
+        """None if the target stays."""
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
         before, self.stood = self.stood, now
@@ -57,7 +57,7 @@ def _scaled(before: float, now: float, present: float, end: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Knob:
-    """A controller of one channel; without a fine half, the coarse one spans the range."""
+    """Without a fine half, the coarse one spans the range."""
 
     bindings: list[_Binding] = field(default_factory=list)
     coarse: int = 0

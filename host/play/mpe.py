@@ -113,7 +113,7 @@ class NoteExpression:
 
 @dataclass(slots=True)
 class _Finger:
-    """Last values of a member channel: bend -8192 to 8191, others 0 to 127."""
+    """Bend -8192 to 8191, others 0 to 127."""
 
     bend: int = 0
     pressure: int = 0

@@ -131,7 +131,7 @@ class Parameters(ParameterSet):
         self.motion.right.move(time, right)
 
     def _gains(self) -> tuple[float, float]:
-        """Left and right: equal power pan, volume and expression squared (General MIDI: 40 log10)."""
+        """Equal power pan, volume and expression squared (General MIDI: 40 log10)."""
         level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2

@@ -79,7 +79,7 @@ class _Held:
 class MonoAssignment(Voices):
     """One voice for all keys: plays the last key pressed, or after its release the previous held key.
 
-    With ``legato``, overlapping keys continue the envelope, and the level ramps. The pitch glides linearly in semitones
+    With ``legato``, overlapping keys continue the envelope, and the level ramps. Pitch glides linearly in semitones
     during ``glide_samples``. A chord has the pitch classes nearest to all held keys, in the octave of the lowest, at
     the last velocity, always legato.
     """

@@ -34,7 +34,9 @@ class Rack:
         omni: bool = False,
         live: bool = False,
     ) -> None:
-        """Args:
+        """Create the instruments.
+
+        Args:
             patches: by MIDI channel, 0 to 15.
             processes: number that shares the voices, 1 to `PARTS`; with 2 or more, play offline only, and close the
                 rack.

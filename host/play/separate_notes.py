@@ -64,7 +64,6 @@ def render_notes(
 
 
 def _shared(patch: Patch, engine: Engine[Any]) -> set[str]:
-    """Targets that move an engine's own parameters."""
     own = {*engine.targets, MORPH}
     macros = {
         f"macro.{number}"
@@ -76,7 +75,7 @@ def _shared(patch: Patch, engine: Engine[Any]) -> set[str]:
 
 @dataclass
 class _Playing:
-    """A note with own controls and effects; ``off``: its release, in samples."""
+    """``off``: release, in samples."""
 
     note: SeparateNote
     processor: EventProcessor
@@ -86,8 +85,6 @@ class _Playing:
 
 
 class _Batch:
-    """Notes that one engine computes, at the model's rate, from one sample on."""
-
     def __init__(
         self, patch: Patch, engine: Engine[Any], notes: Sequence[SeparateNote], length: int, sample_rate: int
     ) -> None:
@@ -230,7 +227,6 @@ class SeparateMotions:
         return self._motions[0].beat_samples(time)
 
     def _runs(self, voices: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[tuple[Motion, slice]]:
-        """Motions of successive rows of one voice."""
         each = np.asarray(voices)
         starts = [0, *(np.flatnonzero(each[1:] != each[:-1]) + 1).tolist()] if len(each) else []
         for first, end in itertools.pairwise([*starts, len(each)]):

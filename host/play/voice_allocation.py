@@ -131,8 +131,7 @@ class Voices(ABC):
         """Pedals may hold the key's voice."""
 
     @abstractmethod
-    def _settle(self, time: int) -> None:
-        """Release voices without key or pedal."""
+    def _settle(self, time: int) -> None: ...
 
     def pedal(self, time: int, down: bool, zone: int | None = None) -> None:
         """Sustain pedal (CC 64) of a zone."""

@@ -257,7 +257,7 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Run a worker; close ``other_end``: a process with both ends would miss the rack's exit."""
+    """Close ``other_end``: a process with both ends would miss the rack's exit."""
     for number in SIGNALS:  # signals often reach all processes; the rack ends this one
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()

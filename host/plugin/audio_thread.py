@@ -186,7 +186,7 @@ class AudioThread:
                     self._moved.pop(macro, None)
 
     def _make(self, end: int) -> float:
-        """Render up to ``end``, or offline to a preset change; return the share of real time."""
+        """Up to ``end``, or offline to a preset change; return the share of real time."""
         assert self.mode is not None
         began, due = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:

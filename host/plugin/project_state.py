@@ -173,7 +173,7 @@ def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], No
 
 
 def _without(fields: dict[str, Any], section: str) -> None:
-    """Remove a section's targets from maps and macros; macros keep their numbers."""
+    """Macros keep their numbers."""
     try:
         if "cc" in fields:
             fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]

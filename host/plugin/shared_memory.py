@@ -1,8 +1,8 @@
 """Shared memory between a plugin and its server: the layout of native/wire.h, and the server's access.
 
-Each number has one writer, in its own word, by plain stores. x86-64 keeps the order of stores: data written before a
-position is visible to its readers. Elsewhere a `SharedMemory` makes a futex system call between the two, which orders
-the accesses.
+Each number has one writer, in its own word, by plain stores. x86-64 keeps their order: data written before a position
+is visible to its readers. Elsewhere `SharedMemory` makes a futex system call between the two, which orders the
+accesses.
 """
 
 import ctypes

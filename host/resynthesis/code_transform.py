@@ -122,13 +122,12 @@ class CodeTransform:
         self._played.append((time, self.down[-1] if self.down else None))
 
     def _express(self, codes: Doubles, times: Sequence[int]) -> None:
-        """Apply the newest key's MPE pressure and slide to codes."""
         for row, time in enumerate(times):
             if (key := self._key_at(time)) is not None and key.touch is not None:
                 self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """The smoothed or frozen code; in silence the last."""
+        """In silence the last."""
         if self._own_code is None:
             if sounds:
                 self._own_code = code

@@ -60,8 +60,6 @@ class Fit:
 
 @dataclass
 class _Job:
-    """A batch of frames; ``start`` and middles ``times`` are in samples."""
-
     start: int
     frames: Array
     times: Times
@@ -79,7 +77,9 @@ class FrameStream:
     """In constant memory; decoded frames get the input's pitch and level."""
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
-        """Args:
+        """Open the encoder.
+
+        Args:
             phase: of spectra, ``original`` or ``own``.
             start: time of the first input sample; earlier ones are silence.
             note: MIDI note of a sound transposed to a training note, and not shifted back. None: shifts harmonics from

@@ -129,7 +129,7 @@ def _box_of_dot(place: Doubles) -> "Bbox":
 
 
 def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
-    """Label each training sound once, at its mark nearest to the path, where space is free."""
+    """Each training sound once, at its mark nearest to the path, where space is free."""
     away = distances(marks, line) if len(marks) else np.zeros(0)
     named: set[str] = set()
     for number in np.argsort(away).tolist():

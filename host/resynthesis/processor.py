@@ -39,10 +39,7 @@ CHANNEL = 0  # of the one instrument
 
 
 class _MixRamp(Ramp):
-    """Share of processed sound, ``delay`` output samples after the input; its parameter moves in model samples.
-
-    No part of `Processor`, which owns the controls, to avoid reference cycles.
-    """
+    """Moves in model samples, mixes ``delay`` output samples later. Holds no `Processor`, to avoid reference cycles."""
 
     def __init__(self, value: float, sample_rate: int, delay: int) -> None:
         super().__init__(value, round(RAMP_SECONDS * sample_rate))
@@ -54,7 +51,7 @@ class _MixRamp(Ramp):
 
 
 class _LateEffects:
-    """Moves effect parameters ``delay`` model samples later, when an event's sound reaches the effects."""
+    """By ``delay`` model samples, when an event's sound reaches the effects."""
 
     def __init__(self, output: Output, delay: int) -> None:
         self._output, self._delay = output, delay
@@ -144,10 +141,8 @@ class Processor:
         return mixed
 
     def _line_up(self, pulled: int) -> tuple[int, int]:
-        """Silence before the sound, in model samples, and latency without effects, in output samples.
-
-        Covers the ``pulled`` samples that the output reads ahead. The latency is nearly a whole number of output
-        samples, which aligns dry and wet.
+        """Silence in model samples covers those ``pulled``, and makes the latency whole output samples: dry and wet
+        align.
         """
         ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
         held = pulled * ratio

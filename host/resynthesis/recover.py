@@ -279,10 +279,7 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """The loudness of the instrument nearest to the encoder's code; code offsets belong to other notes.
-
-    A search may end near similar spectra with other gestures.
-    """
+    """The encoder's code chooses: a search may end near similar spectra with other gestures."""
     if model.gestures is None:
         return {}
     settings = GestureSettings(codes=0.0)

@@ -71,7 +71,7 @@ class _Target:
         self.whole = further is not None  # these residuals depend on the whole clip
 
     def residuals(self, clips: Array, *, near: bool = False) -> Array:
-        """[clips, m]. ``near``: up to the target's end only, where the clips' loudest cell must lie."""
+        """``near``: up to the target's end only, where the clips' loudest cell must lie."""
         if near and not self.whole:
             clips = clips[:, : self._frames * HOP + FRAME]
         levels = log_mel(clips, self._rate)[:, : self._frames]
@@ -149,7 +149,7 @@ class _Refining:
         return slopes
 
     def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
-        """Codes one step on, [dampings, n_latents]; latents at a limit do not pass it."""
+        """Latents at a limit do not pass it."""
         downhill = slopes @ rest
         held = self._span.beyond(code, -downhill)
         free = np.where(held[:, np.newaxis], 0.0, slopes)

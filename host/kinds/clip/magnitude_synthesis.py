@@ -4,8 +4,8 @@ Initial phase slopes come from the gradient of the log magnitude (Prusa, Balazs 
 `causal_phase`), integrated over bins in the loudest spectrum and from there over time. Iterations alternate between the
 loudness curve, which keeps attacks sharp, and magnitudes (Griffin and Lim, "Signal estimation from modified short-time
 Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim
-algorithm", WASPAA 2013). The final pass corrects the loudness of ten milliseconds, half a period of the lowest kicks:
-finer corrections would distort low notes.
+algorithm", WASPAA 2013). The final pass corrects loudness over ten milliseconds, half a period of the lowest kicks:
+finer corrections would distort them.
 """
 
 import numpy as np

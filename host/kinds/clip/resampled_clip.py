@@ -94,7 +94,6 @@ def _copies(memory: ClipMemory, begin: int, length: int) -> list[Copy]:
 
 @functools.lru_cache(maxsize=64)
 def _begins(length: int) -> list[int]:
-    """Starts of the padded clip and copies, and the last's end."""
     sizes = [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
     return [0, *itertools.accumulate(-(-(size + PIECE) // PIECE) * PIECE for size in sizes)]
 

@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A request's part for one low-pass; ``there`` masks positions, [n]; None: all."""
+    """A request's part for one low-pass; ``there`` masks positions, None: all."""
 
     band: int
     number: int
@@ -136,7 +136,7 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
 
 
 def _between(rows: Sequence[_Row]) -> Array:
-    """Samples, [rows, n], undefined beyond a row's length; only matrix products of equal sizes are bit-identical."""
+    """Undefined beyond a row's length; only matrix products of equal sizes are bit-identical."""
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
         sides.append([(row.coming or row.clip).copy(row.band // BANDS) for row in rows])
@@ -171,7 +171,7 @@ def _between(rows: Sequence[_Row]) -> Array:
 
 
 def _places(rows: Sequence[_Row]) -> Places:
-    """[rows, n]; the last position repeats beyond a row's length."""
+    """The last position repeats beyond a row's length."""
     table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
     lengths, first, step, octave = table.T[:, :, np.newaxis]
     counts = np.arange(lengths.max())
@@ -189,7 +189,7 @@ def _places(rows: Sequence[_Row]) -> Places:
 def _terms(
     rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
 ) -> Array:
-    """Polynomial terms of pieces, [sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
+    """[sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
     windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, BESIDE)
     if len(sides) == 2:
         other = windows + np.repeat(firsts[1] - firsts[0], np.diff(ends))[:, np.newaxis]
@@ -215,7 +215,7 @@ def _terms(
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Evaluate terms, [DEGREE + 1, sides, *places]; mask integer positions."""
+    """Also mask integer positions."""
     way = (places & (ONE - 1)).astype(np.float32)
     exact = way == 0.0
     way *= np.float32(1.0 / ONE)
@@ -251,10 +251,7 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Polynomials of tap weights, [TAPS, DEGREE + 1], lowest power first, over the fractional position less one half.
-
-    They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate.
-    """
+    """Polynomials of a Kaiser-windowed sinc, lowest power first, over the fractional position less one half."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
     away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)

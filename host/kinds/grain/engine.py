@@ -88,14 +88,14 @@ class GrainEngine:
     """Decodes a frame per grain and mixes its sound in at its sample.
 
     A voice's grains follow the density from its note-on. Later ones have random delays, up to ``jitter`` times the
-    interval: a jitter of 1 leaves no spectral line at the grain rate. Grains from up to one length before the note play
-    too, at most `FILL`, else farther apart and louder: the first sample has the full overlap, and the envelope shapes
-    the attack.
+    interval: 1 leaves no spectral line at the grain rate. Grains from up to one length before the note play too, at
+    most `FILL`, else farther apart and louder: the first sample has the full overlap, and the envelope shapes the
+    attack.
 
-    A grain reads targets at its first sample, not before the note-on. Its random numbers depend on the seed and the
-    numbers of note and grain alone. A dense texture's loudness does not depend on density, length or shape. Codes
-    unlike training may decode to any power: grains are limited to ``loudest``, a root mean square at the model's scale,
-    or to the default code's if larger.
+    A grain reads targets at its first sample, not before the note-on. Its random numbers depend only on the seed and
+    the numbers of note and grain. A dense texture's loudness does not depend on density, length or shape. Codes unlike
+    training may have any power: grains are limited to ``loudest``, a root mean square at the model's scale, or to the
+    default code's if larger.
     """
 
     channels = 2
@@ -271,7 +271,6 @@ class GrainEngine:
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    """A window and its energy; ``shape`` is 0 to `SHAPES`."""
     turn = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
         taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES

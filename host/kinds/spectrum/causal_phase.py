@@ -133,7 +133,7 @@ class CausalPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """Each bin's basin, [rows * bins], and each basin's peak, [basins], counted through all rows."""
+    """Basin of each bin, and peak of each basin, counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
@@ -143,7 +143,6 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
 
 
 def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Extend peaks' phases over their basins; ``slope``: radians per bin."""
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
@@ -152,7 +151,7 @@ def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -
 
 
 def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Energy-weighted mean level change of each bin's basin, in nepers."""
+    """Energy-weighted means, in nepers."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
     mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)

@@ -2,8 +2,8 @@
 
 Frames split into partials and noise (`partial_analysis`), or are decoded so. A partial's phase advances by its
 frequency, exactly the key's. Short frames of lobes and noise overlap-add (inverse-FFT synthesis: Rodet and Depalle,
-"Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). The lobes are the window's, so they sum to
-sinusoids, whose strength and pitch may change per frame.
+"Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). Lobes of the window sum to sinusoids, whose
+strength and pitch may change per frame.
 """
 
 import math
@@ -49,12 +49,14 @@ class SplitFrames(NamedTuple):
 
 
 class CoherentState:
-    """Attributes:
-    turns: phases of the fundamental in cycles, [unison].
-    first: last fundamental in bins; NaN if unpitched, None before the first frame.
-    ratio: last pitch ratio; None before the first frame.
-    free: phases in cycles of the last free partials around each decoded bin, [bins, unison].
-    noise: index of the next noise frame.
+    """A voice's phases in cycles.
+
+    Attributes:
+        turns: of the fundamental, [unison].
+        first: last fundamental in bins; NaN if unpitched, None before the first frame.
+        ratio: last pitch ratio; None before the first frame.
+        free: of the last free partials around each decoded bin, [bins, unison].
+        noise: index of the next noise frame.
     """
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
@@ -205,11 +207,10 @@ class CoherentVoicing:
     def _recorded(
         self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
     ) -> SplitFrames:
-        """Decoded frames as recorded; ``first``: fundamentals in bins, [rows]."""
         return split
 
     def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
-        """Part of pitch ratios that leaves formants in place, [rows]."""
+        """Part of pitch ratios that leaves formants in place."""
         if self._character.keep_formants:
             return ratios
         return np.ones(len(ratios))
@@ -217,7 +218,7 @@ class CoherentVoicing:
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
     ) -> tuple[Floats, Floats]:
-        """Phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison]."""
+        """Cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison]."""
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
@@ -255,7 +256,7 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Spectra of sinusoids, [count, channels, bins]; ``frequency`` in bins, ``turn`` in cycles at the middles."""
+        """``frequency`` is in bins, ``turn`` in cycles at the frames' middles."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
@@ -320,7 +321,6 @@ class CoherentVoicing:
 
 
 def _stretched(level: Array, ratios: Floats) -> Array:
-    """Scale noise levels along frequency, [rows, bins], at equal power."""
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
@@ -331,7 +331,7 @@ def _stretched(level: Array, ratios: Floats) -> Array:
 
 
 def _formants_kept(strengths: Array, ratios: Floats) -> Array:
-    """Shift harmonics under a fixed envelope, whose mean of three keeps odd and even ones different."""
+    """The envelope's mean of three harmonics keeps odd and even ones different."""
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
     envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2

@@ -120,9 +120,7 @@ class PartialsOfFrames:
 
 
 def _taps(weights: Array) -> list[tuple[Indices, Array]]:
-    """Each column's first row with a weight, and that weight, then the second and so on, up to the last column with so
-    many.
-    """
+    """Each column's first row with a weight, and that weight, then the second and so on."""
     rows = np.argsort(weights == 0, axis=0, kind="stable")
     shares = np.take_along_axis(weights, rows, axis=0)
     ends = [int(np.flatnonzero(row)[-1]) + 1 for row in shares if row.any()]

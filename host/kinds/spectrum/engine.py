@@ -240,7 +240,7 @@ class SpectrumEngine:
         return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
-        """Compare two voices; if they share latents, all others may."""
+        """If two voices share latents, all others may."""
         if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
@@ -302,11 +302,7 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times, decoded: Sequence[int | None]
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """Chroma of the nearest key, and shift in semitones.
-
-        In a glide, no spectrum shifts by more than half a semitone and octaves; the target's chroma would shift another
-        key's formants.
-        """
+        """Chroma of the nearest key, and shift in semitones; another key's chroma would shift formants in a glide."""
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
         )

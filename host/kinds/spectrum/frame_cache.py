@@ -196,8 +196,8 @@ class MovedSpectra:
 def shift_spectra(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
     """Shift magnitude spectra, [rows, bins], by ``ratios``, [rows]: 2 is an octave up.
 
-    Each bin sums the spectrum between its edges before the shift: downward shifts lose no lobe. Spectra keep the energy
-    of the bins in range; else a note three octaves down would be 5 dB too soft.
+    Each bin sums the spectrum between its edges before the shift: downward shifts lose no lobe. Bins in range keep
+    their energy; else a note three octaves down would be 5 dB too soft.
     """
     different = set(ratios.tolist())
     if len(different) == 1:
@@ -230,7 +230,6 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
 
 @functools.lru_cache(maxsize=REMEMBERED)  # bounded: a bend passes through many ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """Source bins and weights, [taps, target bins], and the bins in range."""
     count = min(bins, math.ceil(bins * ratio) + 1)  # down: upper bins are empty
     taps = min(bins, math.floor(1 / ratio) + 2)  # up: parts of two bins; down: of more
     edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))

@@ -114,7 +114,7 @@ def moved_down(frames: Array, octaves: Indices) -> Array:
 
 
 def _powers(frames: Array, fundamentals: Floats) -> Floats:
-    """Powers of harmonics, less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
+    """Less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
     around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)

@@ -101,8 +101,6 @@ def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffnes
 
 
 class _Between(NamedTuple):
-    """Indices of the points around positions, and the fraction between."""
-
     low: Indices
     high: Indices
     part: Array
@@ -266,7 +264,7 @@ def _tone_share(above_db: Any) -> Any:
 
 
 def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Rows and bins of peaks, and the partial's share of each."""
+    """Rows and bins, and the partial's share of each."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -282,7 +280,7 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
 
 
 def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """The partial's share of each peak: the skirts' geometric mean limits the harm of a neighbor's lobe."""
+    """The skirts' geometric mean limits the harm of a neighbor's lobe."""
     below, above = (
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
     )
@@ -292,9 +290,8 @@ def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
 
 
 def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Centers of lobes, in bins, and heights. Two lobes share a common bin's energy.
-
-    The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
+    """The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the
+    highest.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here

@@ -96,10 +96,7 @@ class ChordVoicing(CoherentVoicing):
         return known[1]
 
     def _filtered(self, by: BandFilter, gains: Array, places: Floats, split: SplitFrames) -> SplitFrames:
-        """Apply gains in bands, in dB, at equal power; ``places``: partials in bins, [rows, partials].
-
-        Low noise stays: raised with soft attacks, a room's rumble would be audible.
-        """
+        """At equal power. Low noise stays: raised with soft attacks, a room's rumble would be audible."""
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]

@@ -2,8 +2,8 @@
 
 The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
 short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
-of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN. The
-spectrum's peaks refine it by cents.
+of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame, so it follows speech better than YIN.
+Spectral peaks refine it by cents.
 """
 
 import functools
@@ -99,7 +99,6 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
 
 
 def _peaks(heard: Floats, wanted: Floats, near: Floats) -> Indices:
-    """Highest bin within ``near`` bins, [rows, 1], of each position, [rows, places]."""
     around = np.rint(wanted)[:, :, np.newaxis] + np.arange(-REACH, REACH + 1)
     inside = np.abs(around - wanted[:, :, np.newaxis]) <= near[:, :, np.newaxis]
     bins = np.clip(around, 1, heard.shape[1] - 2).astype(np.intp)

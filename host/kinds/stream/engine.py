@@ -82,11 +82,9 @@ class StreamSound(VoiceSound):
 class StreamEngine:
     """Plays successive frames, each predicted one frame ahead.
 
-    A note-on requests two frames. Others are requested at the step of the one before, with the parameters of that
-    moment. Magnitudes of a model with a grid are time-stretched to the beat, if the preset follows the tempo.
-
-    Live, another process makes frames, and ahead of time the first frames of the last struck keys. A late frame is
-    silent until ready.
+    A note-on requests two frames; others are requested at the last one's step, with the parameters of that moment.
+    Magnitudes of a model with a grid are time-stretched to the beat, if the preset follows the tempo. Live, another
+    process makes frames, and ahead of time the first ones of the last struck keys; a late frame is silent until ready.
     """
 
     channels = 1
@@ -299,7 +297,7 @@ class StreamEngine:
         out[: len(piece)] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
-        """Fade in from ``since``, or out to it if ``samples`` < 0."""
+        """From ``since``, or out to it if ``samples`` < 0."""
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._of_magnitudes else share).astype(np.float32)
 

@@ -73,7 +73,7 @@ class FrameMaker:
         return MadeFrame(sound, after)
 
     def _anew(self, step: FrameInputs, code: Array) -> States:
-        """Rebuild the memory; the bar position continues."""
+        """The bar position continues."""
         assert step.history is not None
         state = self._model.at_rest(1)
         for given in step.history[:-1]:  # the step itself reads the last one
@@ -86,7 +86,6 @@ class FrameMaker:
         return self._loudest / level if level > self._loudest else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
-        """[length]: spectra are stretched, samples resampled."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._of_spectra(frame, round(length * step.ratio))

@@ -68,7 +68,6 @@ def unbound(text: str, target: str, controller: Controller) -> str:
 
 
 def _knob(fields: Mapping[str, Any], target: str, controller: Controller) -> int | None:
-    """Place in the list ``knobs``."""
     for place, number in enumerate(fields.get("knobs", [])):
         if target == f"latent.{place}" and controller == {"number": number, "channel": None}:
             return place

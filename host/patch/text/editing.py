@@ -263,7 +263,7 @@ def _ordered(text: str, name: str, order: Sequence[int]) -> str:
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
-    """Lines of each ``[[name]]`` with subtables and trailing comments; None if written as one list."""
+    """With subtables and trailing comments; None if written as one list."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     heads: list[tuple[int, Where, bool]] = []  # line, path, and whether it starts a table of the list

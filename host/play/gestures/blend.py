@@ -131,7 +131,7 @@ class TrajectoryBlender:
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
-    """[notes, moments, bands]; short ones keep their last moment, empty ones are 0."""
+    """Short ones keep their last moment, empty ones are 0."""
     result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
     for row, one in zip(result, movements, strict=True):
         if len(one):
@@ -140,7 +140,6 @@ def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
 
 
 def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
-    """Weighted mean in dB, [moments, bands], of [notes, moments, bands]."""
     rows = steps[near].reshape(len(near), -1).astype(np.float32)
     return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
 

@@ -52,10 +52,9 @@ class GesturePlayer:
         own: tuple[bool, bool],
         velocities: Mapping[Note, int],
     ) -> None:
-        """Args:
-        lead: as in `TrajectoryPace`.
-        own: whether trajectories replace the preset's attack, and its release.
-        velocities: as in `NoteValues`.
+        """``lead`` as in `TrajectoryPace`, ``velocities`` as in `NoteValues`.
+
+        ``own``: whether trajectories replace the preset's attack, and its release.
         """
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
         self._ways, self._common = blend

@@ -187,7 +187,7 @@ class Gesture:
         return fast
 
     def _moved_after(self, place: int, off: int, moments: float) -> Array:
-        """The release's movement, at first mixed with that at the note-off."""
+        """At first mixed with the movement at the note-off."""
         moved = np.zeros_like(self._gains)
         left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
         if left > 0:
@@ -286,7 +286,7 @@ class Gesture:
         return fallen
 
     def _release_seconds(self) -> float | None:
-        """Recorded seconds of a release until -60 dB."""
+        """Until -60 dB."""
         grid, levels = self._common.release_levels, self._mix.release_levels
         if not len(levels):
             return None
@@ -339,7 +339,7 @@ def _last_slope(grid: Doubles, levels: Doubles) -> float:
 
 
 class _Curve:
-    """Caches gains in chunks; callers pass the function, to avoid a reference cycle."""
+    """Callers pass the function, to avoid a reference cycle."""
 
     def __init__(self, begin: int, rate: int, place: int) -> None:
         self._rate = rate
@@ -349,7 +349,7 @@ class _Curve:
         self._chunk = np.zeros(0, np.float32)
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """[count]; ``levels`` returns dB at seconds >= 0 since the start, [moments]."""
+        """``levels`` returns dB at seconds >= 0 since the start."""
         if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
             return self._chunk[start - self._begin : start - self._begin + count]
         first, at = divmod(start - self._origin, CHUNK_SAMPLES)

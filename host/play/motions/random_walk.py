@@ -21,8 +21,6 @@ WALK_STRIDE = 7919  # offset between the sequences of seeds
 
 
 class _Step(NamedTuple):
-    """End of a step, in standard deviations and as a code, and direction."""
-
     place: Doubles
     heading: Doubles
     code: list[float]
@@ -31,9 +29,8 @@ class _Step(NamedTuple):
 class RandomWalk:
     """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
-    All of a step is within the bound of one training code. To stay there, or from a start beyond, it turns toward the
-    nearest one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change
-    it.
+    Each is within the bound of one training code. To stay there, or from a start beyond, it turns toward the nearest
+    one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change it.
     """
 
     target: str | None = None
