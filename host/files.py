@@ -1,4 +1,4 @@
-"""Atomic output: files and folders appear complete or not at all, and are replaced only on request."""
+"""Atomic output: files and folders appear whole or not at all, and are replaced only on request."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Signal handling: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that commands clean up."""
+"""Signal handling: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so commands clean up."""
 
 import contextlib
 import signal

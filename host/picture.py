@@ -1,4 +1,4 @@
-"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents over time."""
+"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does tasks in other processes of this machine, or in a Ray cluster; results come in the order of tasks."""
+"""Does tasks in other processes, or in a Ray cluster; results keep the tasks' order."""
 
 import contextlib
 import multiprocessing

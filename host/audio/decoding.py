@@ -1,4 +1,4 @@
-"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV if installed.
+"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV.
 
 FFmpeg opens only `CONTAINERS`, and no other file or address.
 """

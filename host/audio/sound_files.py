@@ -1,4 +1,4 @@
-"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads every format of `open_sound`."""
+"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads as `open_sound`."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Resynthesis steps that differ between kinds of models, a `frame_codec` module each."""
+"""Steps of resynthesis that each kind of model has in its `frame_codec`."""
 
 import importlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
+"""`timbrel bench`: measures block sizes and voice counts that this machine plays in real time.
 
 Renders with the live loop at its pace into a null sink: a long burst does not predict periodic ones.
 """

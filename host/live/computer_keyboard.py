@@ -1,4 +1,4 @@
-"""Keyboard input in a terminal: letters as piano keys, and a key that quits."""
+"""Keyboard input in a terminal: letters as piano keys, and a quit key."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Parent of the audio process: displays, records, and restarts it when the card returns."""
+"""Parent of the audio process: displays, records, restarts it when the card returns."""
 
 import contextlib
 import math

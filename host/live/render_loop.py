@@ -1,4 +1,4 @@
-"""The render loop: keeps the sound card's ring buffer full and measures CPU load."""
+"""Render loop: keeps the sound card's ring buffer full, measures CPU load."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Settings that pages change while it plays: card, block, MIDI ports and channel."""
+"""Settings that pages change in a session: card, block, MIDI ports and channel."""
 
 from collections.abc import Mapping
 from dataclasses import replace

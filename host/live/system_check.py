@@ -1,4 +1,4 @@
-"""System check: warns of CPU power saving, missing realtime priority and Bluetooth output."""
+"""System check: CPU power saving, missing realtime priority, Bluetooth output."""
 
 import sys
 from pathlib import Path

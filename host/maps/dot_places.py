@@ -1,4 +1,4 @@
-"""Dots of a map: near their codes' nearest nodes, but neither on nodes nor on each other."""
+"""Dots of a map: near their codes' nearest nodes, off nodes and each other."""
 
 import numpy as np
 import numpy.typing as npt

@@ -53,8 +53,8 @@ class Recorder:
     """Writes a file of type 0, with one tick per sample where possible.
 
     `read_performance` at the same rate returns equal events, samples, order and length. The ``with`` block's exit
-    renames the file, also after Ctrl-C or an error, but not after an error without events. Until then a temporary file beside it is
-    complete after every `spill`.
+    renames the file, also after Ctrl-C or an error, but not after an error without events. Until then a temporary file
+    beside it is complete after every `spill`.
     """
 
     def __init__(self, path: Path, sample_rate: int, overwrite: bool = False, note: str = "") -> None:

@@ -1,4 +1,4 @@
-"""MIDI input ports by RtMidi, or over JACK by JACK-Client, reopened after replugging.
+"""MIDI input ports by RtMidi, or JACK-Client, reopened after replugging.
 
 Messages are queued on threads of their own.
 """

@@ -1,4 +1,4 @@
-"""Reads packs: zip files of a preset with all that it needs, and a manifest of digests. Light import.
+"""Reads packs: zip files of a preset with its files, and a manifest of digests. Light import.
 
 A pack is unpacked once, into the user's folder ``packs``, under its SHA-256. Nothing in it is run.
 """

@@ -1,4 +1,4 @@
-"""Fetches packs over HTTPS, or from a Hugging Face repository; only proved ones are kept."""
+"""Fetches packs over HTTPS, or from a Hugging Face repository."""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Sound cards and MIDI ports for pages, listed in a separate process: drivers may hang."""
+"""Lists sound cards and MIDI ports for pages, in a separate process: drivers may hang."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""MIDI learn in the panel: binds the next controller that moves to the selected target."""
+"""MIDI learn in the panel: binds the next controller that moves to the target."""
 
 from collections.abc import Callable
 

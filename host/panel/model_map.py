@@ -1,4 +1,4 @@
-"""Map of a model for pages, computed in a process that exits and so frees its memory."""
+"""Map of a model for pages, computed in a process that frees its memory by exiting."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Finds notes of a page that arrive late: a link that hung delivers them at once."""
+"""Finds a page's late notes: a link that hung delivers them at once."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""Panel state shared by pages: parameter values, held controls, undo history. Independent of the server."""
+"""Panel state that pages share: parameter values, held controls, undo history."""
 
 import time
 import tomllib

@@ -1,4 +1,4 @@
-"""Presets of the panel: lists one folder's, the user's own and shipped ones, and saves into that folder only."""
+"""Presets of the panel: lists the folder's, the user's own and shipped ones; saves into the folder."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Web server of the panel: static page files, and a WebSocket per page; pages share one `PanelState`."""
+"""Web server of the panel: static page files, and a WebSocket per page."""
 
 import asyncio
 import contextlib

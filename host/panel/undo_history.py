@@ -1,4 +1,4 @@
-"""Undo and redo history of the panel, separate for each side of an A/B comparison."""
+"""Undo and redo history of the panel, for each side of an A/B comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

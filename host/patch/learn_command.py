@@ -1,4 +1,4 @@
-"""`timbrel learn`: MIDI learn that writes bindings of moved controllers to a preset file."""
+"""`timbrel learn`: MIDI learn that writes controllers' bindings to a preset file."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Modulations of a patch: sources besides knobs that move its targets, and their ranges."""
+"""Modulations of a patch: sources besides knobs, and their ranges."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Names of a pack's files for presets outside it: an edited copy keeps its model and files."""
+"""Names of a pack's files for presets outside it: edited copies keep model and files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The preset file: TOML tables of model, latents, controllers and play settings; docs/presets.md describes all keys."""
+"""The preset file: TOML tables of model, latents, controllers and playing (docs/presets.md)."""
 
 import itertools
 from collections.abc import Mapping

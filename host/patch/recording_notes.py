@@ -1,4 +1,4 @@
-"""Session notes in MIDI recordings: options, presets at the start, and presets loaded since."""
+"""Session notes in MIDI recordings: options, initial presets, and presets loaded since."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

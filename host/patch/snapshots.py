@@ -1,4 +1,4 @@
-"""The [[snapshot]] tables of presets: values of controls, under slots 1 to 8 of the panel."""
+"""The [[snapshot]] tables of presets: controls' values, under slots 1 to 8 of the panel."""
 
 import itertools
 import math

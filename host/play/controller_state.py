@@ -1,4 +1,4 @@
-"""MIDI controller state: decodes RPN, NRPN and channel mode messages, and keeps the last value of each controller.
+"""MIDI controller state: decodes RPN, NRPN and channel mode, keeps each controller's last value.
 
 MIDI cannot query a controller's position.
 """

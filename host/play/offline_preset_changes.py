@@ -1,4 +1,4 @@
-"""Offline preset changes: replays a recording's racks from the samples of their live changes."""
+"""Offline preset changes: replays a recording's racks from their live samples."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol

@@ -1,4 +1,4 @@
-"""Separate notes: each as its preset plays it alone, while one engine computes them together."""
+"""Separate notes: each as its preset plays it alone, computed together."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Audio thread of the plugin server: renders requested samples with the rack of `timbrel render`."""
+"""Audio thread of the plugin server: renders requested samples as `timbrel render`."""
 
 import math
 import time

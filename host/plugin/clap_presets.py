@@ -1,4 +1,4 @@
-"""CLAP presets: lists shipped and user presets beside the plugin, for a host's browser."""
+"""CLAP presets: lists shipped and user presets for a host's browser."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""LV2 presets: adds shipped and user presets to the LV2 bundle, for a host's preset list."""
+"""LV2 presets: adds shipped and user presets to the LV2 bundle."""
 
 import json
 from pathlib import Path

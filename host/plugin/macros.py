@@ -1,4 +1,4 @@
-"""The sixteen plugin parameters: a preset's macros, or its latents, then other targets, each 0 to 1."""
+"""The sixteen plugin parameters, each 0 to 1: macros, or latents, then other targets."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Panel of a plugin instance on its own thread; imported when the user opens it."""
+"""Panel of a plugin instance on its own thread; imported when opened."""
 
 import contextlib
 import threading

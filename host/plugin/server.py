@@ -1,4 +1,4 @@
-"""Plugin server: processes a plugin's messages, loads presets on one thread and renders on another."""
+"""Plugin server: processes messages, loads presets on one thread and renders on another."""
 
 import multiprocessing
 import os

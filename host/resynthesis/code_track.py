@@ -1,4 +1,4 @@
-"""Encodes a sound file: the code of each sounding frame, or of one clip, and its samples."""
+"""Encodes a sound file: the code of each sounding frame, or of one clip."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

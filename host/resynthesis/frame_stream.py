@@ -1,4 +1,4 @@
-"""Streams sound through encoder and decoder: bends each frame's code and overlap-adds decoded frames."""
+"""Streams sound through encoder and decoder: bends codes and overlap-adds decoded frames."""
 
 import math
 from collections import deque

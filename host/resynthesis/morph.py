@@ -1,4 +1,4 @@
-"""Morphs between two sounds: renders a note along a path between their codes, and draws the path."""
+"""Morphs between two sounds: renders a note along a path between their codes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Audio processor: streams sound through a model at any sample rate, with controllable parameters."""
+"""Audio processor: streams sound through a model at any rate, with parameters."""
 
 import math
 from collections.abc import Sequence

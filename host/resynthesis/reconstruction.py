@@ -1,4 +1,4 @@
-"""Renders a recovered preset, measures it against the original, and writes the output files."""
+"""Renders a recovered preset, compares it with the original, and writes the files."""
 
 import contextlib
 import json

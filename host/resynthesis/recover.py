@@ -1,4 +1,4 @@
-"""Recovers a sound as a preset: finds its latent code or a path of codes, and measures the error."""
+"""Recovers a sound as a preset: finds its code or a path of codes, and measures the error."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Panel process, seen from its parent: exchanges messages, restarts it after a crash."""
+"""Panel process, as its parent sees it: exchanges messages, restarts it after a crash."""
 
 import multiprocessing
 import os

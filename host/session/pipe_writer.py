@@ -1,4 +1,4 @@
-"""Non-blocking pipe writer: sends at once, or from its own thread while the reader is slow."""
+"""Non-blocking pipe writer: sends at once, or from a thread while the reader is slow."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Recordings of a session: all of it, by an option, or takes that pages begin and end, in the user's folder."""
+"""Recordings of a session: all of it, by an option, or takes that pages begin and end."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Caches of decoded clips: decoded on request offline, ahead on a thread live."""
+"""Caches of clips, decoded on request offline, ahead on a thread live."""
 
 import time
 from collections.abc import Sequence

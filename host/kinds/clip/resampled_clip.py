@@ -1,4 +1,4 @@
-"""Clips with octave-decimated copies for higher pitches, in memory that processes may share."""
+"""Clips with octave-decimated copies for higher pitches, in memory that processes share."""
 
 import functools
 import itertools

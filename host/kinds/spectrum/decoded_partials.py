@@ -1,4 +1,4 @@
-"""Partials and noise of decoded frames, analyzed from spectra or decoded as such."""
+"""Partials and noise of frames, analyzed from spectra or decoded as such."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Resynthesis of spectra: scales maximum 1 to the input's level, with its phases or constructed ones."""
+"""Resynthesis of spectra: scales maximum 1 to the input's level; phases original or constructed."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Controllers in a preset's text: binds a CC to a target, sets its range, removes it; comments stay."""
+"""Controllers in a preset's text: binds CCs, sets ranges, removes them; comments stay."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Gesture player: creates each note's gesture and adds its codes to the common motion."""
+"""Gesture player: creates notes' gestures and adds their codes to the common motion."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
