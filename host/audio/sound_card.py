@@ -52,23 +52,19 @@ class Sink(Protocol):
     @property
     def latency_seconds(self) -> float:
         """Latency after the ring, as the driver reports."""
-        ...
 
     @property
     def taken(self) -> int:
         """Samples played; negative during initial silence."""
-        ...
 
     @property
     def alive(self) -> bool: ...
 
     def start(self) -> None:
         """Start with ``depth`` silent blocks."""
-        ...
 
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
-        ...
 
     def close(self) -> None: ...
 

@@ -68,37 +68,29 @@ class Motion(Protocol):
 
         ``own_times``: samples where a note's own modulation is read, also before its note-on; None: ``times``.
         """
-        ...
 
     def beginnings(self, time: int) -> Beginnings | None:
         """Codes of notes after a sample; None if unknown."""
-        ...
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         """[rows]."""
-        ...
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
         """Residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
-        ...
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
         """Key that the decoder gets for each row; None: the one that sounds."""
-        ...
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
         """Semitones over a block: a scalar if constant, else [count]."""
-        ...
 
     def morph(self, time: int) -> float:
         """Position, 0 to 1; 0 without a morph."""
-        ...
 
     def beat(self, time: int) -> float: ...
 
     def beat_samples(self, time: int) -> float:
         """A quarter note's length, as known at ``time``."""
-        ...
 
 
 class Engine(Protocol[Kept]):
@@ -107,44 +99,36 @@ class Engine(Protocol[Kept]):
     @property
     def channels(self) -> int:
         """1, or 2 for stereo."""
-        ...
 
     @property
     def lookback(self) -> int:
         """Samples before a block where parameters are read."""
-        ...
 
     @property
     def ready(self) -> bool:
         """False while a model process lacks frames. Live, the engine plays ready frames only; offline, it waits."""
-        ...
 
     @property
     def age_ms(self) -> float | None:
         """Age of the last note's code at its note-on; None if codes are never old."""
-        ...
 
     @property
     def targets(self) -> Mapping[str, Ramp]: ...
 
     def start_stream(self, pitch: float, time: int, key: int) -> Kept:
         """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
-        ...
 
     def number_next(self, number: int) -> None:
         """Number the next stream, from 1, for its random phases and numbers; others count on."""
-        ...
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
         """Each stream's sound, [channels, count]; silence before its note-on.
 
         Valid until the next call.
         """
-        ...
 
     def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
         """Do one step of work due after ``now``, the end of the rendered sound; no sample depends on it.
 
         Live, it runs after a block's delivery.
         """
-        ...

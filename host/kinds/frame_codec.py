@@ -35,15 +35,12 @@ class FrameAnalysis(NamedTuple):
 class FrameCodec(Protocol):
     def level(self, frames: Array, magnitudes: Array) -> Array:
         """Target levels, [rows, 1]."""
-        ...
 
     def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
         """Frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
-        ...
 
     def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
         """Magnitudes, [rows, bins], and summed mean squared errors at a maximum of 1."""
-        ...
 
 
 def codec_of(card: Card, phase: str) -> FrameCodec:

@@ -21,11 +21,9 @@ class Screen(Protocol):
 
     def waitables(self) -> Sequence[Any]:
         """For `multiprocessing.connection.wait`, ready on a key."""
-        ...
 
     def typed_keys(self) -> list[tuple[int, bool] | str]:
         """New (note, on) pairs, or ``quit``."""
-        ...
 
 
 class Panel(Protocol):
@@ -33,11 +31,9 @@ class Panel(Protocol):
 
     def waitables(self) -> Sequence[Any]:
         """For `multiprocessing.connection.wait`, ready on a command."""
-        ...
 
     def commands(self) -> list[Command]:
         """New commands to the audio process; called also when none waits."""
-        ...
 
     def show(self, kind: str, data: Any) -> None: ...
 

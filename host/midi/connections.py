@@ -14,19 +14,15 @@ class PortConnections(Protocol):
 
     def ports(self, client: str) -> set[str]:
         """Inputs of clients with this prefix."""
-        ...
 
     def into(self, port: str | None) -> set[str] | None:
         """Senders; None if unknown."""
-        ...
 
     def connect(self, sender: str, port: str | None) -> None:
         """Raise UserError if the system refuses."""
-        ...
 
     def disconnect(self, sender: str, port: str | None) -> None:
         """Disconnect a sender, if connected."""
-        ...
 
 
 class Unknown:

@@ -30,25 +30,20 @@ class PanelOutput(Protocol):
 
     def play(self, events: Sequence[Event]) -> None:
         """Send events; of pending changes of a parameter, only the last."""
-        ...
 
     def load(self, preset: str | Draft) -> None: ...
 
     def ask(self, command: Literal["settings", "record"], data: Any) -> None:
         """Request a change of the session."""
-        ...
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
         """Send a page the sound cards and MIDI ports."""
-        ...
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
         """Send to a page; None for all."""
-        ...
 
     def show_map(self, model: Path, data: bytes | None) -> None:
         """Show the map of a model's file or ``data`` once computed; until then, none."""
-        ...
 
 
 class PanelState:

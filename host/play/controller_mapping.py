@@ -76,7 +76,7 @@ class Mapper:
         """``reach``: ranges of targets over all maps. ``present`` returns a target's destination value, ``move(time,
         target, value)`` sets it.
         """
-        self._reach, self._present, self._move = reach, present, move
+        self.reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
         self._fine: dict[tuple[int, int], _Knob] = {}
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
@@ -96,7 +96,7 @@ class Mapper:
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def values(self) -> dict[str, float]:
-        return {target: self._present(target) for target in self._reach}
+        return {target: self._present(target) for target in self.reach}
 
     def waiting(self) -> dict[tuple[str, str], float]:
         """Controller positions that have yet to pick up their targets, by target and source."""
@@ -105,10 +105,6 @@ class Mapper:
             for binding in self._careful
             if binding.stood is not None and binding.stood != self._present(binding.entry.target)
         }
-
-    @property
-    def reach(self) -> Mapping[str, Range]:
-        return self._reach
 
     def at(self, target: str) -> float:
         return self._present(target)
@@ -132,8 +128,8 @@ class Mapper:
     def apply(self, event: Event) -> bool:
         """Return whether a map replaces the event's standard meaning."""
         match event:
-            case ParameterChange(time, _, target, value) if target in self._reach:
-                low, high = self._reach[target]
+            case ParameterChange(time, _, target, value) if target in self.reach:
+                low, high = self.reach[target]
                 self._knob_targets.add(target)
                 self._send(time, target, min(max(low, value), high))  # this order maps NaN to low
             case ControlChange():

@@ -56,7 +56,6 @@ class OfflineRack(PlayableRack, Protocol):
     @property
     def pause_seconds(self) -> float:
         """As `EffectChain.pause_seconds`."""
-        ...
 
 
 class Succession:

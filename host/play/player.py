@@ -33,7 +33,6 @@ class PlayableRack(Protocol):
     @property
     def listens(self) -> bool:
         """Whether it plays from input sound."""
-        ...
 
     @property
     def ready(self) -> bool: ...
@@ -41,12 +40,10 @@ class PlayableRack(Protocol):
     @property
     def age_ms(self) -> float | None:
         """As `Engine.age_ms`."""
-        ...
 
     @property
     def played(self) -> int:
         """Samples rendered so far."""
-        ...
 
     @property
     def latency_samples(self) -> int: ...

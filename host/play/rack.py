@@ -49,7 +49,7 @@ class Rack:
         self._zones = Zones(
             {channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._omni_channel
         )
-        self._samples_given = 0
+        self.played = 0
         self._crew: WorkerPool | None = None
         try:
             if processes > 1:
@@ -63,16 +63,8 @@ class Rack:
         except BaseException:
             self.close()
             raise
-        self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
-
-    @property
-    def latency_samples(self) -> int:
-        """Output samples from event to sound, equal for all channels."""
-        return self._latency
-
-    @property
-    def played(self) -> int:
-        return self._samples_given
+        # Output samples from event to sound, equal for all channels.
+        self.latency_samples = max((i.latency_samples for i in self._instruments.values()), default=0)
 
     @property
     def pause_seconds(self) -> float:
@@ -116,7 +108,7 @@ class Rack:
         if not spare:
             return False
         chosen = self._instruments[min(spare, key=lambda channel: spare[channel])]
-        chosen.shed(time + self._latency - chosen.latency_samples)
+        chosen.shed(time + self.latency_samples - chosen.latency_samples)
         return True
 
     def close(self) -> None:
@@ -132,7 +124,7 @@ class Rack:
                     if listener is not None:
                         heard[listener].append(message)
         for channel, instrument in self._instruments.items():
-            late = self._latency - instrument.latency_samples
+            late = self.latency_samples - instrument.latency_samples
             mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
             instrument.schedule(mine, until + late)
 
@@ -146,8 +138,8 @@ class Rack:
             instrument.prepare()
 
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        self._samples_given += count
-        self.schedule(events, self._samples_given)
+        self.played += count
+        self.schedule(events, self.played)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():

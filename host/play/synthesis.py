@@ -30,19 +30,15 @@ class Elsewhere(Protocol):
     @property
     def end(self) -> int | None:
         """First sample not rendered; None while open."""
-        ...
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
         """Send the last events before sample ``until``, and request its samples."""
-        ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         """Wait for requested samples by part, [sides, count]; sides: 1 or 2."""
-        ...
 
     def take_streams(self) -> tuple[Collection[int], list[VoiceSound]]:
         """Wait for its parts and, at its end, their streams in order of voices."""
-        ...
 
 
 class Synthesis:

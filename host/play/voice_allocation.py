@@ -105,7 +105,7 @@ class Voices(ABC):
         self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
         self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own
-        self._steal = max(1, round(STEAL_SECONDS * sample_rate))
+        self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
@@ -117,10 +117,6 @@ class Voices(ABC):
 
     def __len__(self) -> int:
         return len(self._voices)
-
-    @property
-    def steal_samples(self) -> int:
-        return self._steal
 
     @abstractmethod
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
@@ -183,7 +179,7 @@ class Voices(ABC):
             voice.forget(time)
 
     def retire(self, time: int) -> None:
-        steal = self._steal
+        steal = self.steal_samples
         self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
@@ -225,5 +221,5 @@ class Voices(ABC):
                 self._voices.remove(voice)
 
     def _sounding(self, time: int) -> list[Voice]:
-        steal = self._steal
+        steal = self.steal_samples
         return [v for v in self._voices if v.stolen_at is None and ((end := v.end(steal)) is None or time < end)]

@@ -40,17 +40,14 @@ class PatchKeeper(Protocol):
 
     def loaded_after(self, loads: int) -> LoadedPatch:
         """The patch after this number of load messages."""
-        ...
 
     def has(self, number: int) -> bool: ...
 
     def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
-        ...
 
     def choose(self, number: int) -> None:
         """Queue a preset for loading, unless it is loaded by then; `AudioThread.offer` receives it."""
-        ...
 
     def say(self, line: str) -> None: ...
 

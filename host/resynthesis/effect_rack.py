@@ -51,12 +51,8 @@ class EffectRack:
         except UserError as error:
             raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
         self._source = source
-        self._fade, self._now = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
+        self._fade, self.played = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
         self._late = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
-
-    @property
-    def played(self) -> int:
-        return self._now
 
     @property
     def latency_samples(self) -> int:
@@ -90,9 +86,9 @@ class EffectRack:
         """Next block, [2, count], also as channel 0's."""
         sound = self._source.heard
         assert len(sound) == count
-        if self._now < self._fade:
-            sound = sound * np.clip(np.arange(self._now, self._now + count) / self._fade, 0, 1).astype(np.float32)
-        self._now += count
+        if self.played < self._fade:
+            sound = sound * np.clip(np.arange(self.played, self.played + count) / self._fade, 0, 1).astype(np.float32)
+        self.played += count
         if delay := len(self._late):
             sound = np.concatenate([self._late, sound])
             sound, self._late = sound[:count], sound[count:]

@@ -31,11 +31,9 @@ class Bend(Protocol):
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         """Transformed codes, [rows, n_latents]; ``times``: frames' middles, in samples."""
-        ...
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
         """Pitches to synthesize: fractional MIDI notes, [rows], NaN for none."""
-        ...
 
 
 @dataclass

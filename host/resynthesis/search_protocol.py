@@ -41,4 +41,3 @@ class Search(Protocol):
         Raises:
             UserError: the model's decoder cannot be searched.
         """
-        ...

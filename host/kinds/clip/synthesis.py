@@ -19,7 +19,6 @@ class ClipSound(Protocol):
 
         A row depends on its frame alone, to the bit; the caller owns the result.
         """
-        ...
 
 
 def sound_of(card: Card) -> ClipSound:

@@ -32,11 +32,9 @@ class GrainSource(Protocol):
 
     def longest(self, ratio: float) -> int:
         """Maximum grain length in samples."""
-        ...
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
         """Expected mean square of grains before the low-pass, weighted by the squared ``window``."""
-        ...
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         """A grain per frame, [length] each, read-only if shared with ``frames``.
@@ -45,7 +43,6 @@ class GrainSource(Protocol):
             frames: [rows, frame_width].
             places: two random numbers on [0, 1) per row.
         """
-        ...
 
 
 def source_of(card: Card, longest: int) -> GrainSource:

@@ -33,11 +33,9 @@ class DecodedPartials(Protocol):
 
         ``condition``: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
         """
-        ...
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
         """[rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
-        ...
 
 
 class PartialsOfSpectra:

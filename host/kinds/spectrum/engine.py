@@ -50,11 +50,9 @@ class Voicing(Protocol):
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step of the next `make`; return whether another remains."""
-        ...
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         """Keep prepared rows until `let_go`."""
-        ...
 
     def let_go(self) -> None: ...
 
@@ -75,7 +73,6 @@ class Voicing(Protocol):
             states: one per row; rows of one voice in time order.
             residual: only models of partials have any.
         """
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
