@@ -94,11 +94,7 @@ class Model:
         return self.step(latent, condition, {})[0]
 
     def step(
-        self,
-        latent: Array,
-        condition: npt.NDArray[np.intp] | Array,
-        state: States,
-        noise: Array | None = None,
+        self, latent: Array, condition: npt.NDArray[np.intp] | Array, state: States, noise: Array | None = None
     ) -> tuple[Array, States]:
         """Each voice's next frame, [voice, frame_width], and state.
 

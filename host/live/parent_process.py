@@ -252,12 +252,7 @@ def _for_audio() -> Iterator[None]:
 
 
 def _watch(
-    audio: _AudioProcess,
-    frontends: Frontends,
-    stop: threading.Event,
-    status: LiveStatus,
-    takes: Takes,
-    underruns: int,
+    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, status: LiveStatus, takes: Takes, underruns: int
 ) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     while not stop.is_set() and changed(audio.setup, changes) == audio.setup:

@@ -26,10 +26,7 @@ class PageFiles(ABC):
         self._name, self._token, self._types, self._headers = name, token, types, headers
         path = f"/{name}"
         self._cookie = hmac.new(token.encode(), path.encode(), hashlib.sha256).hexdigest()
-        self.routes = [
-            Route(path, self._enter, methods=["POST"]),
-            Route(path + "/{name}", self._give, methods=["GET"]),
-        ]
+        self.routes = [Route(path, self._enter, methods=["POST"]), Route(path + "/{name}", self._give, methods=["GET"])]
 
     @abstractmethod
     def path(self, name: str) -> Path | None:

@@ -27,10 +27,7 @@ class Successor(NamedTuple):
 
 
 def successors(
-    default: Patch,
-    others: Mapping[int, Patch],
-    notes: Notes,
-    say: Callable[[str], None],
+    default: Patch, others: Mapping[int, Patch], notes: Notes, say: Callable[[str], None]
 ) -> list[Successor]:
     """Preset changes of a recording.
 

@@ -27,12 +27,7 @@ class Rack:
     listens = False
 
     def __init__(
-        self,
-        patches: Mapping[int, Patch],
-        sample_rate: int,
-        processes: int = 1,
-        omni: bool = False,
-        live: bool = False,
+        self, patches: Mapping[int, Patch], sample_rate: int, processes: int = 1, omni: bool = False, live: bool = False
     ) -> None:
         """Create the instruments.
 

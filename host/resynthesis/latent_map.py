@@ -54,12 +54,7 @@ class LatentPlane:
 
 
 def draw_way(
-    path: Path,
-    card: Card,
-    sounds: Sequence[tuple[str, Doubles]],
-    way: Doubles,
-    title: str,
-    overwrite: bool = False,
+    path: Path, card: Card, sounds: Sequence[tuple[str, Doubles]], way: Doubles, title: str, overwrite: bool = False
 ) -> None:
     """Draw a PNG of 1200 by 1200 pixels: training codes with their sounds' names, the sounds' codes, and a path.
 

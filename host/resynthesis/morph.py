@@ -84,14 +84,7 @@ def morph(
         codes = met[dense_way(met * scale)]
     preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
     patch = Patch(output.stem, preset, model, output.parent)
-    render(
-        {0: patch},
-        _held(note, seconds),
-        output,
-        sample_rate=RATE,
-        overwrite=overwrite,
-        progress=_part(progress, 2),
-    )
+    render({0: patch}, _held(note, seconds), output, sample_rate=RATE, overwrite=overwrite, progress=_part(progress, 2))
     drawn = _played(preset, card, seconds)
     if picture is not None:
         names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]

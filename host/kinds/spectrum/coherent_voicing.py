@@ -80,12 +80,7 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(
-        self,
-        model: Model,
-        character: VoicingSettings,
-        shape: FrameShape | None = None,
-    ) -> None:
+    def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
         """``shape`` None selects short frames, for real time.
 
         Raises:

@@ -29,12 +29,7 @@ LEAST_SHARE = 1e-4  # of the full overlap: with less, division would amplify noi
 
 
 def refine(
-    magnitudes: Array,
-    start: Spectrum,
-    window: Array,
-    hop_length: int,
-    rounds: int,
-    past: Array | None = None,
+    magnitudes: Array, start: Spectrum, window: Array, hop_length: int, rounds: int, past: Array | None = None
 ) -> Spectrum:
     """Iterate phases toward consistency at fixed magnitudes; return spectra, [frames, bins].
 

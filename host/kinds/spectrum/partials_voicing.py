@@ -104,10 +104,7 @@ class ChordVoicing(CoherentVoicing):
         heard = max(self._low_bins, self._lowest_bin)
         whole, after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
-            for partials, rest in (
-                (split.strengths, split.residue[:, heard:]),
-                (moved, noise[:, heard:]),
-            )
+            for partials, rest in ((split.strengths, split.residue[:, heard:]), (moved, noise[:, heard:]))
         )
         kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
         return split._replace(strengths=moved * kept, residue=noise * kept)
