@@ -67,13 +67,11 @@ class Latent(_Part):
 
 
 class UniformPrior(_Part):
-    uniform: tuple[float, float]
+    uniform: tuple[float, float]  # low and high
 
 
 class NormalPrior(_Part):
-    """Mean and standard deviation."""
-
-    normal: tuple[float, float]
+    normal: tuple[float, float]  # mean and standard deviation
 
 
 class Chroma(_Part):
@@ -299,8 +297,8 @@ class Card(_Part):
         ``envelope_points`` follow, linear from first to last sample.
 
         Clips: samples, or with ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes: rffts of
-        windowed frames, centred at multiples of ``hop_length``, that overlap-add to the clip without scaling.
-        ``envelope_points`` follow: root mean squares of as many equal parts.
+        windowed frames, centred at multiples of ``hop_length`` from the first sample, that overlap-add to the clip
+        without scaling. ``envelope_points`` follow: root mean squares of as many equal parts.
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands

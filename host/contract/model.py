@@ -280,12 +280,11 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """With bounded memory, and no telemetry: PyPI's Linux wheels write to the user's cache and look up an internet
-    host.
-    """
+    """Without telemetry: PyPI's Linux wheels write to the user's cache and look up an internet host."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
 
+    # One bound for all sessions together: a graph may request more memory than exists.
     onnxruntime.create_and_register_allocator(
         onnxruntime.OrtMemoryInfo(
             "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT

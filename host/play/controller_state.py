@@ -65,6 +65,7 @@ class ControllerReader:
         return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
     def selected(self) -> list[Event]:
+        """Messages that restore selected parameters."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
 
     def _select(self, channel: int, number: int, value: int) -> None:

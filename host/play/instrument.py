@@ -80,6 +80,7 @@ class ChannelInstrument:
         self._output.schedule(StealVoice(time, 0))
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
+        """As `Rack.schedule`."""
         scheduled = [self._output.schedule(event) for event in events]
         for other in self._elsewhere:
             other.schedule(scheduled, self._output.source_time(until))

@@ -73,6 +73,7 @@ class PresetControls:
         self.knobs = Mapper(entries, spans, macros.present, macros.turn)
 
     def apply(self, event: Event) -> bool:
+        """As `Mapper.apply`."""
         match event:
             case Clock():
                 self._codes.clock(event)

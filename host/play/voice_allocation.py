@@ -102,6 +102,7 @@ class Voices(ABC):
     """The voices of one instrument; ``time`` is in samples and never decreases."""
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
+        """``sample_rate`` is the model's, in Hz."""
         self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
         self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own

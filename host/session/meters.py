@@ -28,7 +28,7 @@ MOST_HEARD = 1024  # events between two reports: eight moving controllers send 4
 class SeenBlock(NamedTuple):
     player: Player
     patch: Patch | None
-    sample_rate: int
+    sample_rate: int  # Hz
     samples: int
 
 

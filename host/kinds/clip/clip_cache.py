@@ -74,7 +74,8 @@ class ReadyClip:
 
 
 class Decodes(Protocol):
-    def clip(self, label: Label, code: Array) -> ResampledClip: ...
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        """``code``: [n_latents]."""
 
 
 class SingleClipDecoder:

@@ -368,6 +368,7 @@ class ClipEngine:
         return round(self._label.value(time)) if label is None else label
 
     def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
+        """Labels of [[keys]] do not morph."""
         end = self._playing.morph_label
         if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
             return label

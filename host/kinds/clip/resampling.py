@@ -136,7 +136,7 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
 
 
 def _between(rows: Sequence[_Row]) -> Array:
-    """Undefined beyond a row's length; only matrix products of equal sizes are bit-identical."""
+    """Undefined beyond a row's length. Whole pieces, since only matrix products of equal sizes are bit-identical."""
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
         sides.append([(row.coming or row.clip).copy(row.band // BANDS) for row in rows])
@@ -251,7 +251,7 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Polynomials of a Kaiser-windowed sinc, lowest power first, over the fractional position less one half."""
+    """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less one half."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
     away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)

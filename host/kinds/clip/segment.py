@@ -20,7 +20,7 @@ class ClipSegment(NamedTuple):
     fade: int  # samples of the final fade-out
     loop: int = 0  # returns here after each ``period`` samples
     period: int = 0  # 0 without a loop
-    cross: int = 0  # its last samples fade out over its first ones
+    cross: int = 0  # samples at its end that fade out over its first ones
 
     @classmethod
     def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":

@@ -49,13 +49,13 @@ class SplitFrames(NamedTuple):
 
 
 class CoherentState:
-    """A voice's phases in cycles.
+    """State of a voice; phases are in cycles.
 
     Attributes:
-        turns: of the fundamental, [unison].
+        turns: phases of the fundamental, [unison].
         first: last fundamental in bins; NaN if unpitched, None before the first frame.
         ratio: last pitch ratio; None before the first frame.
-        free: of the last free partials around each decoded bin, [bins, unison].
+        free: phases of the last free partials around each decoded bin, [bins, unison].
         noise: index of the next noise frame.
     """
 
@@ -213,7 +213,7 @@ class CoherentVoicing:
     def _advance(
         self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
     ) -> tuple[Floats, Floats]:
-        """Cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison]."""
+        """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
@@ -251,7 +251,7 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """``frequency`` is in bins, ``turn`` in cycles at the frames' middles."""
+        """``frequency``: bins; ``turn``: cycles at the frames' middles; ``strength``: amplitude times ``frame_length``."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()

@@ -21,6 +21,7 @@ Array = npt.NDArray[np.float32]
 
 class NotePath:
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
+        """``lead``: as in `TrajectoryPace`."""
         self._course = TimedPath(settings, settings.times or [], card.sample_rate, card.spans)
         self._low, self._high = np.array(card.spans).T
         self.lead = lead
