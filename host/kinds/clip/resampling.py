@@ -251,7 +251,7 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less one half."""
+    """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less 1/2."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
     away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)

@@ -251,7 +251,7 @@ class CoherentVoicing:
         return turns, free_turns
 
     def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """``frequency``: bins; ``turn``: cycles at the frames' middles; ``strength``: amplitude times ``frame_length``."""
+        """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()

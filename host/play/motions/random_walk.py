@@ -29,8 +29,9 @@ class _Step(NamedTuple):
 class RandomWalk:
     """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
-    Each is within the bound of one training code. To stay there, or from a start beyond, it turns toward the nearest
-    one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change it.
+    Each lies wholly within the bound of one training code. To stay there, or from a start beyond, it turns toward the
+    nearest one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change
+    it.
     """
 
     target: str | None = None
