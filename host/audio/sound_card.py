@@ -175,7 +175,7 @@ class Ear:
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Before the sink starts."""
+        """Call before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:

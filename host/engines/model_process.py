@@ -20,7 +20,7 @@ class ModelHolder(Protocol):
 
     @property
     def stamp(self) -> Stamp | None:
-        """When read."""
+        """Of the file when read."""
 
 
 class Away(Exception):

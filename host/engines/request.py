@@ -13,8 +13,6 @@ VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just re
 
 
 class EngineRequest(NamedTuple):
-    """Preset settings for an engine."""
-
     rest: Sequence[float]  # latents, for decoding ahead
     play: PlaySettings
     own: Any  # from `Kind.own`

@@ -44,8 +44,6 @@ class KindCard(Protocol):
 
 
 class Keying(NamedTuple):
-    """How keys play voices."""
-
     holds: bool = False  # a note latches until its key is pressed again
     strikes: bool = False  # a note plays to its own end, regardless of key release
     chokes: Mapping[int, str] = MappingProxyType({})  # choke group by key; a key cuts its group's notes

@@ -52,7 +52,7 @@ NULL_RATE = 48000
 
 
 def run(pipe: Connection, setup: Setup) -> None:
-    """Until the parent sends stop or exits, or the card is gone."""
+    """Run until the parent sends stop or exits, or the card is gone."""
     for number in SIGNALS:  # the parent receives them too, and sends stop
         signal.signal(number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen

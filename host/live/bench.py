@@ -101,7 +101,7 @@ def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) 
 
 
 def _most(rows: Sequence[BenchRow], block: int) -> int:
-    """As do all smaller ones; 0 if none does."""
+    """Largest count that holds, as all smaller ones do; 0 if none."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:

@@ -40,7 +40,7 @@ TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within the
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
-    """Until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
+    """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
     with _asked_to_stop() as stop:
         play_until(stop, setup, screen, recording, overwrite, panel)
 

@@ -140,11 +140,11 @@ class RenderLoop:
         self._asked_blocks = blocks
 
     def stop(self) -> None:
-        """After the current block. Thread-safe."""
+        """Stop after the current block. Thread-safe."""
         self._ending.set()
 
     def run(self) -> None:
-        """On the calling thread, until stopped or the card is gone."""
+        """Render on the calling thread, until stopped or the card is gone."""
         with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:

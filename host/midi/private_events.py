@@ -14,7 +14,7 @@ _HOLD = struct.Struct(">BB?")
 
 
 def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
-    """Without its time."""
+    """Omits the time."""
     if isinstance(event, ParameterChange):
         head = _TURN.pack(TURN, event.channel, event.value)
     else:

@@ -103,7 +103,7 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
 
 
 def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
-    """Also old leftovers of interrupted processes."""
+    """Also removes old leftovers of interrupted processes."""
     for left in home.iterdir():
         with contextlib.suppress(OSError):
             broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
@@ -146,7 +146,6 @@ def throw_away(file: Path) -> None:
 
 
 def is_name(name: str) -> bool:
-    """Whether a pack may have a name."""
     return _is_plain(name) and len(PurePosixPath(name).parts) == 1
 
 
@@ -224,7 +223,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
 
 
 def _is_plain(name: str) -> bool:
-    """Stays inside its folder, on any system."""
+    """Whether a name stays inside its folder, on any system."""
     parts = PurePosixPath(name).parts
     forbidden = set('\\:*?"<>|')
     return (

@@ -109,7 +109,7 @@ def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
 
 
 def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
-    """In the rhythm of the times before."""
+    """Legs keep the rhythm of the times before."""
     legs = [end - begin for begin, end in itertools.pairwise(before)] or [1.0]
     legs = (legs + [sum(legs) / len(legs)] * count)[:count]
     scale, start = seconds / sum(legs), before[0] if before else 0.0

@@ -196,7 +196,7 @@ def _own() -> Iterator[tuple[str, Path]]:
 
 
 def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
-    """Data other than presets stay."""
+    """Renames files in presets; other data stay."""
     try:
         return with_words(data.decode(), names).encode()
     except ValueError:

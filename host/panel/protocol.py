@@ -89,7 +89,7 @@ class SpectrumMessage(_PageMessage):
 
 
 class DevicesMessage(_PageMessage):
-    """Request for sound cards and MIDI ports."""
+    pass
 
 
 class SettingsMessage(_PageMessage):

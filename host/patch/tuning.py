@@ -137,7 +137,7 @@ def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
 
 
 class _Lines:
-    """First words, without comments."""
+    """The first word of each line, without comments."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
         data = self._read(path, key) if data is None else data

@@ -79,8 +79,6 @@ class PitchWheel:
 
 @dataclass(slots=True)
 class NoteExpression:
-    """Per-note expression over time."""
-
     masters: list[tuple[int, Ramp]]  # bends of zone masters from their first samples: a shared voice may change zones
     bend: Ramp  # semitones
     level: Ramp  # factor 0 to 1

@@ -178,7 +178,7 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Not while new notes wait, which need its time."""
+        """Does nothing while new notes wait, which need its time."""
         if self._queue and self._queue[0].time < self.now:
             return
         for seat in self._seats:

@@ -16,8 +16,6 @@ OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
 
 
 class PluginParameter(NamedTuple):
-    """Maps 0 to 1 linearly to ``low`` to ``high``."""
-
     name: str
     target: str
     low: float

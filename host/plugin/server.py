@@ -125,7 +125,7 @@ class PluginServer:
     # called by the panel's thread: `Instance`
 
     def play(self, events: Iterable[Event]) -> None:
-        """Not during a bounce, which renders the project as saved."""
+        """Ignored during a bounce, which renders the project as saved."""
         mode, loaded = self._audio.mode, self._loaded
         if mode is not None and mode.offline:
             return

@@ -213,7 +213,7 @@ class SharedMemory:
         self._sound[:, : sound.shape[1] - first] = sound[:, first:]
 
     def write_latency(self, samples: int) -> None:
-        """Before the first samples of an epoch."""
+        """Call before the first samples of an epoch."""
         self._wire.rack_latency = samples
 
     def write_made(self, position: Position) -> None:
@@ -225,7 +225,7 @@ class SharedMemory:
         self._futex(self._plugin_bell, FUTEX_WAKE, 1)
 
     def sleep(self, rung: int) -> None:
-        """Until the plugin rings; at once if it has since `rung`. Releases the interpreter lock."""
+        """Sleep until the plugin rings, unless it has since `rung`. Releases the interpreter lock."""
         self._wire.server_sleeps = 1
         self._futex(self._server_bell, FUTEX_WAIT, rung)  # the kernel compares, after ordering all stores
         self._wire.server_sleeps = 0

@@ -127,7 +127,7 @@ class CodeTransform:
                 self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """In silence the last."""
+        """In silence, the last code."""
         if self._own_code is None:
             if sounds:
                 self._own_code = code

@@ -114,11 +114,9 @@ class Processor:
         return self._through.fit
 
     def latent_values(self) -> list[float]:
-        """Target values of latents."""
         return [knob.target for knob in self._codes.knobs.knobs]
 
     def current_latents(self) -> list[float]:
-        """Code decoded last."""
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:

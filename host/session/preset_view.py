@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 
 class MapView(NamedTuple):
-    """A controller of a control."""
-
     source: str
     takeover: str
     low: float

@@ -49,7 +49,6 @@ class Takes:
             send("record", False)
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
-        """Continue with a new audio process."""
         if self._recorder is not None:
             self._recorder.go_on()
         elif self.state == "option":

@@ -215,7 +215,7 @@ def _terms(
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Also mask integer positions."""
+    """Values at ``places``, and a mask of integer positions."""
     way = (places & (ONE - 1)).astype(np.float32)
     exact = way == 0.0
     way *= np.float32(1.0 / ONE)

@@ -22,8 +22,6 @@ Indices = npt.NDArray[np.intp]
 
 
 class DecodedPartials(Protocol):
-    """Source of partials and noise."""
-
     layout: Layout
     orders: Floats  # frequency ratios to the first partial, [harmonics], or by key, [128, harmonics]
     low_edges: tuple[float, ...]  # of the low noise bands, in noise bins; one more than bands

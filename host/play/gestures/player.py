@@ -28,8 +28,6 @@ BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GestureBlend(NamedTuple):
-    """A preset's trajectories, which players may share."""
-
     ways: TrajectoryBlender
     common: GestureGrid
 

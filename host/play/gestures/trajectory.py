@@ -286,7 +286,7 @@ class Gesture:
         return fallen
 
     def _release_seconds(self) -> float | None:
-        """Until -60 dB."""
+        """Recorded, until -60 dB."""
         grid, levels = self._common.release_levels, self._mix.release_levels
         if not len(levels):
             return None
