@@ -1,4 +1,4 @@
-"""The page's own files, sent without comments: a seventh of their size."""
+"""The page's own files, sent without their comments, a seventh of their size."""
 
 import os
 import re

@@ -38,8 +38,7 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 class Patch:
     """A preset with its opened model and files; playing reads none.
 
-    ``process_end``: target code of processed audio; ``sound``: end of the sound that notes continue, at the model's
-    rate.
+    ``sound``: end of the sound that notes continue, at the model's rate.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -50,12 +49,12 @@ class Patch:
     model: Model
     folder: Path  # base of relative paths
     warnings: tuple[str, ...] = ()
-    files: Mapping[Path, Stamp | None] = field(default_factory=dict)
+    files: Mapping[Path, Stamp | None] = field(default_factory=dict)  # read ones, with stamps
     text: str | None = field(repr=False, default=None)  # None for a model
     kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)  # files of a `Draft`
-    tuning: Mapping[int, float] = field(init=False, repr=False)
+    tuning: Mapping[int, float] = field(init=False, repr=False)  # pitches of playable MIDI keys
     morph: MorphTarget | None = field(init=False, repr=False)
-    process_end: Sequence[float] | None = field(init=False, repr=False)
+    process_end: Sequence[float] | None = field(init=False, repr=False)  # target code of processed audio
     sound: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:

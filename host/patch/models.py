@@ -39,7 +39,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 
 def read_model_name(preset: Path) -> str:
-    """Model of a pack's preset, which was validated before."""
+    """Model of a pack's preset, which was read before."""
     name: str = tomllib.loads(preset.read_text(encoding="utf-8"))["model"]
     return name
 

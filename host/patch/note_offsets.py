@@ -11,7 +11,7 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's rang
 
 
 class NoteSettings(SettingsSection):
-    """Offsets a note's own latent, or a parameter read at its start.
+    """A [[note]] table: offsets a note's own latent, or a parameter read at its start.
 
     By ``low + (high - low) * position ** curve``; position is 0 to 1 between velocity 1 and 127, or ``key_low`` and
     ``key_high``.

@@ -13,7 +13,7 @@ from .preset_files import files_of
 
 
 def prove(file: Path) -> None:
-    """Prove the pack of a preset's file once; a pack that fails is removed.
+    """Prove the pack of a preset's file, if any, once; a pack that fails is removed.
 
     Raises:
         UserError: the preset cannot be used, names a plugin or a file outside, or the model gives other outputs.

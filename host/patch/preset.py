@@ -27,7 +27,7 @@ NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where
 
 
 class LatentSettings(SettingsSection):
-    """Rest values, one a latent; None for the model's defaults."""
+    """The [latent] table: rest values, one a latent; None for the model's defaults."""
 
     values: list[float] | None = None
 
@@ -82,7 +82,7 @@ PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
 
 
 class MpeSettings(SettingsSection):
-    """Targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
+    """The [mpe] table: targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
 
     enabled: bool = False
     pressure: str | None = None
@@ -90,7 +90,7 @@ class MpeSettings(SettingsSection):
 
 
 class EnvelopeSettings(SettingsSection):
-    """The ADSR of each voice."""
+    """The [envelope] table: the ADSR of each voice."""
 
     attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
     decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
@@ -106,7 +106,7 @@ PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
 
 
 class TuningSettings(SettingsSection):
-    """Equal temperament, or Scala files with paths relative to the preset."""
+    """The [tuning] table: equal temperament, or Scala files with paths relative to the preset."""
 
     a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
     scale: str | None = None

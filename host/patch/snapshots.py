@@ -30,7 +30,7 @@ def _some(values: dict[str, float | str]) -> dict[str, float | str]:
 
 
 class SnapshotSettings(SettingsSection):
-    """Values by target, names for choices."""
+    """A [[snapshot]] table: values by target, names for choices."""
 
     slot: Annotated[int, Field(ge=1, le=SLOTS)]
     values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], AfterValidator(_some)]
