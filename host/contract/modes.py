@@ -17,8 +17,6 @@ NO_MODES = np.zeros((0, 3))
 
 
 class PlacedModes(NamedTuple):
-    """A note's modes at one key."""
-
     orders: Doubles  # frequency ratios to the first partial, [partials]: harmonics or modes in their place, other modes
     takers: Indices  # partials that take power from noise, as places in ``orders``, [takers]
     bands: Indices  # from which they take it, [takers]

@@ -74,8 +74,6 @@ class Timeline:
 
 
 class RenderLoop:
-    """Renders into a sink until stopped or the sink is gone."""
-
     def __init__(
         self,
         player: Player,

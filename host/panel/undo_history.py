@@ -18,8 +18,6 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """Values alone or a whole preset."""
-
     before: PresetState | Values
     after: PresetState | Values
 

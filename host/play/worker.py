@@ -70,8 +70,6 @@ class WorkTime:
 
 
 class Worker:
-    """Renders some parts of the voices ahead, into shared memory."""
-
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()

@@ -62,8 +62,6 @@ class OpenedPatch(NamedTuple):
 
 
 class PluginServer:
-    """Holds a plugin's loaded patch, and runs the load and audio threads."""
-
     def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
         """Load the first preset, and start the threads; UserError if it cannot be played."""
         self._talk, self._panel_main = talk, panel

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """Presets, card, input and MIDI ports to use."""
-
     preset: str | Draft
     channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) with their own presets
     silent: tuple[int, ...] = ()  # muted channels
@@ -89,8 +87,6 @@ class Take:
 
 @dataclass(frozen=True)
 class SessionView:
-    """Settings and recording, for pages."""
-
     ports: tuple[str, ...] | None  # parts of the names of MIDI ports; empty: all; None: no port
     midi_api: str | None
     channel: int | None  # as `Setup.only`
