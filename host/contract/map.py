@@ -156,7 +156,7 @@ def _along(away: Array, way: Array) -> Array:
 
 def within(codes: Array, card: Card) -> Array:
     """Clamp codes, [..., n_latents], to the latents' ranges."""
-    low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
+    low, high = np.array(card.spans, np.float32).T
     inside: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
     return inside
 

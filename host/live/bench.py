@@ -18,8 +18,9 @@ from ..audio.sound_card import NullSink
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
+from ..patch.controllers import latent_maps
 from ..patch.library import Patch, open_patch
-from ..patch.preset import CCMap, MpeSettings
+from ..patch.preset import MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
 from ..play.warm_up import wait_until_ready
@@ -169,13 +170,9 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:
-    knobs = [
-        CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
-        for index, (number, latent) in enumerate(zip(KNOBS, patch.model.card.latents, strict=False))
-    ]
     play = patch.preset.play.model_copy(update={"voices": voices, "mode": "poly"})
     envelope = patch.preset.envelope.model_copy(update={"sustain": 1.0})
-    changes = {"cc": knobs, "play": play, "envelope": envelope, "mpe": MpeSettings()}
+    changes = {"cc": latent_maps(KNOBS, patch.model.card), "play": play, "envelope": envelope, "mpe": MpeSettings()}
     return replace(patch, preset=patch.preset.model_copy(update=changes))
 
 

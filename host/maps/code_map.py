@@ -96,7 +96,7 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 def _latents(card: Card) -> Array:
     across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
-    low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
+    low, high = np.array(card.spans, np.float32).T
     plane: Array = low + parts * (high - low)
     return plane
 

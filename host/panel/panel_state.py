@@ -226,11 +226,11 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
-        if state.text == self._text:
+        same = state.text == self._text
+        if same or (self._sounds_as(state.text) and state.rests == self._file_values):
             self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
-        elif self._sounds_as(state.text) and state.rests == self._file_values:
-            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
-            self._draft_silently(state.text)
+            if not same:
+                self._draft(state.text, silent=True)
         else:
             self._draft(self._baked(state))
 
@@ -242,18 +242,13 @@ class PanelState:
         self._history.add(HistoryEntry(before, self._state()))
         self._send_state(preset=self._preset_state())
 
-    def _draft(self, text: str) -> None:
+    def _draft(self, text: str, silent: bool = False) -> None:
         assert self._view is not None
         self._text = self._draft_text = text
-        self._draft_silent = False
-        self._file_values = dict(self._values)
-        self._out.load(Draft(self._name, text, self._view.folder))
-
-    def _draft_silently(self, text: str) -> None:
-        assert self._view is not None
-        self._text = self._draft_text = text
-        self._draft_silent = True
-        self._out.load(Draft(self._name, text, self._view.folder, silent=True))
+        self._draft_silent = silent
+        if not silent:
+            self._file_values = dict(self._values)
+        self._out.load(Draft(self._name, text, self._view.folder, silent=silent))
 
     def _sounds_as(self, text: str) -> bool:
         """Differs in snapshots alone, and the present text plays."""
@@ -266,7 +261,7 @@ class PanelState:
             self._edit(editing.with_snapshot(self._now(), slot, values))
             return
         before = self._state()
-        self._draft_silently(editing.with_snapshot(self._text, slot, values))
+        self._draft(editing.with_snapshot(self._text, slot, values), silent=True)
         self._history.add(HistoryEntry(before, self._state()))
         self._send_state(preset=self._preset_state())
 

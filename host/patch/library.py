@@ -17,6 +17,7 @@ from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
+from .controllers import latent_maps
 from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
@@ -140,10 +141,7 @@ def notes_of(name: str) -> list[str]:
 
 def default_knobs(card: Card) -> list[CCMap]:
     """CC 70 to 79 for the first ten latents."""
-    return [
-        CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
-        for i, latent in enumerate(card.latents[:10])
-    ]
+    return latent_maps(range(FIRST_KNOB_CC, FIRST_KNOB_CC + 10), card)
 
 
 def default_macros(card: Card) -> list[MacroSettings]:

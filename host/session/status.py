@@ -40,7 +40,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
         shed=0,
         held=[],
         latents=patch.preset.latent_values(patch.model.card),
-        spans=[(latent.low, latent.high) for latent in latents],
+        spans=patch.model.card.spans,
         names=[names.get(f"latent.{number}", "") for number in range(len(latents))],
         peaks_db=(-math.inf, -math.inf),
         limited=0.0,

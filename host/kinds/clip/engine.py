@@ -87,9 +87,9 @@ class ClipEngine:
     first, at the code predicted for completion; a note plays the newest ready clip, or an older one of exactly its
     code.
 
-    Gated clips look up their code's clip on a grid of `MORPH_SECONDS`, common to all voices so that they share clips,
-    and crossfade to it, at the same position, up to `SPREAD_SECONDS` later. Other parameters are read at note-on: a
-    note's latest end is known before decoding, also in processes that do not compute it.
+    Gated clips look up their code's clip on a grid of `MORPH_SECONDS`, common to all voices so that they share
+    clips. They crossfade to it, at the same position, up to `SPREAD_SECONDS` later. Other parameters are read at
+    note-on: a note's latest end is known before decoding, also in processes that do not compute it.
     """
 
     channels = 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...units import Range
-from .editing import appended, with_value, without_entries, without_entry, without_knob
+from .editing import appended, is_knob_of, with_value, without_entries, without_entry, without_knob
 
 Controller = Mapping[str, int | str | None]  # its number, nrpn or pressure, and its channel, None for all
 OF_A_KNOB = ("bits", "nrpn", "channel")  # a map's keys for its controller besides its number
@@ -19,7 +19,7 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
     """
     fields = tomllib.loads(text)
     knobs = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
-    own = [place for place, entry in enumerate(fields.get("cc", [])) if _is_of(entry, target)]
+    own = [place for place, entry in enumerate(fields.get("cc", [])) if is_knob_of(entry, target)]
     if target in knobs:
         text = with_value(text, ("knobs", knobs.index(target)), number)
     elif own:
@@ -33,10 +33,6 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
         text = appended(text, "cc", fresh)
     entries = tomllib.loads(text).get("cc", [])
     return text, [entry["target"] for entry in entries if entry.get("number") == number and entry["target"] != target]
-
-
-def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    return entry.get("target") == target and "pressure" not in entry
 
 
 def shaped(

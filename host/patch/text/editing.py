@@ -62,11 +62,11 @@ def without_maps(text: str, target: str) -> str:
     knobs = fields.get("knobs", [])
     if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
         text = without_knob(text, int(place))
+    return without_entries(text, "cc", lambda place, entry: is_knob_of(entry, target))
 
-    def of_a_knob(place: int, entry: Fields) -> bool:
-        return entry.get("target") == target and "pressure" not in entry
 
-    return without_entries(text, "cc", of_a_knob)
+def is_knob_of(entry: Mapping[str, Any], target: str) -> bool:
+    return entry.get("target") == target and "pressure" not in entry
 
 
 def without_knob(text: str, at: int) -> str:

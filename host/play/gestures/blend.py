@@ -118,15 +118,14 @@ class TrajectoryBlender:
         movements = tuple(self._movements[place] for place in near[weights > 0].tolist())
         modes = self._modes[near[0]]
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            ending = functools.partial(_mean, self._endings, near, weights)
-            nothing = np.zeros(0), np.zeros((0, n))
-            return BlendedTrajectory(*held, *nothing, gains, opening, ending, movements, modes, decoded)
-        if not self._let_go[near[weights > 0]].all():
-            apart[~self._let_go] = np.inf  # exclude notes recorded without a release
-            near, weights = nearest(apart)
-        row, codes = weights @ self._releases[near], self._release_levels
+            released = np.zeros(0), np.zeros((0, n))
+        else:
+            if not self._let_go[near[weights > 0]].all():
+                apart[~self._let_go] = np.inf  # exclude notes recorded without a release
+                near, weights = nearest(apart)
+            row, codes = weights @ self._releases[near], self._release_levels
+            released = row[:codes], row[codes:].reshape(-1, n)
         ending = functools.partial(_mean, self._endings, near, weights)
-        released = row[:codes], row[codes:].reshape(-1, n)
         return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
 
 
