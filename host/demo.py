@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Array
 from .audio.sound_files import read_sound
 from .events import NoteOn
 from .midi.performance import Performance, read_performance
@@ -13,8 +13,6 @@ from .picture import draw_performance
 from .play.rack import Rack
 from .render import blocks, render
 from .shipped import DEMO, PARTS, shipped_tunes
-
-Array = npt.NDArray[np.float32]
 
 RATE = 44100
 LATENT_BLOCK = 1024  # samples per point of the latent path

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from .arrays import Array
 
 SEED = 2020  # of reproducible noise
 

@@ -5,9 +5,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array
 from .units import midi_to_hz
-
-Array = npt.NDArray[np.float32]
 
 FRAME = 8192  # samples: at 44.1 kHz two bins fit between neighbouring semitones from C3 up
 HARMONICS = 16

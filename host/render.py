@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Array
 from .audio.limiter import limit, limited
 from .audio.normalise import KeptSound
 from .audio.sound_files import SoundWriter, sound_writer
@@ -23,8 +23,6 @@ from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
 from .progress import TOO_LOUD, clock, warn_if_slow
 from .units import db_to_gain
-
-Array = npt.NDArray[np.float32]
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: other processes compute the next while one is mixed

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array
 from .units import A4_HZ
-
-Array = npt.NDArray[np.float32]
 
 LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
 HIGHEST_HZ = 4186.01  # C8, its highest

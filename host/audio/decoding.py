@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 # Suffixes of common sound files that libsndfile does not read.
 FOREIGN = frozenset(

@@ -9,15 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from ..arrays import Array
 from ..errors import UserError, nearest
 from ..files import check_regular
 from ..plugin_trust import PLUGINS, may_run
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
-Array = npt.NDArray[np.float32]
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
 LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file
 LONGEST_RESPONSE_SECONDS = 60.0  # three times the longest halls

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..files import check_regular
 from .effects import Resampler
 from .sound_files import SoundReader, sound_reader
-
-Array = npt.NDArray[np.float32]
 
 LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz
 LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would exhaust memory

@@ -6,11 +6,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from .effects import Resampler
-
-Array = npt.NDArray[np.float32]
 
 OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
 PIECE = 1 << 16  # samples read back at once

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..events import Event
 from .effects import EffectChain, Resampler
 
-Array = npt.NDArray[np.float32]
 Source = Callable[[Sequence[Event], int], Array]
 
 QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz

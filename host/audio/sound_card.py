@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError, nearest
 from .block_size import check_block
-
-Array = npt.NDArray[np.float32]
 
 CLIENT = b"timbrel"  # the JACK client name
 CHANNELS = 2

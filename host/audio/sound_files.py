@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from ..arrays import Array
 from ..errors import Failure, UserError
 from ..files import hushed, replacing
 from ..interrupts import held
 from .decoding import PhoneFile, open_sound
-
-Array = npt.NDArray[np.float32]
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes

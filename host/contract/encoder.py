@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import Failure, UserError
 from ..kinds.stream.kind import FED
 from ..stft import chroma, window
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
-
-Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
 LARGEST = 1e6  # of an output; the squares of frames decoded from larger codes overflow, and no training reaches them

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from ..arrays import Doubles
 from ..errors import UserError
 from ..units import note_name
 from .card import Card, first_complaint
@@ -70,7 +71,6 @@ def _unpacked(text: str) -> npt.NDArray[np.int8]:
     return np.frombuffer(given, np.int8)
 
 
-Doubles = npt.NDArray[np.float64]
 Residual = Annotated[npt.NDArray[np.int8], _PackedBytes()]
 Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..arrays import Array, Indices
 from ..errors import UserError
 from .card import Card, first_complaint, in_deviations
 
@@ -24,9 +25,6 @@ NO_NOTE = -1
 AT_ONCE = 1024  # codes a batch of distances to all nodes: 7 MB
 SWEEPS = 8  # alternating over a cell's two axes: these are nearly orthogonal, so each sweep at least halves the error
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class CodeMap:
@@ -35,9 +33,9 @@ class CodeMap:
     surface: Array  # codes at nodes, [side, side, n_latents], rows from the top
     places: Array  # of the dots, near those of ``codes``, [dots, 2]
     codes: Array  # [dots, n_latents]
-    notes: Ints  # pitch classes, [dots], 0 is C; `NO_NOTE` without
+    notes: Indices  # pitch classes, [dots], 0 is C; `NO_NOTE` without
     brightness: Array  # [dots], 0 to 1
-    label: Ints  # indices into ``labels``, [dots]
+    label: Indices  # indices into ``labels``, [dots]
     labels: tuple[str, ...]
     loudness: Array  # [dots], 0 to 1; files have none: 0.5
     scale: Array  # from codes to standard deviations, [n_latents]
@@ -140,7 +138,7 @@ class CodeMap:
         return b"".join(part.tobytes() for part in parts)
 
 
-def nearest(points: Array, nodes: Array) -> Ints:
+def nearest(points: Array, nodes: Array) -> Indices:
     """Index of the nearest node, [nodes, n], for each point, [points, n]."""
     half = np.square(nodes).sum(1) / 2
     parts = [(half - points[first : first + AT_ONCE] @ nodes.T).argmin(1) for first in range(0, len(points), AT_ONCE)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
@@ -21,7 +22,6 @@ from .map import MAP_KEY, CodeMap, read_map
 if TYPE_CHECKING:
     import onnxruntime
 
-Array = npt.NDArray[np.float32]
 States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *shape]
 
 

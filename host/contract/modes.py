@@ -3,15 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Indices
 from ..units import midi_to_hz
 from .card import Card
 from .partials import HANN_ENERGY
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 NO_MODES = np.zeros((0, 3))
 

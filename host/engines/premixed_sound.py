@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from .protocol import VoiceSound
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True, kw_only=True)

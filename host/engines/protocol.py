@@ -7,12 +7,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..ramps import Ramp
 from ..units import MIDDLE_C as MIDDLE_C
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)

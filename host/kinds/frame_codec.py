@@ -7,14 +7,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Indices, Spectrum
 from ..contract.card import Card
 from ..errors import UserError
 from .table import KINDS, kind_of
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
-Doubles = npt.NDArray[np.float64]
 
 LEAST_COVER = 1e-3  # of the largest overlap: at the windows' zeros, division would amplify noise
 TINY = np.float32(1e-20)  # keeps divisors above 0

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.sound_card import NullSink
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
@@ -28,8 +26,6 @@ from ..session.load_shedding import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
 from .parent_process import HUGE_PAGES
 from .render_loop import RenderLoop
-
-Array = npt.NDArray[np.float32]
 
 RATE = 48000  # Hz, the highest rate of usual cards
 DEPTH = 2  # blocks of ring, the default of `timbrel play`

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.sound_card import SPARE_BLOCKS, Sink
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
@@ -22,7 +20,6 @@ from ..session.realtime import undisturbed
 if sys.platform == "linux":
     import resource
 
-Array = npt.NDArray[np.float32]
 LONG_WAIT = 0.1  # of the rendering time, spent waiting for the interpreter lock; 0.01 is usual
 LONG_WAIT_BLOCKS = 32  # averaging length of the waits
 OFTEN = 0.05  # of the blocks with long waits: a busy thread causes 10 % and more, a busy machine 2 %

@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.card import Card, in_deviations
 from ..contract.map import NO_NOTE, CodeMap, within
 from ..contract.model import Model
 from .code_timbre import timbre
 from .dot_places import dot_places
 from .self_organising_map import eased, unfolding
-
-Array = npt.NDArray[np.float32]
 
 SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
 LARGEST_STEP = 0.14  # standard deviations a pixel of 600: larger steps are audible jumps in a drag

@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.card import Card
 from ..contract.model import Model
 from ..contract.partials import spectra
 from ..kinds.table import kind_of
-
-Array = npt.NDArray[np.float32]
 
 BANDS = 32  # a quarter octave each: resolves timbres, not notes
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0

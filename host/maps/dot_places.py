@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.map import AT_ONCE, CodeMap
-
-Array = npt.NDArray[np.float32]
 
 RADIUS = 2.5  # nodes: of the window around the nearest node; without it, folds of the plane draw dots to their middle
 NEAREST = 20  # nodes of the window that share the weight

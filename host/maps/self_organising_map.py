@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.map import nearest
-
-Array = npt.NDArray[np.float32]
 
 ROUNDS = 60  # half as many shorten the map's reach by .02 deviations
 EASED = 200  # maximum rounds of easing; one or two are usual

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 SHORTEST_SECONDS = 0.001  # shorter ramps click
 STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough not to click

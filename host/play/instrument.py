@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.effects import EffectChain
 from ..audio.output import Output
 from ..events import Event, StealVoice
@@ -13,8 +11,6 @@ from ..patch.validation import check
 from .controller_mapping import Mapper
 from .event_processor import engine_and_processor
 from .synthesis import Elsewhere, Synthesis, share
-
-Array = npt.NDArray[np.float32]
 
 
 class ChannelInstrument:

@@ -12,6 +12,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..contract.card import Card
 from ..engines.protocol import Motion
 from ..errors import UserError, nearest
@@ -43,10 +44,6 @@ from .controller_state import (
     zone_of,
 )
 from .motions.motion import MotionWrapper
-
-Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # default ranges of zones in semitones, set by RPN 0 (MPE 1.0, 2.3.1)
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first message

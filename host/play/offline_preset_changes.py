@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError, printable
 from ..events import Event
 from ..patch.library import Patch
@@ -14,7 +14,6 @@ from .player import PlayableRack, Player
 from .rack import as_played
 from .warm_up import wait_until_ready
 
-Array = npt.NDArray[np.float32]
 PART = 16384  # samples of silence per call
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Times
 from ..engines.protocol import Beginnings, Residual
 from ..patch.preset import PLAY_CONTROLS
 from ..ramps import RAMP_SECONDS, Ramp
@@ -12,9 +13,6 @@ from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motions.motion import Latents
 from .preset_controls import Move, ParameterSet
-
-Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
 
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
 

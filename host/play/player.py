@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import limit
 from ..events import Event, NoteOn, ParameterChange
 from .controller_mapping import Mapper
 from .controller_state import ControllerState
 
-Array = npt.NDArray[np.float32]
 # Most new notes in a short block: each costs four transforms at once, and 128 keys may come together. Eight in a block
 # of 128 samples used all of its time on a slow processor, four leave a quarter; ten fingers need three blocks.
 NEW_NOTES = 4

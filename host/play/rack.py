@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import limit
 from ..errors import UserError
 from ..events import Event
@@ -19,8 +19,6 @@ from .synthesis import Elsewhere
 
 if TYPE_CHECKING:
     from .worker import WorkerPool
-
-Array = npt.NDArray[np.float32]
 
 
 class Rack:

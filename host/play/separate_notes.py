@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..audio.effects import EffectChain
 from ..audio.limiter import limit
 from ..audio.output import Output
@@ -19,10 +20,6 @@ from ..patch.preset import MORPH
 from .envelope import envelope_levels
 from .event_processor import EventProcessor, blend_of, engine_for
 from .play_modes import Latch
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 
 SETTLING_SECONDS = 0.05  # from the knobs to the note: their ramps end before it
 BLOCK = 16384  # samples at a time: long blocks decode in large batches

@@ -9,15 +9,13 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
 from .envelope import envelope_levels
 from .event_processor import EventProcessor
 from .voice_allocation import PARTS, Voice
-
-Array = npt.NDArray[np.float32]
 
 
 def share(number: int, processes: int) -> range:

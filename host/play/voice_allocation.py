@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import VoiceSound
 from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
@@ -16,7 +16,6 @@ from .gestures.note_offsets import NOTHING, Note, NoteOffsets, nothing
 from .gestures.trajectory import Gesture
 from .mpe import NoteExpression
 
-Array = npt.NDArray[np.float32]
 PARTS = 4  # summing parts of voices: the most processes that can share them
 
 

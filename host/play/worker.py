@@ -23,6 +23,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import VoiceSound
 from ..engines.request import MAX_BLOCK
 from ..errors import Failure
@@ -31,8 +32,6 @@ from ..interrupts import SIGNALS, held
 from ..patch.library import Patch
 from .event_processor import engine_and_processor
 from .synthesis import Synthesis, share
-
-Array = npt.NDArray[np.float32]
 
 # A fork inherits all loaded modules and models. Outside Linux, some libraries do not survive a fork.
 START = "fork" if sys.platform == "linux" else "spawn"

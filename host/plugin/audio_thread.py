@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
@@ -21,8 +20,6 @@ from ..session.meters import Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
 from .shared_memory import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
-
-Array = npt.NDArray[np.float32]
 
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
 SLOWEST_BPM, FASTEST_BPM = 1.0, 1000.0

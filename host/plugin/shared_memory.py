@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import Failure
-
-Array = npt.NDArray[np.float32]
 
 MAGIC = 0x4C424D54  # "TMBL"
 VERSION = 1

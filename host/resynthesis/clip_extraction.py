@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 STEP_SECONDS = 0.005  # resolution of the level
 QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset

@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..contract.card import Card, in_deviations
-
-Doubles = npt.NDArray[np.float64]
 
 AT_ONCE = 1024  # codes compared at once: limits memory for long sounds
 

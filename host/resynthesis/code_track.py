@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..audio.mono import mono, opened
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
@@ -18,9 +18,6 @@ from ..kinds.spectrum.pitch_detection import fundamentals
 from ..kinds.table import kind_of
 from ..stft import window
 from .clip_extraction import whole_clip
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 BATCH = 64  # frames per run: larger batches are no faster
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: quieter frames are tail and noise, without timbre

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..contract.card import Card
 from ..errors import UserError
 from ..kinds.frame_codec import hop_of
@@ -15,10 +16,7 @@ from ..patch.library import Patch
 from ..play.motions.motion import Latents
 from ..play.mpe import NoteExpression, mpe_channels_of
 from ..ramps import RAMP_SECONDS, Ramp
-from .frame_stream import Times
 
-Doubles = npt.NDArray[np.float64]
-Array = npt.NDArray[np.float32]
 WET = "process.wet"
 HELD = 0.5  # position of the freeze knob that starts the freeze
 

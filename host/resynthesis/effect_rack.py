@@ -5,16 +5,14 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
 from ..play.controller_mapping import Mapper
 from ..ramps import RAMP_SECONDS
 from .processor import CHANNEL, Processor
-
-Array = npt.NDArray[np.float32]
 
 
 class InputSound(Protocol):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..contract.card import Card, in_deviations
 from ..files import replacing
 from ..picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
-
-Doubles = npt.NDArray[np.float64]
 
 INCHES = (8.0, 8.0)
 CODES, NAMES = "#b9bfc4", "#6b747d"

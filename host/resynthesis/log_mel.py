@@ -5,10 +5,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..stft import window
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 BANDS = 64
 FRAME, HOP = 1024, 256  # samples, at the clip's own rate
@@ -34,15 +32,15 @@ def mel(rate: int) -> Array:
     return weights
 
 
-def _mels(hertz: Double) -> Double:
+def _mels(hertz: Doubles) -> Doubles:
     above = np.maximum(hertz, KNEE_HZ)
-    mels: Double = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
+    mels: Doubles = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
     return mels
 
 
-def _hertz(mels: Double) -> Double:
+def _hertz(mels: Doubles) -> Doubles:
     knee = KNEE_HZ / MEL_HZ
-    hertz: Double = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
+    hertz: Doubles = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
     return hertz
 
 
@@ -99,8 +97,8 @@ def distances_db(asked: Array, given: Array) -> Array:
     return apart
 
 
-def sounding_frames(levels: Array) -> Double:
+def sounding_frames(levels: Array) -> Doubles:
     """Frames with a sounding band, clamped to -40 dB: [frames, bands]."""
     frames = levels.reshape(-1, levels.shape[-1])
-    kept: Double = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    kept: Doubles = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
     return kept

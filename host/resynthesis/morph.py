@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
@@ -28,8 +29,6 @@ from ..units import note_name
 from .code_range import distances, landmark_codes, outside
 from .code_track import follow
 from .latent_map import draw_way
-
-Doubles = npt.NDArray[np.float64]
 
 RATE = 44_100  # Hz, of the output
 VELOCITY = 100

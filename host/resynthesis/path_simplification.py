@@ -3,9 +3,8 @@
 import heapq
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
+from ..arrays import Doubles
 
 SAME = 0.01  # deviations: a path within this error of all codes needs no more points
 AT_ONCE = 1024  # frames filtered at once: limits memory for long sounds

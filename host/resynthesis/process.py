@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from ..arrays import Array
 from ..audio.mono import mono
 from ..audio.sound_files import RATES, sound_reader, sound_writer
 from ..contract.card import first_complaint
@@ -29,7 +29,6 @@ from .effect_rack import EffectRack
 from .frame_stream import Fit
 from .processor import CHANNEL, Processor
 
-Array = npt.NDArray[np.float32]
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
 LONGEST_TAIL_SECONDS = 30.0
 

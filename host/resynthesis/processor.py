@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.effects import EffectChain, Resampler
 from ..audio.limiter import limit
 from ..audio.output import ROUNDING, Output
@@ -34,7 +34,6 @@ from ..ramps import RAMP_SECONDS, Ramp
 from .code_transform import WET, CodeTransform
 from .frame_stream import Fit, FrameStream, latency_of
 
-Array = npt.NDArray[np.float32]
 CHANNEL = 0  # of the one instrument
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.effects import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import KEYS, Card
@@ -26,8 +26,6 @@ from ..play.rack import Rack
 from ..render import blocks
 from .code_track import CodeTrack, part_of
 from .reconstruction_error import Measures, measures
-
-Array = npt.NDArray[np.float32]
 
 LONGEST_SECONDS = 30.0  # rendered from the start of a sound
 VELOCITY = 100

@@ -3,13 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..stft import window
 from .log_mel import distance_db, log_mel
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
 SIDE = 7  # cells, width of the SSIM window: scikit-image's default

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..audio.decoding import FOREIGN
 from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
@@ -30,9 +30,6 @@ from .path_simplification import drawn, simplified, smoothed
 from .reconstruction import Outputs, Reconstruction, again_of, kit_again
 from .refinement import can_refine
 from .search_protocol import MARGIN, Search, SearchResult, SearchTarget
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
 FIRST_KEY, LAST_KEY = 36, 127  # of a kit: 36 is General MIDI's bass drum 1

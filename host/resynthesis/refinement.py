@@ -10,8 +10,8 @@ that the model made.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Spectrum
 from ..contract.card import Card
 from ..contract.model import Model
 from ..kinds.clip.magnitude_synthesis import SpectraSound
@@ -19,9 +19,6 @@ from .code_range import Span
 from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
 from .search_protocol import SearchResult, SearchTarget
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Spectra = npt.NDArray[np.complex64]
 Residuals = Callable[[Doubles], Array]  # codes [rows, n_latents] → residuals [rows, m]
 Further = Callable[[Array, int], Array]  # clips and their sound's index → residuals [clips, m]
 
@@ -129,7 +126,7 @@ class _Refining:
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
         return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
 
-    def _cut(self, target: _Target, phasors: Spectra) -> Spectra:
+    def _cut(self, target: _Target, phasors: Spectrum) -> Spectrum:
         return phasors if target.whole else phasors[: target.spectra]
 
     def _label(self, target: _Target, code: Doubles) -> int:

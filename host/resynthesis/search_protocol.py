@@ -3,13 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array, Doubles
 from ..contract.model import Model
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves down reads a window four times as long
 

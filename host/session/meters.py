@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..patch.library import Patch
@@ -14,7 +14,6 @@ from ..play.player import PlayableRack, Player
 from ..units import gain_to_db
 from .load_shedding import RenderLoad
 
-Array = npt.NDArray[np.float32]
 LOOK_SECONDS = 0.1  # between updates of the displayed latents: each takes time from the sound
 METER_SECONDS = 0.5  # averaging time of the limiter's share
 SPECTRUM_SAMPLES = 4096  # 85 ms at 48 kHz

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...files import Stamp
 from .resampled_clip import ResampledClip
 from .synthesis import ClipSound
-
-Array = npt.NDArray[np.float32]
 
 MOST_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
 NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it

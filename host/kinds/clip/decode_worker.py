@@ -5,13 +5,12 @@ import weakref
 from multiprocessing.heap import Arena
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...engines.model_process import Away, ModelProcess
 from .clip_cache import Label, SingleClipDecoder
 from .resampled_clip import ClipMemory, ResampledClip
 
-Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of shared clip memory
 FLOAT_BYTES = 4
 

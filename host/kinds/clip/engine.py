@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
@@ -30,7 +30,6 @@ from .resampling import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .segment import ClipSegment
 from .synthesis import ClipSound, sound_of
 
-Array = npt.NDArray[np.float32]
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample
 
 LOOK_SECONDS = 0.005  # interval of live code prediction

@@ -9,13 +9,10 @@ finer corrections would distort them.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Spectrum
 from ...stft import overlapped_hops, window
 from ..spectrum.causal_phase import GAUSSIAN
-
-Array = npt.NDArray[np.float32]
-Spectra = npt.NDArray[np.complex64]
 
 TURNS = 10  # iterations: kicks and words are then 1 to 2 dB from their recordings; twelve bring no gain
 MOMENTUM = np.float32(0.9)  # without it, short kicks are 3 dB farther off after the same iterations
@@ -58,7 +55,7 @@ class SpectraSound:
         sound[: len(made)] = made
         return sound
 
-    def held(self, frames: Array, phasors: Spectra) -> Array:
+    def held(self, frames: Array, phasors: Spectrum) -> Array:
         """Clips, [clips, length], at fixed ``phasors``, [spectra, bins]: smooth in ``frames``."""
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
@@ -67,14 +64,14 @@ class SpectraSound:
             sound[: len(made)] = self._levelled(made, levels[: len(made) // self._part], POOLED)
         return sounds
 
-    def phasors(self, frame: Array) -> Spectra:
+    def phasors(self, frame: Array) -> Spectrum:
         """Phasors of a frame, [audible spectra, bins]."""
         return self._fitted(*self._audible(frame))
 
-    def own_phasors(self, sound: Array) -> Spectra:
+    def own_phasors(self, sound: Array) -> Spectrum:
         """Unit phasors of a clip, [spectra, bins]."""
         spectra = self._transformed(sound)
-        phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
+        phasors: Spectrum = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors
 
     def _audible(self, frame: Array) -> tuple[Array, Array]:
@@ -86,9 +83,9 @@ class SpectraSound:
             magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
         return magnitudes, levels
 
-    def _fitted(self, magnitudes: Array, levels: Array) -> Spectra:
-        fitted: Spectra = magnitudes * self._first_phases(magnitudes)
-        before: Spectra | None = None
+    def _fitted(self, magnitudes: Array, levels: Array) -> Spectrum:
+        fitted: Spectrum = magnitudes * self._first_phases(magnitudes)
+        before: Spectrum | None = None
         for _ in range(self._turns):
             given = self._transformed(self._levelled(self._added(fitted), levels))
             led = given if before is None else given + MOMENTUM * (given - before)
@@ -96,7 +93,7 @@ class SpectraSound:
             fitted, before = magnitudes * phasors, given
         return phasors
 
-    def _first_phases(self, magnitudes: Array) -> Spectra:
+    def _first_phases(self, magnitudes: Array) -> Spectrum:
         level = np.log(np.maximum(magnitudes, max(magnitudes.max() * DEEPEST, np.float32(1e-20))))
         width = GAUSSIAN * self._transform * self._transform
         across = np.zeros_like(level)
@@ -111,10 +108,11 @@ class SpectraSound:
         steps = (step[1:] + step[:-1]) / 2
         phase[loudest + 1 :] = phase[loudest] + np.cumsum(steps[loudest:], 0)
         phase[:loudest] = phase[loudest] - np.cumsum(steps[:loudest][::-1], 0)[::-1]
-        phasors: Spectra = np.exp(1j * (phase + np.pi * (bins % 2))).astype(np.complex64)  # phase at the window's start
+        at_start = phase + np.pi * (bins % 2)  # of the window
+        phasors: Spectrum = np.exp(1j * at_start).astype(np.complex64)
         return phasors
 
-    def _added(self, spectra: Spectra) -> Array:
+    def _added(self, spectra: Spectrum) -> Array:
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
         count = spectra.shape[-2]
         cover = overlapped_hops(np.broadcast_to(np.square(self._window), pieces.shape[-2:]), self._hop)
@@ -124,7 +122,7 @@ class SpectraSound:
         sound: Array = rows.reshape(*spectra.shape[:-2], -1)[..., first : first + (count - 1) * self._hop]
         return sound
 
-    def _transformed(self, sound: Array) -> Spectra:
+    def _transformed(self, sound: Array) -> Spectrum:
         padded = np.pad(sound, self._transform // 2)
         pieces = np.lib.stride_tricks.sliding_window_view(padded, self._transform)[:: self._hop]
         return np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)

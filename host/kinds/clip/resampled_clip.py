@@ -6,11 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...stft import fast_length
-
-Array = npt.NDArray[np.float32]
 
 TAPS = 48  # samples per interpolated sample: clean up to 0.83 of half the rate, see `_kernel` of `resampling`
 BESIDE = 4  # successive samples computed together, because they share most taps

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from .resampled_clip import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Copy, ResampledClip
 
-Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 BITS = 32

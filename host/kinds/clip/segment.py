@@ -3,12 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from .resampled_clip import ResampledClip
 from .resampling import BITS, Places, Request
-
-Array = npt.NDArray[np.float32]
 
 
 class ClipSegment(NamedTuple):

@@ -2,13 +2,9 @@
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from ...arrays import Array
 from ...contract.card import Card
 from .magnitude_synthesis import SpectraSound
-
-Array = npt.NDArray[np.float32]
 
 
 class ClipSound(Protocol):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...engines.premixed_sound import MixedSound
 from ...engines.protocol import Motion
@@ -19,9 +19,6 @@ from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C, db_to_gain
 from .grain_source import Cut, source_of
 from .kind import CONTROLS, GrainSettings
-
-Array = npt.NDArray[np.float32]
-
 
 # Per channel of a texture: of noise this loud, one sample in 200 exceeds the limiter's knee. Recordings of rain and
 # sea come near it; codes between and beyond them may decode to a hundred times its power.

@@ -8,12 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices
 from ...contract.card import Card
 from ...noise import gaussian_noise
 from ...stft import fast_length
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
 
 OPEN = 0.5  # cycles per sample: a low-pass is open from here
 STEEP = 8  # twice the order of the Butterworth low-pass

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ...arrays import Array
+
 NEPERS = np.float32(math.log(10) / 20)  # per decibel
 
 

@@ -10,15 +10,10 @@ Changing basins are then fitted to the sound so far, as Griffin and Lim do with 
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices, Spectrum
 from ...noise import white_noise
 from ...stft import from_middle, window
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
 
 GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
 FARTHEST = 2.0  # maximum bins from a peak to its frequency: half the width of a Hann lobe
@@ -33,7 +28,7 @@ class CausalPhaseState:
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
 
-    def __init__(self, phase: Floats, frame_length: int) -> None:
+    def __init__(self, phase: Doubles, frame_length: int) -> None:
         self.phase = phase  # around the middle of the frame, [bins]
         self.sounding = np.zeros(frame_length, np.float32)
         self.loudest = np.float32(0)
@@ -72,7 +67,7 @@ class CausalPhase:
     def number_next(self, number: int) -> None:
         self._voices_begun = number - 1
 
-    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
+    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Doubles | None = None) -> Spectrum:
         """Add phases to the next frame of each row's voice; return [rows, bins].
 
         Args:
@@ -89,7 +84,7 @@ class CausalPhase:
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Floats | None) -> Spectrum:
+    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Doubles | None) -> Spectrum:
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -142,17 +137,17 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
     return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
 
 
-def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
+def _fill_basins(phase: Doubles, slope: Doubles, owner: Indices, peaks: Indices) -> Doubles:
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
-    filled: Floats = way + offset[owner].reshape(phase.shape)
+    filled: Doubles = way + offset[owner].reshape(phase.shape)
     return filled
 
 
-def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
+def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Doubles:
     """Energy-weighted means, in nepers."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
-    mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
+    mean: Doubles = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
     return mean[owner].reshape(magnitudes.shape)

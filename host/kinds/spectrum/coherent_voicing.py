@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices, Spectrum
 from ...contract.gesture import MOST_MODES
 from ...contract.model import Model
 from ...engines.protocol import Residual
@@ -25,11 +25,7 @@ from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 from .noise_loops import low_frames, tapered, white_frames
 from .noise_phase import LOSS_DB, STRIDE
-from .partial_analysis import HIGHEST_HARMONIC, Floats
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
+from .partial_analysis import HIGHEST_HARMONIC
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
@@ -42,7 +38,7 @@ AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, 
 class SplitFrames(NamedTuple):
     """Frequency ratios to the first partial, [rows, partials] or [partials]; magnitudes as in `Layout`."""
 
-    orders: Floats
+    orders: Doubles
     strengths: Array
     residue: Array
     low: Array
@@ -61,7 +57,7 @@ class CoherentState:
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
 
-    def __init__(self, turns: Floats, free: Floats, noise: int) -> None:
+    def __init__(self, turns: Doubles, free: Doubles, noise: int) -> None:
         self.turns, self.free, self.noise = turns, free, noise
         self.first: float | None = None
         self.ratio: float | None = None
@@ -127,7 +123,7 @@ class CoherentVoicing:
     def number_next(self, number: int) -> None:
         self._voices_begun = number - 1
 
-    def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
+    def _beginning(self, number: int) -> tuple[Doubles, Doubles, int]:
         unison = len(self._detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
         return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
@@ -145,7 +141,7 @@ class CoherentVoicing:
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> Array:
@@ -160,7 +156,7 @@ class CoherentVoicing:
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
@@ -200,19 +196,19 @@ class CoherentVoicing:
         return spectra, self._noise_at(which), self._level(residue, ratios / kept)
 
     def _recorded(
-        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
     ) -> SplitFrames:
         return split
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
         """Part of pitch ratios that leaves formants in place."""
         if self._character.keep_formants:
             return ratios
         return np.ones(len(ratios))
 
     def _advance(
-        self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
-    ) -> tuple[Floats, Floats]:
+        self, states: Sequence[CoherentState], first: Doubles, ratios: Doubles, places: Array, free: Array
+    ) -> tuple[Doubles, Doubles]:
         """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
@@ -250,7 +246,7 @@ class CoherentVoicing:
                 free_turns[row, :count] = sounding
         return turns, free_turns
 
-    def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
+    def _sinusoids(self, count: int, row: Indices, frequency: Doubles, turn: Doubles, strength: Array) -> Spectrum:
         """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
@@ -302,7 +298,7 @@ class CoherentVoicing:
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
-    def _level(self, residue: Array, ratios: Floats) -> Array:
+    def _level(self, residue: Array, ratios: Doubles) -> Array:
         level = residue * self.hiss
         if self.low_noise is not None:
             level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
@@ -315,7 +311,7 @@ class CoherentVoicing:
         return tapered(level)
 
 
-def _stretched(level: Array, ratios: Floats) -> Array:
+def _stretched(level: Array, ratios: Doubles) -> Array:
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
@@ -325,7 +321,7 @@ def _stretched(level: Array, ratios: Floats) -> Array:
     return moved
 
 
-def _formants_kept(strengths: Array, ratios: Floats) -> Array:
+def _formants_kept(strengths: Array, ratios: Doubles) -> Array:
     """The envelope's mean of three harmonics keeps odd and even ones different."""
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")

@@ -5,28 +5,25 @@ import math
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.card import KEYS, PITCH_CLASSES, Card, PartialsLayout
 from ...contract.partials import in_bins, orders, spread
 from ...units import INAUDIBLE_HZ
-from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, split_partials
+from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Layout, split_partials
 
 FINE = 8  # band lookups per noise bin
 # Noise bins too coarse for low bands: 86 Hz at 44.1 kHz. Noise 30 dB louder at 20 Hz would leak through them.
 FEWEST_LOW_BINS, MOST_LOW_BINS = 2, 16
 OFFSET_HZ = 60.0  # an inaudible band that ends below this is skipped: it may be a DC offset
 
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-
 
 class DecodedPartials(Protocol):
     layout: Layout
-    orders: Floats  # frequency ratios to the first partial, [harmonics], or by key, [128, harmonics]
+    orders: Doubles  # frequency ratios to the first partial, [harmonics], or by key, [128, harmonics]
     low_edges: tuple[float, ...]  # of the low noise bands, in noise bins; one more than bands
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
         """In bins of the model, [rows]; NaN if unpitched.
 
         ``condition``: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
@@ -48,7 +45,7 @@ class PartialsOfSpectra:
         self.layout = Layout(harmonics, bins, 1 / scale)
         self.orders = np.arange(1.0, harmonics + 1)
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
         if condition.ndim == 1:
             return self._fundamentals[condition]
         alone = np.count_nonzero(condition, axis=1) == 1
@@ -92,7 +89,7 @@ class PartialsOfFrames:
         self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
         self._taps = _taps(self.spread)
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
         return self._fundamentals[condition]
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:

@@ -10,21 +10,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Times
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...engines.premixed_sound import MixedSound
-from ...engines.protocol import Motion, Residual, Times
+from ...engines.protocol import Motion, Residual
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
 from ...units import MIDDLE_C
 from .coherent_voicing import CoherentVoicing
-from .frame_cache import AHEAD, BATCH, PLAIN, Indices, VoicingSettings
+from .frame_cache import AHEAD, BATCH, PLAIN, VoicingSettings
 from .griffin_lim import GriffinLimVoicing
 from .noise_phase import NoiseVoicing
 from .partials_voicing import ChordVoicing
-
-Array = npt.NDArray[np.float32]
-
 
 # Initial samples of a stream's buffer beyond a frame. At live block sizes it seldom moves up; room for the longest
 # block would be 140 kB, allocated page by page at each note-on.

@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
 
 BATCH = 128  # rows per decoder run: more bring no gain, and 128 rows of 2049 fit a core's cache
 AHEAD = 8  # rows per step of decoding ahead: two batches hold the twelve pitch classes of shared latents

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from ...arrays import Array, Doubles
 from ...contract.card import Card
 from ...errors import UserError
 from ...stft import window
-from ..frame_codec import TINY, Array, Doubles, FrameAnalysis, hop_of, window_cover
+from ..frame_codec import TINY, FrameAnalysis, hop_of, window_cover
 from .causal_phase import CausalPhase
 
 

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
 from ...engines.protocol import Residual
 from ...stft import from_middle, overlapped_hops, window
 from .coherent_voicing import CoherentState, CoherentVoicing
-from .frame_cache import Indices, VoicingSettings
+from .frame_cache import VoicingSettings
 from .frame_shape import FrameShape
-
-Array = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
 
 ROUNDS = 24  # from coherent phases, 16 reach a spectral convergence of -33 dB (tests/bench/phase.py)
 OVERLAP = 8  # overlapping frames: with four, each constrains the others' phases too little

@@ -4,14 +4,11 @@ import functools
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Spectrum
 from ...noise import white_noise
 from ...stft import from_middle
 from .frame_shape import FrameShape, window_of
-
-Array = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
 
 LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
 from ...engines.protocol import Residual
 from ...noise import white_noise
 from ...stft import stft, window
 from ...units import INAUDIBLE_HZ
-from .frame_cache import Indices, MovedSpectra, Spectrum
-
-Array = npt.NDArray[np.float32]
+from .frame_cache import MovedSpectra
 
 LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: too long to be heard as a loop
 LOSS_DB = 1.4  # loss of a partial by these phases; the loudness in cards includes it

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...contract.modes import NO_MODES, PlacedModes, placed_modes
@@ -15,20 +15,15 @@ from .band_filter import BandFilter
 from .coherent_voicing import CoherentState, CoherentVoicing, SplitFrames
 from .decoded_partials import PartialsOfFrames
 from .frame_cache import VoicingSettings
-from .partial_analysis import Floats
 
 REMEMBERED = 128  # placed modes of notes and keys
 SILENT = np.float32(1e-30)  # power of an empty frame
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 
 class ChordState(CoherentState):
     __slots__ = ("keys", "number")
 
-    def __init__(self, turns: Floats, free: Floats, noise: int, number: int) -> None:
+    def __init__(self, turns: Doubles, free: Doubles, noise: int, number: int) -> None:
         super().__init__(turns, free, noise)
         self.number = number
         self.keys: dict[int, CoherentState] = {}
@@ -51,15 +46,15 @@ class ChordVoicing(CoherentVoicing):
     def _inside(self, keys: Indices) -> Indices:
         return np.clip(keys, self._lowest, self._highest)
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
         if self._character.keep_formants or self._transposed:  # modes have no formants
             return super()._kept_ratios(chroma, ratios)
         pitches = chroma + 12 * np.log2(ratios)
-        beyond: Floats = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
+        beyond: Doubles = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
         return beyond
 
     def _recorded(
-        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
     ) -> SplitFrames:
         if any(modes is not None for modes in residual.modes):
             split = self._with_modes(residual.modes, chroma, rows, split.strengths)
@@ -95,7 +90,7 @@ class ChordVoicing(CoherentVoicing):
             known = self._placed_modes[id(modes), key] = modes, placed
         return known[1]
 
-    def _filtered(self, by: BandFilter, gains: Array, places: Floats, split: SplitFrames) -> SplitFrames:
+    def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
         """At equal power. Low noise stays: raised with soft attacks, a room's rumble would be audible."""
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
@@ -125,7 +120,7 @@ class ChordVoicing(CoherentVoicing):
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> Array:

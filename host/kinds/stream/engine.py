@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model, States
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
@@ -22,8 +23,6 @@ from .first_frames import FirstFrame, FirstFrameCache
 from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 from .initial_states import Seed, seeds_of
 from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings, followed_grid
-
-Array = npt.NDArray[np.float32]
 
 LOOK_SECONDS = 0.01  # interval of live requests for first frames
 LATE_SECONDS = 0.003  # fade-in of a late frame

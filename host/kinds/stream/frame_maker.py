@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.card import Card
 from ...contract.model import Model, States
 from ...files import Stamp
@@ -14,8 +15,6 @@ from ..clip.magnitude_synthesis import SpectraSound
 from ..clip.resampled_clip import OCTAVES, ResampledClip
 from ..clip.resampling import ONE, Stretch, read
 from .kind import FED, PLACE
-
-Array = npt.NDArray[np.float32]
 
 FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 

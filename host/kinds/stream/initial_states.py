@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.encoder import SILENT, Encoder
 from ...contract.model import Model, States
 from ...errors import UserError
 from .kind import FED, MOST_SEED, StreamSettings
-
-Array = npt.NDArray[np.float32]
 
 
 class Seed(NamedTuple):

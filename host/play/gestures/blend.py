@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Doubles
 from ...contract.gesture import RESIDUAL_DB, Gestures, NoteWay, instrument_of
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
 # The key distance equal to `InstrumentNotes.velocity_steps` in velocity. Weights are Shepard's (1968, "A

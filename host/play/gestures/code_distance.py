@@ -1,12 +1,10 @@
 """Perceptual code distance: codes to dB of decoded spectra."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Doubles
 from ...contract.card import PITCH_CLASSES
 from ...contract.model import Model
-
-Doubles = npt.NDArray[np.float64]
 
 AROUND = 8  # most codes to evaluate; the result is their mean
 PART = 1 / 40  # step to either side, of a latent's span: a tenth of a standard deviation of training

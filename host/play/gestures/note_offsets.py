@@ -5,16 +5,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Times
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.note_offsets import NoteSettings
 from ..motions.motion import MotionWrapper, NotePath, OffsetMotion
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
 LATENT = "latent."

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Times
 from ...contract.card import Card, in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
@@ -17,10 +17,6 @@ from .blend import TrajectoryBlender
 from .code_distance import decibels
 from .note_offsets import Note
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
 EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves

@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Doubles
 from ...contract.gesture import RESIDUAL_DB, Gestures
 from ...noise import normals, uniforms
 from ..envelope import SHORTEST_SECONDS
 from .blend import OPENING, QUIET_DB, BlendedTrajectory
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 STEP = 64  # samples between computed levels: 1.5 ms at 44.1 kHz; linear in between
 CHUNK = 64  # steps computed at a time

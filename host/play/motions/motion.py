@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.card import Card
 from ...engines.protocol import Beginnings, Motion, Residual
 from ...events import Clock
@@ -15,8 +16,6 @@ from .beat_clock import Beats
 from .interpolation import WAYS, Code, straight
 from .parameter_touch import TouchedParameters
 from .sources import MotionSource, TimedPath, make_mover
-
-Array = npt.NDArray[np.float32]
 
 
 class NotePath:

@@ -4,14 +4,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Doubles
 from ...contract.card import Card
 from ...noise import white_noise
 from ...patch.motions import WalkSettings
 from .interpolation import Code, straight
 
-Doubles = npt.NDArray[np.float64]
 STEP_SECONDS = 0.25  # interval between turns, unless the bound needs shorter steps
 STEP_OF_BOUND = 0.25  # longest step: two steps in any direction stay within the bound of a code
 TURN = 0.35  # about 19 degrees a step: at one deviation a second a direction lasts about four seconds
