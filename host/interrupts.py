@@ -29,7 +29,7 @@ _asked = _Asked()
 def listening() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block for each signal, except those that nohup ignores.
 
-    Not SIGINT: shells start background jobs ignoring it, but they must save their work.
+    An ignored SIGINT raises too: shells start background jobs ignoring it, but they must save their work.
     """
     _asked.number, _asked.at, _asked.waits = None, -AGAIN_SECONDS, False
     heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
