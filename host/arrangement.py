@@ -28,7 +28,7 @@ def arrange(
     channels: Mapping[int, str | None] | None = None,
     programs: Sequence[str] = (),
 ) -> Arrangement:
-    """Choose the presets of a performance's channels; restore those of a recording by timbrel.
+    """Choose the presets of channels; restore those of a recording by timbrel.
 
     Args:
         preset: plays all channels without their own.

@@ -23,7 +23,7 @@ def config_file() -> Path:
 
 
 def configured(table: str, name: str) -> Any:
-    """Return a value of the configuration file, None if it has none.
+    """A value of the configuration file.
 
     Raises:
         UserError: the file cannot be read, is not TOML, or has unknown keys or values of another type.

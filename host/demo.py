@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Array
 from .audio.sound_files import read_sound
 from .events import NoteOn
 from .midi.performance import Performance, read_performance
@@ -14,14 +14,12 @@ from .play.rack import Rack
 from .render import blocks, render
 from .shipped import DEMO, PARTS, shipped_tunes
 
-Array = npt.NDArray[np.float32]
-
 RATE = 44100
 LATENT_BLOCK = 1024  # samples per point of the latent path
 
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
-    """Replace both files, and return them; ``name`` is of `shipped_tunes`."""
+    """Replace and return both files; ``name`` is of `shipped_tunes`."""
     tune = shipped_tunes()[name]
     performance = read_performance(tune, RATE)
     if name in PARTS:

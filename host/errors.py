@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class TimbrelError(Exception):
-    """An error for users: one line per mistake."""
+    """One line per mistake."""
 
     exit_status = 1
 
@@ -17,7 +17,7 @@ class UserError(TimbrelError):
 
 
 class Failure(TimbrelError):
-    """An operation failed without the user's fault."""
+    """Not the user's fault."""
 
     exit_status = 1
 
@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
+    """Hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
     from difflib import get_close_matches  # lazy: for mistakes alone
 
     names = sorted(set(known))

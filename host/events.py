@@ -107,7 +107,7 @@ class ParameterChange:
 
 @dataclass(frozen=True, slots=True)
 class ParameterTouch:
-    """No motion moves a touched target; a released one returns to its motion in half a second."""
+    """No motion moves a touched target; released, it returns to its motion in half a second."""
 
     time: int
     channel: int

@@ -1,4 +1,4 @@
-"""Atomic output: files and folders appear complete or not at all, and are replaced only on request."""
+"""Atomic output: files and folders appear whole or not at all, and are replaced only on request."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return None if the file is unreadable."""
+    """None if unreadable."""
     try:
         now = path.stat()
     except OSError:
@@ -54,7 +54,7 @@ def check_regular(path: Path, most: int) -> None:
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
-    """Check an output file before any work is done.
+    """Check an output file before any work.
 
     Raises:
         UserError: it is a folder, exists without ``overwrite``, or its folder is missing or read-only.
@@ -71,7 +71,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Check that a folder is empty, or can be created.
+    """Check that a folder is empty, or can be made.
 
     Raises:
         UserError: it is a file or not empty, or its parent is missing or read-only.

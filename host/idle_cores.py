@@ -11,7 +11,7 @@ GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of t
 
 
 def processors_worked() -> Callable[[], float]:
-    """Return a function that totals our cores' busy seconds, without time stolen by a VM host."""
+    """A function that totals our cores' busy seconds, without time stolen by a VM host."""
     allowed = _allowed()
 
     def worked() -> float:
@@ -22,7 +22,7 @@ def processors_worked() -> Callable[[], float]:
 
 
 def free_processors() -> int:
-    """Return this process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
+    """This process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
     worked = processors_worked()
     began, before = time.perf_counter(), worked()
     time.sleep(GLANCE_SECONDS)

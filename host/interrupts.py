@@ -1,4 +1,4 @@
-"""Signal handling: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so that commands clean up."""
+"""Signal handling: SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, so commands clean up."""
 
 import contextlib
 import signal
@@ -27,9 +27,9 @@ _asked = _Asked()
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Raise KeyboardInterrupt in the block for each signal; those that nohup ignores stay ignored.
+    """Raise KeyboardInterrupt in the block for each signal, except those that nohup ignores.
 
-    Except SIGINT: shells start background jobs ignoring it, but they must save their work.
+    An ignored SIGINT raises too: shells start background jobs ignoring it, but they must save their work.
     """
     _asked.number, _asked.at, _asked.waits = None, -AGAIN_SECONDS, False
     heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
@@ -62,7 +62,7 @@ def note(number: int) -> None:
 
 
 def exit_status(status: int) -> int:
-    """Return ``status``, or 128 plus the signal's number."""
+    """``status``, or 128 plus the signal's number."""
     return status if status == 0 or _asked.number is None else 128 + _asked.number
 
 

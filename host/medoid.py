@@ -5,5 +5,5 @@ import numpy.typing as npt
 
 
 def medoid(rows: npt.NDArray[np.float64]) -> int:
-    """Return the index of the row nearest to the rows' median, [n, length]."""
+    """Index of the row nearest to the rows' median, [n, length]."""
     return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())

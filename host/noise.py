@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from .arrays import Array
 
 SEED = 2020  # of reproducible noise
 
@@ -34,14 +34,14 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
-    """Return random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
+    """Random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
     key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
     places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
     return _uniform(splitmix64(key + places)).reshape(count, columns)
 
 
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
-    """Return [count] numbers (Box and Muller 1958)."""
+    """[count] numbers (Box and Muller 1958)."""
     pairs = -(-count // 2)
     first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
     radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then

@@ -1,4 +1,4 @@
-"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents over time."""
+"""Draws a performance as a PNG: waveform, spectrogram, piano roll and latents."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array
 from .errors import UserError
 from .events import Event, NoteOff, NoteOn
 from .files import replacing
@@ -14,8 +15,6 @@ from .units import note_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Array = npt.NDArray[np.float32]
 
 INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
 DOTS_PER_INCH, SMALL_DOTS_PER_INCH = 150, 64  # of files, and of pictures inside other files
@@ -163,7 +162,7 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 
 
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
-    """Return dB of the maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
+    """Levels in dB of maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
     mono = audio.mean(axis=0)
     length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
     columns = min(COLUMNS, 1 + mono.size // (length // 32))
@@ -204,7 +203,7 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
-    """Return (start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
+    """(start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:

@@ -5,9 +5,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array
 from .units import midi_to_hz
-
-Array = npt.NDArray[np.float32]
 
 FRAME = 8192  # samples: at 44.1 kHz two bins fit between neighbouring semitones from C3 up
 HARMONICS = 16
@@ -17,7 +16,7 @@ STEPS = 10  # a semitone
 
 
 def sounding_note(sound: Array, sample_rate: int) -> float:
-    """Return the MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
+    """MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
 
     Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
     between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.

@@ -53,7 +53,7 @@ def let_run(plugin: Path) -> None:
 
 
 def ask_for(presets: Iterable[str], trust: bool) -> None:
-    """Ask the user about unapproved plugins; ``trust`` answers yes.
+    """``trust`` answers yes for unapproved plugins.
 
     Raises:
         UserError: no terminal, the answer is no, or as `let_run`.
@@ -88,7 +88,7 @@ def plugins_of(preset: Path) -> list[Path]:
 
 
 def digest(plugin: Path) -> str:
-    """Return the SHA-256 of file names, bytes and folder links.
+    """SHA-256 of file names, bytes and folder links.
 
     Raises:
         UserError: it is unreadable, too large, or links outside itself.

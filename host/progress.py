@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def clock(seconds: float) -> str:
-    """Format a duration: ``4:05``, ``1:00:00``."""
+    """``4:05``, ``1:00:00``."""
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -13,15 +13,13 @@ FEW = 8  # up to so many times, a loop is faster than arrays
 
 
 class _Segment(NamedTuple):
-    """A line from (start, first) to (start + length, last), flat afterwards."""
-
     start: int
     length: float
     first: float
     last: float
 
     def at(self, time: int) -> float:
-        """Return one number of `_glide`, ten times as fast."""
+        """One number of `_glide`, ten times as fast."""
         done = min(max((time - self.start) / self.length, 0.0), 1.0)
         return self.first + (self.last - self.first) * done if done < 1.0 else self.last
 
@@ -56,14 +54,14 @@ class Ramp:
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Return the value at a sample, bit-identical to `at`."""
+        """Value at a sample, bit-identical to `at`."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
             return last if time - start >= length else segment.at(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
 
     def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return values at times, [times], in any order, none before the last `forget`."""
+        """Values at times, [times], in any order, none before the last `forget`."""
         if len(times) <= FEW:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
@@ -73,7 +71,7 @@ class Ramp:
         return _glide(times, *(column[which] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
-        """Return values, [count], or a scalar if constant."""
+        """[count], or a scalar if constant."""
         only = self._segments[0]
         if len(self._segments) == 1 and start >= only.start + only.length:
             return np.float32(only.last)
@@ -94,7 +92,7 @@ def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDA
 def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> float:
     """Map a controller value, 0 to ``top``, to ``low + (high - low) * (value / top) ** curve``.
 
-    Ends are exact, and rounding never leaves the range: effects refuse values outside it.
+    Ends are exact, and rounding never leaves the range: effects refuse values outside.
     """
     return between(value / top, low, high, curve)
 

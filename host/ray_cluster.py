@@ -17,7 +17,7 @@ RETRIES = 3  # of a task whose machine or process dies
 
 
 def connect(address: str) -> Any:
-    """Return the module ray, connected; call its `shutdown` in the end.
+    """The module ray, connected; call its `shutdown` in the end.
 
     Raises:
         UserError: Ray is missing, or no cluster is at ``address``, HOST:PORT or auto.
@@ -44,7 +44,7 @@ def connect(address: str) -> Any:
 
 
 def _started() -> str:
-    """Return the address of this machine's cluster, where Ray itself looks for it."""
+    """Where Ray itself looks for it."""
     if "RAY_ADDRESS" in os.environ:
         return os.environ["RAY_ADDRESS"]
     file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
@@ -59,5 +59,5 @@ def first_line(error: Exception) -> str:
 
 
 def on_this_machine(error: Exception) -> list[str]:
-    """Return an error's lines with this machine's name, for messages on another."""
+    """An error's lines with this machine's name."""
     return [f"{socket.gethostname()}: {line}" for line in error.args]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Array
 from .audio.limiter import limit, limited
 from .audio.normalise import KeptSound
 from .audio.sound_files import SoundWriter, sound_writer
@@ -23,8 +23,6 @@ from .play.player import LOOK_SAMPLES
 from .play.rack import Rack
 from .progress import TOO_LOUD, clock, warn_if_slow
 from .units import db_to_gain
-
-Array = npt.NDArray[np.float32]
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: other processes compute the next while one is mixed
@@ -50,7 +48,7 @@ class RenderOptions(NamedTuple):
 def remarks(
     performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
 ) -> list[str]:
-    """Return advice on parts not played as meant: General MIDI drums, program changes.
+    """Advice on parts not played as meant: General MIDI drums, program changes.
 
     ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
     kit. ``followed``: program changes select presets.
@@ -82,10 +80,10 @@ def programmed(
     say: Callable[[str], None],
     opening: Callable[[str], Patch] = open_patch,
 ) -> tuple[dict[int, Patch], list[Successor]]:
-    """Return the initial patches by channel, and successors that program changes select.
+    """Initial patches by channel, and successors that program changes select.
 
-    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: presets,
-    program 1 first. ``say``: receives warnings of presets, and programs beyond the last.
+    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
+    first. ``say``: receives warnings of presets, and programs beyond the last.
 
     Raises:
         UserError: as `open_patch`.
@@ -196,7 +194,7 @@ def render_samples(
     omni: bool = False,
     successors: Sequence[Successor] = (),
 ) -> Array:
-    """Return the samples, [2, samples], that `render` writes with ``as_float``; arguments are as there."""
+    """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there."""
     with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
         mixes = [mix for _, mix, _ in blocks(rack, performance, tail_seconds, sample_rate)]
     return np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 
 class Misplaced(ValueError):
-    """A setting that conflicts with another, and its location."""
+    """A setting's conflict with another, and its location."""
 
     def __init__(self, where: tuple[str | int, ...], what: str) -> None:
         super().__init__(what)
@@ -23,7 +23,7 @@ class SettingsSection(BaseModel):
 
 
 class Fault(NamedTuple):
-    """A preset's fault; entries of the key path count from 0."""
+    """Entries of the key path count from 0."""
 
     where: tuple[str | int, ...]
     what: str
@@ -49,7 +49,7 @@ class Control(NamedTuple):
 
 
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
-    """Return numbers annotated with `Knob`, by target; ``section``: prefix of targets."""
+    """Numbers annotated with `Knob`, by target; ``section``: prefix of targets."""
     found = {}
     for field, info in table.model_fields.items():
         marks = list(_marks(info))
@@ -63,7 +63,6 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """Yield annotations, also within optional types."""
     yield from info.metadata
     for part in get_args(info.annotation):
         if get_origin(part) is Annotated:

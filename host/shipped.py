@@ -35,7 +35,7 @@ class Draft:
 
 
 def shipped_presets() -> dict[str, Path]:
-    """The presets by name, then the later ones."""
+    """By name, then the later ones."""
     found = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
     return {name: found[name] for name in [*(name for name in found if name not in LATER), *LATER]}
 
@@ -45,14 +45,14 @@ def shipped_models() -> dict[str, Path]:
 
 
 def shipped_tunes() -> dict[str, Path]:
-    """A tune for one preset has the preset's name."""
+    """A tune for one preset has its name."""
     tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
     own = {name: tunes[name] for name in shipped_presets() if name in tunes}
     return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | own
 
 
 def preset_file(name: str) -> Path | None:
-    """Return a preset's file: shipped, by path (may be missing), in an instrument's folder, a pack, or the user's own.
+    """A preset's file: shipped, by path (may be missing), in an instrument's folder, a pack, or the user's own.
 
     Raises:
         UserError: a pack that cannot be unpacked.
@@ -70,7 +70,7 @@ def preset_file(name: str) -> Path | None:
 
 
 def own_preset(name: str) -> Path | None:
-    """Return a preset's file in the user's folder ``presets``: NAME.toml, NAME/ of `timbrel make` or NAME.timbrel."""
+    """In the user's folder ``presets``: NAME.toml, NAME/ of `timbrel make` or NAME.timbrel."""
     if Path(name).name != name or name in ("", ".", ".."):
         return None
     place = own_folder("presets") / name

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Array
 from .units import A4_HZ
-
-Array = npt.NDArray[np.float32]
 
 LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
 HIGHEST_HZ = 4186.01  # C8, its highest
@@ -17,7 +16,7 @@ HIGHEST_HZ = 4186.01  # C8, its highest
 
 @functools.cache
 def window(name: str, length: int) -> Array:
-    """Return a periodic window, [length]."""
+    """Periodic, [length]."""
     t = 2.0 * np.pi * np.arange(length) / length
     shapes = {
         "hann": 0.5 - 0.5 * np.cos(t),
@@ -30,7 +29,7 @@ def window(name: str, length: int) -> Array:
 
 
 def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
-    """Return the short-time Fourier transform, [frames, frame_length // 2 + 1], of [samples].
+    """Short-time Fourier transform, [frames, frame_length // 2 + 1], of [samples].
 
     Without padding: frame ``i`` starts at sample ``i * hop_length``.
     """
@@ -40,7 +39,7 @@ def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "
 
 @functools.cache
 def from_middle(bins: int) -> Array:
-    """Return signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
+    """Signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
     signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
     signs.setflags(write=False)
     return signs
@@ -48,7 +47,7 @@ def from_middle(bins: int) -> Array:
 
 @functools.cache
 def chroma_bins(sample_rate: int, frame_length: int) -> Array:
-    """Return each bin's pitch class, one-hot from A0 to C8, else zero: [bins, 12].
+    """Pitch class of each bin, one-hot from A0 to C8, else zero: [bins, 12].
 
     Colonel & Keene 2020, section III-B: sums energy over bands around 88 notes.
     """
@@ -63,7 +62,7 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
 
 
 def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
-    """Return pitch class energies, [..., 12], C first, of magnitudes, [..., bins]."""
+    """Pitch class energies, [..., 12], C first, of magnitudes, [..., bins]."""
     return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
 
 
@@ -78,7 +77,7 @@ def overlapped_hops(frames: Array, hop: int) -> Array:
 
 
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
-    """Overlap-add [n, length] to [(n - 1) * hop + length]."""
+    """[n, length] to [(n - 1) * hop + length]."""
     count, length = pieces.shape
     total = np.zeros((count - 1) * hop + length, np.float32)
     for number, piece in enumerate(pieces):
@@ -87,7 +86,7 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 
 
 def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
-    """Return the first multiple of ``step`` from ``length`` on without other prime factors."""
+    """First multiple of ``step`` from ``length`` on without other prime factors."""
     candidate = -(-length // step) * step
     while _without(primes, candidate) > 1:
         candidate += step

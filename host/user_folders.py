@@ -8,7 +8,7 @@ from .errors import UserError
 
 
 def own_folder(name: str) -> Path:
-    """Return the folder ``presets``, ``models``, ``packs`` or ``recordings``, which may not exist yet.
+    """Folder ``presets``, ``models``, ``packs`` or ``recordings``, which may not exist yet.
 
     Raises:
         UserError: as `configured`, which may name the folder of presets.

@@ -1,4 +1,4 @@
-"""Does tasks in other processes of this machine, or in a Ray cluster; results come in the order of the tasks."""
+"""Does tasks in other processes, or in a Ray cluster; results keep the tasks' order."""
 
 import contextlib
 import multiprocessing
@@ -26,13 +26,13 @@ Result = TypeVar("Result")
 def task_runner(
     work: Callable[[Task], Result], workers: int, ray: str | None, again: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
-    """Yield a function that does ``work`` on tasks, and iterates over the results in their order.
+    """Yield a function that does ``work`` on tasks, and iterates over results in their order.
 
     Args:
-        work: a function of a module, as other processes import it.
+        work: a module's function, as other processes import it.
         workers: processes; 1 works in this one.
-        ray: the address of a cluster, in place of processes.
-        again: the command that goes on after a failure.
+        ray: address of a cluster, in place of processes.
+        again: command that resumes after a failure.
 
     Raises:
         UserError: Ray is missing, or its cluster is not there.
@@ -90,7 +90,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed tells nobody."""
+    """A killed parent sends nothing."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -121,7 +121,7 @@ def _cluster(
 
 
 def _work_on_node(work: Callable[[Task], Result], task: Task) -> tuple[Result | None, TimbrelError | None]:
-    """Return errors for users as values: Ray would wrap them in its own."""
+    """Errors as values: Ray would wrap them in its own."""
     try:
         return work(task), None
     except TimbrelError as error:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from ...host.arrays import Times
 from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.events import Event, NoteOff, NoteOn
@@ -18,7 +19,7 @@ from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.rack import Rack
 from ...host.render import blocks
 from ...host.resynthesis.code_track import QUIET
-from ...host.resynthesis.frame_stream import FrameStream, Times, latency_of
+from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.units import semitones_to_ratio
 
 Array = npt.NDArray[np.float32]

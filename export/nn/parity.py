@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...host.arrays import Times
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
-from ...host.engines.protocol import Times
 from ...host.engines.request import VOICE_LUFS
 from ...host.errors import Failure
 from ...host.units import db_to_gain

@@ -6,7 +6,7 @@ BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; lo
 
 
 def check_block(block: int) -> None:
-    """Raise UserError for a size outside `BLOCKS`."""
+    """Raise UserError outside `BLOCKS`."""
     low, high = BLOCKS
     if not low <= block <= high:
         raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")

@@ -1,4 +1,4 @@
-"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV if installed.
+"""Opens sound files by libsndfile, and phone recordings (AAC in .m4a, .3gp, .webm …) by PyAV.
 
 FFmpeg opens only `CONTAINERS`, and no other file or address.
 """
@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 # Suffixes of common sound files that libsndfile does not read.
 FOREIGN = frozenset(
@@ -80,7 +79,7 @@ class PhoneFile:
         self.frames = round(float(stream.duration * stream.time_base) * self.samplerate) if stream.duration else 0
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> Array:
-        """Return [at most ``frames``, channels]; none at the end.
+        """[at most ``frames``, channels]; none at the end.
 
         Raises:
             soundfile.SoundFileError: the file is broken.

@@ -9,15 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from ..arrays import Array
 from ..errors import UserError, nearest
 from ..files import check_regular
 from ..plugin_trust import PLUGINS, may_run
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
-Array = npt.NDArray[np.float32]
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
 LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file
 LONGEST_RESPONSE_SECONDS = 60.0  # three times the longest halls
@@ -25,7 +24,7 @@ SETTLING_SECONDS = 1.0  # for a plugin's buffers to fill; MP3Compressor needs 0.
 
 
 class Effect(BaseModel):
-    """An effect of a preset, bypassed unless ``on``; extra keys are parameters.
+    """A preset's effect, bypassed unless ``on``; extra keys are parameters.
 
     ``plugin``: a name in `RANGES` or a VST3's path.
     """
@@ -46,7 +45,7 @@ class EffectChain:
         folder: Path,
         files: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
-        """Load the effects; paths are relative to ``folder``, except a `Draft`'s ``files``.
+        """Paths are relative to ``folder``, except a `Draft`'s ``files``.
 
         Raises:
             UserError: names the effect and its first fault.
@@ -70,7 +69,7 @@ class EffectChain:
         return sum(stage.pause_seconds for stage in self._heard)
 
     def process(self, audio: Array) -> Array:
-        """Process [2, n]; n may be 0."""
+        """[2, n]; n may be 0."""
         for stage in self._heard if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
@@ -81,11 +80,11 @@ class EffectChain:
             stage.reset()
 
     def targets(self) -> dict[str, Range]:
-        """Return the ranges of ``effects.N.parameter``."""
+        """Ranges of ``effects.N.parameter``."""
         return {target: stage.knobs[name] for target, (stage, name) in self._knobs.items()}
 
     def values(self) -> dict[str, float]:
-        """Return `targets`' values, as the effects round them."""
+        """Values of `targets`, as the effects round them."""
         return {target: float(getattr(stage.plugins[0], name)) for target, (stage, name) in self._knobs.items()}
 
     def set(self, target: str, value: float) -> None:
@@ -102,10 +101,7 @@ class EffectChain:
 
 @dataclass
 class _Stage:
-    """One effect, as one plugin or a mono instance per channel.
-
-    Buffering plugins return blocks of unequal length: they process whole quanta, after padding with silence.
-    """
+    """One effect, as one plugin or a mono instance per channel. Buffering plugins get whole quanta, after silence."""
 
     plugins: Sequence[Any]
     rate: int
@@ -189,14 +185,14 @@ class Resampler:
         self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
 
     def process(self, audio: Array) -> Array:
-        """Resample [channels, n]; output lengths vary."""
+        """[channels, n]; output lengths vary."""
         given: Array = self._resampler.process(audio)
         self._taken += audio.shape[1]
         self._given += given.shape[1]
         return given
 
     def flush(self) -> Array:
-        """Return the rest, for an exact total length."""
+        """The rest, for an exact total length."""
         left = round(self._taken * self._ratio) - self._given
         beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
         return self.process(beyond)[:, :left]
@@ -212,12 +208,12 @@ def _late(audio: Array, count: int) -> Array:
 
 
 def _below_nyquist(name: str, value: Any, rate: int) -> Any:
-    """Clamp cutoffs: first-order filters become unstable at Nyquist."""
+    """First-order filters become unstable at Nyquist."""
     return min(value, 0.49 * rate) if name == "cutoff_frequency_hz" else value
 
 
 def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
-    """Yield a built-in effect's faults: key, message."""
+    """A built-in effect's faults: key, message."""
     name = effect.plugin
     if name.endswith(PLUGINS):
         return

@@ -1,9 +1,8 @@
 """Limiter of the output."""
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 LIMIT_KNEE = 0.7  # -3 dB: below this the output is bit-exact
 LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
@@ -23,5 +22,5 @@ def limit(audio: Array) -> Array:
 
 
 def limited(audio: Array) -> float:
-    """Return the share, 0 to 1, of samples that `limit` has bent in its output."""
+    """Share, 0 to 1, of samples that `limit` bent in its output."""
     return float(np.mean(np.abs(audio) > LIMIT_KNEE))

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..files import check_regular
 from .effects import Resampler
 from .sound_files import SoundReader, sound_reader
-
-Array = npt.NDArray[np.float32]
 
 LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz
 LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would exhaust memory
@@ -21,11 +19,7 @@ LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would 
 
 @contextlib.contextmanager
 def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound as `sound_reader`.
-
-    Raises:
-        UserError: also below `LOWEST_RATE`.
-    """
+    """Raise UserError as `sound_reader`, and below `LOWEST_RATE`."""
     with sound_reader(sound, data) as reader:
         if reader.sample_rate < LOWEST_RATE:
             raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
@@ -33,7 +27,7 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """Yield the channels' mean at ``rate``, [n] a block."""
+    """The channels' mean at ``rate``, [n] a block."""
     resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
     for block in reader:
         mix = block.mean(axis=0, keepdims=True)
@@ -43,7 +37,7 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
 
 
 def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Return the last samples, [n], 1 to ``most``, in constant memory.
+    """Last samples, [n], 1 to ``most``, in constant memory.
 
     Raises:
         UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.

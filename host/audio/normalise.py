@@ -6,11 +6,9 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from .effects import Resampler
-
-Array = npt.NDArray[np.float32]
 
 OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
 PIECE = 1 << 16  # samples read back at once
@@ -33,12 +31,12 @@ class KeptSound:
             self._look(sound)
 
     def true_peak(self) -> float:
-        """Return the oversampled peak; write nothing afterwards."""
+        """Oversampled; write nothing afterwards."""
         self._look(self._above.flush())
         return self._peak
 
     def blocks(self, gain: float) -> Iterator[Array]:
-        """Yield amplified sound, [2, n]."""
+        """Amplified sound, [2, n]."""
         self._file.seek(0)
         while data := self._file.read(PIECE * 8):
             yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T

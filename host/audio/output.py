@@ -1,4 +1,4 @@
-"""Output stage: converts the model's rate to the output's, and applies effects."""
+"""Output stage: the model's rate to the output's, and effects."""
 
 import math
 from bisect import bisect_left
@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..events import Event
 from .effects import EffectChain, Resampler
 
-Array = npt.NDArray[np.float32]
 Source = Callable[[Sequence[Event], int], Array]
 
 QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz
@@ -51,14 +50,14 @@ class Output:
         return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
-        """Schedule an event of the next block or later; convert it to source samples."""
+        """Schedule an event of the next block or later; return it in source samples."""
         time = self.source_time(event.time)
         event = event if time == event.time else replace(event, time=time)
         self._events.append(event)
         return event
 
     def source_time(self, time: int) -> int:
-        """Convert an output time to a source sample; no output before ``time`` pulls it."""
+        """Source sample of an output time; no output before ``time`` pulls it."""
         if self._effects:
             time += QUANTUM
         if self._resampler is not None:
@@ -70,7 +69,7 @@ class Output:
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source) -> Array:
-        """Return output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count]."""
+        """Output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count]."""
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
             if self._effects:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError, nearest
 from .block_size import check_block
-
-Array = npt.NDArray[np.float32]
 
 CLIENT = b"timbrel"  # the JACK client name
 CHANNELS = 2
@@ -30,7 +28,7 @@ SPARE_BLOCKS = 2  # extra room in the ring
 
 @dataclass(frozen=True)
 class SoundCard:
-    """A PortAudio device; ``rate`` is its default in Hz."""
+    """``rate`` is the default in Hz."""
 
     index: int
     name: str
@@ -52,23 +50,19 @@ class Sink(Protocol):
     @property
     def latency_seconds(self) -> float:
         """Latency after the ring, as the driver reports."""
-        ...
 
     @property
     def taken(self) -> int:
         """Samples played; negative during initial silence."""
-        ...
 
     @property
     def alive(self) -> bool: ...
 
     def start(self) -> None:
         """Start with ``depth`` silent blocks."""
-        ...
 
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
-        ...
 
     def close(self) -> None: ...
 
@@ -135,7 +129,7 @@ def find_card(name: str | None) -> SoundCard:
 
 
 def find_input(name: str) -> SoundCard:
-    """Find an input as `find_card`; ``default`` is the system's."""
+    """As `find_card`; ``default`` is the system's."""
     known = inputs()
     if not known:
         raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
@@ -179,7 +173,7 @@ class Ear:
         return int(self._ring.read_available) >= self._sink.block
 
     def start(self) -> None:
-        """Start recording, before the sink starts."""
+        """Call before the sink starts."""
         self._action = self._stream.record_ringbuffer(self._ring)
 
     def listen(self) -> None:

@@ -1,4 +1,4 @@
-"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads every format of `open_sound`."""
+"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads as `open_sound`."""
 
 import contextlib
 import io
@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from ..arrays import Array
 from ..errors import Failure, UserError
 from ..files import hushed, replacing
 from ..interrupts import held
 from .decoding import PhoneFile, open_sound
-
-Array = npt.NDArray[np.float32]
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
@@ -28,7 +26,7 @@ WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for it
 
 
 class SoundWriter:
-    """Streams to a sound file; created by `sound_writer`."""
+    """Streams to a sound file; made by `sound_writer`."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile, sink: "_Sink") -> None:
         self._path = path
@@ -143,7 +141,7 @@ def sound_writer(
 
 
 class SoundReader:
-    """Streams from a sound file; created by `sound_reader`.
+    """Streams from a sound file; made by `sound_reader`.
 
     ``length``: samples per channel by the header. A broken header's length must not be allocated.
     """
@@ -155,7 +153,7 @@ class SoundReader:
         self._file = file
 
     def __iter__(self) -> Iterator[Array]:
-        """Yield [channels, n].
+        """[channels, n].
 
         Raises:
             UserError: cut off, empty, or samples not finite or beyond `LOUDEST`.
@@ -198,7 +196,7 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
-    """Return samples, [channels, n], and the rate in Hz.
+    """Samples, [channels, n], and rate in Hz.
 
     Raises:
         UserError: as `sound_reader` and `SoundReader`.
@@ -208,7 +206,7 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
 
 
 def flac_bytes(samples: Array, sample_rate: int) -> bytes:
-    """Return a FLAC file of 16 bits of samples, [channels, n], clipped to [-1, 1]."""
+    """16-bit FLAC of samples, [channels, n], clipped to [-1, 1]."""
     buffer = io.BytesIO()
     with held():
         soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
@@ -216,7 +214,7 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
 
 
 def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
-    """Return a WAV file of 32-bit floats of samples, [channels, n]."""
+    """WAV of 32-bit floats of samples, [channels, n]."""
     buffer = io.BytesIO()
     with held(), soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
         _leave_out_peaks(file)

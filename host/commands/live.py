@@ -153,7 +153,6 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
 
 
 def _chosen(given: Any, name: str, default: Any = None) -> Any:
-    """Return an option as given, else as configured, else the default."""
     told = configured("play", name) if given is None else given
     return default if told is None else told
 

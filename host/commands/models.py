@@ -1,4 +1,4 @@
-"""Commands to inspect models and list presets."""
+"""Commands that inspect models and list presets."""
 
 from pathlib import Path
 from typing import Annotated

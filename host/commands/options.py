@@ -1,4 +1,4 @@
-"""Shared options and help texts of commands."""
+"""Options and help texts that commands share."""
 
 import contextlib
 import sys
@@ -26,7 +26,7 @@ MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm
 
 
 def preset_names(incomplete: str) -> list[str]:
-    """Return the names that a shell may complete."""
+    """Names that a shell may complete."""
     from ..patch.user_presets import own_presets
     from ..shipped import shipped_models, shipped_presets
 
@@ -68,7 +68,7 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:
-    """Return a folder's presets; program 1 is the first. Warn of those that cannot be read."""
+    """A folder's presets; program 1 is the first. Warns of those that cannot be read."""
     if folder is None:
         return ()
     if not folder.is_dir():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def served(
     asked: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
 ) -> "Iterator[PanelProcess | None]":
-    """Yield the panel's process after printing its address; None unless ``asked``.
+    """The panel's process after printing its address; None unless ``asked``.
 
     ``port``: None for a free one. ``report``: folder of a report to show.
 

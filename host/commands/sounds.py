@@ -217,11 +217,6 @@ def render(
 
 
 def _midi_files(given: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
-    """Return MIDI files and their sounds; of several, in the folder ``output``, which is made.
-
-    Raises:
-        UserError: none, two of one name, or a sound exists.
-    """
     from ..files import check_output
 
     if len(given) == 1 and not given[0].is_dir():

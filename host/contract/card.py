@@ -1,4 +1,4 @@
-"""Model cards: JSON in ONNX metadata that a host needs to play a model."""
+"""Model cards: JSON in ONNX metadata that hosts need to play a model."""
 
 import base64
 import itertools
@@ -39,7 +39,7 @@ class _Part(BaseModel):
 
 
 class Latent(_Part):
-    """One latent: its range, default and distribution in the training set.
+    """Range, default and training distribution of one latent.
 
     ``moves``: measured effect of its ends, if any. ``unnamed``: why its name is only a number.
     """
@@ -67,21 +67,17 @@ class Latent(_Part):
 
 
 class UniformPrior(_Part):
-    """Uniform prior on [low, high]."""
-
-    uniform: tuple[float, float]
+    uniform: tuple[float, float]  # low and high
 
 
 class NormalPrior(_Part):
-    """Normal prior (mean, standard deviation)."""
-
-    normal: tuple[float, float]
+    normal: tuple[float, float]  # mean and standard deviation
 
 
 class Chroma(_Part):
     """Trained pitch classes, and the octave of decoded frames (4 has middle C).
 
-    ``folded``: sounds of other octaves were transposed before encoding.
+    ``folded``: training transposed other octaves into it.
     """
 
     trained: list[PitchClass]
@@ -92,12 +88,12 @@ class Chroma(_Part):
 class PartialsLayout(_Part):
     """A frame of partials at the pitch of the graph's input ``pitch``.
 
-    First come ``harmonics`` magnitudes: peaks in a spectrum of ``frame_length`` samples under the card's window. In
-    training frames their squares sum to 1. Noise follows: root mean square magnitude of bins between peaks, in bands
-    between ``edges_hz``. ``low``, ``high``: range of recorded MIDI notes.
+    ``harmonics`` magnitudes: peaks in a spectrum of ``frame_length`` samples under the card's window. In training
+    frames their squares sum to 1. Then noise: root mean square magnitude of bins between peaks, in bands between
+    ``edges_hz``. ``low``, ``high``: range of recorded MIDI notes.
 
     Partial k of key p has k sqrt((1 + B k^2) / (1 + B)) times the frequency of the first, B = exp(``stretch[0]`` +
-    ``stretch[1]`` p), or 0 without ``stretch`` (Fletcher, as in `partials.stretched`).
+    ``stretch[1]`` p), 0 without ``stretch`` (Fletcher, as in `partials.stretched`).
     """
 
     harmonics: Annotated[int, Field(ge=1, le=400)]
@@ -141,11 +137,11 @@ class Scaling(_Part):
 
 
 class StreamLayout(_Part):
-    """The timing of a stream's frames.
+    """Timing of a stream's frames.
 
-    ``step_length``: samples between frame starts. The rest of ``frame_length`` is crossfaded, and a musical step starts
-    at the crossfade's end. ``steps_per_beat``: of the frames' grid, if any. ``noise``: normal numbers a step, which the
-    host scales by the heat. ``levels_db``: minimum and maximum root mean square of training frames, dB of full scale.
+    ``step_length``: samples between frame starts; the rest of ``frame_length`` is crossfaded. A musical step starts at
+    the crossfade's end. ``steps_per_beat``: the frames' grid, if any. ``noise``: normal numbers a step, before scaling
+    by the heat. ``levels_db``: minimum and maximum root mean square of training frames, dB of full scale.
     """
 
     step_length: Annotated[int, Field(ge=16, le=1 << 20)]
@@ -156,7 +152,7 @@ class StreamLayout(_Part):
 
 
 class Landmark(_Part):
-    """A code of a training frame, or drawn from the prior if there is no encoder."""
+    """Code of a training frame; drawn from the prior without an encoder."""
 
     latent: list[float]
     chroma: PitchClass | None
@@ -166,7 +162,7 @@ class Landmark(_Part):
 class Direction(_Part):
     """A macro's direction: ``latent`` is added at its upper end, subtracted at its lower.
 
-    ``raises``: a quantity that rises along it, in a share ``holds`` of steps from training codes.
+    ``raises``: a quantity that rises in a share ``holds`` of steps from training codes.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
@@ -198,7 +194,7 @@ class Parity(_Part):
 class Reference(_Part):
     """Inputs and expected frames for `Model.verify`.
 
-    ``points``: positions stored in ``frame``. ``peaks``: every output once, in the row of its largest magnitude: base64
+    ``points``: positions stored in ``frame``. ``peaks``: each output once, in the row of its largest magnitude: base64
     of zlib of these rows, a byte an output, then of the values, little-endian float16. Older cards lack them, so most
     outputs are unchecked. ``key``: MIDI notes for partials. Models with state run ``steps`` times from zeros; ``frame``
     is the last step's.
@@ -215,7 +211,7 @@ class Reference(_Part):
     steps: Annotated[int, Field(ge=1, le=1024)] = 1
 
     def unpack_peaks(self, width: int) -> tuple[bytes, bytes]:
-        """Return the rows, [width] bytes, and values, [width] float16, of ``peaks``.
+        """Rows, [width] bytes, and values, [width] float16, of ``peaks``.
 
         Raises:
             ValueError: not ``width`` outputs, or a row out of range.
@@ -268,14 +264,13 @@ class Card(_Part):
 
     @property
     def conditions(self) -> int:
-        """Number of pitch classes, labels or keys; 0 without."""
+        """Pitch classes, labels or keys; 0 without."""
         if self.partials is not None:
             return KEYS
         return PITCH_CLASSES if self.chroma is not None else len(self.labels)
 
     @property
     def keyed(self) -> bool:
-        """Whether keys choose the decoded note."""
         return self.chroma is not None or self.partials is not None
 
     @property
@@ -284,12 +279,11 @@ class Card(_Part):
 
     @property
     def latent_targets(self) -> list[str]:
-        """``latent.0`` and so on."""
         return [f"latent.{index}" for index in range(len(self.latents))]
 
     @property
     def spectra(self) -> int:
-        """Spectra a frame: 1, or those of a clip."""
+        """Spectra a frame, 1 except for clips."""
         return 1 if self.transform_length is None else self.frame_length // self.hop_length + 1
 
     @property
@@ -299,12 +293,12 @@ class Card(_Part):
         By domain: ``frame_length`` samples; ``bins = frame_length // 2 + 1`` magnitudes; or magnitudes and as many
         phases in radians, or real and imaginary parts. Partials: as in `PartialsLayout`.
 
-        Grains: of the rfft of unwindowed samples. Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain.
+        Grains: the rfft of unwindowed samples. Magnitudes alone are of noise, ``E|X|^2 = m^2``, new in each grain.
         ``envelope_points`` follow, linear from first to last sample.
 
-        Clips: samples, or with a ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes: rffts of
-        windowed frames, centred at multiples of ``hop_length`` from the first sample, that add up to the clip without
-        scaling. ``envelope_points`` follow: root mean squares of as many equal parts.
+        Clips: samples, or with ``transform_length`` ``spectra`` of ``transform_length // 2 + 1`` magnitudes: rffts of
+        windowed frames, centred at multiples of ``hop_length`` from the first sample, that overlap-add to the clip
+        without scaling. ``envelope_points`` follow: root mean squares of as many equal parts.
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands
@@ -382,14 +376,14 @@ def read_card(text: str, source: str) -> Card:
 
 
 def in_deviations(card: Card) -> npt.NDArray[np.float64]:
-    """Return factors from codes to standard deviations, [n_latents]; 0 for constant latents."""
+    """Factors from codes to standard deviations, [n_latents]; 0 for constant latents."""
     deviations = np.array([latent.std for latent in card.latents])
     scale: npt.NDArray[np.float64] = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
     return scale
 
 
 def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
-    """Return fields of a newer timbrel, as ``part.field``, each once."""
+    """Fields of a newer timbrel, as ``part.field``, each once."""
     names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
     for name, value in part:
         for inner in value if isinstance(value, list) else [value]:
@@ -399,7 +393,7 @@ def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
 
 
 def first_complaint(error: ValidationError) -> str:
-    """Format pydantic's first error as ``where: what (got value)``."""
+    """Pydantic's first error as ``where: what (got value)``."""
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     what = detail["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Formats a model's card for `timbrel info`."""
+"""Formats a card for `timbrel info`."""
 
 import textwrap
 

@@ -1,4 +1,4 @@
-"""Encoder files: encode frames of sound to latents of their model."""
+"""Encoder files: sound to latents of their model."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import Failure, UserError
 from ..kinds.stream.kind import FED
 from ..stft import chroma, window
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
-
-Array = npt.NDArray[np.float32]
 
 ENCODER_KEY = "timbrel.encoder"
 LARGEST = 1e6  # of an output; the squares of frames decoded from larger codes overflow, and no training reaches them
@@ -41,9 +40,9 @@ class Encoder:
         self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
 
     def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
-        """Return the latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
+        """Latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
 
-        ``told``: pitch classes, [frames]; by default each frame's strongest, as in training (Colonel & Keene 2020,
+        ``told``: pitch classes, [frames]; default: each frame's strongest, as in training (Colonel & Keene 2020,
         section III-B). Models of partials need MIDI notes, fractions allowed.
 
         Raises:
@@ -55,12 +54,12 @@ class Encoder:
     def encode_with_labels(
         self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
-        """Return latents as `encode`, and label probabilities, [frames, labels], None without labels."""
+        """`encode`, and label probabilities, [frames, labels], None without labels."""
         found = self._run(frames, told)
         return found["latent"], found.get("label")
 
     def fed(self, frames: Array) -> tuple[Array, Array]:
-        """Return latents as `encode`, and the decoder's state ``previous`` after each frame, [frames, *shape].
+        """`encode`, and the decoder's state ``previous`` after each frame, [frames, *shape].
 
         A clip's code is the mean of its frames.
         """

@@ -1,4 +1,4 @@
-"""Gestures: trajectories of code and loudness of recorded notes, as JSON in ONNX metadata."""
+"""Gestures: code and loudness trajectories of recorded notes, as JSON in ONNX metadata."""
 
 import base64
 import itertools
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from ..arrays import Doubles
 from ..errors import UserError
 from ..units import note_name
 from .card import Card, first_complaint
@@ -26,8 +27,6 @@ VIBRATO_CENTS = 0.5  # of the steps of a vibrato: 64 cents at most
 
 
 class _ArrayOf(NamedTuple):
-    """Validates lists, but stores an array: Python floats need megabytes."""
-
     lists: Any
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -45,7 +44,7 @@ def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
 
 
 class _PackedBytes:
-    """Signed bytes, compressed (zlib) and in base64: a twentieth of a list of decimals."""
+    """Signed bytes as base64 of zlib: a twentieth of a list of decimals."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
@@ -73,7 +72,6 @@ def _unpacked(text: str) -> npt.NDArray[np.int8]:
     return np.frombuffer(given, np.int8)
 
 
-Doubles = npt.NDArray[np.float64]
 Residual = Annotated[npt.NDArray[np.int8], _PackedBytes()]
 Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
@@ -89,7 +87,7 @@ class _Part(BaseModel):
 
 
 class Grid(_Part):
-    """Times of points, in seconds from note-on and note-off, starting at 0."""
+    """Seconds from note-on and note-off, from 0."""
 
     levels: Seconds
     codes: Seconds
@@ -105,7 +103,7 @@ class Grid(_Part):
 
 
 class Wander(_Part):
-    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are along each direction."""
+    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are per direction."""
 
     level_db: Annotated[float, Field(ge=0, le=24)]
     level_hz: Annotated[float, Field(gt=0, le=100)]
@@ -114,16 +112,16 @@ class Wander(_Part):
 
 
 class NoteWay(_Part):
-    """The trajectory of a recorded note.
+    """Trajectory of a recorded note.
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
-    code there relative to ``home``; after the last they fall by ``fall_db_second``. ``codes``: [points, directions],
-    relative to ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the
-    recorded spectrum less the decoded one, in steps of half a decibel, [1 + moments, bands] in one row: the mean, then
-    the movement around it while the note is held; empty if unknown. ``release_residual``: the movement of the release,
-    [moments, bands]. ``modes``: of models of partials, [modes, 3]: the frequency ratio to the key, the harmonic that
-    moves there or 0, and the share of its band's noise that belongs to it. ``vibrato``: the movement of the pitch
-    around the key while the note is held, in steps of half a cent, [moments]; empty if it is steady or unknown.
+    code there relative to ``home``; they then fall by ``fall_db_second``. ``codes``: [points, directions], relative to
+    ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the recorded
+    spectrum less the decoded one, in steps of half a decibel, flat [1 + moments, bands]: the mean, then the movement
+    around it while held; empty if unknown. ``release_residual``: that of the release, [moments, bands]. ``modes``: of
+    models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
+    band's noise. ``vibrato``: movement of the pitch around the key while held, in steps of half a cent, [moments];
+    empty if steady or unknown.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -144,10 +142,10 @@ class NoteWay(_Part):
 class InstrumentNotes(_Part):
     """A note's offset from the preset's code is its code minus ``home``.
 
-    ``velocity_steps`` of velocity count as 1.5 semitones in the distance between notes. ``takes``: differences of two
-    recordings of one key and velocity, in steps of half a decibel, [pairs, 1 + bands] in one row: the level, then the
-    mean residual. ``transposed``: keys without notes play the nearest key's, transposed, since partials that are no
-    harmonics keep their ratios but cross the model's bands.
+    In the distance between notes, ``velocity_steps`` count as 1.5 semitones. ``takes``: differences of two recordings
+    of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
+    ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
+    cross the model's bands.
     """
 
     label: str
@@ -159,9 +157,9 @@ class InstrumentNotes(_Part):
 
 
 class Gestures(_Part):
-    """Recorded notes' trajectories along ``directions``, [directions, n_latents].
+    """Trajectories of recorded notes along ``directions``, [directions, n_latents].
 
-    Residuals are of bands around ``bands_hz``, every ``residual_seconds``; so are vibratos.
+    Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos.
     """
 
     format: Literal[1]
@@ -229,14 +227,14 @@ class Gestures(_Part):
 def instrument_of(gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
     """Return the instrument ``label``; None: that with the home nearest to the code ``rest``, [n_latents].
 
-    ``scale``, [n_latents], normalizes codes for this distance.
+    ``scale``, [n_latents], weights the distance.
     """
     known = [one for one in gestures.instruments if label in (None, one.label)]
     return min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
 
 
 def read_gestures(text: str, card: Card, source: str) -> Gestures:
-    """Parse a model's gestures; ``source`` names the file in errors.
+    """Parse a model's gestures; errors name ``source``.
 
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.

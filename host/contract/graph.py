@@ -1,6 +1,6 @@
-"""Reads an ONNX file's bytes without any library: external tensor data, and metadata.
+"""ONNX bytes without a library: finds external tensor data, reads metadata.
 
-Parses only messages that may hold tensors, and the model's own. Field numbers are those of onnx.proto.
+Field numbers are those of onnx.proto.
 """
 
 import mmap
@@ -27,11 +27,11 @@ HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field
 
 
 class NotONNX(Exception):
-    """States the reason; the caller adds the file's name."""
+    """The reason, without the file's name."""
 
 
 def leads_out(data: bytes) -> bool:
-    """Return whether a tensor has external data, or a data location other than the default.
+    """Whether a tensor has external data, or any data location but the default.
 
     Raises:
         NotONNX: not protobuf, too deep, or too many fields.
@@ -53,7 +53,7 @@ def leads_out(data: bytes) -> bool:
 
 
 def graph_of(data: bytes) -> bytes:
-    """Return an ONNX file's graph without its metadata.
+    """An ONNX graph without metadata.
 
     Raises:
         NotONNX: not protobuf.
@@ -66,7 +66,7 @@ def graph_of(data: bytes) -> bytes:
 
 
 def card_of(file: Path) -> str:
-    """Return the text of a model's card; reads no weights. "" without one.
+    """Text of a model's card, read without the weights; "" without one.
 
     Raises:
         NotONNX: not protobuf.
@@ -82,7 +82,7 @@ def card_of(file: Path) -> str:
 
 
 def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield a message's fields: number, wire type, value of a varint, and the content's first byte and length."""
+    """Number, wire type, value of a varint, and the content's first byte and length."""
     while at < end:
         tag, at = _varint(data, at, end)
         if tag >> 32:  # onnxruntime would drop the upper bits and read another field

@@ -1,4 +1,4 @@
-"""Code maps: 2-D planes of latent codes in ONNX metadata."""
+"""Code maps: 2-D planes of codes in ONNX metadata."""
 
 import base64
 import json
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..arrays import Array, Indices
 from ..errors import UserError
 from .card import Card, first_complaint, in_deviations
 
@@ -24,34 +25,20 @@ NO_NOTE = -1
 AT_ONCE = 1024  # codes a batch of distances to all nodes: 7 MB
 SWEEPS = 8  # alternating over a cell's two axes: these are nearly orthogonal, so each sweep at least halves the error
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class CodeMap:
-    """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top.
+    """A plane of codes with training codes as dots. Positions are 0 to 1: x from left, y from top."""
 
-    Attributes:
-        surface: codes at nodes, [side, side, n_latents], rows from the top.
-        places: positions of the dots, near those of ``codes``, [dots, 2].
-        codes: [dots, n_latents].
-        notes: pitch classes, [dots], 0 is C; `NO_NOTE` without.
-        brightness: [dots], 0 to 1.
-        label: indices into ``labels``, [dots].
-        loudness: [dots], 0 to 1; 0.5 as read from a file, which has none.
-        scale: from codes to standard deviations, [n_latents].
-    """
-
-    surface: Array
-    places: Array
-    codes: Array
-    notes: Ints
-    brightness: Array
-    label: Ints
+    surface: Array  # codes at nodes, [side, side, n_latents], rows from the top
+    places: Array  # of the dots, near those of ``codes``, [dots, 2]
+    codes: Array  # [dots, n_latents]
+    notes: Indices  # pitch classes, [dots], 0 is C; `NO_NOTE` without
+    brightness: Array  # [dots], 0 to 1
+    label: Indices  # indices into ``labels``, [dots]
     labels: tuple[str, ...]
-    loudness: Array
-    scale: Array
+    loudness: Array  # [dots], 0 to 1; files have none: 0.5
+    scale: Array  # from codes to standard deviations, [n_latents]
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
         """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""
@@ -66,9 +53,9 @@ class CodeMap:
         return code
 
     def place_of(self, codes: Array) -> Array:
-        """Return the nearest position, [..., 2], to each code, [..., n_latents].
+        """Nearest position, [..., 2], of each code, [..., n_latents].
 
-        Finds the nearest node, in standard deviations, then the nearest point in the cells around it.
+        Searches nodes, in standard deviations, then the cells around the nearest.
         """
         shape = codes.shape[:-1]
         wanted = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
@@ -112,7 +99,7 @@ class CodeMap:
         )
 
     def text(self) -> str:
-        """Serialize to JSON: float16 and integers in base64 of zlib."""
+        """JSON, with float16 and integers as base64 of zlib."""
         arrays = (
             self.surface.astype("<f2"),
             np.round(self.places * LARGEST_PLACE).astype("<u2"),
@@ -138,11 +125,11 @@ class CodeMap:
         return f"{dots} training code{'s' * (dots != 1)}{labels} on {plane}"
 
     def message(self) -> bytes:
-        """Return the arrays for the panel's page, little-endian.
+        """Arrays for the panel's page, little-endian.
 
         Four uint32: nodes a side, latents, dots, 0. Then float32: surface [side, side, latents], places [dots, 2],
-        codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and
-        scale [latents].
+        codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and scale
+        [latents].
         """
         head = np.array([len(self.surface), self.surface.shape[-1], len(self.codes), 0], "<u4")
         floats = (self.surface, self.places, self.codes, self.notes, self.brightness)
@@ -151,15 +138,15 @@ class CodeMap:
         return b"".join(part.tobytes() for part in parts)
 
 
-def nearest(points: Array, nodes: Array) -> Ints:
-    """Return the index of the nearest node, [nodes, n], to each point, [points, n]."""
+def nearest(points: Array, nodes: Array) -> Indices:
+    """Index of the nearest node, [nodes, n], for each point, [points, n]."""
     half = np.square(nodes).sum(1) / 2
     parts = [(half - points[first : first + AT_ONCE] @ nodes.T).argmin(1) for first in range(0, len(points), AT_ONCE)]
     return np.concatenate(parts)
 
 
 def _along(away: Array, way: Array) -> Array:
-    """Return the position, 0 to 1, on a segment nearest to a point, both [..., n] from its start."""
+    """Position, 0 to 1, on the segment ``way`` nearest to ``away``."""
     length = np.square(way).sum(-1)
     part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
     return part
@@ -167,7 +154,7 @@ def _along(away: Array, way: Array) -> Array:
 
 def within(codes: Array, card: Card) -> Array:
     """Clamp codes, [..., n_latents], to the latents' ranges."""
-    low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
+    low, high = np.array(card.spans, np.float32).T
     inside: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
     return inside
 
@@ -184,7 +171,7 @@ class _Stored(BaseModel):
 
 
 def read_map(text: str, card: Card, source: str) -> CodeMap:
-    """Parse a model's map; ``source`` names the file in errors.
+    """Parse a model's map; errors name ``source``.
 
     Clamps codes to the latents' ranges, which rounding may exceed.
 

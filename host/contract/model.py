@@ -1,4 +1,4 @@
-"""Model files: a decoder in an onnxruntime session, with its card, gestures and map."""
+"""Model files: a decoder in an onnxruntime session, its card, gestures and map."""
 
 import functools
 import hashlib
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
@@ -21,14 +22,13 @@ from .map import MAP_KEY, CodeMap, read_map
 if TYPE_CHECKING:
     import onnxruntime
 
-Array = npt.NDArray[np.float32]
 States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *shape]
 
 
 class ParityResult(NamedTuple):
-    """Largest difference from the card's reference, which covers ``told`` of ``width`` outputs.
+    """Largest difference from the card's reference, which has ``told`` of ``width`` outputs.
 
-    Differences in faint outputs weigh up to 1 / `FAINT` times as much.
+    Faint outputs' differences weigh up to 1 / `FAINT` times as much.
     """
 
     difference: float
@@ -45,14 +45,14 @@ class ParityResult(NamedTuple):
 class Model:
     """A decoder. Rows of a batch are independent to the bit.
 
-    A run uses one thread, without spinning and with denormals as zero: it never waits for another core.
+    A run uses one thread, without spinning, with denormals as zero: it never waits for another core.
     """
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
-        """Open and check a model file, or its bytes ``data``; ``path`` is then only a name.
+        """Open and check a model file, or its bytes ``data``; ``path`` then only names it.
 
         Raises:
-            UserError: as `open_session`; or there is no card, or the graph, gestures or map do not match it.
+            UserError: as `open_session`; no card; or graph, gestures or map contradict it.
         """
         self.path, self._data = path, data
         # Stamped before reading, so that a change while reading is detected.
@@ -86,21 +86,17 @@ class Model:
 
     @functools.cached_property
     def graph_sha256(self) -> str:
-        """SHA-256 of the graph without metadata, in hex."""
+        """Hex SHA-256 of the graph without metadata."""
         return hashlib.sha256(graph_of(self.read_bytes())).hexdigest()
 
     def decode(self, latent: Array, condition: npt.NDArray[np.intp] | Array) -> Array:
-        """Return frames as `step`, of a model without state."""
+        """`step` of a model without state; returns frames alone."""
         return self.step(latent, condition, {})[0]
 
     def step(
-        self,
-        latent: Array,
-        condition: npt.NDArray[np.intp] | Array,
-        state: States,
-        noise: Array | None = None,
+        self, latent: Array, condition: npt.NDArray[np.intp] | Array, state: States, noise: Array | None = None
     ) -> tuple[Array, States]:
-        """Return each voice's next frame, [voice, frame_width], and state.
+        """Each voice's next frame, [voice, frame_width], and state.
 
         Args:
             latent: [voice, n_latents].
@@ -119,7 +115,7 @@ class Model:
         return frame, dict(zip(state, after, strict=True))
 
     def condition_inputs(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
-        """Return the graph's input for a ``condition`` as in `step`, by name."""
+        """Graph inputs, by name, of a ``condition`` as in `step`."""
         if self.card.partials is not None:
             return {"pitch": condition.astype(np.float32)[:, np.newaxis]}
         if not self.card.conditions:
@@ -131,7 +127,7 @@ class Model:
         return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
 
     def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
-        """Return the last frames, [voice, frame_width], of ``steps`` steps with the same inputs."""
+        """Last frames, [voice, frame_width], of ``steps`` steps with equal inputs."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
             frame, state = self.step(latent, condition, state)
@@ -230,7 +226,7 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
 
 
 def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, str]:
-    """Return an ONNX file's metadata by key.
+    """Metadata of an ONNX file by key.
 
     Raises:
         UserError: not UTF-8.
@@ -248,9 +244,7 @@ def run(
     outputs: Mapping[str, Sequence[int]],
     feeds: Mapping[str, Array],
 ) -> list[Array]:
-    """Run a graph; return its outputs, each [rows, *shape].
-
-    ``feeds`` are [rows, ...].
+    """Run a graph on ``feeds``, [rows, ...]; return its outputs, each [rows, *shape].
 
     Raises:
         UserError: the graph cannot run, such as for lack of memory, or returns another shape.
@@ -286,14 +280,11 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
 
 @functools.cache
 def _load_onnxruntime() -> Any:
-    """Import onnxruntime with telemetry off, and bound the memory of all sessions together.
-
-    PyPI's Linux wheels have telemetry: threads, writes to the user's cache, a lookup of an internet host. A graph may
-    request more memory than exists.
-    """
+    """Without telemetry: PyPI's Linux wheels write to the user's cache and look up an internet host."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, on import
     import onnxruntime
 
+    # One bound for all sessions together: a graph may request more memory than exists.
     onnxruntime.create_and_register_allocator(
         onnxruntime.OrtMemoryInfo(
             "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -304,7 +295,7 @@ def _load_onnxruntime() -> Any:
 
 
 def _check_file(path: Path) -> None:
-    """Check a file before onnxruntime opens it: some versions open files that a graph references."""
+    """Some versions open files that a graph references: check first."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the .onnx file in it")
     if not path.exists():

@@ -1,41 +1,26 @@
-"""Modes of struck bodies: partials whose frequencies are no multiples of one fundamental."""
+"""Modes of struck bodies: inharmonic partials."""
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Indices
 from ..units import midi_to_hz
 from .card import Card
 from .partials import HANN_ENERGY
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 NO_MODES = np.zeros((0, 3))
 
 
 class PlacedModes(NamedTuple):
-    """A note's modes at one key.
-
-    Attributes:
-        orders: frequency ratios to the first partial: those of harmonics, or of the modes in their place, then those of
-            other modes, [partials].
-        takers: partials that take power from noise, as places in ``orders``, [takers].
-        bands: the bands that they take from, [takers].
-        energy: squared height of their lobes, relative to the squared level of the band, [takers].
-        left: share of each band's power that remains noise, [bands].
-    """
-
-    orders: Doubles
-    takers: Indices
-    bands: Indices
-    energy: Array
-    left: Array
+    orders: Doubles  # frequency ratios to the first partial, [partials]: harmonics or modes in their place, other modes
+    takers: Indices  # partials that take power from noise, as places in ``orders``, [takers]
+    bands: Indices  # from which they take it, [takers]
+    energy: Array  # squared height of their lobes, relative to the band's squared level, [takers]
+    left: Array  # share of each band's power that remains noise, [bands]
 
     def applied(self, heights: Array, power: Array) -> tuple[Array, Array]:
-        """Return magnitudes of partials, [rows, partials], and powers of noise.
+        """Magnitudes of partials, [rows, partials], and powers of noise.
 
         ``heights``: of harmonics, [rows, harmonics]; ``power``: of noise, [rows, bands].
         """
@@ -47,7 +32,7 @@ class PlacedModes(NamedTuple):
 
 
 def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> PlacedModes:
-    """Place the modes of a gesture's note (`NoteWay`), [modes, 3], at a key of a card of partials.
+    """Place a note's modes (`NoteWay`), [modes, 3], at a key.
 
     ``orders``: the key's frequency ratios of harmonics, [harmonics].
     """
@@ -67,7 +52,7 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
 
 
 def band_energy(card: Card) -> Doubles:
-    """Return the squared height of the lobe that has a band's power, relative to its squared level, [bands]."""
+    """Squared height of the lobe with a band's power, relative to its squared level, [bands]."""
     assert card.partials is not None
     widths = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate  # bins; narrow bands have one
     energy: Doubles = np.maximum(widths, 1.0) / HANN_ENERGY

@@ -5,19 +5,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Indices
 from ..units import INAUDIBLE_HZ, midi_to_hz
 from .card import Card, PartialsLayout
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, for any center
 
 
-def spread(partials: PartialsLayout, hertz: Floats) -> Array:
-    """Return each band's noise weight at some frequencies, [bands, frequencies], for powers.
+def spread(partials: PartialsLayout, hertz: Doubles) -> Array:
+    """Noise weights of bands at frequencies, [bands, frequencies], for powers.
 
     Linear over log frequency between band centres, the geometric means of edges; zero below the first edge. The lowest
     band stays apart: a room's rumble must not leak into audible bands.
@@ -31,13 +28,13 @@ def spread(partials: PartialsLayout, hertz: Floats) -> Array:
     return found
 
 
-def in_bins(keys: npt.NDArray[np.intp] | Floats, card: Card) -> Floats:
-    """Return MIDI notes' fundamentals in bins of a model's frame."""
+def in_bins(keys: npt.NDArray[np.intp] | Doubles, card: Card) -> Doubles:
+    """Fundamentals of MIDI notes, in bins of a model's frame."""
     return np.array([midi_to_hz(float(key)) for key in keys]) * card.frame_length / card.sample_rate
 
 
-def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
-    """Return magnitude spectra, [rows, bins], of frames of partials, [rows, frame_width]; other frames unchanged.
+def spectra(card: Card, frames: Array, condition: Indices | Doubles) -> Array:
+    """Magnitude spectra, [rows, bins], of frames of partials, [rows, frame_width]; other frames unchanged.
 
     Powers add, as with random phases. ``condition``: MIDI notes, [rows], fractions allowed.
     """
@@ -48,10 +45,10 @@ def spectra(card: Card, frames: Array, condition: Indices | Floats) -> Array:
     return summed(card, heights, in_bins(condition, card)[:, np.newaxis] * orders(layout, condition), noise)
 
 
-def summed(card: Card, heights: Array, places: Floats, noise: Floats) -> Array:
-    """Return magnitude spectra, [rows, bins], of lobes, and of bands' powers, [rows, bands].
+def summed(card: Card, heights: Array, places: Doubles, noise: Doubles) -> Array:
+    """Magnitude spectra, [rows, bins], of lobes and of bands' powers, [rows, bands].
 
-    ``heights`` of lobes and their ``places`` in bins: [rows, partials].
+    ``heights`` of lobes and ``places`` in bins: [rows, partials].
     """
     assert card.partials is not None
     bins = card.frame_length // 2 + 1
@@ -70,20 +67,20 @@ def summed(card: Card, heights: Array, places: Floats, noise: Floats) -> Array:
     return found
 
 
-def hann_lobe(away: Floats) -> Floats:
-    """Return the Hann window's main lobe ``away`` bins from its centre, where it is 1."""
+def hann_lobe(away: Doubles) -> Doubles:
+    """The Hann window's main lobe ``away`` bins from its centre, where it is 1."""
     beside = np.abs(np.abs(away) - 1) < 1e-9
-    lobe: Floats = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
+    lobe: Doubles = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
     return lobe
 
 
-def orders(partials: PartialsLayout, keys: Indices | Floats) -> Floats:
-    """Return frequency ratios to the first partial, [keys, harmonics]."""
+def orders(partials: PartialsLayout, keys: Indices | Doubles) -> Doubles:
+    """Frequency ratios to the first partial, [keys, harmonics]."""
     number = np.arange(1.0, partials.harmonics + 1)
     return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
 
 
-def stretched(number: npt.NDArray[Any], stiffness: Any) -> Floats:
-    """Return partials' frequency ratios for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
-    found: Floats = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
+def stretched(number: npt.NDArray[Any], stiffness: Any) -> Doubles:
+    """Frequency ratios of partials for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
+    found: Doubles = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
     return found

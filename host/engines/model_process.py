@@ -20,11 +20,11 @@ class ModelHolder(Protocol):
 
     @property
     def stamp(self) -> Stamp | None:
-        """Stamp of the file when read."""
+        """Of the file when read."""
 
 
 class Away(Exception):
-    """The process is not ready, has exited, or opened another file. The caller computes the result itself."""
+    """The process is not ready, has exited, or opened another file: the caller computes the result."""
 
 
 class ModelProcess:

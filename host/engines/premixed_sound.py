@@ -1,18 +1,16 @@
-"""Sounds of voices that engines mix ahead of their playback."""
+"""Sounds of voices that engines mix ahead of playback."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from .protocol import VoiceSound
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True, kw_only=True)
 class MixedSound(VoiceSound):
-    """A voice's sound; ``pending`` is the sum of its future samples, [channels, samples] from ``origin`` on."""
+    """``pending`` is the sum of future samples, [channels, samples] from ``origin`` on."""
 
     origin: int
     pending: Array
@@ -30,7 +28,7 @@ class MixedSound(VoiceSound):
         self.pending[:, ahead.shape[1] :] = 0
 
     def block(self, start: int, count: int) -> Array:
-        """Return [channels, count], silent before the note-on."""
+        """[channels, count], silent before the note-on."""
         at = start - self.origin
         if self.on <= start:
             return self.pending[:, at : at + count]

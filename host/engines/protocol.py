@@ -7,12 +7,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..ramps import Ramp
 from ..units import MIDDLE_C as MIDDLE_C
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,17 +45,11 @@ class Beginnings(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """Recorded differences to decoded frames of partials.
+    """Recorded differences to decoded frames of partials."""
 
-    Attributes:
-        gains: of the gestures' bands in dB, [rows, bands].
-        modes: as in `NoteWay`, [modes, 3] for each row; None without.
-        vibrato: deviation of the pitch in semitones, [rows].
-    """
-
-    gains: Array
-    modes: Sequence[Doubles | None]
-    vibrato: Doubles
+    gains: Array  # of the gestures' bands in dB, [rows, bands]
+    modes: Sequence[Doubles | None]  # as in `NoteWay`, [modes, 3] a row; None without
+    vibrato: Doubles  # deviation of the pitch in semitones, [rows]
 
 
 class Motion(Protocol):
@@ -71,41 +62,33 @@ class Motion(Protocol):
     def own_codes(self) -> bool: ...
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
+        """Codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
 
         ``own_times``: samples where a note's own modulation is read, also before its note-on; None: ``times``.
         """
-        ...
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return codes of notes after a sample; None if unknown."""
-        ...
+        """Codes of notes after a sample; None if unknown."""
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        """Return bends in semitones, [rows]."""
-        ...
+        """[rows]."""
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
-        """Return the residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
-        ...
+        """Residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
-        """Return the key that the decoder gets for each row; None: the one that sounds."""
-        ...
+        """Key that the decoder gets for each row; None: the one that sounds."""
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        """Return semitones over a block: a scalar if constant, else [count]."""
-        ...
+        """Semitones over a block: a scalar if constant, else [count]."""
 
     def morph(self, time: int) -> float:
-        """Return the position, 0 to 1; 0 without a morph."""
-        ...
+        """Position, 0 to 1; 0 without a morph."""
 
     def beat(self, time: int) -> float: ...
 
     def beat_samples(self, time: int) -> float:
-        """Return a quarter note's length, as known at ``time``."""
-        ...
+        """A quarter note's length, as known at ``time``."""
 
 
 class Engine(Protocol[Kept]):
@@ -114,44 +97,36 @@ class Engine(Protocol[Kept]):
     @property
     def channels(self) -> int:
         """1, or 2 for stereo."""
-        ...
 
     @property
     def lookback(self) -> int:
         """Samples before a block where parameters are read."""
-        ...
 
     @property
     def ready(self) -> bool:
         """False while a model process lacks frames. Live, the engine plays ready frames only; offline, it waits."""
-        ...
 
     @property
     def age_ms(self) -> float | None:
         """Age of the last note's code at its note-on; None if codes are never old."""
-        ...
 
     @property
     def targets(self) -> Mapping[str, Ramp]: ...
 
     def start_stream(self, pitch: float, time: int, key: int) -> Kept:
-        """Return the stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
-        ...
+        """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
 
     def number_next(self, number: int) -> None:
-        """Number the next stream, from 1: its random phases and numbers follow from that; others count on."""
-        ...
+        """Number the next stream, from 1, for its random phases and numbers; others count on."""
 
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
-        """Return each stream's sound, [channels, count]; silence before its note-on.
+        """Each stream's sound, [channels, count]; silence before its note-on.
 
-        The result is valid until the next call.
+        Valid until the next call.
         """
-        ...
 
     def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
         """Do one step of work due after ``now``, the end of the rendered sound; no sample depends on it.
 
         Live, it runs after a block's delivery.
         """
-        ...

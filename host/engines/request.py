@@ -13,21 +13,10 @@ VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just re
 
 
 class EngineRequest(NamedTuple):
-    """Preset settings for an engine.
-
-    Attributes:
-        rest: latents at rest, for decoding ahead.
-        own: from `Kind.own`.
-        bend: range in semitones.
-        live: the engine must not block on other processes.
-        sound: seed at the model's rate, [samples].
-        morph_label: at the morph's end; None: unchanged.
-    """
-
-    rest: Sequence[float]
+    rest: Sequence[float]  # latents, for decoding ahead
     play: PlaySettings
-    own: Any
-    bend: float
-    live: bool = False
-    sound: npt.NDArray[np.float32] | None = None
-    morph_label: str | None = None
+    own: Any  # from `Kind.own`
+    bend: float  # range in semitones
+    live: bool = False  # the engine must not block on other processes
+    sound: npt.NDArray[np.float32] | None = None  # seed at the model's rate, [samples]
+    morph_label: str | None = None  # at the morph's end; None: unchanged

@@ -11,7 +11,7 @@ from .request import EngineRequest
 
 
 def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
-    """Return a model's engine; imports its module on first use.
+    """Imports the engine's module on first use.
 
     Raises:
         UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.

@@ -1,4 +1,4 @@
-"""Resynthesis steps that differ between kinds of models, one `frame_codec` module a kind."""
+"""Steps of resynthesis that each kind of model has in its `frame_codec`."""
 
 import importlib
 import importlib.util
@@ -7,14 +7,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Indices, Spectrum
 from ..contract.card import Card
 from ..errors import UserError
 from .table import KINDS, kind_of
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
-Doubles = npt.NDArray[np.float64]
 
 LEAST_COVER = 1e-3  # of the largest overlap: at the windows' zeros, division would amplify noise
 TINY = np.float32(1e-20)  # keeps divisors above 0
@@ -34,23 +30,20 @@ class FrameAnalysis(NamedTuple):
 
 class FrameCodec(Protocol):
     def level(self, frames: Array, magnitudes: Array) -> Array:
-        """Return target levels, [rows, 1]."""
-        ...
+        """Target levels, [rows, 1]."""
 
     def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        """Return frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
-        ...
+        """Frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
 
     def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
-        """Return magnitudes, [rows, bins], and the summed mean squared errors at a maximum of 1."""
-        ...
+        """Magnitudes, [rows, bins], and summed mean squared errors at a maximum of 1."""
 
 
 def codec_of(card: Card, phase: str) -> FrameCodec:
-    """Return the codec of a model's kind for ``phase``, ``original`` or ``own``.
+    """Codec of a model's kind for ``phase``, ``original`` or ``own``.
 
     Raises:
-        UserError: the kind has none, or the codec refuses the frames or the phase.
+        UserError: the kind has none, or the codec refuses frames or phase.
     """
     folders = {name: type(kind).__module__.rpartition(".")[0] for name, kind in KINDS.items()}
     known = [name for name, folder in folders.items() if importlib.util.find_spec(f"{folder}.frame_codec")]
@@ -68,6 +61,6 @@ def hop_of(card: Card) -> int:
 
 
 def window_cover(weights: Array, hop: int) -> Array:
-    """Return the overlapped sum of weights at each sample of a frame, [frame_length]."""
+    """Overlapped sum of weights at each sample of a frame, [frame_length]."""
     once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
     return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))

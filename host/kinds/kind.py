@@ -1,4 +1,4 @@
-"""Model kinds: the rules that each kind implements for cards, presets and keys."""
+"""Model kinds: each kind's rules for cards, presets and keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -44,22 +44,14 @@ class KindCard(Protocol):
 
 
 class Keying(NamedTuple):
-    """How keys play voices.
-
-    Attributes:
-        holds: a note latches until its key is pressed again.
-        strikes: a note plays to its own end, regardless of key release.
-        chokes: choke group by key; a key cuts the playing notes of its group.
-    """
-
-    holds: bool = False
-    strikes: bool = False
-    chokes: Mapping[int, str] = MappingProxyType({})
+    holds: bool = False  # a note latches until its key is pressed again
+    strikes: bool = False  # a note plays to its own end, regardless of key release
+    chokes: Mapping[int, str] = MappingProxyType({})  # choke group by key; a key cuts its group's notes
     gains_db: Mapping[int, float] = MappingProxyType({})
 
 
 class Kind:
-    """Base class of model kinds, one instance each; attributes are defaults."""
+    """Base class, one instance a kind; attributes are defaults."""
 
     name: ClassVar[str] = ""  # in cards
     moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
@@ -100,49 +92,49 @@ class Kind:
             )
 
     def targets(self, own: Any, card: KindCard) -> dict[str, Range]:
-        """Return the modulation targets; ``own``, here and below, is the result of `own`."""
+        """Modulation targets; ``own``, here and below, is the result of `own`."""
         return {}
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
-        """Return the item names of targets that select by number, from 0."""
+        """Item names of targets that select by number, from 0."""
         return {}
 
     def faults(self, own: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        """Yield contradictions in a preset, or with the model; ``play`` and ``tuning`` are its tables."""
+        """Contradictions in a preset, or with the model; ``play`` and ``tuning`` are its tables."""
         yield from ()
 
     def own(self, sections: Any) -> Any:
-        """Return the preset's table for this kind, or None."""
+        """The preset's table for this kind."""
         return getattr(sections, self.sections[0]) if self.sections else None
 
     def sound(self, own: Any) -> str | None:
-        """Return the seed sound's file name."""
+        """File name of the seed sound."""
         return None
 
     def sound_samples(self, card: KindCard) -> int:
-        """Return the maximum seed length, in samples."""
+        """Maximum samples of the seed."""
         return 0
 
     def ahead_seconds(self, own: Any, card: KindCard, tempo_bpm: float) -> float | None:
-        """Return the lead of frames over their sound; parameters act after one to two leads. None: at once."""
+        """Lead of frames over their sound; parameters act after one to two leads. None: at once."""
         return None
 
     def keying(self, own: Any, play: Any) -> Keying:
         return Keying()
 
     def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        """Return pitches by playable key, 69.0 for 440 Hz; ``tuned`` holds the preset's tuning."""
+        """Pitches by playable key, 69.0 for 440 Hz; ``tuned``: the preset's tuning."""
         return tuned
 
     def label(self, own: Any) -> str | None:
         return None
 
     def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
-        """Return preset tables that select a label, and that sustain notes if ``held``."""
+        """Preset tables that select a label, and sustain notes if ``held``."""
         return {}
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        """Describe frames in (label, text) pairs."""
+        """Description of frames in (label, text) pairs."""
         milliseconds = 1000 / card.sample_rate
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),

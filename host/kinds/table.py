@@ -1,4 +1,4 @@
-"""Table of all model kinds, and the preset tables of single kinds."""
+"""All model kinds, and the preset tables of single kinds."""
 
 from typing import TYPE_CHECKING, Any
 

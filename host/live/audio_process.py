@@ -1,7 +1,6 @@
 """The audio process: owns sound card, MIDI ports and render thread.
 
-A separate process isolates audio from screen and files. PortAudio also cannot be initialised again in a process whose
-JACK server died.
+It isolates audio from screen and files. PortAudio also cannot restart in a process whose JACK server died.
 """
 
 import contextlib
@@ -145,7 +144,7 @@ def _open_sink(state: ProcessState) -> Sink:
 
 
 def _open_inputs(state: ProcessState) -> Inputs | None:
-    """Open MIDI inputs; with the null sink and no port requested, only report a failure."""
+    """With the null sink and no port requested, only report a failure."""
     setup = state.setup
     if not setup.midi:
         return None
@@ -218,7 +217,6 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
 
 
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
-    """Send a report, and the standing events if they changed; return these."""
     assert state.loop is not None
     state.pipe.send(("report", report(state)))
     if state.setup.panel and (heard := state.loop.meters.take_events()):
@@ -238,7 +236,7 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 
 
 def _flush(state: ProcessState) -> None:
-    """Write pending messages, with recorded blocks joined: each message costs the parent time."""
+    """With recorded blocks joined: each message costs the parent time."""
     waiting = [state.outbox.popleft() for _ in range(len(state.outbox))]
     for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
         if not block:
@@ -263,7 +261,7 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
 
 
 def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
-    """Load presets; with none wanted, begin a take."""
+    """With no presets wanted, begin a take."""
     assert state.loop is not None
     if not wanted:
         _begin_take(state)
@@ -317,7 +315,7 @@ def _swap_recorder(
 
 
 def _begin_take(state: ProcessState) -> None:
-    """Begin to record with a fresh rack of the same presets, so that `render` gives the same samples."""
+    """Record with a fresh rack of the same presets, so that `render` gives the same samples."""
     assert state.loop is not None
     player, block, presets = state.loop.player, state.loop.sink.block, state.presets
     state.take_wanted = False

@@ -1,4 +1,4 @@
-"""Shared state of the audio process's threads, and its event sources."""
+"""State shared by the audio process's threads, and its event sources."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from .render_loop import EventSource, RenderLoop
 
 
 class ForwardedEvents:
-    """Event source of the computer keyboard and the panel."""
+    """Source of the computer keyboard's and the panel's events."""
 
     def __init__(self) -> None:
         self._waiting: deque[Timed] = deque()
@@ -34,7 +34,7 @@ class ForwardedEvents:
 
 
 class FilteredSource:
-    """An event source without some channels, 0 to 15."""
+    """A source without some channels, 0 to 15."""
 
     def __init__(self, source: EventSource, channels: Collection[int]) -> None:
         self._source, self._channels = source, channels

@@ -1,6 +1,6 @@
-"""`timbrel bench`: measures the block sizes and voice counts that this machine plays in real time.
+"""`timbrel bench`: measures block sizes and voice counts that this machine plays in real time.
 
-Renders with the live loop at its pace into a null sink: one long burst does not predict the speed of periodic ones.
+Renders with the live loop at its pace into a null sink: a long burst does not predict periodic ones.
 """
 
 import math
@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.sound_card import NullSink
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
+from ..patch.controllers import latent_maps
 from ..patch.library import Patch, open_patch
-from ..patch.preset import CCMap, MpeSettings
+from ..patch.preset import MpeSettings
 from ..play.player import Player
 from ..play.rack import Rack
 from ..play.warm_up import wait_until_ready
@@ -27,8 +26,6 @@ from ..session.load_shedding import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
 from .parent_process import HUGE_PAGES
 from .render_loop import RenderLoop
-
-Array = npt.NDArray[np.float32]
 
 RATE = 48000  # Hz, the highest rate of usual cards
 DEPTH = 2  # blocks of ring, the default of `timbrel play`
@@ -56,7 +53,7 @@ class BenchRow:
 
 
 def bench(preset: str, seconds: float) -> Iterator[str]:
-    """Measure, and yield lines of text: a table, then a verdict.
+    """Measure, and yield lines: a table, then a verdict.
 
     Args:
         preset: as for `timbrel play`; effects play and all latents move.
@@ -101,7 +98,7 @@ def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) 
 
 
 def _most(rows: Sequence[BenchRow], block: int) -> int:
-    """Return the largest voice count that holds, as do all smaller ones; 0 if none does."""
+    """Largest count that holds, as all smaller ones do; 0 if none."""
     most = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:
@@ -169,13 +166,9 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:
-    knobs = [
-        CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
-        for index, (number, latent) in enumerate(zip(KNOBS, patch.model.card.latents, strict=False))
-    ]
     play = patch.preset.play.model_copy(update={"voices": voices, "mode": "poly"})
     envelope = patch.preset.envelope.model_copy(update={"sustain": 1.0})
-    changes = {"cc": knobs, "play": play, "envelope": envelope, "mpe": MpeSettings()}
+    changes = {"cc": latent_maps(KNOBS, patch.model.card), "play": play, "envelope": envelope, "mpe": MpeSettings()}
     return replace(patch, preset=patch.preset.model_copy(update=changes))
 
 

@@ -1,4 +1,4 @@
-"""Keyboard input of a live session in a terminal: letters as piano keys, and a key that quits."""
+"""Keyboard input in a terminal: letters as piano keys, and a quit key."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b\\[O])", re.DOTALL)
 
 
 class Typist:
-    """Keyboard input: a key that quits and, with ``piano``, letters that play; z and x change octave."""
+    """With ``piano``, letters play; z and x change octave."""
 
     def __init__(self, piano: bool) -> None:
         self._piano = Piano() if piano else None
@@ -29,7 +29,7 @@ class Typist:
         return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
 
     def waitables(self) -> list[Any]:
-        """Return [sys.stdin] if it can be polled, which a Windows console cannot."""
+        """[sys.stdin] if it can be polled, which a Windows console cannot."""
         return [] if self._ended or sys.platform == "win32" else [sys.stdin]
 
     def typed_keys(self) -> list[tuple[int, bool] | str]:
@@ -38,7 +38,7 @@ class Typist:
         return self.read(text or "", time.monotonic())
 
     def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
-        """Return (note, on) pairs and ``quit`` of ``text``, typed until ``now`` in seconds."""
+        """(note, on) pairs and ``quit`` of ``text``, typed until ``now`` in seconds."""
         escaped = self._waiting == ESCAPE and not text  # no more text: the Escape key itself
         text = SEQUENCE.sub("", self._waiting + text)
         self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
@@ -68,7 +68,7 @@ class Piano:
 
 
 def can_type() -> bool:
-    """Return whether stdin is a terminal with this process in its foreground."""
+    """Whether stdin is a terminal with this process in its foreground."""
     if not is_terminal(sys.stdin):
         return False
     # The system stops a background process that reads a terminal.

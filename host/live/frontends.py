@@ -20,24 +20,20 @@ class Screen(Protocol):
     def show_preset_lines(self, lines: list[str]) -> None: ...
 
     def waitables(self) -> Sequence[Any]:
-        """Return objects for `multiprocessing.connection.wait`, ready on a key."""
-        ...
+        """For `multiprocessing.connection.wait`, ready on a key."""
 
     def typed_keys(self) -> list[tuple[int, bool] | str]:
-        """Return new (note, on) pairs, or ``quit``."""
-        ...
+        """New (note, on) pairs, or ``quit``."""
 
 
 class Panel(Protocol):
-    """A web panel; its methods must not block."""
+    """Methods must not block."""
 
     def waitables(self) -> Sequence[Any]:
-        """Return objects for `multiprocessing.connection.wait`, ready on a command."""
-        ...
+        """For `multiprocessing.connection.wait`, ready on a command."""
 
     def commands(self) -> list[Command]:
-        """Return new commands to the audio process; called also when none waits."""
-        ...
+        """New commands to the audio process; called also when none waits."""
 
     def show(self, kind: str, data: Any) -> None: ...
 
@@ -54,7 +50,7 @@ class Frontends:
         return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
 
     def commands(self) -> list[Command]:
-        """Return new commands to the audio process; "stop" is the last."""
+        """New commands to the audio process; "stop" is the last."""
         given = [] if self._panel is None else self._panel.commands()
         self.asked.extend(command for command in given if command[0] in FOR_PARENT)
         commands = [command for command in given if command[0] not in FOR_PARENT]
@@ -66,7 +62,7 @@ class Frontends:
         return commands
 
     def keep(self, kept: MessageQueue) -> bool:
-        """Queue commands while nothing plays, except events that set no parameter; return False on "stop"."""
+        """Queue commands while nothing plays, except events that set no parameter; False on "stop"."""
         for command, data in self.commands():
             if command == "stop":
                 return False
@@ -79,7 +75,7 @@ class Frontends:
         self.show("say", line)
 
     def warn(self, line: str) -> None:
-        """Say a line that a page shows until it is clicked away."""
+        """Show a line until the user clicks it away."""
         self.show("warn", line)
 
     def show_session(self, view: SessionView) -> None:

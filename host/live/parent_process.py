@@ -1,4 +1,4 @@
-"""Parent of the audio process: displays, records, and restarts it when the card returns."""
+"""Parent of the audio process: displays, records, restarts it when the card returns."""
 
 import contextlib
 import math
@@ -40,7 +40,7 @@ TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within the
 
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
-    """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors are as in `play_until`."""
+    """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
     with _asked_to_stop() as stop:
         play_until(stop, setup, screen, recording, overwrite, panel)
 
@@ -110,7 +110,6 @@ def play_until(
 
 
 def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
-    """Begin and end recordings as pages ask; return the settings that they change."""
     changes: dict[str, Any] = {}
     while frontends.asked:
         command, data = frontends.asked.popleft()
@@ -124,7 +123,6 @@ def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None
 
 
 def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> list[str]:
-    """Return lines about a sound that begins."""
     if not came_up:
         return [*advice(), *bluetooth(ready.device)]
     if trial_ends:
@@ -140,7 +138,7 @@ def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> N
 
 
 def _sound(pipe: Connection, setup: Setup) -> None:
-    """Run the audio process, which alone imports the session."""
+    """The audio process alone imports the session."""
     from .audio_process import run
 
     run(pipe, setup)
@@ -166,7 +164,7 @@ class _AudioProcess:
         self.setup = setup  # with the current presets
 
     def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
-        """Return the first report, None if stopped; show messages and queue commands meanwhile."""
+        """None if stopped; shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
             for kind, data in self.messages():
@@ -184,7 +182,7 @@ class _AudioProcess:
         wait([self._pipe, *others], seconds)
 
     def messages(self) -> Iterator[Message]:
-        """Yield pending messages, at most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
+        """At most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
         try:
             if not self._pipe.poll(0):
                 if time.monotonic() - self._heard > self._patience:
@@ -208,7 +206,7 @@ class _AudioProcess:
             raise _Lost("the sound process has ended") from None
 
     def send(self, command: str, data: Any = None) -> None:
-        """Send a command without blocking; dropped if the process is gone."""
+        """Without blocking; dropped if the process is gone."""
         if command == "load":
             self.setup = replace(self.setup, loading={**self.setup.loading, **data})
         self._writer.put_command(command, data)
@@ -235,7 +233,7 @@ class _AudioProcess:
 
 @contextlib.contextmanager
 def _for_audio() -> Iterator[None]:
-    """Start a process with huge pages, and without the main module: importing it would run a user's script again."""
+    """Huge pages, and no main module: importing it would run a user's script again."""
     with _STARTING:
         main = sys.modules["__main__"]
         kept: dict[str, object] = {
@@ -254,14 +252,8 @@ def _for_audio() -> Iterator[None]:
 
 
 def _watch(
-    audio: _AudioProcess,
-    frontends: Frontends,
-    stop: threading.Event,
-    status: LiveStatus,
-    takes: Takes,
-    underruns: int,
+    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, status: LiveStatus, takes: Takes, underruns: int
 ) -> dict[str, Any]:
-    """Pass messages on until the end, or until pages change settings; return these."""
     changes: dict[str, Any] = {}
     while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
         frontends.show_session(session_view(audio.setup, takes))
@@ -307,7 +299,7 @@ def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT, SIGTERM and SIGHUP set, unless ignored as in `interrupts.listening`."""
+    """SIGINT, SIGTERM and SIGHUP set it, unless ignored as in `interrupts.listening`."""
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

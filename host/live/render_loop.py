@@ -1,4 +1,4 @@
-"""The render loop: keeps the sound card's ring buffer full and measures CPU load."""
+"""Render loop: keeps the sound card's ring buffer full, measures CPU load."""
 
 import sys
 import threading
@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.sound_card import SPARE_BLOCKS, Sink
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
@@ -22,7 +20,6 @@ from ..session.realtime import undisturbed
 if sys.platform == "linux":
     import resource
 
-Array = npt.NDArray[np.float32]
 LONG_WAIT = 0.1  # of the rendering time, spent waiting for the interpreter lock; 0.01 is usual
 LONG_WAIT_BLOCKS = 32  # averaging length of the waits
 OFTEN = 0.05  # of the blocks with long waits: a busy thread causes 10 % and more, a busy machine 2 %
@@ -41,7 +38,7 @@ class EventSource(Protocol):
 
 
 class Hearing(Protocol):
-    """Audio input, one block for each block of the sink."""
+    """Audio input, a block for each block of the sink."""
 
     @property
     def ready(self) -> bool: ...
@@ -52,8 +49,8 @@ class Hearing(Protocol):
 class Timeline:
     """Maps times in seconds to the card's sample position.
 
-    A card reads whole blocks, so each observation bounds its position to within one block. The earliest observation
-    within these bounds counts, with slow decay, because clocks drift.
+    A card reads whole blocks, so each observation bounds its position to within one block. The earliest within these
+    bounds counts, with slow decay: clocks drift.
     """
 
     def __init__(self, sample_rate: int, block: int) -> None:
@@ -74,8 +71,6 @@ class Timeline:
 
 
 class RenderLoop:
-    """Renders into a sink until stopped or the sink is gone."""
-
     def __init__(
         self,
         player: Player,
@@ -87,13 +82,13 @@ class RenderLoop:
         ear: Hearing | None = None,
         meters: Meters | None = None,
     ) -> None:
-        """Connect player, event sources and sink.
+        """Connect player, sources and sink.
 
         Args:
             lowest_latency: events take effect with the next block, without a constant delay.
             on_block: receives each block and its events; must not block.
-            whole_blocks: events are stamped with the starts of the card's blocks, as in JACK. Rendering waits for them,
-                so that their delay is constant without a block of reserve.
+            whole_blocks: events have the starts of the card's blocks, as in JACK. Rendering waits for them: their delay
+                is constant without a block of reserve.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -128,7 +123,7 @@ class RenderLoop:
     def ring_blocks(self) -> int:
         """The ring's depth, larger while other threads delay rendering.
 
-        It is constant with audio input, which cannot be rendered ahead.
+        Constant with audio input, which cannot be rendered ahead.
         """
         return self.sink.depth + (max(self._asked_blocks, self._spare_blocks) if self._ear is None else 0)
 
@@ -144,7 +139,7 @@ class RenderLoop:
         self._ending.set()
 
     def run(self) -> None:
-        """Render on the calling thread until stopped or the card is gone."""
+        """Render on the calling thread, until stopped or the card is gone."""
         with undisturbed():
             self.sink.start()
             while not self._ending.is_set() and self.sink.alive:
@@ -191,10 +186,7 @@ class RenderLoop:
         return ahead <= (self.ring_blocks - 1) * sink.block
 
     def _settle(self, taken: int) -> None:
-        """Wait for events sent while the card read its last block.
-
-        Not if more blocks are missing or other threads delay this one: it would end too late.
-        """
+        """Wait for events sent while the card read its last block, unless this one would end too late."""
         sink = self.sink
         since = self._timeline.sample(time.perf_counter()) - taken
         if since < self._settled and not self._spare_blocks and sink.written - taken >= (sink.depth - 1) * sink.block:
@@ -203,10 +195,9 @@ class RenderLoop:
     def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
         """Deepen the ring while other threads delay this one often; events are then later.
 
-        A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as the first
-        of a chord, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a
-        late note. A block took ``seconds``, and ``worked`` seconds of processor time. A thread that never ``gave_way``
-        to the lock was preempted, and no ring outlasts that.
+        A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
+        first, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a late
+        note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
         """
         waited = seconds - worked if gave_way else 0.0
         self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
@@ -241,14 +232,14 @@ class RenderLoop:
 
 
 def _gave_way() -> float:
-    """Return a count of voluntary waits, or an increasing number where the system has none."""
+    """Voluntary waits, or an increasing number where the system counts none."""
     if sys.platform == "linux":
         return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     return time.perf_counter()
 
 
 def _settled(sink: Sink) -> float:
-    """Return the samples to wait for a block's events, with time left to render."""
+    """Samples to wait for a block's events."""
     if sink.depth == 1:
         return min(SETTLED_SECONDS * sink.rate, sink.block / 4)
     return min(SURELY_SECONDS * sink.rate, sink.block / 2)

@@ -1,4 +1,4 @@
-"""Status of a live session: that of its displayed preset, its card, ports and latency."""
+"""Status of a live session: its displayed preset, card, ports and latency."""
 
 import statistics
 from dataclasses import replace

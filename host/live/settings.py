@@ -1,4 +1,4 @@
-"""Settings that pages change while it plays: card, block, MIDI ports and channel."""
+"""Settings that pages change in a session: card, block, MIDI ports and channel."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ FIELDS = ("device", "null", "block", "depth", "lowest_latency", "midi", "midi_po
 
 
 def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
-    """Return the setup with other ``device``, ``block``, ``lowest_latency``, ``ports`` or ``channel``."""
+    """Setup with other ``device``, ``block``, ``lowest_latency``, ``ports`` or ``channel``."""
     fields = {name: changes[name] for name in ("device", "block", "lowest_latency") if name in changes}
     if "device" in changes:
         fields["null"] = False

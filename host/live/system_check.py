@@ -1,4 +1,4 @@
-"""System check: warns of CPU power saving, missing realtime priority and Bluetooth output."""
+"""System check: CPU power saving, missing realtime priority, Bluetooth output."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def advice() -> list[str]:
 
 
 def bluetooth(device: str) -> list[str]:
-    """Return a line if the output is Bluetooth, whose delay cannot be reduced."""
+    """A line if the output is Bluetooth, whose delay cannot be reduced."""
     if any(word in device.casefold() for word in WIRELESS):
         return [f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"]
     return []

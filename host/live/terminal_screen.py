@@ -54,7 +54,7 @@ class _TypingScreen:
 
 
 class PlainScreen(_TypingScreen):
-    """Prints a status line a second, for logs, pipes and screen readers."""
+    """A status line a second, for logs, pipes and screen readers."""
 
     def __init__(self, typist: Typist | None = None) -> None:
         super().__init__(typist)
@@ -152,7 +152,7 @@ class _Page(NamedTuple):
 
 
 def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
-    """Return (name, value) rows of at most ``width`` columns; constant in number for a preset."""
+    """(name, value) rows of at most ``width`` columns; constant in number for a preset."""
     room = width - LABEL - 2
     p50, p99 = report.load
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
@@ -213,7 +213,6 @@ def _macros(report: LiveStatus, room: int) -> list[str]:
 
 
 def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
-    """Draw knobs (name, value, position 0 to 1) in two or three columns, with names cut to fit."""
     columns = 2 if len(known) <= FEW_KNOBS else 3
     width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
     width = max(width, NUMBER)

@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.card import Card, in_deviations
 from ..contract.map import NO_NOTE, CodeMap, within
 from ..contract.model import Model
 from .code_timbre import timbre
 from .dot_places import dot_places
 from .self_organising_map import eased, unfolding
-
-Array = npt.NDArray[np.float32]
 
 SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
 LARGEST_STEP = 0.14  # standard deviations a pixel of 600: larger steps are audible jumps in a drag
@@ -28,7 +27,7 @@ LOWEST, HIGHEST = 2.0, 98.0  # percentiles of brightness and loudness that are s
 
 
 def map_of(model: Model) -> CodeMap | None:
-    """Return the file's map, or one of its landmarks; None without either."""
+    """The file's map, or one of its landmarks; None without either."""
     if model.map is not None:
         return shown(model, model.map)
     marks = model.card.landmarks
@@ -40,10 +39,10 @@ def map_of(model: Model) -> CodeMap | None:
 
 
 def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
-    """Make a map of all codes, [codes, n_latents], at least one. Deterministic.
+    """Map all codes, [codes, n_latents], at least one. Deterministic.
 
-    Two latents are the plane, the second upward; one runs from left to right. For more, the plane is fitted to codes
-    and timbre, with bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
+    Two latents are the plane, the second upward; one runs from left to right. More are fitted to codes and timbre, with
+    bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
     """
     card = model.card
     codes = within(codes, card)
@@ -67,14 +66,14 @@ def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.
 
 
 def shown(model: Model, read: CodeMap) -> CodeMap:
-    """Return the map of a file with loudness, and with the places of this timbrel's method."""
+    """A file's map with loudness, and places by this timbrel's method."""
     labels = [read.labels[index] for index in read.label]
     heard = timbre(model, read.codes, _conditions(model.card, labels))
     return replace(read, places=dot_places(read), loudness=read.loudness if heard is None else _scaled(heard.loudness))
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
-    """Return a map's text, at most `BYTES`, of evenly chosen codes."""
+    """Text of a map, at most `BYTES`, of evenly chosen codes."""
     kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
     found = make_code_map(model, codes[kept], [labels[index] for index in kept], notes[kept])
     text = found.text()
@@ -96,7 +95,7 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 def _latents(card: Card) -> Array:
     across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
-    low, high = np.array([[latent.low, latent.high] for latent in card.latents], np.float32).T
+    low, high = np.array(card.spans, np.float32).T
     plane: Array = low + parts * (high - low)
     return plane
 
@@ -121,7 +120,6 @@ def _through(card: Card, codes: Array, heard: Array | None) -> Array:
 
 
 def _principal(heard: Array) -> Array:
-    """Return [codes, at most `SOUNDS`], with root mean square norm 1."""
     apart = heard - heard.mean(0)
     _, axes = np.linalg.eigh(apart.T @ apart)
     found: Array = apart @ axes[:, -SOUNDS:]

@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.card import Card
 from ..contract.model import Model
 from ..contract.partials import spectra
 from ..kinds.table import kind_of
-
-Array = npt.NDArray[np.float32]
 
 BANDS = 32  # a quarter octave each: resolves timbres, not notes
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
@@ -21,17 +20,15 @@ SILENT = 1e-20
 
 
 class Timbre(NamedTuple):
-    """Band levels in dB, [codes, numbers], brightness in octaves and loudness in dB, [codes]."""
-
-    levels: Array
-    brightness: Array
-    loudness: Array
+    levels: Array  # of bands in dB, [codes, numbers]
+    brightness: Array  # octaves, [codes]
+    loudness: Array  # dB, [codes]
 
 
 def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timbre | None:
-    """Return the timbre of codes, [codes, n_latents].
+    """Timbre of codes, [codes, n_latents].
 
-    None for models with state: their output depends on earlier steps. ``conditions``: as in `Model.step`.
+    None for models with state: output depends on earlier steps. ``conditions``: as in `Model.step`.
     """
     card = model.card
     if card.state:
@@ -43,7 +40,7 @@ def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timb
 
 
 def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
-    """Return the timbre of frames, [frames, frame_width]."""
+    """Timbre of frames, [frames, frame_width]."""
     power, octaves = _bands(card, frames, conditions)
     loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
     decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))

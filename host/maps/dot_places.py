@@ -1,11 +1,10 @@
-"""Places of dots on a map: near their codes' nearest nodes, but neither on nodes nor on each other."""
+"""Dots of a map: near their codes' nearest nodes, off nodes and each other."""
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.map import AT_ONCE, CodeMap
-
-Array = npt.NDArray[np.float32]
 
 RADIUS = 2.5  # nodes: of the window around the nearest node; without it, folds of the plane draw dots to their middle
 NEAREST = 20  # nodes of the window that share the weight
@@ -18,7 +17,7 @@ GOLDEN = np.pi * (3 - np.sqrt(5))  # radians between directions of dots on one p
 
 
 def dot_places(plane: CodeMap) -> Array:
-    """Return places, [dots, 2], of a map's codes; for one or two latents these are exact. Deterministic."""
+    """Places of a map's codes, [dots, 2], exact for one or two latents. Deterministic."""
     if len(plane.scale) <= 2:
         return plane.place_of(plane.codes)
     codes = (plane.codes * plane.scale).astype(np.float32)
@@ -29,7 +28,6 @@ def dot_places(plane: CodeMap) -> Array:
 
 
 def _between_nodes(codes: Array, nodes: Array) -> Array:
-    """Return the mean place of nodes around the nearest, weighted by their distance to the code."""
     side = len(nodes)
     flat = nodes.reshape(side * side, -1)
     far = np.square(flat).sum(1) - 2 * codes @ flat.T
@@ -49,7 +47,7 @@ def _between_nodes(codes: Array, nodes: Array) -> Array:
 
 
 def _settled(places: Array, codes: Array) -> Array:
-    """Let dots push each other away, and draw dots of similar codes together."""
+    """Dots repel each other; dots of similar codes attract."""
     count = len(places)
     if count == 1:
         return places
@@ -74,7 +72,6 @@ def _settled(places: Array, codes: Array) -> Array:
 
 
 def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
-    """Return the nearest other codes of each, [codes, count]."""
     half = np.square(codes).sum(1) / 2
     found = []
     for first in range(0, len(codes), AT_ONCE):
@@ -86,7 +83,7 @@ def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
 
 
 def _near_pairs(places: Array, far: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return all pairs of dots nearer than ``far``, and some others, by cells of that width."""
+    """And some others, by cells of width ``far``."""
     column, row = np.floor(places / far).astype(np.intp).T
     wide = column.max() + 3  # so that no row reaches into the next
     cell = row * wide + column

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..contract.map import nearest
-
-Array = npt.NDArray[np.float32]
 
 ROUNDS = 60  # half as many shorten the map's reach by .02 deviations
 EASED = 200  # maximum rounds of easing; one or two are usual
@@ -39,7 +37,7 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
 
 
 def eased(nodes: Array, longest: float) -> Array:
-    """Return a plane, [side, side, n], with neighbours at most ``longest`` apart.
+    """A plane, [side, side, n], with neighbours at most ``longest`` apart.
 
     Both move equally; a node with several such neighbours moves by the mean.
     """
@@ -66,7 +64,7 @@ def eased(nodes: Array, longest: float) -> Array:
 
 
 def _flat(points: Array, side: int) -> Array:
-    """The plane is as wide as uniform points of equal deviation."""
+    """As wide as uniform points of equal deviation."""
     mean = points.mean(0)
     _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
     sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]

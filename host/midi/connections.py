@@ -8,33 +8,21 @@ from ..errors import UserError
 
 
 class PortConnections(Protocol):
-    """Connections between MIDI ports.
-
-    Attributes:
-        permanent: inputs stay registered, and senders are connected to them and disconnected.
-    """
+    """``permanent``: inputs stay registered, and senders are connected to them and disconnected."""
 
     permanent: bool
 
     def ports(self, client: str) -> set[str]:
-        """Return inputs of clients with this prefix."""
-        ...
+        """Inputs of clients with this prefix."""
 
     def into(self, port: str | None) -> set[str] | None:
-        """Return senders; None if unknown."""
-        ...
+        """Senders; None if unknown."""
 
     def connect(self, sender: str, port: str | None) -> None:
-        """Connect a sender to an input.
-
-        Raises:
-            UserError: the system refuses.
-        """
-        ...
+        """Raise UserError if the system refuses."""
 
     def disconnect(self, sender: str, port: str | None) -> None:
-        """Disconnect a sender, if it is connected."""
-        ...
+        """Disconnect a sender, if connected."""
 
 
 class Unknown:
@@ -58,18 +46,14 @@ class Unknown:
 class JackConnections:
     """JACK's connections, by a client outside the graph.
 
-    Inputs are permanent: JACK 2 reads a client's list of ports without a lock when it reports a changed graph (its
-    issue 216), so a port that is unregistered in that moment crashes the process.
+    Inputs are permanent: JACK 2 reads a client's ports without a lock when it reports a changed graph (its issue 216),
+    so unregistering a port in that moment crashes the process.
     """
 
     permanent = True
 
     def __init__(self, name: str) -> None:
-        """Open a client named ``name``.
-
-        Raises:
-            UserError: JACK-Client is missing, or no server runs.
-        """
+        """Raise UserError if JACK-Client is missing, or no server runs."""
         try:
             import jack
         except ImportError:

@@ -29,10 +29,10 @@ RESET_CONTROLLERS, ALL_NOTES_OFF = 121, 123
 
 
 class MidiDecoder:
-    """Decodes a port's bytes in chunks of any size; never fails (MIDI 1.0 Detailed Specification).
+    """Takes a port's bytes in chunks of any size; never fails (MIDI 1.0 Detailed Specification).
 
-    System exclusive and common messages end running status: their data are skipped. Active sensing is ignored: ports
-    report disconnection.
+    System exclusive and common messages end running status; their data are skipped, as is active sensing: ports report
+    disconnection.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class MidiDecoder:
         self._first: int | None = None  # the first of two data bytes
 
     def feed(self, data: bytes, time: int) -> list[Event]:
-        """Return events completed by ``data``, all at sample ``time``."""
+        """Events completed by ``data``, all at sample ``time``."""
         events: list[Event] = []
         for byte in data:
             if byte < 0x80:
@@ -66,7 +66,7 @@ class MidiDecoder:
 
 
 def channel_event(time: int, status: int, first: int, second: int) -> Event:
-    """Return a channel message's event: ``status`` 0x80 to 0xEF, one or two data bytes."""
+    """``status`` is 0x80 to 0xEF, with one or two data bytes."""
     channel = status & 0x0F
     match status >> 4:
         case 0x9 if second > 0:
@@ -86,6 +86,6 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
 
 
 def let_go(time: int) -> list[Event]:
-    """Return events that reset controllers and release notes on all channels."""
+    """Events that reset controllers and release notes on all channels."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]

@@ -17,10 +17,10 @@ IGNORED = (0xF0, 0xFE)  # system exclusive, active sensing
 
 
 class JackInput:
-    """A client with one input, with RtMidi's methods for inputs."""
+    """A client with one input and the methods of RtMidi's."""
 
     def __init__(self, name: str, queue: int) -> None:
-        """Open a client; ``queue``: most messages that wait.
+        """``queue``: most messages that wait.
 
         Raises:
             UserError: no server answers.
@@ -43,7 +43,7 @@ class JackInput:
         self._ports.append(self._client.midi_inports.register(name))
 
     def get_message(self) -> tuple[bytes, float] | None:
-        """Return the next message, and seconds since the one before; None if there is none."""
+        """Next message, and seconds since the one before."""
         if not self._messages:
             return None
         message, now = self._messages.popleft()
@@ -53,7 +53,7 @@ class JackInput:
 
 
 def _hear(ports: Sequence[Any], messages: deque[tuple[bytes, float]], frames: int) -> None:
-    """Keep the messages of a block, in JACK's thread; it does not hold the input, which then is closed when dropped."""
+    """In JACK's thread; does not hold the input, which then is closed when dropped."""
     for port in ports:
         for _, data in port.incoming_midi_events():
             if 0 < len(data) <= LONGEST and bytes(data[:1])[0] not in IGNORED:

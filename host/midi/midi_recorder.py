@@ -1,6 +1,6 @@
 """MIDI recorder: writes live events to a Standard MIDI File.
 
-mido writes files only as a whole: a kill would lose all.
+mido writes only whole files: a kill would lose all.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class Recorder:
     """
 
     def __init__(self, path: Path, sample_rate: int, overwrite: bool = False, note: str = "") -> None:
-        """Start a file; ``sample_rate``: 4000 Hz or more; ``note``: an annotation.
+        """``sample_rate``: 4000 Hz or more; ``note``: an annotation.
 
         Raises:
             UserError: as `check_output`.
@@ -96,7 +96,7 @@ class Recorder:
     def spill(self, length: int) -> None:
         """Write queued events; ``length``: samples so far.
 
-        Call about once a second in a non-audio thread, to limit memory and losses.
+        Call about once a second, not in an audio thread, to limit memory and losses.
 
         Raises:
             Failure: disk full, or file missing. Recording stops; the earlier part stays playable.
@@ -153,7 +153,7 @@ class Recorder:
 
 
 def _grid(sample_rate: int) -> tuple[int, int]:
-    """Return ticks and microseconds a quarter note; a tick is at most a sample."""
+    """Ticks and microseconds a quarter note; a tick is at most a sample."""
     for tempo in (500_000, 250_000, 125_000, 1_000_000):
         division, rest = divmod(tempo * sample_rate, 1_000_000)
         if rest == 0 and division <= MOST_TICKS:

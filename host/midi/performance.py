@@ -1,4 +1,4 @@
-"""MIDI file reader: converts Standard MIDI Files to events in output samples."""
+"""MIDI file reader: Standard MIDI Files to events in output samples."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
@@ -20,19 +20,18 @@ FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 3
 
 
 class Performance(NamedTuple):
-    """The events of a MIDI file, in order of time, in samples from its start.
+    """Events of a MIDI file, in order of time, in samples from its start.
 
     At one sample a held key's note-off precedes its next note-on, except in timbrel's recordings, which keep the played
-    order. ``length``: end of the longest track. ``channels``: those with notes. ``recorded``: by timbrel, live; one
-    preset receives all channels without their own. ``notes``: annotations for `host.patch.live_options`.
+    order.
     """
 
     events: list[Event]
-    length: int
-    channels: list[int]
+    length: int  # end of the longest track
+    channels: list[int]  # those with notes
     warnings: list[str]
-    recorded: bool = False
-    notes: Sequence[tuple[int, str]] = ()
+    recorded: bool = False  # by timbrel, live; one preset receives all channels without their own
+    notes: Sequence[tuple[int, str]] = ()  # annotations for `read_notes` of host.patch.recording_notes
 
     def without(self, channels: Collection[int]) -> "Performance":
         left = [channel for channel in self.channels if channel not in channels]
@@ -47,7 +46,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     """Read a Standard MIDI File of any type, in metrical or SMPTE time.
 
     Times are rounded to samples once, so they never drift. Channel messages, MIDI clock (F7 escapes) and all tracks'
-    tempos become events; tempos of timbrel's recordings only scale ticks. Other events are skipped.
+    tempos become events; tempos of timbrel's recordings only scale ticks. Others are skipped.
 
     Raises:
         UserError: unreadable, broken, no MIDI file, or longer than ten hours.
@@ -63,7 +62,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
 
 
 class _Clock(NamedTuple):
-    """Converts ticks; units are microseconds over ticks a quarter note, or SMPTE ticks."""
+    """Microseconds over ticks a quarter note, or SMPTE ticks."""
 
     unit_seconds: Fraction
     follows_tempo: bool
@@ -156,10 +155,7 @@ def _event(time: int, status: int, data: bytes) -> Event:
 
 
 def _settle(events: Sequence[Event]) -> list[Event]:
-    """Move a held key's note-off before its new note-on at the same sample.
-
-    A silent key's note-off stays after it: a note of zero length.
-    """
+    """A held key's note-off precedes its note-on at the same sample; a silent key's note has zero length."""
     settled: list[Event] = []
     down: set[tuple[int, int]] = set()
     for _, group in groupby(events, key=lambda event: event.time):

@@ -1,4 +1,4 @@
-"""MIDI input ports by RtMidi, or over JACK by JACK-Client, reopened after replugging.
+"""MIDI input ports by RtMidi, or JACK-Client, reopened after replugging.
 
 Messages are queued on threads of their own.
 """
@@ -33,7 +33,7 @@ THROUGH = "midi through"  # ALSA's loopback, which repeats other ports' events
 
 @dataclass(frozen=True)
 class Timed:
-    """An event, and its arrival in seconds of `time.perf_counter`."""
+    """Arrival in seconds of `time.perf_counter`."""
 
     seconds: float
     event: Event
@@ -77,7 +77,7 @@ class _Port:
 
 
 class Inputs:
-    """Open MIDI inputs: `poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
+    """`poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
     def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
         """Open ports.
@@ -124,7 +124,7 @@ class Inputs:
         return [name for name in self._finder.get_ports() if _foreign(name)]
 
     def poll(self) -> list[Timed]:
-        """Return new events, in order of time per port."""
+        """New events, in order of time per port."""
         arrived: list[Timed] = []
         while self._gone:
             port, heir = self._gone.popleft()
@@ -256,11 +256,7 @@ class Inputs:
 
 
 def port_names(api: str | None = None) -> list[str]:
-    """Return available ports.
-
-    Raises:
-        UserError: no MIDI system.
-    """
+    """Raise UserError without a MIDI system."""
     rtmidi = _load()
     client = _client(rtmidi, _choose(rtmidi, api), "list")
     return [name for name in client.get_ports() if _foreign(name)]

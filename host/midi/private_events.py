@@ -14,7 +14,7 @@ _HOLD = struct.Struct(">BB?")
 
 
 def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
-    """Encode an event without its time."""
+    """Omits the time."""
     if isinstance(event, ParameterChange):
         head = _TURN.pack(TURN, event.channel, event.value)
     else:
@@ -23,11 +23,7 @@ def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
-    """Decode the bytes of `to_bytes`.
-
-    Raises:
-        SmfError: invalid bytes.
-    """
+    """Raise SmfError for invalid bytes."""
     try:
         kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
         target = data[(_TURN if kind == TURN else _HOLD).size :].decode()

@@ -7,13 +7,13 @@ PROGRAMS = 128  # in a bank
 
 
 class Programs:
-    """Numbers programs, for channels that share a preset."""
+    """For channels that share a preset."""
 
     def __init__(self) -> None:
         self._bank = 0
 
     def apply(self, event: Event) -> None:
-        """Apply a bank select; the coarse half resets the fine one."""
+        """Bank select; the coarse half resets the fine one."""
         match event:
             case ControlChange(number=number, value=value) if number == BANK_COARSE:
                 self._bank = value * 128

@@ -18,7 +18,7 @@ OWN = 0xFF  # status of a private event in a `MidiTrack`
 
 
 class SmfError(Exception):
-    """The caller adds the file's name."""
+    """Without the file's name."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class MidiTrack:
 
 
 def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
-    """Return type, division and tracks of a file that starts with ``MThd``.
+    """Type, division and tracks of a file that starts with ``MThd``.
 
     Raises:
         SmfError: truncated or broken.

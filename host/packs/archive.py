@@ -1,6 +1,6 @@
-"""Reads packs: zip files of a preset with all that it needs, and a manifest of digests. Light import.
+"""Reads packs: zip files of a preset with its files, and a manifest of digests. Light import.
 
-A pack is unpacked once, into the user's folder ``packs``, under the SHA-256 of its file. Nothing in it is run.
+A pack is unpacked once, into the user's folder ``packs``, under its SHA-256. Nothing in it is run.
 """
 
 import contextlib
@@ -49,17 +49,13 @@ class PackManifest(NamedTuple):
 
 
 def read_manifest(path: Path) -> PackManifest:
-    """Read a pack's manifest.
-
-    Raises:
-        UserError: no pack, damaged, or of a newer timbrel.
-    """
+    """Raise UserError for no pack, a damaged one, or one of a newer timbrel."""
     with _opened(path) as archive:
         return _manifest(path, archive)
 
 
 def unpacked(path: Path) -> Path:
-    """Return the folder of a pack's files, and unpack them if they were not; `unproved` then says so.
+    """Folder of a pack's files, unpacked on the first call; `unproved` then says so.
 
     Raises:
         UserError: no pack, damaged, of a newer timbrel, too large, or the user's folder is read-only.
@@ -107,7 +103,7 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
 
 
 def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
-    """Remove an incomplete unpacked folder, and old leftovers of interrupted processes."""
+    """Also removes old leftovers of interrupted processes."""
     for left in home.iterdir():
         with contextlib.suppress(OSError):
             broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
@@ -117,13 +113,13 @@ def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
 
 
 def digest_of(file: Path) -> str | None:
-    """Return the SHA-256 of the pack that an unpacked file is of, None if it is of none."""
+    """SHA-256 of the pack of an unpacked file, None if of none."""
     home = _home(file)
     return None if home is None else home.name
 
 
 def proved_before(digest: str) -> Path | None:
-    """Return the folder of the pack with a SHA-256, None if it is not on this machine, or was not proved."""
+    """Folder of the pack with a SHA-256, None if not on this machine, or not proved."""
     home = _packs() / digest
     if not home.with_suffix(PROVED).is_file() or not home.is_dir():
         return None
@@ -131,7 +127,7 @@ def proved_before(digest: str) -> Path | None:
 
 
 def unproved(file: Path) -> bool:
-    """Return whether a file is of a pack whose model has not yet given its reference on this machine."""
+    """Whether a file's pack has a model that has not yet given its reference on this machine."""
     home = _home(file)
     return home is not None and not home.with_suffix(PROVED).is_file()
 
@@ -143,14 +139,13 @@ def mark_proved(file: Path) -> None:
 
 
 def throw_away(file: Path) -> None:
-    """Remove the unpacked folder of a pack that failed its proof."""
+    """Remove a pack's unpacked folder after a failed proof."""
     home = _home(file)
     assert home is not None
     shutil.rmtree(home, ignore_errors=True)
 
 
 def is_name(name: str) -> bool:
-    """Return whether a pack may have a name."""
     return _is_plain(name) and len(PurePosixPath(name).parts) == 1
 
 
@@ -165,7 +160,7 @@ def _home(file: Path) -> Path | None:
 
 
 class _opened:
-    """A zip file; its errors name the pack."""
+    """Errors name the pack."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -181,7 +176,7 @@ class _opened:
         return self._archive
 
     def _check_directory(self) -> None:
-        """Refuse a list of entries that would fill memory, before zipfile reads it."""
+        """Refuse a list of entries that would fill memory."""
         with self._path.open("rb") as file:
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - LONGEST_END))
@@ -228,7 +223,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
 
 
 def _is_plain(name: str) -> bool:
-    """Return whether a name stays inside its folder, on any system."""
+    """Whether a name stays inside its folder, on any system."""
     parts = PurePosixPath(name).parts
     forbidden = set('\\:*?"<>|')
     return (
@@ -262,7 +257,7 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
 
 
 def _pieces(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
-    """Yield a file's bytes; raise ValueError at more than ``most``, in spite of its header."""
+    """Raise ValueError at more than ``most`` bytes, in spite of the header."""
     left = most
     with archive.open(name) as file:
         while piece := file.read(min(PIECE, left + 1)):

@@ -1,4 +1,4 @@
-"""Fetches packs over HTTPS, or from a Hugging Face repository; they are kept only after their proof."""
+"""Fetches packs over HTTPS, or from a Hugging Face repository."""
 
 import hashlib
 import importlib.util
@@ -30,8 +30,8 @@ PARTIAL = ".part"
 def fetch(url: str, progress: Callable[[float], None]) -> Path:
     """Download a pack to the user's folder ``packs``; return the file, which the caller moves or removes.
 
-    A partial download of this address is resumed; it stays after an interruption, and is removed if it is wrong.
-    Proxies are those of the environment. A digest after ``#sha256=`` is checked.
+    Resumes a partial download of this address, which stays after an interruption, and is removed if wrong. Proxies are
+    those of the environment. A digest after ``#sha256=`` is checked.
 
     Raises:
         UserError: the address, or the file behind it.
@@ -75,7 +75,6 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
 
 
 def _quoted(address: str) -> str:
-    """Return an address of https:// with other letters in its path quoted; raise UserError for all else."""
     try:
         parts = urllib.parse.urlsplit(address)
         path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
@@ -134,7 +133,7 @@ def _download(address: str, partial: Path, progress: Callable[[float], None]) ->
 
 
 def _of_hub(name: str) -> str:
-    """Return the address of a pack in a Hugging Face repository: the one named, or its only one."""
+    """The pack named, or a repository's only one."""
     parts = name.removeprefix(HUB).strip("/").split("/")
     if len(parts) < 2 or not all(parts):
         raise UserError(f"{name} is no repository; give {HUB}OWNER/REPOSITORY, or a file in it")

@@ -1,1 +1,1 @@
-"""Web panel: shows and plays the preset in a browser; served by a separate process that never blocks the audio."""
+"""Web panel: shows and plays the preset in a browser, by a process that never blocks the audio."""

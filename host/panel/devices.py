@@ -1,4 +1,4 @@
-"""Sound cards and MIDI ports for pages, listed in a separate process: a driver may hang."""
+"""Lists sound cards and MIDI ports for pages, in a separate process: drivers may hang."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ LIST_SECONDS = 10.0  # for a driver to answer
 
 
 async def list_devices(midi_api: str | None) -> dict[str, Any]:
-    """Return the names of cards and ports as a message to a page; those that do not answer are left out."""
+    """Names of cards and ports as a message to a page, without those that do not answer."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_list, args=(theirs, midi_api), name="devices", daemon=True)

@@ -1,4 +1,4 @@
-"""Held keys, pedal and parameters by page: a control is released only once no page holds it."""
+"""Held keys, pedal and parameters by page: released once no page holds them."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
@@ -18,7 +18,7 @@ class HeldControls:
         self._holds: dict[Hashable, dict[str, float]] = {}  # with a target's value at the time of the grab
 
     def key(self, page: Hashable, key: int, velocity: int) -> None:
-        """Press a key; velocity 0 releases it."""
+        """Velocity 0 releases the key."""
         own = self._keys.setdefault(page, set())
         if velocity:
             own.add(key)
@@ -55,7 +55,7 @@ class HeldControls:
             own.setdefault(target, value)
 
     def drop(self, page: Hashable, targets: Iterable[str]) -> dict[str, float]:
-        """Release targets; return their values at the time of the grab."""
+        """Release targets; return their values when grabbed."""
         own, before = self._holds.get(page, {}), {}
         for target in targets:
             if target in own:
@@ -84,7 +84,7 @@ class HeldControls:
         return any(target in own for own in self._holds.values())
 
     def again(self, targets: Iterable[str], channel: int) -> None:
-        """Touch the held targets again in another rack; forget those that it lacks."""
+        """Touch held targets again in another rack; forget those that it lacks."""
         self.channel = channel
         known = set(targets)
         for own in self._holds.values():

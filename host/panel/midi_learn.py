@@ -1,4 +1,4 @@
-"""MIDI learn in the panel: binds the next controller that moves to the selected target."""
+"""MIDI learn in the panel: binds the next controller that moves to the target."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ class MidiLearn:
         self._changed()
 
     def add_event(self, seconds: float, event: Event | None) -> None:
-        """Process an event, or None as time passes, at ``seconds``."""
+        """Process an event, or None as time passes."""
         if self.target is None:
             return
         number = self._knob.add_event(seconds, event)

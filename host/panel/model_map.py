@@ -1,4 +1,4 @@
-"""Map of a model for pages, computed in a separate process that exits and so frees its memory."""
+"""Map of a model for pages, computed in a process that frees its memory by exiting."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,9 @@ END_SECONDS = 1.0  # for a process to exit after sending its map
 
 
 class Map(NamedTuple):
-    """A map as a binary frame, its nodes per side, and its dots' labels."""
-
-    frame: bytes
-    side: int
-    labels: tuple[str, ...]
+    frame: bytes  # binary, as `CodeMap.message`
+    side: int  # nodes
+    labels: tuple[str, ...]  # of dots
 
 
 class MapProcess:

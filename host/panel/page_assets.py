@@ -1,4 +1,4 @@
-"""The page's own files, sent without comments: these are a seventh of their size."""
+"""The page's own files, sent without their comments, a seventh of their size."""
 
 import os
 import re
@@ -18,7 +18,6 @@ class PageAssets(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """As in the base class."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         path = Path(full_path)
         if not isinstance(response, FileResponse) or path.suffix not in WITH_COMMENTS:
@@ -28,5 +27,5 @@ class PageAssets(StaticFiles):
 
 
 def without_comments(text: str) -> str:
-    """Return a file of the page without comments. No string of the page looks like one."""
+    """No string of the page looks like a comment."""
     return COMMENTS.sub("", text)

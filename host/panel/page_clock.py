@@ -1,4 +1,4 @@
-"""Finds notes of a page that arrive late: a link that hung delivers them all at once."""
+"""Finds a page's late notes: a link that hung delivers them at once."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ PINGS = 8  # two seconds: more than a page sends before it gives up a link, and 
 
 
 class PageClock:
-    """Compares the times that a page's messages carry, in ms, with their arrival, in seconds of this machine."""
+    """Compares times of a page's messages, in ms, with their arrival, in seconds of this machine."""
 
     def __init__(self) -> None:
         self._offsets: deque[float] = deque(maxlen=PINGS)
@@ -16,5 +16,5 @@ class PageClock:
         self._offsets.append(now - at_ms / 1000)
 
     def is_late(self, at_ms: float | None, now: float) -> bool:
-        """Return whether a message is late; never without a time, nor before the first ping."""
+        """Never without a time, nor before the first ping."""
         return at_ms is not None and now - at_ms / 1000 - min(self._offsets, default=float("inf")) > LATE_SECONDS

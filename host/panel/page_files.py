@@ -1,7 +1,7 @@
 """Files for pages that have sent the token.
 
-A frame or a link cannot send the token with its request, so a page exchanges it for a cookie. The cookie is derived
-from the token: browsers also send cookies to other ports of this machine, where other programs may listen.
+Frames and links cannot send the token with requests, so pages exchange it for a cookie. The cookie is derived from the
+token: browsers also send cookies to other ports, where other programs may listen.
 """
 
 import hashlib
@@ -26,14 +26,11 @@ class PageFiles(ABC):
         self._name, self._token, self._types, self._headers = name, token, types, headers
         path = f"/{name}"
         self._cookie = hmac.new(token.encode(), path.encode(), hashlib.sha256).hexdigest()
-        self.routes = [
-            Route(path, self._enter, methods=["POST"]),
-            Route(path + "/{name}", self._give, methods=["GET"]),
-        ]
+        self.routes = [Route(path, self._enter, methods=["POST"]), Route(path + "/{name}", self._give, methods=["GET"])]
 
     @abstractmethod
     def path(self, name: str) -> Path | None:
-        """Return the path of a file that pages may have; None if there is no such file."""
+        """Path of a file that pages may have."""
 
     async def _enter(self, request: Request) -> Response:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -63,5 +60,5 @@ class PageFiles(ABC):
         return PlainTextResponse(f"open the {self._name} from the panel's page\n", 403)
 
     def _cookie_name(self, request: Request) -> str:
-        """Return a name with the port: cookies are shared among the ports of a host."""
+        """A host's ports share cookies."""
         return f"{self._name}-{request.url.port or 80}"

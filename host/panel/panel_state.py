@@ -1,4 +1,4 @@
-"""Panel state shared by all pages: parameter values, held controls, undo history. Independent of the server."""
+"""Panel state that pages share: parameter values, held controls, undo history."""
 
 import time
 import tomllib
@@ -29,26 +29,21 @@ class PanelOutput(Protocol):
     """Outputs to the audio process and to pages."""
 
     def play(self, events: Sequence[Event]) -> None:
-        """Send events; of the pending changes of one parameter, only the last is sent."""
-        ...
+        """Send events; of pending changes of a parameter, only the last."""
 
     def load(self, preset: str | Draft) -> None: ...
 
     def ask(self, command: Literal["settings", "record"], data: Any) -> None:
-        """Ask for something of the session itself."""
-        ...
+        """Request a change of the session."""
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
         """Send a page the sound cards and MIDI ports."""
-        ...
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """Send a message to a page; None for all."""
-        ...
+        """Send to a page; None for all."""
 
     def show_map(self, model: Path, data: bytes | None) -> None:
         """Show the map of a model's file or ``data`` once computed; until then, none."""
-        ...
 
 
 class PanelState:
@@ -82,7 +77,7 @@ class PanelState:
     # messages of pages
 
     def apply(self, page: Hashable, word: protocol.PageMessage) -> None:
-        """Process a page's message; return errors to the page."""
+        """Process a page's message; return errors to it."""
         try:
             self._do(page, word)
         except TimbrelError as error:
@@ -173,7 +168,7 @@ class PanelState:
                 self._edit(preset_edits.with_effect(self._now(), word))
 
     def _stay(self, values: Values) -> None:
-        """Hold latents for a moment where a path or a walk would silence a click."""
+        """A path or walk would silence a click."""
         if serialize.has_path_or_walk(tomllib.loads(self._text)):
             self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
             self._stay_until = time.monotonic() + STAY_SECONDS
@@ -231,11 +226,11 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
-        if state.text == self._text:
+        same = state.text == self._text
+        if same or (self._sounds_as(state.text) and state.rests == self._file_values):
             self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
-        elif self._sounds_as(state.text) and state.rests == self._file_values:
-            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
-            self._draft_silently(state.text)
+            if not same:
+                self._draft(state.text, silent=True)
         else:
             self._draft(self._baked(state))
 
@@ -247,31 +242,26 @@ class PanelState:
         self._history.add(HistoryEntry(before, self._state()))
         self._send_state(preset=self._preset_state())
 
-    def _draft(self, text: str) -> None:
+    def _draft(self, text: str, silent: bool = False) -> None:
         assert self._view is not None
         self._text = self._draft_text = text
-        self._draft_silent = False
-        self._file_values = dict(self._values)
-        self._out.load(Draft(self._name, text, self._view.folder))
-
-    def _draft_silently(self, text: str) -> None:
-        assert self._view is not None
-        self._text = self._draft_text = text
-        self._draft_silent = True
-        self._out.load(Draft(self._name, text, self._view.folder, silent=True))
+        self._draft_silent = silent
+        if not silent:
+            self._file_values = dict(self._values)
+        self._out.load(Draft(self._name, text, self._view.folder, silent=silent))
 
     def _sounds_as(self, text: str) -> bool:
-        """Return whether a text differs in snapshots alone, and the present one plays."""
+        """Differs in snapshots alone, and the present text plays."""
         plays = self._draft_text is None or self._draft_silent
         return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
 
     def _store(self, slot: int, values: Mapping[str, float | str] | None) -> None:
-        """Store a snapshot without a change of the sound, also of held notes; None clears it."""
+        """The sound stays, also of held notes; None clears the slot."""
         if self._draft_text is not None and not self._draft_silent:
             self._edit(editing.with_snapshot(self._now(), slot, values))
             return
         before = self._state()
-        self._draft_silently(editing.with_snapshot(self._text, slot, values))
+        self._draft(editing.with_snapshot(self._text, slot, values), silent=True)
         self._history.add(HistoryEntry(before, self._state()))
         self._send_state(preset=self._preset_state())
 
@@ -426,7 +416,7 @@ class PanelState:
     # messages to pages
 
     def state(self) -> dict[str, Any]:
-        """Return the panel's contents, without meters."""
+        """The panel's contents, without meters."""
         view = self._view
         fields = tomllib.loads(self._text)
         moving = serialize.moving(fields, self._controls)

@@ -20,9 +20,9 @@ LENGTHS = {"seconds": (0.05, 3600.0), "beats": (0.125, 4096.0)}  # of a path; pr
 
 
 def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, ControlView]) -> str:
-    """Return a state's text with the current values of ``targets`` as defaults, where the file has a key for them.
+    """Text with current values of ``targets`` as defaults, where the file has a key for them.
 
-    ``controls`` are of the preset on the panel; the keys of other effects follow from their number.
+    ``controls`` are of the preset on the panel; keys of other effects follow from their number.
 
     Raises:
         UserError: the text cannot be edited without changing more.
@@ -38,7 +38,7 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
 
 
 def with_range(text: str, word: protocol.BindingMessage, control: ControlView) -> str:
-    """Set the range and the curve of a controller in a preset's text.
+    """Set a controller's range and curve.
 
     Raises:
         UserError: a number is out of range, or the control has no such controller.
@@ -57,7 +57,7 @@ def with_range(text: str, word: protocol.BindingMessage, control: ControlView) -
 
 
 def without_map(text: str, word: protocol.UnlearnMessage, control: ControlView) -> str:
-    """Remove one controller of a control from a preset's text; errors as in `with_range`."""
+    """Remove a control's controller; errors as in `with_range`."""
     return cc_binding.unbound(text, word.target, _map(word, control).controller)
 
 
@@ -69,14 +69,14 @@ def _map(word: protocol.BindingMessage | protocol.UnlearnMessage, control: Contr
 
 
 def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
-    """Return the values of a snapshot: all controls except gain, choices by name, as many as one message recalls."""
+    """Values of a snapshot: all controls except gain, choices by name, as many as one message recalls."""
     targets = [target for target in controls if target != GAIN][: protocol.MOST_TARGETS]
     choices = {target: controls[target].choices for target in targets}
     return {target: choices[target][round(values[target])] if choices[target] else values[target] for target in targets}
 
 
 def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
-    """Set or change the path in a preset's text; a new length keeps the rhythm of its times.
+    """Set or change the path; a new length keeps the rhythm of its times.
 
     Raises:
         UserError: a point has another number of latents, the length is out of range, or no path is there to change.
@@ -109,7 +109,7 @@ def with_path(text: str, word: protocol.PathMessage, latents: int) -> str:
 
 
 def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
-    """Return times of ``count`` legs that take ``seconds`` together, in the rhythm of the times before."""
+    """Legs keep the rhythm of the times before."""
     legs = [end - begin for begin, end in itertools.pairwise(before)] or [1.0]
     legs = (legs + [sum(legs) / len(legs)] * count)[:count]
     scale, start = seconds / sum(legs), before[0] if before else 0.0
@@ -117,7 +117,7 @@ def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
 
 
 def with_effect(text: str, word: protocol.EffectMessage) -> str:
-    """Edit the effects in a preset's text; raise UserError for an unavailable effect or an index out of range."""
+    """Raises UserError for an unavailable effect or an index out of range."""
     count = len(tomllib.loads(text).get("effects", []))
     if word.do == "add":
         if word.plugin not in serialize.available_effects():

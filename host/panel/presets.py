@@ -1,4 +1,4 @@
-"""Presets of the panel: lists one folder's, the user's own and the shipped ones, and saves into that folder only."""
+"""Presets of the panel: lists the folder's, the user's own and shipped ones; saves into the folder."""
 
 import contextlib
 import functools
@@ -41,7 +41,7 @@ class Listed:
 
 class PresetFolder:
     def __init__(self, folder: Path, home: Path) -> None:
-        """Use ``folder``, or ``home`` in place of the folders of shipped presets and of packs."""
+        """Use ``folder``, or ``home`` in place of shipped presets' and packs' folders."""
         folder = folder.resolve()
         never_changed = folder == PRESETS or digest_of(folder / MADE) is not None
         self.folder = home.resolve() if never_changed else folder
@@ -49,7 +49,7 @@ class PresetFolder:
         self._until, self._changed = 0.0, [0]  # when the list is read again, if its folders do not change before
 
     def listed(self) -> list[Listed]:
-        """Return the loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
+        """Loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
         folders = (self.folder, own_folder("presets"), _favourites())
         now, changed = time.monotonic(), [_changed(folder) for folder in folders]
         if now >= self._until or changed != self._changed:
@@ -93,14 +93,14 @@ class PresetFolder:
         self._until = 0.0
 
     def find(self, name: str) -> str:
-        """Return the path or name that loads a listed preset; raise UserError if it is not in the list."""
+        """Path or name that loads a preset; UserError if the list lacks it."""
         for entry in self.listed():
             if entry.name == name:
                 return entry.path
         raise UserError(f"no preset of the list is named {name!r}; choose one of them")
 
     def save(self, name: str, text: str, overwrite: bool, files: Mapping[str, bytes]) -> tuple[Path, str]:
-        """Write a preset into the folder atomically; return its file and the final text.
+        """Write a preset into the folder atomically; return its file and final text.
 
         ``files`` named in the text are written beside it under free names, and renamed in the text. No other file is
         overwritten.
@@ -131,7 +131,7 @@ class PresetFolder:
         return path, text
 
     def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
-        """Return a file's place: its untrusted name, with a number if other data has it."""
+        """With a number if other data has the untrusted name."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             name = "file"
         if name in shipped_models():  # another model of that name would be found instead
@@ -142,7 +142,7 @@ class PresetFolder:
         return next(place for place in free if place not in taken)
 
     def place(self, name: str) -> Path:
-        """Return a preset's file in the folder; raise UserError for an invalid name or a shipped one."""
+        """A preset's file in the folder; UserError for an invalid name or a shipped one."""
         name = name.strip().removesuffix(".toml").rstrip(" .")
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             raise UserError(f"{name!r} is no name for a preset; use letters, digits, spaces, and . + # - _ inside")
@@ -152,7 +152,7 @@ class PresetFolder:
 
 
 def _favourites() -> Path:
-    """Return the file of favourites: a page's address, and so its browser's memory, is another in each session."""
+    """A page's address, and so its browser's memory, is another in each session."""
     return own_folder("models").parent / "favourites.txt"
 
 
@@ -173,7 +173,6 @@ def _kind(model: Path, changed: int) -> str:
 
 
 def _changed(folder: Path) -> int:
-    """Return when a file was last added to a folder or removed, in nanoseconds."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -181,7 +180,7 @@ def _changed(folder: Path) -> int:
 
 
 def _own() -> Iterator[tuple[str, Path]]:
-    """Yield the user's own presets; this process opens none."""
+    """This process opens no preset."""
     try:
         entries = sorted(own_folder("presets").iterdir())[:MOST_LISTED]
     except OSError:
@@ -197,7 +196,7 @@ def _own() -> Iterator[tuple[str, Path]]:
 
 
 def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
-    """Rename files in the text of a preset, such as the other end of a morph; return other data unchanged."""
+    """Renames files in presets; other data stay."""
     try:
         return with_words(data.decode(), names).encode()
     except ValueError:

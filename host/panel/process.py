@@ -22,7 +22,7 @@ def run(
     home: Path,
     report: Path | None,
 ) -> None:
-    """Arguments are as in `server.serve`."""
+    """Arguments as in `server.serve`."""
     for name in ("SIGINT", "SIGHUP"):  # Ctrl-C also reaches the parent, which closes the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

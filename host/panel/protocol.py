@@ -1,4 +1,4 @@
-"""Panel protocol: JSON messages from a page; unknown or invalid messages raise an error.
+"""Panel protocol: JSON messages from a page; unknown or invalid ones raise an error.
 
 A user's drag of parameters sends grab, move and drop; a typed or clicked value sends set.
 """
@@ -34,7 +34,7 @@ class _PageMessage(msgspec.Struct, tag_field="t", tag=_tag, forbid_unknown_field
 
 
 class HelloMessage(_PageMessage):
-    """Login, the first message."""
+    """The first message."""
 
     token: Annotated[str, Meta(max_length=128)]
 
@@ -56,13 +56,13 @@ class SetMessage(_PageMessage):
 
 
 class PingMessage(_PageMessage):
-    """Request for a pong; ``at``: ms of the page's clock."""
+    """``at``: ms of the page's clock."""
 
     at: float
 
 
 class NoteMessage(_PageMessage):
-    """Note on; note off with velocity 0. ``at`` as in `PingMessage`."""
+    """Velocity 0 is note off. ``at`` as in `PingMessage`."""
 
     key: Annotated[int, Meta(ge=0, le=127)]
     velocity: Annotated[int, Meta(ge=0, le=127)]
@@ -74,7 +74,7 @@ class SustainMessage(_PageMessage):
 
 
 class HoldMessage(_PageMessage):
-    """Press or release the Hold of all pages."""
+    """Hold of all pages."""
 
     down: bool
 
@@ -83,17 +83,17 @@ class PanicMessage(_PageMessage): ...
 
 
 class SpectrumMessage(_PageMessage):
-    """Switch the spectrum in the meters on or off for this page."""
+    """Switch this page's spectrum in the meters."""
 
     on: bool
 
 
 class DevicesMessage(_PageMessage):
-    """Request for the sound cards and MIDI ports of the machine."""
+    pass
 
 
 class SettingsMessage(_PageMessage):
-    """Other settings for the sound; omitted ones stay.
+    """Omitted settings stay.
 
     ``ports`` are names, empty for all ports, None for none; ``channel``, 0 to 15, is heard alone, None for all.
     """
@@ -123,13 +123,13 @@ class SideMessage(_PageMessage):
 
 
 class LearnMessage(_PageMessage):
-    """Start MIDI learn for a target; None cancels it."""
+    """Start MIDI learn; None cancels it."""
 
     target: Target | None
 
 
 class UnlearnMessage(_PageMessage):
-    """Remove the controllers of a target, or the one that is ``source`` on a channel (1 to 16, None for all)."""
+    """Remove a target's controllers, or ``source`` on a channel (1 to 16, None for all)."""
 
     target: Target
     source: Source | None = None
@@ -137,7 +137,7 @@ class UnlearnMessage(_PageMessage):
 
 
 class BindingMessage(_PageMessage):
-    """Set the range and the curve of a controller, given as in `UnlearnMessage`."""
+    """Set range and curve of a controller, given as in `UnlearnMessage`."""
 
     target: Target
     source: Source
@@ -172,7 +172,7 @@ class SnapshotMessage(_PageMessage):
 
 
 class PathMessage(_PageMessage):
-    """Set a path of codes for all latents, or change the present one; ``points`` None removes it."""
+    """Set or change the path of all latents; ``points`` None removes it."""
 
     points: Points | msgspec.UnsetType | None = msgspec.UNSET
     seconds: float | None = None
@@ -226,6 +226,6 @@ _DECODER = msgspec.json.Decoder(PageMessage)
 
 
 def read_message(text: str) -> PageMessage:
-    """Parse a message; raise ValueError with a line of text if it is invalid."""
+    """Raise ValueError with a line of text if invalid."""
     word: PageMessage = _DECODER.decode(text)
     return word

@@ -1,8 +1,8 @@
 """Access control of the panel: host and origin checks, token, rate limit, security headers.
 
-Any website may send requests to this machine, and with DNS rebinding (a name that resolves here) even read the
-replies. So the panel accepts only its own addresses, and opens a socket only for a page from one of them. Other
-programs on this machine lack the token: it is in the URL's fragment, so no request, log or other page contains it.
+Any website may send requests to this machine, and with DNS rebinding (a name that resolves here) even read replies. So
+the panel accepts only its own addresses, and opens sockets only for their pages. Other programs here lack the token: it
+is in the URL's fragment, so in no request, log or other page.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ POLICY = {
 
 
 class AccessControl:
-    """ASGI middleware: replies 403 to requests for other addresses, and adds security headers."""
+    """ASGI middleware: replies 403 to requests for other addresses, adds security headers."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        """``hosts`` are addresses as browsers write them: ``127.0.0.1:8000``."""
+        """``hosts``: addresses as browsers write them: ``127.0.0.1:8000``."""
         self._app, self._hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class AccessControl:
 
 
 class PageConnection(H11Protocol):
-    """A connection; aborts the oldest without a token when they are too many, so that the next one is served."""
+    """Aborts the oldest connection without a token when they are too many, so that the next is served."""
 
     _strangers: ClassVar[dict[object, asyncio.Transport]] = {}  # by address
 
@@ -90,12 +90,12 @@ class PageConnection(H11Protocol):
 
     @classmethod
     def keep(cls, client: object) -> None:
-        """Keep the connection of an address, which has sent the token."""
+        """Keep an address's connection, which has sent the token."""
         cls._strangers.pop(client, None)
 
 
 def is_token(given: str, token: str) -> bool:
-    """Compare a token in constant time."""
+    """In constant time."""
     return hmac.compare_digest(given.encode(), token.encode())
 
 
@@ -107,7 +107,7 @@ class RateLimit:
         self._left, self._then = most, time.monotonic()
 
     def spend(self) -> bool:
-        """Count a message; return False above the limit."""
+        """Count a message; False above the limit."""
         now = time.monotonic()
         self._left = min(self._most, self._left + (now - self._then) * self._rate)
         self._then = now

@@ -1,4 +1,4 @@
-"""Serializes the panel's contents as JSON: model, controls, effects, meters and audio device."""
+"""Panel contents as JSON: model, controls, effects, meters and audio device."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def model(view: PresetView) -> dict[str, Any]:
 
 
 def keys(view: PresetView) -> dict[str, Any]:
-    """Return the range of playable keys, silent ones in it, and labels by key."""
+    """Range of playable keys, silent ones in it, and labels by key."""
     low, high = min(view.keys, default=0), max(view.keys, default=127)
     return {
         "low": low,
@@ -71,17 +71,16 @@ def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
 
 
 def has_path_or_walk(fields: Mapping[str, Any]) -> bool:
-    """Return whether a motion replaces the latents' knobs, rather than being added to them."""
+    """Whether a motion replaces the latents' knobs instead of adding to them."""
     return any("target" not in motion for motion in fields.get("motion", []))
 
 
 def path_motion(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the [[motion]] of all latents' path."""
     return next((motion for motion in fields.get("motion", []) if "path" in motion), None)
 
 
 def path(motion: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a path's points, its length in seconds or beats, and whether it loops."""
+    """Points, length in seconds or beats, and whether it loops."""
     if "times" in motion:
         first, *_, last = motion["times"]
         length, loop = {"seconds": round(last - first, 6)}, motion.get("loop", False)
@@ -92,7 +91,7 @@ def path(motion: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) -> dict[int, dict[str, float]]:
-    """Return the snapshots by slot, with the values within ranges of the controls that are there."""
+    """By slot, with values within ranges of present controls."""
     return {
         snapshot["slot"]: {
             target: _within(controls[target], value)
@@ -116,7 +115,7 @@ def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def available_effects() -> list[str]:
-    """Return the effects that a page can add: those without files."""
+    """Effects that a page can add: those without files."""
     needing = {name for name, settings in SETTINGS.items() if Path in settings.values()}
     return sorted(set(RANGES) - needing)
 
@@ -144,7 +143,6 @@ def meters(status: LiveStatus) -> dict[str, Any]:
 
 
 def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
-    """Return the positions of `Mapper.waiting`."""
     found: dict[str, dict[str, float]] = {}
     for (target, source), stands in status.waiting.items():
         found.setdefault(target, {})[source] = stands
@@ -152,7 +150,7 @@ def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
 
 
 def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
-    """Return the audio device and the MIDI ports; ``away``: the device is missing."""
+    """Audio device and MIDI ports; ``away``: the device is missing."""
     if status is None:
         return {"device": "", "rate": 0, "block": 0, "ports": [], "away": away}
     return {
@@ -165,7 +163,7 @@ def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
 
 
 def session(view: SessionView | None) -> dict[str, Any] | None:
-    """Return settings and recording; None without a card of its own."""
+    """Settings and recording; None without a card of its own."""
     if view is None:
         return None
     return {

@@ -1,4 +1,4 @@
-"""Web server of the panel: static page files, and one WebSocket per page; all pages share one `PanelState`."""
+"""Web server of the panel: static page files, and a WebSocket per page."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ class Page:
         self._silence = silence
 
     def put(self, message: Mapping[str, Any]) -> None:
-        """Queue a message; newer values and parts of the state replace older ones."""
+        """Newer values and parts of the state replace older ones."""
         kind = message["t"]
         if "controls" in message.get("state", {}):
             self._latest.pop("values", None)  # it has newer ones
@@ -99,7 +99,7 @@ class Page:
 
 
 class PanelServer:
-    """Connects the pages, their shared state, and the pipe to the parent."""
+    """Connects pages, their shared state, and the pipe to the parent."""
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
         self._pipe, self._token = pipe, token
@@ -264,7 +264,7 @@ class PanelServer:
     # messages of the parent
 
     def take_reports(self, ended: asyncio.Event) -> None:
-        """Process one batch of messages; called again while more are available."""
+        """Process a batch of messages; called again while more are available."""
         try:
             messages = self._pipe.recv()
         except (EOFError, OSError):

@@ -1,4 +1,4 @@
-"""Undo and redo history of the panel, separate for each side of an A/B comparison."""
+"""Undo and redo history of the panel, for each side of an A/B comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Values = Mapping[str, float]
 
 
 class PresetState(NamedTuple):
-    """A preset's text, its targets' defaults in that text, and their current values."""
+    """A preset's text, its targets' defaults there, and their current values."""
 
     text: str
     rests: Values
@@ -18,8 +18,6 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    """The state before and after a step, as values alone or a whole preset."""
-
     before: PresetState | Values
     after: PresetState | Values
 

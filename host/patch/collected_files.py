@@ -1,4 +1,4 @@
-"""Collects the files that a preset names, under names without folders, for projects and packs."""
+"""Collects a preset's files, under names without folders, for projects and packs."""
 
 import json
 import re
@@ -19,11 +19,9 @@ LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
 
 
 class CollectedPreset(NamedTuple):
-    """A preset's text, and the files beside its model by the names in that text; ``model`` is the model's."""
-
     text: str
-    files: Mapping[str, bytes]
-    model: str
+    files: Mapping[str, bytes]  # beside its model, by the names in ``text``
+    model: str  # the model's name
 
 
 def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = ()) -> CollectedPreset:
@@ -54,7 +52,7 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
 
 
 def beside(patch: Patch) -> Iterator[tuple[str, bytes]]:
-    """Yield the sounds and scales that a patch's preset names, with their contents; errors as in `collect`."""
+    """Sounds and scales that a preset names, with contents; errors as in `collect`."""
     for name in files_of(patch.preset):
         yield name, _read(patch, name)
 
@@ -93,7 +91,7 @@ def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) ->
 
 
 def _flat(name: str, taken: Collection[str]) -> str:
-    """Return a file's name without folders that every system allows, and none of ``taken`` in any case of letters."""
+    """Every system allows it; none of ``taken`` in any case."""
     flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
     used = {one.casefold() for one in taken}
     while flat.casefold() in used:

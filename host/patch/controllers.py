@@ -1,6 +1,7 @@
 """MIDI controllers: CC numbers of knobs and faders, and default maps to latents."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,9 @@ Number = Annotated[int, Field(ge=0, le=127)]
 
 
 class Controller(BaseModel):
-    """A controller's factory settings: CC numbers in physical order, by rows from left to right.
+    """Factory settings: CC numbers in physical order, by rows from left to right.
 
-    ``source`` is the origin of the numbers; ``channel`` is None if set on the device.
+    ``source``: origin of the numbers; ``channel`` None: set on the device.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,12 +59,14 @@ def read_controller(name: str) -> Controller:
 
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
-    """Map knobs, then faders, to latents in order; skip CCs reserved by MIDI.
-
-    Maps accept any channel, for templates on other channels.
-    """
+    """Map knobs, then faders, to latents in order, on any channel; skip CCs reserved by MIDI."""
     free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
+    return latent_maps(free, card)
+
+
+def latent_maps(numbers: Iterable[int], card: Card) -> list[CCMap]:
+    """Map CC ``numbers`` to latents in order, over their ranges."""
     return [
-        CCMap(number=number, target=f"latent.{index}", low=latent.low, high=latent.high)
-        for index, (number, latent) in enumerate(zip(free, card.latents, strict=False))
+        CCMap(number=number, target=f"latent.{index}", low=low, high=high)
+        for index, (number, (low, high)) in enumerate(zip(numbers, card.spans, strict=False))
     ]

@@ -1,4 +1,4 @@
-"""`timbrel learn`: MIDI learn that writes bindings of moved controllers to a preset file."""
+"""`timbrel learn`: MIDI learn that writes controllers' bindings to a preset file."""
 
 import contextlib
 import os
@@ -26,15 +26,14 @@ Moment = tuple[float, Event | None]  # seconds, and the event received then; Non
 def learn(
     preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
 ) -> list[str]:
-    """Bind a moved controller to a target, or one to each latent in turn; save each binding at once.
+    """Bind a moved controller to a target, or one to each latent in turn; save each at once.
 
-    Shipped presets and models are copied to NAME.toml in ``folder``. Return a line for each binding, fewer if the
-    moments end or on Ctrl-C.
+    Shipped presets and models are copied to NAME.toml in ``folder``. Returns a line a binding, fewer if the moments end
+    or on Ctrl-C.
 
     Args:
         target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``.
-        moments: timed events in order, read after all checks. About every 0.1 s comes one without an event, to detect
-            rest.
+        moments: timed events in order, read after all checks; one without an event every 0.1 s or so, to detect rest.
 
     Raises:
         UserError: the preset or target cannot be used, or the copy would replace a file.
@@ -81,7 +80,7 @@ def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
 
 @dataclass
 class _File:
-    """``copy`` is the initial text of a new file."""
+    """``copy``: initial text of a new file."""
 
     path: Path
     copy: str | None

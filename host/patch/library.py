@@ -17,6 +17,7 @@ from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
+from .controllers import latent_maps
 from .loading import complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
@@ -36,11 +37,9 @@ FIRST_KNOB_CC = 70  # sound controllers 70 to 79: the default of eight-knob keyb
 
 @dataclass(frozen=True)
 class Patch:
-    """A preset with its opened model and other files; playing reads none.
+    """A preset with its opened model and files; playing reads none.
 
-    ``folder`` is the base of relative paths, ``files`` has the read files with stamps, ``kept`` those of a `Draft`.
-    ``text`` is None for a model. ``tuning`` has the pitch of each playable MIDI key. ``process_end`` is the target code
-    of processed audio, ``sound`` the end of the sound that notes continue, at the model's rate.
+    ``sound``: end of the sound that notes continue, at the model's rate.
 
     Raises:
         UserError: a Scala file, or a preset of morph or process, cannot be used.
@@ -49,14 +48,14 @@ class Patch:
     name: str
     preset: Preset
     model: Model
-    folder: Path
+    folder: Path  # base of relative paths
     warnings: tuple[str, ...] = ()
-    files: Mapping[Path, Stamp | None] = field(default_factory=dict)
-    text: str | None = field(repr=False, default=None)
-    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)
-    tuning: Mapping[int, float] = field(init=False, repr=False)
+    files: Mapping[Path, Stamp | None] = field(default_factory=dict)  # read ones, with stamps
+    text: str | None = field(repr=False, default=None)  # None for a model
+    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)  # files of a `Draft`
+    tuning: Mapping[int, float] = field(init=False, repr=False)  # pitches of playable MIDI keys
     morph: MorphTarget | None = field(init=False, repr=False)
-    process_end: Sequence[float] | None = field(init=False, repr=False)
+    process_end: Sequence[float] | None = field(init=False, repr=False)  # target code of processed audio
     sound: npt.NDArray[np.float32] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -118,7 +117,7 @@ def open_patch(name: str | Draft) -> Patch:
 
 
 def find_model(name: str) -> Path:
-    """Return the file of a shipped model or a preset's model, or the path as given.
+    """File of a shipped model or a preset's model, or the path as given.
 
     Raises:
         UserError: the preset cannot be used, or its model does not exist.
@@ -131,7 +130,7 @@ def find_model(name: str) -> Path:
 
 
 def notes_of(name: str) -> list[str]:
-    """Describe each [[note]] table of a preset; empty for models.
+    """Text of each [[note]] table of a preset; empty for models.
 
     Raises:
         UserError: the preset cannot be used.
@@ -141,15 +140,12 @@ def notes_of(name: str) -> list[str]:
 
 
 def default_knobs(card: Card) -> list[CCMap]:
-    """Map CC 70 to 79 to the first ten latents."""
-    return [
-        CCMap(number=FIRST_KNOB_CC + i, target=f"latent.{i}", low=latent.low, high=latent.high)
-        for i, latent in enumerate(card.latents[:10])
-    ]
+    """CC 70 to 79 for the first ten latents."""
+    return latent_maps(range(FIRST_KNOB_CC, FIRST_KNOB_CC + 10), card)
 
 
 def default_macros(card: Card) -> list[MacroSettings]:
-    """Return a macro for each direction of the card, at rest in its centre."""
+    """A macro for each direction of the card, centred."""
     least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
@@ -161,7 +157,7 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 
 def macro_knobs(card: Card) -> list[CCMap]:
-    """Map CC 16 to 19 to `default_macros`."""
+    """CC 16 to 19 for `default_macros`."""
     count = min(len(default_macros(card)), MACRO_KNOBS)
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 

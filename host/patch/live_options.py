@@ -11,7 +11,7 @@ from .preset import CCMap
 
 
 class LiveOptions(BaseModel):
-    """A session's most voices, controller for the latents, and preset names by channel."""
+    """Most voices, controller for the latents, and preset names by channel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,6 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    """Keep the preset's ranges and curves; skip CCs that the preset maps."""
     own = [entry for entry in patch.preset.cc if entry.number is not None]
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
     maps = {entry.target: entry for entry in reversed(own)}

@@ -1,6 +1,6 @@
 """Reads preset files and reports all errors at once, with their lines.
 
-`tomllib` and `tomlkit` report neither the lines of keys nor errors after the first.
+`tomllib` and `tomlkit` report neither lines of keys nor errors after the first.
 """
 
 import re
@@ -62,11 +62,7 @@ def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> 
 
 
 def preset_text(path: Path) -> str:
-    """Read a preset file.
-
-    Raises:
-        UserError: missing, not a regular file, too large, or not UTF-8.
-    """
+    """Raise UserError for a missing, irregular or too large file, or if not UTF-8."""
     check_regular(path, LONGEST_PRESET)
     try:
         return path.read_text(encoding="utf-8")
@@ -113,7 +109,7 @@ def _line(lines: Mapping[Where, int], where: Where) -> int | None:
 
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
-    """Yield pydantic's errors; a misspelt key hides the error of the key missing for it."""
+    """A misspelt key hides the error of the key missing for it."""
     details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # more errors mean another kind of file
     unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
@@ -161,12 +157,12 @@ def _hint(where: Where, detail: Mapping[str, Any]) -> str:
 
 
 def seconds_hint(value: float, most: float) -> str:
-    """Hint at milliseconds given for seconds, of which ``most`` are allowed; else return ""."""
+    """Hint at milliseconds given for seconds, of which ``most`` are allowed; else ""."""
     return f", in seconds; {value:g} ms are {value / 1000:g}" if most < value <= 1000 * most else ""
 
 
 def _named(where: Where) -> str:
-    """Format a key, counting from 1: ``[[cc]] 2: low``, ``latent.values, number 3``."""
+    """``[[cc]] 2: low``, ``latent.values, number 3``."""
     name = ""
     for place, part in enumerate(where):
         if isinstance(part, int):

@@ -1,4 +1,4 @@
-"""The [[macro]] tables of a preset: controls that each offset several targets."""
+"""The [[macro]] tables of presets: controls that each offset several targets."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,7 +14,7 @@ MOST_TARGETS = 64  # of one macro
 
 
 class MacroTarget(SettingsSection):
-    """A target that a macro at position p, 0 to 1, moves by ``low + (high - low) * p ** curve``, less that at rest."""
+    """Position p, 0 to 1, moves it by ``low + (high - low) * p ** curve``, less that at rest."""
 
     target: str
     low: float

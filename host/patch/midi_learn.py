@@ -34,7 +34,7 @@ MEANINGS = {
 
 @dataclass
 class _Turn:
-    """A controller's range and last change; ``stands``: its value without flicker."""
+    """``stands``: value without flicker."""
 
     low: int
     high: int
@@ -53,7 +53,7 @@ class _Turn:
 
 class MovedKnob:
     def __init__(self, taken: Mapping[int, str], say: Callable[[str], None]) -> None:
-        """``taken`` are rejected controllers and their targets; ``say`` receives reasons."""
+        """``taken``: rejected controllers and their targets; ``say`` receives reasons."""
         self._taken, self._say = taken, say
         self._turns: dict[int, _Turn] = {}  # ordered by last event
 
@@ -71,7 +71,7 @@ class MovedKnob:
         return None
 
     def choice(self) -> int | None:
-        """Return the widest of the last moves, the latest of equals."""
+        """The widest of the last moves, the latest of equals."""
         wide = {number: turn for number, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
         end = max((turn.seconds for turn in wide.values()), default=0.0)
         together = {number: turn for number, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}

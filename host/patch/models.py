@@ -17,7 +17,7 @@ _models: dict[Path, Model] = {}  # by file
 
 
 def model_path(name: str, folder: Path) -> Path:
-    """Return the file of a model named by a preset in ``folder``.
+    """File of a model named by a preset in ``folder``.
 
     Raises:
         UserError: neither a shipped model, nor a file, nor of a pack on this machine.
@@ -39,13 +39,13 @@ def model_path(name: str, folder: Path) -> Path:
 
 
 def read_model_name(preset: Path) -> str:
-    """Return the model that a pack's preset names, which was read before."""
+    """Model of a pack's preset, which was read before."""
     name: str = tomllib.loads(preset.read_text(encoding="utf-8"))["model"]
     return name
 
 
 def open_model(path: Path, data: bytes | None = None) -> Model:
-    """Open a model through a cache, again if its file changed; ``data`` is not cached."""
+    """Open through a cache, again if the file changed; ``data`` is not cached."""
     if data is not None:
         return Model(path, data)
     model = _models.pop(path, None)

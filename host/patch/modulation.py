@@ -1,4 +1,4 @@
-"""Modulations of a patch: sources that move its targets besides knobs, and their ranges."""
+"""Modulations of a patch: sources besides knobs, and their ranges."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -17,9 +17,8 @@ How = Literal["adds", "sets", "leads"]
 
 
 class Modulation(NamedTuple):
-    """A source of modulation.
-
-    It ``adds`` low to high to the knob's value, ``sets`` a value from low to high, or ``leads`` from the knob to them.
+    """It ``adds`` low to high to the knob's value, ``sets`` a value from low to high, or ``leads`` from the knob to
+    them.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Modulation(NamedTuple):
 
 
 def modulations(patch: Patch) -> dict[str, list[Modulation]]:
-    """Return the modulations by target: motions, morph, macros, notes, gestures and pressure."""
+    """By target: motions, morph, macros, notes, gestures and pressure."""
     found: dict[str, list[Modulation]] = {}
     for target, name, way, ends in _all(patch):
         found.setdefault(target, []).append(Modulation(printable(name), way, min(ends), max(ends)))

@@ -1,4 +1,4 @@
-"""Resolves target codes of morph and process: numbers, landmark labels or other presets."""
+"""Resolves target codes of morph and process: numbers, landmark labels or presets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ NO_FILES: Files = MappingProxyType({})
 
 
 def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Files = NO_FILES) -> MorphTarget | None:
-    """Return the [morph] of a preset in ``folder`` on a model.
+    """The [morph] of a preset in ``folder`` on a model.
 
     Raises:
         UserError: its preset cannot be used, or the number of latents differs.
@@ -35,7 +35,7 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
-    """Return the code of ``process.to``: the medoid of a label's landmarks, or a preset's rest code.
+    """Code of ``process.to``: the medoid of a label's landmarks, or a preset's rest code.
 
     Raises:
         UserError: no such label or preset, or the preset does not match the model.
@@ -53,10 +53,7 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
-    """Return a preset's rest code, and its label if the model has it.
-
-    A preset in ``files`` without a code has the default code of ``card``.
-    """
+    """Without a code in ``files``, the default of ``card``."""
     given = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:

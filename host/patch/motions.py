@@ -28,7 +28,7 @@ class MorphSettings(SettingsSection):
 
 
 class MorphTarget(NamedTuple):
-    """A morph on a model; ``end`` has one number a latent, ``label`` None keeps the current label."""
+    """``end``: one number a latent; ``label`` None keeps the current one."""
 
     end: Sequence[float]
     shape: Way
@@ -86,7 +86,7 @@ class MotionSettings(SettingsSection):
 
     @property
     def offsets(self) -> tuple[float, float]:
-        """Return the offsets at the shape's extremes."""
+        """Offsets at the shape's extremes."""
         if self.depth is not None:
             return -self.depth, self.depth
         return self.low or 0.0, self.high or 0.0

@@ -1,4 +1,4 @@
-"""The [[note]] tables of a preset: per-note offsets by velocity or key."""
+"""The [[note]] tables of presets: per-note offsets by velocity or key."""
 
 import itertools
 from typing import Annotated, Literal
@@ -11,10 +11,10 @@ Added = Annotated[float, Field(ge=-1e6, le=1e6)]  # wider than any target's rang
 
 
 class NoteSettings(SettingsSection):
-    """A [[note]] table: an offset to a note's own latent, or to a parameter read at its start.
+    """A [[note]] table: offsets a note's own latent, or a parameter read at its start.
 
-    It is ``low + (high - low) * position ** curve``; the position goes from 0 to 1 between velocity 1 and 127, or
-    between ``key_low`` and ``key_high``.
+    By ``low + (high - low) * position ** curve``; position is 0 to 1 between velocity 1 and 127, or ``key_low`` and
+    ``key_high``.
     """
 
     source: Literal["velocity", "key"]
@@ -45,7 +45,7 @@ class NoteSettings(SettingsSection):
 
 
 def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
-    """Reject two tables with the same source and target.
+    """Reject tables of one source and target.
 
     Raises:
         Misplaced: at the second.

@@ -1,4 +1,4 @@
-"""Names of a pack's files for presets outside of it, so that an edited copy keeps its model and its files."""
+"""Names of a pack's files for presets outside it: edited copies keep model and files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from .preset_files import files_of
 
 
 def named_from_outside(text: str, preset: Preset, folder: Path, digest: str) -> str:
-    """Return a packed preset's text with its model by the pack's digest, and its other files by their full paths."""
+    """A packed preset's text with its model by the pack's digest, other files by full paths."""
     from .text.editing import with_words  # lazy: tomlkit takes a megabyte of each instance
 
     if preset.model.startswith(BY_DIGEST):

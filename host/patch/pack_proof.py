@@ -1,4 +1,4 @@
-"""Proves packs on arrival: their presets name nothing outside, run nothing, and their models give their reference."""
+"""Proves packs on arrival: presets name nothing outside and run nothing, models give their reference."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .preset_files import files_of
 
 
 def prove(file: Path) -> None:
-    """Prove the pack of a preset's file, unless it was proved before or is none; a pack that fails is removed.
+    """Prove the pack of a preset's file, if any, once; a pack that fails is removed.
 
     Raises:
         UserError: the preset cannot be used, names a plugin or a file outside, or the model gives other outputs.

@@ -1,4 +1,4 @@
-"""The preset file: TOML tables of model, latents, controllers and play settings; docs/presets.md describes all keys."""
+"""The preset file: TOML tables of model, latents, controllers and playing (docs/presets.md)."""
 
 import itertools
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ class PlaySettings(SettingsSection):
 
 
 class ProcessSettings(SettingsSection):
-    """The [process] table: transforms the codes of audio input and mixes the output.
+    """The [process] table: transforms codes of audio input and mixes the output.
 
     Codes are smoothed, held, scaled around a centre, shifted, and moved toward ``to``, in this order. The centre is the
     preset's code, else the mean training code.
@@ -131,7 +131,7 @@ SOURCES = ("number", "nrpn", "pressure")  # keys of a map, which has one of them
 
 
 class CCMap(SettingsSection):
-    """A [[cc]] table: a controller moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+    """A [[cc]] table: moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
     At 14 bits the LSB is CC ``number + 32``. `validation.fitted` fills omitted ends.
     """
@@ -183,7 +183,7 @@ class CCMap(SettingsSection):
 
 
 class Preset(Sections):
-    """A preset; ``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
+    """``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
 
     format: Literal[1]
     model: str
@@ -240,11 +240,7 @@ class Preset(Sections):
         return self
 
     def latent_values(self, card: Card) -> list[float]:
-        """Return the rest values.
-
-        Raises:
-            UserError: not one value a latent.
-        """
+        """Raise UserError if not one value a latent."""
         values = self.latent.values
         if values is None:
             return [latent.default for latent in card.latents]
@@ -261,7 +257,7 @@ class Preset(Sections):
         return {entry.target for macro in self.macro for entry in macro.targets}
 
     def effect_values(self) -> dict[str, float]:
-        """Return numbers set in effects, by target ``effects.N.parameter``."""
+        """Numbers set in effects, by target ``effects.N.parameter``."""
         return {
             f"effects.{index}.{name}": float(value)
             for index, effect in enumerate(self.effects)
@@ -270,7 +266,7 @@ class Preset(Sections):
         }
 
     def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the preset as TOML without unset fields; ``names`` of targets become comments in maps and macros."""
+        """TOML without unset fields; ``names`` of targets become comments in maps and macros."""
         import tomlkit  # slow import, needed only to write a preset
 
         document = tomlkit.document()

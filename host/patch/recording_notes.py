@@ -1,4 +1,4 @@
-"""Session notes in MIDI recordings: options, presets at the start, and presets loaded since."""
+"""Session notes in MIDI recordings: options, initial presets, and presets loaded since."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from .live_options import LiveOptions
 
 
 class LoadedPreset(BaseModel):
-    """A preset loaded in a session, for a channel or all others; without ``text``, a model."""
+    """A preset loaded for a channel or all others; without ``text``, a model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,11 +31,11 @@ class LoadedPreset(BaseModel):
 
     @property
     def slot(self) -> int | None:
-        """The channel, 0 to 15; None for all others."""
+        """Channel, 0 to 15; None for all others."""
         return None if self.channel is None else self.channel - 1
 
     def open(self) -> Patch:
-        """Reopen the preset; errors as in `open_patch`."""
+        """Errors as in `open_patch`."""
         return open_patch(self.name if self.text is None else Draft(self.name, self.text, Path(self.folder)))
 
 
@@ -50,7 +50,7 @@ class Swap(BaseModel):
 
 
 class Opening(BaseModel):
-    """A session's initial preset, for a channel or all others, with `Patch.digest`."""
+    """An initial preset, for a channel or all others, with `Patch.digest`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +60,7 @@ class Opening(BaseModel):
 
 
 class RecordingNotes(BaseModel):
-    """A note in a recording: initial options and presets, or a later swap."""
+    """Initial options and presets, or a later swap."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,11 +73,9 @@ class RecordingNotes(BaseModel):
 
 
 class Notes(NamedTuple):
-    """A recording's options, swaps with their samples, and initial presets, which older recordings lack."""
-
     fitting: LiveOptions
-    swaps: list[tuple[int, Swap]]
-    opening: Sequence[Opening] = ()
+    swaps: list[tuple[int, Swap]]  # with their samples
+    opening: Sequence[Opening] = ()  # initial presets, which older recordings lack
 
 
 def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
@@ -101,7 +99,7 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
 
 
 def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
-    """Return a line for each preset changed since a recording; ``others`` are by channel, 0 to 15."""
+    """A line for each preset changed since a recording; ``others``: by channel, 0 to 15."""
     lines = []
     for opening in notes.opening:
         patch = default if opening.channel is None else others.get(opening.channel - 1)
@@ -118,7 +116,7 @@ def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str
 
 
 def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
-    """Return a line if presets by channel (1 to 16) differ from a recording's."""
+    """A line if presets by channel (1 to 16) differ from a recording's."""
     if fitting.presets == dict(given):
         return []
     played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())

@@ -1,4 +1,4 @@
-"""The [[snapshot]] tables of a preset: values of its controls, stored under slots 1 to 8 for the panel."""
+"""The [[snapshot]] tables of presets: controls' values, under slots 1 to 8 of the panel."""
 
 import itertools
 import math
@@ -49,7 +49,7 @@ Snapshots = Annotated[list[SnapshotSettings], AfterValidator(_slots_apart)]
 def snapshot_faults(
     snapshot: SnapshotSettings, card: Card, known: Mapping[str, Range | None]
 ) -> Iterator[tuple[str, str]]:
-    """Yield faulty targets and their faults; latents may lie outside the training range, as in [latent]."""
+    """Yield faulty targets and faults; latents may lie outside the training range, as in [latent]."""
     choices = kind_of(card).choices(card)
     for target, value in snapshot.values.items():
         span = known.get(target)

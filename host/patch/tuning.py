@@ -32,9 +32,9 @@ HERTZ = r"(\d+(\.\d*)?|\.\d+)"
 def tuned_keys(
     settings: TuningSettings, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})
 ) -> dict[int, float]:
-    """Return the pitch of each playable MIDI key, in equal-tempered semitones, 69 is 440 Hz.
+    """Pitch of each playable MIDI key, in equal-tempered semitones, 69 is 440 Hz.
 
-    Unmapped keys, and those below 1 Hz or above 30 kHz, are omitted.
+    Without unmapped keys, and those below 1 Hz or above 30 kHz.
 
     Raises:
         UserError: a file cannot be read or parsed (with its line), or no key is playable.
@@ -57,7 +57,7 @@ def tuned_keys(
 
 
 class Scale(NamedTuple):
-    """Notes above degree 0, in semitones; it repeats at the last, not necessarily an octave."""
+    """Semitones above degree 0; it repeats at the last, not necessarily an octave."""
 
     notes: Sequence[float]
 
@@ -67,25 +67,20 @@ class Scale(NamedTuple):
 
 
 class Keymap(NamedTuple):
-    """A keyboard map: scale degrees of keys, and the frequency of a reference key.
-
-    ``degrees`` are those of keys from ``middle`` up, repeated every ``size`` keys; None and missing ones are silent.
-    The degree ``octave`` transposes each repeat, 0 for the scale's last. With ``size`` 0, each key is the next degree.
-    Keys ``first`` to ``last`` play.
-    """
+    """Scale degrees of keys, and the frequency of a reference key."""
 
     path: Path
-    size: int
-    first: int
-    last: int
-    middle: int
+    size: int  # keys to the next repeat of ``degrees``; 0: each key is the next degree
+    first: int  # lowest key that plays
+    last: int  # highest key that plays
+    middle: int  # key of the first degree
     reference: int
     reference_hz: float
-    octave: int
-    degrees: Sequence[int | None]
+    octave: int  # degree that transposes each repeat; 0: the scale's last
+    degrees: Sequence[int | None]  # of keys from ``middle`` up; None and missing ones are silent
 
     def tune(self, scale: Scale) -> dict[int, float]:
-        """Return the pitch of each mapped key, in equal-tempered semitones.
+        """Pitch of each mapped key, in equal-tempered semitones.
 
         Raises:
             UserError: the reference key is not mapped.
@@ -142,7 +137,7 @@ def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
 
 
 class _Lines:
-    """Reads the first word of a Scala file's lines, without comments."""
+    """The first word of each line, without comments."""
 
     def __init__(self, path: Path, key: str, data: bytes | None) -> None:
         data = self._read(path, key) if data is None else data
@@ -168,7 +163,6 @@ class _Lines:
         return any(text.split() for _, text in reversed(self._lines))
 
     def next(self, what: str, blank: bool = False) -> str:
-        """Skip empty lines unless ``blank``."""
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
@@ -188,7 +182,7 @@ class _Lines:
 
 
 def _note(lines: _Lines, word: str) -> float:
-    """Return semitones: cents have a point, others are ratios or integers."""
+    """Cents have a point, others are ratios or integers."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
     parts = re.fullmatch(RATIO, word)

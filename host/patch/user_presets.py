@@ -1,4 +1,4 @@
-"""The user's own presets, beside those that ship."""
+"""The user's own presets, beside shipped ones."""
 
 import contextlib
 import tomllib
@@ -15,9 +15,9 @@ MOST_LISTED = 1000  # presets
 
 
 def own_presets() -> dict[str, Path]:
-    """Return the user's presets, name to file, sorted: NAME.toml of the folder ``presets``, NAME/, or NAME.timbrel.
+    """User's presets, name to file, sorted: NAME.toml of the folder ``presets``, NAME/, or NAME.timbrel.
 
-    Skips other files, packs that cannot be used, and names of shipped presets and models.
+    Skips other files, unusable packs, and names of shipped presets and models.
     """
     folder = own_folder("presets")
     try:
@@ -31,7 +31,7 @@ def own_presets() -> dict[str, Path]:
 
 
 def described_presets() -> Iterator[tuple[str, str, str]]:
-    """Yield ``shipped`` or ``own``, name and description of each preset that can be read."""
+    """Yield ``shipped`` or ``own``, name and description of each readable preset."""
     for kind, found in (("shipped", shipped_presets()), ("own", own_presets())):
         for name, path in found.items():
             with contextlib.suppress(UserError):  # the user's own; loading it reports the error

@@ -25,7 +25,7 @@ ANY_RATE = 48_000  # Hz for querying the effects' ranges, which do not depend on
 
 
 def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    """Yield a preset's faults for its model; ``effects`` has ranges of effects' targets, None if unknown."""
+    """Faults for a model; ``effects``: ranges of effects' targets, None if unknown."""
     yield from _value_faults(preset, card)
     yield from _kind_faults(preset, card)
     for index, effect in enumerate(preset.effects):
@@ -60,19 +60,19 @@ def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
 
 
 def check(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> None:
-    """Raise a `UserError` with a line for each fault."""
+    """Raise `UserError` with a line a fault."""
     if found := list(faults(preset, card, effects)):
         raise UserError(*(fault.what for fault in found))
 
 
 def check_real_time(preset: Preset, name: str, purpose: str) -> None:
-    """Raise a `UserError` for a preset whose phases take longer than its sound."""
+    """Raise `UserError` for phases that take longer than their sound."""
     if preset.play.phase == "best":
         raise UserError(f"preset {name!r}: play.phase = 'best' takes its time; set 'coherent' to {purpose}")
 
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
-    """Yield values and map ends of latents outside the training range, as warnings."""
+    """Values and map ends of latents outside the training range, as warnings."""
     names = card.latent_targets
     for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
@@ -90,7 +90,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Return the preset with ``knobs`` as maps, and omitted ends of maps filled in; only an omitted end loads plugins.
+    """Preset with ``knobs`` as maps and omitted ends of maps filled in; only an omitted end loads plugins.
 
     Raises:
         UserError: the plugin cannot be used, or has no such parameter.
@@ -105,7 +105,7 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
-    """Return the range of each target except effects'."""
+    """Range of each target except effects'."""
     known: dict[str, Range | None] = dict(zip(card.latent_targets, card.spans, strict=True))
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         known[control.name] = (control.low, control.high)
@@ -117,7 +117,7 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
 
 
 def named(preset: Preset, card: Card) -> dict[str, str]:
-    """Return names of latents and macros, by target."""
+    """Names of latents and macros, by target."""
     names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
     names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
     return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
@@ -129,7 +129,7 @@ def titled(target: str, preset: Preset, card: Card) -> str:
 
 
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
-    """Return each target's range, widened by the preset's values and map ends."""
+    """Range of each target, widened by the preset's values and map ends."""
     known = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
     ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
     rests = [(f"latent.{index}", value) for index, value in enumerate(preset.latent_values(card))]
@@ -141,7 +141,7 @@ def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str,
 
 
 def known_effects(preset: Preset) -> dict[str, Range | None]:
-    """Return ranges of effects' targets before plugins are loaded; None for plugins'."""
+    """Ranges of effects' targets before plugins are loaded; None for plugins'."""
     known: dict[str, Range | None] = {}
     of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):

@@ -1,4 +1,4 @@
-"""Controller mapping: maps CC, NRPN and pressure messages to parameters, with takeover modes and macros."""
+"""Controller mapping: CC, NRPN and pressure to parameters, with takeover modes and macros."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,16 +26,13 @@ CHANNELS = range(16)
 
 @dataclass(slots=True, eq=False)
 class _Binding:
-    """One map on one channel, and the target value of the controller's last position."""
+    """``stood``: target value at the controller's last position."""
 
     entry: CCMap
     stood: float | None = None
 
     def turned(self, value: int, top: int, present: float) -> float | None:
-        """Return the target's new value for controller ``value`` of ``top``; None if it stays.
-
-        A target at the controller's last value follows; otherwise the takeover mode decides.
-        """
+        """None if the target stays."""
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
         before, self.stood = self.stood, now
@@ -51,7 +48,7 @@ class _Binding:
 
 
 def _scaled(before: float, now: float, present: float, end: float) -> float:
-    """Move ``present`` toward ``end`` in the controller's proportion: both arrive together."""
+    """Both arrive at their ends together."""
     if now == end:
         return end
     value = present + (end - present) * (now - before) / (end - before)
@@ -60,7 +57,7 @@ def _scaled(before: float, now: float, present: float, end: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class _Knob:
-    """A controller of one channel; without a fine half, the coarse half spans the range."""
+    """Without a fine half, the coarse one spans the range."""
 
     bindings: list[_Binding] = field(default_factory=list)
     coarse: int = 0
@@ -69,8 +66,6 @@ class _Knob:
 
 
 class Mapper:
-    """The maps of one preset, by source."""
-
     def __init__(
         self,
         entries: Iterable[CCMap],
@@ -78,11 +73,10 @@ class Mapper:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """``reach`` has ranges of targets over all maps.
-
-        ``present`` returns a target's destination value, ``move(time, target, value)`` sets it.
+        """``reach``: ranges of targets over all maps. ``present`` returns a target's destination value, ``move(time,
+        target, value)`` sets it.
         """
-        self._reach, self._present, self._move = reach, present, move
+        self.reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
         self._fine: dict[tuple[int, int], _Knob] = {}
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
@@ -98,23 +92,19 @@ class Mapper:
                 self._listen(channel, entry)
 
     def standing(self) -> dict[str, float]:
-        """Return values of targets moved by knobs or a `ParameterChange`."""
+        """Values of targets moved by knobs or a `ParameterChange`."""
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def values(self) -> dict[str, float]:
-        return {target: self._present(target) for target in self._reach}
+        return {target: self._present(target) for target in self.reach}
 
     def waiting(self) -> dict[tuple[str, str], float]:
-        """Return controller positions that have yet to pick up their targets, by target and source."""
+        """Controller positions that have yet to pick up their targets, by target and source."""
         return {
             (binding.entry.target, binding.entry.source): binding.stood
             for binding in self._careful
             if binding.stood is not None and binding.stood != self._present(binding.entry.target)
         }
-
-    @property
-    def reach(self) -> Mapping[str, Range]:
-        return self._reach
 
     def at(self, target: str) -> float:
         return self._present(target)
@@ -136,10 +126,10 @@ class Mapper:
             self._careful.append(source.bindings[-1])
 
     def apply(self, event: Event) -> bool:
-        """Apply an event; return whether a map replaces its standard meaning."""
+        """Return whether a map replaces the event's standard meaning."""
         match event:
-            case ParameterChange(time, _, target, value) if target in self._reach:
-                low, high = self._reach[target]
+            case ParameterChange(time, _, target, value) if target in self.reach:
+                low, high = self.reach[target]
                 self._knob_targets.add(target)
                 self._send(time, target, min(max(low, value), high))  # this order maps NaN to low
             case ControlChange():
@@ -225,7 +215,7 @@ class Mapper:
                 self._send(time, binding.entry.target, to)
 
     def _step(self, time: int, source: _Knob, steps: int) -> None:
-        """Step targets from their present values: endless encoders have no position."""
+        """From present values: endless encoders have no position."""
         for binding in source.bindings:
             entry = binding.entry
             to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)
@@ -238,7 +228,7 @@ class Mapper:
 
 
 class Macros:
-    """Macros of one preset: add offsets to knob values, before the parameters."""
+    """A preset's macros: add offsets to knob values, before the parameters."""
 
     def __init__(
         self,
@@ -247,7 +237,7 @@ class Macros:
         present: Callable[[str], float],
         move: Callable[[int, str, float], None],
     ) -> None:
-        """``reach`` limits the sums; ``present`` and ``move`` are the parameters', as in `Mapper`."""
+        """``reach`` limits the sums; ``present`` and ``move`` as in `Mapper`."""
         self._reach, self._present, self._move = reach, present, move
         self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
         self._positions = dict(zip(self._rests, (macro.start for macro in macros), strict=True))
@@ -264,7 +254,7 @@ class Macros:
             self._send(0, target)
 
     def present(self, target: str) -> float:
-        """Return a macro's position, or a target's knob value without offsets."""
+        """A macro's position, or a target's knob value without offsets."""
         for known in (self._positions, self._own):
             if target in known:
                 return known[target]

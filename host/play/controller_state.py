@@ -1,4 +1,4 @@
-"""MIDI controller state: decodes RPN, NRPN and channel mode messages, and keeps the last value of each controller.
+"""MIDI controller state: decodes RPN, NRPN and channel mode, keeps each controller's last value.
 
 MIDI cannot query a controller's position.
 """
@@ -43,13 +43,11 @@ PLAYED = frozenset({*_PLAYED, *(number + 32 for number in _PLAYED), *PEDALS, 65,
 
 
 class ControllerReader:
-    """Converts control changes into events: RPN, NRPN, resets, all off."""
-
     def __init__(self) -> None:
         self._selected: dict[int, tuple[bool, int]] = {}  # by channel: registered or not, number
 
     def read(self, event: Event) -> Event | None:
-        """Return the event's meaning; None for parameter selection, or data entry without one."""
+        """The event's meaning; None for parameter selection, or data entry without one."""
         if not isinstance(event, ControlChange):
             return event
         time, channel, number, value = event.time, event.channel, event.number, event.value
@@ -67,7 +65,7 @@ class ControllerReader:
         return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
     def selected(self) -> list[Event]:
-        """Return messages that restore selected parameters."""
+        """Messages that restore selected parameters."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
@@ -85,14 +83,14 @@ def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
 
 
 def bend_range(before: float, entry: DataEntry) -> float:
-    """Return the bend range in semitones after data entry: new semitones reset cents to 0."""
+    """Bend range in semitones after data entry: new semitones reset cents to 0."""
     if entry.part == "coarse":
         return float(entry.value)
     return int(before) + min(entry.value, 99) / 100 if entry.part == "fine" else before
 
 
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
-    """Return zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
+    """Zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
     members = min(members, MOST_MEMBERS)
     other = UPPER if master == LOWER else LOWER
     left = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
@@ -100,7 +98,7 @@ def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, in
 
 
 def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
-    """Return the master of a channel's zone; None outside."""
+    """Master of a channel's zone."""
     for master, size in sizes.items():
         if size and abs(channel - master) <= size:
             return master
@@ -117,8 +115,7 @@ class _Subject(NamedTuple):
 class ControllerState:
     """The events that set a fresh rack to the present controller state.
 
-    They keep their order, since zones and resets override earlier messages. Relative messages (increments, clock) are
-    skipped.
+    In order, since zones and resets override earlier messages; without relative ones (increments, clock).
     """
 
     def __init__(self) -> None:
@@ -173,7 +170,7 @@ class ControllerState:
         }
 
     def everything(self, stood: Sequence[ParameterChange] = (), since: int = 0) -> list[Event]:
-        """Return the events, all at sample 0; ``stood`` replaces parameter changes before sample ``since``."""
+        """Events at sample 0; ``stood`` replaces parameter changes before sample ``since``."""
         said = [event for events in self._messages.values() for event in events]
         before = [event for event in said if event.time < since and not isinstance(event, ParameterChange)]
         after = [event for event in said if event.time >= since]
@@ -216,7 +213,7 @@ class ControllerState:
 
 
 def hands_off() -> list[Event]:
-    """Return events at sample 0 that release keys, pedals, bends and pressures on all channels."""
+    """Events at sample 0 that release keys, pedals, bends and pressures on all channels."""
     events: list[Event] = []
     for channel in range(16):
         events += [ControlChange(0, channel, number, 0) for number in (SOUND_OFF, *PEDALS)]
@@ -225,7 +222,7 @@ def hands_off() -> list[Event]:
 
 
 class HeldEvents:
-    """Release events of the keys, pedals, bends, pressures and targets that one controller holds."""
+    """Release events of one controller's keys, pedals, bends, pressures and targets."""
 
     def __init__(self) -> None:
         self._releases: dict[tuple[object, ...], Event] = {}
@@ -256,7 +253,7 @@ class HeldEvents:
         self._releases |= other._releases
 
     def let_go(self, others: Iterable["HeldEvents"]) -> list[Event]:
-        """Return releases of holds not in ``others``: keys first, so that pedals then end notes."""
+        """Releases of holds not in ``others``: keys first, so that pedals then end notes."""
         kept = set().union(*(other._releases for other in others))
         events = [rest for which, rest in self._releases.items() if which not in kept]
         self._releases.clear()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 SHORTEST_SECONDS = 0.001  # shorter ramps click
 STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough not to click
@@ -16,9 +16,8 @@ STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough 
 class Envelope:
     """Linear attack, cubic decay and release: similar to an exponential, but exactly 0 at the end.
 
-    Times and lengths are in samples: ``attack`` >= 0, ``decay`` and ``release`` >= 1. ``sustain`` is 0 to 1, ``off``
-    None while held. With ``closes``, for sounds that decay by themselves, the release follows the fourth root of the
-    remaining part.
+    Samples: ``attack`` >= 0, ``decay`` and ``release`` >= 1. ``sustain`` is 0 to 1, ``off`` None while held. With
+    ``closes``, for sounds that decay by themselves, the release follows the fourth root of the remaining part.
     """
 
     on: int
@@ -38,7 +37,7 @@ class Envelope:
         return None if self.off is None else self.off + self.release
 
     def left(self) -> np.float32:
-        """Return the level at the note-off, from which the release falls: one of `_held`'s numbers, but sooner."""
+        """Level at the note-off: one of `_held`'s numbers, but sooner."""
         if self._left is None:
             assert self.off is not None
             past = self.off - self.on - self.attack
@@ -50,7 +49,7 @@ class Envelope:
         return self._left
 
     def phase(self, start: int, end: int) -> "Phase":
-        """Return the quickest function that is right from sample ``start`` to ``end``."""
+        """The quickest function for samples ``start`` to ``end``."""
         if self.off is not None and self.off < end:
             return _turning if self.off > start else _released
         top = self.on + self.attack
@@ -64,7 +63,7 @@ Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelope
 
 
 def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
-    """Return the levels of several notes over a block, [envelopes, count]."""
+    """Levels of notes over a block, [envelopes, count]."""
     levels = np.empty((len(envelopes), count), np.float32)
     phases, times = [one.phase(start, start + count) for one in envelopes], np.arange(start, start + count)
     for phase in set(phases):

@@ -1,4 +1,4 @@
-"""Event processor: applies MIDI and parameter events to the voices and controls of one preset."""
+"""Event processor: applies MIDI and parameter events to a preset's voices and controls."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -108,7 +108,7 @@ class EventProcessor:
         return [ramp.target for ramp in self.motion.codes.knobs]
 
     def moved(self, time: int) -> dict[str, float]:
-        """Return the values of modulated targets at sample ``time``, in the voice that began last."""
+        """Values of modulated targets at sample ``time``, in the voice that began last."""
         if not self._modulated:
             return {}
         newest = max(self.voices, key=lambda voice: voice.stream.on, default=None)
@@ -136,7 +136,7 @@ class EventProcessor:
         return self._mpe.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Return whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
+        """Whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
@@ -159,7 +159,7 @@ class EventProcessor:
         self.voices.forget(time)
 
     def apply(self, event: Event) -> None:
-        """Apply an event; times must not decrease."""
+        """Times must not decrease."""
         match event:
             case NoteOn(_, _, key) if key not in self._tuning:
                 pass
@@ -243,7 +243,6 @@ class EventProcessor:
 
 
 def blend_of(patch: Patch) -> GestureBlend | None:
-    """Return the trajectories of a patch, None without any."""
     preset, model = patch.preset, patch.model
     if model.gestures is None:
         return None
@@ -274,11 +273,11 @@ def engine_and_processor(
     move_effect: Move = _no_effect,
     live: bool = False,
 ) -> tuple[Engine[Any], EventProcessor]:
-    """Return the engine and event processor of a patch, for a `Synthesis`.
+    """Engine and event processor of a patch, for a `Synthesis`.
 
     Args:
         effects: ranges of effect parameters, by target.
-        rests: default values of these.
+        rests: their default values.
         move_effect: called with sample, target and value.
         live: as in `EngineRequest`.
 

@@ -1,10 +1,8 @@
-"""One preset on a MIDI channel or an MPE zone, with synthesis, resampling and effects."""
+"""One preset on a MIDI channel or MPE zone: synthesis, resampling and effects."""
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Array
 from ..audio.effects import EffectChain
 from ..audio.output import Output
 from ..events import Event, StealVoice
@@ -13,8 +11,6 @@ from ..patch.validation import check
 from .controller_mapping import Mapper
 from .event_processor import engine_and_processor
 from .synthesis import Elsewhere, Synthesis, share
-
-Array = npt.NDArray[np.float32]
 
 
 class ChannelInstrument:
@@ -86,7 +82,7 @@ class ChannelInstrument:
             other.schedule(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
-        """Return the next ``count`` samples, [2, count], before the limiter; schedule their events first."""
+        """Next ``count`` samples, [2, count], before the limiter; schedule their events first."""
         self._samples_read += count
         return self._output.read(count, self._synthesis.process)
 

@@ -1,7 +1,7 @@
 """MIDI Polyphonic Expression (MPE 1.0): zones, per-note bend, pressure and slide, and channel routing.
 
-The lower zone has master channel 1 and members from 2 upward, the upper zone master 16 and members from 15 downward.
-Messages of a master affect all notes of its zone.
+The lower zone has master channel 1 and members from 2 upward, the upper zone master 16 and members from 15 downward. A
+master's messages affect all notes of its zone.
 """
 
 from bisect import bisect_right
@@ -12,6 +12,7 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..contract.card import Card
 from ..engines.protocol import Motion
 from ..errors import UserError, nearest
@@ -44,23 +45,19 @@ from .controller_state import (
 )
 from .motions.motion import MotionWrapper
 
-Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
-
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # default ranges of zones in semitones, set by RPN 0 (MPE 1.0, 2.3.1)
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first message
 
 
 class PitchWheel:
-    """A bend in semitones, as a function of time."""
+    """A bend in semitones over time."""
 
     def __init__(self, semitones: float, bend: Ramp) -> None:
         self.bend = bend
         self._range, self._value = semitones, 0
 
     def turn(self, time: int, value: int) -> None:
-        """Set the position, -8192 to 8191, at sample ``time``."""
+        """``value`` is -8192 to 8191."""
         self._value = value
         self.bend.move(time, self._range * value / 8192)
 
@@ -79,17 +76,11 @@ class PitchWheel:
 
 @dataclass(slots=True)
 class NoteExpression:
-    """Per-note expression as functions of time.
-
-    ``bend`` is in semitones, ``level`` a factor 0 to 1, ``pressure`` 0 to 1, ``slide`` -1 to 1. ``masters`` are bends
-    of zone masters, each with its first sample: a shared voice may change zones.
-    """
-
-    masters: list[tuple[int, Ramp]]
-    bend: Ramp
-    level: Ramp
-    pressure: Ramp
-    slide: Ramp
+    masters: list[tuple[int, Ramp]]  # bends of zone masters from their first samples: a shared voice may change zones
+    bend: Ramp  # semitones
+    level: Ramp  # factor 0 to 1
+    pressure: Ramp  # 0 to 1
+    slide: Ramp  # -1 to 1
 
     def _ramps(self) -> tuple[Ramp, Ramp, Ramp, Ramp]:
         return self.bend, self.level, self.pressure, self.slide
@@ -101,7 +92,7 @@ class NoteExpression:
             self.masters.append((time, master))
 
     def bent(self, time: int) -> float:
-        """Return the bend in semitones, with the zone master's."""
+        """Bend in semitones, with the zone master's."""
         return self.master(time).value(time) + self.bend.value(time)
 
     def master(self, time: int) -> Ramp:
@@ -117,7 +108,7 @@ class NoteExpression:
 
 @dataclass(slots=True)
 class _Finger:
-    """Last values of a member channel: bend -8192 to 8191, others 0 to 127."""
+    """Bend -8192 to 8191, others 0 to 127."""
 
     bend: int = 0
     pressure: int = 0
@@ -132,7 +123,7 @@ class _Zone:
 
 
 class MpeChannels:
-    """Member channels of one instrument's zones, and the targets of pressure and slide.
+    """Member channels of an instrument's zones, and the targets of pressure and slide.
 
     A note starts with its channel's last values and follows it while the key is down. On a latent, pressure moves from
     the knob to the high end, slide from mid-key to either end. On ``gain``, each acts by its square, like expression
@@ -163,7 +154,7 @@ class MpeChannels:
         self._zones: dict[int, _Zone] = {}
 
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
-        """Start or replace a zone; 0 members end it."""
+        """0 members end the zone."""
         self._sizes[master] = members
         self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
 
@@ -218,7 +209,7 @@ class MpeChannels:
             touch.level.move(time, self._level(finger))
 
     def reset_zone(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Reset the bends and pressures of a zone's master and members."""
+        """Reset bends and pressures of master and members."""
         self.wheel(master).turn(time, 0)
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
@@ -233,7 +224,7 @@ class MpeChannels:
         return self._zones[master]
 
     def express(self, code: npt.NDArray[np.float64], touch: NoteExpression, time: int) -> None:
-        """Apply a note's pressure and slide to its code, [n_latents], in place."""
+        """Apply pressure and slide to a note's code, [n_latents], in place."""
         for index, name in self._to_latents:
             code[index] = expressed(code[index], self._spans[index], getattr(touch, name).value(time))
 
@@ -253,7 +244,7 @@ def expressed(knob: Doubles, span: tuple[float, float], amount: Doubles) -> Doub
 
 
 def _slide(finger: _Finger) -> float:
-    """Return the slide, -1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
+    """-1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
     away = finger.slide - SLIDE_CENTRE
     return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
 
@@ -270,7 +261,7 @@ class _FingerMotion(MotionWrapper):
         self._touches, self._to_latents, self._spans = touches, to_latents, spans
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes; without expression they equal the common ones to the bit, to share frames."""
+        """Without expression, codes equal the common ones to the bit, to share frames."""
         codes = self._common.latents(voices, times, own_times)
         if not self._to_latents:
             return codes
@@ -304,9 +295,9 @@ class _FingerMotion(MotionWrapper):
 
 
 class Zones:
-    """Routes events to the instruments of a rack, by channel or MPE zone.
+    """Routes events to a rack's instruments, by channel or MPE zone.
 
-    A zone belongs to the instrument on its master, else on the nearest member, since some recordings have only members.
+    A zone belongs to its master's instrument, else the nearest member's, since some recordings have only members.
     """
 
     def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:
@@ -329,7 +320,7 @@ class Zones:
         self._assign_channels()
 
     def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """Return (instrument's channel, event) pairs; None for all instruments.
+        """(instrument's channel, event) pairs; None for all instruments.
 
         RPN 6 becomes a `ZoneSize` for instruments of changed zones, and ends notes elsewhere.
         """
@@ -377,7 +368,7 @@ class Zones:
 
 
 def mpe_channels_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
-    """Return a preset's MPE channels; ``semitones`` is the bend range of a zone's master."""
+    """MPE channels of a preset; ``semitones``: bend range of a zone's master."""
     channels = MpeChannels(mpe.pressure, mpe.slide, card.spans, round(RAMP_SECONDS * card.sample_rate))
     if mpe.enabled:
         channels.set_zone(LOWER, MOST_MEMBERS, semitones)

@@ -1,11 +1,11 @@
-"""Offline preset changes: replays a recording's racks from the samples of their live changes."""
+"""Offline preset changes: replays a recording's racks from their live samples."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError, printable
 from ..events import Event
 from ..patch.library import Patch
@@ -14,31 +14,21 @@ from .player import PlayableRack, Player
 from .rack import as_played
 from .warm_up import wait_until_ready
 
-Array = npt.NDArray[np.float32]
 PART = 16384  # samples of silence per call
 
 
 class Successor(NamedTuple):
-    """A preset change at sample ``time``: ``patches`` by channel, new ones on ``channels``.
-
-    The rack had rendered ``primed`` samples of silence. Earlier racks rang in blocks of ``block`` samples and faded at
-    block starts.
-    """
-
-    time: int
-    patches: Mapping[int, Patch]
-    channels: Collection[int]
-    primed: int
-    block: int
+    time: int  # sample of the change
+    patches: Mapping[int, Patch]  # by channel
+    channels: Collection[int]  # with new presets
+    primed: int  # samples of silence that the rack had rendered
+    block: int  # samples; earlier racks rang in such blocks and faded at their starts
 
 
 def successors(
-    default: Patch,
-    others: Mapping[int, Patch],
-    notes: Notes,
-    say: Callable[[str], None],
+    default: Patch, others: Mapping[int, Patch], notes: Notes, say: Callable[[str], None]
 ) -> list[Successor]:
-    """Return the preset changes of a recording.
+    """Preset changes of a recording.
 
     ``default`` plays the channels that ``others`` lacks. ``say`` receives a message for each preset that cannot be
     opened; the previous one continues.
@@ -62,7 +52,6 @@ class OfflineRack(PlayableRack, Protocol):
     @property
     def pause_seconds(self) -> float:
         """As `EffectChain.pause_seconds`."""
-        ...
 
 
 class Succession:
@@ -78,9 +67,8 @@ class Succession:
         live: bool = False,
         listen: Callable[[int], None] = lambda count: None,
     ) -> None:
-        """``make`` returns a successor's rack; ``live``: the recording was live.
-
-        ``listen`` receives each block's length before it is rendered.
+        """``make`` returns a successor's rack; ``live``: the recording was live; ``listen`` receives each block's
+        length ahead.
         """
         self._player, self._successors = Player(rack, sample_rate, patient=not live), list(successors)
         self._make, self._listen = make, listen

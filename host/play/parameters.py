@@ -1,10 +1,11 @@
-"""Parameters of a synthesizer's preset over time: knob targets, volume, pan, expression and envelope settings."""
+"""Parameters of a preset over time: knob targets, volume, pan, expression and envelope settings."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Times
 from ..engines.protocol import Beginnings, Residual
 from ..patch.preset import PLAY_CONTROLS
 from ..ramps import RAMP_SECONDS, Ramp
@@ -13,14 +14,11 @@ from .envelope import SHORTEST_SECONDS, Envelope
 from .motions.motion import Latents
 from .preset_controls import Move, ParameterSet
 
-Array = npt.NDArray[np.float32]
-Times = npt.NDArray[np.int64]
-
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
 
 
 class CommonMotion:
-    """A `Motion` common to all notes: latents, bend and gains."""
+    """A `Motion` common to all notes."""
 
     own_codes = False
 
@@ -34,7 +32,7 @@ class CommonMotion:
         return self.codes.at(times)
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: notes share one code."""
+        """Notes share one code."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
@@ -74,7 +72,7 @@ class Parameters(ParameterSet):
         sample_rate: int,
         sharpest_seconds: float | None = None,
     ) -> None:
-        """``rests`` has initial values of all targets of [play], [envelope] and effects.
+        """``rests``: initial values of all targets of [play], [envelope] and effects.
 
         ``sharpest_seconds``: shortest attack; None: `SHORTEST_SECONDS`.
         """
@@ -90,22 +88,22 @@ class Parameters(ParameterSet):
             self._set_gain(time)
 
     def volume(self, time: int, value: int) -> None:
-        """Set the volume, CC 7, 0-127."""
+        """CC 7, 0-127."""
         self._volume = value
         self._set_gain(time)
 
     def pan(self, time: int, value: int) -> None:
-        """Set the pan, CC 10, 0-127; it adds to the preset's pan."""
+        """CC 10, 0-127; adds to the preset's pan."""
         self._balance = max(-1.0, (value - 64) / 63)
         self._set_gain(time)
 
     def expression(self, time: int, value: int) -> None:
-        """Set the expression, CC 11, 0-127."""
+        """CC 11, 0-127."""
         self._expression = value
         self._set_gain(time)
 
     def shape(self, time: int, added: Mapping[str, float]) -> Envelope:
-        """Return the envelope of a new note; ``added`` holds its offsets by target."""
+        """Envelope of a new note; ``added``: its offsets by target."""
 
         def samples(name: str, shortest: float = SHORTEST_SECONDS) -> int:
             return round(max(shortest, self._with(added, name)) * self._rate)
@@ -131,7 +129,7 @@ class Parameters(ParameterSet):
         self.motion.right.move(time, right)
 
     def _gains(self) -> tuple[float, float]:
-        """Return left and right gains: equal power pan, volume and expression squared (General MIDI: 40 log10)."""
+        """Equal power pan, volume and expression squared (General MIDI: 40 log10)."""
         level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
         gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2

@@ -15,7 +15,7 @@ class PolyAssignment(Voices):
     """One voice per key."""
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
-        """``limit`` does not count stolen voices; a new note cuts its group of ``chokes``, by key."""
+        """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
         super().__init__(sample_rate, makers)
         self._limit, self._chokes = limit, chokes
 
@@ -64,7 +64,7 @@ class Latch(PolyAssignment):
 
 
 class Struck(PolyAssignment):
-    """One voice per key, which plays to its end; all notes off (CC 123) releases all."""
+    """One voice per key, which plays to its end or all notes off (CC 123)."""
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         self._down.discard((channel, key))
@@ -79,7 +79,7 @@ class _Held:
 class MonoAssignment(Voices):
     """One voice for all keys: plays the last key pressed, or after its release the previous held key.
 
-    With ``legato``, overlapping keys continue the envelope, and the level ramps. The pitch glides linearly in semitones
+    With ``legato``, overlapping keys continue the envelope, and the level ramps. Pitch glides linearly in semitones
     during ``glide_samples``. A chord has the pitch classes nearest to all held keys, in the octave of the lowest, at
     the last velocity, always legato.
     """

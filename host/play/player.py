@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import limit
 from ..events import Event, NoteOn, ParameterChange
 from .controller_mapping import Mapper
 from .controller_state import ControllerState
 
-Array = npt.NDArray[np.float32]
 # Most new notes in a short block: each costs four transforms at once, and 128 keys may come together. Eight in a block
 # of 128 samples used all of its time on a slow processor, four leave a quarter; ten fingers need three blocks.
 NEW_NOTES = 4
@@ -33,7 +32,6 @@ class PlayableRack(Protocol):
     @property
     def listens(self) -> bool:
         """Whether it plays from input sound."""
-        ...
 
     @property
     def ready(self) -> bool: ...
@@ -41,12 +39,10 @@ class PlayableRack(Protocol):
     @property
     def age_ms(self) -> float | None:
         """As `Engine.age_ms`."""
-        ...
 
     @property
     def played(self) -> int:
         """Samples rendered so far."""
-        ...
 
     @property
     def latency_samples(self) -> int: ...
@@ -83,12 +79,12 @@ class _Seat:
 
 
 class Player:
-    """Racks in turn: a new one plays new keys, the previous one keeps held keys and rings out."""
+    """A new rack plays new keys; the previous one keeps held keys and rings out."""
 
     def __init__(
         self, rack: PlayableRack, sample_rate: int, before: Sequence[Event] = (), patient: bool = False
     ) -> None:
-        """``before`` is the `standing` of another player; ``patient``, offline, begins all notes and lets racks end.
+        """``before``: another player's `standing`; ``patient``, offline, begins all notes and lets racks end.
 
         While `ringing`, blocks must then end at multiples of `LOOK_SAMPLES`, so that their sizes change no sample.
         """
@@ -125,11 +121,11 @@ class Player:
 
     @property
     def held(self) -> list[int]:
-        """Held keys, 0-127, sorted."""
+        """Keys, 0-127, sorted."""
         return sorted({note.key for note in self._controllers.keys})
 
     def schedule(self, event: Event) -> None:
-        """Queue an event; a late one takes effect at the next sample."""
+        """A late event takes effect at the next sample."""
         if event.time < self.now:
             event = replace(event, time=self.now)
         bisect.insort(self._queue, event, key=lambda waiting: waiting.time)
@@ -142,7 +138,7 @@ class Player:
     def swap(self, rack: PlayableRack, channels: Collection[int] = range(16), on_start: OnStart = None) -> None:
         """Change to a rack of the same rate, once it is ready. Thread-safe.
 
-        ``channels`` are those with a new preset, 0 to 15. ``on_start`` receives the rack's first sample and its samples
+        ``channels``: those with a new preset, 0 to 15. ``on_start`` receives the rack's first sample and its samples
         rendered before.
         """
         self._next.append((rack, channels, on_start))
@@ -155,14 +151,14 @@ class Player:
                 return
 
     def put_off(self) -> None:
-        """After a slow block, delay new notes past a short next one, since notes cost less together.
+        """After a slow block, delay new notes past a short next one: notes cost less together.
 
         Two successive blocks never delay notes, so they begin even under constant overload.
         """
         self._strained = True
 
     def block(self, count: int) -> tuple[Array, list[Event]]:
-        """Return the next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
+        """Next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
         self._take_seat()
         due = self._due(self.now + count)
         for event in due:
@@ -181,7 +177,7 @@ class Player:
         return mix, due
 
     def prepare(self) -> None:
-        """Prepare the next block, unless new notes wait, which need its time."""
+        """Does nothing while new notes wait, which need its time."""
         if self._queue and self._queue[0].time < self.now:
             return
         for seat in self._seats:
@@ -226,7 +222,7 @@ class Player:
             self._controllers.apply(replace(event, time=self.now))
 
     def _standing_events(self, others: Collection[int]) -> list[Event]:
-        """Return events for a fresh rack; knob values lag the newest events by the latency."""
+        """Knob values lag the newest events by the latency."""
         stood = [
             ParameterChange(0, place, target, value)
             for place, knobs in self.rack.knobs.items()

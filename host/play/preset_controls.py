@@ -17,7 +17,7 @@ Move = Callable[[int, str, float], None]  # of sample, target and value
 
 
 class ParameterSet:
-    """A preset's parameters by target: latents, ramps and plain values."""
+    """Parameters by target: latents, ramps and plain values."""
 
     def __init__(
         self, codes: Latents, ramps: Mapping[str, Ramp], values: Mapping[str, float], move_effect: Move
@@ -26,7 +26,7 @@ class ParameterSet:
         self._values = dict(values)
 
     def present(self, target: str) -> float:
-        """Return a target's destination value; 0 if unknown."""
+        """Destination value of a target; 0 if unknown."""
         for ramps in (self._codes.targets, self._ramps):
             if target in ramps:
                 return ramps[target].target
@@ -49,7 +49,7 @@ class ParameterSet:
 class PresetControls:
     """The maps, macros, motions and touched knobs of a preset.
 
-    The parameters must not refer back to it: live playing disables the garbage collector.
+    Parameters must not refer back to it: live playing disables the garbage collector.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PresetControls:
         parameters: ParameterSet,
         entries: Iterable[CCMap],
     ) -> None:
-        """``effects`` are ranges of effect parameters by target, ``entries`` the maps of ``parameters``."""
+        """``effects``: ranges of effect parameters by target; ``entries``: maps of ``parameters``."""
         self._codes = codes
         moved = macro_targets(preset.macro)
         spans = {

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import limit
 from ..errors import UserError
 from ..events import Event
@@ -20,19 +20,12 @@ from .synthesis import Elsewhere
 if TYPE_CHECKING:
     from .worker import WorkerPool
 
-Array = npt.NDArray[np.float32]
-
 
 class Rack:
     listens = False
 
     def __init__(
-        self,
-        patches: Mapping[int, Patch],
-        sample_rate: int,
-        processes: int = 1,
-        omni: bool = False,
-        live: bool = False,
+        self, patches: Mapping[int, Patch], sample_rate: int, processes: int = 1, omni: bool = False, live: bool = False
     ) -> None:
         """Create the instruments.
 
@@ -49,7 +42,7 @@ class Rack:
         self._zones = Zones(
             {channel: patch.preset.mpe.enabled for channel, patch in patches.items()}, self._omni_channel
         )
-        self._samples_given = 0
+        self.played = 0
         self._crew: WorkerPool | None = None
         try:
             if processes > 1:
@@ -63,16 +56,8 @@ class Rack:
         except BaseException:
             self.close()
             raise
-        self._latency = max((i.latency_samples for i in self._instruments.values()), default=0)
-
-    @property
-    def latency_samples(self) -> int:
-        """Output samples from event to sound, equal for all channels."""
-        return self._latency
-
-    @property
-    def played(self) -> int:
-        return self._samples_given
+        # Output samples from event to sound, equal for all channels.
+        self.latency_samples = max((i.latency_samples for i in self._instruments.values()), default=0)
 
     @property
     def pause_seconds(self) -> float:
@@ -103,11 +88,11 @@ class Rack:
         return self._instruments[channel].latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        """Return a channel's latents after the last block."""
+        """A channel's latents after the last block."""
         return self._instruments[channel].current_latents()
 
     def moved(self, channel: int) -> dict[str, float]:
-        """Return the values of a channel's modulated targets after the last block, in its newest voice."""
+        """Modulated targets of a channel after the last block, in its newest voice."""
         return self._instruments[channel].moved()
 
     def shed(self, time: int) -> bool:
@@ -116,7 +101,7 @@ class Rack:
         if not spare:
             return False
         chosen = self._instruments[min(spare, key=lambda channel: spare[channel])]
-        chosen.shed(time + self._latency - chosen.latency_samples)
+        chosen.shed(time + self.latency_samples - chosen.latency_samples)
         return True
 
     def close(self) -> None:
@@ -124,7 +109,7 @@ class Rack:
             self._crew.close()
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Schedule all events before ``until``, in order of time, in output samples; workers render ahead to it."""
+        """Schedule all events before ``until``, in order, in output samples; workers render ahead to it."""
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
@@ -132,12 +117,12 @@ class Rack:
                     if listener is not None:
                         heard[listener].append(message)
         for channel, instrument in self._instruments.items():
-            late = self._latency - instrument.latency_samples
+            late = self.latency_samples - instrument.latency_samples
             mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
             instrument.schedule(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the limited mix of the next ``count`` samples, [2, count], and each channel before the limiter."""
+        """Limited mix of the next ``count`` samples, [2, count], and channels before the limiter."""
         with self._crew.working() if self._crew else contextlib.nullcontext():
             return self._process(events, count)
 
@@ -146,8 +131,8 @@ class Rack:
             instrument.prepare()
 
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        self._samples_given += count
-        self.schedule(events, self._samples_given)
+        self.played += count
+        self.schedule(events, self.played)
         parts: dict[int, Array] = {}
         mix = np.zeros((2, count), np.float32)
         for channel, instrument in self._instruments.items():
@@ -157,7 +142,7 @@ class Rack:
 
 
 def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
-    """Return patches by channel for an ``omni`` rack: the default first, on a free channel."""
+    """Patches by channel for an ``omni`` rack: the default first, on a free channel."""
     free = [channel for channel in range(16) if channel not in others]
     return dict.fromkeys(free[:1], default) | dict(others)
 

@@ -1,4 +1,4 @@
-"""Separate notes: each as its preset plays it alone, while one engine computes them together."""
+"""Separate notes: each as its preset plays it alone, computed together."""
 
 import itertools
 import math
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..audio.effects import EffectChain
 from ..audio.limiter import limit
 from ..audio.output import Output
@@ -20,38 +21,22 @@ from .envelope import envelope_levels
 from .event_processor import EventProcessor, blend_of, engine_for
 from .play_modes import Latch
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
-
 SETTLING_SECONDS = 0.05  # from the knobs to the note: their ramps end before it
 BLOCK = 16384  # samples at a time: long blocks decode in large batches
 SPARE = 64  # samples at the model's rate, beyond those that the output needs
 
 
 class SeparateNote(NamedTuple):
-    """A MIDI ``key``, its ``velocity`` 1 to 127 and length; ``knobs``: values by target, set before the note.
-
-    ``number``: of its random phases and numbers, from 1, as that of a note after a start.
-    """
-
     key: int
-    velocity: int
+    velocity: int  # 1 to 127
     held_seconds: float
-    knobs: Mapping[str, float]
-    number: int = 1
+    knobs: Mapping[str, float]  # values by target, set before the note
+    number: int = 1  # of its random phases and numbers, from 1, as of a note after a start
 
 
 class NoteSound(NamedTuple):
-    """A note's sound.
-
-    Attributes:
-        samples: from the note-on, [2, n], or [1, n] where both sides are alike.
-        pitch: at the middle of the held part, 69.0 for 440 Hz; NaN if nothing sounds.
-    """
-
-    samples: Array
-    pitch: float
+    samples: Array  # from the note-on, [2, n], or [1, n] where both sides are alike
+    pitch: float  # at the middle of the held part, 69.0 for 440 Hz; NaN if nothing sounds
 
 
 def render_notes(
@@ -59,10 +44,8 @@ def render_notes(
 ) -> Iterator[tuple[int, NoteSound]]:
     """Yield each note's place and sound, as `render` plays it alone: to the bit, if its number is 1.
 
-    Latched notes end at their release, and motions of the preset began `SETTLING_SECONDS` before the note.
-
-    Notes that set a knob of the engine, which all its notes share, are computed apart from others. ``length``: samples
-    at ``sample_rate``.
+    Latched notes end at their release. Motions of the preset began `SETTLING_SECONDS` before the note. Notes that set a
+    knob of the engine, which all its notes share, are computed apart. ``length``: samples at ``sample_rate``.
 
     Raises:
         UserError: the preset does not fit the model or its effects.
@@ -78,7 +61,6 @@ def render_notes(
 
 
 def _shared(patch: Patch, engine: Engine[Any]) -> set[str]:
-    """Return the targets that move an engine's own parameters."""
     own = {*engine.targets, MORPH}
     macros = {
         f"macro.{number}"
@@ -90,7 +72,7 @@ def _shared(patch: Patch, engine: Engine[Any]) -> set[str]:
 
 @dataclass
 class _Playing:
-    """A note with controls and effects of its own; ``off``: its release, in samples."""
+    """``off``: release, in samples."""
 
     note: SeparateNote
     processor: EventProcessor
@@ -100,8 +82,6 @@ class _Playing:
 
 
 class _Batch:
-    """Notes that one engine computes, at the model's rate, all from one sample on."""
-
     def __init__(
         self, patch: Patch, engine: Engine[Any], notes: Sequence[SeparateNote], length: int, sample_rate: int
     ) -> None:
@@ -185,7 +165,7 @@ class _Batch:
 
 
 class SeparateMotions:
-    """The motion of voices that each have a `Motion` of their own, in which they are voice 0."""
+    """Each voice has a `Motion` of its own, in which it is voice 0."""
 
     own_codes = True
 
@@ -205,7 +185,7 @@ class SeparateMotions:
         return np.repeat(np.concatenate(codes), np.diff(starts, append=len(each)), axis=0)
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: nothing is prepared for later notes."""
+        """Nothing is prepared for later notes."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
@@ -245,7 +225,6 @@ class SeparateMotions:
         return self._motions[0].beat_samples(time)
 
     def _runs(self, voices: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[tuple[Motion, slice]]:
-        """Yield the motions of successive rows of one voice."""
         each = np.asarray(voices)
         starts = [0, *(np.flatnonzero(each[1:] != each[:-1]) + 1).tolist()] if len(each) else []
         for first, end in itertools.pairwise([*starts, len(each)]):

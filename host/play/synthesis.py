@@ -1,7 +1,7 @@
 """Synthesis at the model's rate: renders voices, their sum and gains from events.
 
-Events change functions of time, and voices are summed in fixed parts. So neither block sizes nor the number of
-processes change a sample.
+Events change functions of time, and voices are summed in fixed parts: neither block sizes nor the number of processes
+change a sample.
 """
 
 from bisect import bisect_left
@@ -9,19 +9,16 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import Engine, VoiceSound
 from ..events import Event
 from .envelope import envelope_levels
 from .event_processor import EventProcessor
 from .voice_allocation import PARTS, Voice
 
-Array = npt.NDArray[np.float32]
-
 
 def share(number: int, processes: int) -> range:
-    """Return the voice parts of one process."""
     return range(number, PARTS, processes)
 
 
@@ -31,19 +28,15 @@ class Elsewhere(Protocol):
     @property
     def end(self) -> int | None:
         """First sample not rendered; None while open."""
-        ...
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
         """Send the last events before sample ``until``, and request its samples."""
-        ...
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
         """Wait for requested samples by part, [sides, count]; sides: 1 or 2."""
-        ...
 
     def take_streams(self) -> tuple[Collection[int], list[VoiceSound]]:
-        """Wait for its parts and, at its end, their voice streams in order of voices."""
-        ...
+        """Wait for its parts and, at its end, their streams in order of voices."""
 
 
 class Synthesis:
@@ -61,11 +54,11 @@ class Synthesis:
         self.now = 0  # the next sample
 
     def current_latents(self) -> list[float]:
-        """Return the code at the next sample, without MPE."""
+        """Code at the next sample, without MPE."""
         return [float(value) for value in self._motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
-        """Return the next ``count`` samples, [2, count]; ``events`` are all those of the block, in order of time."""
+        """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
         start = self.now
         if any(other.end is not None and other.end < start + count for other in self._elsewhere):
             return self._process_across_an_end(events, count)
@@ -103,7 +96,7 @@ class Synthesis:
         return [voice.stream for voice in self._own_voices()]
 
     def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
-        """Return the next samples by part rendered here, before volume and pan, [channels, count].
+        """Next samples by part rendered here, before volume and pan, [channels, count].
 
         Call `forget` afterwards.
         """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import VoiceSound
 from ..ramps import RAMP_SECONDS, Ramp
 from .envelope import STEAL_SECONDS, Envelope
@@ -16,13 +16,12 @@ from .gestures.note_offsets import NOTHING, Note, NoteOffsets, nothing
 from .gestures.trajectory import Gesture
 from .mpe import NoteExpression
 
-Array = npt.NDArray[np.float32]
 PARTS = 4  # summing parts of voices: the most processes that can share them
 
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × envelope × velocity; ``own`` are its offsets from velocity and key."""
+    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key."""
 
     note: Note
     part: int
@@ -40,7 +39,7 @@ class Voice:
         return self.note[1]
 
     def end(self, steal: int) -> int | None:
-        """Return the first silent sample; None while open."""
+        """First silent sample; None while open."""
         end = self.envelope.end
         if self.stream.over is not None and (end is None or end > self.stream.over):
             end = self.stream.over
@@ -50,7 +49,7 @@ class Voice:
         return stolen if end is None else min(stolen, end)
 
     def shape(self, level: Array, start: int, steal: int) -> None:
-        """Multiply the envelope's levels over a block, [count], by velocity, touch, gesture and a steal's fade."""
+        """Multiply the envelope over a block, [count], by velocity, touch, gesture and a steal's fade."""
         count = len(level)
         level *= self.gain.block(start, count)
         if self.touch is not None:
@@ -81,11 +80,11 @@ def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) 
 
 
 class Makers(NamedTuple):
-    """The factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
+    """Factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
 
-    ``added`` holds the offsets of ``own(note)``; ``release(added)`` returns samples. Pedals and all notes off apply to
-    one ``zone(channel)`` of MPE, or, for None, to all channels outside. ``tuning`` holds the pitches of playable keys,
-    in semitones, 69 for 440 Hz.
+    ``added``: offsets of ``own(note)``; ``release(added)`` returns samples. Pedals and all notes off apply to one
+    ``zone(channel)`` of MPE, or, for None, to all channels outside. ``tuning``: pitches of playable keys, in semitones,
+    69 for 440 Hz.
     """
 
     start_stream: Callable[[float, int, int], VoiceSound]
@@ -99,14 +98,14 @@ class Makers(NamedTuple):
 
 
 class Voices(ABC):
-    """The voices of one instrument; each ``time`` is a sample, and never decreases."""
+    """The voices of one instrument; ``time`` is in samples and never decreases."""
 
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """``sample_rate`` is the model's, in Hz."""
         self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
         self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own
-        self._steal = max(1, round(STEAL_SECONDS * sample_rate))
+        self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
@@ -119,24 +118,19 @@ class Voices(ABC):
     def __len__(self) -> int:
         return len(self._voices)
 
-    @property
-    def steal_samples(self) -> int:
-        return self._steal
-
     @abstractmethod
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        """Press a key; ``gain`` is that of its velocity."""
+        """``gain`` is that of the key's velocity."""
 
     @abstractmethod
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
-        """Release a key; pedals may hold its voice."""
+        """Pedals may hold the key's voice."""
 
     @abstractmethod
-    def _settle(self, time: int) -> None:
-        """Release voices without key or pedal."""
+    def _settle(self, time: int) -> None: ...
 
     def pedal(self, time: int, down: bool, zone: int | None = None) -> None:
-        """Set the sustain pedal (CC 64) of a zone."""
+        """Sustain pedal (CC 64) of a zone."""
         if down:
             self._pedals.add(zone)
         else:
@@ -144,7 +138,7 @@ class Voices(ABC):
         self._settle(time)
 
     def sostenuto(self, time: int, down: bool, zone: int | None = None) -> None:
-        """Set the sostenuto pedal (CC 66): it holds keys that are down at its press."""
+        """Sostenuto pedal (CC 66): it holds keys that are down at its press."""
         if not down:
             self._sostenuto.pop(zone, None)
             self._settle(time)
@@ -167,7 +161,7 @@ class Voices(ABC):
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """Return the voice to steal: the earliest released, else the oldest."""
+        """The voice to steal: the earliest released, else the oldest."""
         return min(self._sounding(time), key=_by_release, default=None)
 
     def count(self, time: int) -> int:
@@ -185,7 +179,7 @@ class Voices(ABC):
             voice.forget(time)
 
     def retire(self, time: int) -> None:
-        steal = self._steal
+        steal = self.steal_samples
         self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
@@ -227,5 +221,5 @@ class Voices(ABC):
                 self._voices.remove(voice)
 
     def _sounding(self, time: int) -> list[Voice]:
-        steal = self._steal
+        steal = self.steal_samples
         return [v for v in self._voices if v.stolen_at is None and ((end := v.end(steal)) is None or time < end)]

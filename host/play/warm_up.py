@@ -25,7 +25,7 @@ def prime(machine: PlayableRack, block: int) -> None:
 
 
 def warm_up(machine: PlayableRack, block: int, channels: Iterable[int]) -> None:
-    """Render soft notes to fill the caches of this thread and process; ``machine`` is of no use afterwards."""
+    """Render soft notes to fill caches of this thread and process; ``machine`` is useless afterwards."""
     channels = list(channels)
     for count in range(WARM_BLOCKS):
         keys = [WARM_KEYS[count // 2]] if count % 2 == 0 and count // 2 < len(WARM_KEYS) else []

@@ -1,4 +1,4 @@
-"""Multiprocessing: worker processes that synthesize a part of a rack's voices into shared memory.
+"""Worker processes that synthesize a part of a rack's voices into shared memory.
 
 Threads would wait for the GIL: half of the work is Python code.
 """
@@ -23,6 +23,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..engines.protocol import VoiceSound
 from ..engines.request import MAX_BLOCK
 from ..errors import Failure
@@ -31,8 +32,6 @@ from ..interrupts import SIGNALS, held
 from ..patch.library import Patch
 from .event_processor import engine_and_processor
 from .synthesis import Synthesis, share
-
-Array = npt.NDArray[np.float32]
 
 # A fork inherits all loaded modules and models. Outside Linux, some libraries do not survive a fork.
 START = "fork" if sys.platform == "linux" else "spawn"
@@ -53,7 +52,7 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 @dataclass(frozen=True)
 class WorkTime:
-    """Elapsed seconds and processor seconds."""
+    """Seconds."""
 
     elapsed: float = 0.0
     processor: float = 0.0
@@ -70,8 +69,6 @@ class WorkTime:
 
 
 class Worker:
-    """A process that renders some parts of the voices ahead, into shared memory."""
-
     def __init__(self, patches: Mapping[int, Patch], parts: Sequence[int], sample_rate: int) -> None:
         context: Any = multiprocessing.get_context(START)  # its type has no Process
         self._connection, theirs = context.Pipe()
@@ -139,7 +136,7 @@ class Worker:
 
 
 class WorkerChannel:
-    """A worker for one channel's instrument: a `synthesis.Elsewhere`; errors as in `Worker.listen`."""
+    """One channel's `synthesis.Elsewhere`; errors as in `Worker.listen`."""
 
     def __init__(self, worker: Worker, channel: int, parts: Sequence[int], rings: Array) -> None:
         self._worker, self._channel, self._parts, self._rings = worker, channel, parts, rings
@@ -152,7 +149,7 @@ class WorkerChannel:
         return self._requested if self._worker.leaving else None
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
-        """Send events; the worker renders ahead until its ring is full."""
+        """The worker renders ahead until its ring is full."""
         until = min(until, self._read + self._length)
         if self._worker.leaving or (not events and until <= self._requested):
             return
@@ -175,7 +172,7 @@ class WorkerChannel:
 
 
 class WorkerPool:
-    """The workers of a rack; they exit when other programs need the processors."""
+    """Workers of a rack; they exit when other programs need the processors."""
 
     def __init__(self, patches: Mapping[int, Patch], sample_rate: int, processes: int) -> None:
         """Start the workers, or none if the system cannot start all; ``processes`` includes this one."""
@@ -257,7 +254,7 @@ def _work(
     patches: Mapping[int, Patch],
     parts: Sequence[int],
 ) -> None:
-    """Run a worker; close ``other_end``, since a process that holds both ends would miss the rack's exit."""
+    """Close ``other_end``: a process with both ends would miss the rack's exit."""
     for number in SIGNALS:  # signals often reach all processes; the rack ends this one
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     other_end.close()

@@ -1,1 +1,1 @@
-"""Plugin server: renders a DAW plugin's sound in a separate process."""
+"""Plugin server: renders a DAW plugin's sound in its own process."""

@@ -1,4 +1,4 @@
-"""Audio thread of the plugin server: renders requested samples with the rack of `timbrel render`."""
+"""Audio thread of the plugin server: renders requested samples as `timbrel render`."""
 
 import math
 import time
@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
@@ -22,8 +21,6 @@ from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
 from .shared_memory import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
-Array = npt.NDArray[np.float32]
-
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
 SLOWEST_BPM, FASTEST_BPM = 1.0, 1000.0
 PROGRAM_CHANGE = 0xC0  # with the channel in its lower half (MIDI 1.0)
@@ -36,21 +33,18 @@ MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the
 
 
 class PatchKeeper(Protocol):
-    """Holds the loaded patch. Only `loaded_after` and `take_loaded` may block."""
+    """Only `loaded_after` and `take_loaded` may block."""
 
     def loaded_after(self, loads: int) -> LoadedPatch:
-        """Return the loaded patch after this number of load messages."""
-        ...
+        """The patch after this number of load messages."""
 
     def has(self, number: int) -> bool: ...
 
     def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
-        ...
 
     def choose(self, number: int) -> None:
         """Queue a preset for loading, unless it is loaded by then; `AudioThread.offer` receives it."""
-        ...
 
     def say(self, line: str) -> None: ...
 
@@ -60,9 +54,8 @@ class PatchKeeper(Protocol):
 class AudioThread:
     """Renders samples from events in the plugin's time.
 
-    Offline, the samples equal those of `timbrel render`, for any block size. Live, late sound is caught up without
-    drift. Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin
-    now.
+    Offline, they equal those of `timbrel render`, for any block size. Live, late sound is caught up without drift.
+    Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin now.
     """
 
     def __init__(self, memory: SharedMemory, keeper: PatchKeeper) -> None:
@@ -92,7 +85,7 @@ class AudioThread:
                     self._memory.sleep(rung)
 
     def work(self) -> bool:
-        """Render some requested samples; return False if none are due."""
+        """Render some requested samples; False if none are due."""
         complete = self._memory.complete
         events = self._memory.read_events()
         last = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
@@ -114,7 +107,7 @@ class AudioThread:
         self._offered.append((mode, loaded, rack))
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play events live on arrival, ignoring their times; thread-safe. Events from before an epoch are dropped."""
+        """Play events live on arrival, ignoring times; thread-safe. Those from before an epoch are dropped."""
         self._by_hand.extend(events)
 
     def _begin(self, reset: ReceivedEvent) -> None:
@@ -187,7 +180,7 @@ class AudioThread:
                     self._moved.pop(macro, None)
 
     def _make(self, end: int) -> float:
-        """Render up to ``end``, or offline to a preset change; return the share of real time."""
+        """Up to ``end``, or offline to a preset change; return the share of real time."""
         assert self.mode is not None
         began, due = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:

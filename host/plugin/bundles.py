@@ -1,4 +1,4 @@
-"""Compiled plugins (LV2, VST3, CLAP): their files, build requirements and install folders."""
+"""Compiled plugins (LV2, VST3, CLAP): files, build requirements and install folders."""
 
 import platform
 import shutil
@@ -14,8 +14,6 @@ INTERPRETER = "interpreter"  # file beside a plugin's binary; its one line is th
 
 @dataclass(frozen=True)
 class Bundle:
-    """A plugin of one format: a folder with its binary."""
-
     format: str
     built: Path  # compiler output: a folder, or the binary alone
     place: Path  # install folder, below the user's home

@@ -1,4 +1,4 @@
-"""CLAP presets: lists the shipped and the user's presets beside the plugin, for a host's preset browser."""
+"""CLAP presets: lists shipped and user presets for a host's browser."""
 
 from pathlib import Path
 
@@ -8,6 +8,6 @@ LIST = "presets"  # as in native/clap_presets.c
 
 
 def list_presets(folder: Path) -> None:
-    """Write the list beside the binary: ``shipped`` or ``own``, name and description, separated by tabs."""
+    """Lines of ``shipped`` or ``own``, name and description, separated by tabs."""
     rows = [[kind, name, " ".join(description.split())] for kind, name, description in described_presets()]
     (folder / LIST).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")

@@ -14,7 +14,7 @@ LONGEST_LINE = 1000  # bytes of a text message: plugins accept no longer ones
 
 
 class Message(NamedTuple):
-    """A message of the plugin; ``kind`` is a `ToServer`, or a newer plugin's."""
+    """``kind`` is a `ToServer`, or a newer plugin's."""
 
     kind: int
     number: int
@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
 
 class ControlSocket:
-    """Any thread may send messages, one thread receives."""
+    """Any thread may send, one thread receives."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -38,7 +38,7 @@ class ControlSocket:
         return None if data is None else Message(kind, number, data)
 
     def send(self, kind: ToPlugin, data: bytes = b"", number: int = 0) -> None:
-        """Send a message; `receive` reports a disconnect."""
+        """`receive` reports a disconnect."""
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(HEAD.pack(kind, number, len(data)) + data)
 
@@ -69,5 +69,5 @@ class ControlSocket:
 
 
 def cut(text: str, count: int) -> bytes:
-    """Encode a text in UTF-8 of at most ``count`` bytes, in whole characters."""
+    """UTF-8 of at most ``count`` bytes, in whole characters."""
     return text.encode(errors="replace")[:count].decode(errors="ignore").encode()

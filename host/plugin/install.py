@@ -1,4 +1,4 @@
-"""Installs and uninstalls the compiled plugins in the folders that hosts search."""
+"""Installs and uninstalls compiled plugins in the folders that hosts search."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ from .lv2_presets import add_presets
 
 
 def install() -> list[Bundle]:
-    """Copy every built plugin into the user's folder of its format; return the installed ones.
+    """Copy each built plugin into the user's folder of its format; return the installed ones.
 
     Replaces each folder as a whole. A running host keeps the old binary.
 
@@ -31,7 +31,7 @@ def install() -> list[Bundle]:
 
 
 def uninstall() -> list[Bundle]:
-    """Remove the plugins that `install` installed, and return them; raise Failure if one cannot be removed."""
+    """Remove and return the plugins that `install` installed; Failure if one cannot be removed."""
     ours = [bundle for bundle in bundles() if bundle.is_ours]
     for bundle in ours:
         remove_at_once(bundle.installed)

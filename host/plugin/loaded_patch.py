@@ -23,25 +23,18 @@ BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live
 
 
 class Mode(NamedTuple):
-    """Sampling rate in Hz, and whether rendering is offline (a bounce)."""
-
-    rate: int
-    offline: bool
+    rate: int  # Hz
+    offline: bool  # a bounce
 
 
 @dataclass(eq=False)
 class LoadedPatch:
-    """A patch with its panel view, plugin parameters and project copy.
-
-    ``listed_name`` is its name in the preset list, or None. ``turned`` maps targets to values set on the panel.
-    """
-
     patch: Patch
     view: PresetView
     slots: Sequence[PluginParameter]
     kept: ProjectPreset
-    listed_name: str | None = None
-    turned: dict[str, float] = field(default_factory=dict)
+    listed_name: str | None = None  # in the preset list
+    turned: dict[str, float] = field(default_factory=dict)  # values set on the panel, by target
 
     @property
     def state(self) -> ProjectState:
@@ -56,10 +49,10 @@ class LoadedPatch:
 
 
 def rack_of(patch: Patch, mode: Mode) -> Rack:
-    """Return a rack that can play at once.
+    """A rack that can play at once.
 
     Raises:
-        UserError: the patch does not fit its model or its effects, or cannot be rendered in real time.
+        UserError: the patch does not fit its model or effects, or cannot be rendered in real time.
     """
     check_real_time(patch.preset, patch.name, "play it in a plugin")
     rack = Rack({CHANNEL: patch}, mode.rate, omni=True, live=not mode.offline)
@@ -70,7 +63,7 @@ def rack_of(patch: Patch, mode: Mode) -> Rack:
 
 
 def warm_up_for(patch: Patch, mode: Mode) -> None:
-    """Load and cache on this thread everything that a patch's notes need; errors as `rack_of`."""
+    """Load and cache on this thread all that a patch's notes need; errors as `rack_of`."""
     warm_up(rack_of(patch, mode), BLOCK_SAMPLES, [CHANNEL])
     let_memory_go()
 
@@ -78,9 +71,6 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
 def loaded(
     patch: Patch, rack: Rack, name: str | Draft, listed_name: str | None, turned: Mapping[str, float]
 ) -> LoadedPatch:
-    """Describe an opened patch, whose rack has played only silence; errors as `kept`.
-
-    ``name`` is the name that opened it.
-    """
+    """A patch opened from ``name``, whose rack has played only silence; errors as `kept`."""
     view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
     return LoadedPatch(patch, view, slots_of(patch.preset, view.controls), kept(patch), listed_name, dict(turned))

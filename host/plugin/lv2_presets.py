@@ -1,4 +1,4 @@
-"""LV2 presets: adds the shipped and the user's presets to the LV2 bundle, for a host's preset list."""
+"""LV2 presets: adds shipped and user presets to the LV2 bundle."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ PREFIXES = """
 
 
 def add_presets(bundle: Path) -> None:
-    """Add presets to the manifest, and their data to presets.ttl."""
+    """Add presets to the manifest, their data to presets.ttl."""
     names, data = [PREFIXES], [PREFIXES]
     for _, name, description in described_presets():
         subject = f"<urn:timbrel:preset:{quote(name)}>"

@@ -1,4 +1,4 @@
-"""The sixteen plugin parameters: a preset's macros, or its latents, then other targets, each from 0 to 1."""
+"""The sixteen plugin parameters, each 0 to 1: macros, or latents, then other targets."""
 
 import math
 from collections.abc import Iterable
@@ -16,8 +16,6 @@ OWN_GAIN = "gain"  # a target without a parameter: plugins have their own gain
 
 
 class PluginParameter(NamedTuple):
-    """A linear map from 0 to 1 to ``low`` to ``high`` of a target with default ``rest``."""
-
     name: str
     target: str
     low: float
@@ -25,7 +23,7 @@ class PluginParameter(NamedTuple):
     rest: float
 
     def turn(self, time: int, place: float) -> ParameterChange:
-        """Return the event for a value, clamped to 0 to 1; the 32-bit float of ``rest`` maps to ``rest`` exactly."""
+        """Event for a value, clamped to 0 to 1; the 32-bit float of ``rest`` maps to ``rest`` exactly."""
         place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
         rests = np.float32(place) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
         return ParameterChange(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
@@ -35,7 +33,7 @@ class PluginParameter(NamedTuple):
 
 
 def slots_of(preset: Preset, controls: Iterable[ControlView]) -> list[PluginParameter]:
-    """Return a preset's parameters, at most `MACROS`."""
+    """At most `MACROS`."""
     if macros := preset.macro:
         targets = macro_targets(macros)
         return [

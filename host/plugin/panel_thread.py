@@ -1,4 +1,4 @@
-"""Panel of a plugin instance on its own thread; imported when the user opens it."""
+"""Panel of a plugin instance on its own thread; imported when opened."""
 
 import contextlib
 import threading
@@ -32,7 +32,7 @@ Refusal = tuple[Mapping[None, str | Draft | None], Sequence[str]]  # of a load: 
 
 
 class Instance(Protocol):
-    """The plugin instance of a panel. Nothing here may block."""
+    """The panel's plugin instance. Nothing here may block."""
 
     def say(self, line: str) -> None: ...
 
@@ -44,10 +44,10 @@ class Instance(Protocol):
 
 
 class PluginPanel:
-    """The panel process of an instance, for any number of pages; `open`, `follow` and `refuse` are thread-safe."""
+    """An instance's panel process, for any number of pages; `open`, `follow` and `refuse` are thread-safe."""
 
     def __init__(self, instance: Instance, audio: AudioThread, loaded: LoadedPatch, main: PanelMain) -> None:
-        """Start the panel, and open its page in a browser if there is a display."""
+        """Open its page in a browser if there is a display."""
         self._instance, self._audio, self._main = instance, audio, main
         self._loaded = loaded  # shown on the panel
         self._meters = Meters(CHANNEL)
@@ -152,7 +152,7 @@ class PluginPanel:
 
 
 def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
-    """Return a loaded patch's status; at rest until the host requests its sound."""
+    """A patch's status; at rest until the host requests sound."""
     patch, seen = loaded.patch, meters.seen
     rest = status_at_rest(patch, CHANNEL, NAME)
     if seen is None or seen.patch is not patch:

@@ -1,4 +1,4 @@
-"""Presets in a project: collects a preset's text and the files that it needs to play on another machine."""
+"""Presets in a project: text and files that play on another machine."""
 
 import contextlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LARGE_BYTES = 6_000_000  # larger files are not stored whole: a host may save it
 
 
 class ProjectPreset(NamedTuple):
-    """A preset in a project; ``files`` has its files, by the names in its text, without folders.
+    """``files``: by the names in the text, without folders.
 
     A shipped or large model is not among them: `model_bytes` finds it by its SHA-256, in hex.
     """
@@ -30,7 +30,7 @@ class ProjectPreset(NamedTuple):
 
 
 def kept(patch: Patch) -> ProjectPreset:
-    """Return a patch as stored in a project, from its current files.
+    """A patch as stored in a project, from its current files.
 
     Raises:
         UserError: a file was deleted since the patch was opened, or is too large.
@@ -47,7 +47,7 @@ def ships(name: str, sha256: str) -> bool:
 
 
 def model_bytes(name: str, sha256: str) -> bytes:
-    """Read a model that is not among a project's files; raise UserError if it is missing."""
+    """A model that is not among a project's files; UserError if missing."""
     shipped = shipped_models()
     for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
         if path.is_file() and open_model(path).sha256 == sha256:
@@ -59,7 +59,7 @@ def model_bytes(name: str, sha256: str) -> bytes:
 
 
 def lay_aside(name: str, sha256: str) -> None:
-    """Copy a model to the user's folder, in case a later timbrel ships another one of its name.
+    """Copy a model to the user's folder, in case a later timbrel ships another of its name.
 
     Skipped if the copy exists or cannot be written: this timbrel plays the project anyway.
     """

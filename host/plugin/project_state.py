@@ -37,11 +37,9 @@ PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: 
 
 
 class ProjectState(NamedTuple):
-    """A saved preset, its name in the preset list or None, and the values set on the panel, by target."""
-
     kept: ProjectPreset
-    listed_name: str | None
-    turned: Mapping[str, float]
+    listed_name: str | None  # in the preset list
+    turned: Mapping[str, float]  # values set on the panel, by target
 
 
 class _File(BaseModel):
@@ -65,7 +63,7 @@ class _Head(BaseModel):
 
 
 def pack(state: ProjectState) -> bytes:
-    """Return a state as bytes, with a shipped model as name and digest; raise UserError above `LARGEST` bytes."""
+    """Bytes of a state, a shipped model as name and digest; UserError above `LARGEST` bytes."""
     kept, files = state.kept, state.kept.files
     if kept.model_name not in files:
         lay_aside(kept.model_name, kept.model_sha256)
@@ -87,7 +85,7 @@ def pack(state: ProjectState) -> bytes:
 
 
 def unpack(data: bytes) -> ProjectState:
-    """Parse untrusted bytes of a state; raise UserError if they are damaged, no state, or of a newer version."""
+    """Parse untrusted bytes; UserError if damaged, no state, or of a newer version."""
     if len(data) < BEGIN.size or not data.startswith(MAGIC):
         raise _damaged("it does not begin as one")
     _, version, digest = BEGIN.unpack_from(data)
@@ -116,7 +114,7 @@ def unpack(data: bytes) -> ProjectState:
 
 
 def check_whole(kept: ProjectPreset) -> None:
-    """Raise UserError if a project's preset is invalid or names files outside the project, before opening reads any."""
+    """UserError if a project's preset is invalid or names files outside, before opening reads any."""
     preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
     held = {*kept.files, kept.model_name, *shipped_presets()}
     outside = [name for name in (preset.model, *files_of(preset)) if name not in held]
@@ -130,7 +128,7 @@ def check_whole(kept: ProjectPreset) -> None:
 
 
 def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
-    """Open the preset of a project; ``say`` receives a line for each effect whose plugin is missing or untrusted.
+    """Open a project's preset; ``say`` receives a line for each effect whose plugin is missing or untrusted.
 
     Raises:
         UserError: the preset cannot be used, or its model is missing.
@@ -175,7 +173,7 @@ def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], No
 
 
 def _without(fields: dict[str, Any], section: str) -> None:
-    """Remove a section's targets from a preset's maps and macros; macros keep their numbers."""
+    """Macros keep their numbers."""
     try:
         if "cc" in fields:
             fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]

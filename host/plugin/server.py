@@ -1,4 +1,4 @@
-"""Plugin server: processes a plugin's messages, loads presets on one thread and renders on another."""
+"""Plugin server: processes messages, loads presets on one thread and renders on another."""
 
 import multiprocessing
 import os
@@ -55,19 +55,15 @@ def serve(memory: int, socket: int, panel: "PanelMain") -> None:
 
 
 class OpenedPatch(NamedTuple):
-    """A patch, the name that opened it, its name in the preset list or None, and values set on the panel."""
-
     patch: Patch
-    name: str | Draft
-    listed_name: str | None = None
-    turned: Mapping[str, float] = MappingProxyType({})
+    name: str | Draft  # that opened it
+    listed_name: str | None = None  # in the preset list
+    turned: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
 
 
 class PluginServer:
-    """Holds the loaded patch of a plugin, and runs the load and audio threads."""
-
     def __init__(self, talk: ControlSocket, memory: SharedMemory, panel: "PanelMain") -> None:
-        """Load the first preset, and start the threads; raise UserError if it cannot be played."""
+        """Load the first preset, and start the threads; UserError if it cannot be played."""
         self._talk, self._panel_main = talk, panel
         self._audio = AudioThread(memory, self)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -127,7 +123,7 @@ class PluginServer:
     # called by the panel's thread: `Instance`
 
     def play(self, events: Iterable[Event]) -> None:
-        """Play panel events, except during a bounce, which renders the project as saved."""
+        """Ignored during a bounce, which renders the project as saved."""
         mode, loaded = self._audio.mode, self._loaded
         if mode is not None and mode.offline:
             return
@@ -247,7 +243,7 @@ class PluginServer:
         return OpenedPatch(opened(kept, self._talk.say), preset, turned=turned)
 
     def _open_named(self, data: bytes) -> OpenedPatch:
-        """Open a preset by name or path; errors never quote a file's content, since hosts log them."""
+        """Errors never quote a file's content, since hosts log them."""
         try:
             name = data.decode()
         except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""Shared memory between a plugin and its server: the layout of native/wire.h, and the server's access to it.
+"""Shared memory between a plugin and its server: the layout of native/wire.h, and the server's access.
 
-Each number has one writer, in its own word, by plain stores. x86-64 keeps the order of stores: data written before a
-position is visible to a reader of that position. Elsewhere a `SharedMemory` makes a futex system call between the two,
-which orders the accesses.
+Each number has one writer, in its own word, by plain stores. x86-64 keeps their order: data written before a position
+is visible to its readers. Elsewhere `SharedMemory` makes a futex system call between the two, which orders the
+accesses.
 """
 
 import ctypes
@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import Failure
-
-Array = npt.NDArray[np.float32]
 
 MAGIC = 0x4C424D54  # "TMBL"
 VERSION = 1
@@ -60,7 +59,7 @@ class ToPlugin(IntEnum):
 
 
 class Parameter(IntEnum):
-    """Numbers of the parameters after the macros."""
+    """Numbers after the macros."""
 
     GAIN = 16
     PRESET = 17
@@ -82,7 +81,7 @@ class WireEvent(ctypes.Structure):
 
 
 class WireMemory(ctypes.Structure):
-    """The shared memory; each writer's part is aligned to 64 bytes."""
+    """Each writer's part is aligned to 64 bytes."""
 
     _fields_ = (
         ("magic", ctypes.c_uint32),
@@ -116,7 +115,7 @@ HEAD = struct.Struct("=III")
 
 
 class Position(NamedTuple):
-    """A position in time: samples since the reset that began an epoch."""
+    """Samples since the reset that began an epoch."""
 
     epoch: int
     samples: int
@@ -131,7 +130,7 @@ class Position(NamedTuple):
 
 
 class ReceivedEvent(NamedTuple):
-    """A `WireEvent` with the bytes of its MIDI message."""
+    """A `WireEvent` with its MIDI message's bytes."""
 
     time: int
     value: float
@@ -160,7 +159,7 @@ _EVENT = np.dtype(
 
 class SharedMemory:
     def __init__(self, descriptor: int) -> None:
-        """Map a plugin's memory; raise Failure for another version or size, or unless on Linux on x86-64 or ARM."""
+        """Map a plugin's memory; Failure for another version or size, or unless on Linux on x86-64 or ARM."""
         number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
         if number is None:
             raise Failure(f"plugins play on Linux on x86-64 and ARM, not on {sys.platform} on {platform.machine()}")
@@ -213,14 +212,11 @@ class SharedMemory:
         self._sound[:, : sound.shape[1] - first] = sound[:, first:]
 
     def write_latency(self, samples: int) -> None:
-        """Set the rack's latency, before the first samples of an epoch."""
+        """Call before the first samples of an epoch."""
         self._wire.rack_latency = samples
 
     def write_made(self, position: Position) -> None:
-        """Publish the samples before a position, and wake the plugin.
-
-        The wake is unconditional: the plugin's sleep flag could be read too early.
-        """
+        """Publish samples before a position, and wake the plugin, whose sleep flag could be read too early."""
         self._order()
         self._wire.made = position.number
         self._order()
@@ -228,7 +224,7 @@ class SharedMemory:
         self._futex(self._plugin_bell, FUTEX_WAKE, 1)
 
     def sleep(self, rung: int) -> None:
-        """Wait until the plugin rings, or return at once if it has rung since `rung`. Releases the interpreter lock."""
+        """Sleep until the plugin rings, unless it has since `rung`. Releases the interpreter lock."""
         self._wire.server_sleeps = 1
         self._futex(self._server_bell, FUTEX_WAIT, rung)  # the kernel compares, after ordering all stores
         self._wire.server_sleeps = 0

@@ -1,4 +1,4 @@
-"""Plugin status: built and installed plugins, their interpreters, and the end of the log."""
+"""Plugin status: built and installed plugins, interpreters, and the end of the log."""
 
 import filecmp
 import os

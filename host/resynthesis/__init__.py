@@ -1,1 +1,1 @@
-"""Resynthesis: encodes sounds with a model, transforms or morphs their codes, and decodes them."""
+"""Resynthesis: encodes sounds, transforms or morphs their codes, and decodes them."""

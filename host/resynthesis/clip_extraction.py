@@ -5,24 +5,21 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ..arrays import Array
 
 STEP_SECONDS = 0.005  # resolution of the level
 QUIET = 10 ** (-40 / 20)  # of the loudest step: quieter steps precede the onset
 
 
 class ExtractedClip(NamedTuple):
-    """A clip, [frame_length], its first sample in the sound, and the sound's length."""
-
-    samples: Array
-    first: int
-    length: int
+    samples: Array  # [frame_length]
+    first: int  # sample in the sound
+    length: int  # samples of the sound
 
 
 def whole_clip(blocks: Iterable[Array], again: Iterable[Array], length: int, rate: int) -> ExtractedClip:
-    """Return ``length`` samples of a sound at ``rate`` Hz, padded with silence.
+    """``length`` samples of a sound at ``rate`` Hz, padded with silence.
 
     A longer sound is cut at the onset of its loudest sound, after the last quiet step before the peak, and keeps the
     peak. ``blocks`` and ``again`` yield the sound, [n] a block.

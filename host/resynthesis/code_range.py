@@ -1,28 +1,27 @@
-"""Training range of codes: distance to training codes, clamping to the latents' ranges."""
+"""Training range of codes: distance to training codes, clamping to latents' ranges."""
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..contract.card import Card, in_deviations
-
-Doubles = npt.NDArray[np.float64]
 
 AT_ONCE = 1024  # codes compared at once: limits memory for long sounds
 
 
 def distances(codes: Doubles, marks: Doubles) -> Doubles:
-    """Return the distance of each code to the nearest mark, [frames]."""
+    """Distance of each code to the nearest mark, [frames]."""
     parts = (codes[first : first + AT_ONCE, None] for first in range(0, len(codes), AT_ONCE))
     return np.concatenate([np.sqrt(np.square(part - marks).sum(axis=2).min(axis=1)) for part in parts])
 
 
 def landmark_codes(card: Card) -> Doubles:
-    """Return the codes of a card's landmarks, [landmarks, n_latents]."""
+    """Codes of a card's landmarks, [landmarks, n_latents]."""
     return np.array([mark.latent for mark in card.landmarks]).reshape(-1, len(card.latents))
 
 
 def outside(code: Doubles, card: Card) -> str:
-    """Return the names of the latents out of range."""
+    """Names of latents out of range."""
     names = [
         latent.name
         for latent, value in zip(card.latents, code.tolist(), strict=True)
@@ -51,7 +50,7 @@ class Span:
         return within if away <= self._radius else self._mean + (within - self._mean) * (self._radius / away)
 
     def beyond(self, code: Doubles, way: Doubles) -> npt.NDArray[np.bool_]:
-        """Return a mask of latents that a step would move past their range, [n_latents]."""
+        """Mask of latents that a step would move past their range, [n_latents]."""
         return ((code <= self._low) & (way < 0)) | ((code >= self._high) & (way > 0))
 
     def _away(self, codes: Doubles) -> Doubles:

@@ -1,12 +1,12 @@
-"""Encodes a sound file: the code of each sounding frame, or of one clip, and its samples."""
+"""Encodes a sound file: the code of each sounding frame, or of one clip."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..audio.mono import mono, opened
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
@@ -19,15 +19,12 @@ from ..kinds.table import kind_of
 from ..stft import window
 from .clip_extraction import whole_clip
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-
 BATCH = 64  # frames per run: larger batches are no faster
 QUIET = 10 ** (-50 / 20)  # of the loudest frame: quieter frames are tail and noise, without timbre
 
 
 class CodeTrack(NamedTuple):
-    """Codes of a sound's sounding frames, or of a clip, [frame_length], with its predicted label.
+    """Codes of sounding frames, or of a clip, [frame_length], with its predicted label.
 
     ``taken`` describes the clip's part of the sound.
     """
@@ -42,7 +39,7 @@ class CodeTrack(NamedTuple):
 
 
 def follow(sound: Path, model: Model, progress: Callable[[float], None] | None = None) -> CodeTrack:
-    """Encode a sound, one frame per hop; only codes stay in memory.
+    """Encode a sound, a frame per hop; only codes stay in memory.
 
     Raises:
         UserError: the sound is unreadable, silent or shorter than a frame, or the model has no encoder of its own.
@@ -85,7 +82,7 @@ def listen(
 
 
 class _Codes:
-    """Encodes frames as in training: in one octave, or with their pitches, gaps filled."""
+    """Encodes as in training: in one octave, or with pitches, gaps filled."""
 
     def __init__(self, card: Card, encoder: Encoder | None) -> None:
         self._card, self._encoder = card, encoder
@@ -137,7 +134,7 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: int = 0) -> Array:
-    """Return the frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
+    """Frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
     length = card.frame_length + 2 * beside
     starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
     found, at = np.zeros((len(starts), length), np.float32), 0
@@ -152,7 +149,7 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, beside: 
 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
-    """Return the samples between two times in seconds, at the model's rate; fewer at the sound's end."""
+    """Samples between two times in seconds, at the model's rate; fewer at the sound's end."""
     first, last, at = round(begin * card.sample_rate), round(end * card.sample_rate), 0
     found = [np.zeros(0, np.float32)]
     with opened(sound) as reader:

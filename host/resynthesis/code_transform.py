@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Times
 from ..contract.card import Card
 from ..errors import UserError
 from ..kinds.frame_codec import hop_of
@@ -15,28 +16,23 @@ from ..patch.library import Patch
 from ..play.motions.motion import Latents
 from ..play.mpe import NoteExpression, mpe_channels_of
 from ..ramps import RAMP_SECONDS, Ramp
-from .frame_stream import Times
 
-Doubles = npt.NDArray[np.float64]
-Array = npt.NDArray[np.float32]
 WET = "process.wet"
 HELD = 0.5  # position of the freeze knob that starts the freeze
 
 
 class HeldKey(NamedTuple):
-    """A pressed key: channel 0 to 15, key 0 to 127, pitch in semitones, and MPE expression inside zones."""
-
-    channel: int
-    key: int
-    pitch: float
-    touch: NoteExpression | None
+    channel: int  # 0 to 15
+    key: int  # 0 to 127
+    pitch: float  # 69.0 for 440 Hz
+    touch: NoteExpression | None  # inside MPE zones
 
 
 class CodeTransform:
     """A `Bend` by [process] settings and controllers; times are in samples at the model's rate."""
 
     def __init__(self, patch: Patch, freeze_seconds: float | None = None) -> None:
-        """Start with the preset's values; raise UserError if its [process] does not fit the model."""
+        """Raise UserError if the preset's [process] does not fit the model."""
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
         ramp = round(RAMP_SECONDS * rate)
@@ -89,7 +85,7 @@ class CodeTransform:
         return chosen
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
-        """Press a key; times never decrease."""
+        """Times never decrease."""
         if key in self._tuning:  # keymaps may leave keys unmapped
             self.down.append(HeldKey(channel, key, self._tuning[key], touch))
         self._note_key(time)
@@ -124,13 +120,12 @@ class CodeTransform:
         self._played.append((time, self.down[-1] if self.down else None))
 
     def _express(self, codes: Doubles, times: Sequence[int]) -> None:
-        """Apply the newest key's MPE pressure and slide to codes, [rows, n_latents]."""
         for row, time in enumerate(times):
             if (key := self._key_at(time)) is not None and key.touch is not None:
                 self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
-        """Return the smoothed or frozen code; in silence the last."""
+        """In silence, the last code."""
         if self._own_code is None:
             if sounds:
                 self._own_code = code

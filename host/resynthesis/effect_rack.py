@@ -5,16 +5,14 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..errors import UserError
 from ..events import Event
 from ..patch.library import Patch
 from ..play.controller_mapping import Mapper
 from ..ramps import RAMP_SECONDS
 from .processor import CHANNEL, Processor
-
-Array = npt.NDArray[np.float32]
 
 
 class InputSound(Protocol):
@@ -37,7 +35,7 @@ class EffectRack:
         latency: int = 0,
         freeze_seconds: float | None = None,
     ) -> None:
-        """Open the processor; errors name the preset.
+        """Errors name the preset.
 
         Args:
             fades: fade the input in.
@@ -51,12 +49,8 @@ class EffectRack:
         except UserError as error:
             raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
         self._source = source
-        self._fade, self._now = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
+        self._fade, self.played = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
         self._late = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
-
-    @property
-    def played(self) -> int:
-        return self._now
 
     @property
     def latency_samples(self) -> int:
@@ -77,7 +71,7 @@ class EffectRack:
         return self.processor.current_latents()
 
     def moved(self, channel: int) -> dict[str, float]:
-        """Return nothing: input sound has no voices."""
+        """Input sound has no voices."""
         return {}
 
     def shed(self, time: int) -> bool:
@@ -87,12 +81,12 @@ class EffectRack:
         """Do nothing."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
-        """Return the next block, [2, count], also as that of channel 0."""
+        """Next block, [2, count], also as channel 0's."""
         sound = self._source.heard
         assert len(sound) == count
-        if self._now < self._fade:
-            sound = sound * np.clip(np.arange(self._now, self._now + count) / self._fade, 0, 1).astype(np.float32)
-        self._now += count
+        if self.played < self._fade:
+            sound = sound * np.clip(np.arange(self.played, self.played + count) / self._fade, 0, 1).astype(np.float32)
+        self.played += count
         if delay := len(self._late):
             sound = np.concatenate([self._late, sound])
             sound, self._late = sound[:count], sound[count:]

@@ -1,4 +1,4 @@
-"""Streams sound through encoder and decoder: bends each frame's code and overlap-adds the decoded frames."""
+"""Streams sound through encoder and decoder: bends codes and overlap-adds decoded frames."""
 
 import math
 from collections import deque
@@ -8,39 +8,36 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Spectrum, Times
 from ..audio.sound_files import LOUDEST
 from ..contract.card import Card
 from ..contract.encoder import SILENT, Encoder
 from ..contract.model import Model
 from ..errors import Failure
-from ..kinds.frame_codec import Array, Doubles, FrameAnalysis, Spectrum, codec_of, hop_of
+from ..kinds.frame_codec import FrameAnalysis, codec_of, hop_of
 from ..kinds.partials.partial_spectra import PartialSpectra
 from ..kinds.spectrum.harmonic_shift import HarmonicShift, moved_down, octaves_above
 from ..kinds.spectrum.pitch_detection import fundamentals
 from ..kinds.table import kind_of
 from ..stft import chroma, window
 
-Times = npt.NDArray[np.int64]
-
 BATCH = 64  # frames in one run of the encoder or decoder: larger batches are no faster
 STEPS_OF_HOP = 4  # a frame is computed within a quarter of a hop, which spreads its load over live blocks
 
 
 class Bend(Protocol):
-    """Transforms codes; called once for each frame, in order of time."""
+    """Transforms codes, once for each frame, in order of time."""
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
-        """Return transformed codes, [rows, n_latents]; ``times`` are the frames' middles, in samples."""
-        ...
+        """Transformed codes, [rows, n_latents]; ``times``: frames' middles, in samples."""
 
     def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        """Return pitches to synthesize: MIDI notes with fractions, [rows], NaN for none."""
-        ...
+        """Pitches to synthesize: fractional MIDI notes, [rows], NaN for none."""
 
 
 @dataclass
 class Fit:
-    """Accumulated distance of decoded frames from the input, without silent frames."""
+    """Distance of decoded frames from the input, without silent ones."""
 
     error: float = 0.0
     energy: float = 0.0
@@ -49,7 +46,7 @@ class Fit:
 
     @property
     def convergence(self) -> float:
-        """Norm of the magnitude difference, relative to the input's norm."""
+        """Norm of the magnitude difference, relative to the input's."""
         return math.sqrt(self.error / self.energy) if self.energy else 0.0
 
     @property
@@ -60,8 +57,6 @@ class Fit:
 
 @dataclass
 class _Job:
-    """A batch of frames; ``start`` and the frames' middles ``times`` are in samples."""
-
     start: int
     frames: Array
     times: Times
@@ -71,12 +66,12 @@ class _Job:
 
 
 def latency_of(card: Card) -> int:
-    """Return the latency in samples at the model's rate: a frame and its decoding time."""
+    """Samples at the model's rate: a frame and its decoding time."""
     return card.frame_length + hop_of(card) // STEPS_OF_HOP
 
 
 class FrameStream:
-    """Streams sound through encoder and decoder, in constant memory; decoded frames get the input's pitch and level."""
+    """In constant memory; decoded frames get the input's pitch and level."""
 
     def __init__(self, model: Model, bend: Bend, phase: str, start: int = 0, note: int | None = None) -> None:
         """Open the encoder.
@@ -114,7 +109,7 @@ class FrameStream:
         return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
 
     def process(self, sound: Array) -> Array:
-        """Return [count] samples for [count], late by `latency_of`; run one of a batch's three steps, or all due ones.
+        """[count] samples for [count], late by `latency_of`; runs one of a batch's three steps, or all due ones.
 
         Raises:
             Failure: codes are not finite, or decoded frames exceed `LOUDEST`.

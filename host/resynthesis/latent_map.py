@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..contract.card import Card, in_deviations
 from ..files import replacing
 from ..picture import DOTS_PER_INCH, FAINT, INK, PATHS, check_picture, style
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
-
-Doubles = npt.NDArray[np.float64]
 
 INCHES = (8.0, 8.0)
 CODES, NAMES = "#b9bfc4", "#6b747d"
@@ -29,7 +27,7 @@ NAME_DOTS = 24  # letters of the name beside a training code
 
 
 class LatentPlane:
-    """Projects codes to a plane: two latents as they are, else the training codes' principal axes."""
+    """Two latents as they are, else the training codes' principal axes."""
 
     def __init__(self, card: Card) -> None:
         names = [latent.name for latent in card.latents]
@@ -54,12 +52,7 @@ class LatentPlane:
 
 
 def draw_way(
-    path: Path,
-    card: Card,
-    sounds: Sequence[tuple[str, Doubles]],
-    way: Doubles,
-    title: str,
-    overwrite: bool = False,
+    path: Path, card: Card, sounds: Sequence[tuple[str, Doubles]], way: Doubles, title: str, overwrite: bool = False
 ) -> None:
     """Draw a PNG of 1200 by 1200 pixels: training codes with their sounds' names, the sounds' codes, and a path.
 
@@ -129,7 +122,7 @@ def _box_of_dot(place: Doubles) -> "Bbox":
 
 
 def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
-    """Label each training sound once, at its mark nearest to the path, where the space is free."""
+    """Each training sound once, at its mark nearest to the path, where space is free."""
     away = distances(marks, line) if len(marks) else np.zeros(0)
     named: set[str] = set()
     for number in np.argsort(away).tolist():

@@ -5,10 +5,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..stft import window
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 BANDS = 64
 FRAME, HOP = 1024, 256  # samples, at the clip's own rate
@@ -21,7 +19,7 @@ TOGETHER = 16  # clips whose spectra are in memory at once: 140 MB for four seco
 
 @functools.cache
 def mel(rate: int) -> Array:
-    """Return mel filters, [bins, bands]: triangles of area 1 on Slaney's scale, as librosa's.
+    """Mel filters, [bins, bands]: triangles of area 1 on Slaney's scale, as librosa's.
 
     (Slaney, "Auditory Toolbox", 1998: linear up to 1 kHz, logarithmic above.)
     """
@@ -34,24 +32,24 @@ def mel(rate: int) -> Array:
     return weights
 
 
-def _mels(hertz: Double) -> Double:
+def _mels(hertz: Doubles) -> Doubles:
     above = np.maximum(hertz, KNEE_HZ)
-    mels: Double = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
+    mels: Doubles = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
     return mels
 
 
-def _hertz(mels: Double) -> Double:
+def _hertz(mels: Doubles) -> Doubles:
     knee = KNEE_HZ / MEL_HZ
-    hertz: Double = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
+    hertz: Doubles = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
     return hertz
 
 
 def log_mel(clips: Array, rate: int) -> Array:
-    """Return levels of [clips, samples], in dB from each clip's loudest cell, 0 to -90: [clips, frames, bands].
+    """Levels of [clips, samples], in dB from each clip's loudest cell, 0 to -90: [clips, frames, bands].
 
-    Takes the power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on, zero-padded:
-    ``1 + samples // 256`` frames. Silent clips are -90 dB everywhere. Above a ``rate`` of 60 kHz the lowest bands
-    contain no bin, and stay at -90 dB.
+    Power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on, zero-padded: ``1 +
+    samples // 256`` frames. Silent clips are -90 dB. Above a ``rate`` of 60 kHz the lowest bands contain no bin, and
+    stay at -90 dB.
     """
     parts = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
     return np.concatenate(parts) if parts else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
@@ -69,15 +67,15 @@ def _levels(clips: Array, rate: int) -> Array:
 
 
 def sounding(levels: Array) -> npt.NDArray[np.bool_]:
-    """Return a mask of cells within 40 dB of their clip's loudest, none of a silent clip."""
+    """Mask of cells within 40 dB of their clip's loudest, none of a silent clip."""
     return levels > -RANGE_DB
 
 
 def distance_db(asked: Array, given: Array) -> Array:
-    """Return the log-mel distances of clips from their targets, in dB: [clips], from levels, [clips, frames, bands].
+    """Log-mel distances of clips from targets, in dB: [clips], from levels, [clips, frames, bands].
 
-    This is the RMS level difference over the target's `sounding` cells. It ignores gain, trailing silence, and sound
-    added where the target is silent. It is below 90 dB, and 0 from a silent target.
+    RMS level difference over the target's `sounding` cells: ignores gain, trailing silence, and sound added where the
+    target is silent. It is below 90 dB, and 0 from a silent target.
     """
     cells = sounding(asked)
     squares = np.square(asked - given, dtype=np.float64, where=cells, out=np.zeros(asked.shape))
@@ -86,7 +84,7 @@ def distance_db(asked: Array, given: Array) -> Array:
 
 
 def distances_db(asked: Array, given: Array) -> Array:
-    """Return `distance_db` of all pairs, [asked clips, given clips], of clips of equal length.
+    """`distance_db` of all pairs, [asked clips, given clips], of equal length.
 
     Expanding the squares is a hundred times faster, but distances below .05 dB are inexact.
     """
@@ -99,8 +97,8 @@ def distances_db(asked: Array, given: Array) -> Array:
     return apart
 
 
-def sounding_frames(levels: Array) -> Double:
-    """Return frames with a sounding band, clamped to -40 dB: [frames, bands]."""
+def sounding_frames(levels: Array) -> Doubles:
+    """Frames with a sounding band, clamped to -40 dB: [frames, bands]."""
     frames = levels.reshape(-1, levels.shape[-1])
-    kept: Double = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    kept: Doubles = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
     return kept

@@ -1,4 +1,4 @@
-"""Morphs between two sounds: renders a note along a path between their codes, and draws the path."""
+"""Morphs between two sounds: renders a note along a path between their codes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
@@ -28,8 +29,6 @@ from ..units import note_name
 from .code_range import distances, landmark_codes, outside
 from .code_track import follow
 from .latent_map import draw_way
-
-Doubles = npt.NDArray[np.float64]
 
 RATE = 44_100  # Hz, of the output
 VELOCITY = 100
@@ -63,8 +62,8 @@ def morph(
         first, second: any format, rate and channels, mixed to mono.
         output: ``.wav``, ``.flac`` or ``.ogg``.
         way: ``linear``, ``spherical`` as in a preset's [morph], or ``dense``, through training codes.
-        seconds: of the note; the codes rest for its first and last tenth.
-        key: by default the first sound's note where keys choose the model's note, else middle C.
+        seconds: of the note; codes rest for its first and last tenth.
+        key: default: the first sound's note where keys choose the model's note, else middle C.
         picture: a ``.png`` of the path among the training codes.
         progress: receives 0 to 1.
 
@@ -84,14 +83,7 @@ def morph(
         codes = met[dense_way(met * scale)]
     preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
     patch = Patch(output.stem, preset, model, output.parent)
-    render(
-        {0: patch},
-        _held(note, seconds),
-        output,
-        sample_rate=RATE,
-        overwrite=overwrite,
-        progress=_part(progress, 2),
-    )
+    render({0: patch}, _held(note, seconds), output, sample_rate=RATE, overwrite=overwrite, progress=_part(progress, 2))
     drawn = _played(preset, card, seconds)
     if picture is not None:
         names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
@@ -127,10 +119,10 @@ def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]
 
 
 def dense_way(codes: Doubles) -> list[int]:
-    """Return the path through dense regions from the first code to the last, as indices of [codes, n] in deviations.
+    """Path through dense regions from the first code to the last, as indices of [codes, n] in deviations.
 
-    It minimises the sum of squared steps, so it avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
-    1959, on the complete graph). It needs at least two codes.
+    Minimises the sum of squared steps, and so avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
+    1959, on the complete graph). Needs at least two codes.
     """
     count = len(codes)
     costs, before = np.full(count, np.inf), np.zeros(count, np.intp)
@@ -149,7 +141,7 @@ def dense_way(codes: Doubles) -> list[int]:
 
 
 def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: float, label: str | None) -> Preset:
-    """Return a preset whose latents follow codes at constant speed in deviations."""
+    """Latents follow codes at constant speed in deviations."""
     steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
     kept = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # repeated codes add no step
     going = np.cumsum(np.concatenate([[0.0], steps]))[kept]

@@ -3,20 +3,18 @@
 import heapq
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
+from ..arrays import Doubles
 
 SAME = 0.01  # deviations: a path within this error of all codes needs no more points
 AT_ONCE = 1024  # frames filtered at once: limits memory for long sounds
 
 
 def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
-    """Return the frames, increasing, to keep for a piecewise linear path through [frames, n] codes in deviations.
+    """Frames, increasing, to keep for a piecewise linear path through [frames, n] codes in deviations.
 
     Douglas and Peucker (1973, Algorithms for the reduction of the number of points), splitting the worst line first,
-    until ``count`` frames are kept or all errors are within `SAME`. The ``seconds``, [frames], increase; there are at
-    least two.
+    until ``count`` frames are kept or all errors are within `SAME`. ``seconds``, [frames], at least two, increase.
     """
 
     def leg(start: int, end: int) -> tuple[float, int, int, int]:
@@ -37,7 +35,7 @@ def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
 
 
 def smoothed(codes: Doubles, frames: float) -> Doubles:
-    """Return each latent's running median over about ``frames``, [frames, n]."""
+    """Running median of each latent over about ``frames``, [frames, n]."""
     side = round(frames / 2)
     padded = np.pad(codes, ((side, side), (0, 0)), mode="edge")
     views = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1, axis=0)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from ..arrays import Array
 from ..audio.mono import mono
 from ..audio.sound_files import RATES, sound_reader, sound_writer
 from ..contract.card import first_complaint
@@ -29,7 +29,6 @@ from .effect_rack import EffectRack
 from .frame_stream import Fit
 from .processor import CHANNEL, Processor
 
-Array = npt.NDArray[np.float32]
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
 LONGEST_TAIL_SECONDS = 30.0
 
@@ -72,9 +71,9 @@ def process(
         sound: any format, rate and channels, mixed to mono.
         output: ``.wav``, ``.flac`` or ``.ogg``, mono, of exactly the input's length; with effects stereo, with up to 30
             s of their tail.
-        sample_rate: of the output, Hz; the input's by default.
+        sample_rate: of the output, Hz; default: the input's.
         events: returns events in samples at the rate it receives.
-        programs: the presets that program changes select on any channel; without any, these are skipped.
+        programs: presets that program changes select on any channel; without any, these are skipped.
         say: receives warnings about program changes.
         freeze_seconds: start of the freeze.
         as_float: 32-bit float; ``.wav`` only.
@@ -115,7 +114,7 @@ def process(
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
-    """Return a patch with [process] settings from the command line; raise UserError for a faulty option.
+    """A patch with [process] settings from the command line; UserError for a faulty option.
 
     Args:
         scales, shifts: ``N=V`` for latent N; a scale without ``N=`` is for all.
@@ -201,7 +200,6 @@ class _Effects:
         return self._succession.pause_seconds
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, count]."""
         self._waiting = sound
         return self._succession.process(events, len(sound))[0]
 

@@ -1,12 +1,12 @@
-"""Audio processor: streams sound through a model at any sample rate, with controllable parameters."""
+"""Audio processor: streams sound through a model at any rate, with parameters."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.effects import EffectChain, Resampler
 from ..audio.limiter import limit
 from ..audio.output import ROUNDING, Output
@@ -34,15 +34,11 @@ from ..ramps import RAMP_SECONDS, Ramp
 from .code_transform import WET, CodeTransform
 from .frame_stream import Fit, FrameStream, latency_of
 
-Array = npt.NDArray[np.float32]
 CHANNEL = 0  # of the one instrument
 
 
 class _MixRamp(Ramp):
-    """The share of processed sound, ``delay`` output samples after the input; its parameter moves in model samples.
-
-    It is no part of `Processor`, which owns the controls, to avoid reference cycles.
-    """
+    """Moves in model samples, mixes ``delay`` output samples later. Holds no `Processor`, to avoid reference cycles."""
 
     def __init__(self, value: float, sample_rate: int, delay: int) -> None:
         super().__init__(value, round(RAMP_SECONDS * sample_rate))
@@ -54,7 +50,7 @@ class _MixRamp(Ramp):
 
 
 class _LateEffects:
-    """Moves effect parameters ``delay`` model samples later, when the sound at an event's time reaches the effects."""
+    """By ``delay`` model samples, when an event's sound reaches the effects."""
 
     def __init__(self, output: Output, delay: int) -> None:
         self._output, self._delay = output, delay
@@ -64,13 +60,13 @@ class _LateEffects:
 
 
 class Processor:
-    """Processes sound at any rate; events move parameters, and keys choose the pitch.
+    """Events move parameters, and keys choose the pitch.
 
     An event applies to the input at its time, and is audible `latency_samples` later.
     """
 
     def __init__(self, patch: Patch, sample_rate: int, freeze_seconds: float | None = None) -> None:
-        """Open the model and the effects; the freeze starts at ``freeze_seconds``, or never (None).
+        """The freeze starts at ``freeze_seconds``, or never (None).
 
         Raises:
             UserError: the model has no encoder or cannot process sound, or the preset does not fit it.
@@ -117,15 +113,13 @@ class Processor:
         return self._through.fit
 
     def latent_values(self) -> list[float]:
-        """Return the target value of each latent."""
         return [knob.target for knob in self._codes.knobs.knobs]
 
     def current_latents(self) -> list[float]:
-        """Return the code decoded last."""
         return self._codes.last
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        """Return the next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
+        """Next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
         for event in events:
             for _, heard in self._zones.route(event):
                 self._wet.event_time = heard.time
@@ -144,10 +138,8 @@ class Processor:
         return mixed
 
     def _line_up(self, pulled: int) -> tuple[int, int]:
-        """Return the silence before the sound, in model samples, and the latency without effects, in output samples.
-
-        The silence covers the ``pulled`` samples that the output reads ahead. It makes the latency nearly a whole
-        number of output samples, which aligns dry and wet.
+        """Silence in model samples covers those ``pulled``, and makes the latency whole output samples: dry and wet
+        align.
         """
         ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
         held = pulled * ratio

@@ -1,4 +1,4 @@
-"""Renders a recovered preset, measures it against the original, and writes the output files."""
+"""Renders a recovered preset, compares it with the original, and writes the files."""
 
 import contextlib
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.effects import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import KEYS, Card
@@ -26,8 +26,6 @@ from ..play.rack import Rack
 from ..render import blocks
 from .code_track import CodeTrack, part_of
 from .reconstruction_error import Measures, measures
-
-Array = npt.NDArray[np.float32]
 
 LONGEST_SECONDS = 30.0  # rendered from the start of a sound
 VELOCITY = 100
@@ -49,14 +47,14 @@ class Outputs(NamedTuple):
 
     @staticmethod
     def of(preset: Path, asked: Path) -> "Outputs":
-        """Return the files beside a preset; never the target's path."""
+        """Files beside a preset; never the target's path."""
         sound = preset.with_suffix(".wav")
         if sound.resolve() == asked.resolve():
             sound = preset.with_name(f"{preset.stem}-recovered.wav")
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
     def check(self, overwrite: bool) -> None:
-        """Check all files as `host.files.check_output`."""
+        """As `host.files.check_output`."""
         for file in self:
             check_output(file, overwrite)
 

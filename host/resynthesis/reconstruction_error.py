@@ -3,13 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles
 from ..stft import window
 from .log_mel import distance_db, log_mel
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
 SIDE = 7  # cells, width of the SSIM window: scikit-image's default
@@ -18,11 +15,9 @@ LEAST = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
-    """Spectrogram MSE at a target maximum of 1, mean SSIM up to 1, and log-mel distance in dB."""
-
-    spectrogram_mse: float
-    ssim: float
-    log_mel_db: float
+    spectrogram_mse: float  # at a target maximum of 1
+    ssim: float  # mean, up to 1
+    log_mel_db: float  # log-mel distance
 
 
 def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False) -> Measures:
@@ -40,7 +35,7 @@ def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False
 
 
 def spectrogram(sound: Array, rate: int) -> Doubles:
-    """Return the magnitudes, [frames, bins], of a sound, [n].
+    """Magnitudes, [frames, bins], of a sound, [n].
 
     Hann windows of about 32 ms, a quarter apart, the first centred on the first sample, zero-padded.
     """
@@ -52,7 +47,7 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
 
 
 def similarity(first: Doubles, second: Doubles) -> float:
-    """Return the mean SSIM of two pictures, [rows, columns] both, whose values span 1.
+    """Mean SSIM of two pictures, [rows, columns] both, whose values span 1.
 
     (Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity",
     IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.

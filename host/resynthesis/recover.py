@@ -1,4 +1,4 @@
-"""Recovers a sound as a preset: finds its latent code or a path of codes, and measures the error."""
+"""Recovers a sound as a preset: finds its code or a path of codes, and measures the error."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Doubles
 from ..audio.decoding import FOREIGN
 from ..contract.card import Card, in_deviations
 from ..contract.encoder import Encoder, encoder_path
@@ -31,9 +31,6 @@ from .reconstruction import Outputs, Reconstruction, again_of, kit_again
 from .refinement import can_refine
 from .search_protocol import MARGIN, Search, SearchResult, SearchTarget
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
 FIRST_KEY, LAST_KEY = 36, 127  # of a kit: 36 is General MIDI's bass drum 1
 SOUNDS = {"wav", "flac", "ogg", "aif", "aiff", "mp3", *FOREIGN}  # suffixes read from a folder
@@ -47,7 +44,7 @@ class Recovered:
 
 
 class RecoveryMethod(NamedTuple):
-    """The model's encoder, or a search, which starts at the encoder's codes if it ``refines``."""
+    """The encoder, or a search, which starts at the encoder's codes if it ``refines``."""
 
     name: str
     search: Search | None = None
@@ -75,9 +72,9 @@ def recover(
 ) -> Recovered:
     """Write a preset that rests at a sound's latent code.
 
-    The encoder's code is that of the frame nearest to the median code, in deviations. A search finds one code for all
-    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (the figures) and, if
-    matplotlib is installed, ``NAME.png`` (spectrograms).
+    The encoder's code is that of the frame nearest to the median, in deviations. A search finds one code for all
+    frames. Beside ``NAME.toml``, writes ``NAME.wav`` (the reconstruction), ``NAME.json`` (figures) and, if matplotlib
+    is installed, ``NAME.png`` (spectrograms).
 
     Args:
         sound: mixed to mono. Clip models use one clip length of it, with the predicted label, or a folder as a kit, in
@@ -279,10 +276,7 @@ def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
 
 
 def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSettings]:
-    """Return the [gesture] table with the loudness of the instrument nearest to the encoder's code.
-
-    A search may end near similar spectra with other gestures. Code offsets belong to other notes.
-    """
+    """The encoder's code chooses: a search may end near similar spectra with other gestures."""
     if model.gestures is None:
         return {}
     settings = GestureSettings(codes=0.0)

@@ -3,15 +3,15 @@
 The residuals' sum of squares is (`log_mel.distance_db` / 10)². Each step solves the damped normal equations of
 Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
 with several dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the
-Jacobian holds the host's phases for the best code. The first steps hold the recording's phases, which recovers the
-exact code of sounds that the model made.
+Jacobian holds the best code's host phases; in the first steps the recording's, which recovers the exact code of sounds
+that the model made.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array, Doubles, Spectrum
 from ..contract.card import Card
 from ..contract.model import Model
 from ..kinds.clip.magnitude_synthesis import SpectraSound
@@ -19,9 +19,6 @@ from .code_range import Span
 from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
 from .search_protocol import SearchResult, SearchTarget
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Spectra = npt.NDArray[np.complex64]
 Residuals = Callable[[Doubles], Array]  # codes [rows, n_latents] → residuals [rows, m]
 Further = Callable[[Array, int], Array]  # clips and their sound's index → residuals [clips, m]
 
@@ -47,8 +44,8 @@ def refined(
 ) -> list[SearchResult]:
     """Refine the encoder's codes of clips (a `Search`).
 
-    Codes stay in the training span (`Span`), and no code is farther from its sound than the encoder's, clamped.
-    ``further`` adds residuals of clips, such as a classifier's outputs.
+    Codes stay in the training span (`Span`), none farther from its sound than the encoder's, clamped. ``further`` adds
+    residuals of clips, such as a classifier's outputs.
     """
     search, found = _Refining(model), []
     for number, sound in enumerate(sounds):
@@ -71,10 +68,7 @@ class _Target:
         self.whole = further is not None  # these residuals depend on the whole clip
 
     def residuals(self, clips: Array, *, near: bool = False) -> Array:
-        """Return residuals, [clips, m].
-
-        With ``near``, compare up to the target's end only, where the clips' loudest cell must lie.
-        """
+        """``near``: up to the target's end only, where the clips' loudest cell must lie."""
         if near and not self.whole:
             clips = clips[:, : self._frames * HOP + FRAME]
         levels = log_mel(clips, self._rate)[:, : self._frames]
@@ -132,7 +126,7 @@ class _Refining:
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
         return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
 
-    def _cut(self, target: _Target, phasors: Spectra) -> Spectra:
+    def _cut(self, target: _Target, phasors: Spectrum) -> Spectrum:
         return phasors if target.whole else phasors[: target.spectra]
 
     def _label(self, target: _Target, code: Doubles) -> int:
@@ -152,7 +146,7 @@ class _Refining:
         return slopes
 
     def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
-        """Return codes one step on, [dampings, n_latents]; latents at a limit do not pass it."""
+        """Latents at a limit do not pass it."""
         downhill = slopes @ rest
         held = self._span.beyond(code, -downhill)
         free = np.where(held[:, np.newaxis], 0.0, slopes)
@@ -164,5 +158,5 @@ class _Refining:
 
 
 def _loss(rest: Array) -> float:
-    """Return the sum of squared residuals, [m]; infinite if any is NaN."""
+    """Infinite if any residual is NaN."""
     return float(np.nan_to_num(np.square(rest, dtype=np.float64).sum(), nan=np.inf))

@@ -1,4 +1,4 @@
-"""Live presets by MIDI channel, reloaded on file edits, switched by program changes."""
+"""Live presets by MIDI channel: reloads edited files, switches by program changes."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,8 +16,6 @@ Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 
 
 class ChannelPresets:
-    """The presets of a session by slot."""
-
     def __init__(self, fitting: LiveOptions, programs: Sequence[str]) -> None:
         """``fitting``: options of all presets; ``programs``: program 1 first."""
         self._fitting, self._programs = fitting, programs
@@ -29,7 +27,7 @@ class ChannelPresets:
         self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
-        """Return all patches, with those of ``names`` reopened, for `activate`.
+        """All patches, with those of ``names`` reopened, for `activate`.
 
         Raises:
             UserError: as `open_patch`.
@@ -43,10 +41,7 @@ class ChannelPresets:
         self._files |= {slot: dict(patches[slot].files) for slot in names}
 
     def edited(self) -> dict[Slot, str | Draft]:
-        """Return presets whose files changed, then stayed unchanged for one scan.
-
-        A program may empty a file before writing it.
-        """
+        """Presets whose files changed, then stayed for one scan: a program may empty a file before writing it."""
         now = {
             slot: {path: stamp(path) or before for path, before in files.items()}  # a missing file is being replaced
             for slot, files in self._files.items()
@@ -57,7 +52,7 @@ class ChannelPresets:
         return {slot: self.names[slot] for slot in edited}
 
     def requested(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
-        """Return presets requested by program changes, by slot, and lines for missing ones."""
+        """Presets requested by program changes, by slot, and lines for missing ones."""
         wanted: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:
@@ -74,7 +69,7 @@ class ChannelPresets:
         return wanted, lines
 
     def patch_of(self, channel: int) -> tuple[int, Patch]:
-        """Return a MIDI channel's rack channel and patch."""
+        """Rack channel and patch of a MIDI channel."""
         slot = self._slot(channel)
         return self.first_channel if slot is None else slot, self.patches[slot]
 
@@ -83,7 +78,7 @@ class ChannelPresets:
 
     @property
     def first_channel(self) -> int:
-        """Rack channel of the preset for all other channels, or of the first."""
+        """Of the preset for all other channels, or of the first."""
         return next(iter(by_channel(self.patches)))
 
     def _slot(self, channel: int) -> Slot:

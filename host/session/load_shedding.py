@@ -1,4 +1,4 @@
-"""Rendering load: measures it, and steals voices while it is high."""
+"""Load shedding: measures rendering load, and steals voices while it is high."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ REMEMBERED = 4096  # blocks of load history: 11 s at 128 samples and 48 kHz
 
 @dataclass
 class RenderLoad:
-    """Rendering time relative to a block's duration, of `REMEMBERED` blocks."""
+    """Rendering times relative to a block's duration, of `REMEMBERED` blocks."""
 
     parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
     count: int = 0
@@ -25,14 +25,12 @@ class RenderLoad:
         self.count += 1
 
     def percentiles(self, *which: float) -> list[float]:
-        """Return percentiles; 0 before the first block."""
+        """0 before the first block."""
         known = self.parts[: min(self.count, REMEMBERED)]
         return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
 
 
 class LoadShedding:
-    """Steals a voice when several blocks take too long."""
-
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 

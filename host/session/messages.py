@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """Presets, card, input and MIDI ports to use."""
-
     preset: str | Draft
     channels: tuple[tuple[int, str | Draft], ...] = ()  # channels (0 to 15) with their own presets
     silent: tuple[int, ...] = ()  # muted channels
@@ -47,8 +45,6 @@ class Setup:
 
 @dataclass
 class LiveStatus:
-    """A report of the audio process."""
-
     device: str
     rate: int
     block: int
@@ -81,18 +77,16 @@ class LiveStatus:
 
 @dataclass(frozen=True)
 class Take:
-    """The start of a recording at sample ``time``: a fresh rack with all presets, and events that restore its state."""
+    """The start of a recording."""
 
-    time: int
-    swap: "Swap"
-    standing: Sequence[Event]
+    time: int  # first sample
+    swap: "Swap"  # a fresh rack with all presets
+    standing: Sequence[Event]  # events that restore its state
     latency_samples: int  # of the instrument
 
 
 @dataclass(frozen=True)
 class SessionView:
-    """Settings and recording of a live session, for pages."""
-
     ports: tuple[str, ...] | None  # parts of the names of MIDI ports; empty: all; None: no port
     midi_api: str | None
     channel: int | None  # as `Setup.only`

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Array
 from ..audio.limiter import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..patch.library import Patch
@@ -14,7 +14,6 @@ from ..play.player import PlayableRack, Player
 from ..units import gain_to_db
 from .load_shedding import RenderLoad
 
-Array = npt.NDArray[np.float32]
 LOOK_SECONDS = 0.1  # between updates of the displayed latents: each takes time from the sound
 METER_SECONDS = 0.5  # averaging time of the limiter's share
 SPECTRUM_SAMPLES = 4096  # 85 ms at 48 kHz
@@ -26,11 +25,9 @@ MOST_HEARD = 1024  # events between two reports: eight moving controllers send 4
 
 
 class SeenBlock(NamedTuple):
-    """The last measured block; ``sample_rate`` in Hz."""
-
     player: Player
     patch: Patch | None
-    sample_rate: int
+    sample_rate: int  # Hz
     samples: int
 
 
@@ -38,7 +35,7 @@ class Meters:
     """Measured on the rendering thread, read on others."""
 
     def __init__(self, channel: int) -> None:
-        """``channel``: of the rack, 0 to 15, for the latents."""
+        """``channel``: of the rack, 0 to 15, for latents."""
         self._channel = channel
         self.load = RenderLoad()
         self.limited = 0.0  # recent share of samples that the limiter changed
@@ -80,16 +77,16 @@ class Meters:
         self.seen = SeenBlock(player, patch, sample_rate, count)
 
     def take_events(self) -> list[Event]:
-        """Return new MIDI input, at most the last `MOST_HEARD` events."""
+        """New MIDI input, at most the last `MOST_HEARD` events."""
         return [self._heard.popleft() for _ in range(len(self._heard))]
 
     def peaks_db(self) -> tuple[float, float]:
-        """Return the peaks, left and right, since the last call."""
+        """Left and right peaks since the last call."""
         (left, right), self._peaks = self._peaks.tolist(), np.zeros(2, np.float32)
         return gain_to_db(left), gain_to_db(right)
 
     def spectrum_db(self) -> Sequence[int]:
-        """Return the levels of `SPECTRUM_BANDS` bands, evenly spaced in octaves; 0 dB is a sine of full scale.
+        """Levels of `SPECTRUM_BANDS` bands, evenly spaced in octaves; 0 dB is a sine of full scale.
 
         Empty before the second call: samples are kept only for a display.
         """

@@ -1,4 +1,4 @@
-"""Starts the panel in a browser: checks for packages and a display, hides the URL's token."""
+"""Starts the panel in a browser: checks packages and display, hides the URL's token."""
 
 import contextlib
 import importlib.util
@@ -12,7 +12,7 @@ NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
 
 
 def missing() -> str | None:
-    """Return how to install a missing package, or None."""
+    """How to install a missing package."""
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; install it with: pip install 'timbrel[panel]'"

@@ -1,4 +1,4 @@
-"""Panel process, seen from its parent: exchanges messages with it, restarts it after a crash."""
+"""Panel process, as its parent sees it: exchanges messages, restarts it after a crash."""
 
 import multiprocessing
 import os
@@ -34,8 +34,6 @@ PanelMain = Callable[[Connection, Sequence[socket.socket], str, Sequence[str], P
 
 
 class PanelProcess:
-    """Runs the panel's process."""
-
     def __init__(
         self,
         main: PanelMain,
@@ -83,14 +81,14 @@ class PanelProcess:
             each.close()
 
     def url(self, host: str = LOOPBACK[0]) -> str:
-        """Return the page's URL with its token; ``host``: this machine, for the browser."""
+        """The page's URL with its token; ``host``: this machine, for the browser."""
         return f"http://{host}:{self.port}/#{self.token}"
 
     def waitables(self) -> Sequence[Connection | int]:
         return [] if self._pipe is None else [self._pipe]
 
     def commands(self) -> list[Command]:
-        """Return the pages' commands; restart a dead process, and release its pages' notes and controls."""
+        """The pages' commands; restarts a dead process, and releases its pages' notes and controls."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
                 for command, data in self._pipe.recv():
@@ -182,7 +180,7 @@ def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _hosts(names: Sequence[str], port: int) -> list[str]:
-    """Return the addresses as browsers write them; they leave out the port of HTTP."""
+    """As browsers write them, without the port of HTTP."""
     bare = [f"[{name}]" if ":" in name else name for name in names]
     return [f"{name}:{port}" for name in bare] + (bare if port == HTTP_PORT else [])
 

@@ -1,4 +1,4 @@
-"""Non-blocking pipe writer: sends at once, or from its own thread while the reader is slow."""
+"""Non-blocking pipe writer: sends at once, or from a thread while the reader is slow."""
 
 import contextlib
 import os
@@ -17,8 +17,6 @@ LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred th
 
 
 class MessageQueue:
-    """Messages in order."""
-
     def __init__(self) -> None:
         self._waiting: dict[Hashable, Any] = {}
         self._fences = 0  # messages so far that no later one may pass
@@ -48,7 +46,7 @@ class MessageQueue:
 
 
 def parts_of(command: str, data: Any) -> list[tuple[Command, Hashable]]:
-    """Return a command's messages, one an event, each with its ``replaces``."""
+    """A command's messages, one an event, each with its ``replaces``."""
     if command != "events":
         return [((command, data), None)]
     return [
@@ -58,7 +56,7 @@ def parts_of(command: str, data: Any) -> list[tuple[Command, Hashable]]:
 
 
 class PipeWriter:
-    """Sends messages through a pipe in order, as lists of those queued together."""
+    """Sends messages in order, as lists of those queued together."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -70,7 +68,7 @@ class PipeWriter:
         self._thread.start()
 
     def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Send a message, or queue it as `MessageQueue.put`; dropped if the reader is gone."""
+        """Send, or queue as `MessageQueue.put`; dropped if the reader is gone."""
         self._put_all([(message, replaces)])
 
     def put_command(self, command: str, data: Any = None) -> None:

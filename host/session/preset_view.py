@@ -7,22 +7,17 @@ from typing import NamedTuple
 
 
 class MapView(NamedTuple):
-    """A controller of a control; ``key``: its key in the file, ``number``, ``nrpn`` or ``pressure``, with its value.
-
-    ``channel``: 1 to 16, None for all.
-    """
-
     source: str
     takeover: str
     low: float
     high: float
     curve: float
-    key: tuple[str, int | str]
-    channel: int | None = None
+    key: tuple[str, int | str]  # its key in the file, ``number``, ``nrpn`` or ``pressure``, and value
+    channel: int | None = None  # 1 to 16, None for all
 
     @property
     def controller(self) -> dict[str, int | str | None]:
-        """Return the keys that identify it among the maps of a target."""
+        """Keys that identify it among a target's maps."""
         return dict([self.key]) | {"channel": self.channel}
 
 
@@ -37,53 +32,39 @@ class SourceView(NamedTuple):
 
 @dataclass(frozen=True)
 class ControlView:
-    """A control; ``low``, ``high``, ``rest`` in ``unit``.
-
-    ``place``: keys of its rest value in the file, empty if it has none. ``choices``: names that the file has in place
-    of numbers. ``about``: description of a latent. ``sources``: modulations.
-    """
-
     target: str
     title: str
     group: str
-    low: float
+    low: float  # in ``unit``, as ``high`` and ``rest``
     high: float
     rest: float
     unit: str
-    place: tuple[str | int, ...]
+    place: tuple[str | int, ...]  # keys of its rest value in the file, empty without
     maps: tuple[MapView, ...]
-    choices: tuple[str, ...] = ()
-    about: str = ""
-    sources: tuple[SourceView, ...] = ()
+    choices: tuple[str, ...] = ()  # names that the file has for numbers
+    about: str = ""  # description of a latent
+    sources: tuple[SourceView, ...] = ()  # modulations
 
 
 @dataclass(frozen=True)
 class PresetView:
-    """The displayed preset.
-
-    ``file``: None for a bare model. ``text``: of the file, or of a new one, with paths relative to ``folder``.
-    ``channel``: 0 to 15. ``latents``: title, low, high, default, mean, std. ``card``: labels and texts. ``chroma``:
-    trained pitch classes. ``keys``: playable ones, each with its [[keys]] label or none. ``files``: unsaved files, by
-    name. ``draft``: no file has the text.
-    """
-
     name: str
-    file: Path | None
+    file: Path | None  # None for a bare model
     folder: Path
-    text: str
-    channel: int
+    text: str  # of the file, or of a new one, with paths relative to ``folder``
+    channel: int  # 0 to 15
     model: Path
     model_name: str
     kind: str
     description: str
-    latents: Sequence[tuple[str, float, float, float, float, float]]
-    chroma: Sequence[int] | None
-    card: Sequence[tuple[str, str]]
-    keys: Mapping[int, str]
+    latents: Sequence[tuple[str, float, float, float, float, float]]  # title, low, high, default, mean, std
+    chroma: Sequence[int] | None  # trained pitch classes
+    card: Sequence[tuple[str, str]]  # labels and texts
+    keys: Mapping[int, str]  # playable ones, each with its [[keys]] label or none
     controls: Sequence[ControlView]
     warnings: Sequence[str] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    draft: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # unsaved, by name
+    draft: bool = False  # no file has the text
 
     @property
     def model_data(self) -> bytes | None:

@@ -27,16 +27,13 @@ UNITS = {"hz": "Hz", "db": "dB", "ms": "ms", "seconds": "s", "semitones": "semit
 def view_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
-    """Return the view, as `view_of_patch`, of the preset of all other channels, or of the first."""
+    """`view_of_patch` of the preset of all other channels, or of the first."""
     place, patch = next(iter(by_channel(patches).items()))
     return view_of_patch(names[place if place in patches else None], patch, place, knobs[place])
 
 
 def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
-    """Return the view of a patch opened from ``name``, on a rack channel, 0 to 15.
-
-    ``knobs``: at rest.
-    """
+    """View of a patch opened from ``name``, on a rack channel, 0 to 15, with ``knobs`` at rest."""
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
     labels = {entry.key: printable(entry.label or "") for entry in preset.keys}
@@ -67,7 +64,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
 def controls(
     preset: Preset, model: Model, knobs: Mapper, sources: Mapping[str, Sequence[Modulation]] = MappingProxyType({})
 ) -> Iterator[ControlView]:
-    """Yield controls in display order; those of gestures only if the model has any, of vibrato likewise."""
+    """Controls in display order; those of gestures only if the model has any, of vibrato likewise."""
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}

@@ -111,7 +111,7 @@ class SessionRecorder:
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
     def record(self, kind: str, data: Any) -> None:
-        """Write a message of a kind in `RECORDED`."""
+        """``kind`` is in `RECORDED`."""
         if kind == "events":
             if self._midi is not None:
                 self._midi.add(replace(event, time=event.time + self._began) for event in data)

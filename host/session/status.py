@@ -26,7 +26,7 @@ USUAL = {
 
 
 def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
-    """Return the status before the first block; ``channel``: of the rack, 0 to 15."""
+    """Before the first block; ``channel``: of the rack, 0 to 15."""
     latents, names = patch.model.card.latents, named(patch.preset, patch.model.card)
     return LiveStatus(
         device=device,
@@ -40,7 +40,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
         shed=0,
         held=[],
         latents=patch.preset.latent_values(patch.model.card),
-        spans=[(latent.low, latent.high) for latent in latents],
+        spans=patch.model.card.spans,
         names=[names.get(f"latent.{number}", "") for number in range(len(latents))],
         peaks_db=(-math.inf, -math.inf),
         limited=0.0,
@@ -53,7 +53,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
 
 
 def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int) -> LiveStatus:
-    """Return the status after a block; ``rest``: from `status_at_rest`."""
+    """After a block; ``rest``: from `status_at_rest`."""
     knobs = player.rack.knobs.get(rest.channel)
     p50, p99 = meters.load.percentiles(50, 99)
     playing = replace(
@@ -79,7 +79,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
 
 
 def ahead_ms(patch: Patch) -> float | None:
-    """Return the lookahead; None if frames are independent."""
+    """Lookahead; None if frames are independent."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
     seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
@@ -87,7 +87,7 @@ def ahead_ms(patch: Patch) -> float | None:
 
 
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
-    """Describe a controller's move and effect; ``values``: latents' targets."""
+    """A controller's move and effect; ``values``: latents' targets."""
     did = [
         _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc

@@ -1,4 +1,4 @@
-"""Recordings of a session: all of it, by an option, or takes that pages begin and end, in the user's folder."""
+"""Recordings of a session: all of it, by an option, or takes that pages begin and end."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ UNFIT = re.compile(r"[^\w .+#-]")  # letters of preset names that some file syst
 
 
 class Takes:
-    """One recording at a time; a fault ends a take, and never the sound."""
+    """One recording at a time; a fault ends a take, never the sound."""
 
     def __init__(
         self, recording: Recording, overwrite: bool, say: Callable[[str], None], warn: Callable[[str], None]
@@ -49,7 +49,6 @@ class Takes:
             send("record", False)
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
-        """Continue with an audio process that begins."""
         if self._recorder is not None:
             self._recorder.go_on()
         elif self.state == "option":
@@ -58,7 +57,6 @@ class Takes:
             self.end("nothing was recorded: the sound began again before; press Record once more")
 
     def begin(self, take: Take, setup: Setup, status: LiveStatus) -> None:
-        """Write sound and events from the start of a take."""
         preset = UNFIT.sub("_", next(iter(status.presets.values())))
         name = f"{datetime.now():%Y-%m-%d %H.%M.%S} {preset}"
         try:
@@ -73,7 +71,7 @@ class Takes:
         self.state, self.since, self.files = "on", time.monotonic(), ()
 
     def record(self, kind: str, data: Any) -> None:
-        """Write a message of a kind in `RECORDED`, if one should."""
+        """``kind`` is in `RECORDED`."""
         if self._recorder is None:
             return
         try:

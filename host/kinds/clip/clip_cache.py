@@ -1,4 +1,4 @@
-"""Caches of decoded clips: on request offline, ahead on a thread live."""
+"""Caches of clips, decoded on request offline, ahead on a thread live."""
 
 import time
 from collections.abc import Sequence
@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...files import Stamp
 from .resampled_clip import ResampledClip
 from .synthesis import ClipSound
-
-Array = npt.NDArray[np.float32]
 
 MOST_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
 NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it
@@ -23,14 +21,14 @@ STEPS = 64  # between two labels
 
 
 class Between(NamedTuple):
-    """An interpolated label, in `STEPS` from ``one`` to ``other``."""
+    """A label between two, in `STEPS` from ``one`` to ``other``."""
 
     one: int
     other: int
     steps: int
 
     def shares(self, labels: int) -> Array:
-        """Return weights, [1, labels]."""
+        """Weights, [1, labels]."""
         found = np.zeros((1, labels), np.float32)
         found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
         return found
@@ -41,7 +39,7 @@ Name = tuple[Label, bytes]  # label and code, the decoder's inputs
 
 
 def label_between(one: int, other: int, share: float) -> Label:
-    """Interpolate labels; ``share`` 0 and 1 return plain label numbers."""
+    """Interpolate labels; ``share`` 0 and 1 return plain numbers."""
     steps = round(share * STEPS)
     if one == other or steps == 0:
         return one
@@ -49,7 +47,7 @@ def label_between(one: int, other: int, share: float) -> Label:
 
 
 class ClipRequest(NamedTuple):
-    """A clip to decode for a key slot; ``knobs`` are the latents that select it, at sample ``said``."""
+    """A clip to decode for a key slot; latents ``knobs`` selected it at sample ``said``."""
 
     slot: int
     label: Label
@@ -64,7 +62,7 @@ class ClipRequest(NamedTuple):
 
 @dataclass(slots=True)
 class ReadyClip:
-    """A decoded clip; ``knobs`` were last current at sample ``said``, and later requests have larger numbers."""
+    """A decoded clip; ``knobs`` were last current at sample ``said``; later requests have larger numbers."""
 
     name: Name
     number: int
@@ -74,7 +72,8 @@ class ReadyClip:
 
 
 class Decodes(Protocol):
-    def clip(self, label: Label, code: Array) -> ResampledClip: ...
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        """``code``: [n_latents]."""
 
 
 class SingleClipDecoder:
@@ -86,15 +85,12 @@ class SingleClipDecoder:
         return self._model.stamp
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        """``code`` is [n_latents]."""
         shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         frames = self._model.decode(code[np.newaxis], shares)
         return ResampledClip(self._sound(frames)[0])
 
 
 class BlockingClipCache:
-    """Decodes clips on request."""
-
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
         self._decoder, self._most = decoder, max(NEWEST, MOST_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
@@ -111,7 +107,7 @@ class BlockingClipCache:
 
 
 class PrefetchClipCache:
-    """Decodes clips ahead on a thread, which exits with the last reference; methods raise its errors."""
+    """Decodes on a thread, which exits with the last reference; methods raise its errors."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
@@ -120,7 +116,7 @@ class PrefetchClipCache:
 
     @property
     def seconds(self) -> float:
-        """Running mean of the decoding time."""
+        """Running mean of decoding times."""
         return self._work.seconds
 
     @property
@@ -145,7 +141,7 @@ class PrefetchClipCache:
                     kept.said = now
 
     def of(self, slot: int) -> Sequence[ReadyClip]:
-        """Return a key's ready clips, the newest last."""
+        """A key's ready clips, newest last."""
         self._check()
         return self._work.ready.get(slot, ())
 
@@ -155,7 +151,7 @@ class PrefetchClipCache:
 
 
 class _Work:
-    """The thread's side, without a reference to `PrefetchClipCache`, so that the thread can exit."""
+    """Has no reference to `PrefetchClipCache`, so that the thread can exit."""
 
     def __init__(self, decoder: Decodes) -> None:
         self._decoder = decoder

@@ -5,19 +5,18 @@ import weakref
 from multiprocessing.heap import Arena
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...engines.model_process import Away, ModelProcess
 from .clip_cache import Label, SingleClipDecoder
 from .resampled_clip import ClipMemory, ResampledClip
 
-Array = npt.NDArray[np.float32]
 MOST_BYTES = 1 << 28  # of shared clip memory
 FLOAT_BYTES = 4
 
 
 class ClipDecodeWorker:
-    """Decodes clips in another process; this one decodes while that starts, and when memory is full."""
+    """Decodes in its own process; in the caller's while it starts, and when memory is full."""
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         self._decoder, self._length = decoder, length

@@ -1,4 +1,4 @@
-"""Clip engine: plays decoded clips, resampled to the keys' pitches."""
+"""Clip engine: plays decoded clips, resampled to keys' pitches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
@@ -30,7 +30,6 @@ from .resampling import BITS, ONE, Places, Request, Stretch, read, steady, steps
 from .segment import ClipSegment
 from .synthesis import ClipSound, sound_of
 
-Array = npt.NDArray[np.float32]
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample
 
 LOOK_SECONDS = 0.005  # interval of live code prediction
@@ -44,26 +43,17 @@ KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class ClipPlaySettings(NamedTuple):
-    """Preset settings of a clip engine.
-
-    Attributes:
-        kit: clips by key; empty if all keys play the latents' code.
-        gated: clips follow their code and may sustain.
-        lowest: downward bend range in semitones.
-        glides: pitch may glide from any other key.
-    """
-
     settings: ClipSettings
-    kit: Mapping[int, Hit]
+    kit: Mapping[int, Hit]  # clips by key; empty if all keys play the latents' code
     rest: Sequence[float]
-    gated: bool
-    lowest: float
-    glides: bool
+    gated: bool  # clips follow their code and may sustain
+    lowest: float  # downward bend range in semitones
+    glides: bool  # pitch may glide from any key
     morph_label: int | None = None
 
 
 class PendingRead(NamedTuple):
-    """A read whose samples, times ``weight``, [n], are added to ``out``, [n]."""
+    """A read whose samples times ``weight``, [n], are added to ``out``, [n]."""
 
     request: Request | Stretch
     out: Array
@@ -72,39 +62,33 @@ class PendingRead(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """A voice's clip; ``at`` is the fixed-point position of its next sample, `ONE` a sample.
-
-    It crossfades to ``coming`` from sample ``since`` on, and then to ``next``, ``turn`` samples after a grid point.
-    Before sample ``until`` its step is constant, if bend and code are.
-    """
+    """A voice's clip; its step is constant before sample ``until``, if bend and code are."""
 
     slot: int
     label: int
     shift: float  # semitones added to its pitch
     part: ClipSegment
-    turn: int
-    at: int = 0
+    turn: int  # samples after a grid point, when ``next`` takes over
+    at: int = 0  # fixed-point position of the next sample, `ONE` a sample
     step: int = 0  # of its last samples if constant, as is the bend
     bend: float = 0.0
     until: int = 0  # first sample that needs a new step
     clip: ResampledClip | None = None
     name: Name | None = None
-    coming: ResampledClip | None = None
+    coming: ResampledClip | None = None  # crossfades in from sample ``since`` on, then ``next``
     since: int = 0
     next: tuple[ResampledClip, Name | None] | None = None
     finished: bool = False
 
 
 class ClipEngine:
-    """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck
-    key first, at the code predicted for the time of completion; a note plays the newest ready clip, or an older one
-    of exactly its code.
+    """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck key
+    first, at the code predicted for completion; a note plays the newest ready clip, or an older one of exactly its
+    code.
 
-    Gated clips look up the clip of their code on a grid of `MORPH_SECONDS`, common to all voices so that they share
-    clips. Up to `SPREAD_SECONDS` later they crossfade to the same position in it.
-
-    Other parameters are read at note-on: a note's latest end is known before its clip is decoded, also in processes
-    that do not compute it.
+    Gated clips look up their code's clip on a grid of `MORPH_SECONDS`, common to all voices so that they share
+    clips. They crossfade to it, at the same position, up to `SPREAD_SECONDS` later. Other parameters are read at
+    note-on: a note's latest end is known before decoding, also in processes that do not compute it.
     """
 
     channels = 1

@@ -1,4 +1,4 @@
-"""General MIDI level 1 percussion: key numbers by drum name."""
+"""General MIDI level 1 percussion: MIDI keys by drum name."""
 
 from ...errors import nearest
 
@@ -59,7 +59,7 @@ DRUMS = dict(
 
 
 def drum_key(name: str) -> int:
-    """Return a drum's MIDI key, ignoring case; raise ValueError if unknown."""
+    """MIDI key of a drum, ignoring case; ValueError if unknown."""
     keys = {drum.casefold(): key for key, drum in DRUMS.items()}
     key = keys.get(" ".join(name.split()).casefold())
     if key is not None:

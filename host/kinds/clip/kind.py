@@ -1,4 +1,4 @@
-"""The kind ``clip``: one-shot sounds, decoded whole; the [clip] and [[keys]] tables of presets."""
+"""The kind ``clip``: one-shot sounds, decoded whole; its [clip] and [[keys]] tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -59,11 +59,11 @@ def _key_number(key: object) -> object:
 
 
 class KeySettings(SettingsSection):
-    """One of [[keys]]: a key of a kit, by number or General MIDI drum name, and its clip.
+    """One of [[keys]]: a kit's key, by number or General MIDI drum name, and its clip.
 
     Attributes:
         code: one number per latent.
-        label: a landmark, or a label of the model; only the latter goes with ``code``.
+        label: of a landmark, or of the model; only the latter goes with ``code``.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
@@ -95,7 +95,7 @@ class ClipSections(SettingsSection):
 
 
 class Hit(NamedTuple):
-    """A key's clip. Where None, ``code`` is that of the latents and ``label`` that of target `LABEL`."""
+    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`."""
 
     code: tuple[float, ...] | None
     label: int | None

@@ -1,21 +1,18 @@
 """Clip synthesis: phase retrieval that fits magnitudes and a loudness curve.
 
 Initial phase slopes come from the gradient of the log magnitude (Prusa, Balazs and Soendergaard 2017, as in
-`causal_phase`). They are integrated over bins in the loudest spectrum and from there over time. Iterations alternate
-between the loudness curve, which keeps attacks sharp, and the magnitudes (Griffin and Lim, "Signal estimation from
-modified short-time Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A
-fast Griffin-Lim algorithm", WASPAA 2013). The final pass corrects only the loudness of ten milliseconds, half a period
-of the lowest kicks: a finer correction would distort low notes.
+`causal_phase`), integrated over bins in the loudest spectrum and from there over time. Iterations alternate between the
+loudness curve, which keeps attacks sharp, and magnitudes (Griffin and Lim, "Signal estimation from modified short-time
+Fourier transform", IEEE TASSP 32:2, 1984), with momentum (Perraudin, Balazs and Soendergaard, "A fast Griffin-Lim
+algorithm", WASPAA 2013). The final pass corrects loudness over ten milliseconds, half a period of the lowest kicks:
+finer corrections would distort them.
 """
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Spectrum
 from ...stft import overlapped_hops, window
 from ..spectrum.causal_phase import GAUSSIAN
-
-Array = npt.NDArray[np.float32]
-Spectra = npt.NDArray[np.complex64]
 
 TURNS = 10  # iterations: kicks and words are then 1 to 2 dB from their recordings; twelve bring no gain
 MOMENTUM = np.float32(0.9)  # without it, short kicks are 3 dB farther off after the same iterations
@@ -29,13 +26,13 @@ MOST_GAIN = np.float32(4.0)  # 12 dB: per iteration
 
 
 class SpectraSound:
-    """Synthesizes clips deterministically: equal frames yield equal bytes."""
+    """Deterministic: equal frames yield equal bytes."""
 
     def __init__(self, length: int, transform: int, hop: int, points: int, turns: int = TURNS) -> None:
         """Allocate tables for clips of ``length`` samples, a multiple of ``hop`` and ``points``.
 
         Args:
-            transform: FFT size in samples; even, a multiple of ``hop``, at least four hops.
+            transform: FFT samples; even, a multiple of ``hop``, at least four hops.
             points: of the loudness curve; 0 for none.
             turns: iterations, at least 1.
         """
@@ -48,7 +45,7 @@ class SpectraSound:
         self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
-        """Return clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
+        """Clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
@@ -58,8 +55,8 @@ class SpectraSound:
         sound[: len(made)] = made
         return sound
 
-    def held(self, frames: Array, phasors: Spectra) -> Array:
-        """Return clips, [clips, length], at fixed ``phasors``, [spectra, bins]: a smooth function of ``frames``."""
+    def held(self, frames: Array, phasors: Spectrum) -> Array:
+        """Clips, [clips, length], at fixed ``phasors``, [spectra, bins]: smooth in ``frames``."""
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
         sounds = np.zeros((len(frames), self._length), np.float32)
@@ -67,14 +64,14 @@ class SpectraSound:
             sound[: len(made)] = self._levelled(made, levels[: len(made) // self._part], POOLED)
         return sounds
 
-    def phasors(self, frame: Array) -> Spectra:
-        """Return a frame's phasors, [audible spectra, bins]."""
+    def phasors(self, frame: Array) -> Spectrum:
+        """Phasors of a frame, [audible spectra, bins]."""
         return self._fitted(*self._audible(frame))
 
-    def own_phasors(self, sound: Array) -> Spectra:
-        """Return a clip's unit phasors, [spectra, bins]."""
+    def own_phasors(self, sound: Array) -> Spectrum:
+        """Unit phasors of a clip, [spectra, bins]."""
         spectra = self._transformed(sound)
-        phasors: Spectra = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
+        phasors: Spectrum = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
         return phasors
 
     def _audible(self, frame: Array) -> tuple[Array, Array]:
@@ -86,9 +83,9 @@ class SpectraSound:
             magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
         return magnitudes, levels
 
-    def _fitted(self, magnitudes: Array, levels: Array) -> Spectra:
-        fitted: Spectra = magnitudes * self._first_phases(magnitudes)
-        before: Spectra | None = None
+    def _fitted(self, magnitudes: Array, levels: Array) -> Spectrum:
+        fitted: Spectrum = magnitudes * self._first_phases(magnitudes)
+        before: Spectrum | None = None
         for _ in range(self._turns):
             given = self._transformed(self._levelled(self._added(fitted), levels))
             led = given if before is None else given + MOMENTUM * (given - before)
@@ -96,7 +93,7 @@ class SpectraSound:
             fitted, before = magnitudes * phasors, given
         return phasors
 
-    def _first_phases(self, magnitudes: Array) -> Spectra:
+    def _first_phases(self, magnitudes: Array) -> Spectrum:
         level = np.log(np.maximum(magnitudes, max(magnitudes.max() * DEEPEST, np.float32(1e-20))))
         width = GAUSSIAN * self._transform * self._transform
         across = np.zeros_like(level)
@@ -111,10 +108,11 @@ class SpectraSound:
         steps = (step[1:] + step[:-1]) / 2
         phase[loudest + 1 :] = phase[loudest] + np.cumsum(steps[loudest:], 0)
         phase[:loudest] = phase[loudest] - np.cumsum(steps[:loudest][::-1], 0)[::-1]
-        phasors: Spectra = np.exp(1j * (phase + np.pi * (bins % 2))).astype(np.complex64)  # phase at the window's start
+        at_start = phase + np.pi * (bins % 2)  # of the window
+        phasors: Spectrum = np.exp(1j * at_start).astype(np.complex64)
         return phasors
 
-    def _added(self, spectra: Spectra) -> Array:
+    def _added(self, spectra: Spectrum) -> Array:
         pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
         count = spectra.shape[-2]
         cover = overlapped_hops(np.broadcast_to(np.square(self._window), pieces.shape[-2:]), self._hop)
@@ -124,7 +122,7 @@ class SpectraSound:
         sound: Array = rows.reshape(*spectra.shape[:-2], -1)[..., first : first + (count - 1) * self._hop]
         return sound
 
-    def _transformed(self, sound: Array) -> Spectra:
+    def _transformed(self, sound: Array) -> Spectrum:
         padded = np.pad(sound, self._transform // 2)
         pieces = np.lib.stride_tricks.sliding_window_view(padded, self._transform)[:: self._hop]
         return np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)

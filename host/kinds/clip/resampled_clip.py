@@ -1,4 +1,4 @@
-"""Clips with octave-decimated copies for higher pitches, in memory that processes may share."""
+"""Clips with octave-decimated copies for higher pitches, in memory that processes share."""
 
 import functools
 import itertools
@@ -6,11 +6,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...stft import fast_length
-
-Array = npt.NDArray[np.float32]
 
 TAPS = 48  # samples per interpolated sample: clean up to 0.83 of half the rate, see `_kernel` of `resampling`
 BESIDE = 4  # successive samples computed together, because they share most taps
@@ -22,7 +20,7 @@ TAPER = 0.9  # of a copy's band: start of its fade-out
 
 
 class ClipMemory:
-    """Memory of clips, [numbers], and a view of its windows, [numbers - WINDOW + 1, WINDOW]."""
+    """Memory of clips, [numbers], and its windows, [numbers - WINDOW + 1, WINDOW]."""
 
     __slots__ = ("flat", "windows")
 
@@ -32,19 +30,19 @@ class ClipMemory:
 
 
 class Copy(NamedTuple):
-    """A clip at one rate; ``first`` indexes the first tap of its first sample."""
+    """A clip at one rate; ``first`` indexes its first sample's first tap."""
 
     memory: ClipMemory
     first: int
 
 
 class ResampledClip:
-    """A sound, [samples], with copies, each at half the rate of the one before; made on first read or by `prepare`."""
+    """A sound, [samples], and copies, each at half the last one's rate, made on first read or by `prepare`."""
 
     __slots__ = ("__weakref__", "_copies", "samples")
 
     def __init__(self, samples: Array) -> None:
-        """Keep ``samples``, which must not change afterwards; non-finite samples become silence."""
+        """``samples`` must not change afterwards; non-finite ones become silence."""
         if not np.isfinite(samples).all():
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         self.samples = samples
@@ -61,7 +59,7 @@ class ResampledClip:
 
     @staticmethod
     def size(length: int) -> int:
-        """Return the memory of a clip with all copies, in numbers."""
+        """Numbers in a clip with all copies."""
         return _begins(length)[-1]
 
     def put(self, room: Array) -> None:
@@ -72,10 +70,7 @@ class ResampledClip:
 
     @classmethod
     def stored(cls, memory: ClipMemory, number: int, length: int) -> "ResampledClip":
-        """Return the clip that `put` wrote to room ``number`` of equal rooms.
-
-        The room must stay reserved while the clip is in use.
-        """
+        """The clip that `put` wrote to room ``number`` of equal rooms, reserved while in use."""
         clip, begin = cls.__new__(cls), number * ResampledClip.size(length)
         clip.samples = memory.flat[begin + TAPS : begin + TAPS + length]
         clip._copies = _copies(memory, begin, length)
@@ -97,7 +92,6 @@ def _copies(memory: ClipMemory, begin: int, length: int) -> list[Copy]:
 
 @functools.lru_cache(maxsize=64)
 def _begins(length: int) -> list[int]:
-    """Return the starts of the padded clip and copies, and the last's end."""
     sizes = [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
     return [0, *itertools.accumulate(-(-(size + PIECE) // PIECE) * PIECE for size in sizes)]
 

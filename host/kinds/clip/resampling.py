@@ -1,7 +1,7 @@
 """Clip resampling: band-limited fractional-delay interpolation at variable pitch.
 
-Positions and steps are fixed-point integers, `ONE` a sample. Their sums are exact, so block boundaries are inaudible.
-A position on a sample returns that sample exactly, unless the pitch is raised.
+Positions and steps are fixed-point integers, `ONE` a sample. Their sums are exact: block boundaries are inaudible. A
+position on a sample returns it exactly, unless the pitch is raised.
 """
 
 import functools
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from .resampled_clip import BESIDE, OCTAVES, PIECE, TAPS, WINDOW, Copy, ResampledClip
 
-Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 BITS = 32
@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Reads a clip at ``length`` positions, ``step`` apart, backwards if negative; ``coming`` as in `Request`."""
+    """Reads ``length`` positions, ``step`` apart, backwards if negative; ``coming`` as in `Request`."""
 
     clip: ResampledClip
     first: int
@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A request's part for one low-pass; ``there`` masks the positions, [n]; None: all."""
+    """A request's part for one low-pass; ``there`` masks positions, None: all."""
 
     band: int
     number: int
@@ -62,7 +62,7 @@ class _Row(NamedTuple):
 
 
 def steps(semitones: npt.ArrayLike) -> Places:
-    """Convert transpositions to fixed-point steps, [n]; [1] for one number."""
+    """Fixed-point steps of transpositions, [n]; [1] for one number."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
     paces: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
     return paces
@@ -74,7 +74,7 @@ def steady(semitones: float) -> int:
 
 
 def read(requests: Sequence[Request | Stretch]) -> list[Array]:
-    """Return the samples of each request, read-only, bit-identical in any batch.
+    """Samples of each request, read-only, bit-identical in any batch.
 
     All voices share a batch: most of the cost is per call.
     """
@@ -136,10 +136,7 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
 
 
 def _between(rows: Sequence[_Row]) -> Array:
-    """Return samples, [rows, n], undefined beyond a row's length.
-
-    Terms are computed for whole pieces of the memory: only matrix products of equal sizes are bit-identical.
-    """
+    """Undefined beyond a row's length. Whole pieces, since only matrix products of equal sizes are bit-identical."""
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
         sides.append([(row.coming or row.clip).copy(row.band // BANDS) for row in rows])
@@ -174,7 +171,7 @@ def _between(rows: Sequence[_Row]) -> Array:
 
 
 def _places(rows: Sequence[_Row]) -> Places:
-    """Return [rows, n]; the last position repeats beyond a row's length."""
+    """The last position repeats beyond a row's length."""
     table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
     lengths, first, step, octave = table.T[:, :, np.newaxis]
     counts = np.arange(lengths.max())
@@ -192,10 +189,7 @@ def _places(rows: Sequence[_Row]) -> Places:
 def _terms(
     rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
 ) -> Array:
-    """Return the polynomial terms of pieces, [sides, samples, DEGREE + 1].
-
-    ``rows`` are sorted by band; ``firsts`` is [sides, rows].
-    """
+    """[sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
     windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, BESIDE)
     if len(sides) == 2:
         other = windows + np.repeat(firsts[1] - firsts[0], np.diff(ends))[:, np.newaxis]
@@ -221,7 +215,7 @@ def _terms(
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Evaluate polynomials of terms, [DEGREE + 1, sides, *places]; mask integer positions."""
+    """Values at ``places``, and a mask of integer positions."""
     way = (places & (ONE - 1)).astype(np.float32)
     exact = way == 0.0
     way *= np.float32(1.0 / ONE)
@@ -257,11 +251,7 @@ def _kernels() -> Array:
 
 
 def _kernel(low: int) -> Array:
-    """Return polynomials of tap weights, [TAPS, DEGREE + 1], lowest power first, over the fractional position minus one
-    half.
-
-    They fit a Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate.
-    """
+    """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less 1/2."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
     away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)

@@ -3,28 +3,22 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from .resampled_clip import ResampledClip
 from .resampling import BITS, Places, Request
 
-Array = npt.NDArray[np.float32]
-
 
 class ClipSegment(NamedTuple):
-    """A segment of a clip, in samples; fixed-point positions count from its first played sample.
-
-    A loop returns to ``loop`` after each ``period`` samples, 0 without a loop. Its last ``cross`` samples fade out over
-    its first ones. ``fade`` is the final fade-out.
-    """
+    """Counts in samples; fixed-point positions count from its first played sample."""
 
     first: int
     length: int
     backwards: bool
-    fade: int
-    loop: int = 0
-    period: int = 0
-    cross: int = 0
+    fade: int  # samples of the final fade-out
+    loop: int = 0  # returns here after each ``period`` samples
+    period: int = 0  # 0 without a loop
+    cross: int = 0  # samples at its end that fade out over its first ones
 
     @classmethod
     def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
@@ -39,20 +33,19 @@ class ClipSegment(NamedTuple):
         return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
 
     def wrapped(self, place: int) -> int:
-        """Return the equivalent position in the first two passes of the loop."""
+        """Equivalent position in the loop's first two passes."""
         turn, since = self.period << BITS, place - (self.loop << BITS)
         return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
 
     def inside(self, place: int, step: int, count: int) -> int:
-        """Count the positions, ``step`` apart, in the segment."""
+        """Count positions in the segment, ``step`` apart."""
         if self.period:
             return count
         return max(0, min(count, -((place - (self.length << BITS)) // step)))
 
     def straight(self, place: int, step: int, count: int) -> tuple[int, int] | None:
-        """Return the clip position and step of ``count`` positions, ``step`` apart.
-
-        None if one is faded or crossfaded, or if the loop restarts among them.
+        """Clip position and step of ``count`` positions, ``step`` apart; None if one is faded or crossfaded, or the
+        loop restarts.
         """
         last = place + step * (count - 1)
         if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
@@ -65,7 +58,7 @@ class ClipSegment(NamedTuple):
         return (self.first << BITS) + place, step
 
     def ahead(self, place: int, step: int) -> int:
-        """Return the number of `straight` positions from ``place`` on, ``step`` apart."""
+        """Number of `straight` positions from ``place`` on, ``step`` apart."""
         end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
         if self.period and place >= end + (self.cross << BITS):
             end += self.period << BITS
@@ -74,7 +67,7 @@ class ClipSegment(NamedTuple):
     def asks(
         self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
-        """Return requests, first places and weights, [n] each, whose weighted sum is the sound at ``places``, [n].
+        """Requests, first places and weights, [n] each, whose weighted sum is the sound at ``places``, [n].
 
         ``places`` rise, in a loop from a `wrapped` position on.
         """

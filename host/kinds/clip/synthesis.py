@@ -1,25 +1,20 @@
-"""Clip synthesis: converts decoded clip frames to samples."""
+"""Clip synthesis: decoded frames to samples."""
 
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from ...arrays import Array
 from ...contract.card import Card
 from .magnitude_synthesis import SpectraSound
 
-Array = npt.NDArray[np.float32]
-
 
 class ClipSound(Protocol):
-    """Converts clips to sound. May be slow: live, no rendering thread calls it."""
+    """May be slow: live, no rendering thread calls it."""
 
     def __call__(self, frames: Array) -> Array:
-        """Return sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
+        """Sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
 
         A row depends on its frame alone, to the bit; the caller owns the result.
         """
-        ...
 
 
 def sound_of(card: Card) -> ClipSound:

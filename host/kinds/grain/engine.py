@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model
 from ...engines.premixed_sound import MixedSound
 from ...engines.protocol import Motion
@@ -19,9 +19,6 @@ from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C, db_to_gain
 from .grain_source import Cut, source_of
 from .kind import CONTROLS, GrainSettings
-
-Array = npt.NDArray[np.float32]
-
 
 # Per channel of a texture: of noise this loud, one sample in 200 exceeds the limiter's knee. Recordings of rain and
 # sea come near it; codes between and beyond them may decode to a hundred times its power.
@@ -41,7 +38,7 @@ FURTHEST = 72.0  # maximum total transposition in semitones: a frame of 64 sampl
 class GrainClock:
     """Counts grains since the start: the integrated density, above 0, in grains per sample.
 
-    All voices share it: each starts a grain whenever the count grows by 1.
+    Each voice starts a grain whenever the count grows by 1.
     """
 
     def __init__(self, density: float) -> None:
@@ -60,7 +57,7 @@ class GrainClock:
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
     def when(self, count: float) -> tuple[float, float]:
-        """Return the fractional sample of a count, and the density there."""
+        """Fractional sample of a count, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
 
@@ -87,15 +84,15 @@ Due = tuple[int, GrainStream, PlannedGrain]
 class GrainEngine:
     """Decodes a frame per grain and mixes its sound in at its sample.
 
-    A voice's grains follow the density from its note-on. Each later one has a random delay, up to ``jitter`` times the
-    interval: a jitter of 1 leaves no spectral line at the grain rate. Grains from up to one length before the note play
-    too, at most `FILL`, else farther apart and louder: the first sample has the full overlap, and the envelope shapes
-    the attack.
+    A voice's grains follow the density from its note-on. Later ones have random delays, up to ``jitter`` times the
+    interval: 1 leaves no spectral line at the grain rate. Grains from up to one length before the note play too, at
+    most `FILL`, else farther apart and louder: the first sample has the full overlap, and the envelope shapes the
+    attack.
 
-    A grain reads targets at its first sample, not before the note-on. Its random numbers depend on the seed and the
-    numbers of note and grain alone. The loudness of a dense texture does not depend on density, length and shape. Codes
-    unlike training may decode to any power, so grains are limited to ``loudest``, a root mean square at the model's
-    scale, or to the default code's if larger.
+    A grain reads targets at its first sample, not before the note-on. Its random numbers depend only on the seed and
+    the numbers of note and grain. A dense texture's loudness does not depend on density, length or shape. Codes unlike
+    training may have any power: grains are limited to ``loudest``, a root mean square at the model's scale, or to the
+    default code's if larger.
     """
 
     channels = 2
@@ -136,11 +133,10 @@ class GrainEngine:
         return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Render successive blocks from sample 0 on; a dense texture has the power of a frame."""
+        """Successive blocks from sample 0 on; a dense texture has the power of a frame."""
         assert count <= self._max_block
         end = start + count
         self._pace.advance(end, self._density)
@@ -272,7 +268,6 @@ class GrainEngine:
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    """Return a window and its energy; ``shape`` is 0 to `SHAPES`."""
     turn = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
         taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from ...arrays import Array, Doubles
 from ...contract.card import Card
 from ...errors import UserError
 from ...noise import uniforms
 from ...stft import window
-from ..frame_codec import TINY, Array, Doubles, FrameAnalysis, hop_of, window_cover
+from ..frame_codec import TINY, FrameAnalysis, hop_of, window_cover
 from .grain_source import OPEN, Cut, source_of
 
 MOST_GAIN = 16.0  # the most that a decoded grain is amplified to reach the input's level

@@ -8,12 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices
 from ...contract.card import Card
 from ...noise import gaussian_noise
 from ...stft import fast_length
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
 
 OPEN = 0.5  # cycles per sample: a low-pass is open from here
 STEEP = 8  # twice the order of the Butterworth low-pass
@@ -22,32 +20,27 @@ PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
 
 
 class Cut(NamedTuple):
-    """A grain's length in samples, frequency ratio, and low-pass cutoff in cycles per sample."""
-
-    length: int
-    ratio: float
-    lowpass: float
+    length: int  # samples
+    ratio: float  # of frequencies
+    lowpass: float  # cutoff in cycles per sample
 
 
 class GrainSource(Protocol):
     """Synthesizes grains without their window."""
 
     def longest(self, ratio: float) -> int:
-        """Return the maximum grain length in samples."""
-        ...
+        """Maximum grain length in samples."""
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Return the expected mean square of grains before the low-pass, weighted by the squared ``window``."""
-        ...
+        """Expected mean square of grains before the low-pass, weighted by the squared ``window``."""
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """Return a grain per frame, [length] each, read-only if shared with ``frames``.
+        """A grain per frame, [length] each, read-only if shared with ``frames``.
 
         Args:
             frames: [rows, frame_width].
             places: two random numbers on [0, 1) per row.
         """
-        ...
 
 
 def source_of(card: Card, longest: int) -> GrainSource:
@@ -55,7 +48,7 @@ def source_of(card: Card, longest: int) -> GrainSource:
 
 
 class ResampledFrames:
-    """Cuts the middle of the frame, transposed and low-passed by band-limited resampling."""
+    """Cuts the frame's middle, transposed and low-passed by band-limited resampling."""
 
     def __init__(self, card: Card, longest: int) -> None:
         self._length, self._longest = card.frame_length, longest
@@ -65,7 +58,7 @@ class ResampledFrames:
         return min(max(2, math.floor(self._length / ratio)), self._longest)
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Return the unweighted power; resampling keeps it below half the rate."""
+        """Unweighted; resampling keeps it below half the rate."""
         if self._polar:
             magnitudes = frame[: self._length // 2 + 1]
             return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
@@ -92,7 +85,7 @@ class ResampledFrames:
 class NoiseFrames:
     """Gaussian noise with the frame's amplitude spectrum and envelope, new for each grain.
 
-    A noise spectrum is a random part of a Gaussian table times the phases of another.
+    Its spectrum is a random part of a Gaussian table times the phases of another.
     """
 
     def __init__(self, card: Card, longest: int) -> None:
@@ -109,7 +102,7 @@ class NoiseFrames:
         return self._longest
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """A higher pitch widens the spectrum at equal density, up to half the rate."""
+        """Higher pitches widen the spectrum at equal density, up to half the rate."""
         heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
         power = float(np.square(heard).sum()) * 2 * ratio / self._frame_length**2
         if not self._envelope_points:

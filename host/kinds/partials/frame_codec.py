@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..frame_codec import Array
+from ...arrays import Array
 from ..spectrum.frame_codec import SpectrumCodec
 
 

@@ -1,13 +1,10 @@
-"""Places decoded partials and noise in spectra, at the processed sound's pitches."""
+"""Places decoded partials and noise in spectra, at a processed sound's pitches."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles
 from ...contract.card import Card
 from ...contract.partials import HANN_ENERGY, in_bins, orders, spectra
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 LOBE = 2.0  # bins, half the width of a harmonic's lobe
 
@@ -18,19 +15,19 @@ class PartialSpectra:
         self._card, self._layout = card, card.partials
         self._last = middle_of(card)
 
-    def filled_pitches(self, pitches: Floats) -> Floats:
-        """Return pitches, [rows], `filled` from the last call's on."""
+    def filled_pitches(self, pitches: Doubles) -> Doubles:
+        """Pitches, [rows], `filled` from the last call's on."""
         found = filled(pitches, self._last)
         if len(found):
             self._last = float(found[-1])
         return found
 
-    def apply(self, frames: Array, pitches: Floats, told: Floats) -> tuple[Array, Floats]:
-        """Return magnitudes of energy 1, and each bin's distance to its harmonic in bins or NaN, [rows, bins] both.
+    def apply(self, frames: Array, pitches: Doubles, told: Doubles) -> tuple[Array, Doubles]:
+        """Magnitudes of energy 1, and bins' distance to their harmonic in bins or NaN, [rows, bins] both.
 
         Args:
             frames: [rows, frame_width].
-            pitches: MIDI notes with fractions, [rows]; NaN spreads the partials' power evenly between them.
+            pitches: fractional MIDI notes, [rows]; NaN spreads the partials' power evenly between them.
             told: pitches used for decoding, [rows]; never NaN.
         """
         partials = frames.copy()
@@ -54,13 +51,13 @@ class PartialSpectra:
 
 
 def middle_of(card: Card) -> float:
-    """Return the middle pitch, a fractional MIDI note."""
+    """Middle pitch, a fractional MIDI note."""
     assert card.partials is not None
     return (card.partials.low + card.partials.high) / 2
 
 
-def filled(pitches: Floats, before: float) -> Floats:
-    """Replace NaN in pitches, [rows], by the last known pitch, initially ``before``."""
+def filled(pitches: Doubles, before: float) -> Doubles:
+    """Replace NaN in pitches, [rows], by the last known one, first ``before``."""
     known = np.where(np.isnan(pitches), 0, np.arange(1, len(pitches) + 1))
-    found: Floats = np.concatenate([[before], pitches])[np.maximum.accumulate(known)] if len(pitches) else pitches
+    found: Doubles = np.concatenate([[before], pitches])[np.maximum.accumulate(known)] if len(pitches) else pitches
     return found

@@ -4,21 +4,21 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ...arrays import Array
+
 NEPERS = np.float32(math.log(10) / 20)  # per decibel
 
 
 class BandFilter:
     def __init__(self, bands_hz: Sequence[float], bins: int, bin_hz: float) -> None:
-        """Interpolate linearly between the bands' middles ``bands_hz``, two or more, for bins ``bin_hz`` apart."""
+        """Interpolate linearly between band middles ``bands_hz``, two or more, for bins ``bin_hz`` apart."""
         places = np.interp(np.arange(bins) * bin_hz, bands_hz, np.arange(len(bands_hz)))
         self._low = np.minimum(places.astype(np.intp), len(bands_hz) - 2)
         self._share = (places - self._low).astype(np.float32)
 
     def factors(self, gains: Array) -> Array:
-        """Return factors, [rows, bins], of gains in dB, [rows, bands]."""
+        """Factors, [rows, bins], of gains in dB, [rows, bands]."""
         bands = np.exp(gains * NEPERS)
         low: Array = bands.take(self._low, axis=1)
         high = bands.take(self._low + 1, axis=1)

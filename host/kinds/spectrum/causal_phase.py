@@ -1,24 +1,19 @@
-"""Causal phase retrieval: finds phases that fit magnitudes from past frames alone.
+"""Causal phase retrieval: phases that fit magnitudes, from past frames alone.
 
 The log magnitude determines the phase gradient over time and frequency (exactly for a Gaussian window, else
 approximately: Prusa, Balazs and Soendergaard, "A noniterative method for reconstruction of phase from STFT magnitude",
-IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin outward, from valley to
-valley. Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and
-Wyse, "Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
+IEEE/ACM TASLP 25:5, 2017, equations 5 and 6). Each peak advances in time and fills its basin outward, between valleys.
+Changing basins are then fitted to the sound so far, as Griffin and Lim do with all frames (Zhu, Beauregard and Wyse,
+"Real-time signal estimation from modified STFT magnitude spectra", IEEE TASLP 15:5, 2007).
 """
 
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices, Spectrum
 from ...noise import white_noise
 from ...stft import from_middle, window
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
 
 GAUSSIAN = 0.25645  # a Hann window of length N is most like a Gaussian exp(-pi t^2 / (GAUSSIAN N^2)) (Prusa, table 1)
 FARTHEST = 2.0  # maximum bins from a peak to its frequency: half the width of a Hann lobe
@@ -29,11 +24,11 @@ DEEPEST = np.float32(1e-7)  # of the loudest magnitude so far: floor of all magn
 
 
 class CausalPhaseState:
-    """The last two frames of a voice, and their samples still to play."""
+    """A voice's last two frames, and their samples still to play."""
 
     __slots__ = ("change", "frequency", "level", "loudest", "phase", "sounding")
 
-    def __init__(self, phase: Floats, frame_length: int) -> None:
+    def __init__(self, phase: Doubles, frame_length: int) -> None:
         self.phase = phase  # around the middle of the frame, [bins]
         self.sounding = np.zeros(frame_length, np.float32)
         self.loudest = np.float32(0)
@@ -43,7 +38,7 @@ class CausalPhaseState:
 
 
 class CausalPhase:
-    """Adds phases to Hann-window magnitude frames of any number of voices."""
+    """Adds phases to Hann-window magnitudes of any number of voices."""
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
         """``frame_length`` is even, at least twice ``hop_length``."""
@@ -70,15 +65,14 @@ class CausalPhase:
         return CausalPhaseState(np.pi * noise.astype(np.float64), self._frame)
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
-    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Floats | None = None) -> Spectrum:
-        """Add the phases of the next frame of each row's voice; return [rows, bins].
+    def apply(self, magnitudes: Array, states: list[CausalPhaseState], away: Doubles | None = None) -> Spectrum:
+        """Add phases to the next frame of each row's voice; return [rows, bins].
 
         Args:
             magnitudes: [rows, bins].
-            states: one per row; rows of one voice are in time order.
+            states: one per row; rows of one voice in time order.
             away: as from `HarmonicShift.apply`.
         """
         spectra = np.empty(magnitudes.shape, np.complex64)
@@ -90,7 +84,7 @@ class CausalPhase:
             waiting = [row for row in waiting if row not in set(now)]
         return spectra
 
-    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Floats | None) -> Spectrum:
+    def _next_frames(self, magnitudes: Array, states: list[CausalPhaseState], known: Doubles | None) -> Spectrum:
         loudest = np.maximum([state.loudest for state in states], magnitudes.max(axis=1))
         floor = np.maximum(DEEPEST * loudest, np.float32(1e-30))[:, np.newaxis]
         level = np.log(np.maximum(magnitudes, floor))
@@ -134,7 +128,7 @@ class CausalPhase:
 
 
 def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
-    """Return each bin's basin, [rows * bins], and each basin's peak, [basins], counted through all rows."""
+    """Basin of each bin, and peak of each basin, counted through all rows."""
     falls = np.ones(magnitudes.shape, bool)  # to the right
     falls[:, :-1] = magnitudes[:, 1:] < magnitudes[:, :-1]
     peak = falls.copy()
@@ -143,18 +137,17 @@ def _basins(magnitudes: Array) -> tuple[Indices, Indices]:
     return np.cumsum(peak) - 1 + ~falls.ravel(), np.flatnonzero(peak)
 
 
-def _fill_basins(phase: Floats, slope: Floats, owner: Indices, peaks: Indices) -> Floats:
-    """Extend the peaks' phases over their basins; ``slope`` is in radians per bin."""
+def _fill_basins(phase: Doubles, slope: Doubles, owner: Indices, peaks: Indices) -> Doubles:
     way = np.zeros(phase.shape)
     np.cumsum((slope[:, 1:] + slope[:, :-1]) / 2, axis=1, out=way[:, 1:])
     offset = phase.ravel()[peaks] - way.ravel()[peaks]
-    filled: Floats = way + offset[owner].reshape(phase.shape)
+    filled: Doubles = way + offset[owner].reshape(phase.shape)
     return filled
 
 
-def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Floats:
-    """Return the energy-weighted mean level change of each bin's basin, in nepers."""
+def _basin_changes(magnitudes: Array, change: Array, owner: Indices) -> Doubles:
+    """Energy-weighted means, in nepers."""
     energy = np.square(magnitudes, dtype=np.float64).ravel()
     whole = np.bincount(owner, energy)
-    mean: Floats = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
+    mean: Doubles = np.bincount(owner, energy * np.abs(change).ravel()) / np.maximum(whole, 1e-60)
     return mean[owner].reshape(magnitudes.shape)

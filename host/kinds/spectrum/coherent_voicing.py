@@ -1,9 +1,9 @@
 """Coherent voicing: partials with continuous phases, plus shaped noise.
 
-A frame is split into partials and noise (`partial_analysis`), or is decoded so. A partial's phase advances from frame
-to frame by its frequency, exactly the key's. Short frames of the partials' lobes and the noise are overlap-added
-(inverse-FFT synthesis: Rodet and Depalle, "Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992).
-The lobes are those of the window, so they sum to sinusoids, whose strength and pitch may change per frame.
+Frames split into partials and noise (`partial_analysis`), or are decoded so. A partial's phase advances by its
+frequency, exactly the key's. Short frames of lobes and noise overlap-add (inverse-FFT synthesis: Rodet and Depalle,
+"Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). Lobes of the window sum to sinusoids, whose
+strength and pitch may change per frame.
 """
 
 import math
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices, Spectrum
 from ...contract.gesture import MOST_MODES
 from ...contract.model import Model
 from ...engines.protocol import Residual
@@ -25,11 +25,7 @@ from .frame_cache import FrameDecoder, VoicingSettings
 from .frame_shape import BLACKMAN_HARRIS, STEPS, FrameShape, lobes
 from .noise_loops import low_frames, tapered, white_frames
 from .noise_phase import LOSS_DB, STRIDE
-from .partial_analysis import HIGHEST_HARMONIC, Floats
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
+from .partial_analysis import HIGHEST_HARMONIC
 
 FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
 APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
@@ -40,28 +36,28 @@ AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, 
 
 
 class SplitFrames(NamedTuple):
-    """Frequency ratios to the first partial, [rows, partials] or [partials], and magnitudes as in `Layout`."""
+    """Frequency ratios to the first partial, [rows, partials] or [partials]; magnitudes as in `Layout`."""
 
-    orders: Floats
+    orders: Doubles
     strengths: Array
     residue: Array
     low: Array
 
 
 class CoherentState:
-    """The state of one voice.
+    """State of a voice; phases are in cycles.
 
     Attributes:
-        turns: phases of the fundamental in cycles, [unison].
+        turns: phases of the fundamental, [unison].
         first: last fundamental in bins; NaN if unpitched, None before the first frame.
         ratio: last pitch ratio; None before the first frame.
-        free: phases in cycles of the last free partials around each decoded bin, [bins, unison].
+        free: phases of the last free partials around each decoded bin, [bins, unison].
         noise: index of the next noise frame.
     """
 
     __slots__ = ("first", "free", "noise", "ratio", "turns")
 
-    def __init__(self, turns: Floats, free: Floats, noise: int) -> None:
+    def __init__(self, turns: Doubles, free: Doubles, noise: int) -> None:
         self.turns, self.free, self.noise = turns, free, noise
         self.first: float | None = None
         self.ratio: float | None = None
@@ -80,13 +76,8 @@ class CoherentVoicing:
     moments: tuple[int, ...] = (1, 3)
     parts = 4
 
-    def __init__(
-        self,
-        model: Model,
-        character: VoicingSettings,
-        shape: FrameShape | None = None,
-    ) -> None:
-        """Select short frames, for real time, if ``shape`` is None.
+    def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
+        """``shape`` None selects short frames, for real time.
 
         Raises:
             UserError: the model's window is not a Hann window.
@@ -125,15 +116,14 @@ class CoherentVoicing:
         self._voices_begun = 0
 
     def start_state(self) -> CoherentState:
-        """Return the state of a voice; initial phases differ, so that unisons do not add coherently."""
+        """Initial phases differ, so that unisons do not add coherently."""
         self._voices_begun += 1
         return CoherentState(*self._beginning(self._voices_begun))
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
-    def _beginning(self, number: int) -> tuple[Floats, Floats, int]:
+    def _beginning(self, number: int) -> tuple[Doubles, Doubles, int]:
         unison = len(self._detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
         return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
@@ -151,7 +141,7 @@ class CoherentVoicing:
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> Array:
@@ -166,13 +156,13 @@ class CoherentVoicing:
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> tuple[Spectrum, Spectrum, Array]:
-        """Return partials with low noise, white noise, [rows, channels, bins] both, and its level, [rows, bins].
+        """Partials with low noise, white noise of variance 1, [rows, channels, bins] both, and its level, [rows, bins].
 
-        Phases are relative to each frame's middle. The white noise has variance 1.
+        Phases are relative to each frame's middle.
         """
         rows = self._decoder.rows(latents, chroma, self._parts.rows)
         first = self._parts.fundamentals(chroma) * self._scale * ratios
@@ -206,24 +196,20 @@ class CoherentVoicing:
         return spectra, self._noise_at(which), self._level(residue, ratios / kept)
 
     def _recorded(
-        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
     ) -> SplitFrames:
-        """Return decoded frames as they were recorded; ``first`` are fundamentals in bins, [rows]."""
         return split
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
-        """Return the part of pitch ratios that leaves formants in place, [rows]."""
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
+        """Part of pitch ratios that leaves formants in place."""
         if self._character.keep_formants:
             return ratios
         return np.ones(len(ratios))
 
     def _advance(
-        self, states: Sequence[CoherentState], first: Floats, ratios: Floats, places: Array, free: Array
-    ) -> tuple[Floats, Floats]:
-        """Return phases in cycles of fundamentals, [rows, unison], and free partials, [rows, FREE, unison].
-
-        Frequencies are linear between the middles of two frames.
-        """
+        self, states: Sequence[CoherentState], first: Doubles, ratios: Doubles, places: Array, free: Array
+    ) -> tuple[Doubles, Doubles]:
+        """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
         overlap, detune = self.shape.overlap, self._detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
@@ -260,14 +246,8 @@ class CoherentVoicing:
                 free_turns[row, :count] = sounding
         return turns, free_turns
 
-    def _sinusoids(self, count: int, row: Indices, frequency: Floats, turn: Floats, strength: Array) -> Spectrum:
-        """Return the spectra of sinusoids, [count, channels, bins].
-
-        Args:
-            frequency: in bins, [partials].
-            turn: cycles at the frames' middles, [partials, unison].
-            strength: amplitude times ``frame_length``, [partials].
-        """
+    def _sinusoids(self, count: int, row: Indices, frequency: Doubles, turn: Doubles, strength: Array) -> Spectrum:
+        """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self._detune).ravel()
@@ -318,7 +298,7 @@ class CoherentVoicing:
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
-    def _level(self, residue: Array, ratios: Floats) -> Array:
+    def _level(self, residue: Array, ratios: Doubles) -> Array:
         level = residue * self.hiss
         if self.low_noise is not None:
             level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
@@ -331,8 +311,7 @@ class CoherentVoicing:
         return tapered(level)
 
 
-def _stretched(level: Array, ratios: Floats) -> Array:
-    """Scale noise levels along the frequency axis, [rows, bins], at equal power."""
+def _stretched(level: Array, ratios: Doubles) -> Array:
     count, bins = level.shape
     from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
     gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
@@ -342,11 +321,8 @@ def _stretched(level: Array, ratios: Floats) -> Array:
     return moved
 
 
-def _formants_kept(strengths: Array, ratios: Floats) -> Array:
-    """Shift harmonics, [rows, harmonics], under a fixed envelope.
-
-    Its mean of three harmonics keeps odd and even ones different.
-    """
+def _formants_kept(strengths: Array, ratios: Doubles) -> Array:
+    """The envelope's mean of three harmonics keeps odd and even ones different."""
     count = strengths.shape[1]
     power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
     envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2

@@ -1,48 +1,36 @@
-"""Partials and noise of decoded frames, analyzed from spectra or decoded as such."""
+"""Partials and noise of frames, analyzed from spectra or decoded as such."""
 
 import itertools
 import math
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.card import KEYS, PITCH_CLASSES, Card, PartialsLayout
 from ...contract.partials import in_bins, orders, spread
 from ...units import INAUDIBLE_HZ
-from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Floats, Layout, split_partials
+from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Layout, split_partials
 
 FINE = 8  # band lookups per noise bin
 # Noise bins too coarse for low bands: 86 Hz at 44.1 kHz. Noise 30 dB louder at 20 Hz would leak through them.
 FEWEST_LOW_BINS, MOST_LOW_BINS = 2, 16
 OFFSET_HZ = 60.0  # an inaudible band that ends below this is skipped: it may be a DC offset
 
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-
 
 class DecodedPartials(Protocol):
-    """Source of partials and noise.
-
-    Attributes:
-        orders: frequency ratios to the first partial, [harmonics], or by key, [128, harmonics].
-        low_edges: of the low noise bands, in noise bins; one more than bands.
-    """
-
     layout: Layout
-    orders: Floats
-    low_edges: tuple[float, ...]
+    orders: Doubles  # frequency ratios to the first partial, [harmonics], or by key, [128, harmonics]
+    low_edges: tuple[float, ...]  # of the low noise bands, in noise bins; one more than bands
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
-        """Return fundamentals in bins of the model, [rows]; NaN if unpitched.
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
+        """In bins of the model, [rows]; NaN if unpitched.
 
         ``condition``: pitch class or key, [rows], or weights of pitch classes, [rows, 12].
         """
-        ...
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
-        """Return [rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
-        ...
+        """[rows, layout.width] of frames, [rows, frame_width], and their decoder condition."""
 
 
 class PartialsOfSpectra:
@@ -57,7 +45,7 @@ class PartialsOfSpectra:
         self.layout = Layout(harmonics, bins, 1 / scale)
         self.orders = np.arange(1.0, harmonics + 1)
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
         if condition.ndim == 1:
             return self._fundamentals[condition]
         alone = np.count_nonzero(condition, axis=1) == 1
@@ -101,7 +89,7 @@ class PartialsOfFrames:
         self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
         self._taps = _taps(self.spread)
 
-    def fundamentals(self, condition: Indices | Array) -> Floats:
+    def fundamentals(self, condition: Indices | Array) -> Doubles:
         return self._fundamentals[condition]
 
     def rows(self, frames: Array, condition: Indices | Array) -> Array:
@@ -111,7 +99,7 @@ class PartialsOfFrames:
         return np.concatenate([np.where(quiet, np.float32(0), heights), *self.noise(power), power], axis=1)
 
     def noise(self, power: Array) -> tuple[Array, Array]:
-        """Return magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
+        """Magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
         # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
         noise = np.zeros((len(power), self.spread.shape[1]), np.float32)
         for bands, shares in self._taps:
@@ -125,10 +113,7 @@ class PartialsOfFrames:
 
 
 def _taps(weights: Array) -> list[tuple[Indices, Array]]:
-    """Return a column's first row with a weight, and that weight, then its second and so on; few columns have many.
-
-    Each pair has [columns], up to the last that has so many.
-    """
+    """Each column's first row with a weight, and that weight, then the second and so on."""
     rows = np.argsort(weights == 0, axis=0, kind="stable")
     shares = np.take_along_axis(weights, rows, axis=0)
     ends = [int(np.flatnonzero(row)[-1]) + 1 for row in shares if row.any()]
@@ -136,7 +121,7 @@ def _taps(weights: Array) -> list[tuple[Indices, Array]]:
 
 
 def low_bins(edge: float, a_bin: float) -> int:
-    """Return the number of noise bins that low-band loops replace: those below ``edge``, in Hz."""
+    """Noise bins that low-band loops replace: those below ``edge`` Hz."""
     count = max(FEWEST_LOW_BINS, math.ceil(edge / a_bin + 0.5))
     return count if count <= MOST_LOW_BINS else FEWEST_LOW_BINS
 

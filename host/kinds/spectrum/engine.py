@@ -1,4 +1,4 @@
-"""Overlap-add engine for models of kinds ``spectrum`` and ``partials``."""
+"""Overlap-add engine of kinds ``spectrum`` and ``partials``."""
 
 import itertools
 import math
@@ -10,21 +10,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Times
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...engines.premixed_sound import MixedSound
-from ...engines.protocol import Motion, Residual, Times
+from ...engines.protocol import Motion, Residual
 from ...engines.request import MAX_BLOCK, EngineRequest
 from ...ramps import Ramp
 from ...units import MIDDLE_C
 from .coherent_voicing import CoherentVoicing
-from .frame_cache import AHEAD, BATCH, PLAIN, Indices, VoicingSettings
+from .frame_cache import AHEAD, BATCH, PLAIN, VoicingSettings
 from .griffin_lim import GriffinLimVoicing
 from .noise_phase import NoiseVoicing
 from .partials_voicing import ChordVoicing
-
-Array = npt.NDArray[np.float32]
-
 
 # Initial samples of a stream's buffer beyond a frame. At live block sizes it seldom moves up; room for the longest
 # block would be 140 kB, allocated page by page at each note-on.
@@ -34,21 +32,14 @@ RESTED = 4  # hops of constant latents before future note-ons are prepared: abou
 
 
 class Voicing(Protocol):
-    """Converts decoded rows to frames.
+    """Converts decoded rows to frames."""
 
-    Attributes:
-        frame_length, hop_length: in samples.
-        delay: samples from a latent's reading to the first frame that uses it.
-        together: voices per group, due at one moment.
-        moments: of successive groups, in units of a hop / ``parts``.
-    """
-
-    frame_length: int
-    hop_length: int
+    frame_length: int  # samples
+    hop_length: int  # samples
     channels: int
-    delay: int
-    together: int
-    moments: tuple[int, ...]
+    delay: int  # samples from a latent's reading to the first frame that uses it
+    together: int  # voices per group, due at one moment
+    moments: tuple[int, ...]  # of successive groups, in units of a hop / ``parts``
     parts: int
 
     def start_state(self) -> Any: ...
@@ -57,11 +48,9 @@ class Voicing(Protocol):
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
         """Do one step of the next `make`; return whether another remains."""
-        ...
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         """Keep prepared rows until `let_go`."""
-        ...
 
     def let_go(self) -> None: ...
 
@@ -73,16 +62,15 @@ class Voicing(Protocol):
         states: Sequence[Any],
         residual: Residual | None = None,
     ) -> Array:
-        """Return the next frame of each row's voice, [rows, channels, frame_length].
+        """Next frame of each row's voice, [rows, channels, frame_length].
 
         Args:
             latents: [rows, n_latents].
             chroma: pitch classes, [rows], or weights, [rows, 12]; of partials keys, [rows], or a mask, [rows, 128].
             ratios: frequency ratios to the decoded pitch, [rows].
-            states: one per row; rows of one voice are in time order.
+            states: one per row; rows of one voice in time order.
             residual: only models of partials have any.
         """
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,13 +96,13 @@ class SpectrumEngine:
     """Overlap-adds decoded frames. A note-on computes all that overlap it, as in `GrainEngine`.
 
     Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All voices read
-    latents together, once per hop of the model: shared latents need at most twelve decoder rows per hop.
+    latents together, once per hop of the model: shared ones need at most twelve decoder rows per hop.
     """
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
     def __init__(self, model: Model, max_block: int, character: VoicingSettings = PLAIN) -> None:
-        """Raise UserError if the model does not support the phase of ``character``."""
+        """Raise UserError if the model does not support ``character``'s phase."""
         card = model.card
         self._voicing = _voicing(model, character)
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
@@ -154,13 +142,10 @@ class SpectrumEngine:
         )
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voicing.number_next(number)
 
     def render(self, streams: Sequence[SpectrumStream], motion: Motion, start: int, count: int) -> list[Array]:
-        """Render as `Engine.render`; a spectrum with maximum 1 yields the partials of a full-scale frame's transform /
-        N.
-        """
+        """As `Engine.render`; a spectrum with maximum 1 yields the partials of a full-scale frame's transform / N."""
         assert count <= self._max_block
         due: list[Due] = []
         for voice, stream in enumerate(streams):
@@ -250,7 +235,7 @@ class SpectrumEngine:
         return key if self._keyed else 0 if self._octave is None else key % 12
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
-        """Compare the first two voices; if they share latents, all others may."""
+        """If two voices share latents, all others may."""
         if len(streams) < 2:
             return True
         first, second = motion.latents([0, 1], np.array([time, time]))
@@ -304,7 +289,7 @@ class SpectrumEngine:
             done += count
 
     def _add_successive(self, stream: SpectrumStream, time: int, frames: Array) -> None:
-        """Add frames, [frames, channels, frame_length], last hops first: each sample sums its frames in time order."""
+        """Last hops first: each sample sums its frames in time order."""
         at = time - stream.origin
         length = len(frames) * self._hop
         for begin in reversed(range(0, self._frame_length, self._hop)):
@@ -315,11 +300,7 @@ class SpectrumEngine:
     def _places(
         self, streams: Sequence[SpectrumStream], times: Times, decoded: Sequence[int | None]
     ) -> tuple[Indices | Array, npt.NDArray[np.float64]]:
-        """Return the chroma of the nearest key, and the shift in semitones.
-
-        In a glide, no spectrum shifts by more than half a semitone and octaves; the target's chroma would shift another
-        key's formants.
-        """
+        """Chroma of the nearest key, and shift in semitones; another key's chroma would shift formants in a glide."""
         pitches = np.array(
             [stream.pitch_at(time) for stream, time in zip(streams, times.tolist(), strict=True)], np.float64
         )

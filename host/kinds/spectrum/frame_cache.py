@@ -1,4 +1,4 @@
-"""Frame decoding with caches: each distinct row is decoded once."""
+"""Frame decoding with caches: decodes each distinct row once."""
 
 import contextlib
 import functools
@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
-
-Array = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
-Spectrum = npt.NDArray[np.complex64]
 
 BATCH = 128  # rows per decoder run: more bring no gain, and 128 rows of 2049 fit a core's cache
 AHEAD = 8  # rows per step of decoding ahead: two batches hold the twelve pitch classes of shared latents
@@ -24,7 +21,7 @@ UNREADY = 4 * AHEAD  # decoded frames that await conversion for synthesis, in a 
 
 
 class RowCache:
-    """A first-in, first-out cache of rows by key; kept rows are never evicted."""
+    """A first-in, first-out cache of rows by key; never evicts kept rows."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._rows: dict[Hashable, Array] = {}
@@ -33,7 +30,7 @@ class RowCache:
         self.computed = 0  # rows so far, for `MovedSpectra`
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
-        """Return the positions of uncached keys, without duplicates."""
+        """Positions of uncached keys, without duplicates."""
         first: dict[Hashable, int] = {}
         for position, key in enumerate(keys):
             if key not in self._rows and key not in self._kept:
@@ -47,7 +44,7 @@ class RowCache:
         self._kept.clear()
 
     def rows(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Array]) -> Array:
-        """Return the row of each key, [keys, width], read-only; ``compute`` receives the positions of new keys."""
+        """Row of each key, [keys, width], read-only; ``compute`` receives the positions of new keys."""
         with contextlib.suppress(KeyError):
             return _joined([self._rows[key] if key in self._rows else self._kept[key] for key in keys])
         first = {key: position for position, key in reversed(list(enumerate(keys)))}
@@ -70,8 +67,6 @@ def _joined(rows: Sequence[Array]) -> Array:
 
 
 class VoicingSettings(NamedTuple):
-    """The [play] settings of spectral synthesis."""
-
     phase: str = "coherent"
     noise: float = 1.0
     keep_formants: bool = False
@@ -92,9 +87,9 @@ class FrameDecoder:
         self._decoded, self._prepared = RowCache(UNREADY), RowCache()
 
     def rows(self, latents: Array, chroma: Indices | Array, ready: Ready) -> Array:
-        """Return the rows from ``ready``, [rows, width], read-only.
+        """Rows from ``ready``, [rows, width], read-only.
 
-        ``latents`` and ``chroma`` are as in `Voicing.make`; ``ready`` converts frames, [rows, bins], and their chroma.
+        ``latents`` and ``chroma`` as in `Voicing.make`; ``ready`` converts frames, [rows, bins], and their chroma.
         """
         keys = row_keys(latents, chroma)
 
@@ -141,7 +136,7 @@ def _bytes(rows: npt.NDArray[Any]) -> list[bytes]:
 
 
 class MovedSpectra:
-    """Decodes magnitude frames and shifts them to a key's pitch.
+    """Decodes magnitudes and shifts them to a key's pitch.
 
     Constant latents repeat the same batches, so recent batches are cached whole.
     """
@@ -152,7 +147,7 @@ class MovedSpectra:
         self._batches: dict[tuple[bytes, bytes, bytes], Spectrum] = {}
 
     def spectra(self, latents: Array, chroma: Indices | Array, ratios: npt.NDArray[np.float64]) -> Spectrum:
-        """Return magnitudes, [rows, bins], read-only, as complex numbers for multiplication by phases."""
+        """Magnitudes, [rows, bins], read-only, complex for multiplication by phases."""
         batch = latents.tobytes(), chroma.tobytes(), ratios.tobytes()
         known = self._batches.pop(batch, None)
         if known is None:
@@ -198,8 +193,8 @@ class MovedSpectra:
 def shift_spectra(frames: Array, ratios: npt.NDArray[np.float64]) -> Array:
     """Shift magnitude spectra, [rows, bins], by ``ratios``, [rows]: 2 is an octave up.
 
-    Each bin sums the spectrum between its edges before the shift, so downward shifts lose no lobe. Spectra keep the
-    energy of the bins in range; else a note three octaves down would be 5 dB too soft.
+    Each bin sums the spectrum between its edges before the shift: downward shifts lose no lobe. Bins in range keep
+    their energy; else a note three octaves down would be 5 dB too soft.
     """
     different = set(ratios.tolist())
     if len(different) == 1:
@@ -232,7 +227,6 @@ def _moved_alike(frames: Array, ratio: float) -> Array:
 
 @functools.lru_cache(maxsize=REMEMBERED)  # bounded: a bend passes through many ratios
 def _taps(bins: int, ratio: float) -> tuple[Indices, Array, int]:
-    """Return source bins and weights, [taps, target bins], and the number of bins in range."""
     count = min(bins, math.ceil(bins * ratio) + 1)  # down: upper bins are empty
     taps = min(bins, math.floor(1 / ratio) + 2)  # up: parts of two bins; down: of more
     edge = np.clip((np.arange(count + 1) - 0.5) / ratio + 0.5, 0.0, float(bins))

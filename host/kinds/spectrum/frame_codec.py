@@ -1,11 +1,12 @@
-"""Resynthesis of spectra: scales maximum 1 to the input's level, with its phases or constructed ones."""
+"""Resynthesis of spectra: scales maximum 1 to the input's level; phases original or constructed."""
 
 import numpy as np
 
+from ...arrays import Array, Doubles
 from ...contract.card import Card
 from ...errors import UserError
 from ...stft import window
-from ..frame_codec import TINY, Array, Doubles, FrameAnalysis, hop_of, window_cover
+from ..frame_codec import TINY, FrameAnalysis, hop_of, window_cover
 from .causal_phase import CausalPhase
 
 

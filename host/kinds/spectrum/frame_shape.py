@@ -1,38 +1,28 @@
-"""Frame shapes of spectral synthesis, and the lobe of a sinusoid in their transforms."""
+"""Frames of spectral synthesis: window, overlap, and a sinusoid's lobe."""
 
 import functools
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ...arrays import Array
 
 BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # side lobes below -92 dB (Harris 1978)
 STEPS = 1024  # table entries of a lobe per bin
 
 
 class FrameShape(NamedTuple):
-    """The window and overlap of synthesis frames.
-
-    Attributes:
-        length: samples, even; a multiple of ``overlap``.
-        overlap: frames per frame length.
-        terms: of the window, a sum of cosines.
-        taps: bins of a lobe beside its center.
-    """
-
-    length: int
-    overlap: int
-    terms: tuple[float, ...]
-    taps: int
+    length: int  # samples, even; a multiple of ``overlap``
+    overlap: int  # frames per frame length
+    terms: tuple[float, ...]  # of the window, a sum of cosines
+    taps: int  # bins of a lobe beside its center
 
 
 @functools.lru_cache(maxsize=4)  # presets loaded while others play share it
 def lobes(shape: FrameShape) -> Array:
-    """Return the window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
+    """The window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
 
-    It is a sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
+    A sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
     """
     away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, STEPS + 1)[:, np.newaxis]
     lobe = shape.terms[0] * np.sinc(away)

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
 from ...engines.protocol import Residual
 from ...stft import from_middle, overlapped_hops, window
 from .coherent_voicing import CoherentState, CoherentVoicing
-from .frame_cache import Indices, VoicingSettings
+from .frame_cache import VoicingSettings
 from .frame_shape import FrameShape
-
-Array = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
 
 ROUNDS = 24  # from coherent phases, 16 reach a spectral convergence of -33 dB (tests/bench/phase.py)
 OVERLAP = 8  # overlapping frames: with four, each constrains the others' phases too little
@@ -29,12 +27,7 @@ LEAST_SHARE = 1e-4  # of the full overlap: with less, division would amplify noi
 
 
 def refine(
-    magnitudes: Array,
-    start: Spectrum,
-    window: Array,
-    hop_length: int,
-    rounds: int,
-    past: Array | None = None,
+    magnitudes: Array, start: Spectrum, window: Array, hop_length: int, rounds: int, past: Array | None = None
 ) -> Spectrum:
     """Iterate phases toward consistency at fixed magnitudes; return spectra, [frames, bins].
 
@@ -49,8 +42,8 @@ def refine(
         window: of analysis and synthesis, [frame_length], periodic.
         hop_length: samples, at most ``frame_length``.
         rounds: 0 returns the phases of ``start``.
-        past: the unnormalized sum of earlier frames' inverse transforms times ``window``, from the first sample of
-            frame 0 on, [frame_length - hop_length]. None: the sound before frame 0 is unknown.
+        past: unnormalized sum of earlier frames' inverse transforms times ``window``, from the first sample of frame 0
+            on, [frame_length - hop_length]. None: the sound before frame 0 is unknown.
     """
     frame_length = len(window)
     energy = np.square(window)
@@ -80,19 +73,18 @@ def refine(
 
 
 def _with_magnitudes(spectra: Spectrum, magnitudes: Array) -> Spectrum:
-    """Replace magnitudes and keep phases; a bin of 0 has no phase and stays 0."""
+    """A bin of 0 has no phase and stays 0."""
     turned: Spectrum = spectra * (magnitudes / np.maximum(np.abs(spectra), np.float32(1e-20)))
     return turned
 
 
 def _overlap_add(frames: Array, hop_length: int) -> Array:
-    """[frames, frame_length] to [samples]."""
     count, frame_length = frames.shape
     return overlapped_hops(frames, hop_length).reshape(-1)[: (count - 1) * hop_length + frame_length]
 
 
 class GriffinLimState:
-    """A voice's coherent state, and the sum of its earlier frames, [channels, samples]."""
+    """A voice's coherent state, and its earlier frames' sum, [channels, samples]."""
 
     __slots__ = ("past", "voice")
 
@@ -101,7 +93,7 @@ class GriffinLimState:
 
 
 class GriffinLimVoicing:
-    """Refines long frames of the coherent voicing, offline: it restores the magnitudes, which noise makes fluctuate."""
+    """Restores the magnitudes of long coherent frames, offline: their noise makes these fluctuate."""
 
     delay = 0
     together = 4
@@ -125,7 +117,6 @@ class GriffinLimVoicing:
         return GriffinLimState(self._voice.start_state(), past)
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voice.number_next(number)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:

@@ -1,23 +1,18 @@
-"""Harmonic shift: moves the harmonics of decoded frames to the pitch of a sound.
+"""Harmonic shift: moves harmonics of decoded frames to a sound's pitch.
 
-A model covers one octave. In another octave, each harmonic reads its strength from the decoded frame at its own
-frequency: formants stay. Above the model's octave it sums all decoded harmonics around it; below, it interpolates
-between two.
+A model covers one octave. In others, each harmonic reads its strength at its own frequency in the decoded frame:
+formants stay. Above the model's octave it sums all decoded harmonics around it; below, it interpolates two.
 """
 
 import functools
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.card import Card
 from ...contract.partials import HANN_ENERGY
 from ...units import A4_HZ
 from .pitch_detection import sharpened
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 FEWEST = 64  # minimum samples of a lowered frame: fewer carry only a level
 LOBE = 2  # bins on either side of a Hann lobe's center
@@ -25,7 +20,7 @@ STEPS = 512  # table entries of the lobe per bin: exact to a thousandth of its h
 
 
 class HarmonicShift:
-    """Moves harmonics, for models with chroma and a Hann window."""
+    """For models with chroma and a Hann window."""
 
     def __init__(self, card: Card) -> None:
         assert card.chroma is not None
@@ -34,7 +29,7 @@ class HarmonicShift:
         self._bins_of_a_hz = card.frame_length / card.sample_rate
         self._bins = np.arange(card.frame_length // 2 + 1)
 
-    def apply(self, frames: Array, pitches: Floats, moved: Indices | None = None) -> tuple[Array, Floats]:
+    def apply(self, frames: Array, pitches: Doubles, moved: Indices | None = None) -> tuple[Array, Doubles]:
         """Shift frames, decoded for the keys nearest to ``pitches``, to these pitches.
 
         Args:
@@ -43,8 +38,8 @@ class HarmonicShift:
             moved: octaves that frames were lowered before encoding, [rows]. None: 0.
 
         Returns:
-            Frames of maximum 1, unchanged if empty at the read positions, and the distance in bins from each bin to its
-                harmonic or NaN, [rows, bins] both.
+            Frames of maximum 1, unchanged if empty at the read positions, and bins' distance in bins to their harmonic
+                or NaN, [rows, bins] both.
         """
         result: Array = frames.copy()
         down = np.zeros(len(frames), np.intp) if moved is None else moved
@@ -58,7 +53,7 @@ class HarmonicShift:
             places[rows[there]] = np.where(np.abs(away) < LOBE, -away, np.nan)[there]
         return result, places
 
-    def _at_pitches(self, frames: Array, pitches: Floats, moved: Indices) -> tuple[Floats, Floats]:
+    def _at_pitches(self, frames: Array, pitches: Doubles, moved: Indices) -> tuple[Doubles, Doubles]:
         keys = np.floor(pitches + 0.5)
         octaves = keys // 12 - 1 - self._octave
         # A sound between two keys decodes roughly between them, so the decoded peaks refine the pitch.
@@ -78,18 +73,18 @@ class HarmonicShift:
             rest += share * (_magnitudes_at(frames, (below + 1) * decoded + beside) - rest)
         power = _powers(frames, decoded)
         strength = np.where(octaves > 0, _gathered(power, nearest, octaves), _between(np.sqrt(power), below, share))
-        made: Floats = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
+        made: Doubles = np.sqrt(np.square(rest) + np.square(strength * _lobe(away)))
         return made, away
 
-    def _fundamental(self, notes: Floats) -> Floats:
-        bins: Floats = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
+    def _fundamental(self, notes: Doubles) -> Doubles:
+        bins: Doubles = A4_HZ * np.exp2((notes - 69) / 12) * self._bins_of_a_hz
         return bins
 
 
-def octaves_above(pitches: Floats, card: Card) -> Indices:
-    """Return the octaves to lower frames by before encoding, [rows], for models that fold all sounds into one octave.
+def octaves_above(pitches: Doubles, card: Card) -> Indices:
+    """Octaves to lower frames by before encoding, [rows], for models that fold sounds into one octave.
 
-    ``pitches`` are fractional MIDI notes; NaN returns 0.
+    ``pitches``: fractional MIDI notes; NaN returns 0.
     """
     assert card.chroma is not None
     most = max(0, int(np.log2(card.frame_length / FEWEST)))
@@ -101,7 +96,7 @@ def octaves_above(pitches: Floats, card: Card) -> Indices:
 def moved_down(frames: Array, octaves: Indices) -> Array:
     """Transpose frames, [rows, frame_length], down by octaves.
 
-    A spectrum interpolates the middle of each frame; wrap-around falls where windows are 0.
+    Interpolates the spectrum of each frame's middle; wrap-around falls where windows are 0.
     """
     result: Array = frames.copy()
     length = frames.shape[1]
@@ -114,53 +109,53 @@ def moved_down(frames: Array, octaves: Indices) -> Array:
     return result
 
 
-def _powers(frames: Array, fundamentals: Floats) -> Floats:
-    """Return the powers of harmonics, less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
+def _powers(frames: Array, fundamentals: Doubles) -> Doubles:
+    """Less the level beside them, [rows, 1 + harmonics + 1]; 0 at both ends."""
     count = max(1, int(frames.shape[1] / fundamentals.min()))
     centres = np.rint(np.arange(1, count + 1) * fundamentals)[:, :, np.newaxis]
-    around: Floats = centres + np.arange(-LOBE - 1.0, LOBE + 2)
+    around: Doubles = centres + np.arange(-LOBE - 1.0, LOBE + 2)
     power = np.square(_magnitudes_at(frames, around.reshape(len(frames), -1))).reshape(around.shape)
     inside, outside = power[:, :, 1:-1], (power[:, :, 0] + power[:, :, -1]) / 2
     energy = inside.sum(axis=2) - inside.shape[2] * outside
     nothing = np.zeros((len(frames), 1))
-    powers: Floats = np.concatenate([nothing, np.maximum(energy, 0.0) / HANN_ENERGY, nothing], axis=1)
+    powers: Doubles = np.concatenate([nothing, np.maximum(energy, 0.0) / HANN_ENERGY, nothing], axis=1)
     return powers
 
 
-def _gathered(powers: Floats, nearest: Floats, octaves: Floats) -> Floats:
+def _gathered(powers: Doubles, nearest: Doubles, octaves: Doubles) -> Doubles:
     sums, row = np.cumsum(powers, axis=1), np.arange(len(powers))[:, np.newaxis]
     ends = np.minimum(np.floor((nearest + 0.5) * np.exp2(octaves)), powers.shape[1] - 1).astype(np.intp)
     starts = np.where(nearest > 1, np.floor((nearest - 0.5) * np.exp2(octaves)), 0)
     starts = np.minimum(starts, powers.shape[1] - 1).astype(np.intp)
-    strengths: Floats = np.sqrt(sums[row, ends] - sums[row, starts])
+    strengths: Doubles = np.sqrt(sums[row, ends] - sums[row, starts])
     return strengths
 
 
-def _between(strengths: Floats, below: Floats, share: Floats) -> Floats:
+def _between(strengths: Doubles, below: Doubles, share: Doubles) -> Doubles:
     row, last = np.arange(len(strengths))[:, np.newaxis], strengths.shape[1] - 1
     low, high = (np.minimum(below + step, last).astype(np.intp) for step in (0, 1))
-    given: Floats = (1 - share) * strengths[row, low] + share * strengths[row, high]
+    given: Doubles = (1 - share) * strengths[row, low] + share * strengths[row, high]
     return given
 
 
 @functools.cache
-def _lobes() -> Floats:
+def _lobes() -> Doubles:
     away = np.arange(-LOBE * STEPS, LOBE * STEPS + 1) / STEPS
-    lobe: Floats = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
+    lobe: Doubles = np.sinc(away) + (np.sinc(away - 1) + np.sinc(away + 1)) / 2
     lobe[[0, -1]] = 0
     return lobe
 
 
-def _lobe(away: Floats) -> Floats:
+def _lobe(away: Doubles) -> Doubles:
     lobes = _lobes()
-    shape: Floats = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
+    shape: Doubles = lobes.take(np.rint((away + LOBE) * STEPS).astype(np.intp), mode="clip")
     return shape
 
 
-def _magnitudes_at(frames: Array, places: Floats) -> Floats:
+def _magnitudes_at(frames: Array, places: Doubles) -> Doubles:
     last = frames.shape[1] - 1
     low = np.clip(np.floor(places), 0, last - 1).astype(np.intp)
     row = np.arange(len(frames))[:, np.newaxis]
     first, second = frames[row, low], frames[row, low + 1]
-    between: Floats = np.where(places <= last, first + (places - low) * (second - first), 0.0)
+    between: Doubles = np.where(places <= last, first + (places - low) * (second - first), 0.0)
     return np.maximum(between, 0.0)

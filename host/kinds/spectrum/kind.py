@@ -14,7 +14,7 @@ class GestureSettings(SettingsSection):
 
     Attributes:
         codes, loudness: depth of each, multiplied by ``amount``.
-        variety: how much notes of one key and velocity differ.
+        variety: difference between notes of one key and velocity.
         vibrato: depth, followed while a note sounds, multiplied by ``amount`` and ``codes`` at its note-on.
         instrument: label of the recordings; default: the one with codes nearest to the preset's.
     """

@@ -1,30 +1,27 @@
-"""Seamless loops of white noise and of its low bands, as frames for overlap-add."""
+"""Seamless loops of white noise and its low bands, as overlap-add frames."""
 
 import functools
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Spectrum
 from ...noise import white_noise
 from ...stft import from_middle
 from .frame_shape import FrameShape, window_of
-
-Array = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
 
 LOOP_SAMPLES = 65536  # 1.5 s at 44.1 kHz, too long to be heard as a loop
 
 
 @functools.lru_cache(maxsize=4)
 def white_frames(shape: FrameShape) -> Spectrum:
-    """Return the transforms of noise of variance 1, [frames, bins], with phases at the frames' middles."""
+    """Transforms of noise of variance 1, [frames, bins], with phases at frames' middles."""
     return _transforms(white_loop(shape), shape)
 
 
 @functools.lru_cache(maxsize=4)
 def low_frames(shape: FrameShape, edges: tuple[float, ...]) -> Spectrum:
-    """Return the transforms of low bands of the same noise, [frames, bands, nonzero bins].
+    """Transforms of low bands of the same noise, [frames, bands, nonzero bins].
 
     With the noise that `tapered` keeps above the last edge, bands of equal level sum to white noise. ``edges``, in
     bins, are one more than bands; the last band extends to the taper's end.
@@ -50,7 +47,7 @@ def _left(first: int) -> Array:
 
 
 def white_loop(shape: FrameShape) -> Array:
-    """Return white noise of variance 1, a whole number of hops."""
+    """White noise of variance 1, a whole number of hops."""
     hop = shape.length // shape.overlap
     loop: Array = np.sqrt(np.float32(3)) * white_noise(-(-max(LOOP_SAMPLES, 2 * shape.length) // hop) * hop)
     return loop
@@ -69,7 +66,7 @@ def _transforms(loop: Array, shape: FrameShape) -> Spectrum:
 def tapered(level: Array) -> Array:
     """Smooth noise levels, [rows, bins]: filters decay within half a frame, so that ringing does not wrap.
 
-    Bins are averaged twice by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
+    Twice averages bins by 1/4, 1/2, 1/4: a filter times the square of a Hann window.
     """
     for _ in range(2):
         quarter = level * np.float32(0.25)

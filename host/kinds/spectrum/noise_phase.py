@@ -1,4 +1,4 @@
-"""Noise phases: adds the phases of a white noise loop to decoded magnitudes."""
+"""Noise phases: adds a white noise loop's phases to decoded magnitudes."""
 
 import functools
 import math
@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Indices, Spectrum
 from ...contract.model import Model
 from ...engines.protocol import Residual
 from ...noise import white_noise
 from ...stft import stft, window
 from ...units import INAUDIBLE_HZ
-from .frame_cache import Indices, MovedSpectra, Spectrum
-
-Array = npt.NDArray[np.float32]
+from .frame_cache import MovedSpectra
 
 LOOP_FRAMES = 64  # 1.5 s at 44.1 kHz and hop 1024: too long to be heard as a loop
 LOSS_DB = 1.4  # loss of a partial by these phases; the loudness in cards includes it
@@ -23,7 +22,7 @@ STRIDE = 29  # frames between the starts of successive voices; odd, so 64 voices
 
 @functools.lru_cache(maxsize=4)  # presets loaded while others play share it
 def noise_phases(frame_length: int, hop_length: int) -> Spectrum:
-    """Return the unit phasors of the noise loop, [`LOOP_FRAMES`, bins]."""
+    """Unit phasors of the noise loop, [`LOOP_FRAMES`, bins]."""
     loop = white_noise(LOOP_FRAMES * hop_length)
     wrapped = np.concatenate([loop, np.resize(loop, frame_length - hop_length)])
     spectra = stft(wrapped, frame_length, hop_length)
@@ -42,8 +41,8 @@ class PhaseState:
 class NoisePhase:
     """The phase of stored white noise (Colonel & Keene 2020, section VI).
 
-    The noise is a seamless loop: successive frames stay consistent. Each voice enters elsewhere, so that equal spectra
-    do not add coherently.
+    A seamless loop: successive frames stay consistent. Each voice enters elsewhere, so that equal spectra do not add
+    coherently.
     """
 
     def __init__(self, frame_length: int, hop_length: int) -> None:
@@ -55,11 +54,10 @@ class NoisePhase:
         return PhaseState(self._voices_begun * STRIDE % LOOP_FRAMES)
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._voices_begun = number - 1
 
     def apply(self, magnitudes: Array | Spectrum, states: list[PhaseState]) -> Spectrum:
-        """Add the next phases of each row's voice; rows of one voice are in time order.
+        """Add the next phases of each row's voice; rows of one voice in time order.
 
         ``magnitudes``, [rows, bins], may be complex to avoid a conversion.
         """
@@ -103,7 +101,6 @@ class NoiseVoicing:
         return self._phase.start_state()
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._phase.number_next(number)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:

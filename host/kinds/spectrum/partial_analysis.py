@@ -12,12 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.partials import HANN_ENERGY, stretched
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
-
 
 # Maximum ratio of a lobe's energy over all bins to that of its highest: between two bins, 1.5 / 0.85 ** 2.
 LOBE_ENERGY = np.float32(2.1)
@@ -39,49 +35,43 @@ HIGHEST_HARMONIC = 400  # only a fundamental below 55 Hz has more
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands.
-
-    Attributes:
-        noise_width: frame bins per noise bin.
-        lows: noise bands below the first noise bins.
-        bands: of a decoded frame.
-    """
+    """Row of an analyzed frame: harmonics, free partials, noise, low noise bands, decoded bands."""
 
     harmonics: int
     noise: int
-    noise_width: float
+    noise_width: float  # frame bins per noise bin
     most_free: int = FREE
-    lows: int = 0
-    bands: int = 0
+    lows: int = 0  # noise bands below the first noise bins
+    bands: int = 0  # of a decoded frame
 
     @property
     def width(self) -> int:
         return self.harmonics + 2 * self.most_free + self.noise + self.lows + self.bands
 
     def harmonic(self, rows: Array) -> Array:
-        """Return the magnitudes at the lobe centers, [rows, harmonics]."""
+        """Magnitudes at lobe centers, [rows, harmonics]."""
         return rows[:, : self.harmonics]
 
     def free(self, rows: Array) -> tuple[Array, Array]:
-        """Return positions in bins, and magnitudes, [rows, most_free]; unused ones are 0."""
+        """Positions in bins, and magnitudes, [rows, most_free]; unused ones are 0."""
         middle = self.harmonics + self.most_free
         return rows[:, self.harmonics : middle], rows[:, middle : middle + self.most_free]
 
     def residue(self, rows: Array) -> Array:
-        """Return root mean square magnitudes, [rows, noise]."""
+        """Root mean square magnitudes, [rows, noise]."""
         first = self.harmonics + 2 * self.most_free
         return rows[:, first : first + self.noise]
 
     def low(self, rows: Array) -> Array:
-        """Return root mean square magnitudes, [rows, lows]."""
+        """Root mean square magnitudes, [rows, lows]."""
         return rows[:, self.width - self.bands - self.lows : self.width - self.bands]
 
     def band_power(self, rows: Array) -> Array:
-        """Return mean square magnitudes, [rows, bands]."""
+        """Mean square magnitudes, [rows, bands]."""
         return rows[:, self.width - self.bands :]
 
 
-def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffness: Floats | None = None) -> Array:
+def split_partials(frames: Array, fundamentals: Doubles, layout: Layout, stiffness: Doubles | None = None) -> Array:
     """Split magnitude frames into partials and noise, [rows, layout.width].
 
     A harmonic is the energy around a multiple of the fundamental above the level beside it, at any width: a decoder's
@@ -107,14 +97,12 @@ def split_partials(frames: Array, fundamentals: Floats, layout: Layout, stiffnes
 
 
 class _Between(NamedTuple):
-    """Positions between rising points: the indices of both points, and the fraction between."""
-
     low: Indices
     high: Indices
     part: Array
 
     @classmethod
-    def of(cls, places: Floats, points: Floats) -> "_Between":
+    def of(cls, places: Doubles, points: Doubles) -> "_Between":
         point = np.clip(np.searchsorted(points, places, side="right") - 1, 0, max(len(points) - 2, 0))
         after = np.minimum(point + 1, len(points) - 1)
         part = (places - points[point]) / np.maximum(points[after] - points[point], 1.0)
@@ -130,27 +118,18 @@ class _Between(NamedTuple):
 
 
 class _Comb(NamedTuple):
-    """Bins of harmonics, and of the clearings between them that no lobe reaches.
+    """Bins of harmonics, and of the clearings between them that no lobe reaches."""
 
-    Attributes:
-        edges, covered: first bins, and numbers of bins, of gaps and harmonics in turn, [2 * harmonics + 1].
-        bounds, sizes: first bins, and numbers of bins, of clearings and harmonics with skirts, [parts].
-        clearings, harmonics: indices of these parts.
-        beside, below: harmonics and noise bins relative to the clearings' middles.
-        owner: nearest harmonic of each noise bin, from 0, [noise].
-        share: fraction of the bin in that harmonic's part, [noise].
-    """
-
-    edges: Indices
-    covered: Array
-    bounds: Indices
-    clearings: Indices
+    edges: Indices  # first bins of gaps and harmonics in turn, [2 * harmonics + 1]
+    covered: Array  # their numbers of bins
+    bounds: Indices  # first bins of clearings and harmonics with skirts, [parts]
+    clearings: Indices  # indices of these parts, as ``harmonics``
     harmonics: Indices
-    sizes: Array
-    beside: _Between
-    below: _Between
-    owner: Indices
-    share: Array
+    sizes: Array  # their numbers of bins
+    beside: _Between  # harmonics between clearings' middles
+    below: _Between  # noise bins between clearings' middles
+    owner: Indices  # nearest harmonic of each noise bin, from 0, [noise]
+    share: Array  # fraction of the bin in that harmonic's part, [noise]
 
 
 @functools.lru_cache(maxsize=24)  # the pitch classes of two models
@@ -186,7 +165,7 @@ def _comb(first: float, stiff: float, layout: Layout, bins: int) -> _Comb:
     return _Comb(edges, covered, bounds, clearings, harmonics, sizes, beside, below, owner, share.astype(np.float32))
 
 
-def _pitched(frames: Array, fundamentals: Floats, stiffness: Floats, layout: Layout, result: Array) -> None:
+def _pitched(frames: Array, fundamentals: Doubles, stiffness: Doubles, layout: Layout, result: Array) -> None:
     combs = [
         _comb(first, stiff, layout, frames.shape[1])
         for first, stiff in zip(fundamentals.tolist(), stiffness.tolist(), strict=True)
@@ -247,7 +226,7 @@ def _without_free(frames: Array, combs: Sequence[_Comb], layout: Layout, result:
     return np.square(rest)
 
 
-def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Floats]:
+def _gap_peaks(frames: Array, row: Indices, start: Indices, end: Indices) -> tuple[Indices, Indices, Doubles]:
     start, end = np.maximum(start, MARGIN), np.minimum(end, frames.shape[1] - MARGIN)
     at = start[:, np.newaxis] + np.arange(max(int((end - start).max()), 1))
     inside = at < end[:, np.newaxis]
@@ -280,8 +259,8 @@ def _tone_share(above_db: Any) -> Any:
     return np.clip((above_db - NOISE_DB) / (TONE_DB - NOISE_DB), 0.0, 1.0)
 
 
-def _peaks(frames: Array) -> tuple[Indices, Indices, Floats]:
-    """Return the rows and bins of peaks, and the partial's share of each."""
+def _peaks(frames: Array) -> tuple[Indices, Indices, Doubles]:
+    """Rows and bins, and the partial's share of each."""
     row, peak = np.nonzero(frames[:, MARGIN:-MARGIN] > QUIETEST_FREE * frames.max(axis=1, keepdims=True))
     peak += MARGIN
     top = _is_top(frames, row, peak)
@@ -296,35 +275,31 @@ def _is_top(frames: Array, row: Indices, peak: Indices) -> npt.NDArray[np.bool_]
     return top
 
 
-def _tonality(frames: Array, row: Indices, peak: Indices) -> Floats:
-    """Return the partial's share of each peak from its height above its skirts.
-
-    Their geometric mean limits the harm of a neighbor's lobe.
-    """
+def _tonality(frames: Array, row: Indices, peak: Indices) -> Doubles:
+    """The skirts' geometric mean limits the harm of a neighbor's lobe."""
     below, above = (
         sum(np.square(frames[row, peak + side * away]) for away in SKIRT) / np.float32(len(SKIRT)) for side in (-1, 1)
     )
     skirt = np.sqrt(below + TINY) * np.sqrt(above + TINY)
-    tone: Floats = _tone_share(10 * np.log10(np.square(frames[row, peak]) / skirt))
+    tone: Doubles = _tone_share(10 * np.log10(np.square(frames[row, peak]) / skirt))
     return tone
 
 
-def _lobes(frames: Array, row: Indices, peak: Indices, tone: Floats) -> tuple[Floats, Array]:
-    """Return the centers of lobes, in bins, and their heights. Two lobes share a common bin's energy.
-
-    The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the highest.
+def _lobes(frames: Array, row: Indices, peak: Indices, tone: Doubles) -> tuple[Doubles, Array]:
+    """The two highest bins of a Hann lobe, at ratio r, locate its center: (2 r - 1) / (r + 1) of a bin from the
+    highest.
     """
     here, below, above = frames[row, peak], frames[row, peak - 1], frames[row, peak + 1]
     ratio = np.maximum(below, above) / here
     away = np.clip((2 * ratio - 1) / (ratio + 1), 0.0, 0.5)
-    place: Floats = np.where(above > below, away, -away).astype(np.float64) + peak
+    place: Doubles = np.where(above > below, away, -away).astype(np.float64) + peak
     around = peak[:, np.newaxis] + np.arange(-REACH, REACH + 1)
     around += row[:, np.newaxis] * frames.shape[1]
     energy = np.sum(np.square(frames.take(around)) / np.bincount(around.ravel())[around], axis=1)
     return place, (tone * np.sqrt(energy / np.float32(HANN_ENERGY))).astype(np.float32)
 
 
-def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Floats) -> None:
+def _remove_lobes(rest: Array, frames: Array, row: Indices, peak: Indices, tone: Doubles) -> None:
     floor = np.minimum(frames[row, peak - SKIRT[-1]], frames[row, peak + SKIRT[-1]])[:, np.newaxis]
     left = np.sqrt(1 - np.square(tone)).astype(np.float32)[:, np.newaxis]
     there = row[:, np.newaxis], peak[:, np.newaxis] + np.arange(-CLEARED, CLEARED + 1)

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...contract.card import KEYS
 from ...contract.model import Model
 from ...contract.modes import NO_MODES, PlacedModes, placed_modes
@@ -15,27 +15,22 @@ from .band_filter import BandFilter
 from .coherent_voicing import CoherentState, CoherentVoicing, SplitFrames
 from .decoded_partials import PartialsOfFrames
 from .frame_cache import VoicingSettings
-from .partial_analysis import Floats
 
 REMEMBERED = 128  # placed modes of notes and keys
 SILENT = np.float32(1e-30)  # power of an empty frame
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 
 class ChordState(CoherentState):
     __slots__ = ("keys", "number")
 
-    def __init__(self, turns: Floats, free: Floats, noise: int, number: int) -> None:
+    def __init__(self, turns: Doubles, free: Doubles, noise: int, number: int) -> None:
         super().__init__(turns, free, noise)
         self.number = number
         self.keys: dict[int, CoherentState] = {}
 
 
 class ChordVoicing(CoherentVoicing):
-    """Decodes each key of a chord and sums the frames; a chord is as loud as one key."""
+    """Sums the frames of a chord's keys; a chord is as loud as one key."""
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
         gestures, layout = model.gestures, model.card.partials
@@ -51,15 +46,15 @@ class ChordVoicing(CoherentVoicing):
     def _inside(self, keys: Indices) -> Indices:
         return np.clip(keys, self._lowest, self._highest)
 
-    def _kept_ratios(self, chroma: Indices | Array, ratios: Floats) -> Floats:
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
         if self._character.keep_formants or self._transposed:  # modes have no formants
             return super()._kept_ratios(chroma, ratios)
         pitches = chroma + 12 * np.log2(ratios)
-        beyond: Floats = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
+        beyond: Doubles = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
         return beyond
 
     def _recorded(
-        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Floats, split: SplitFrames
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
     ) -> SplitFrames:
         if any(modes is not None for modes in residual.modes):
             split = self._with_modes(residual.modes, chroma, rows, split.strengths)
@@ -95,11 +90,8 @@ class ChordVoicing(CoherentVoicing):
             known = self._placed_modes[id(modes), key] = modes, placed
         return known[1]
 
-    def _filtered(self, by: BandFilter, gains: Array, places: Floats, split: SplitFrames) -> SplitFrames:
-        """Apply gains in bands, in dB, at equal power; ``places`` are those of partials in bins, [rows, partials].
-
-        Low noise, which has loops of its own, stays: raised with soft attacks, a room's rumble would be heard.
-        """
+    def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
+        """At equal power. Low noise stays: raised with soft attacks, a room's rumble would be audible."""
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
@@ -107,10 +99,7 @@ class ChordVoicing(CoherentVoicing):
         heard = max(self._low_bins, self._lowest_bin)
         whole, after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
-            for partials, rest in (
-                (split.strengths, split.residue[:, heard:]),
-                (moved, noise[:, heard:]),
-            )
+            for partials, rest in ((split.strengths, split.residue[:, heard:]), (moved, noise[:, heard:]))
         )
         kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
         return split._replace(strengths=moved * kept, residue=noise * kept)
@@ -131,11 +120,11 @@ class ChordVoicing(CoherentVoicing):
         self,
         latents: Array,
         chroma: Indices | Array,
-        ratios: Floats,
+        ratios: Doubles,
         states: Sequence[CoherentState],
         residual: Residual | None = None,
     ) -> Array:
-        """Make frames as `Voicing.make`; a mask of keys needs states of `begin`."""
+        """As `Voicing.make`; a mask of keys needs states of `begin`."""
         if chroma.ndim == 1:
             inside = self._inside(chroma.astype(np.intp))
             return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual)

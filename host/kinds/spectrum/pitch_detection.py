@@ -2,22 +2,18 @@
 
 The period is the lag of the best peak in the frame's autocorrelation, divided by the window's (P. Boersma, "Accurate
 short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute
-of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame: it follows speech better than YIN. The
-spectrum's peaks then refine it by cents.
+of Phonetic Sciences 17, Amsterdam 1993). The window centers it on the frame, so it follows speech better than YIN.
+Spectral peaks refine it by cents.
 """
 
 import functools
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Indices
 from ...stft import window
 from ...units import A4_HZ
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 LOWEST_HZ = 40.0  # a flat E1, the double bass's lowest; three periods must fit into a frame
 HIGHEST_HZ = 4500.0  # a sharp C8, the piano's last key
@@ -30,8 +26,8 @@ FARTHEST = 0.03  # of a harmonic's frequency, half a semitone: peaks further awa
 TINY = 1e-30  # keeps divisors above 0
 
 
-def fundamentals(magnitudes: Array, rate: int) -> Floats:
-    """Return fractional MIDI notes, [rows]; NaN if unpitched.
+def fundamentals(magnitudes: Array, rate: int) -> Doubles:
+    """Fractional MIDI notes, [rows]; NaN if unpitched.
 
     Args:
         magnitudes: of Hann-windowed frames, [rows, frame_length // 2 + 1].
@@ -41,18 +37,18 @@ def fundamentals(magnitudes: Array, rate: int) -> Floats:
 
 
 @functools.cache
-def _window_autocorrelation(length: int) -> Floats:
-    recurs: Floats = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
+def _window_autocorrelation(length: int) -> Doubles:
+    recurs: Doubles = np.fft.irfft(np.square(np.abs(np.fft.rfft(window("hann", length)))), length)
     return recurs
 
 
 @functools.cache
-def _lowpass(bins: int) -> Floats:
+def _lowpass(bins: int) -> Doubles:
     place = np.clip(np.linspace(-1.0, 3.0, bins), 0.0, 1.0)
     return np.square(np.cos(np.pi / 2 * place))
 
 
-def _by_autocorrelation(magnitudes: Array, rate: int) -> Floats:
+def _by_autocorrelation(magnitudes: Array, rate: int) -> Doubles:
     length = 2 * (magnitudes.shape[1] - 1)
     longest = min(math.ceil(rate / LOWEST_HZ), length // 3)
     power = np.square(magnitudes, dtype=np.float64)
@@ -67,15 +63,15 @@ def _by_autocorrelation(magnitudes: Array, rate: int) -> Floats:
     heights = np.where(top, at - np.square(before - after) / (8 * curve), 0.0)
     chosen = np.arange(len(recurs)), np.argmax(heights - OCTAVE_COST * np.log2(lags), axis=1)
     periods = lags[chosen[1]] + ((before - after) / (2 * curve))[chosen]
-    notes: Floats = 69 + 12 * np.log2(rate / periods / A4_HZ)
+    notes: Doubles = 69 + 12 * np.log2(rate / periods / A4_HZ)
     return np.where(heights[chosen] > VOICED, notes, np.nan)
 
 
-def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
+def sharpened(notes: Doubles, magnitudes: Array, rate: int) -> Doubles:
     """Refine notes, [rows], by near peaks of their harmonics; NaN stays NaN.
 
     From peaks at f(k) with energies w, the fundamental is the least-squares fit, sum(w k f(k)) / sum(w k k); exact for
-    steady sinusoids. Other arguments are as in `fundamentals`.
+    steady sinusoids. Other arguments: as `fundamentals`.
     """
     exact = notes.copy()
     rows = np.flatnonzero(np.isfinite(notes))
@@ -98,8 +94,7 @@ def sharpened(notes: Floats, magnitudes: Array, rate: int) -> Floats:
     return exact
 
 
-def _peaks(heard: Floats, wanted: Floats, near: Floats) -> Indices:
-    """Return the highest bin within ``near`` bins, [rows, 1], of each position, [rows, places]."""
+def _peaks(heard: Doubles, wanted: Doubles, near: Doubles) -> Indices:
     around = np.rint(wanted)[:, :, np.newaxis] + np.arange(-REACH, REACH + 1)
     inside = np.abs(around - wanted[:, :, np.newaxis]) <= near[:, :, np.newaxis]
     bins = np.clip(around, 1, heard.shape[1] - 2).astype(np.intp)

@@ -7,7 +7,7 @@ from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 
 
 class StreamDecodeWorker:
-    """Makes frames in request order, on its thread while the process starts or after it exits."""
+    """Decodes in request order, on its thread while the process starts or after it exits."""
 
     def __init__(self, maker: FrameMaker) -> None:
         self._work, self._thread = _Work(maker), ThreadPoolExecutor(1, "streams")
@@ -17,7 +17,7 @@ class StreamDecodeWorker:
 
 
 class _Work:
-    """The thread's side, without a reference to `StreamDecodeWorker`."""
+    """Has no reference to `StreamDecodeWorker`."""
 
     def __init__(self, maker: FrameMaker) -> None:
         self._maker, self._server = maker, ModelProcess("streams", maker, FrameMaker.make)

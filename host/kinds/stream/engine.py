@@ -1,4 +1,4 @@
-"""Engine for models of kind ``stream``: crossfades frames, each predicted from those before."""
+"""Engine of kind ``stream``: crossfades frames, each predicted from those before."""
 
 import functools
 import math
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.model import Model, States
 from ...engines.protocol import Motion, VoiceSound
 from ...engines.request import EngineRequest
@@ -22,8 +23,6 @@ from .first_frames import FirstFrame, FirstFrameCache
 from .frame_maker import FrameInputs, FrameMaker, MadeFrame
 from .initial_states import Seed, seeds_of
 from .kind import FED, MOST_TRIMMED, PLACE, StreamSettings, followed_grid
-
-Array = npt.NDArray[np.float32]
 
 LOOK_SECONDS = 0.01  # interval of live requests for first frames
 LATE_SECONDS = 0.003  # fade-in of a late frame
@@ -67,7 +66,7 @@ class Frame:
 
 @dataclass(slots=True, kw_only=True)
 class StreamSound(VoiceSound):
-    """One voice's stream of frames; ``history`` holds past decoder inputs."""
+    """A voice's frames; ``history`` holds past decoder inputs."""
 
     note: int
     slot: int
@@ -82,12 +81,9 @@ class StreamSound(VoiceSound):
 class StreamEngine:
     """Plays successive frames, each predicted one frame ahead.
 
-    A note-on requests two frames. Each other frame is requested at the step of the one before, with the parameters of
-    that moment. Magnitude frames of a model with a grid are time-stretched to the beat, if the preset follows the
-    tempo.
-
-    Live, another process makes frames, and the first frames of the last struck keys ahead of time. A late frame is
-    silent until ready.
+    A note-on requests two frames; others are requested at the last one's step, with the parameters of that moment.
+    Magnitudes of a model with a grid are time-stretched to the beat, if the preset follows the tempo. Live, another
+    process makes frames, and ahead of time the first ones of the last struck keys; a late frame is silent until ready.
     """
 
     channels = 1
@@ -142,7 +138,6 @@ class StreamEngine:
         return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
 
     def number_next(self, number: int) -> None:
-        """As `Engine.number_next`."""
         self._notes = number - 1
 
     def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
@@ -224,7 +219,7 @@ class StreamEngine:
         return Frame(Plan(on - fade, fade, until), asked)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
-        """Make no noise, so that the frame can be made ahead."""
+        """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._of_magnitudes else self._overlap - fade * ratio
@@ -301,7 +296,7 @@ class StreamEngine:
         out[: len(piece)] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
-        """Fade in from ``since``, or out to it if ``samples`` < 0."""
+        """From ``since``, or out to it if ``samples`` < 0."""
         share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._of_magnitudes else share).astype(np.float32)
 

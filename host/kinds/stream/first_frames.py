@@ -47,7 +47,7 @@ class FirstFrameCache:
         return all(kept.made.done() for kept in self._kept.values())
 
     def want(self, asked: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
-        """Request the next missing first frame; mark the requested ones as current at sample ``time``.
+        """Request the next missing frame; mark requested ones as current at sample ``time``.
 
         A new value of ``asked`` restarts the list.
         """
@@ -62,7 +62,7 @@ class FirstFrameCache:
             self._wanted.append(self._kept[first.name])
 
     def take_frame(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
-        """Return a note's first frame, or the newest ready one of its key, and its age in samples.
+        """A note's first frame, or the newest ready one of its key, and its age in samples.
 
         A key without one gets a late frame.
         """

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.card import Card
 from ...contract.model import Model, States
 from ...files import Stamp
@@ -15,28 +16,16 @@ from ..clip.resampled_clip import OCTAVES, ResampledClip
 from ..clip.resampling import ONE, Stretch, read
 from .kind import FED, PLACE
 
-Array = npt.NDArray[np.float32]
-
 FINEST = 1e-9  # of a length ratio: nearer to 1, nothing is stretched
 
 
 class FrameInputs(NamedTuple):
-    """The inputs of a frame.
-
-    Attributes:
-        code: [n_latents].
-        noise: normal numbers times the heat, [noise].
-        keeps: freeze the memory.
-        history: decoder inputs and bar positions that rebuild the memory; empty clears it, None continues.
-        first, length: of the sound in the frame, in samples.
-    """
-
     state: States
-    code: Array
-    noise: Array | None
-    keeps: bool
-    history: Sequence[States] | None
-    first: float
+    code: Array  # [n_latents]
+    noise: Array | None  # normal numbers times the heat, [noise]
+    keeps: bool  # freeze the memory
+    history: Sequence[States] | None  # decoder inputs that rebuild the memory; empty clears it, None continues
+    first: float  # of the sound in the frame, in samples, as ``length``
     length: int
     ratio: float
 
@@ -64,7 +53,7 @@ class FrameMaker:
         return self._model.stamp
 
     def make(self, step: FrameInputs) -> MadeFrame:
-        """Return the next frame; raise UserError if the decoder fails."""
+        """Raise UserError if the decoder fails."""
         code, none = step.code[np.newaxis], np.zeros(1, np.intp)
         state = step.state if step.history is None else self._anew(step, code)
         noise = None if step.noise is None else step.noise[np.newaxis]
@@ -83,7 +72,7 @@ class FrameMaker:
         return MadeFrame(sound, after)
 
     def _anew(self, step: FrameInputs, code: Array) -> States:
-        """Rebuild the memory; the bar position continues."""
+        """The bar position continues."""
         assert step.history is not None
         state = self._model.at_rest(1)
         for given in step.history[:-1]:  # the step itself reads the last one
@@ -96,7 +85,6 @@ class FrameMaker:
         return self._loudest / level if level > self._loudest else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
-        """Return the sound, [length]: spectra are stretched, samples resampled."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._of_spectra(frame, round(length * step.ratio))

@@ -4,25 +4,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.encoder import SILENT, Encoder
 from ...contract.model import Model, States
 from ...errors import UserError
 from .kind import FED, MOST_SEED, StreamSettings
 
-Array = npt.NDArray[np.float32]
-
 
 class Seed(NamedTuple):
-    """The state before the first frame, and an offset to the code, [n_latents]."""
+    """State before the first frame, and an offset to the code, [n_latents]."""
 
     state: States
     offset: Array
 
 
 def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest: Sequence[float]) -> list[Seed]:
-    """Return a preset's seeds: one, or one per landmark if keys select them.
+    """A preset's seeds: one, or one per landmark if keys select them.
 
     Raises:
         UserError: the sound is silent or shorter than a step, or the model has no encoder.

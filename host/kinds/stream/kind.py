@@ -19,11 +19,11 @@ class StreamSettings(SettingsSection):
     """The [stream] table: how frames follow from a seed.
 
     Attributes:
-        seed_sound: file beside the preset that a note continues. Default, without ``seed_landmark``: silence.
+        seed_sound: file beside the preset that notes continue. Default, without ``seed_landmark``: silence.
         keys: ``transpose`` from middle C; ``seed`` assigns a landmark to each key, the first to middle C.
-        restore_scaling: restore the mean and deviation that training removed from frames.
+        restore_scaling: restore the mean and deviation that training removed.
         limit: limit frames to the energy of training.
-        trim: rebuilds the memory from the last ``trim_frames`` when it rises to 0.5; ``reset`` clears it.
+        trim: at 0.5 rebuilds the memory from the last ``trim_frames``; ``reset`` clears it.
         seed: equal seeds make performances identical to the byte.
     """
 
@@ -60,7 +60,7 @@ CONTROLS = controls_of(StreamSettings, "stream")
 
 
 def followed_grid(settings: StreamSettings, card: Any) -> float | None:
-    """Return the steps a beat of frames that follow the tempo: only magnitudes can be stretched."""
+    """Steps a beat of frames that follow the tempo: only magnitudes stretch."""
     grid: float | None = card.stream.steps_per_beat
     return grid if settings.follow_tempo and card.domain == "magnitude" else None
 

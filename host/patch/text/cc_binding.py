@@ -1,4 +1,4 @@
-"""Controllers in a preset's text: binds a CC to a target, sets its range, removes it, with comments preserved."""
+"""Controllers in a preset's text: binds CCs, sets ranges, removes them; comments stay."""
 
 import tomllib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...units import Range
-from .editing import appended, with_value, without_entries, without_entry, without_knob
+from .editing import appended, is_knob_of, with_value, without_entries, without_entry, without_knob
 
 Controller = Mapping[str, int | str | None]  # its number, nrpn or pressure, and its channel, None for all
 OF_A_KNOB = ("bits", "nrpn", "channel")  # a map's keys for its controller besides its number
@@ -19,7 +19,7 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
     """
     fields = tomllib.loads(text)
     knobs = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
-    own = [place for place, entry in enumerate(fields.get("cc", [])) if _is_of(entry, target)]
+    own = [place for place, entry in enumerate(fields.get("cc", [])) if is_knob_of(entry, target)]
     if target in knobs:
         text = with_value(text, ("knobs", knobs.index(target)), number)
     elif own:
@@ -35,16 +35,12 @@ def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[s
     return text, [entry["target"] for entry in entries if entry.get("number") == number and entry["target"] != target]
 
 
-def _is_of(entry: Mapping[str, Any], target: str) -> bool:
-    return entry.get("target") == target and "pressure" not in entry
-
-
 def shaped(
     text: str, target: str, controller: Controller, before: Mapping[str, float], shape: Mapping[str, float]
 ) -> str:
-    """Set ``low``, ``high`` and ``curve`` of a controller of a target; errors as in `editing`.
+    """Set ``low``, ``high`` and ``curve`` of a target's controller; errors as in `editing`.
 
-    ``before`` has the values of keys that the text omits: it still omits those that stay.
+    ``before``: values of keys that the text omits, and still omits where they stay.
     """
     fields = tomllib.loads(text)
     if (knob := _knob(fields, target, controller)) is not None:
@@ -68,7 +64,6 @@ def unbound(text: str, target: str, controller: Controller) -> str:
 
 
 def _knob(fields: Mapping[str, Any], target: str, controller: Controller) -> int | None:
-    """Return the controller's place in the list ``knobs``."""
     for place, number in enumerate(fields.get("knobs", [])):
         if target == f"latent.{place}" and controller == {"number": number, "channel": None}:
             return place

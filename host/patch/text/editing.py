@@ -20,7 +20,7 @@ GONE = object()  # marks a removed value
 def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
     """Set values by key path, such as ``("envelope", "sustain")``.
 
-    ``codes`` are the ``latent.values`` of a text without them.
+    ``codes``: the ``latent.values`` of a text without them.
     """
     latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
     if latents and "values" not in tomllib.loads(text).get("latent", {}):
@@ -31,7 +31,7 @@ def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[
 
 
 def with_value(text: str, where: Where, value: Any) -> str:
-    """Set a value by its key path; list entries count from 0."""
+    """Set a value by key path; list entries count from 0."""
 
     def change(fields: Fields) -> None:
         inner: Any = fields
@@ -43,7 +43,7 @@ def with_value(text: str, where: Where, value: Any) -> str:
 
 
 def words_in(text: str) -> set[str]:
-    """Return all string values except the description."""
+    """All string values except the description."""
     return {word for _, word in _words(tomllib.loads(text))}
 
 
@@ -56,17 +56,17 @@ def with_words(text: str, words: Mapping[str, str]) -> str:
 
 
 def without_maps(text: str, target: str) -> str:
-    """Remove the controllers of a target, except pressure."""
+    """Remove a target's controllers, except pressure."""
     fields = tomllib.loads(text)
     place = target.removeprefix("latent.")
     knobs = fields.get("knobs", [])
     if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
         text = without_knob(text, int(place))
+    return without_entries(text, "cc", lambda place, entry: is_knob_of(entry, target))
 
-    def of_a_knob(place: int, entry: Fields) -> bool:
-        return entry.get("target") == target and "pressure" not in entry
 
-    return without_entries(text, "cc", of_a_knob)
+def is_knob_of(entry: Mapping[str, Any], target: str) -> bool:
+    return entry.get("target") == target and "pressure" not in entry
 
 
 def without_knob(text: str, at: int) -> str:
@@ -85,7 +85,7 @@ def with_path(text: str, motion: Fields | None) -> str:
 
 
 def with_snapshot(text: str, slot: int, values: Mapping[str, float | str] | None) -> str:
-    """Replace the snapshot in a slot; None removes it."""
+    """None removes the slot's snapshot."""
     text = without_entries(text, "snapshot", lambda place, entry: entry["slot"] == slot)
     if values is None:
         return text
@@ -95,7 +95,7 @@ def with_snapshot(text: str, slot: int, values: Mapping[str, float | str] | None
 
 
 def without_snapshots(text: str) -> Fields:
-    """Return the fields of a text that sound."""
+    """Fields of a text that sound."""
     return {key: value for key, value in tomllib.loads(text).items() if key != "snapshot"}
 
 
@@ -131,7 +131,7 @@ def without_effect(text: str, index: int) -> str:
 
 
 def with_effect_moved(text: str, index: int, to: int) -> str:
-    """Move an effect to another position; its maps follow."""
+    """Move an effect; its maps follow."""
     order = list(range(len(tomllib.loads(text).get("effects", []))))
     order.insert(to, order.pop(index))
     text = _ordered(text, "effects", order)
@@ -183,14 +183,14 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
 
 
 def effect_target(target: str) -> tuple[int, str] | None:
-    """Return the number and the parameter of a target ``effects.N.parameter``; None for other targets."""
+    """Number and parameter of a target ``effects.N.parameter``."""
     section, _, rest = target.partition(".")
     number, _, parameter = rest.partition(".")
     return (int(number), parameter) if section == "effects" and number.isdecimal() else None
 
 
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
-    """Remove the ``[[name]]`` tables that ``doomed`` selects."""
+    """Remove ``[[name]]`` tables that ``doomed`` selects."""
     entries = tomllib.loads(text).get(name, [])
     gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
     if not gone:
@@ -241,7 +241,7 @@ def appended(text: str, name: str, fresh: Fields) -> str:
 
 
 def _ordered(text: str, name: str, order: Sequence[int]) -> str:
-    """Reorder tables; ``order[n]`` is the old index of table n."""
+    """``order[n]`` is the old index of table n."""
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
@@ -263,7 +263,7 @@ def _ordered(text: str, name: str, order: Sequence[int]) -> str:
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
-    """Return the lines of each ``[[name]]`` with subtables and trailing comments; None if written as one list."""
+    """With subtables and trailing comments; None if written as one list."""
     lines = text.split("\n")
     counts: dict[Where, int] = {}
     heads: list[tuple[int, Where, bool]] = []  # line, path, and whether it starts a table of the list

@@ -1,4 +1,4 @@
-"""Splits TOML text into statements with line numbers, and finds its broken lines."""
+"""Splits TOML text into statements with line numbers, and finds broken lines."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class BrokenLine(NamedTuple):
-    """A line that is not TOML, with its apparent key."""
+    """Not TOML; ``key`` is apparent."""
 
     number: int
     key: str
@@ -35,7 +35,7 @@ class Statement(NamedTuple):
 
 
 def statements(text: str) -> Iterator[Statement | BrokenLine]:
-    """Yield a TOML text's headers and key-value pairs, each valid alone, and broken lines."""
+    """Headers and key-value pairs, each valid alone, and broken lines."""
     lines = text.replace("\r\n", "\n").split("\n")
     start = 0
     while start < len(lines):
@@ -78,7 +78,7 @@ def _broken(number: int, line: str, trouble: str) -> BrokenLine:
 
 
 def lines_of(text: str) -> dict[Where, int]:
-    """Return the line of each table, key and list entry, from 1."""
+    """Line of each table, key and list entry, from 1."""
     lines: dict[Where, int] = {}
     counts: dict[Where, int] = {}
     table: Where = ()
@@ -96,7 +96,7 @@ def lines_of(text: str) -> dict[Where, int]:
 
 
 def header(part: Statement, counts: dict[Where, int]) -> Where:
-    """Return a table's path, with the current index in arrays, kept in ``counts``."""
+    """Path of a table, with the current index in arrays, kept in ``counts``."""
     keys: list[str] = []
     inner: Any = part.fields
     while inner:

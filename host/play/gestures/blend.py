@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Doubles
 from ...contract.gesture import RESIDUAL_DB, Gestures, NoteWay, instrument_of
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
 # The key distance equal to `InstrumentNotes.velocity_steps` in velocity. Weights are Shepard's (1968, "A
@@ -32,36 +31,27 @@ class Movement(NamedTuple):
 
 
 class BlendedTrajectory(NamedTuple):
-    """A weighted mean of trajectories.
+    """Weighted mean of trajectories; ``movements`` are not mixed, since a mean of random ones would hardly move."""
 
-    ``offset`` [n_latents] is relative to the knobs, ``codes`` [points, n_latents] to ``offset``, and ``off`` to the key
-    in semitones. ``levels`` [points] are in dB, then ``fall`` in dB a second; ``held`` is the recorded length in
-    seconds. Notes that ring out have empty ``release_levels`` [points] and ``release_codes`` [points, n_latents].
-    ``gains`` [bands], ``opening`` and ``ending`` [moments, bands] are residuals in dB: the mean, and movements after
-    note-on and note-off. ``movements`` are those of the nearest notes while held, nearest first: they are not blended,
-    since a mean of random movements hardly moves. ``modes`` are those of the nearest
-    note, as in `NoteWay`, or None. ``decoded_key``: as in `Motion.decoded_keys`.
-    """
-
-    offset: Doubles
-    levels: Doubles
-    codes: Doubles
-    fall: float
-    held: float
-    off: float
-    release_levels: Doubles
-    release_codes: Doubles
-    gains: Array
-    opening: Array
-    ending: Callable[[], Array]
-    movements: tuple[Movement, ...]
-    modes: Doubles | None
-    decoded_key: int | None
+    offset: Doubles  # to the knobs, [n_latents]
+    levels: Doubles  # dB, [points]
+    codes: Doubles  # to ``offset``, [points, n_latents]
+    fall: float  # dB a second, after the last level
+    held: float  # recorded length in seconds
+    off: float  # semitones from the key
+    release_levels: Doubles  # [points]; empty if the notes ring out, as ``release_codes``
+    release_codes: Doubles  # [points, n_latents]
+    gains: Array  # mean residual in dB, [bands]
+    opening: Array  # its movement in dB after the note-on, [moments, bands]
+    ending: Callable[[], Array]  # the same after the note-off
+    movements: tuple[Movement, ...]  # while held, of the nearest notes, nearest first
+    modes: Doubles | None  # of the nearest note, as in `NoteWay`
+    decoded_key: int | None  # as in `Motion.decoded_keys`
 
 
 class TrajectoryBlender:
     def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
-        """Blend the notes of `instrument_of` the same arguments."""
+        """Arguments as in `instrument_of`."""
         instrument = instrument_of(gestures, rest, scale, label)
         notes, grid = instrument.notes, gestures.grid
         self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
@@ -98,9 +88,9 @@ class TrajectoryBlender:
         self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
 
     def mix(self, pitch: float, velocity: int) -> BlendedTrajectory:
-        """Blend a note's trajectory from the nearest recorded notes.
+        """Blend the nearest recorded notes.
 
-        The velocity is clamped to nearby keys' velocities, since louder distant keys have another timbre.
+        The velocity is clamped to nearby keys' velocities: louder distant keys have another timbre.
         """
         softest, loudest = self._range(pitch)
         asked = min(max(float(velocity), softest), loudest)
@@ -134,20 +124,19 @@ class TrajectoryBlender:
         movements = tuple(self._movements[place] for place in near[weights > 0].tolist())
         modes = self._modes[near[0]]
         if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            ending = functools.partial(_mean, self._endings, near, weights)
-            nothing = np.zeros(0), np.zeros((0, n))
-            return BlendedTrajectory(*held, *nothing, gains, opening, ending, movements, modes, decoded)
-        if not self._let_go[near[weights > 0]].all():
-            apart[~self._let_go] = np.inf  # exclude notes recorded without a release
-            near, weights = nearest(apart)
-        row, codes = weights @ self._releases[near], self._release_levels
+            released = np.zeros(0), np.zeros((0, n))
+        else:
+            if not self._let_go[near[weights > 0]].all():
+                apart[~self._let_go] = np.inf  # exclude notes recorded without a release
+                near, weights = nearest(apart)
+            row, codes = weights @ self._releases[near], self._release_levels
+            released = row[:codes], row[codes:].reshape(-1, n)
         ending = functools.partial(_mean, self._endings, near, weights)
-        released = row[:codes], row[codes:].reshape(-1, n)
         return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
-    """Return [notes, moments, bands]; short ones keep their last moment, and empty ones are 0."""
+    """Short ones keep their last moment, empty ones are 0."""
     result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
     for row, one in zip(result, movements, strict=True):
         if len(one):
@@ -156,7 +145,6 @@ def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
 
 
 def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
-    """Return the weighted mean in dB, [moments, bands], of some notes of [notes, moments, bands]."""
     rows = steps[near].reshape(len(near), -1).astype(np.float32)
     return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
 
@@ -167,7 +155,7 @@ def _drop_first(known: dict[Any, Any]) -> None:
 
 
 def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
-    """Return the nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
+    """Nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
     near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
     weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
     return near, weights / weights.sum(axis=-1, keepdims=True)

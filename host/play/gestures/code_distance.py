@@ -1,12 +1,10 @@
-"""Perceptual code distance: maps codes to dB of decoded spectra."""
+"""Perceptual code distance: codes to dB of decoded spectra."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Doubles
 from ...contract.card import PITCH_CLASSES
 from ...contract.model import Model
-
-Doubles = npt.NDArray[np.float64]
 
 AROUND = 8  # most codes to evaluate; the result is their mean
 PART = 1 / 40  # step to either side, of a latent's span: a tenth of a standard deviation of training
@@ -15,9 +13,9 @@ TINY = 1e-12
 
 
 def decibels(model: Model, codes: Doubles) -> Doubles:
-    """Return a matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
+    """Matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
 
-    The distance is the root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
+    Root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
     """
     n, partials = codes.shape[1], model.card.partials
     keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES

@@ -1,27 +1,24 @@
-"""Per-note offsets by velocity and key ([[note]]), and paths from each note-on."""
+"""Note offsets by velocity and key ([[note]]), and paths from each note-on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Times
 from ...contract.card import Card
 from ...engines.protocol import Motion
 from ...patch.note_offsets import NoteSettings
 from ..motions.motion import MotionWrapper, NotePath, OffsetMotion
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
 
 LATENT = "latent."
 
 
 class NoteOffsets(NamedTuple):
-    """A note's offsets: to its ``code``, [n_latents], and to other targets by name."""
+    """A note's offsets: to its ``code``, [n_latents], and to other targets."""
 
     code: Doubles | None = None
     others: Mapping[str, float] = MappingProxyType({})
@@ -35,10 +32,10 @@ def nothing(note: Note) -> NoteOffsets:
 
 
 class NoteValues:
-    """Note offsets of one preset. Holds no voices, to avoid reference cycles."""
+    """A preset's note offsets. Holds no voices, to avoid reference cycles."""
 
     def __init__(self, settings: Sequence[NoteSettings], card: Card, velocities: Mapping[Note, int]) -> None:
-        """``settings`` must fit the card's model; ``velocities`` are those of all struck keys, 1 to 127."""
+        """``settings`` must fit the card's model; ``velocities``: of struck keys, 1 to 127."""
         self._settings, self._latents, self._velocities = settings, len(card.latents), velocities
         self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
 
@@ -54,18 +51,18 @@ class NoteValues:
 
 
 class PathMotion(MotionWrapper):
-    """Motion with a code path per voice, from its note-on."""
+    """A code path per voice, from its note-on."""
 
     def __init__(
         self, common: Motion, path: NotePath, onsets: Sequence[int], held: Callable[[Times], Doubles | None]
     ) -> None:
-        """``onsets`` are the voices' first samples, ``held`` as `Latents.shares`."""
+        """``onsets``: voices' first samples; ``held`` as `Latents.shares`."""
         super().__init__(common)
         self.own_codes = True
         self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Return codes; only touched knobs contribute."""
+        """Only touched knobs contribute."""
         onsets = self._onsets[list(voices)]
         codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
         held = self._held(times)
@@ -77,7 +74,7 @@ class PathMotion(MotionWrapper):
 
 class NoteMotion(OffsetMotion):
     def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
-        """``codes`` are offsets by voice."""
+        """``codes``: offsets by voice."""
         super().__init__(common, spans)
         self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
 

@@ -1,11 +1,11 @@
-"""Creates each note's gesture and adds its codes to the common motion."""
+"""Gesture player: creates notes' gestures and adds their codes to the common motion."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Array, Doubles, Times
 from ...contract.card import Card, in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
@@ -18,18 +18,12 @@ from .code_distance import decibels
 from .note_offsets import Note
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
-
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
 EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
 BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GestureBlend(NamedTuple):
-    """The trajectories of a preset, which any number of players may share."""
-
     ways: TrajectoryBlender
     common: GestureGrid
 
@@ -41,7 +35,7 @@ class GestureBlend(NamedTuple):
 
 
 class GesturePlayer:
-    """Gestures of one preset's notes. Holds no voices, to avoid reference cycles."""
+    """Holds no voices, to avoid reference cycles."""
 
     def __init__(
         self,
@@ -52,12 +46,9 @@ class GesturePlayer:
         own: tuple[bool, bool],
         velocities: Mapping[Note, int],
     ) -> None:
-        """Prepare the trajectories.
+        """``lead`` as in `TrajectoryPace`, ``velocities`` as in `NoteValues`.
 
-        Args:
-            lead: as in `TrajectoryPace`.
-            own: whether trajectories replace the preset's attack, and its release.
-            velocities: as in `NoteValues`.
+        ``own``: whether trajectories replace the preset's attack, and its release.
         """
         self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
         self._ways, self._common = blend
@@ -67,7 +58,7 @@ class GesturePlayer:
         self._begun = 0
 
     def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
-        """Return None without effect; ``pitch`` is 69.0 for 440 Hz."""
+        """None without effect; ``pitch`` is 69.0 for 440 Hz."""
         self._begun += 1
         pace = self._pace(*(self._value(name, time, added.get(name, 0.0)) for name in CONTROLS if name != VIBRATO))
         if pace.codes == pace.loudness == pace.intonation == 0:
@@ -107,7 +98,7 @@ class GesturePlayer:
 
     @property
     def moves(self) -> bool:
-        """Whether new notes have codes of their own."""
+        """Whether new notes have own codes."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
     def _value(self, target: str, time: int, added: float) -> float:
@@ -166,7 +157,7 @@ class GestureMotion(OffsetMotion):
         return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return initial codes of middle keys if only gestures move notes; else None."""
+        """Initial codes of middle keys if only gestures move notes."""
         if self._common.own_codes or not self._gesturing.moves:
             return None
         rest = self._common.latents([0], np.array([time], np.int64))

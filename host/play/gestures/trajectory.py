@@ -1,4 +1,4 @@
-"""Trajectory of one note: its code offset, gain, intonation and vibrato over time."""
+"""Trajectory of one note: code offset, gain, intonation and vibrato over time."""
 
 import functools
 import math
@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array, Doubles
 from ...contract.gesture import RESIDUAL_DB, VIBRATO_CENTS, Gestures
 from ...noise import normals, uniforms
 from ..envelope import SHORTEST_SECONDS
 from .blend import OPENING, QUIET_DB, BlendedTrajectory, Steps
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 STEP = 64  # samples between computed levels: 1.5 ms at 44.1 kHz; linear in between
 CHUNK = 64  # steps computed at a time
@@ -41,40 +39,31 @@ STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a ne
 
 
 class TrajectoryPace(NamedTuple):
-    """Amounts (0 to 1) and speed of trajectories; ``rises``, ``releases``: attack and release replace the preset's.
-
-    ``rate`` is in Hz, ``hop`` the samples between code reads, ``lead`` the samples from a code read to its sound.
-    """
+    """Amounts, 0 to 1, and speed."""
 
     codes: float
     loudness: float
     speed: float
     intonation: float
     variety: float
-    rate: int
-    hop: int
-    lead: int
-    rises: bool
-    releases: bool
+    rate: int  # Hz
+    hop: int  # samples between code reads
+    lead: int  # samples from a code read to its sound
+    rises: bool  # the attack replaces the preset's
+    releases: bool  # so does the release
 
 
 class GestureGrid(NamedTuple):
-    """Common data of a file's notes: time grids in seconds, wander in dB and along directions, `decibels` of codes.
-
-    ``residual_seconds`` lie between moments of a movement. ``takes`` are differences of level and gains in dB,
-    [pairs, 1 + bands].
-    """
-
-    levels: Doubles
+    levels: Doubles  # times, in seconds, as the next three
     codes: Doubles
     release_levels: Doubles
     release_codes: Doubles
     directions: Doubles
-    deviations: Doubles
+    deviations: Doubles  # wander in dB, then along directions
     hertz: Doubles
-    decibels: Doubles
-    residual_seconds: float
-    takes: Array
+    decibels: Doubles  # of codes
+    residual_seconds: float  # between a movement's moments
+    takes: Array  # differences of level and gains in dB, [pairs, 1 + bands]
 
     @classmethod
     def of(cls, gestures: Gestures, decibels: Doubles, takes: Array) -> "GestureGrid":
@@ -94,7 +83,7 @@ class GestureGrid(NamedTuple):
 
 
 class Gesture:
-    """The trajectory of one note, computed in fixed chunks, so that block sizes do not change it."""
+    """Computes in fixed chunks, so that block sizes do not change it."""
 
     def __init__(
         self,
@@ -161,11 +150,11 @@ class Gesture:
 
     @property
     def bands(self) -> int:
-        """Return the number of bands with gains, 0 without effect."""
+        """Bands with gains, 0 without effect."""
         return len(self._gains) if self.moves else 0
 
     def band_gains(self, time: int, ahead: int) -> Array:
-        """Return gains of bands in dB, [bands], for a frame that begins at ``time``; its middle lies ``ahead`` of that.
+        """Gains of bands in dB, [bands], for a frame from ``time`` with its middle ``ahead``.
 
         They are those of the nearest moment, as frames overlap. A frame that begins before the note-off is held.
         """
@@ -199,7 +188,7 @@ class Gesture:
 
     @functools.cached_property
     def _fast(self) -> Array:
-        """The movement without its slow course, which stays as it ends: back and forth, a decay would swell."""
+        """The movement without its slow course: back and forth, a decay would swell."""
         held = self._movement.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
         sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
         moments = np.arange(len(held))
@@ -209,7 +198,7 @@ class Gesture:
         return fast
 
     def _moved_after(self, place: int, off: int, moments: float) -> Array:
-        """Return the movement of the release, at first mixed with that at the note-off, as codes are."""
+        """At first mixed with the movement at the note-off."""
         moved = np.zeros_like(self._gains)
         left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
         if left > 0:
@@ -263,10 +252,9 @@ class Gesture:
         return samples, True
 
     def code(self, time: int) -> Doubles:
-        """Return the offset to the knobs' code at a sample, [n_latents].
+        """Offset to the knobs' code at a sample, [n_latents].
 
-        It stays until its change is audible, since equal codes are decoded once. A later note-off does not
-        change it.
+        Stays until its change is audible, since equal codes are decoded once. A later note-off does not change it.
         """
         place = max(time // self._pace.hop - self._hop, 0)
         while len(self._codes) <= place:
@@ -318,7 +306,6 @@ class Gesture:
         return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
-        """Return levels of the held note in dB, at ``seconds`` since the note-on."""
         mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
@@ -327,14 +314,13 @@ class Gesture:
         return (levels + self._louder) * self._pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
-        """Return levels in dB relative to that at the note-off."""
         recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
         beyond = np.maximum(recorded - grid[-1], 0.0)
         fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
         return fallen
 
     def _release_seconds(self) -> float | None:
-        """Return recorded seconds of a release until -60 dB; None without one."""
+        """Recorded, until -60 dB."""
         grid, levels = self._common.release_levels, self._mix.release_levels
         if not len(levels):
             return None
@@ -353,7 +339,7 @@ class Gesture:
         return heard
 
     def _wander(self, seconds: Doubles, which: slice) -> Doubles:
-        """Return the wander, [moments, columns]: in dB, then along each direction."""
+        """[moments, columns]: in dB, then along each direction."""
         hertz, phases = self._sines
         turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
         swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * (self._common.deviations[which] * np.sqrt(2 / SINES))
@@ -387,7 +373,7 @@ def _last_slope(grid: Doubles, levels: Doubles) -> float:
 
 
 class _Curve:
-    """Gains over time, cached in chunks; callers pass the function, to avoid a reference cycle."""
+    """Callers pass the function, to avoid a reference cycle."""
 
     def __init__(self, begin: int, rate: int, place: int) -> None:
         self._rate = rate
@@ -397,7 +383,7 @@ class _Curve:
         self._chunk = np.zeros(0, np.float32)
 
     def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
-        """Return gains over a block, [count]; ``levels`` returns dB at seconds >= 0 since the start, [moments]."""
+        """``levels`` returns dB at seconds >= 0 since the start."""
         if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
             return self._chunk[start - self._begin : start - self._begin + count]
         first, at = divmod(start - self._origin, CHUNK_SAMPLES)

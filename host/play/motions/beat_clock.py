@@ -14,7 +14,7 @@ LONGEST_TICK_SECONDS = 0.125  # 20 BPM; a longer gap is a pause
 class Beats:
     """Quarter notes since the start, as a function of time that only jumps to 0.
 
-    A MIDI clock tick moves the beat to the next tick's position, where it waits for a late tick.
+    A clock tick moves the beat to the next tick's position, where it waits for a late tick.
     """
 
     def __init__(self, tempo_bpm: float, sample_rate: int) -> None:
@@ -35,7 +35,7 @@ class Beats:
         return self._samples.value(time)
 
     def tempo(self, time: int, bpm: float) -> None:
-        """Change the tempo; ignored after MIDI clock."""
+        """Ignored after MIDI clock."""
         if self._tick_times:
             return
         samples = 60 * self._rate / bpm

@@ -11,7 +11,7 @@ UNSURE = 0.05
 
 
 def straight(first: Code, then: Code, part: float, spans: Spans) -> list[float]:
-    """Interpolate linearly at ``part``, 0 to 1; both ends are exact."""
+    """``part`` is 0 to 1; both ends are exact."""
     if part == 1.0:
         return list(then)
     return [a + (b - a) * part for a, b in zip(first, then, strict=True)]
@@ -22,7 +22,7 @@ def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[flo
 
     Latents count in half spans from the middle. Radius and direction angle w change evenly, as in "slerp" (Shoemake,
     Animating rotation with quaternion curves, SIGGRAPH 1985): u(t) = (sin((1 - t) w) u(0) + sin(t w) u(1)) / sin(w).
-    Near the center and near opposite directions it blends into a straight line.
+    Near the center and opposite directions it blends into a straight line.
     """
     line = straight(first, then, part, spans)
     if part in (0.0, 1.0):

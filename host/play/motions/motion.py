@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Array
 from ...contract.card import Card
 from ...engines.protocol import Beginnings, Motion, Residual
 from ...events import Clock
@@ -16,12 +17,8 @@ from .interpolation import WAYS, Code, straight
 from .parameter_touch import TouchedParameters
 from .sources import MotionSource, TimedPath, make_mover
 
-Array = npt.NDArray[np.float32]
-
 
 class NotePath:
-    """A timed path, started by each note."""
-
     def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
         """``lead``: as in `TrajectoryPace`."""
         self._course = TimedPath(settings, settings.times or [], card.sample_rate, card.spans)
@@ -29,7 +26,7 @@ class NotePath:
         self.lead = lead
 
     def codes(self, since: npt.NDArray[np.int64]) -> Array:
-        """Return codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
+        """Codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
         places = np.maximum(since, 0).tolist()
         return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
 
@@ -42,7 +39,7 @@ class MotionWrapper:
         self.own_codes = common.own_codes
 
     def beginnings(self, time: int) -> Beginnings | None:
-        """Return None: initial codes differ between notes."""
+        """Initial codes differ between notes."""
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -68,7 +65,7 @@ class MotionWrapper:
 
 
 class OffsetMotion(MotionWrapper):
-    """Base of motions that add a code to each voice's; ``spans``, low and high of each latent, limit the sums."""
+    """Base of motions that add a code to each voice's; ``spans``, low and high of each latent, limit sums."""
 
     def __init__(self, common: Motion, spans: Sequence[tuple[float, float]]) -> None:
         super().__init__(common)
@@ -76,7 +73,7 @@ class OffsetMotion(MotionWrapper):
         self._low, self._high = np.array(spans, np.float64).T
 
     def _within(self, codes: Array, added: npt.NDArray[np.float64]) -> Array:
-        """Clamp codes plus offsets, [rows, n_latents], to latent ranges; knob values outside stay."""
+        """Clamp to latent ranges; knob values outside stay."""
         highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
         moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
         return moved
@@ -123,7 +120,7 @@ class Latents:
         self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
-        """Return codes at sample times, [times, n_latents], none before the last ``forget``."""
+        """Codes at sample times, [times, n_latents], none before the last ``forget``."""
         asked = times.tolist()
         if not self._movers and not self._grips and min(asked, default=0) >= self._settled:
             if self._rest is None:
@@ -191,7 +188,7 @@ class Latents:
         self._drop(lambda known: known >= time)
 
     def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-        """Return the share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
+        """Share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
         if not self._grips:
             return None
         parts = np.zeros((len(times), len(self.knobs)))
@@ -201,7 +198,7 @@ class Latents:
         return parts
 
     def clock(self, event: Clock) -> None:
-        """Apply MIDI clock; a start resets the beat to 0, and motions glide there."""
+        """A start resets the beat to 0, and motions glide there."""
         followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
         before = [self._offsets(mover, left, event.time) for mover, left in followers]
         self._beats.clock(event)

@@ -6,7 +6,7 @@ RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an aud
 
 
 class TouchedParameters:
-    """Holds a touched target's value until the knob turns, then glides to the knob; on release, to the motion."""
+    """Holds a touched value until the knob turns, then glides to the knob; on release, to the motion."""
 
     def __init__(self, sample_rate: int) -> None:
         ramp = round(RAMP_SECONDS * sample_rate)
@@ -33,7 +33,7 @@ class TouchedParameters:
             self._left.move(time, 0.0)
 
     def let_go(self, time: int, value: float, moved: float) -> None:
-        """End a touch at the target's ``value``; ``moved`` is the motion's."""
+        """End a touch at ``value``; ``moved`` is the motion's."""
         self._down.jump(time, 0.0)
         self._left.jump(time, value - moved)
         self._left.move(time, 0.0, self._return)

@@ -4,14 +4,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Doubles
 from ...contract.card import Card
 from ...noise import white_noise
 from ...patch.motions import WalkSettings
 from .interpolation import Code, straight
 
-Doubles = npt.NDArray[np.float64]
 STEP_SECONDS = 0.25  # interval between turns, unless the bound needs shorter steps
 STEP_OF_BOUND = 0.25  # longest step: two steps in any direction stay within the bound of a code
 TURN = 0.35  # about 19 degrees a step: at one deviation a second a direction lasts about four seconds
@@ -21,26 +20,24 @@ WALK_STRIDE = 7919  # offset between the sequences of seeds
 
 
 class _Step(NamedTuple):
-    """End of a step, in standard deviations and as a code, and direction."""
-
     place: Doubles
     heading: Doubles
     code: list[float]
 
 
 class RandomWalk:
-    """A walk in straight steps of equal length in standard deviations, each turned slightly from the last.
+    """Straight steps of equal length in standard deviations, each turned slightly from the last.
 
-    All of a step is within the bound of one training code. To stay there, or from a start beyond, it turns toward the
-    nearest one, and latent ranges reflect it. A step depends only on its predecessor and number, so threads do not
-    change it.
+    Each lies wholly within the bound of one training code. To stay there, or from a start beyond, it turns toward the
+    nearest one; latent ranges reflect it. A step depends only on its predecessor and number, so threads do not change
+    it.
     """
 
     target: str | None = None
     in_beats = False
 
     def __init__(self, settings: WalkSettings, start: Code, card: Card) -> None:
-        """``start`` is the code at sample 0; latents constant in training stay there."""
+        """``start``: code at sample 0; latents constant in training stay there."""
         deviations = np.array([latent.std for latent in card.latents])
         self._axes = np.flatnonzero(deviations > 0)
         self._deviations = deviations[self._axes]

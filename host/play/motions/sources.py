@@ -23,7 +23,7 @@ class MotionSource(Protocol):
     in_beats: bool
 
     def at(self, place: float) -> list[float]:
-        """Return all latents, or one offset; ``place`` is in samples, or in beats if `in_beats`."""
+        """All latents, or one offset; ``place`` in samples, or in beats if `in_beats`."""
 
     def forget(self, time: int) -> None:
         """Drop data only needed before ``time``."""
@@ -72,7 +72,7 @@ class Cycle:
     def forget(self, time: int) -> None: ...
 
     def _wave(self, cycles: float) -> float:
-        """Return -1 to 1; sine, triangle and square start at 0 rising, a saw at -1."""
+        """-1 to 1; sine, triangle and square start at 0 rising, a saw at -1."""
         part = cycles % 1.0
         match self._shape:
             case "sine":
@@ -90,13 +90,13 @@ class Cycle:
 
 
 class TimedPath:
-    """A path of timed codes that rests at its ends, or loops."""
+    """Rests at its ends, or loops."""
 
     target: str | None = None
     in_beats = False
 
     def __init__(self, settings: MotionSettings, times: Sequence[float], sample_rate: int, spans: Spans) -> None:
-        """``times`` are in seconds, one per code; a loop has one more, its return to the start."""
+        """``times``: seconds, one per code; a loop has one more, its return to the start."""
         path = settings.path or []
         self._codes = [*path, path[0]] if settings.loop else path
         self._times = [time * sample_rate for time in times]
