@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from ..host.contract.model import Model
-from ..host.engines.request import VOICE_LUFS
+from ..host.engines.loudness import VOICE_LUFS
 from ..host.patch.library import Patch
 from .first_preset import untrimmed
 from .instrument.demo import VELOCITY

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from ...host.contract.card import Card
 from ...host.contract.model import Model
+from ...host.engines.loudness import voice_gain
 from ...host.engines.protocol import Engine
-from ...host.engines.request import VOICE_LUFS, EngineRequest
+from ...host.engines.request import EngineRequest
 from ...host.engines.table import engine_of
 from ...host.patch.preset import PlaySettings
 from ...host.ramps import RAMP_SECONDS
-from ...host.units import A4_HZ, db_to_gain
+from ...host.units import A4_HZ
 
 INT, FLOAT = 1, 2  # type numbers of nn~; 0 is bool, 3 str
 TOP_NOTE = 127.0  # pitches are clamped to MIDI's range
@@ -99,7 +100,7 @@ class NnPlayer(nn.Module):
         self.latents = len(card.latents)
         self.model_rate = card.sample_rate
         self.ramp_seconds = RAMP_SECONDS
-        self.plain_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self.plain_gain = voice_gain(card.loudness_lufs)
         self.gain = self.gain_target = self.plain_gain
         self.gain_step = 0.0
         self.top_note = TOP_NOTE

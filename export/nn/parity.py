@@ -10,9 +10,8 @@ import torch
 from ...host.arrays import Times
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
-from ...host.engines.request import VOICE_LUFS
+from ...host.engines.loudness import voice_gain
 from ...host.errors import Failure
-from ...host.units import db_to_gain
 from ..kinds.player import engine_of_notes
 from .backend import Backend, NnRefusal
 
@@ -104,5 +103,5 @@ def note(model: Model, seconds: float) -> tuple[Array, Array]:
     stream = engine.start_stream(NOTE, on, round(NOTE))
     starts = range(0, count, BLOCK)
     blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
-    sound = np.concatenate(blocks, axis=1) * np.float32(db_to_gain(VOICE_LUFS - card.loudness_lufs))
+    sound = np.concatenate(blocks, axis=1) * np.float32(voice_gain(card.loudness_lufs))
     return signals, sound

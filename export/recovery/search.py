@@ -23,10 +23,10 @@ from ..kinds.clip.search_view import MagnitudeView
 from ..kinds.search_view import Array, TargetSound, View
 from ..kinds.table import KINDS
 from ..onnx_to_torch.decoder import RebuiltDecoder
-from .clip_sound import ClipSoundView
 from .lbfgs import Minimiser, Objective
 from .levenberg import LeastSquares, least_squares
 from .search_loss import FrameDistance, Further
+from .synthesized_clip_view import ClipSoundView
 
 STARTS = 16  # of a gradient search; at least one per label
 ROUNDS = 20  # evaluations between two progress reports

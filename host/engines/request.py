@@ -9,7 +9,6 @@ import numpy.typing as npt
 from ..patch.preset import PlaySettings
 
 MAX_BLOCK = 16384  # samples per computation: 16 hops of 1024 make the largest batches worthwhile
-VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just reach the limiter's knee
 
 
 class EngineRequest(NamedTuple):

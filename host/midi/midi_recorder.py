@@ -33,7 +33,7 @@ from ..events import (
 from ..files import replacing
 from . import private_events
 from .decode import CLOCK
-from .smf import OURS
+from .midi_file_parser import OURS
 
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: 28 bits, an hour and a half at 48 kHz
 MOST_TICKS = 0x7FFF  # a quarter note

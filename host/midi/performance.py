@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
 from . import private_events
 from .decode import CLOCK, channel_event
-from .smf import OWN, MidiTrack, SmfError, parse
+from .midi_file_parser import OWN, MidiTrack, SmfError, parse
 
 LONGEST_SECONDS = 36_000  # ten hours: a longer file has a broken delta time
 DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's default

@@ -6,7 +6,7 @@ A byte of kind, one of channel; values as big-endian doubles, exact; then the ta
 import struct
 
 from ..events import ParameterChange, ParameterTouch
-from .smf import SmfError
+from .midi_file_parser import SmfError
 
 TURN, HOLD = 0, 1
 _TURN = struct.Struct(">BBd")

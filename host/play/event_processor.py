@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engines.loudness import voice_gain
 from ..engines.protocol import Engine, Motion
-from ..engines.request import VOICE_LUFS, EngineRequest
+from ..engines.request import EngineRequest
 from ..engines.table import engine_of
 from ..events import (
     AllOff,
@@ -93,7 +94,7 @@ class EventProcessor:
         modulated = modulations(patch)
         self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
         self._spans = card.spans
-        self._voice_gain = db_to_gain(VOICE_LUFS - card.loudness_lufs)
+        self._voice_gain = voice_gain(card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones

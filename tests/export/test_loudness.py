@@ -11,7 +11,7 @@ from timbrel.export.instrument.levels import peaks_dbfs
 from timbrel.export.kinds.kind import RATE as DEMO_RATE
 from timbrel.export.loudness import loudness
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.request import VOICE_LUFS
+from timbrel.host.engines.loudness import VOICE_LUFS
 from timbrel.host.patch.library import Patch
 from timbrel.host.play.instrument import ChannelInstrument
 

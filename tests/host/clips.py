@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.engines.request import VOICE_LUFS
+from timbrel.host.engines.loudness import VOICE_LUFS
 
 from .analytic import Analytic
 

@@ -12,7 +12,7 @@ from timbrel.export.graphs import Graphs
 from timbrel.host.contract.card import UniformPrior
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.request import VOICE_LUFS
+from timbrel.host.engines.loudness import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.live import audio_process

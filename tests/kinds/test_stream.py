@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from timbrel.export.graphs import Graphs
 from timbrel.host.contract.card import RecurrentState, Scaling, UniformPrior
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.request import VOICE_LUFS
+from timbrel.host.engines.loudness import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...arrays import Array
 from ...contract.model import Model
+from ...engines.loudness import VOICE_LUFS
 from ...engines.premixed_sound import MixedSound
 from ...engines.protocol import Motion
-from ...engines.request import MAX_BLOCK, VOICE_LUFS, EngineRequest
+from ...engines.request import MAX_BLOCK, EngineRequest
 from ...noise import gaussian_noise, uniforms
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C, db_to_gain

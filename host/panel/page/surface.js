@@ -1,7 +1,7 @@
 // The map as it comes in one binary frame: a surface of codes, read bilinearly, and the codes of training as dots.
 
 import { clamp } from "./dom.js";
-import { family, shownName } from "./names.js";
+import { family, shownName } from "./label_families.js";
 
 const HEADER = 16; // bytes: nodes a side, latents, dots, nothing, each of 32 bits
 const SAME = 0.001; // deviations that rounding may put between two codes

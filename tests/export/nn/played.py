@@ -3,7 +3,8 @@
 import itertools
 
 import numpy as np
-from timbrel.host.engines.request import VOICE_LUFS, EngineRequest
+from timbrel.host.engines.loudness import VOICE_LUFS
+from timbrel.host.engines.request import EngineRequest
 from timbrel.host.engines.table import engine_of
 from timbrel.host.patch.preset import PlaySettings
 

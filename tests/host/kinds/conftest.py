@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.model import Model
-from timbrel.host.engines.request import VOICE_LUFS
+from timbrel.host.engines.loudness import VOICE_LUFS
 
 from .grain.grains import LATENTS, LENGTH, slope
 from .spectrum.coherent import PUBLISHED, Given, harmonics_of, lobes

@@ -19,8 +19,8 @@ from timbrel.host.events import (
     ProgramChange,
     Tempo,
 )
+from timbrel.host.midi.midi_file_parser import OURS
 from timbrel.host.midi.performance import Performance, read_performance
-from timbrel.host.midi.smf import OURS
 
 RATE = 48000
 END = "00 ff 2f 00"  # at once: end of track

@@ -203,7 +203,7 @@ def test_a_key_sounds_its_note(make_instrument, play, tiny, key):
 
 
 def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(make_instrument, play, tiny):
-    from timbrel.host.engines.request import VOICE_LUFS
+    from timbrel.host.engines.loudness import VOICE_LUFS
     from timbrel.host.kinds.spectrum.engine import SpectrumEngine
 
     class Still:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 from timbrel.host.audio.limiter import limited
-from timbrel.host.engines.request import VOICE_LUFS, EngineRequest
+from timbrel.host.engines.loudness import VOICE_LUFS
+from timbrel.host.engines.request import EngineRequest
 from timbrel.host.engines.table import engine_of
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain.engine import LOUDEST_TEXTURE_DB, GrainEngine

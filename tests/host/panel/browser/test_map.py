@@ -212,7 +212,7 @@ def test_names_are_shown_without_what_files_add(host):
         "hi-hat": "hi-hat",
         "TR-808": "TR-808",
     }
-    script = "async (labels) => labels.map((await import('./names.js')).shownName)"
+    script = "async (labels) => labels.map((await import('./label_families.js')).shownName)"
     assert page.evaluate(script, list(names)) == list(names.values())
 
 
@@ -234,7 +234,7 @@ def test_general_midi_names_have_their_families_and_others_their_first_word(host
         "clap2": "clap",
         "7": "7",
     }
-    script = "async (names) => names.map((await import('./names.js')).family)"
+    script = "async (names) => names.map((await import('./label_families.js')).family)"
     assert page.evaluate(script, list(families)) == list(families.values())
 
 

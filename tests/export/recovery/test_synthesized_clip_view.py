@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.recovery.clip_sound import ClipSoundView
+from timbrel.export.recovery.synthesized_clip_view import ClipSoundView
 from timbrel.host.contract.model import Model
 from timbrel.host.shipped import shipped_models
 from timbrel.host.stft import window
