@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import median_filter
+from scipy.ndimage import median_filter, uniform_filter1d
 
 from ...host.units import midi_to_hz, semitones_to_ratio
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
@@ -39,6 +39,11 @@ LEVEL_OF_ONSET = 0.4  # of the attack's rise in dB, which a window smears to bot
 LEVEL_AMONG_OTHERS = 0.25  # of it, where another note's end hides the first part
 RISE_DB, FALL_DB = 4.0, 2.0  # least rise of an onset, and least fall before a key is struck again
 GAP_DB = 10.0  # a fall and a rise that large are two notes, though the second begins softly
+DRIFT = 0.25
+STEADY_FRAMES = 5
+DEEP_DB = 32.0
+FOOT = 0.25
+TONGUED = 2.5
 AGAIN = 14  # frames between attacks of one key, 80 ms
 EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
 FLUX, SOFT_FLUX = 0.6, 0.4  # of the median note's: an attack of the same key, and one after a gap
@@ -86,6 +91,7 @@ class _Note:
     last: int
     pitch: float
     follows: bool  # without a gap
+    pitched: int  # first frame of its pitch
 
 
 def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
@@ -217,9 +223,13 @@ def _settled(
         sounding = notes[-1].pitch if near and notes else None
         number = _overtone(spectra[first - earliest :], rate, 8 * frames.hop, pitch, sounding)
         pitch += 12 * math.log2(number)
-        strength = _own_strength(spectra, rate, 8 * frames.hop, pitch, sounding)
-        risen = LEVEL_OF_ONSET if sounding is None else LEVEL_AMONG_OTHERS
-        onset = earliest + _rise(strength, max(first - earliest - 4, 0), first - earliest, risen)
+        stop = min(first + AHEAD, last)
+        if sounding is None or _is_multiple(pitch, sounding):
+            strength = _own_strength(spectra, rate, 8 * frames.hop, pitch, sounding)
+        else:
+            strength = _uncancelled(samples, rate, frames.hop, earliest, stop, sounding)
+        onset = earliest + _foot(strength, max(first - earliest - 4, 0), first - earliest)
+        onset = _after_dip(frames, onset, first)
         joined = before is not None and bool(notes) and first - before[1] <= 2
         follows = joined and _is_slurred(frames.level, notes[-1].first, onset, last)
         if follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
@@ -227,8 +237,20 @@ def _settled(
             continue
         if notes and onset > notes[-1].first:
             notes[-1].last = min(notes[-1].last, onset)
-        notes.append(_Note(onset, last, pitch, follows))
+        notes.append(_Note(onset, last, pitch, follows, first))
     return notes
+
+
+def _after_dip(frames: _Frames, onset: int, first: int) -> int:
+    part = frames.level[onset : first + AGAIN]
+    if not len(part):
+        return onset
+    trough = int(part.argmin())
+    fallen = part[: trough + 1].max() - part[trough]
+    after = slice(onset + trough, onset + trough + 16)
+    risen = frames.level[after].max() - part[trough]
+    struck = min(fallen, risen) >= GAP_DB and frames.flux[after].max() >= TONGUED
+    return onset + trough if struck else onset
 
 
 def _is_slurred(level: Floats, before: int, onset: int, last: int) -> bool:
@@ -254,6 +276,46 @@ def _own_strength(spectra: Samples, rate: int, width: int, pitch: float, other: 
     power = np.square(_peaks(spectra, hertz * width / rate)).sum(1)
     strength: Floats = 10 * np.log10(power + 1e-18)
     return strength
+
+
+def _is_multiple(pitch: float, other: float) -> bool:
+    times = round(semitones_to_ratio(pitch - other))
+    return times >= 1 and abs(pitch - other - 12 * math.log2(times)) < COMMON
+
+
+def _uncancelled(samples: Sliceable, rate: int, hop: int, first: int, stop: int, other: float) -> Floats:
+    """Return the level in dB of sound without the period of a note, [frames]."""
+    period = rate / midi_to_hz(other)
+    shortest = max(int(period / semitones_to_ratio(DRIFT)) - 1, 1)
+    longest = int(period * semitones_to_ratio(DRIFT)) + 2
+    width = 2 * hop
+    start = first * hop - width // 2 - longest
+    stop_sample = (stop - 1) * hop + width // 2
+    inside = samples[max(start, 0) : min(stop_sample, len(samples))]
+    padded = np.pad(inside, (max(-start, 0), max(stop_sample - len(samples), 0))).astype(np.float64)
+    late = padded[longest:]
+    power = np.empty((longest - shortest + 1, stop - first))
+    for row, lag in enumerate(range(shortest, longest + 1)):
+        sums = np.cumsum(np.pad(np.square(late - padded[longest - lag : len(padded) - lag]), (1, 0)))
+        power[row] = (sums[width :: hop] - sums[: -width : hop])[: stop - first]
+    before, at, after = power[:-2], power[1:-1], power[2:]
+    slope, curve = before - after, np.maximum(before - 2 * at + after, 1e-12)
+    dips = np.where((at <= before) & (at <= after), at - slope**2 / (8 * curve), at)
+    level: Floats = 10 * np.log10(np.maximum(dips.min(0), 0) / width + 1e-12)
+    return level
+
+
+def _foot(strength: Floats, begin: int, otherwise: int) -> int:
+    """Return where a rise begins."""
+    late = strength[begin:]
+    peak = begin + int(np.argmax(late >= late.max() - 3.0))
+    before = uniform_filter1d(strength, STEADY_FRAMES, mode="nearest")[: peak + 1]
+    floor = max(float(before.min()), strength[peak] - DEEP_DB)
+    rise = strength[peak] - floor
+    if rise < RISE_DB:
+        return otherwise
+    below = np.flatnonzero(strength[: peak + 1] <= floor + FOOT * rise)
+    return int(below[-1]) + 1 if len(below) else otherwise
 
 
 def _peaks(spectra: Samples, bins: Floats) -> Floats:
@@ -309,20 +371,25 @@ def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]
     parts: list[_Note] = []
     for note in notes:
         begins = [note.first]
-        for peak in peaks[(peaks >= note.first + AGAIN) & (peaks < note.last - 6)].tolist():
-            if peak - early - begins[-1] < AGAIN:
+        for peak in peaks[(peaks > note.first) & (peaks < note.last - 6)].tolist():
+            onset = peak - early
+            if not _is_struck(level, begins[-1], peak, sharp[peak]):
                 continue
-            before = level[begins[-1] : peak + 1]
-            trough = len(before) - 9 + int(before[-9:].argmin())
-            fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
-            risen = level[peak : peak + 16].max() - before[trough]
-            struck = sharp[peak] >= FLUX and fallen >= FALL_DB and risen >= RISE_DB
-            if struck or (sharp[peak] >= SOFT_FLUX and min(fallen, risen) >= GAP_DB):
-                begins.append(peak - early)
+            if onset - begins[-1] >= AGAIN:
+                begins.append(onset)
         ends = [*begins[1:], note.last]
         for first, last in zip(begins, ends, strict=True):
-            parts.append(_Note(first, last, note.pitch, note.follows and first == note.first))
+            parts.append(_Note(first, last, note.pitch, note.follows and first == begins[0], first))
     return [part for part in parts if part.last - part.first >= SHORTEST]
+
+
+def _is_struck(level: Floats, begin: int, peak: int, sharp: float) -> bool:
+    before = level[begin : peak + 1]
+    trough = len(before[:-9]) + int(before[-9:].argmin())
+    fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
+    risen = level[peak : peak + 16].max() - before[trough]
+    struck = sharp >= FLUX and fallen >= FALL_DB and risen >= RISE_DB
+    return bool(struck or (sharp >= SOFT_FLUX and min(fallen, risen) >= GAP_DB))
 
 
 def _segments(notes: list[_Note], frames: _Frames, length: int) -> list[NoteSegment]:
