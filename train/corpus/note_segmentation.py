@@ -27,7 +27,7 @@ TOLERANCE = 0.3  # semitones: deviation of a frame's pitch from its key, as of v
 FAR = 6.0  # most that one frame counts against a key
 UNSURE, SOUNDING = 1.5, 3.0  # cost of a key in an unpitched frame, and of silence in a pitched one
 CYCLE = 31  # frames of a cycle of vibrato, which is no tuning
-CHANGE = 12.0  # cost of a change of key: some 20 ms of clear pitch
+CHANGE = 9.0  # cost of a change of key: some 15 ms of clear pitch
 SHORTEST = 12  # frames of a note, 70 ms
 SHAKY, SHORT = 0.12, 18  # depth beyond which a note of fewer frames is a slip, such as an octave at an attack
 BACK, AHEAD = 36, 26  # frames around a change of pitch that are searched for the onset
@@ -44,10 +44,13 @@ STEADY_FRAMES = 5
 DEEP_DB = 32.0
 FOOT = 0.25
 TONGUED = 2.5
+GHOSTS = (3, 4, 5)
+ATTACK = 25
+GHOST_GAP = 4
 AGAIN = 14  # frames between attacks of one key, 80 ms
 EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
 FLUX, SOFT_FLUX = 0.6, 0.4  # of the median note's: an attack of the same key, and one after a gap
-LEAST_FLUX = 1.5  # dB: vibrato and beats stay below
+LEAST_FLUX = 2.5  # dB: vibrato and beats stay below
 SUBHARMONICS: tuple[int, ...] = (5, 4, 3, 2)
 LOOKED_AT = 15  # of a heard pitch's partials
 BELOW_DB = 14.0  # of other partials under those of a subharmonic
@@ -201,8 +204,17 @@ def _runs(path: npt.NDArray[np.intp], frames: _Frames) -> list[tuple[int, int, i
             if between.min() > between[0] - 6.0:  # a slip within one note
                 runs[-1] = runs[-1][0], last, key
                 continue
+        if runs and _is_attack_of(runs[-1], first, key):
+            first = runs.pop()[0]
         runs.append((first, last, key))
     return runs
+
+
+def _is_attack_of(run: tuple[int, int, int], first: int, key: int) -> bool:
+    """Return whether a run is the attack of a note that follows: its pitch is a subharmonic or an overtone of it."""
+    interval = key - run[2]
+    brief, joined = run[1] - run[0] < ATTACK, first - run[1] <= GHOST_GAP
+    return brief and joined and any(abs(interval - 12 * math.log2(number)) < 0.5 for number in GHOSTS)
 
 
 def _settled(
@@ -215,6 +227,7 @@ def _settled(
     notes: list[_Note] = []
     for place, (first, last, key) in enumerate(runs):
         heard = frames.pitch[first:last][voiced[first:last]]
+        heard = heard[np.abs(heard - key) < 1]
         pitch = float(np.median(heard)) if len(heard) else float(key)
         before = runs[place - 1] if place else None
         near = before is not None and first - before[1] < NEAR
