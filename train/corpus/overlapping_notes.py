@@ -29,7 +29,7 @@ SUBHARMONICS: tuple[int, ...] = (5, 4, 3, 2)
 LOOKED_AT = 15  # of a heard pitch's partials
 BELOW_DB = 14.0  # of other partials under those of a subharmonic
 COMMON = 0.3  # semitones between a note that sounds on and a multiple of the pitch: a common period
-FAR_BELOW = 9.0  # semitones under the note before: the common period of two notes may lie there
+FAR_BELOW = 8.0  # semitones under the note before: the common period of a third or a wider interval
 LOWEST_HZ = 60.0  # of a remainder's pitch, with two periods in a spectrum's window
 CLEAR = 0.5  # share of frames whose remainder must have a pitch
 
