@@ -7,6 +7,7 @@ must rise.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +137,7 @@ def pitch_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int
     return remaining if 1 < times <= max(SUBHARMONICS) and is_multiple(remaining, pitch) else pitch
 
 
-def _peaks(magnitudes: Samples, rate: int, hertz: Floats) -> Floats:
+def _peaks(magnitudes: Samples, rate: int, hertz: npt.NDArray[np.floating[Any]]) -> Floats:
     bins = magnitudes.shape[1]
     middle = np.round(hertz * 2 * (bins - 1) / rate).astype(np.intp)
     around = [magnitudes[:, np.clip(middle + step, 0, bins - 1)] for step in (-1, 0, 1)]
