@@ -1,9 +1,14 @@
 """Notes that are found in melodies: `melodies.py [PHRASES]`.
 
 Melodies are rendered through a soundfont from notes that are known, three an instrument; a note counts if it is found
-within 30 ms and 30 cents. Slurred notes begin where the note before is let go, and its release sounds on. With the
-folder of recorded phrases, their notes are compared with `phrases.json`, a list made by eye from pictures of pitch,
-spectrum and level: a note counts if its key is right within 60 ms.
+within 30 ms and 30 cents. Slurred notes begin where the note before is let go, and its release sounds on.
+
+Notes are compared twice. "As played" are the times and keys of the MIDI notes. "As sounding" are those of each note
+rendered alone: samples begin late, attack slowly and deviate from their keys. A note alone begins where it first comes
+within 20 dB of its peak; its pitch has the strongest partials within a semitone of its key.
+
+With the folder of recorded phrases, their notes are compared with `phrases.json`, a list made by eye from pictures of
+pitch, spectrum and level: a note counts if its key is right within 60 ms.
 """
 
 import argparse
@@ -41,6 +46,11 @@ LENGTHS = (0.125, 0.1875, 0.25, 0.25, 0.375, 0.5, 0.5, 0.75, 1.0)
 STEPS = (-12, -7, -5, -4, -3, -2, -2, -1, -1, 0, 1, 1, 2, 2, 3, 4, 5, 7, 12)
 TIME_SECONDS, PITCH = 0.03, 0.3
 BY_EYE_SECONDS = 0.06
+BEGUN = 0.1  # of a note's peak, -20 dB, where it begins to be audible
+REST_SECONDS = 2.0  # between notes alone: releases have died away
+HELD_SECONDS = 0.08  # of the shortest part whose pitch is measured
+CENTS = np.arange(-100, 101)  # a sample's deviation from its key
+PARTIALS = 6
 
 
 def melody(seed, low, high):
@@ -81,6 +91,28 @@ def rendered(notes, program):
         return soundfile.read(wav, dtype="float32", always_2d=True)[0].mean(1)
 
 
+def sounding(notes, program):
+    """Return (onset in seconds, MIDI note with fractions) of notes as they sound alone."""
+    length = [off - on for on, off, *_ in notes]
+    begins = np.cumsum([0.3] + [seconds + REST_SECONDS for seconds in length])
+    alone = [(at, at + held, *note[2:]) for at, held, note in zip(begins, length, notes, strict=False)]
+    sound, found = rendered(alone, program), []
+    for (at, off, key, _), (on, *_) in zip(alone, notes, strict=True):
+        first, last = round(at * RATE), round((off + REST_SECONDS - 0.1) * RATE)
+        begun = first + int(np.argmax(np.abs(sound[first:last]) >= BEGUN * np.abs(sound[first:last]).max()))
+        held = sound[begun : max(round(off * RATE), begun + round(HELD_SECONDS * RATE))]
+        found.append((on + (begun - first) / RATE, sounding_pitch(held, key)))
+    return found
+
+
+def sounding_pitch(sound, key):
+    """Return the MIDI note within a semitone of ``key`` whose partials are strongest."""
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 4 * RATE))  # bins of a quarter hertz
+    hertz = 440 * 2 ** ((key + CENTS / 100 - 69) / 12)
+    partials = [number * hertz for number in range(1, PARTIALS + 1) if number * hertz.max() < RATE / 2]
+    return key + CENTS[np.argmax(np.sum([spectrum[np.round(4 * at).astype(int)] for at in partials], axis=0))] / 100
+
+
 def matched(asked, found, seconds, semitones):
     """Return which of the asked (onset, key) are found, each once, and how many of those found are none of them."""
     left, hits = list(found), []
@@ -98,25 +130,35 @@ def notes_of(sound, rate):
 
 def rendered_rows():
     """Print shares for each instrument, of notes with a gap before them and slurred ones."""
-    print(f"{'rendered':<12}{'detached':>16}{'slurred':>16}{'false':>8}")
-    totals = np.zeros(5, int)
+    print(f"{'':<12}{'as played':<40}{'as sounding':<40}")
+    print(f"{'rendered':<12}" + 2 * f"{'detached':>16}{'slurred':>16}{'false':>8}")
+    totals = np.zeros(10, int)
     for place, (name, (program, low, high)) in enumerate(INSTRUMENTS.items()):
-        row = np.zeros(5, int)
+        row = np.zeros(10, int)
         for number in range(MELODIES):
-            notes = melody(FIRST + 100 * place + number, low, high)
-            hits, false = matched(
-                [(on, key) for on, _, key, _ in notes], notes_of(rendered(notes, program), RATE), TIME_SECONDS, PITCH
-            )
-            slurred = np.array([False] + [after[0] - note[1] < 0.01 for note, after in itertools.pairwise(notes)])
-            row += hits[~slurred].sum(), (~slurred).sum(), hits[slurred].sum(), slurred.sum(), false
+            row += counts(melody(FIRST + 100 * place + number, low, high), program)
         print(line(name, row))
         totals += row
     print(line("all", totals))
 
 
+def counts(notes, program):
+    """Return found and all detached notes, found and all slurred ones, false ones: as played, then as sounding."""
+    slurred = np.array([False] + [after[0] - note[1] < 0.01 for note, after in itertools.pairwise(notes)])
+    found, row = notes_of(rendered(notes, program), RATE), []
+    for asked in [(on, key) for on, _, key, _ in notes], sounding(notes, program):
+        hits, false = matched(asked, found, TIME_SECONDS, PITCH)
+        row += [hits[~slurred].sum(), (~slurred).sum(), hits[slurred].sum(), slurred.sum(), false]
+    return np.array(row)
+
+
 def line(name, row):
-    shares = [f"{100 * hit / max(count, 1):4.0f} % of {count:4}" for hit, count in (row[:2], row[2:4])]
-    return f"{name:<12}{shares[0]:>16}{shares[1]:>16}{row[4]:>8}"
+    text = f"{name:<12}"
+    for hits, detached, joined, slurred, false in row.reshape(2, 5):
+        for hit, count in (hits, detached), (joined, slurred):
+            text += f"{f'{100 * hit / max(count, 1):4.0f} % of {count:4}':>16}"
+        text += f"{false:>8}"
+    return text
 
 
 def number(name):

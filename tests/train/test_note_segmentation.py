@@ -96,6 +96,55 @@ def test_a_long_recording_is_cut_in_pieces_that_change_nothing(monkeypatch):
     assert segment_notes(sound, RATE) == whole
 
 
+def overlapping(played, attack, release, wobble=0.0, depth=0.0, seconds=3.6):
+    """Notes of eight partials that rise in ``attack`` seconds and fall by 8.7 dB in each ``release`` after their end.
+
+    ``wobble`` is a tremolo's rate in Hz, ``depth`` its part of the level.
+    """
+    time = np.arange(round(seconds * RATE)) / RATE
+    sound = 1e-4 * np.random.default_rng(1).standard_normal(len(time))
+    for on, off, note in played:
+        wave = sum(np.sin(2 * np.pi * k * midi_to_hz(note) * (time - on)) / k for k in range(1, 9))
+        level = np.clip((time - on) / attack, 0, 1) * np.exp(-np.clip(time - off, 0, None) / release)
+        sound += 0.2 * wave * level * (1 - depth * (1 + np.cos(2 * np.pi * wobble * (time - on))) / 2)
+    return sound.astype(np.float32)
+
+
+@pytest.mark.parametrize("lowest", [40.0, 52.0, 64.0])
+def test_a_soft_beginning_under_the_release_of_the_note_before_is_found(lowest):
+    steps = (0, 3, 2, 7, 5, 6, 1)
+    played = [(0.3 + 0.45 * place, 0.75 + 0.45 * place, lowest + step) for place, step in enumerate(steps)]
+    notes = segment_notes(overlapping(played, attack=0.15, release=0.08), RATE)
+    assert [note.pitch for note in notes] == pytest.approx([note for *_, note in played], abs=0.3)
+    assert [note.start / RATE for note in notes] == pytest.approx([on for on, *_ in played], abs=0.03)
+
+
+@pytest.mark.parametrize("pair", [(59.0, 55.0), (58.0, 54.0)])
+def test_the_common_period_of_two_strings_that_ring_is_no_note(pair):
+    first, second = pair
+    notes = segment_notes(overlapping([(0.3, 0.6, first), (0.9, 1.4, second)], 0.005, 0.6, seconds=1.7), RATE)
+    assert [note.pitch for note in notes] == pytest.approx([first, second], abs=0.3)
+
+
+def test_an_attack_with_the_pitch_of_a_subharmonic_is_no_note():
+    sound = melody([(0.3, 0.4, 64.0 - 12 * np.log2(3)), (0.4, 1.2, 64.0)], seconds=1.5)
+    (note,) = segment_notes(sound, RATE)
+    assert note.pitch == pytest.approx(64.0, abs=0.3)
+    assert note.start / RATE == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_deep_tremolo_divides_no_note():
+    tremolo = overlapping([(0.3, 2.8, 60.0)], attack=0.4, release=0.05, wobble=8.0, depth=0.8)
+    assert [round(note.pitch) for note in segment_notes(tremolo, RATE)] == [60]
+
+
+def test_a_note_begins_with_the_tongue_though_fingers_moved_before():
+    played = [(0.3, 0.62, 60.0), (0.62, 0.66, 61.0), (0.7, 1.2, 61.0)]
+    notes = segment_notes(melody(played, attack=0.01, seconds=1.5), RATE)
+    assert [note.pitch for note in notes] == pytest.approx([60.0, 61.0], abs=0.3)
+    assert notes[1].start / RATE == pytest.approx(0.7, abs=0.03)
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 def test_notes_of_any_sound_are_in_order_and_within_it(seed):
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """Cuts recordings of melodies into notes.
 
 Pitch and loudness find the notes: the likeliest path through keys and silence, whose changes cost (Viterbi 1967). Each
-onset is then moved to where the note's own partials begin to rise, since a slow attack is audible long before its pitch
-is. A key that is played again shows as a peak of spectral flux with a rise of level.
+onset is then moved to where the sound without the note before begins to rise, since a slow attack is audible long
+before its pitch is. A key that is played again shows as a peak of spectral flux with a rise of level.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter
 
-from ...host.units import midi_to_hz, semitones_to_ratio
+from .overlapping_notes import is_multiple, level_of_partials, level_without, overtone, pitch_without, rise, spectra
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
 
 Floats = npt.NDArray[np.float64]
@@ -27,26 +27,21 @@ TOLERANCE = 0.3  # semitones: deviation of a frame's pitch from its key, as of v
 FAR = 6.0  # most that one frame counts against a key
 UNSURE, SOUNDING = 1.5, 3.0  # cost of a key in an unpitched frame, and of silence in a pitched one
 CYCLE = 31  # frames of a cycle of vibrato, which is no tuning
-CHANGE = 12.0  # cost of a change of key: some 20 ms of clear pitch
+CHANGE = 9.0  # cost of a change of key: some 15 ms of clear pitch
 SHORTEST = 12  # frames of a note, 70 ms
 SHAKY, SHORT = 0.12, 18  # depth beyond which a note of fewer frames is a slip, such as an octave at an attack
 BACK, AHEAD = 36, 26  # frames around a change of pitch that are searched for the onset
 NEAR = 60  # frames after another note: its release still sounds
-PARTIALS = 10  # of a note, which show its onset
-APART_BINS = 1.5  # between partials of two notes that a window can tell apart
-TURN_DB = 1.5  # a smaller rise, backwards in time, does not end an attack
-LEVEL_OF_ONSET = 0.4  # of the attack's rise in dB, which a window smears to both sides
-LEVEL_AMONG_OTHERS = 0.25  # of it, where another note's end hides the first part
-RISE_DB, FALL_DB = 4.0, 2.0  # least rise of an onset, and least fall before a key is struck again
+RISE_DB, FALL_DB = 4.0, 2.0  # least rise and least fall before it where a key is struck again
 GAP_DB = 10.0  # a fall and a rise that large are two notes, though the second begins softly
+TONGUED = 2.5  # dB of flux: an attack, where fingers or the pitch moved before
+MULTIPLES = tuple(12 * math.log2(number) for number in (3, 4, 5))  # semitones; melodies rarely leap so far
+ATTACK = 25  # frames of an attack, 150 ms, which may have a subharmonic's pitch, as a bow's
+PEAK = 16  # frames from an attack to its loudest moment, 90 ms
 AGAIN = 14  # frames between attacks of one key, 80 ms
 EARLY_SECONDS = 0.010  # by which the flux peaks after an onset
 FLUX, SOFT_FLUX = 0.6, 0.4  # of the median note's: an attack of the same key, and one after a gap
-LEAST_FLUX = 1.5  # dB: vibrato and beats stay below
-SUBHARMONICS: tuple[int, ...] = (5, 4, 3, 2)
-LOOKED_AT = 15  # of a heard pitch's partials
-BELOW_DB = 14.0  # of other partials under those of a subharmonic
-COMMON = 0.3  # semitones between a note that sounds on and a multiple of the pitch: a common period
+LEAST_FLUX = 2.5  # dB: vibrato, tremolo and beats stay below six tenths of it
 SLURRED_DB = 12.0  # a note follows without a gap if the level between is never so far below the softer of both
 ENDED_DB = 50.0  # below its loudest moment, a note has died away
 BANDS = 80  # of the flux
@@ -195,8 +190,17 @@ def _runs(path: npt.NDArray[np.intp], frames: _Frames) -> list[tuple[int, int, i
             if between.min() > between[0] - 6.0:  # a slip within one note
                 runs[-1] = runs[-1][0], last, key
                 continue
+        if runs and _is_attack(runs[-1], first, key):
+            first = runs.pop()[0]
         runs.append((first, last, key))
     return runs
+
+
+def _is_attack(run: tuple[int, int, int], first: int, key: int) -> bool:
+    """Return whether a run is the attack of the note of ``key`` from ``first`` on, with a subharmonic's pitch."""
+    begun, ended, heard = run
+    brief, joined = ended - begun < ATTACK, first - ended <= AGAIN
+    return brief and joined and any(abs(key - heard - interval) < 0.5 for interval in MULTIPLES)
 
 
 def _settled(
@@ -209,17 +213,23 @@ def _settled(
     notes: list[_Note] = []
     for place, (first, last, key) in enumerate(runs):
         heard = frames.pitch[first:last][voiced[first:last]]
+        heard = heard[np.abs(heard - key) < 1]  # without the attack's
         pitch = float(np.median(heard)) if len(heard) else float(key)
         before = runs[place - 1] if place else None
         near = before is not None and first - before[1] < NEAR
         earliest = min(first, max(0, first - BACK, notes[-1].first + SHORTEST - 1 if notes else 0))
-        spectra = _spectra(samples, frames.hop, earliest, min(first + AHEAD, last))
+        stop = min(first + AHEAD, last)
+        magnitudes = spectra(samples, frames.hop, earliest, stop)
         sounding = notes[-1].pitch if near and notes else None
-        number = _overtone(spectra[first - earliest :], rate, 8 * frames.hop, pitch, sounding)
-        pitch += 12 * math.log2(number)
-        strength = _own_strength(spectra, rate, 8 * frames.hop, pitch, sounding)
-        risen = LEVEL_OF_ONSET if sounding is None else LEVEL_AMONG_OTHERS
-        onset = earliest + _rise(strength, max(first - earliest - 4, 0), first - earliest, risen)
+        pitch += 12 * math.log2(overtone(magnitudes[first - earliest :], rate, pitch, sounding))
+        if sounding is not None:
+            pitch = pitch_without(samples, rate, frames.hop, first, stop, pitch, sounding)
+        if sounding is None or is_multiple(pitch, sounding):
+            level = level_of_partials(magnitudes, rate, pitch, sounding)
+        else:
+            level = level_without(samples, rate, frames.hop, earliest, stop, sounding)
+        onset = earliest + rise(level, max(first - earliest - 4, 0), first - earliest)
+        onset = _tongued(frames, onset, first)
         joined = before is not None and bool(notes) and first - before[1] <= 2
         follows = joined and _is_slurred(frames.level, notes[-1].first, onset, last)
         if follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
@@ -231,71 +241,24 @@ def _settled(
     return notes
 
 
+def _tongued(frames: _Frames, onset: int, first: int) -> int:
+    """Return the lowest point between an onset and an attack after the change of pitch at ``first``, else the onset.
+
+    Fingers move before the tongue: the pitch changes in the last moments of the note before.
+    """
+    level = frames.level[onset : first + AGAIN]
+    if not len(level):
+        return onset
+    lowest = int(level.argmin())
+    after = slice(onset + lowest, onset + lowest + PEAK)
+    fallen, risen = level[: lowest + 1].max() - level[lowest], frames.level[after].max() - level[lowest]
+    attacked = min(fallen, risen) >= GAP_DB and frames.flux[after].max() >= TONGUED
+    return onset + lowest if attacked else onset
+
+
 def _is_slurred(level: Floats, before: int, onset: int, last: int) -> bool:
     softer = min(np.median(level[before : max(onset, before + 1)]), np.median(level[onset : max(last, onset + 1)]))
     return bool(level[max(before, onset - NEAR // 2) : onset + 2].min() > softer - SLURRED_DB)
-
-
-def _spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
-    width = 8 * hop
-    cut = windows(samples, first * hop, stop - first, hop, width)
-    magnitudes: Samples = np.abs(np.fft.rfft(cut * np.hanning(width).astype(np.float32))).astype(np.float32)
-    return magnitudes
-
-
-def _own_strength(spectra: Samples, rate: int, width: int, pitch: float, other: float | None) -> Floats:
-    """Return the level of a note's partials in dB, [frames], of those apart from another note's if there are two."""
-    hertz = midi_to_hz(pitch) * np.arange(1, PARTIALS + 1)
-    hertz = hertz[hertz < 0.45 * rate]
-    if other is not None:
-        ratio = hertz / midi_to_hz(other)
-        apart = np.abs(ratio - np.round(ratio)) * midi_to_hz(other) > APART_BINS * rate / width
-        hertz = hertz[apart] if apart.sum() >= 2 else hertz
-    power = np.square(_peaks(spectra, hertz * width / rate)).sum(1)
-    strength: Floats = 10 * np.log10(power + 1e-18)
-    return strength
-
-
-def _peaks(spectra: Samples, bins: Floats) -> Floats:
-    middle = np.round(bins).astype(np.intp)
-    around = [spectra[:, np.clip(middle + step, 0, spectra.shape[1] - 1)] for step in (-1, 0, 1)]
-    peaks: Floats = np.max(around, axis=0).astype(np.float64)
-    return peaks
-
-
-def _rise(strength: Floats, begin: int, otherwise: int, risen: float) -> int:
-    """Return where a part ``risen`` of an attack is over; ``otherwise`` if nothing rises to a peak after ``begin``."""
-    late = strength[begin:]
-    peak = begin + int(np.argmax(late >= late.max() - 3.0))
-    lowest = valley = peak
-    for frame in reversed(range(peak)):
-        if strength[frame] < strength[lowest]:
-            lowest = valley = frame
-        elif strength[frame] > strength[lowest] + TURN_DB:
-            break
-    rise = strength[peak] - strength[valley]
-    if rise < RISE_DB:
-        return otherwise
-    return valley + int(np.argmax(strength[valley : peak + 1] >= strength[valley] + risen * rise))
-
-
-def _overtone(spectra: Samples, rate: int, width: int, pitch: float, other: float | None) -> int:
-    """Return the number of the partial that is the note's true pitch: 1, or more if ``pitch`` is a subharmonic.
-
-    Partials of another note that still sounds do not count: two notes repeat in a common period.
-    """
-    numbers, candidates = np.arange(1, LOOKED_AT + 1), SUBHARMONICS[-1:]
-    numbers = numbers[numbers * midi_to_hz(pitch) < 0.45 * rate]
-    if other is not None:
-        times = round(semitones_to_ratio(other - pitch))
-        if times > 1 and abs(other - pitch - 12 * math.log2(times)) < COMMON:
-            numbers, candidates = numbers[numbers % times > 0], SUBHARMONICS
-    power = np.square(_peaks(spectra, midi_to_hz(pitch) * numbers * width / rate)).mean(0)
-    for number in candidates:
-        own = numbers % number == 0
-        if own.any() and not own.all() and power[~own].max() < power[own].max() * 10 ** (-BELOW_DB / 10):
-            return number
-    return 1
 
 
 def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]:
@@ -309,20 +272,25 @@ def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]
     parts: list[_Note] = []
     for note in notes:
         begins = [note.first]
-        for peak in peaks[(peaks >= note.first + AGAIN) & (peaks < note.last - 6)].tolist():
-            if peak - early - begins[-1] < AGAIN:
+        for peak in peaks[(peaks > note.first) & (peaks < note.last - 6)].tolist():
+            onset = peak - early
+            if not _is_struck(level, begins[-1], peak, sharp[peak]):
                 continue
-            before = level[begins[-1] : peak + 1]
-            trough = len(before) - 9 + int(before[-9:].argmin())
-            fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
-            risen = level[peak : peak + 16].max() - before[trough]
-            struck = sharp[peak] >= FLUX and fallen >= FALL_DB and risen >= RISE_DB
-            if struck or (sharp[peak] >= SOFT_FLUX and min(fallen, risen) >= GAP_DB):
-                begins.append(peak - early)
+            if onset - begins[-1] >= AGAIN:
+                begins.append(onset)
         ends = [*begins[1:], note.last]
         for first, last in zip(begins, ends, strict=True):
-            parts.append(_Note(first, last, note.pitch, note.follows and first == note.first))
+            parts.append(_Note(first, last, note.pitch, note.follows and first == begins[0]))
     return [part for part in parts if part.last - part.first >= SHORTEST]
+
+
+def _is_struck(level: Floats, begin: int, peak: int, sharp: float) -> bool:
+    before = level[begin : peak + 1]
+    trough = len(before[:-9]) + int(before[-9:].argmin())
+    fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack
+    risen = level[peak : peak + PEAK].max() - before[trough]
+    struck = sharp >= FLUX and fallen >= FALL_DB and risen >= RISE_DB
+    return bool(struck or (sharp >= SOFT_FLUX and min(fallen, risen) >= GAP_DB))
 
 
 def _segments(notes: list[_Note], frames: _Frames, length: int) -> list[NoteSegment]:
