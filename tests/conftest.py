@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import random
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -99,23 +101,48 @@ def make_tone():
 
 
 @pytest.fixture(scope="session")
-def tones(tmp_path_factory):
-    """A folder of fourteen tones, A3 to A#4, dull and bright by turns."""
-    folder = tmp_path_factory.mktemp("tones") / "sounds"
-    folder.mkdir()
-    for index, note in enumerate(range(57, 71)):
-        soundfile.write(folder / f"tone_{note}.wav", tone(note, brightness=0.35 + 0.12 * (index % 4)), RATE)
-    return folder
+def once(tmp_path_factory):
+    """A function that returns a folder that one of pytest's processes makes for all: (name, make) → path.
+
+    ``make`` fills the folder, which exists; no test may write to it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name, make):
+        folder, whole = common / f"once-{name}", common / f"once-{name}.whole"
+        with FileLock(common / f"once-{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def tone_corpus(tones, tmp_path_factory):
-    """The folder of the corpus of `tones`."""
-    from timbrel.train.corpus.build import build
+def tones(once):
+    """A folder of fourteen tones, A3 to A#4, dull and bright by turns."""
 
-    folder = tmp_path_factory.mktemp("corpora") / "tones"
-    build([tones], folder, split="0.7/0.15/0.15", licence="CC0-1.0")
-    return folder
+    def make(folder):
+        for index, note in enumerate(range(57, 71)):
+            soundfile.write(folder / f"tone_{note}.wav", tone(note, brightness=0.35 + 0.12 * (index % 4)), RATE)
+
+    return once("tones", make)
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tones, once):
+    """The folder of the corpus of `tones`."""
+
+    def make(folder):
+        from timbrel.train.corpus.build import build
+
+        build([tones], folder / "tones", split="0.7/0.15/0.15", licence="CC0-1.0")
+
+    return once("corpus", make) / "tones"
 
 
 @pytest.fixture(scope="session")
@@ -132,15 +159,17 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def small_run(tone_corpus, small, tmp_path_factory):
+def small_run(tone_corpus, small, once):
     """The folder of a small run of tuned-8 on the tones; not to be written to."""
-    from timbrel.train.launch import start
-    from timbrel.train.loop import RunOptions
-    from timbrel.train.recipes.load import load_recipe
 
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    start(load_recipe("tuned-8", small), tone_corpus, folder, RunOptions(accelerator="cpu"))
-    return folder
+    def make(folder):
+        from timbrel.train.launch import start
+        from timbrel.train.loop import RunOptions
+        from timbrel.train.recipes.load import load_recipe
+
+        start(load_recipe("tuned-8", small), tone_corpus, folder / "small", RunOptions(accelerator="cpu"))
+
+    return once("run", make) / "small"
 
 
 @pytest.fixture(scope="session")
@@ -165,14 +194,17 @@ def one_table():
 
 
 @pytest.fixture(scope="session")
-def small_model(small_run, one_table, tmp_path_factory):
+def small_model(small_run, once, request):
     """The file of that run's model, its encoder beside it."""
-    from timbrel.export.export import export
-    from timbrel.train.run import Run
 
-    path = tmp_path_factory.mktemp("models") / "small.onnx"
-    export(Run.open(small_run), path)
-    return path
+    def make(folder):
+        from timbrel.export.export import export
+        from timbrel.train.run import Run
+
+        request.getfixturevalue("one_table")
+        export(Run.open(small_run), folder / "small.onnx")
+
+    return once("model", make) / "small.onnx"
 
 
 @dataclass

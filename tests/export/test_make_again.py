@@ -11,6 +11,7 @@ from timbrel.export import make as making
 from timbrel.export.make import MakeStopped
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
+from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 
 from .instruments import MINUTES, PARTS, contents, interrupt_at, made
@@ -61,16 +62,22 @@ def test_ctrl_c_after_training_costs_no_training(recordings, tmp_path, monkeypat
     assert checkpoint.progress_of(checkpoint.load(output / "run" / "last.ckpt")).step == trained
 
 
-def test_a_make_that_was_killed_while_it_read_goes_on(recordings, tmp_path):
-    (tmp_path / "bells").mkdir()
+@pytest.mark.usefixtures("quick")
+def test_a_make_that_was_killed_while_it_read_goes_on(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_FILES", 3)  # sounds, which stay once they are read
+    output = tmp_path / "bells"
+    output.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        build([recordings], tmp_path / "bells" / "corpus", progress=interrupted)
-    made(recordings, tmp_path / "bells")
-    assert not (tmp_path / "bells" / "corpus" / ".reading").exists()
+        build([recordings], output / "corpus", progress=interrupted)
+    assert (output / "corpus" / ".reading").exists()
+    made(recordings, output, minutes=0.01)
+    assert {path.name for path in output.iterdir()} == PARTS
+    assert not (output / "corpus" / ".reading").exists()
 
 
-def interrupted(*arguments):
-    raise KeyboardInterrupt
+def interrupted(done, name):
+    if done > 0.5:
+        raise KeyboardInterrupt
 
 
 # ---- going on with what is finished

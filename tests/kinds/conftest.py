@@ -93,7 +93,7 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def made(tone_corpus, tmp_path_factory):
+def made(tone_corpus, one_table, tmp_path_factory):
     """A function that trains a family for some steps and exports it: its run, and its model's path."""
 
     def make(family, length):

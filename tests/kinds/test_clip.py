@@ -86,8 +86,14 @@ def gate():
 
 
 @pytest.fixture(scope="module")
-def model(kind, made):
-    return made("toy-clip", LENGTH)[1]
+def run_and_model(kind, made):
+    """The folder of a run, and the file of its model."""
+    return made("toy-clip", LENGTH)
+
+
+@pytest.fixture(scope="module")
+def model(run_and_model):
+    return run_and_model[1]
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +128,8 @@ def test_it_is_exported_without_an_encoder_and_proves_itself(model, timbrel):
     assert "clip of samples" in timbrel("info", model).out
 
 
-def test_a_model_without_encoder_leaves_none_of_the_one_before(kind, made, tmp_path):
-    run, _ = made("toy-clip", LENGTH)
+def test_a_model_without_encoder_leaves_none_of_the_one_before(run_and_model, tmp_path):
+    run, _ = run_and_model
     path = tmp_path / "m.onnx"
     encoder_path(path).write_bytes(b"of another model")
     with pytest.raises(UserError, match="exists"):
@@ -153,8 +159,8 @@ def test_recover_refuses_a_kind_whose_codes_it_cannot_search(model, timbrel, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["sound.wav"]
 
 
-def test_evaluate_writes_the_familys_report(kind, made, timbrel):
-    run, _ = made("toy-clip", LENGTH)
+def test_evaluate_writes_the_familys_report(run_and_model, timbrel):
+    run, _ = run_and_model
     ended = timbrel("evaluate", run)
     assert ended.status == 0, ended.err
     assert json.loads((run / "report" / "report.json").read_text(encoding="utf-8")) == {

@@ -38,9 +38,9 @@ def train(tone_corpus, fewer, tmp_path):
 
 @pytest.fixture
 def sounds(tmp_path):
-    """Ten tones, C4 to A4, and a place for a corpus beside them."""
+    """Ten short tones, C4 to A4, and a place for a corpus beside them."""
     for note in range(60, 70):
-        write(tmp_path / "sounds" / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12)))
+        write(tmp_path / "sounds" / f"tone_{note}.wav", sine(440 * 2 ** ((note - 69) / 12), seconds=0.3))
     return tmp_path / "sounds"
 
 

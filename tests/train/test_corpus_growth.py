@@ -123,17 +123,17 @@ def test_a_damaged_chunk_is_read_again(sounds, tmp_path, three_a_chunk, counted,
     assert bytes_of(tmp_path / "c") == bytes_of(tmp_path / "whole")
 
 
-def test_two_processes_give_the_bytes_of_one(mixed, tmp_path):
+def test_two_processes_give_the_bytes_of_one(mixed, tmp_path, three_a_chunk):
     """Chunks of three files in the other processes too: they receive the chunks."""
+    build([mixed], tmp_path / "1", name="c")
     (tmp_path / "run.py").write_text(
         "import sys\nfrom pathlib import Path\nfrom timbrel.train.corpus import chunks\n"
         "from timbrel.train.corpus.build import build\n"
         "if __name__ == '__main__':\n"
         "    chunks.CHUNK_FILES = 3\n"
-        "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=int(sys.argv[3]))\n"
+        "    build([Path(sys.argv[1])], Path(sys.argv[2]), name='c', workers=2)\n"
     )
-    for workers in ("1", "2"):
-        subprocess.run([sys.executable, tmp_path / "run.py", mixed, tmp_path / workers, workers], check=True)
+    subprocess.run([sys.executable, tmp_path / "run.py", mixed, tmp_path / "2"], check=True)
     assert bytes_of(tmp_path / "2") == bytes_of(tmp_path / "1")
 
 

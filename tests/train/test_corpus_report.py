@@ -18,7 +18,7 @@ def test_the_report_adds_up(sounds, corpus, tmp_path):
     assert report.seconds == pytest.approx(sum(report.split_seconds.values()))
     assert report.seconds == pytest.approx(report.pitched_seconds + report.unpitched_seconds)
     assert report.pitched_seconds == pytest.approx(sum(report.pitch_classes))
-    assert report.pitch_classes == pytest.approx([0.5] * 10 + [0, 0], abs=0.03)
+    assert report.pitch_classes == pytest.approx([0.3] * 10 + [0, 0], abs=0.03)
 
 
 def test_a_pitch_counts_for_the_nearest_class():

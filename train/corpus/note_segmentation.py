@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import median_filter
 
 from .overlapping_notes import is_multiple, level_of_partials, level_without, overtone, pitch_without, rise, spectra
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
@@ -88,6 +87,8 @@ def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
 
     Of two notes at once, one is found.
     """
+    from scipy.ndimage import median_filter  # lazy: most trainings cut no notes, and it takes 0.3 s
+
     frames = _measured(samples, rate)
     voiced = (frames.depth < VOICED) & (frames.level > frames.level.max() - QUIET_DB)
     if not voiced.any():

@@ -5,10 +5,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow
 import pytest
 import soundfile
-import webdataset
 
 from .datasets_of_notes import notes_of, small
 
@@ -19,6 +17,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_webdataset_reads_all_notes(shards: Path) -> None:
+    import webdataset
+
     found = list(webdataset.WebDataset([str(path) for path in sorted(shards.glob("*.tar"))], shardshuffle=False))
     for note, (labels, samples) in zip(found, notes_of(shards), strict=True):
         assert json.loads(note["json"]) == labels
@@ -28,6 +28,7 @@ def test_webdataset_reads_all_notes(shards: Path) -> None:
 def test_datasets_reads_all_notes(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
+    import pyarrow
 
     labels = datasets.Features.from_arrow_schema(pyarrow.Table.from_pylist([notes_of(shards)[0][0]]).schema)
     features = datasets.Features(

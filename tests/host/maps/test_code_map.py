@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.manifold import trustworthiness
 from timbrel.host.contract.map import NO_NOTE, read_map
 from timbrel.host.contract.model import Model
 from timbrel.host.maps.code_map import BYTES, LARGEST_STEP, PIXELS, make_code_map, map_of, text_of
@@ -106,6 +105,8 @@ RIM = 0.0015  # of the map: as near to its rim
 
 @pytest.mark.parametrize("name", ["gm-chroma-8", "digits-spoken", "lakeside-10"])
 def test_dots_stand_neither_on_nodes_nor_on_the_rim_and_keep_their_neighbours(name):
+    from sklearn.manifold import trustworthiness  # lazy: a second in each of pytest's processes
+
     plane = map_of(Model(shipped_models()[name]))
     codes, nodes = plane.codes * plane.scale, plane.places * (len(plane.surface) - 1)
     assert np.mean(np.hypot(*(nodes - np.round(nodes)).T) <= NODE_RADIUS) <= 0.02

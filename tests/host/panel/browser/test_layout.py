@@ -86,16 +86,16 @@ def test_the_page_says_that_it_loads_until_a_sound_is_there(host):
     page.wait_for_selector("#loading", state="hidden")
 
 
-@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_nothing_needs_scrolling_to_play(host, size):
+def test_nothing_needs_scrolling_to_play(host):
     page = host.open()
-    page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
-    assert page.evaluate(
-        "document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth"
-    )
-    for part in ("#preset", "#level-bars", "#spectrum-on", "#point", "#piano", "#hold"):
-        box = page.locator(part).bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= size[0] + 1
-        assert box["y"] + box["height"] <= size[1] + 1
-        assert box["height"] > 8
+    for name, size in SIZES.items():
+        page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+        assert page.evaluate(
+            "document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth"
+        ), name
+        for part in ("#preset", "#level-bars", "#spectrum-on", "#point", "#piano", "#hold"):
+            box = page.locator(part).bounding_box()
+            assert box["x"] >= 0, (name, part)
+            assert box["x"] + box["width"] <= size[0] + 1, (name, part)
+            assert box["y"] + box["height"] <= size[1] + 1, (name, part)
+            assert box["height"] > 8, (name, part)

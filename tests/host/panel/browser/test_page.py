@@ -1,6 +1,6 @@
 """The page as a whole: it comes back, it is legible for all, and it asks nobody but its own host."""
 
-import pytest
+import itertools
 
 from .conftest import TOKEN
 
@@ -173,28 +173,27 @@ def test_meters_mark_underruns_and_explain_latency_by_its_parts(host):
     assert "licence" in said
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host, size):
+def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host):
     page = host.open()
-    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
     host.meters()
-    for view in ("map", "controls"):
+    for size, view in itertools.product(SIZES.values(), ("map", "controls")):
+        page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
         if page.is_visible(f"#view-{view}"):
             page.click(f"#view-{view}")
         wide = page.evaluate(
             """() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('svg'))
             .filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"""
         )
-        assert wide == []
+        assert wide == [], size
         small = page.evaluate(
             """() => [...document.querySelectorAll('button, select, summary, input:not([type=checkbox])')]
             .filter((e) => e.checkVisibility() && !e.matches('.key'))
             .map((e) => [e.id || e.textContent, e.getBoundingClientRect()])
             .filter(([, box]) => Math.round(box.width) < 44 || Math.round(box.height) < 44).map(([name]) => name)"""
         )
-        assert small == []
-    keys = [key.bounding_box() for key in page.locator("#piano .key:not(.black)").all()]
-    assert min(key["width"] for key in keys) >= 43
+        assert small == [], size
+        keys = [key.bounding_box() for key in page.locator("#piano .key:not(.black)").all()]
+        assert min(key["width"] for key in keys) >= 43, size
 
 
 def test_all_can_be_reached_by_the_keyboard(host):
