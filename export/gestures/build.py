@@ -184,15 +184,19 @@ class _Levels:
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
     def residuals(self, note: RecordedNote, held: Codes, released: Codes | None, modes: Doubles) -> dict[str, Any]:
-        """Return the fields of a note's residuals, modes and vibrato; none for other models than those of partials."""
+        """Return the fields of a note's residuals, modes and vibrato; none for other models than those of partials.
+
+        Notes with modes have no vibrato: their partials beat, each at its own frequency.
+        """
         if self.card.partials is None:
             return {}
         ways = [None if way is None else self._within(way) for way in (held, released)]
         assert ways[0] is not None
         modes = np.round(modes, 4)
         found = residuals_of(note, ways[0], ways[1], self._model, modes)
-        residuals = dict(zip(("residual", "release_residual"), map(packed, found), strict=True))
-        return residuals | {"modes": modes.tolist(), "vibrato": packed(vibrato_of(note, self.card.sample_rate))}
+        vibrato = np.zeros(0, np.int8) if len(modes) else vibrato_of(note, self.card.sample_rate)
+        fields = dict(zip(("residual", "release_residual", "vibrato"), map(packed, (*found, vibrato)), strict=True))
+        return fields | {"modes": modes.tolist()}
 
     def _within(self, way: Codes) -> Codes:
         return lambda moments: np.clip(way(moments), self._low, self._high)

@@ -9,6 +9,7 @@ from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures import build
 from timbrel.export.gestures.modes import NoteModes, modes_of
 from timbrel.host.contract.card import PartialsLayout
+from timbrel.host.contract.gesture import VIBRATO_CENTS
 from timbrel.host.contract.model import Model
 from timbrel.host.noise import white_noise
 from timbrel.host.shipped import MODELS
@@ -100,16 +101,16 @@ def test_a_card_of_other_frames_has_none(card):
     assert not len(modes(Model(MODELS / "gm-chroma-8.onnx").card, BELL, BELL_DB).modes)
 
 
-def instrument_of(folder, ratios, levels_db, fades):
-    """The gestures of a small model of notes with these partials."""
+def instrument_of(folder, ratios, levels_db, fades, cents=0.0):
+    """The gestures of a small model of notes with these partials, which waver by so many cents."""
     folder.mkdir()
     with writing(folder / "corpus", RATE) as writer:
         for key in (57, 60, 63, 66):
             time = np.arange(round(0.8 * RATE)) / RATE
             level = np.exp(-4 * time) if fades else np.ones(len(time))
+            turns = midi_to_hz(key) * np.cumsum(2 ** (cents * np.sin(2 * np.pi * 5 * time) / 1200)) / RATE
             parts = [
-                10 ** (db / 20) * np.sin(2 * np.pi * midi_to_hz(key) * ratio * time)
-                for ratio, db in zip(ratios, levels_db, strict=True)
+                10 ** (db / 20) * np.sin(2 * np.pi * ratio * turns) for ratio, db in zip(ratios, levels_db, strict=True)
             ]
             sound = (0.05 * level * np.sum(parts, 0)).astype(np.float32)
             writer.append(sound, np.full(-(-len(sound) // 1024), key, np.float32), name=f"{key}", group=f"{key}")
@@ -127,13 +128,18 @@ def test_an_exported_bell_is_transposed_and_a_string_is_not(tmp_path, traced_onc
     for note in bell.notes:
         assert {0.62, 2.92, 4.02, 5.24} <= {*np.round(note.modes[:, 0], 2).tolist()}
     number = np.arange(1.0, 9.0)
-    string = instrument_of(tmp_path / "string", number * np.sqrt(1 + 4e-4 * number**2), -4 * number, fades=True)
+    string = instrument_of(
+        tmp_path / "string", number * np.sqrt(1 + 4e-4 * number**2), -4 * number, fades=True, cents=5
+    )
     assert not string.transposed
     assert all(len(note.modes) >= 4 for note in string.notes)
-    blown = instrument_of(tmp_path / "blown", BELL, BELL_DB, fades=False)
+    blown = instrument_of(tmp_path / "blown", [1.0, 2.0, 3.0], [0, -6, -12], fades=False, cents=20)
     assert not blown.transposed
     assert not any(len(note.modes) for note in blown.notes)
     assert not any(note.fall_db_second for note in blown.notes)
+    for note in blown.notes:
+        assert VIBRATO_CENTS * np.abs(note.vibrato.astype(float)).max() == pytest.approx(20, abs=3)
+    assert not any(len(note.vibrato) for note in [*bell.notes, *string.notes])  # their partials beat
     for note in [*bell.notes, *string.notes]:  # held for longer than recorded, it fades on
         assert note.fall_db_second == pytest.approx(20 * 4 / np.log(10), rel=0.1)
 
