@@ -26,10 +26,10 @@ from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
 from ..train.gan_health import ALIKE
 from ..train.launch import resume, start
-from ..train.loop import Outcome, RunOptions, RunStatus
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
 from ..train.run import Run
+from ..train.training_loop import Outcome, RunOptions, RunStatus
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
 from .families.family import ExportFamily

@@ -164,8 +164,8 @@ def small_run(tone_corpus, small, once):
 
     def make(folder):
         from timbrel.train.launch import start
-        from timbrel.train.loop import RunOptions
         from timbrel.train.recipes.load import load_recipe
+        from timbrel.train.training_loop import RunOptions
 
         start(load_recipe("tuned-8", small), tone_corpus, folder / "small", RunOptions(accelerator="cpu"))
 

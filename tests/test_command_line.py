@@ -316,7 +316,9 @@ def test_debug_shows_a_traceback_and_the_same_last_line(timbrel, monkeypatch, er
 def test_a_missing_extra_is_named_before_any_work(timbrel, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in [name for name in sys.modules if name.startswith(("timbrel.train.loop", "timbrel.train.launch"))]:
+    for module in [
+        name for name in sys.modules if name.startswith(("timbrel.train.training_loop", "timbrel.train.launch"))
+    ]:
         monkeypatch.delitem(sys.modules, module)
     text = one_line(timbrel("train", "tuned-8", "--corpus", "c", "-o", "r"), 2)
     assert text == "torch is not installed; install it with: pip install 'timbrel[train]'"
@@ -364,13 +366,13 @@ def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, one_table, tm
 
 
 def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpus, tmp_path):
-    from timbrel.train import launch, loop
+    from timbrel.train import launch, training_loop
 
     seen = []
 
     def start(recipe, corpus, folder, options, others):
         seen.append((recipe, corpus, folder, options))
-        return loop.Outcome(1, 0.5, False, False)
+        return training_loop.Outcome(1, 0.5, False, False)
 
     monkeypatch.setattr(launch, "start", start)
     arguments = ["train", "chroma-2", "--corpus", tone_corpus, "-o", tmp_path / "run"]

@@ -146,7 +146,10 @@ def test_what_the_ladder_names_exists():
             {"host.play.voices": {"host.live.terminal_screen"}},
             "host.play.voices imports host.live.terminal_screen, which stands higher",
         ),
-        ({"train.loop": {"export.evaluate"}}, "train.loop imports export.evaluate, which stands higher"),
+        (
+            {"train.training_loop": {"export.evaluate"}},
+            "train.training_loop imports export.evaluate, which stands higher",
+        ),
         (
             {"host.panel.server": {"host.live.bench"}},
             "host.panel.server imports host.live.bench, which stands beside it",

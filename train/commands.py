@@ -11,7 +11,7 @@ from ..host.errors import UserError
 
 if TYPE_CHECKING:
     from ..host.progress import Display
-    from .loop import Outcome, RunStatus
+    from .training_loop import Outcome, RunStatus
 
 commands = typer.Typer(rich_markup_mode=None)
 corpus_commands = typer.Typer(rich_markup_mode=None, help="Build a corpus to train on.")
@@ -216,8 +216,8 @@ def train(
     from .families.table import FAMILIES
     from .launch import resume as go_on
     from .launch import start
-    from .loop import RunOptions
     from .recipes.load import load_recipe
+    from .training_loop import RunOptions
 
     loaded = load_recipe(recipe, changes)
     others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)

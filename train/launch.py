@@ -19,10 +19,10 @@ from ..host.errors import TimbrelError, UserError
 from .batches.frames import is_tonal
 from .corpus.store import Corpus
 from .families.table import FAMILIES, trained, trained_others
-from .loop import Outcome, RunOptions, Stop, train
 from .recipes.base import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to
 from .several_machines import is_first, launched, one_voice, processes, together
+from .training_loop import Outcome, RunOptions, Stop, train
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit

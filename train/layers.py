@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from .draws import all_examples
+from .shared_random import all_examples
 
 BANDS = 64  # mel bands of encoder and loss, as in note measurements
 SOFTEST = 1e-8  # of a frame's power, -80 dB: softer components are masked

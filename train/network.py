@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .draws import ExampleGenerator
 from .recipes.base import TrainingSettings
+from .shared_random import ExampleGenerator
 from .training_data import Data
 
 DEAD_DEVIATION = 1e-3  # standard deviation of a latent over training frames: a lower one carries no information

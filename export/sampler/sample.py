@@ -15,6 +15,7 @@ from ...host.play.instrument import ChannelInstrument
 from ...host.session.preset_view import ControlView
 from ...host.session.preset_view_builder import controls
 from .layers import MIDDLE_C, KeyZone, KnobLayer, VelocityZone, controller_value, key_zones, knob_layers, velocity_zones
+from .sfz_and_dspreset import Layout, Region, dspreset, sfz
 from .strikes import (
     HELD_SECONDS,
     RATE,
@@ -26,7 +27,6 @@ from .strikes import (
     strikes,
     takes_of,
 )
-from .texts import Layout, Region, dspreset, sfz
 
 MOST_KNOBS = 2
 FREE_CCS = (74, 71)  # brightness and timbre (MIDI 1.0), for knobs that the preset maps to none

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from ... import __version__
 from ...host.errors import Failure, TimbrelError, UserError
 from ...host.ray_cluster import RETRIES, connect, first_line, on_this_machine
-from ...train.loop import Diverged, RunOptions
 from ...train.recipes.base import Recipe
+from ...train.training_loop import Diverged, RunOptions
 
 LOOK_SECONDS = 0.5  # between looks at the tasks: Ctrl-C is heard then
 STOPPING_SECONDS = 120.0  # longest wait for stopped trainings to measure and save

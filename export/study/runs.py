@@ -14,10 +14,10 @@ from ...train import checkpoint
 from ...train.corpus.store import Corpus
 from ...train.families.table import FAMILIES
 from ...train.launch import resume, start
-from ...train.loop import RunOptions, RunStatus
 from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
 from ...train.run import Run
+from ...train.training_loop import RunOptions, RunStatus
 from ..evaluate import evaluate
 from ..reports.report import FORMAT, Figures, as_json
 from .cluster import Training, train_on_cluster

@@ -18,9 +18,9 @@ from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
 from ...train.launch import check_fits
-from ...train.loop import Diverged, RunOptions
 from ...train.recipes.base import Recipe
 from ...train.recipes.load import load_recipe
+from ...train.training_loop import Diverged, RunOptions
 from ..reports.page import document, faint, joined, table
 from .cluster import Training, train_on_cluster
 from .runs import StudyProgress, check_run, train, write_json

@@ -18,7 +18,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Describe a model, or a pack."""
-    from ..contract.describe import describe
+    from ..contract.card_text import describe
     from ..errors import printable
     from ..packs import SUFFIX
     from ..packs.archive import read_manifest
@@ -96,7 +96,7 @@ def get(
     overwrite: Overwrite = False,
 ) -> None:
     """Fetch a pack, prove it, and keep it among your presets. The one command that connects."""
-    from ..patch.pack_arrival import arrive
+    from ..patch.fetched_packs import arrive
     from ..progress import Display
 
     with Display() as display:

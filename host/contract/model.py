@@ -16,8 +16,8 @@ from ..errors import UserError
 from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .gesture import GESTURE_KEY, Gestures, read_gestures
-from .graph import NotONNX, graph_of, leads_out
 from .map import MAP_KEY, CodeMap, read_map
+from .onnx_bytes import NotONNX, graph_of, leads_out
 
 if TYPE_CHECKING:
     import onnxruntime

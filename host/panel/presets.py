@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..contract.graph import NotONNX, card_of
+from ..contract.onnx_bytes import NotONNX, card_of
 from ..errors import Failure, TimbrelError, UserError
 from ..files import replacing
 from ..packs import BY_DIGEST, SUFFIX

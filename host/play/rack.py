@@ -18,7 +18,7 @@ from .mpe import Zones
 from .synthesis import Elsewhere
 
 if TYPE_CHECKING:
-    from .worker import WorkerPool
+    from .voice_worker import WorkerPool
 
 
 class Rack:
@@ -46,9 +46,9 @@ class Rack:
         self._crew: WorkerPool | None = None
         try:
             if processes > 1:
-                from . import worker  # imported late: live playing and short files do not need it
+                from . import voice_worker  # imported late: live playing and short files do not need it
 
-                self._crew = worker.WorkerPool(patches, sample_rate, processes)
+                self._crew = voice_worker.WorkerPool(patches, sample_rate, processes)
             self._instruments = {
                 channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [], live)
                 for channel, patch in patches.items()

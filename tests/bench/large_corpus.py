@@ -39,7 +39,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
+from timbrel.train.training_loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 speeds = []
 def report(now):

@@ -19,9 +19,9 @@ from timbrel.train.corpus.store import writing
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.grain.network import GrainAutoencoder
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.base import Recipe
 from timbrel.train.recipes.load import load_recipe
+from timbrel.train.training_loop import RunOptions
 
 CLIPS, SECONDS, STEPS, ROUNDS = 24, 4.0, 120, 5
 

@@ -23,13 +23,13 @@ from timbrel.export.reports import picture
 from timbrel.host.contract.card import METADATA_KEY
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.train import loop
+from timbrel.train import training_loop
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.clip import normalising_flow
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ..train.struck import SMALL, drums
@@ -259,7 +259,7 @@ def small_instruments(monkeypatch):
     """
     looks = itertools.count()
     monkeypatch.setattr(making, "load_recipe", small_recipe)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: LOOK_SECONDS * next(looks)))
+    monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=lambda: LOOK_SECONDS * next(looks)))
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)

@@ -11,10 +11,10 @@ from timbrel.host.errors import UserError
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.generated_clips import JudgedClips
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from ..train.sounds import rewrite
 

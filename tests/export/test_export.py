@@ -14,9 +14,9 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from .exported import BATCHES, in_order, network_of, one_hot, plain_card, plain_session
 

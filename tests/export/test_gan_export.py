@@ -16,9 +16,9 @@ from timbrel.host.contract.model import Model, open_session
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from .undrawn import undrawn
 

@@ -17,9 +17,9 @@ from timbrel.host.render import render
 from timbrel.train.corpus.build import build
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 RATE = 22050
 SMALL = ["training.steps=30", "training.batch_size=32", "frames.hop_length=200"]

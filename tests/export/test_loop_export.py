@@ -14,7 +14,7 @@ from timbrel.export.families.loops import steering, steering_rotation
 from timbrel.export.families.loops.steering_rotation import fit_rotation, rotation_of
 from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, rendered
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError

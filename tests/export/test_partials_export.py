@@ -13,8 +13,8 @@ from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 
 def in_order(run):

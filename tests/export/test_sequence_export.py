@@ -22,9 +22,9 @@ from timbrel.train.families.sequence.batches import cut, pieces
 from timbrel.train.families.sequence.network import delayed
 from timbrel.train.families.table import trained
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from ..train.struck import RATE, corpus_of, hat, tom
 

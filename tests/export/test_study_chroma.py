@@ -20,7 +20,7 @@ from timbrel.export.reports import picture
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train import loop
+from timbrel.train import training_loop
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.recipes.load import load_recipe
@@ -216,7 +216,7 @@ def test_what_is_finished_is_not_made_again_and_another_seed_is_added(octave, tm
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeypatch, capsys):
-    folder, step, calls = tmp_path / "study", loop._Loop._step, []
+    folder, step, calls = tmp_path / "study", training_loop._Loop._step, []
     given = asked({"octave": octave}, folder, ["2"])
     assert make(asked({"octave": octave}, tmp_path / "other", ["2"]))
     steps = sum(run["steps"] for run in report_of(tmp_path / "other")["runs"])
@@ -227,7 +227,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, done)
 
-    monkeypatch.setattr(loop._Loop, "_step", interrupted)
+    monkeypatch.setattr(training_loop._Loop, "_step", interrupted)
     assert not make(given)
     assert len(calls) == steps // 2
     assert "run the same command again to resume" in capsys.readouterr().err

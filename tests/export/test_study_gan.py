@@ -14,9 +14,9 @@ from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from .undrawn import undrawn
 

@@ -134,7 +134,7 @@ def test_a_study_goes_on_where_it_stopped_and_is_not_made_again(kicks, tmp_path,
 
 def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monkeypatch):
     """What is reported after a halt counts on."""
-    from timbrel.train.loop import RunOptions, RunStatus
+    from timbrel.train.training_loop import RunOptions, RunStatus
 
     def trains(recipe, corpus, folder, options, course, share):
         folder.mkdir(exist_ok=True)

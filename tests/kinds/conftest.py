@@ -17,9 +17,9 @@ from timbrel.host.patch.preset import Preset
 from timbrel.train.families.table import FAMILIES as TRAINED
 from timbrel.train.families.table import Family
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes import base, load
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 RECIPE = """name = "{family}"
 description = "a kind that lives in a test"

@@ -12,19 +12,19 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, loop
+from timbrel.train import checkpoint, training_loop
 from timbrel.train.corpus.build import build
 from timbrel.train.families import table
 from timbrel.train.families.grain.batches import GrainData, check_grains, grain_data
 from timbrel.train.families.grain.recipe import GrainFrames
 from timbrel.train.families.table import Family
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import RunOptions
 from timbrel.train.network import Adam, Network, Objective
 from timbrel.train.recipes import load
 from timbrel.train.recipes.base import Recipe, RecipeSection
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 CPU = RunOptions(accelerator="cpu")
 RATE, LENGTH, BATCH, NOISE = 22050, 64, 16, 3
@@ -230,14 +230,14 @@ def test_an_optimiser_has_its_own_betas(train, turn, name, first, second):
 
 
 def test_a_schedule_lowers_every_optimisers_own_rate_alike(train, monkeypatch):
-    seen, original = [], loop._Loop._step
+    seen, original = [], training_loop._Loop._step
 
     def step(self, done):
         loss = original(self, done)
         seen.append([{g["lr"] for g in self.optimizers[name].param_groups} for name in ("critic", "generator")])
         return loss
 
-    monkeypatch.setattr(loop._Loop, "_step", step)
+    monkeypatch.setattr(training_loop._Loop, "_step", step)
     train("training.steps=50", "training.schedule=cosine")
     critic, generator = (np.array([next(iter(rates)) for rates in name]) for name in zip(*seen, strict=True))
     assert all(len(rates) == 1 for rates in itertools.chain(*seen))
@@ -346,7 +346,7 @@ def test_examples_a_second_are_those_of_all_batches(train, monkeypatch):
             return self.now
 
     reports, clock = [], Clock()
-    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(training_loop, "time", clock)
     train("training.steps=30", options=RunOptions("cpu", on_report=lambda report: reports.append((clock.now, report))))
     assert len(reports) > 5
     for (began, first), (ended, second) in itertools.pairwise(reports):
@@ -358,7 +358,7 @@ def test_examples_a_second_are_those_of_all_batches(train, monkeypatch):
 
 
 def test_a_penalty_on_slopes_is_validated_and_nothing_is_moved_by_that(train, monkeypatch):
-    looks, original = [], loop._Loop._validate
+    looks, original = [], training_loop._Loop._validate
 
     def validate(self, *arguments, **named):
         def state():
@@ -370,8 +370,8 @@ def test_a_penalty_on_slopes_is_validated_and_nothing_is_moved_by_that(train, mo
         original(self, *arguments, **named)
         looks.append((before, state()))
 
-    monkeypatch.setattr(loop._Loop, "_validate", validate)
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(training_loop._Loop, "_validate", validate)
+    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
     run, _ = train("training.epochs=2")
     assert len(looks) == 3  # after each epoch, and at the end
     assert any(slope is not None for (_, slopes, _), _ in looks for slope in slopes.values())
@@ -422,9 +422,9 @@ def test_a_resumed_run_of_several_optimisers_is_to_the_bit_one_that_never_stoppe
     rains, tmp_path, contest, asked, monkeypatch
 ):
     contest()
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
     whole = start(asked("training.schedule=cosine"), rains, tmp_path / "whole", CPU)
-    waiting, original = {2, 8}, loop._Loop._step  # within epochs
+    waiting, original = {2, 8}, training_loop._Loop._step  # within epochs
 
     def step(self, done):
         if self.progress.step in waiting:
@@ -432,7 +432,7 @@ def test_a_resumed_run_of_several_optimisers_is_to_the_bit_one_that_never_stoppe
             signal.raise_signal(signal.SIGINT)
         return original(self, done)
 
-    monkeypatch.setattr(loop._Loop, "_step", step)
+    monkeypatch.setattr(training_loop._Loop, "_step", step)
     outcome = start(asked("training.schedule=cosine"), rains, tmp_path / "parts", CPU)
     steps = []
     while outcome.interrupted:
@@ -452,7 +452,7 @@ def test_a_diverged_contest_is_said_in_a_line_also_where_slopes_are_clipped(trai
         def criticism(self, windows, generator):
             return {name: term * float("nan") for name, term in super().criticism(windows, generator).items()}
 
-    with pytest.raises(loop.Failure, match="training has diverged"):
+    with pytest.raises(training_loop.Failure, match="training has diverged"):
         train(network=Broken)
 
 

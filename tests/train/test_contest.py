@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, loop
+from timbrel.train import checkpoint, training_loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.families import table
 from timbrel.train.families.gan import logistic_gan
 from timbrel.train.families.table import FAMILIES, trained
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from .sounds import sine
 
@@ -59,8 +59,8 @@ def contest(digits, tmp_path):
 @pytest.fixture
 def often(monkeypatch):
     """Validate after every step."""
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(loop, "LONGEST_STEPS", 1)
+    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(training_loop, "LONGEST_STEPS", 1)
 
 
 @pytest.mark.parametrize("name", CLIPS)

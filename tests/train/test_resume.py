@@ -14,11 +14,11 @@ import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, launch, loop
+from timbrel.train import checkpoint, launch, training_loop
 from timbrel.train.launch import resume, start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 from ..patience import PATIENCE_SECONDS, until
 from .looped import SMALL, grooves
@@ -41,7 +41,7 @@ def stop_at(monkeypatch):
     """Press Ctrl-C during the given steps, once each, or raise other signals."""
 
     def at(*steps, numbers=(signal.SIGINT,)):
-        waiting, original = set(steps), loop._Loop._step
+        waiting, original = set(steps), training_loop._Loop._step
 
         def step(self, done):
             if self.progress.step in waiting:
@@ -50,7 +50,7 @@ def stop_at(monkeypatch):
                     signal.raise_signal(number)
             return original(self, done)
 
-        monkeypatch.setattr(loop._Loop, "_step", step)
+        monkeypatch.setattr(training_loop._Loop, "_step", step)
 
     return at
 
@@ -113,7 +113,9 @@ def assert_same_run(one, two):
 def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
     tone_corpus, fewer, tmp_path, monkeypatch, stop_at, name, changes
 ):
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)  # after every epoch, so that there is a best one to differ
+    monkeypatch.setattr(
+        training_loop, "VALIDATION_STEPS", 1
+    )  # after every epoch, so that there is a best one to differ
     recipe = load_recipe(name, [*fewer, "loss.divergence=1e-6", *changes])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(7, 29)  # both within an epoch
@@ -141,8 +143,8 @@ def test_a_resumed_run_on_loops_drops_out_what_one_that_never_stopped_does(tmp_p
 
 def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     """The loss only rises here: a look at it on the way must not become the best that is exported."""
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
+    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(training_loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
     recipe = load_recipe("tuned-8", [*fewer, "frames.rows=2400", "training.steps=36"])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(0)
@@ -281,7 +283,7 @@ def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(
     epoch_steps = 0
     for run in killed_runs(begin, changes, tone_corpus, tmp_path / "run", kills):
         epoch_steps = epoch_steps or run.logged()[0]["step"]
-        assert epoch_steps >= loop.VALIDATION_STEPS  # each epoch is saved
+        assert epoch_steps >= training_loop.VALIDATION_STEPS  # each epoch is saved
         assert_survived(run, epoch_steps)
     step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
     recipe = load_recipe("tuned-8", [*changes, f"training.steps={step}"])
@@ -350,17 +352,17 @@ def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, fewer, tmp_pat
 
 
 def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, fewer, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
     recipe = load_recipe("tuned-8", fewer)
-    original = loop._Loop._step
+    original = training_loop._Loop._step
 
     def step(self, done):
         loss = original(self, done)
         return loss * float("nan") if self.progress.step >= 40 else loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Loop, "_step", step)
+        patch.setattr(training_loop._Loop, "_step", step)
         with pytest.raises(Failure, match="diverged"):
             start(recipe, tone_corpus, tmp_path / "run", CPU)
     assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).step > 0
@@ -383,7 +385,7 @@ class Clock:
 
 def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     clock = Clock()
-    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(training_loop, "time", clock)
     recipe = load_recipe("tuned-8", [*fewer, "training.minutes=0.2"])  # 12 s
     stop_at(50)
     first = start(recipe, tone_corpus, tmp_path / "run", CPU)
@@ -392,9 +394,11 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, t
     assert 3 < passed < 9
     clock.now += 10_000  # the night between
     before = clock.now
-    rates, original = [], loop._Loop._learning_rate
+    rates, original = [], training_loop._Loop._learning_rate
     monkeypatch.setattr(
-        loop._Loop, "_learning_rate", lambda self, rate, done: rates.append(original(self, rate, done)) or rates[-1]
+        training_loop._Loop,
+        "_learning_rate",
+        lambda self, rate, done: rates.append(original(self, rate, done)) or rates[-1],
     )
     second = resume(tmp_path / "run", recipe, CPU)
     assert not second.interrupted
@@ -402,7 +406,7 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, t
     assert clock.now - before == pytest.approx(12 - passed, abs=0.5)
     assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).seconds == pytest.approx(12, abs=0.5)
     assert rates[0] < 0.95 * 1e-3  # on its way down already
-    assert rates[-1] == pytest.approx(loop.FLOOR * 1e-3, rel=0.2)
+    assert rates[-1] == pytest.approx(training_loop.FLOOR * 1e-3, rel=0.2)
 
 
 # ---- several processes

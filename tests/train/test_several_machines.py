@@ -17,17 +17,17 @@ import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, launch, several_machines
 from timbrel.train.corpus.build import build
-from timbrel.train.draws import (
+from timbrel.train.launch import resume, start
+from timbrel.train.network import seeded_dropout
+from timbrel.train.recipes.load import load_recipe
+from timbrel.train.run import Run
+from timbrel.train.shared_random import (
     ExampleGenerator,
     rand_examples,
     randint_examples,
     randn_examples,
 )
-from timbrel.train.launch import resume, start
-from timbrel.train.loop import RunOptions
-from timbrel.train.network import seeded_dropout
-from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 PATIENCE_SECONDS = 240
 SMALL_SEQUENCE = ["frames.sample_rate=22050", "network.size=16", "training.batch_size=8", "training.steps=50"]

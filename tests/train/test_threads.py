@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host import idle_cores
 from timbrel.host.idle_cores import SLACK
-from timbrel.train import loop, threads
+from timbrel.train import threads, training_loop
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
+from timbrel.train.training_loop import RunOptions
 
 from ..patience import until
 
@@ -207,13 +207,13 @@ def test_a_training_beside_other_work_has_one_thread_unless_a_count_is_given_and
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     monkeypatch.setattr(threads, "WINDOW_SECONDS", 0.0)
     monkeypatch.setattr(threads, "processors_worked", lambda: lambda: time.process_time() + time.perf_counter())
-    seen, original = [], loop._Loop._step
+    seen, original = [], training_loop._Loop._step
 
     def step(self, done):
         seen.append(torch.get_num_threads())
         return original(self, done)
 
-    monkeypatch.setattr(loop._Loop, "_step", step)
+    monkeypatch.setattr(training_loop._Loop, "_step", step)
     recipe = load_recipe("tuned-8", [*small, "training.steps=8"])
     start(recipe, tone_corpus, tmp_path / "run", RunOptions(accelerator="cpu"))
     assert seen == ([2] * 8 if given else [2] + [1] * 7)

@@ -24,9 +24,9 @@ from ....train.corpus.clip_table import SPLITS
 from ....train.corpus.store import Corpus
 from ....train.families.chroma.recipe import ChromaRecipe
 from ....train.families.table import FAMILIES
-from ....train.loop import RunOptions
 from ....train.recipes.load import load_recipe
 from ....train.run import Run
+from ....train.training_loop import RunOptions
 from ...export import export
 from ...reports.number_format import two_digits
 from ...reports.picture import Picture

@@ -21,12 +21,12 @@ from ....train.batches.frames import is_tonal
 from ....train.corpus.store import Corpus
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.table import FAMILIES
-from ....train.loop import RunOptions
 from ....train.network import Network
 from ....train.recipes.base import Recipe
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
 from ....train.training_data import Data
+from ....train.training_loop import RunOptions
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import (
     StudyOptions,

@@ -20,10 +20,10 @@ from ....host.progress import Display
 from ....train.corpus.store import Corpus
 from ....train.families.classifier.network import Classifier
 from ....train.families.table import FAMILIES, trained
-from ....train.loop import RunOptions
 from ....train.recipes.base import Recipe
 from ....train.recipes.load import load_recipe
 from ....train.run import Run
+from ....train.training_loop import RunOptions
 from ...export import export
 from ...reports.report import FORMAT, Figures
 from ...study.cluster import Training

@@ -23,10 +23,10 @@ from ....train.families.sequence.batches import Piece, joined, pieces
 from ....train.families.sequence.network import RecurrentNetwork
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.families.table import FAMILIES, trained
-from ....train.loop import RunOptions, RunStatus
 from ....train.recipes.base import Recipe
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
+from ....train.training_loop import RunOptions, RunStatus
 from ...reports.report import FORMAT, Figures
 from ...study.runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate, write_study
 from .report import SHOWN, TAIL, compared, frames_after, recording

@@ -2,7 +2,7 @@
 
 import { $, clamp, colour } from "./dom.js";
 import { dotColour } from "./colours.js";
-import { EDGE } from "./view.js";
+import { EDGE } from "./map_view.js";
 
 const TOGETHER = 110; // pixels within which dots of one name are together
 const FEWEST = 3, SPARSE = 30; // dots together that have a name; fewer where they are further apart than so many pixels

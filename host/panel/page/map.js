@@ -5,8 +5,8 @@ import { audition } from "./audition.js";
 import { choices, legend } from "./colours.js";
 import { dotRadius, drawDots } from "./dots.js";
 import { path } from "./path.js";
-import { Surface } from "./surface.js";
-import { View } from "./view.js";
+import { Surface } from "./map_data.js";
+import { View } from "./map_view.js";
 
 const REACH = { mouse: 10, pen: 14, touch: 22 }; // pixels within which a dot is meant
 const CLICK = 4; // pixels that a click may move, in which it is no drag

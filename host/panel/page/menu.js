@@ -1,7 +1,7 @@
 // The menu of a control: by a right click, a long press, the menu key or Shift F10.
 
 import { clamp, make, shown } from "./dom.js";
-import { typed, wanted } from "./values.js";
+import { typed, wanted } from "./typed_values.js";
 
 const LONG = 500; // milliseconds of a long press
 const STILL = 8; // pixels that the finger may go in one

@@ -2,12 +2,12 @@
 
 import { $, make, press, remember, remembered } from "./dom.js";
 import { controls } from "./controls.js";
-import { full } from "./full.js";
+import { full } from "./full_screen.js";
 import { hints } from "./hints.js";
 import { keyboard } from "./keyboard.js";
 import { knobs } from "./knobs.js";
 import { learn } from "./learn.js";
-import { Link } from "./link.js";
+import { Link } from "./socket.js";
 import { map } from "./map.js";
 import { menu } from "./menu.js";
 import { meters } from "./meters.js";

@@ -1,7 +1,7 @@
 // One control: a label, a native slider, a number that can be typed, and the badge of the knob that turns it.
 
 import { clamp, make, shown } from "./dom.js";
-import { typed, wanted } from "./values.js";
+import { typed, wanted } from "./typed_values.js";
 
 const LONGEST_UNIT = 3; // characters that have room behind the number; longer ones are said where the pointer rests
 const BEND = 3; // of sliders of seconds that begin at 0: the middle is an eighth of the range

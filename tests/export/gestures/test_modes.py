@@ -16,9 +16,9 @@ from timbrel.host.shipped import MODELS
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import writing
 from timbrel.train.launch import start
-from timbrel.train.loop import RunOptions
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import RunOptions
 
 RATE, KEY = 44100, 60
 BELL = [0.62, 1.98, 2.92, 4.02, 5.24, 6.38, 8.02, 9.54]

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from timbrel.host.contract.card import Card, read_card, unknown_fields
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.errors import UserError
 
 SOURCE = "folder/model.onnx"

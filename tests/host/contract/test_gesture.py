@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.contract.gesture import GESTURE_KEY, packed, read_gestures
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError

@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from timbrel.host.contract import graph
+from timbrel.host.contract import onnx_bytes
 from timbrel.host.contract.encoder import Encoder, encoder_path
-from timbrel.host.contract.graph import DEEPEST, HOLDS, NotONNX, leads_out
 from timbrel.host.contract.model import Model
+from timbrel.host.contract.onnx_bytes import DEEPEST, HOLDS, NotONNX, leads_out
 from timbrel.host.errors import UserError
 from timbrel.host.shipped import MODELS
 
@@ -275,6 +275,6 @@ def _length(count):
     ids=itertools.count(),
 )
 def test_bytes_that_are_no_model_are_refused_with_their_fault(monkeypatch, data, words):
-    monkeypatch.setattr(graph, "MOST_FIELDS", 2000)  # two million take a second to read
+    monkeypatch.setattr(onnx_bytes, "MOST_FIELDS", 2000)  # two million take a second to read
     with pytest.raises(NotONNX, match=words):
         leads_out(data)

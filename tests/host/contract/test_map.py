@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.contract.map import MAP_KEY, CodeMap
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError

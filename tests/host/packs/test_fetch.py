@@ -10,8 +10,8 @@ import pytest
 from timbrel.export.packs.pack import pack
 from timbrel.host.errors import Failure, TimbrelError, UserError
 from timbrel.host.packs import archive, fetch
+from timbrel.host.patch.fetched_packs import arrive
 from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.pack_arrival import arrive
 from timbrel.host.shipped import MIDI
 
 from .packed import packed

@@ -35,11 +35,11 @@ def test_comments_go_and_all_else_stays(text, left):
 
 
 def test_a_file_is_sent_without_comments_and_once(panel, parent):
-    answer, body = fetched(panel, "link.js")
+    answer, body = fetched(panel, "socket.js")
     assert answer.getheader("content-type").startswith("text/javascript")
-    assert body.decode() == without_comments((PAGE / "link.js").read_text(encoding="utf-8"))
+    assert body.decode() == without_comments((PAGE / "socket.js").read_text(encoding="utf-8"))
     assert b"export class Link" in body
-    again, nothing = fetched(panel, "link.js", **{"If-None-Match": answer.getheader("etag")})
+    again, nothing = fetched(panel, "socket.js", **{"If-None-Match": answer.getheader("etag")})
     assert (again.status, nothing) == (304, b"")
     assert fetched(panel, "no.js")[0].status == 404
 

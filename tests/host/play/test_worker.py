@@ -27,7 +27,7 @@ from timbrel.host.events import (
 )
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play import rack as rack_module
-from timbrel.host.play import worker
+from timbrel.host.play import voice_worker
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.voice_allocation import PARTS
 
@@ -148,7 +148,7 @@ def test_channels_of_several_rates_and_effects_stay_in_time(make_patch, tiny, lo
 @pytest.fixture
 def told(monkeypatch):
     """Processes leave only when a test says so."""
-    monkeypatch.setattr(worker, "PAYS", 0.0)
+    monkeypatch.setattr(voice_worker, "PAYS", 0.0)
 
 
 @pytest.mark.parametrize(("name", "processes"), cover(10, list(KEYS), [PARTS, 2]))
@@ -174,7 +174,7 @@ def test_processes_leave_channels_of_several_rates_in_time(make_patch, tiny, lon
 def test_processes_leave_if_they_do_not_pay_and_are_held_up(make_patch, lone, monkeypatch, pays, held_up, stay):
     """As on a busy machine; on one that gives them more than a processor; and where there is little to do."""
     for name, value in {"WATCHED_SECONDS": 0.0, "WATCHED_BLOCKS": 2, "PAYS": pays, "HELD_UP": held_up}.items():
-        monkeypatch.setattr(worker, name, value)
+        monkeypatch.setattr(voice_worker, name, value)
     left = spied(monkeypatch)
     events = performance(8)
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
@@ -184,15 +184,15 @@ def test_processes_leave_if_they_do_not_pay_and_are_held_up(make_patch, lone, mo
 
 def spied(monkeypatch):
     """The workers that were told to leave."""
-    left, leave = [], worker.Worker.leave
-    monkeypatch.setattr(worker.Worker, "leave", lambda self: left.append(self) or leave(self))
+    left, leave = [], voice_worker.Worker.leave
+    monkeypatch.setattr(voice_worker.Worker, "leave", lambda self: left.append(self) or leave(self))
     return left
 
 
 def test_processes_stay_where_phases_are_refined(make_patch, lone, monkeypatch):
     """Those depend on which voices and frames are refined together, so when to leave would be heard."""
     for name, value in {"WATCHED_SECONDS": 0.0, "WATCHED_BLOCKS": 0, "PAYS": 9.0, "HELD_UP": 0.0}.items():
-        monkeypatch.setattr(worker, name, value)
+        monkeypatch.setattr(voice_worker, name, value)
     left = spied(monkeypatch)
     patches = {0: make_patch(), 1: make_patch(play={"phase": "best", "voices": 2})}
     played(Rack(patches, RATE, 2), performance(10, 8000, (0, 1)), (500,), count=8000)
@@ -220,7 +220,7 @@ def test_processes_that_share_one_processor_leave(make_patch, lone, monkeypatch)
 
 def test_a_worker_never_overwrites_what_is_not_read_yet(make_patch, lone, monkeypatch):
     """However far ahead events are known, as where another channel's effects hold back long."""
-    monkeypatch.setattr(worker, "MAX_BLOCK", 1024)  # room for 4096 samples
+    monkeypatch.setattr(voice_worker, "MAX_BLOCK", 1024)  # room for 4096 samples
     events = performance(5)
     whole, _ = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events, (1000,))
     with contextlib.closing(Rack({0: make_patch(cc=KNOBS)}, RATE, 2)) as rack:
@@ -245,7 +245,7 @@ def test_grains_are_the_same_in_blocks_and_processes_too(lone, told, name):
 
 def test_a_process_that_is_begun_anew_gives_the_same_bits(make_patch, lone, monkeypatch):
     """As it is where processes cannot be forked."""
-    monkeypatch.setattr(worker, "START", "spawn")
+    monkeypatch.setattr(voice_worker, "START", "spawn")
     events = performance(3)
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
     assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 2), events), whole)
@@ -254,7 +254,7 @@ def test_a_process_that_is_begun_anew_gives_the_same_bits(make_patch, lone, monk
 def test_where_the_system_allows_no_process_one_does_all(make_patch, lone, monkeypatch):
     events = performance(4)
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
-    begin, begun = worker.Worker, []
+    begin, begun = voice_worker.Worker, []
 
     def scarce(*arguments):
         if len(begun) == 1:
@@ -262,7 +262,7 @@ def test_where_the_system_allows_no_process_one_does_all(make_patch, lone, monke
         begun.append(begin(*arguments))
         return begun[-1]
 
-    monkeypatch.setattr(worker, "Worker", scarce)
+    monkeypatch.setattr(voice_worker, "Worker", scarce)
     assert alike(played(Rack({0: make_patch(cc=KNOBS)}, RATE, 3), events), whole)
 
 
@@ -283,13 +283,13 @@ def test_what_stops_all_processes_ends_those_that_share_the_voices_through_the_r
     make_patch, lone, monkeypatch, capfd, name
 ):
     """However early it comes: before the process does anything, and while it plays."""
-    work, number = worker._work, getattr(signal, name)
+    work, number = voice_worker._work, getattr(signal, name)
 
     def stopped(*arguments):
         signal.raise_signal(number)
         work(*arguments)
 
-    monkeypatch.setattr(worker, "_work", stopped)
+    monkeypatch.setattr(voice_worker, "_work", stopped)
     events = [event for event in performance(6) if event.time]
     whole = played(Rack({0: make_patch(cc=KNOBS)}, RATE), events)
     with interrupts.listening():
@@ -323,7 +323,7 @@ class Odd(Exception):
 def test_what_goes_wrong_in_a_process_is_raised_where_its_sums_are_awaited(
     make_patch, lone, monkeypatch, capfd, error, kind, words
 ):
-    monkeypatch.setattr(worker, "Synthesis", lambda *arguments, **keys: Broken(error))
+    monkeypatch.setattr(voice_worker, "Synthesis", lambda *arguments, **keys: Broken(error))
     with contextlib.closing(Rack({0: make_patch()}, RATE, 2)) as rack:
         with pytest.raises(kind) as raised:
             rack.process([NoteOn(0, 0, 60, 100)], 9000)
@@ -346,7 +346,7 @@ def test_a_process_that_fails_before_it_sounds_is_told_too(make_patch, lone, mon
     def refuse(*arguments, **keys):
         raise Failure("no room for tables")
 
-    monkeypatch.setattr(worker, "Synthesis", refuse)
+    monkeypatch.setattr(voice_worker, "Synthesis", refuse)
     rack = Rack({0: make_patch()}, RATE, 2)
     with contextlib.closing(rack), pytest.raises(Failure, match="no room for tables"):
         rack.process([NoteOn(0, 0, 60, 100)], 9000)

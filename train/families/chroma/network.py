@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.stft import chroma_bins
-from ...draws import rand_examples, randint_examples, randn_examples
 from ...layers import BANDS, LEAK, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from ...network import Autoencoder
+from ...shared_random import rand_examples, randint_examples, randn_examples
 from ...training_data import Data
 from .recipe import ChromaRecipe
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import randn_examples
 from ...layers import frozen
 from ...network import Autoencoder
+from ...shared_random import randn_examples
 from ...training_data import Data
 from .attack import made_to_rise, risen
 from .features import MEL_BANDS, ClipFeatures

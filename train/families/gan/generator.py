@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...draws import rand_examples
 from ...network import Network
+from ...shared_random import rand_examples
 
 
 class ClipGenerator(Network, ABC):

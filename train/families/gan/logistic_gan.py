@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import rand_examples, randint_examples
 from ...layers import decibels, frozen, initialise_by_glorot
 from ...network import Adam, Objective
+from ...shared_random import rand_examples, randint_examples
 from .recipe import LogisticGANNetwork, LogisticGANRecipe
 from .wavegan import LEAK, WaveGAN
 

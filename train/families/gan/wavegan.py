@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import rand_examples
 from ...layers import frozen, initialise_by_glorot
 from ...network import Adam, Objective
+from ...shared_random import rand_examples
 from .generator import ClipGenerator
 from .recipe import FIRST, LENGTHS, GANRecipe, WaveGANNetwork
 from .strided_convolution import Lengthening, Shortening

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import randn_examples
 from ...layers import LEAK, dense, frozen, initialise_by_glorot
 from ...network import Autoencoder, Objective
+from ...shared_random import randn_examples
 from .recipe import GrainRecipe
 
 LEVEL = 0.1  # of full scale: average level of recordings; scales network inputs to about 1

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import rand_examples, randn_examples
 from ...network import SHARED, Adam, Autoencoder, seeded_dropout
+from ...shared_random import rand_examples, randn_examples
 from ...training_data import Data
 from .features import SliceFeatures
 from .recipe import LoopRecipe

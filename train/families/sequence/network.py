@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...draws import rand_examples, randn_examples
 from ...network import SHARED, Adam, Network
+from ...shared_random import rand_examples, randn_examples
 from ...training_data import Data
 from .recipe import SequenceFrames, SequenceRecipe
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 from timbrel.host.contract.card import Card, read_card
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip.general_midi_drums import DRUMS, drum_key
 from timbrel.host.kinds.clip.kind import CONTROLS, Hit, hits

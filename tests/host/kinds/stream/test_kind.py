@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 from timbrel.host.contract.card import Card
-from timbrel.host.contract.describe import describe
+from timbrel.host.contract.card_text import describe
 from timbrel.host.kinds.stream.kind import CONTROLS
 from timbrel.host.kinds.table import kind_of
 from timbrel.host.patch.preset import Preset

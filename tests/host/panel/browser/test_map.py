@@ -61,7 +61,7 @@ def test_clicking_between_dots_reads_the_surface_bilinearly(host):
 
 
 FIND = """async ({ frame, codes, near }) => {
-    const { Surface } = await import('./surface.js');
+    const { Surface } = await import('./map_data.js');
     const surface = new Surface(Uint8Array.from(frame).buffer, []);
     return codes.map((code, index) => surface.find(code, near[index]));
 }"""

@@ -89,7 +89,7 @@ def test_a_link_without_an_answer_for_a_second_is_noticed_and_opened_anew(host):
 def test_moves_are_sent_no_more_than_the_host_takes_and_the_last_is_among_them(host):
     page = host.open()
     script = """async () => {
-        const { Link } = await import('./link.js');
+        const { Link } = await import('./socket.js');
         const link = new Link(`ws://${location.host}/socket`, 'a-token');
         await new Promise((resolve) => link.on('welcome', resolve));
         link.grab(['gain']);

@@ -133,7 +133,7 @@ def test_length_unit_and_loop_of_a_path_are_those_that_either_page_set(pages, pa
 
 def test_a_beat_of_a_link_is_answered(pages, panel, parent):
     script = """async (token) => {
-        const { Link } = await import('./link.js');
+        const { Link } = await import('./socket.js');
         const link = new Link(`ws://${location.host}/socket`, token);
         await new Promise((resolve) => link.on('welcome', resolve));
         window.answered = false;
