@@ -3,6 +3,7 @@
 Messages are queued on threads of their own.
 """
 
+import contextlib
 import ctypes
 import ctypes.util
 import sys
@@ -25,6 +26,7 @@ VIRTUAL = "virtual"
 QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
 PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
+LISTINGS = 8  # tries of a list from which ports leave
 FORGET_SECONDS = 60.0  # time constant of the clock offset's drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
 SEQUENCER = Path("/dev/snd/seq")  # ALSA's; without it, the library fails
@@ -121,7 +123,7 @@ class Inputs:
         return [*(port.name for port in self._ports if port.name), *sorted(self._guests())]
 
     def present(self) -> list[str]:
-        return [name for name in self._finder.get_ports() if _foreign(name)]
+        return [name for name in _listed(self._finder) if _foreign(name)]
 
     def poll(self) -> list[Timed]:
         """New events, in order of time per port."""
@@ -145,7 +147,7 @@ class Inputs:
         A port that vanished between scans counts as removed: its connection is lost. A sender connected manually to
         another of our inputs is read only there.
         """
-        listed = self._finder.get_ports()
+        listed = _listed(self._finder)
         self._close()
         self._refused = {name: line for name, line in self._refused.items() if name in listed}
         said = self._see_guests()
@@ -259,7 +261,15 @@ def port_names(api: str | None = None) -> list[str]:
     """Raise UserError without a MIDI system."""
     rtmidi = _load()
     client = _client(rtmidi, _choose(rtmidi, api), "list")
-    return [name for name in client.get_ports() if _foreign(name)]
+    return [name for name in _listed(client) if _foreign(name)]
+
+
+def _listed(client: Any) -> list[str]:
+    """Names of all ports; lists again if one leaves between rtmidi's count and its question for the name."""
+    for _ in range(LISTINGS - 1):
+        with contextlib.suppress(ValueError):  # its InvalidPortError is one
+            return list(client.get_ports())
+    return list(client.get_ports())
 
 
 def _load() -> Any:
