@@ -7,11 +7,13 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.gestures.blend import OPENING
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.separate_notes import SeparateNote
 from timbrel.host.session.preset_view_builder import controls
 from timbrel.host.units import midi_to_hz
 
 from .gestures import banded, note, partials_with, residual
 from .test_residual import AHEAD, RISING, STEP, gesture
+from .test_separate_notes import alone, together
 
 MODEL_RATE = 44_100
 SLOPE = np.arange(31)  # cents
@@ -148,3 +150,12 @@ def test_panels_have_a_knob_for_the_vibrato_that_a_model_has_and_presets_that_as
     knob, [line] = seen["silent"]
     assert not knob
     assert "has gesture.vibrato, and model" in line
+
+
+def test_notes_that_are_computed_together_have_it_as_each_alone(singing, tmp_path):
+    file = tmp_path / "singing.toml"
+    file.write_text(f'format = 1\nmodel = "{singing.path}"\n', encoding="utf-8")
+    note = SeparateNote(60, 100, 0.7, {})
+    first, _ = together(str(file), [note, note._replace(key=62)], 1.0, MODEL_RATE)
+    assert np.abs(first - alone(str(file), note, 1.0, MODEL_RATE)).max() < 1e-6
+    assert pitch_course(first.sum(0)[: MODEL_RATE // 2], 60)[:-20].std() > 15
