@@ -232,7 +232,6 @@ def _tuning(every: Sequence[SingleNote]) -> dict[str, float]:
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
-    """Return Fréchet distances to the recordings' held frames, all at the same keys."""
     sounds = {
         "recorded": [one.note.sound for one in compared],
         "ours": [one.ours for one in compared],
@@ -258,7 +257,7 @@ def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
 
 
 def _equally_loud(one: _Compared, rate: int) -> dict[str, Array]:
-    """Return a note's sounds at the recording's loudness: listeners prefer the louder of two."""
+    # listeners prefer the louder of two
     asked = course(one.note.sound, rate)
     which = counted(asked)
     sounds = {"recording": one.note.sound, "ours": one.ours} | ({} if one.sampler is None else {"sampler": one.sampler})

@@ -163,7 +163,6 @@ def _apart_db(loud: _Heard, soft: _Heard) -> float:
 
 
 def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
-    """Return pairs of nearby soft and loud notes, farthest apart in velocity."""
     near = [
         (soft, loud)
         for soft in heard

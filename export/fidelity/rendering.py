@@ -120,7 +120,7 @@ def has_encoder(patch: Patch) -> bool:
 
 
 def _frames(sound: Array, card: Card) -> Array:
-    """Return the frames of a sound within 50 dB of its loudest: [frames, frame_length]."""
+    """Return the loud frames of a sound: [frames, frame_length]."""
     padded = np.pad(sound, (0, max(0, card.frame_length - len(sound))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[:: card.hop_length]
     levels = frames.std(axis=1)

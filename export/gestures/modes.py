@@ -120,7 +120,6 @@ def _shares(peaks: SpectralPeaks, places: Doubles, harmonics: Doubles, card: Car
 
 
 def _bands(places: Doubles, card: Card) -> Indices:
-    """Return the bands of noise at places in bins."""
     assert card.partials is not None
     bands = np.searchsorted(card.partials.edges_hz, places * card.sample_rate / card.frame_length, side="right") - 1
     return np.clip(bands, 0, card.partials.bands - 1)

@@ -45,10 +45,10 @@ def vibrato_of(note: RecordedNote, rate: int) -> Steps:
 
 
 def _pitches(sound: Doubles, hertz: float, rate: int) -> tuple[Doubles, npt.NDArray[np.bool_]]:
-    """Return cents off a pitch at multiples of `HOP`, and a mask of the moments that have one, [moments] both.
+    """Return cents off a pitch at multiples of `HOP`, and a mask of pitched moments, [moments] both.
 
-    Each partial's phase turns by its frequency; the mean over partials and four steps weights squares of amplitudes.
-    Constant offsets of partials, as of stiff strings, do not count.
+    Each partial's phase turns by its frequency; means weight squares of amplitudes. Constant offsets, as of stiff
+    strings, do not count.
     """
     size = round(np.clip(WINDOW_SECONDS, FEWEST_PERIODS / hertz, MOST_PERIODS / hertz) * rate)
     highest = HELD * 2 * rate / size / (2 ** (MOST_CENTS / 1200) - 1)

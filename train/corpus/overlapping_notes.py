@@ -1,9 +1,8 @@
 """Onset and pitch of a note that begins while the note before still sounds.
 
-The difference of a sound and itself a period earlier contains no note of that period, only what remains (cancellation:
-De Cheveigné, J. Acoust. Soc. Am. 93(6), 1993). It rises where the next note begins, though the release of the note
-before is louder. Where all partials of the next note are partials of the note before, nothing remains; their own level
-must rise.
+The remainder, a sound less itself a period earlier, contains no note of that period (cancellation: De Cheveigné,
+J. Acoust. Soc. Am. 93(6), 1993). It rises where the next note begins, even under a louder release. If all partials of
+the next note are partials of the note before, nothing remains; their own level must rise.
 """
 
 import math
@@ -36,7 +35,6 @@ CLEAR = 0.5  # share of frames whose remainder must have a pitch
 
 
 def is_multiple(pitch: float, other: float) -> bool:
-    """Return whether a note's frequency is that of another one or a multiple."""
     times = round(semitones_to_ratio(pitch - other))
     return times >= 1 and abs(pitch - other - 12 * math.log2(times)) < COMMON
 
@@ -63,7 +61,7 @@ def level_of_partials(magnitudes: Samples, rate: int, pitch: float, other: float
 
 
 def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int, other: float) -> Floats:
-    """Return the level in dB of what remains without a note that sounds on, [frames].
+    """Return the level of the remainder without a note that sounds on, in dB, [frames].
 
     Each frame's period is the one within `DRIFT` that leaves least.
     """
@@ -86,9 +84,9 @@ def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int
 
 
 def rise(level: Floats, begin: int, otherwise: int) -> int:
-    """Return the frame where the rise to the first peak from ``begin`` on starts; ``otherwise`` if there is no rise.
+    """Return the frame where the rise to the first peak from ``begin`` on starts, else ``otherwise``.
 
-    That is the last one near the lowest level before the peak: a dip on the way does not reach it.
+    It is the last one near the lowest level before the peak.
     """
     late = level[begin:]
     peak = begin + int(np.argmax(late >= late.max() - 3.0))
@@ -119,9 +117,9 @@ def overtone(magnitudes: Samples, rate: int, pitch: float, other: float | None) 
 
 
 def pitch_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int, pitch: float, other: float) -> float:
-    """Return the pitch of what remains without a note that sounds on, if ``pitch`` may be the two notes' common period.
+    """Return the remainder's pitch if ``pitch`` may be the two notes' common period, else ``pitch``.
 
-    That lies far below the note before, and the pitch of the remainder is a multiple of it.
+    A common period lies far below the note before, and the remainder's pitch is a multiple of it.
     """
     if other - pitch < FAR_BELOW or is_multiple(pitch, other):
         return pitch
