@@ -44,7 +44,7 @@ def connect(address: str) -> Any:
 
 
 def _started() -> str:
-    """Where Ray itself looks for it."""
+    # the file in which Ray itself looks for it
     if "RAY_ADDRESS" in os.environ:
         return os.environ["RAY_ADDRESS"]
     file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")

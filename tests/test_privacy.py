@@ -64,13 +64,13 @@ class Tracer:
 
 
 def ended(log):
-    """Whether every process that strace's log names has ended."""
+    """Return whether every process that strace's log names has ended."""
     processes = {line.split()[0] for line in log.splitlines()}
     return bool(processes) and processes == set(re.findall(r"^(\d+) +\+\+\+ ", log, re.MULTILINE))
 
 
 def leads_away(call):
-    """Whether strace's line of a system call names a DNS server or an address beyond loopback."""
+    """Return whether strace's line of a system call names a DNS server or an address beyond loopback."""
     return any(
         int(port) == DNS_PORT or not re.match(r"127\.|::1$|::ffff:127\.", v4 or v6)
         for port, v4, v6 in ADDRESS.findall(call)

@@ -96,6 +96,6 @@ def controller_value(position: float) -> int:
 
 
 def _is_equal(patch: Patch) -> bool:
-    """Whether all keys are semitones apart, as samplers transpose them."""
+    """Return whether all keys are semitones apart, as samplers transpose them."""
     offsets = [pitch - key for key, pitch in patch.tuning.items()]
     return max(offsets) - min(offsets) < SAME_SEMITONES

@@ -31,7 +31,7 @@ class NotONNX(Exception):
 
 
 def leads_out(data: bytes) -> bool:
-    """Whether a tensor has external data, or any data location but the default.
+    """Return whether a tensor has external data, or any data location but the default.
 
     Raises:
         NotONNX: not protobuf, too deep, or too many fields.

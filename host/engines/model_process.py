@@ -20,7 +20,7 @@ class ModelHolder(Protocol):
 
     @property
     def stamp(self) -> Stamp | None:
-        """Of the file when read."""
+        """Return the file's stamp when read."""
 
 
 class Away(Exception):

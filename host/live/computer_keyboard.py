@@ -68,7 +68,7 @@ class Piano:
 
 
 def can_type() -> bool:
-    """Whether stdin is a terminal with this process in its foreground."""
+    """Return whether stdin is a terminal with this process in its foreground."""
     if not is_terminal(sys.stdin):
         return False
     # The system stops a background process that reads a terminal.

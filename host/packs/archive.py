@@ -127,7 +127,7 @@ def proved_before(digest: str) -> Path | None:
 
 
 def unproved(file: Path) -> bool:
-    """Whether a file's pack has a model that has not yet given its reference on this machine."""
+    """Return whether a file's pack has a model that has not yet given its reference on this machine."""
     home = _home(file)
     return home is not None and not home.with_suffix(PROVED).is_file()
 
@@ -223,7 +223,7 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name stays inside its folder, on any system."""
+    """Return whether a name stays inside its folder, on any system."""
     parts = PurePosixPath(name).parts
     forbidden = set('\\:*?"<>|')
     return (

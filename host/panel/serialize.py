@@ -71,7 +71,7 @@ def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
 
 
 def has_path_or_walk(fields: Mapping[str, Any]) -> bool:
-    """Whether a motion replaces the latents' knobs instead of adding to them."""
+    """Return whether a motion replaces the latents' knobs instead of adding to them."""
     return any("target" not in motion for motion in fields.get("motion", []))
 
 

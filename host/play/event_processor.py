@@ -137,7 +137,7 @@ class EventProcessor:
         return self._mpe.motion(motion, touches) if any(touches) else motion
 
     def spare(self, now: int) -> tuple[bool, float] | None:
-        """Whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
+        """Return whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None

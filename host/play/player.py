@@ -31,7 +31,7 @@ class PlayableRack(Protocol):
 
     @property
     def listens(self) -> bool:
-        """Whether it plays from input sound."""
+        """Return whether it plays from input sound."""
 
     @property
     def ready(self) -> bool: ...

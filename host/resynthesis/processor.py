@@ -105,7 +105,7 @@ class Processor:
 
     @property
     def heard_any(self) -> bool:
-        """Whether any frame was sounding."""
+        """Return whether any frame was sounding."""
         return self._through.heard_any
 
     def measure(self) -> Fit:

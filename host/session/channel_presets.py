@@ -78,7 +78,7 @@ class ChannelPresets:
 
     @property
     def first_channel(self) -> int:
-        """Of the preset for all other channels, or of the first."""
+        """Return the channel of the preset for all others, or of the first."""
         return next(iter(by_channel(self.patches)))
 
     def _slot(self, channel: int) -> Slot:

@@ -169,7 +169,7 @@ def at_first(run, network=Adversaries):
 
 
 def same(one, two):
-    """Whether two nested values are equal to the bit."""
+    """Return whether two nested values are equal to the bit."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, two)
     if isinstance(one, dict):

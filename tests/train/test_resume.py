@@ -79,7 +79,7 @@ def wait_for_lines(path, count, process):
 
 
 def same(one, two):
-    """Whether two nested values are equal to the bit."""
+    """Return whether two nested values are equal to the bit."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, two)
     if isinstance(one, dict):

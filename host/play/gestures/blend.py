@@ -24,10 +24,8 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 
 
 class Movement(NamedTuple):
-    """Of a held note: ``bands``, [moments, bands], in steps of `RESIDUAL_DB`, and ``vibrato`` as in `NoteWay`."""
-
-    bands: Steps
-    vibrato: Steps
+    bands: Steps  # while the note is held, [moments, bands], in steps of `RESIDUAL_DB`
+    vibrato: Steps  # as in `NoteWay`
 
 
 class BlendedTrajectory(NamedTuple):

@@ -98,7 +98,7 @@ class GesturePlayer:
 
     @property
     def moves(self) -> bool:
-        """Whether new notes have own codes."""
+        """Return whether new notes have own codes."""
         return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
 
     def _value(self, target: str, time: int, added: float) -> float:

@@ -69,7 +69,7 @@ def playing(tmp_path_factory):
 
 
 def named(name):
-    """Whether it is a preset of that name, as its file has it."""
+    """Return whether it is a preset of that name, as its file has it."""
     return lambda preset: preset["name"] == name and not preset["dirty"]
 
 

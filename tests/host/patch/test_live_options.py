@@ -112,7 +112,7 @@ def rendered(timbrel, *options):
 
 
 def alike(sound):
-    """Whether it is what was recorded, to the last bit; what is longer is silent at its end."""
+    """Return whether it is what was recorded, to the last bit; what is longer is silent at its end."""
     recorded = soundfile.read("take.wav", dtype="float32")[0].T
     length = min(recorded.shape[1], sound.shape[1])
     assert np.abs(recorded).max() > 0.01

@@ -33,7 +33,7 @@ CONTROLS = st.builds(
 
 
 def selected(before):
-    """Whether the parameter is registered that messages of one channel have selected, and its number."""
+    """Return whether the parameter is registered that messages of one channel have selected, and its number."""
     since = list(takewhile(lambda event: event.number != 121, reversed(before)))
     halves = [event for event in since if event.number in (98, 99, 100, 101)]
     registered = bool(halves) and halves[0].number in (100, 101)

@@ -77,7 +77,7 @@ def core(lib, folder):
 
 
 def ended(process):
-    """Whether a process is gone, but for the entry of one that init has not waited for yet."""
+    """Return whether a process is gone, but for the entry of one that init has not waited for yet."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
