@@ -20,6 +20,9 @@ HERE = Path(__file__).parent
 MACROS, GAIN, PRESET, PANEL, PARAMETERS = 16, 16, 17, 18, 19
 STARTS, PLAYS, SILENT = 0, 1, 2  # core_standing
 LONG = 600  # seconds: what has not happened then, on however busy a machine, will not
+MIXED = (64, 1, 1000, 17, 512, 256, 63)
+NOTE = bytes((0x90, 60, 100))
+FIRST_HEAD, HEAD = 4 * 24, 4 * 26  # bytes of a state before its patch: as version 1 had them, and now
 
 NOTED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool, ctypes.c_char_p)
@@ -214,3 +217,9 @@ def opened(lib, folder):
         yield core
     finally:
         core.close()
+
+
+def alive(core):
+    """Plays until the server's sound comes."""
+    until(lambda: core.run(128).any(), "sound")
+    return core.folder.process
