@@ -1,0 +1,170 @@
+"""The process that sounds: what it plays, passes on and reports."""
+
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from timbrel.host.contract.model import Model
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
+from timbrel.host.live import audio_process
+from timbrel.host.live.audio_process_state import ForwardedEvents, MeteredSource, ProcessState
+from timbrel.host.live.report import report
+from timbrel.host.midi.ports import Timed
+from timbrel.host.play.rack import Rack
+from timbrel.host.session.messages import Setup
+from timbrel.host.session.meters import Meters
+
+from ...patience import PATIENCE_SECONDS, until
+from .serving import StandingLoop
+
+
+def test_what_the_parent_passes_on_comes_in_its_order_with_the_moment_at_which_it_came():
+    passed, before = ForwardedEvents(), time.perf_counter()
+    events = [NoteOn(9, 0, 60, 100), ParameterChange(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
+    passed.play(events[:2])
+    between = time.perf_counter()
+    passed.play(events[2:])
+    timed = passed.poll()
+    assert [each.event for each in timed] == events
+    assert before <= timed[0].seconds == timed[1].seconds <= between <= timed[2].seconds <= time.perf_counter()
+    assert passed.poll() == []
+
+
+@pytest.fixture
+def state(monkeypatch):
+    monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
+    made = ProcessState(setup=Setup("gm-keys"), pipe=None, loop=StandingLoop(), rate=48000)
+    made.presets.activate({None: "gm-keys"}, made.presets.opened({None: "gm-keys"}))
+    return made
+
+
+def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(state):
+    audio_process._load(state, {None: "gm-pad"})
+    assert ("playing", {None: "gm-pad"}) in state.outbox
+    assert len(state.loop.swapped) == 1
+
+
+def test_a_rack_that_is_swapped_in_has_decoded_what_its_first_keys_need(state, monkeypatch):
+    decoded, run = [], Model.step
+    monkeypatch.setattr(
+        Model, "step", lambda self, latent, *others: decoded.append(latent) or run(self, latent, *others)
+    )
+    audio_process._load(state, {None: "gm-pad"})
+    (rack,) = state.loop.swapped
+    assert len(decoded) > 0
+    decoded.clear()
+    rack.process([NoteOn(rack.played, 0, 64, 100)], 128)
+    assert decoded == []
+
+
+def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(state, tmp_path):
+    path = tmp_path / "slow.toml"
+    path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
+    audio_process._load(state, {None: str(path)})
+    [(kind, [line])] = state.outbox
+    assert (kind, state.loop.swapped) == ("preset", [])
+    assert "play.phase = 'best'" in line
+    assert "'coherent'" in line
+
+
+def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, monkeypatch):
+    """Each command is followed by another: the pipe is never empty."""
+    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 0.0)
+    taken = threading.Event()
+    with served(presets[0]) as playing:
+        pipe = playing._ours
+
+        def take(events):
+            taken.set()
+            pipe.send([("events", events)])
+
+        monkeypatch.setattr(playing._state.forwarded, "play", take)
+        pipe.send([("events", [ParameterChange(0, 0, "pan", 0.0)])])
+        while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
+            assert pipe.poll(PATIENCE_SECONDS)
+            pipe.recv()
+        playing._state.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
+        kinds = set()
+        while not {"report", "events"} <= kinds:
+            assert pipe.poll(PATIENCE_SECONDS)
+            kinds.add(pipe.recv()[0])
+
+
+def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
+    monkeypatch.setattr(audio_process, "REPORT_SECONDS", 1000.0)
+    with served(presets[0]) as playing:
+        playing._ours.send([("pace", 0.01)])
+        reports = 0
+        while reports < 5:
+            assert playing._ours.poll(PATIENCE_SECONDS)
+            reports += playing._ours.recv()[0] == "report"
+        assert playing.loop.meters.look_seconds == 0.01
+
+
+def test_midi_input_passes_the_meters_unchanged():
+    came = [Timed(0.5, Clock(0, "tick")), Timed(0.5, ControlChange(0, 0, 20, 3))]
+    meters = Meters(0)
+    source = MeteredSource(SimpleNamespace(poll=lambda: came), meters)
+    assert source.poll() == came
+    assert meters.take_events() == [came[1].event]
+
+
+def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_silent(presets, monkeypatch):
+    first, second = presets
+    coming = [NoteOn(0, 9, 60, 100), NoteOn(0, 3, 62, 100), NoteOn(0, 4, 64, 100)]
+
+    class Port:
+        whole_blocks, open = False, ["port"]
+
+        def poll(self):
+            return [Timed(time.perf_counter(), coming.pop(0)) for _ in range(len(coming))]
+
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: Port())
+    monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
+    knob = ControlChange(0, 4, 7, 50)
+    setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
+    state = ProcessState(replace(setup, before=[knob], panel=True), None)
+    sounding = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
+    sounding.start()
+    assert state.ready.wait(PATIENCE_SECONDS)
+    assert state.problem is None
+
+    def heard():
+        return [event for kind, what in list(state.outbox) if kind == "events" for event in what]
+
+    until(lambda: len(heard()) >= 2, "two notes")
+    shown = report(state)
+    state.loop.stop()
+    sounding.join(PATIENCE_SECONDS)
+    assert [(event.channel, event.key) for event in heard()] == [(3, 62), (4, 64)]
+    assert (shown.presets, shown.held, shown.ports) == ({None: "a", 4: "b"}, [62, 64], ["port"])
+    assert state.loop.standing == [knob]
+    assert [event.key for event in state.loop.meters.take_events()] == [62, 64]
+    assert (shown.channel, shown.values["pan"], shown.values["latent.0"]) == (0, 0.0, shown.latents[0])
+
+
+def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(presets, monkeypatch):
+    """The parent reads only lines to print until then: sent sooner, the panel stayed empty.
+
+    All three go one way, so that none can pass another.
+    """
+    asked, gate = threading.Event(), threading.Event()
+
+    class SlowRack(Rack):
+        ready = property(lambda self: asked.set() or gate.is_set())
+
+    monkeypatch.setattr(audio_process, "Rack", SlowRack)
+    monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: None)
+    state = ProcessState(Setup(str(presets[0]), null=True, panel=True), None)
+    thread = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
+    thread.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    assert [kind for kind, _ in list(state.outbox) if kind != "say"] == []
+    gate.set()
+    assert state.ready.wait(PATIENCE_SECONDS)
+    assert [kind for kind, _ in list(state.outbox) if kind != "say"] == ["ready", "view", "preset"]
+    state.loop.stop()
+    thread.join(PATIENCE_SECONDS)
