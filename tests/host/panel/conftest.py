@@ -1,13 +1,16 @@
-"""A panel's own process, with a stand-in for what sounds."""
+"""A panel's own process, and a board without one, with a stand-in for what sounds."""
 
+import json
 import time
 
 import pytest
+from timbrel.host.panel.panel_state import PanelState
 from timbrel.host.panel.process import run
+from timbrel.host.panel.protocol import read_message
 from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
-from .fakes import RESTS, status, view
+from .fakes import RESTS, TEXT, Out, status, view
 
 
 class Parent:
@@ -48,3 +51,18 @@ def panel():
 def parent(panel, tmp_path):
     """The parent of that process."""
     return Parent(panel, tmp_path)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A board that shows a preset of a folder, a function that lets a page say something, and the ways out."""
+    out = Out()
+    board = PanelState(out, tmp_path)
+    (tmp_path / "pad.toml").write_text(TEXT)
+    board.apply_report("view", view(folder=tmp_path))
+    board.apply_report("ready", status(RESTS))
+
+    def say(t, page="one", **fields):
+        board.apply(page, read_message(json.dumps({"t": t, **fields})))
+
+    return board, say, out

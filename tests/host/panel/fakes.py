@@ -4,6 +4,7 @@ from pathlib import Path
 
 from timbrel.host.session.messages import LiveStatus
 from timbrel.host.session.preset_view import ControlView, MapView, PresetView
+from timbrel.host.shipped import Draft
 
 TEXT = """\
 # my pad
@@ -124,3 +125,24 @@ class Out:
             if message["t"] == "state" and "controls" in message["state"]:
                 believed = {control["target"]: control["value"] for control in message["state"]["controls"]}
         return believed
+
+
+def drag(say, target, *values, page="one"):
+    say("grab", page, targets=[target])
+    for value in values:
+        say("move", page, values={target: value})
+    say("drop", page, targets=[target])
+
+
+def played(out):
+    """The draft that was asked for last, and answered as the process that sounds answers."""
+    draft = out.loads[-1]
+    assert isinstance(draft, Draft)
+    return draft
+
+
+def answer(board, out, rests, **more):
+    """The process that sounds plays the draft that was asked for last."""
+    draft = played(out)
+    board.apply_report("playing", {None: draft})
+    board.apply_report("view", view(draft.text, draft.name, rests, draft.folder, **more))

@@ -8,10 +8,8 @@ import pytest
 from timbrel.host.panel.panel_state import PanelState
 from timbrel.host.panel.protocol import read_message
 
-from .fakes import RESTS, TEXT, Out, status, view
-from .test_panel_state import answer, drag, played, stage
+from .fakes import RESTS, TEXT, Out, answer, drag, played, status, view
 
-__all__ = ["stage"]
 STORED = {target: value for target, value in RESTS.items() if target != "gain"}
 
 
