@@ -1,7 +1,7 @@
 """Clicks on dots and a resting pointer are heard only in silence, and a resting pointer changes nothing that stays."""
 
 from .conftest import LABELS, LATENTS
-from .test_map import code, on_map
+from .map_places import code, on_map
 
 TARGETS = [f"latent.{i}" for i in range(LATENTS)]
 
