@@ -1,8 +1,11 @@
-"""A player without a device, and performances in blocks of any size."""
+"""A player without a device, performances in blocks of any size, and loops that play to a stand-in for a card."""
 
 import numpy as np
+from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+
+from ..fake_card import FakeSink, FakeSource
 
 RATE = 22050
 PLAYED = {
@@ -38,6 +41,15 @@ def perform(player, events, count, sizes):
 
 def player_of(make_patch, rate=RATE, **keys):
     return Player(Rack({0: make_patch(**keys)}, rate, omni=True), rate)
+
+
+def looped(make_patch, hours, timed, lowest=False, **settings):
+    sink, told = FakeSink(hours, **settings), []
+    player = player_of(make_patch, 48000)
+    loop = RenderLoop(
+        player, sink, [FakeSource(hours, timed)], lowest, lambda sound, events: told.append((sound, events))
+    )
+    return loop, sink, told
 
 
 LONG_RELEASE = {"envelope": {"attack_seconds": 0.0, "release_seconds": 0.1}}
