@@ -10,6 +10,7 @@ from timbrel.host.contract.gesture import GESTURE_KEY, packed
 from timbrel.host.contract.model import Model
 from timbrel.host.shipped import MODELS
 
+RATE, HOP = 22050, 256  # of the smallest model
 GRID = {
     "levels": [0.0, 0.1, 0.2, 0.5],
     "codes": [0.0, 0.2],
@@ -17,6 +18,7 @@ GRID = {
     "release_codes": [0.0, 0.2],
 }
 WANDER = {"level_db": 0.0, "level_hz": 4.0, "codes": [0.0, 0.0], "codes_hz": [3.0, 5.0]}
+MOVING = {"level_db": 2.0, "level_hz": 6.0, "codes": [0.05, 0.05], "codes_hz": [3.0, 5.0]}
 
 
 def note(key=60.0, velocity=100, **changes):
