@@ -1,39 +1,20 @@
-"""A run that was stopped, or killed, goes on as if nothing had happened."""
+"""A run that was stopped goes on as if nothing had happened, and what cannot go on is refused in a line."""
 
-import multiprocessing
-import os
-import pickle
-import random
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-import torch
-from lightning_fabric.strategies.ddp import DDPStrategy
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, launch, training_loop
+from timbrel.train import checkpoint, training_loop
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
-from ..patience import PATIENCE_SECONDS, until
 from .looped import SMALL, grooves
+from .loops import CPU
+from .resuming import assert_same_run, same
 
-CPU = RunOptions(accelerator="cpu")
-# Beside a GPU, torch has threads for its gradients, and no fork has them.
-START = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -53,50 +34,6 @@ def stop_at(monkeypatch):
         monkeypatch.setattr(training_loop._Loop, "_step", step)
 
     return at
-
-
-def command(*arguments):
-    """A process of the command line, one thread a process as in these tests."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "timbrel", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def wait_for(path, process):
-    """Until the file is there."""
-    until(lambda: process.poll() is not None or path.exists(), path)
-    assert process.poll() is None, process.communicate()
-
-
-def wait_for_lines(path, count, process):
-    """Until the file has so many lines."""
-    until(lambda: process.poll() is not None or path.read_text().count("\n") >= count, path)
-    assert process.poll() is None, process.communicate()
-
-
-def same(one, two):
-    """Return whether two nested values are equal to the bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
-    return one == two
-
-
-def assert_same_run(one, two):
-    """Weights, optimiser and place of the last checkpoint, and the best one's weights, to the bit."""
-    last = [checkpoint.load(run.last) for run in (one, two)]
-    assert last[0]["progress"]["step"] == last[1]["progress"]["step"]
-    assert same(last[0]["model"], last[1]["model"])
-    assert same(last[0]["optimizer"], last[1]["optimizer"])
-    assert last[0]["progress"]["best"] == last[1]["progress"]["best"]
-    assert same(checkpoint.load(one.best)["model"], checkpoint.load(two.best)["model"])
 
 
 # ---- Ctrl-C
@@ -208,102 +145,6 @@ def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_s
     assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == 11
 
 
-@pytest.mark.slow
-def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(tone_corpus, fewer, tmp_path, timbrel):
-    folder = tmp_path / "run"
-    changes = [part for change in [*fewer, "training.steps=1000000"] for part in ("--set", change)]
-    process = command("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
-    wait_for(folder / "log.jsonl", process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
-    assert f"{folder}: {step} steps" in out
-    exported = timbrel("export", folder, "-o", tmp_path / "model.onnx")
-    assert exported.status == 0, exported.err
-    hint = out.split("go on with: timbrel ")[1].split()
-    assert hint == ["train", f"{folder}/recipe.toml", "--corpus", str(tone_corpus), "-o", str(folder), "--resume"]
-    ended = timbrel(*hint, "--set", f"training.steps={step + 5}")
-    assert ended.status == 0, ended.err
-    assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == step + 5
-
-
-# ---- kill -9
-
-
-def by_command(changes, corpus, folder):
-    """A process of the command line that begins the run of the folder, or goes on with it."""
-    options = ["--accelerator", "cpu", *(["--resume"] if folder.exists() else [])]
-    options += [part for change in changes for part in ("--set", change)]
-    return command("train", "tuned-8", "--corpus", corpus, "-o", folder, *options)
-
-
-def by_fork(changes, corpus, folder):
-    """The same in a process that need not import torch again."""
-    recipe = load_recipe("tuned-8", changes)
-    begin, arguments = (resume, (folder, recipe)) if folder.exists() else (start, (recipe, corpus, folder))
-    process = multiprocessing.get_context(START).Process(target=begin, args=(*arguments, CPU), daemon=True)
-    process.start()
-    process.poll, process.communicate = lambda: process.exitcode, process.join
-    return process
-
-
-def killed_runs(begin, changes, corpus, folder, kills):
-    """Train in processes that are killed after a while; yields the run after each."""
-    randomness, log = random.Random(5), folder / "log.jsonl"
-    for kill in range(kills):
-        logged = log.read_text().count("\n") if kill else 0
-        process = begin([*changes, "training.steps=100000"], corpus, folder)
-        wait_for(log, process)
-        wait_for_lines(log, logged + 2, process)
-        time.sleep(0.4 * randomness.random())  # within an epoch or so, wherever it is
-        process.kill()
-        process.communicate()
-        yield Run.open(folder)
-
-
-def assert_survived(run, epoch_steps):
-    """At most the epoch under way is lost: a line is logged at each epoch's end, just before it is saved."""
-    content = checkpoint.load(run.last)
-    step = checkpoint.progress_of(content).step
-    assert step % epoch_steps == 0
-    assert step >= run.logged()[-1]["step"] - epoch_steps
-    assert all(torch.isfinite(value).all() for value in content["model"].values())
-    left = {path.name for path in run.folder.iterdir()}
-    assert left <= {"run.json", "recipe.toml", "last.ckpt", "best.ckpt", "log.jsonl", "last.partial", "best.partial"}
-
-
-@pytest.mark.parametrize(("begin", "kills"), [(by_fork, 1), pytest.param(by_command, 12, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(
-    tone_corpus, fewer, tmp_path, monkeypatch, begin, kills
-):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    changes = [*fewer, "frames.rows=1500", "training.batch_size=1", "training.schedule=constant"]
-    epoch_steps = 0
-    for run in killed_runs(begin, changes, tone_corpus, tmp_path / "run", kills):
-        epoch_steps = epoch_steps or run.logged()[0]["step"]
-        assert epoch_steps >= training_loop.VALIDATION_STEPS  # each epoch is saved
-        assert_survived(run, epoch_steps)
-    step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
-    recipe = load_recipe("tuned-8", [*changes, f"training.steps={step}"])
-    resume(run.folder, recipe, CPU)
-    start(recipe, tone_corpus, tmp_path / "whole", CPU)
-    whole = Run.open(tmp_path / "whole")
-    assert same(checkpoint.load(run.last)["model"], checkpoint.load(whole.last)["model"])
-    assert {path.name for path in run.folder.iterdir()} == {path.name for path in whole.folder.iterdir()}
-
-
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(tone_corpus, fewer, tmp_path):
-    recipe = load_recipe("tuned-8", [*fewer, "training.steps=20"])
-    start(recipe, tone_corpus, tmp_path / "whole", CPU)
-    start(recipe, tone_corpus, tmp_path / "killed", CPU)
-    for name in ("last.ckpt", "best.ckpt", "log.jsonl"):
-        (tmp_path / "killed" / name).unlink()
-    assert resume(tmp_path / "killed", recipe, CPU).step == 20
-    assert_same_run(Run.open(tmp_path / "whole"), Run.open(tmp_path / "killed"))
-
-
 # ---- what may change
 
 
@@ -407,79 +248,3 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, t
     assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).seconds == pytest.approx(12, abs=0.5)
     assert rates[0] < 0.95 * 1e-3  # on its way down already
     assert rates[-1] == pytest.approx(training_loop.FLOOR * 1e-3, rel=0.2)
-
-
-# ---- several processes
-
-
-@pytest.fixture
-def forked(monkeypatch):
-    """Several processes are forks, which need not import torch again; what they get is pickled all the same."""
-    original = launch._launch
-
-    def handed_over(fabric, *arguments):
-        return original(fabric, *pickle.loads(pickle.dumps(arguments)))
-
-    def strategy(start_method, **options):
-        assert start_method == "spawn"
-        return DDPStrategy(start_method=START, **options)
-
-    monkeypatch.setattr(launch, "_launch", handed_over)
-    monkeypatch.setattr(launch, "DDPStrategy", strategy)
-
-
-@pytest.mark.usefixtures("forked")
-def test_two_processes_give_the_loss_of_one_within_rounding(tone_corpus, fewer, tmp_path, timbrel, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    start(load_recipe("chroma-8", fewer), tone_corpus, tmp_path / "one", CPU)
-    options = [part for change in fewer for part in ("--set", change)]
-    ended = timbrel(
-        *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "two"),
-        *("--devices", "2", "--accelerator", "cpu", *options),
-    )
-    assert ended.status == 0, ended.err
-    assert "60 steps" in ended.out
-    one, two = (Run.open(tmp_path / name) for name in ("one", "two"))
-    assert [entry["step"] for entry in two.logged()] == [entry["step"] for entry in one.logged()] == [60]
-    assert two.logged()[0]["total"] == pytest.approx(one.logged()[0]["total"], rel=1e-6)
-    weights = [checkpoint.load(run.last)["model"] for run in (one, two)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, atol=1e-6, rtol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("group", [True, False])
-def test_two_processes_stop_at_ctrl_c_save_and_go_on(tone_corpus, fewer, tmp_path, group):
-    """From a terminal it reaches all of them, from `kill` the first alone."""
-    folder = tmp_path / "run"
-    changes = [part for change in [*fewer, "training.minutes=100"] for part in ("--set", change)]
-    arguments = ["train", "chroma-8", "--corpus", tone_corpus, "-o", folder, "--devices", "2", "--accelerator", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "timbrel", *map(str, arguments), *changes],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_for(folder / "log.jsonl", process)
-    (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 130, err
-    assert "go on with: timbrel train" in out
-    step = checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step
-    recipe = load_recipe(str(folder / "recipe.toml"), [f"training.steps={step + 3}"])
-    assert resume(folder, recipe, CPU).step == step + 3
-
-
-@pytest.mark.slow
-def test_two_processes_say_a_diverged_loss_in_one_line(tone_corpus, fewer, tmp_path):
-    changes = [part for change in [*fewer, "loss.mean_square=1e308"] for part in ("--set", change)]
-    process = command(
-        *("train", "chroma-8", "--corpus", tone_corpus, "-o", tmp_path / "run"),
-        *("--devices", "2", "--accelerator", "cpu", *changes),
-    )
-    _, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("timbrel: the loss is nan")

@@ -14,20 +14,9 @@ from timbrel.train.network import Adam
 from timbrel.train.run import Run
 from timbrel.train.training_loop import RunOptions
 
+from ..resuming import same
 from . import networks
 from .networks import CPU, CRITIC_BATCHES, PENALTY, RECIPE, Adversaries, adversaries, moments
-
-
-def same(one, two):
-    """Return whether two nested values are equal to the bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
-    return one == two
-
 
 # ---- validation
 
