@@ -307,6 +307,9 @@ def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels, modes: D
     released = None
     if course.release_levels is not None and found.released is not None:
         way = _along(found.released, directions, decoded.card)
+        if decoded.card.partials is not None:  # codes come late after a note-off; the residual does not
+            ended = [np.interp(course.note.held_seconds, CODES_AT, column) for column in codes.T]
+            way = np.tile(ended, (len(way), 1))
         released = _way(found.own, RELEASE_CODES_AT, way @ directions)
         risen = decoded.of(released(RELEASE_LEVELS_AT), course.condition)
         levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)

@@ -27,9 +27,12 @@ Steps = npt.NDArray[np.int8]
 
 LONGEST_SECONDS = 2.0  # of stored movement: a note that is held for longer goes back and forth in it
 RELEASE_SECONDS = 0.5  # of a release's
-MOST_DB = 15.0  # of a residual: more is a band that only one of the two fills
-LOUD_DB = 30.0  # below the note's loudest frame; softer frames have their room's spectrum
+MOST_DB = 60.0  # of movement: its steps hold no more
+MEAN_DB = 15.0  # of a frame in the mean: more is a band that only one of the two fills
+LOUD_DB = 30.0  # below the note's loudest frame: the frames of the mean
+SOFT_DB = 45.0  # below it: those of the movement; attacks begin here, softer frames are the room's
 SILENT_DB = -70.0  # of a frame's power: a band below it in both spectra counts as equal
+SLOW = 9  # moments, 0.1 s at 44.1 kHz, of the mean that attacks and releases leave
 NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
 
 
@@ -63,18 +66,31 @@ def residuals_of(
     nothing = np.zeros((0, BANDS), np.int8)
     if not loud.any():
         return nothing, nothing
-    mean = apart[loud].mean(0)
-    moves = np.where(loud[:, np.newaxis], apart - mean, 0.0)
+    mean = np.clip(apart[loud], -MEAN_DB, MEAN_DB).mean(0)
+    soft = asked.levels[while_held] > asked.levels.max() - SOFT_DB
+    moves = np.where(soft[:, np.newaxis], apart - mean, 0.0)
     # The host's noise fluctuates as any noise does: this part of the movement is left out.
     known = np.square(hiss.mean(0) * noise_fluctuation(rate))
-    own = np.sqrt(np.clip(1 - known / np.maximum(np.square(moves[loud]).mean(0), 1e-9), 0.0, 1.0))
+    own = np.sqrt(np.clip(1 - known / np.maximum(np.square(_fast(moves))[loud].mean(0), 1e-9), 0.0, 1.0))
     later = nothing
     if released is not None:
         after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
-        after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - LOUD_DB)]
+        after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - SOFT_DB)]
         apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model, modes)
-        later = _steps(_sharpened((apart - mean) * own))
-    return _steps(np.concatenate([mean[np.newaxis], _sharpened(moves * own)])), later
+        later = _steps(_sharpened(_steadied(apart - mean, own)))
+    return _steps(np.concatenate([mean[np.newaxis], _sharpened(_steadied(moves, own))])), later
+
+
+def _fast(moves: Doubles) -> Doubles:
+    """Movement without its slow course, [moments, bands]."""
+    if not len(moves):
+        return moves
+    fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW, axis=0, mode="nearest")
+    return fast
+
+
+def _steadied(moves: Doubles, own: Doubles) -> Doubles:
+    return moves - _fast(moves) * (1 - own)
 
 
 def _sharpened(moves: Doubles) -> Doubles:
@@ -137,5 +153,5 @@ def decoded_shapes(
 def noise_fluctuation(rate: int) -> Doubles:
     """Return the standard deviation of white noise's levels in each band, in dB, [BANDS]."""
     shapes = course(white_noise(NOISE_SECONDS * rate), rate).shapes
-    deviations: Doubles = shapes[4:-4].std(0)
+    deviations: Doubles = _fast(shapes)[SLOW:-SLOW].std(0)
     return deviations

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from timbrel.export.evaluate import evaluate
+from timbrel.export.families.partials.graphs import PartialsDecoder, PartialsEncoder
 from timbrel.export.fidelity import classifiers
 from timbrel.export.fidelity.rendering import played
 from timbrel.export.first_preset import first_preset
+from timbrel.export.gestures.build import gestures_of
+from timbrel.export.gestures.code_fitting import PitchedCodeFitter
 from timbrel.export.knobs.ordering import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.patch.library import Patch
@@ -15,6 +18,8 @@ from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.run import Run
 from timbrel.train.training_loop import RunOptions
+
+from .fidelity.tones import note_corpus
 
 
 def in_order(run):
@@ -88,6 +93,20 @@ def test_notes_go_the_ways_of_the_recordings(model):
     [instrument] = model.gestures.instruments
     assert {round(note.key) for note in instrument.notes} <= set(range(57, 71))
     assert len(instrument.notes) >= 8
+
+
+def test_releases_keep_the_code_of_the_held_note_and_move_by_residuals(run, model, tmp_path):
+    network = in_order(run)
+    fitter = PitchedCodeFitter(
+        PartialsEncoder(network, run.recipe), PartialsDecoder(network), model.card, network.bands
+    )
+    clips = [("train", key, {"seconds": 1.2}) for key in (58, 60, 62, 64, 66)]
+    found = gestures_of(note_corpus(tmp_path / "c", clips, rate=model.card.sample_rate), fitter, model)
+    for note in found.instruments[0].notes:
+        ended = [np.interp(note.held_seconds, found.grid.codes, column) for column in np.transpose(note.codes)]
+        assert np.array(note.release_codes) == pytest.approx(np.tile(ended, (5, 1)), abs=2e-3)
+        assert np.ptp(note.codes, axis=0).max() > 0.01
+        assert len(note.release_residual) >= 10 * len(found.bands_hz)
 
 
 def test_a_report_has_its_notes_beside_recordings(run, monkeypatch):

@@ -41,6 +41,9 @@ class ChordVoicing(CoherentVoicing):
         self._transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
         bands_hz, bin_hz = () if gestures is None else gestures.bands_hz, model.card.sample_rate / self.frame_length
         self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
+        edges = np.array(self._decoded.low_edges)
+        self._low_middles = np.rint((edges[1:] + edges[:-1]) / 2).astype(np.intp)
+        self._low_widths = np.diff(edges).astype(np.float32)
         self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
 
     def _inside(self, keys: Indices) -> Indices:
@@ -91,18 +94,24 @@ class ChordVoicing(CoherentVoicing):
         return known[1]
 
     def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
-        """At equal power. Low noise stays: raised with soft attacks, a room's rumble would be audible."""
+        """At equal power, low noise included: a breath before the tone has little else."""
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
         moved, noise = split.strengths * factors.take(at), split.residue * factors
+        low = split.low * factors.take(self._low_middles, axis=1)
         heard = max(self._low_bins, self._lowest_bin)
         whole, after = (
-            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials) + np.vecdot(rest, rest)
-            for partials, rest in ((split.strengths, split.residue[:, heard:]), (moved, noise[:, heard:]))
+            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials)
+            + np.vecdot(rest, rest)
+            + np.vecdot(np.square(deep), self._low_widths)
+            for partials, rest, deep in (
+                (split.strengths, split.residue[:, heard:], split.low),
+                (moved, noise[:, heard:], low),
+            )
         )
         kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
-        return split._replace(strengths=moved * kept, residue=noise * kept)
+        return split._replace(strengths=moved * kept, residue=noise * kept, low=low * kept)
 
     def start_state(self) -> ChordState:
         self._voices_begun += 1

@@ -181,9 +181,11 @@ class Gesture:
             moved = self._fast[-1 - abs(back - (place - last + back) % (2 * back))]
             return moved
         moved = held[place] * np.float32(RESIDUAL_DB)
+        own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
         if place < len(opening):
-            own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
             moved = moved * own + opening[place] * (1 - own)
+        if self._pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
+            moved = moved * (own + (1 - own) * np.float32(self._pace.loudness))
         return moved
 
     @functools.cached_property
@@ -198,13 +200,14 @@ class Gesture:
         return fast
 
     def _moved_after(self, place: int, off: int, moments: float) -> Array:
-        """At first mixed with the movement at the note-off."""
-        moved = np.zeros_like(self._gains)
+        """Return the release's movement; the difference to that at the note-off fades."""
         left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
-        if left > 0:
-            moved += self._moved(int(max(off - self.begin, 0) * moments + 0.5)) * left
+        moved = np.zeros_like(self._gains)
         if len(self._ending):
-            moved += self._ending[min(place, len(self._ending) - 1)] * (1 - left)
+            moved += self._ending[min(place, len(self._ending) - 1)]
+        if left > 0:
+            joined = self._moved(int(max(off - self.begin, 0) * moments + 0.5))
+            moved += (joined - self._ending[0] if len(self._ending) else joined) * left
         return moved
 
     def vibrato(self, time: int, ahead: int) -> float:

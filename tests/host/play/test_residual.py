@@ -18,11 +18,11 @@ STEP = 100  # samples between moments
 RISING = np.outer(np.arange(40), [0.0, 0.5, -0.5])  # dB: 20 after 40 moments
 
 
-def gesture(fields, velocity=100, pitch=60, on=1000, variety=0.0, note=1, codes=1.0, speed=1.0):
+def gesture(fields, velocity=100, pitch=60, on=1000, variety=0.0, note=1, codes=1.0, speed=1.0, loudness=1.0):
     made = Gestures.model_validate(fields)
     ways = TrajectoryBlender(made, np.full(2, 0.5), np.ones(2))
     common = GestureGrid.of(made, np.eye(2), ways.takes)
-    pace = TrajectoryPace(codes, 1.0, speed, 0.0, variety, RATE, HOP, 200, True, True)
+    pace = TrajectoryPace(codes, loudness, speed, 0.0, variety, RATE, HOP, 200, True, True)
     return Gesture(on, ways.mix(pitch, velocity), common, pace, note)
 
 
@@ -40,6 +40,16 @@ def test_a_note_has_its_recordings_mean_and_movement():
     assert gains(half, [20]) == pytest.approx(gains(made, [20]) / 2)
     twice = gesture(banded(note(residual=residual([3.0, 0.0, -2.0], RISING))), speed=2.0)
     assert gains(twice, [10]) == pytest.approx(gains(made, [20]))
+
+
+@pytest.mark.parametrize("number", [1, 2])  # the second draws a take, whose attack is its own
+def test_an_attacks_noise_goes_with_its_level(number):
+    fields = banded(note(residual=residual([3.0, 0.0, -2.0], RISING + 10)))
+    mean, moved = np.array([3.0, 0.0, -2.0]), RISING + 10
+    for loudness in (0.0, 0.5, 1.0):
+        found = gains(gesture(fields, loudness=loudness, note=number, variety=1.0), range(40)) - mean
+        kept = np.clip(2 * np.arange(40) / OPENING - 1, 0, 1)[:, np.newaxis]
+        assert found == pytest.approx(moved * (kept + (1 - kept) * loudness), abs=1e-5)
 
 
 def test_a_note_that_is_held_for_longer_goes_back_and_forth_where_its_slow_course_ended():
@@ -65,14 +75,14 @@ def test_a_short_movement_comes_to_rest():
 
 
 def test_a_release_leads_from_the_movement_at_the_note_off_to_the_recorded_one():
-    released = np.outer(np.arange(30), [0.0, 1.0, 0.0])
+    released = np.outer(np.arange(30) + 3.0, [0.0, 1.0, 0.0])
     made = gesture(banded(note(residual=residual([1.0] * 3, RISING), release_residual=packed_rows(released))))
     made.let_go(2000, 1000)
     assert made.band_gains(1999, 0) == pytest.approx(1 + RISING[10])
-    for moment in range(30):  # codes join within a tenth of a second, ten moments
+    for moment in range(30):  # the difference fades within a tenth of a second, ten moments
         left = max(1 - moment / 10, 0)
         found = made.band_gains(2000 + moment * STEP, 0)
-        assert found == pytest.approx(1 + left * RISING[10] + (1 - left) * released[moment])
+        assert found == pytest.approx(1 + released[moment] + left * (RISING[10] - released[0]))
     assert made.band_gains(2000 + 90 * STEP, 0) == pytest.approx(1 + released[-1])
     bare = gesture(banded(note(residual=residual([1.0] * 3, RISING))))
     bare.let_go(2000, 1000)

@@ -40,16 +40,32 @@ def test_a_vibrato_moves_all_partials_by_its_semitones(partials_of):
     assert (moved > 10 * plain).all()
 
 
-def test_a_rumble_that_no_band_sounds_takes_no_power_from_partials(partials_of):
-    key, gains = 90, np.array([12.0, 0.0, 0.0, 0.0])  # only the rumble's band rises, far below the partials
+@pytest.mark.parametrize("gain", [12.0, -20.0])
+def test_low_noise_moves_with_its_band_at_equal_power(partials_of, gain):
+    key, gains = 90, np.array([gain, 0.0, 0.0, 0.0])  # only of the rumble's band, far below the partials
     hz = midi_to_hz(key) * np.arange(1, 9)
     rumble = partials_of(
-        lambda latent, key: np.concatenate([HEIGHTS, [3, 0, 0, 0, 0]]), edges_hz=[0.0, 80.0, *EDGES[2:]]
+        lambda latent, key: np.concatenate([HEIGHTS, [1, 0, 0, 0, 0]]), edges_hz=[0.0, 80.0, *EDGES[2:]]
     )
     model = with_bands(rumble)
-    plain, moved = (one(model, key, RATE, motion)[RATE // 4 :] for motion in (STILL, Filtered(lambda _: gains)))
+    plain, moved = (one(model, key, 3 * RATE, motion)[RATE // 4 :] for motion in (STILL, Filtered(lambda _: gains)))
+    power = np.square(np.abs(np.fft.rfft(plain * np.hanning(len(plain)))))
+    low = power[: round(400 * len(plain) / RATE)].sum() / power.sum()  # share of the rumble
+    assert 0.1 < low < 0.9
+    kept = 1 / np.sqrt(1 - low + low * 10 ** (gain / 10))
     ratio = amplitudes(moved, hz)[0] / amplitudes(plain, hz)[0]
-    assert ratio == pytest.approx(np.ones(8), rel=0.12)
+    assert ratio == pytest.approx(np.full(8, kept), rel=0.12)
+    assert density_db(moved, 25, 75) - density_db(plain, 25, 75) == pytest.approx(gain + 20 * np.log10(kept), abs=1.0)
+
+
+def test_an_offset_that_no_band_sounds_takes_no_power_from_partials(partials_of):
+    hz = midi_to_hz(90) * np.arange(1, 9)
+    offset = partials_of(
+        lambda latent, key: np.concatenate([HEIGHTS, [3, 0, 0, 0, 0]]), edges_hz=[0.0, 40.0, *EDGES[2:]]
+    )
+    rising = Filtered(lambda _: np.array([12.0, 0.0, 0.0, 0.0]))
+    plain, moved = (one(with_bands(offset), 90, RATE, motion)[RATE // 4 :] for motion in (STILL, rising))
+    assert amplitudes(moved, hz)[0] == pytest.approx(amplitudes(plain, hz)[0], rel=0.01)
 
 
 def test_equal_gains_of_all_bands_change_nothing(partials_of):
