@@ -213,7 +213,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
     if not rows:
         return None
     return {
-        name: middle([row[name] for row in rows], least=name in ("brightness", "change", "vibrato"))
+        name: middle([row[name] for row in rows], least=name in ("brightness", "change", "slow_change", "vibrato"))
         for name in NoteDistance._fields
     }
 

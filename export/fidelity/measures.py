@@ -7,6 +7,7 @@ from typing import NamedTuple
 import librosa
 import numpy as np
 import numpy.typing as npt
+import scipy
 
 from ...host.stft import window
 from ...train.corpus.pitch import pitch_track
@@ -22,6 +23,7 @@ FLOOR_DB = -80.0  # floor of a band below its frame's level: inaudible beside th
 SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest frame: the part without a release
 LONG, QUARTER_HZ = 8192, 370.0  # samples of long frames; above, a quarter tone is wider than two of their bins
 CHANGING = slice(2, 48)  # bands for `change_db`: below are rumble and hum, above mostly noise
+BEATING, SLOW = slice(16, 32), 9  # bands and frames of `slow_change_db`: 0.1 s at 44.1 kHz
 ONSET_SECONDS = 0.046  # of an attack: four frames
 RINGING_DB_SECOND = 6.0  # a sound that falls more slowly is sustained
 FEWEST_FRAMES = 8  # to measure a decay, or a vibrato
@@ -53,6 +55,7 @@ class NoteDistance(NamedTuple):
     quarter_db: float
     onset_db: float
     change: float | None
+    slow_change: float | None
     vibrato: float | None
     envelope_db: float
     decay_percent: float | None
@@ -192,6 +195,20 @@ def change_db(sound: Array, rate: int) -> float | None:
     return float(moved.mean()) if len(moved) else None
 
 
+def slow_change_db(sound: Array, rate: int) -> float | None:
+    """Return the mean deviation of bands' levels, means of 0.1 s, from straight lines in the held part: beats, in dB.
+
+    None for a short one.
+    """
+    measured = course(sound[: _held_length(len(sound))], rate)
+    loud = np.flatnonzero(_loud(measured.levels))
+    levels = (measured.levels[:, np.newaxis] + measured.shapes)[loud[0] + SLOW : loud[-1] + 1, BEATING]
+    if len(levels) < 2 * SLOW:
+        return None
+    smooth = scipy.ndimage.uniform_filter1d(levels, SLOW, axis=0)
+    return float(scipy.signal.detrend(smooth, axis=0).std(0).mean())
+
+
 def vibrato_cents(sound: Array, rate: int) -> float:
     """Return the standard deviation of a held part's pitch by YIN, in cents; 0 without a pitch.
 
@@ -256,19 +273,19 @@ def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
 def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
     """Compare a sound with a recording, [samples] both, of equal length and aligned onsets.
 
-    ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment, ``change`` the ratio of
-    `change_db` to the recording's, ``vibrato`` that of `vibrato_cents`, None for a steady recording.
+    ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment; ``change``, ``slow_change`` and
+    ``vibrato`` (None for a steady recording) are ratios to the recording's.
     """
     first, second = course(asked, rate), course(given, rate)
     attacks = attack_seconds(np.stack([asked, given]), rate)
-    changes = change_db(asked, rate), change_db(given, rate)
     vibratos = vibrato_cents(asked, rate), vibrato_cents(given, rate)
     return NoteDistance(
         shape_db(first, second),
         sustain_db(asked, given, rate),
         quarter_db(asked, given, rate),
         onset_db(first, second, rate),
-        changes[1] / changes[0] if changes[0] and changes[1] is not None else None,
+        _ratio(change_db(asked, rate), change_db(given, rate)),
+        _ratio(slow_change_db(asked, rate), slow_change_db(given, rate)),
         vibratos[1] / vibratos[0] if vibratos[0] >= STEADY_CENTS else None,
         envelope_db(first, second),
         decay_percent(first, second, rate),
@@ -276,3 +293,7 @@ def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),
     )
+
+
+def _ratio(recorded: float | None, played: float | None) -> float | None:
+    return played / recorded if recorded and played is not None else None

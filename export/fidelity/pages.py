@@ -31,6 +31,10 @@ MEASURES = {
         "Change per frame, of recorded",
         "How many times as much as the recording’s its bands change from frame to frame: a frozen sound has less.",
     ),
+    "slow_change": (
+        "Slow change, of recorded",
+        "How many times as much as the recording’s its bands move within a second: strings that beat.",
+    ),
     "vibrato": (
         "Vibrato, of recorded",
         "How many times as much as the recording’s its pitch moves while held; none of steady ones.",
@@ -196,9 +200,8 @@ def _cells(figures: Figures | None, name: str) -> list[str]:
     found = None if figures is None else figures[name]
     if found is None:
         return ["–", "–"]
-    digits = {"brightness": ".2f", "change": ".2f", "vibrato": ".2f", "attack_ms": ".0f", "decay_percent": ".0f"}.get(
-        name, ".1f"
-    )
+    fine = ("brightness", "change", "slow_change", "vibrato")
+    digits = ".2f" if name in fine else ".0f" if name in ("attack_ms", "decay_percent") else ".1f"
     return [minus(f"{found[which]:{digits}}") for which in ("median", "worst")]
 
 

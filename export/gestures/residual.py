@@ -1,7 +1,6 @@
 """Residuals: recorded spectra less decoded ones, in bands, as a mean and as movement.
 
-A network blurs notes that differ, and codes of some moments miss the fast movement of partials and noise. Both come
-back by gains of bands, at equal level.
+A network blurs notes that differ, and codes of some moments miss fast movement. Gains of bands give both back.
 """
 
 import functools
@@ -82,7 +81,6 @@ def residuals_of(
 
 
 def _fast(moves: Doubles) -> Doubles:
-    """Movement without its slow course, [moments, bands]."""
     if not len(moves):
         return moves
     fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW, axis=0, mode="nearest")

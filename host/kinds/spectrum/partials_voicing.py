@@ -94,7 +94,7 @@ class ChordVoicing(CoherentVoicing):
         return known[1]
 
     def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
-        """At equal power, low noise included: a breath before the tone has little else."""
+        """At equal power."""
         factors = by.factors(gains)
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]

@@ -200,7 +200,7 @@ class Gesture:
         return fast
 
     def _moved_after(self, place: int, off: int, moments: float) -> Array:
-        """Return the release's movement; the difference to that at the note-off fades."""
+        """The difference to the movement at the note-off fades."""
         left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
         moved = np.zeros_like(self._gains)
         if len(self._ending):

@@ -16,6 +16,7 @@ from timbrel.export.fidelity.measures import (
     quarter_db,
     quarter_tones,
     shape_db,
+    slow_change_db,
     sustain_db,
     vibrato_cents,
 )
@@ -172,6 +173,23 @@ def test_change_per_frame_is_that_of_bands_and_little_of_what_stands_still():
     assert nearness(NOISE, 0.1 * NOISE, RATE).change == pytest.approx(1, abs=1e-3)
     assert nearness(NOISE, still, RATE).change < 0.7
     assert nearness(still, NOISE, RATE).change > 1.4
+
+
+def test_slow_change_is_that_of_beats_and_not_of_a_decay_or_of_quick_changes():
+    time = np.arange(3 * RATE) / RATE
+
+    def made(beats_hz, depth_db=6.0, fall_db_second=20.0):
+        partials = (np.sin(2 * np.pi * 110 * k * time + k * k) / k for k in range(1, 80))
+        level = depth_db * np.sin(2 * np.pi * beats_hz * time) - fall_db_second * time
+        return (sum(partials) * 10 ** (level / 20)).astype(np.float32)
+
+    still, quick, beating = (slow_change_db(made(hertz), RATE) for hertz in (0.0, 20.0, 2.0))
+    assert still < 0.1
+    assert quick < 1.0
+    sinc = np.sinc(2.0 * 9 * 512 / RATE)  # of the mean over nine frames
+    assert beating == pytest.approx(6.0 / np.sqrt(2) * sinc, rel=0.1)
+    assert slow_change_db(made(2.0)[: RATE // 8], RATE) is None
+    assert nearness(made(2.0), made(2.0, depth_db=3.0), RATE).slow_change == pytest.approx(0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("hertz", [2.0, 4.0])
