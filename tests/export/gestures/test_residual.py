@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy
 from timbrel.export.fidelity.measures import BANDS, HOP, course
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures.build import take_differences
@@ -222,3 +223,15 @@ def test_a_soft_beginning_and_the_end_of_a_release_have_their_spectra(card):
     assert (moves[4:9, HIGH].mean(1) - moves[4:9, low].mean(1)).min() > 35  # of 60 dB, and the mean has the rest
     assert np.abs(moves[20:80, HEARD]).max() < 4.0
     assert 15 < len(after) < 0.45 * RATE / HOP + 2  # it falls by 45 dB in .45 s
+
+
+def test_a_slow_course_of_noise_is_kept_whole(card):
+    time = np.arange(round(1.2 * RATE)) / RATE
+    white = white_noise(len(time))
+    swelling = scipy.signal.sosfiltfilt(scipy.signal.butter(4, 2000, "high", fs=RATE, output="sos"), white)
+    made = 0.05 * (white + swelling * (10 ** (10 * time / 20) - 1))  # 12 dB more of its highs at the end
+    _, moves, _ = residuals(
+        card, None, lambda codes: np.zeros((len(codes), HARMONICS)), hiss=0.05, made=made.astype(np.float32)
+    )
+    apart = moves[:, HIGH].mean(1) - moves[:, (MIDDLES > 400) & (MIDDLES < 1200)].mean(1)
+    assert apart[-30:].mean() - apart[:30].mean() == pytest.approx(10 * 72 * HOP / RATE, rel=0.2)
