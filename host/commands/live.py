@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..patch.controllers import Controller
     from ..patch.learn_command import Moment
 from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
-from .serving import served
+from .panel_address import served
 
 commands = typer.Typer(rich_markup_mode=None)
 

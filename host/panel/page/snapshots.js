@@ -1,6 +1,7 @@
-// Snapshots: eight slots that store and recall the controls, a pad that blends the first four, and a dice.
+// Snapshots: eight slots that store and recall the controls, and a pad that blends the first four.
 
-import { $, clamp, make, remember, remembered } from "./dom.js";
+import { dice } from "./dice.js";
+import { $, clamp, make } from "./dom.js";
 import { placeOf, valueAt } from "./slider.js";
 
 const SLOTS = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -9,7 +10,6 @@ const LONG = 600; // milliseconds of a press that stores anew
 const STEP = 0.05; // of the pad, that an arrow key goes; a fifth with Shift
 const RIM = 1e-6; // of the pad: at its edge corners on the other side still have a share
 const WHOLE = 0.9999; // share from which on a corner's own values are meant
-const AMOUNT = 20; // per cent of the dice at first
 
 export function snapshots(state) {
   const stored = () => state.preset.snapshots ?? {};
@@ -45,12 +45,9 @@ export function snapshots(state) {
   const slots = SLOTS.map(button);
   const marks = CORNERS.map((textContent) => make("b", { textContent }));
   const pad = make("div", { id: "corners", tabIndex: 0, role: "slider", "aria-label": "Blend of snapshots 1 to 4", title: "Drag between the snapshots 1 to 4; two are enough" }, ...marks, make("i"));
-  const amount = make("input", { id: "dice-amount", type: "range", min: 0, max: 100, value: remembered("dice") ?? AMOUNT });
-  const percent = make("output");
   $("snapshots").append(
     make("div", { id: "slots", role: "group", "aria-label": "Slots" }, ...slots), pad,
-    make("div", { id: "dicing" }, make("button", { id: "dice", textContent: "Dice", title: "New values of the macros, or of the latents", onclick: roll }),
-      make("label", {}, "Amount ", percent, amount),
+    make("div", { id: "dicing" }, ...dice(state),
       make("p", { textContent: "Snapshots: a click stores, then recalls; the square blends 1 to 4. Shift click or long press: anew. Right click: clear." })),
   );
 
@@ -128,18 +125,4 @@ export function snapshots(state) {
     follow([x, y].map((place, axis) => place + way[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
   });
   pad.addEventListener("keyup", (event) => event.key === key && release());
-
-  function roll() {
-    const of = (group) => state.controls.filter((control) => control.group === group);
-    const part = amount.valueAsNumber / 100;
-    state.set(Object.fromEntries((of("macro").length ? of("macro") : of("latent")).map((control) => {
-      const place = placeOf(state.values.get(control.target), control);
-      const [low, high] = [Math.max(place - part, 0), Math.min(place + part, 1)];
-      return [control.target, valueAt(low + (high - low) * Math.random(), control)];
-    })));
-  }
-
-  const tell = () => (percent.textContent = `${amount.value} %`);
-  amount.addEventListener("input", () => (tell(), remember("dice", amount.valueAsNumber)));
-  tell();
 }

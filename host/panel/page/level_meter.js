@@ -10,7 +10,7 @@ const BENT = 0.01; // share of the samples that the limiter changed, from which 
 const LOW = -84, HIGH = -6; // dB at the lower and upper edge of the spectrum
 const READ = 250; // milliseconds between numbers: faster than this nobody reads
 
-export function output(state) {
+export function levelMeter(state) {
   const bars = [0, 1].map(() => ({ level: FLOOR, peak: FLOOR, peaked: 0 }));
   let latest = null, before = performance.now(), read = -READ, bands = [];
   const on = () => $("spectrum-on").ariaPressed === "true";
