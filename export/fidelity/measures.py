@@ -196,10 +196,7 @@ def change_db(sound: Array, rate: int) -> float | None:
 
 
 def slow_change_db(sound: Array, rate: int) -> float | None:
-    """Return the mean deviation of bands' levels, means of 0.1 s, from straight lines in the held part: beats, in dB.
-
-    None for a short one.
-    """
+    """Return the mean deviation of bands' levels, means of 0.1 s, from lines in the held part: beats, in dB."""
     measured = course(sound[: _held_length(len(sound))], rate)
     loud = np.flatnonzero(_loud(measured.levels))
     levels = (measured.levels[:, np.newaxis] + measured.shapes)[loud[0] + SLOW : loud[-1] + 1, BEATING]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.contract.card import Card, in_deviations
-from ...host.contract.gesture import RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
+from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
 from ...host.contract.model import Model
 from ...host.contract.partials import spectra
 from ...host.play.gestures.blend import KEY_SEMITONES, nearest
@@ -18,7 +18,7 @@ from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
 from .code_fitting import CodeFitter
 from .modes import NoteModes, modes_of
-from .residual import Codes, band_middles, residuals_of
+from .residual import LONGEST_SECONDS, Codes, band_middles, residuals_of
 from .trajectory_measurement import (
     CODES_AT,
     LEVELS_AT,
@@ -49,6 +49,7 @@ NORMAL_MEDIAN = 0.6745  # of the absolute value, in standard deviations
 MOST_TAKES, MOST_STEPS = 16, 40  # pairs of takes, and their largest difference: 20 dB
 JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wander: slower is drift, faster is tremor
+COARSE_SECONDS, MOST_MOVE = 0.1, 12  # `LEVELS_AT` is coarse from here on; steps of 0.5 dB of movement around it
 LOWEST_DB = -120.0  # level of silence
 QUIETEST = 1e-9  # power of a silent decoded frame
 
@@ -198,6 +199,19 @@ class _Levels:
         fields = dict(zip(("residual", "release_residual", "vibrato"), map(packed, (*found, vibrato)), strict=True))
         return fields | {"modes": modes.tolist()}
 
+    def loudness(self, course: NoteTrajectory, levels: Doubles, held: Codes, home: Doubles) -> dict[str, Any]:
+        if self.card.partials is None:
+            return {}
+        apart = HOP / self.card.sample_rate
+        count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / apart), MOST_POINTS)
+        moments = np.arange(count, dtype=np.float64) * apart
+        asked = np.interp(moments, STEP_SECONDS * np.arange(len(course.course)), course.course)
+        codes = self.of(np.concatenate([held(moments), home[np.newaxis]]), course.condition)
+        moves = asked - np.interp(moments, LEVELS_AT, levels) - (codes[:-1] - codes[-1])
+        moves[moments < COARSE_SECONDS] = 0.0
+        steps = np.clip(np.round(moves / RESIDUAL_DB), -MOST_MOVE, MOST_MOVE).astype(np.int8)
+        return {"loudness": packed(steps if steps.any() else steps[:0])}
+
     def _within(self, way: Codes) -> Codes:
         return lambda moments: np.clip(way(moments), self._low, self._high)
 
@@ -314,16 +328,18 @@ def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels, modes: D
         risen = decoded.of(released(RELEASE_LEVELS_AT), course.condition)
         levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
         release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
+    levels = np.maximum(course.levels - (louder[:-1] - louder[-1]), LOWEST_DB)
     return NoteWay(
         key=round(course.note.single.pitch, 2),
         velocity=speed,
         held_seconds=round(course.note.held_seconds, 3),
         code=_rounded(found.own, 4),
-        levels=_rounded(np.maximum(course.levels - (louder[:-1] - louder[-1]), LOWEST_DB), 1),
+        levels=_rounded(levels, 1),
         codes=_rounded(codes, 3),
         fall_db_second=round(course.fall, 1),
         **release,
         **decoded.residuals(course.note, held, released, modes),
+        **decoded.loudness(course, levels, held, home),
     )
 
 

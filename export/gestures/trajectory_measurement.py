@@ -44,6 +44,7 @@ class NoteTrajectory(NamedTuple):
 
     Attributes:
         levels: in dB relative to the maximum, [LEVELS_AT].
+        course: while held, smooth, `STEP_SECONDS` apart.
         fall: in dB a second, after ``levels``.
         fading: ``levels`` and ``fall`` if the held note goes on fading, as a struck one does.
         release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
@@ -56,6 +57,7 @@ class NoteTrajectory(NamedTuple):
     note: RecordedNote
     condition: float
     levels: Doubles
+    course: Doubles
     fall: float
     fading: tuple[Doubles, float]
     release_levels: Doubles | None
@@ -102,6 +104,7 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
         note=note,
         condition=condition,
         levels=_held_levels(levels[: held + 1], fall),
+        course=_smooth(levels[: held + 1]),
         fall=fall,
         fading=(_held_levels(levels[: held + 1], decay), decay),
         release_levels=_release_levels(levels[held:]) if released else None,
@@ -186,7 +189,7 @@ def _fall(levels: Doubles) -> float:
 
 def _smooth(levels: Doubles) -> Doubles:
     width = round(SMOOTH_SECONDS / STEP_SECONDS)
-    power = np.convolve(10 ** (levels / 10), np.ones(width) / width)[width // 2 : width // 2 + len(levels)]
+    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width, mode="nearest")
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
     return smooth
 

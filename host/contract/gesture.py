@@ -121,7 +121,7 @@ class NoteWay(_Part):
     around it while held; empty if unknown. ``release_residual``: that of the release, [moments, bands]. ``modes``: of
     models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
     band's noise. ``vibrato``: movement of the pitch around the key while held, in steps of half a cent, [moments];
-    empty if steady or unknown.
+    empty if steady or unknown. ``loudness``: of the level, in steps of half a decibel.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -137,6 +137,7 @@ class NoteWay(_Part):
     release_residual: Residual = np.zeros(0, np.int8)
     modes: Modes = np.zeros((0, 3))
     vibrato: Residual = np.zeros(0, np.int8)
+    loudness: Residual = np.zeros(0, np.int8)
 
 
 class InstrumentNotes(_Part):
@@ -206,8 +207,9 @@ class Gestures(_Part):
         bands = len(self.bands_hz)
         if any(one.size and (not bands or one.size % bands) for one in (note.residual, note.release_residual)):
             raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
-        if len(note.vibrato) > MOST_POINTS:
-            raise ValueError(f"vibrato of a note must have {MOST_POINTS} points at most")
+        for name in ("vibrato", "loudness"):
+            if len(getattr(note, name)) > MOST_POINTS:
+                raise ValueError(f"{name} of a note must have {MOST_POINTS} points at most")
         if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 

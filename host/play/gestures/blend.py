@@ -26,6 +26,7 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 class Movement(NamedTuple):
     bands: Steps  # while the note is held, [moments, bands], in steps of `RESIDUAL_DB`
     vibrato: Steps  # as in `NoteWay`
+    loudness: Doubles  # in dB, fading beyond the last moment
 
 
 class BlendedTrajectory(NamedTuple):
@@ -69,7 +70,9 @@ class TrajectoryBlender:
         nothing = np.zeros((1, bands), np.int8)
         residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
         means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
-        self._movements = [Movement(one[1:], note.vibrato) for one, note in zip(residuals, notes, strict=True)]
+        self._movements = [
+            Movement(one[1:], note.vibrato, _fading(note.loudness)) for one, note in zip(residuals, notes, strict=True)
+        ]
         self._modes = [note.modes if len(note.modes) else None for note in notes]
         self._openings = _of_one_length([one.bands[:OPENING] for one in self._movements], bands)
         self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
@@ -131,6 +134,12 @@ class TrajectoryBlender:
             released = row[:codes], row[codes:].reshape(-1, n)
         ending = functools.partial(_mean, self._endings, near, weights)
         return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
+
+
+def _fading(steps: Steps) -> Doubles:
+    moves = RESIDUAL_DB * steps.astype(np.float64)
+    left = np.linspace(1, 0, OPENING + 1)[1:]
+    return np.concatenate([moves, moves[-1] * left]) if len(moves) else moves
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:

@@ -312,6 +312,9 @@ class Gesture:
         mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
+        if len(moves := self._movement.loudness):
+            levels += np.interp(recorded / self._common.residual_seconds, np.arange(len(moves)), moves)
+            np.minimum(levels, mix.levels.max() + LOUDEST_TAKE_DB - max(self._louder, 0.0), out=levels)
         if recorded[-1] > mix.held:
             levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
         return (levels + self._louder) * self._pace.loudness

@@ -1,5 +1,9 @@
 """Gestures of corpora by formula: what is in the file, and that it plays as the recordings did."""
 
+import base64
+import zlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from timbrel.export.fidelity.measures import nearness
@@ -7,7 +11,9 @@ from timbrel.export.fidelity.rendering import played
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures import build
 from timbrel.export.gestures.build import gestures_of
+from timbrel.host.contract.model import Model
 from timbrel.host.patch.library import Patch
+from timbrel.host.shipped import MODELS
 from timbrel.train.corpus.store import Corpus, writing
 
 from ...host.play.gestures import with_gestures
@@ -115,6 +121,37 @@ def test_notes_begin_as_those_that_were_not_slurred_if_there_are_enough(tmp_path
         [instrument] = gestures_of(note_corpus(tmp_path / name, clips(struck)), network, model).instruments
         keys.append({round(note.key) for note in instrument.notes})
     assert keys == [{60, 62, 64}, {60, 61, 62, 63, 65}]
+
+
+def test_movement_of_the_level_is_what_the_grid_and_the_codes_lack():
+    at = build.STEP_SECONDS * np.arange(801)
+    course = -2.0 + 2.0 * np.sin(2 * np.pi * 5 * at) - 4.0 * np.clip((at - 0.7) / 0.1, 0, 1)
+    note = SimpleNamespace(held_seconds=0.8)
+    levels = np.linspace(-3.0, 0.0, len(build.LEVELS_AT))
+    code_db = 3.0  # a second: of the code, which is its own moment
+    known = Model(MODELS / "gm-partials-8.onnx").card
+
+    def frames(codes, keys):
+        heights = np.zeros((len(codes), known.frame_width), np.float32)
+        heights[:, 0] = 10 ** (code_db * codes[:, 0] / 20)
+        return heights
+
+    latents = [latent.model_copy(update={"low": -10.0, "high": 10.0}) for latent in known.latents]
+    card = known.model_copy(update={"latents": latents})
+    decoded = build._Levels(SimpleNamespace(card=card, decode=frames), np.eye(8))
+    measured = SimpleNamespace(note=note, course=course, condition=60.0)
+
+    def held(moments):
+        return np.tile(moments[:, np.newaxis], (1, 8))
+
+    fields = decoded.loudness(measured, levels, held, np.zeros(8))
+    found = np.frombuffer(zlib.decompress(base64.b64decode(fields["loudness"])), np.int8) / 2
+    moments = np.arange(len(found)) * 512 / card.sample_rate
+    assert len(found) == round(0.8 * card.sample_rate / 512)
+    asked = np.interp(moments, at, course) - np.interp(moments, build.LEVELS_AT, levels) - code_db * moments
+    assert found == pytest.approx(np.where(moments < 0.1, 0, np.clip(asked, -6, 6)), abs=0.26)
+    plain = build._Levels(SimpleNamespace(card=coder()[0].card), np.eye(8))
+    assert plain.loudness(measured, levels, held, np.zeros(8)) == {}
 
 
 def test_wandering_is_as_strong_and_as_fast_as_in_the_notes(tmp_path):

@@ -106,6 +106,20 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("name", ["vibrato", "loudness"])
+def test_movement_of_pitch_and_level_has_at_most_so_many_moments(name):
+    card = Model(MODELS / "gm-partials-8.onnx").card
+    card = card.model_copy(update={"latents": card.latents[:2]})
+    for count in (256, 257):
+        fields = json.dumps(gestures(note(**{name: packed(np.arange(count).astype(np.int8))})))
+        if count == 256:
+            [found] = read_gestures(fields, card, "a.onnx").instruments[0].notes
+            assert getattr(found, name)[5] == 5
+        else:
+            with pytest.raises(UserError, match=f"{name} of a note must have 256 points at most"):
+                read_gestures(fields, card, "a.onnx")
+
+
 def test_two_modes_do_not_replace_one_harmonic():
     card = Model(MODELS / "gm-partials-8.onnx").card
     card = card.model_copy(update={"latents": card.latents[:2]})
