@@ -42,6 +42,18 @@ def test_levels_rise_as_the_tone_did(rise, pitch):
     assert course.fall == 0
 
 
+def test_the_course_of_the_level_has_tremolo_and_no_roughness():
+    time = np.arange(round(1.5 * RATE)) / RATE
+    tremolo, rough = (depth * np.sin(2 * np.pi * hertz * time) for depth, hertz in ((3.0, 5.0), (6.0, 65.0)))
+    made = tone(60, seconds=1.5, held=1.2, rise=0.02) * 10 ** ((tremolo + rough) / 20)
+    course = measured(made.astype(np.float32)).course
+    seconds = 0.001 * np.arange(len(course)) + 0.0002  # the note begins 40 dB under its loudest
+    inner = (seconds > 0.15) & (seconds < 1.1)
+    asked = 3.0 * np.sinc(5.0 * 0.046) * np.sin(2 * np.pi * 5.0 * seconds)
+    assert np.std((course - asked)[inner]) < 0.35
+    assert len(course) == pytest.approx(1200, abs=15)
+
+
 def test_an_offset_is_no_loudness():
     fading = tone(60, seconds=1.5, held=1.2, rise=0.05)
     seconds = np.arange(len(fading)) / RATE

@@ -43,15 +43,18 @@ def test_a_note_has_its_recordings_mean_and_movement():
 
 
 def test_the_level_moves_around_the_grids_as_recorded_and_comes_to_rest():
-    def moving(steps, loudness=1.0):
-        return gesture(banded(note(residual=residual([0.0] * 3, RISING), loudness=packed(steps))), loudness=loudness)
+    def moving(steps, loudness=1.0, speed=1.0):
+        fields = banded(note(residual=residual([0.0] * 3, RISING), loudness=packed(steps)))
+        return gesture(fields, loudness=loudness, speed=speed)
 
-    steps = np.round(2 * np.concatenate([np.zeros(10), 2 * np.sin(0.5 * np.arange(30)) - 2])).astype(np.int8)
+    steps = np.round(2 * np.concatenate([np.zeros(10), 2 * np.cos(0.5 * np.arange(30)) - 2, [-4.0]])).astype(np.int8)
     still = np.zeros(0, np.int8)
     ours, known = (20 * np.log10(moving(of).gain(1000, 80 * STEP)) for of in (steps, still))
     fading = np.concatenate([steps / 2, steps[-1] / 2 * np.linspace(1, 0, OPENING + 1)[1:], np.zeros(100)])
     for moment in (0, 5, 12, 20, 33, 39, 45, 60, 75):
         assert (ours - known)[moment * STEP] == pytest.approx(fading[moment], abs=0.3)
+    ours, known = (20 * np.log10(moving(of, speed=2.0).gain(1000, 40 * STEP)) for of in (steps, still))
+    assert (ours - known)[10 * STEP] == pytest.approx(fading[20], abs=0.3)
     half = moving(np.full(40, -8, np.int8), 0.5).gain(3000, 1) / moving(still, 0.5).gain(3000, 1)
     assert half == pytest.approx(10 ** (-0.5 * 4 / 20))
     assert 20 * np.log10(moving(np.full(40, 20, np.int8)).gain(3000, 1)[0]) == pytest.approx(1.0, abs=1e-3)  # the room
