@@ -10,6 +10,9 @@ COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell firefox-esr \
 	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace
 
+# Without Python's bytecode each process would compile the package and rewrite the tests for itself, in 12 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean
 
 demo: .venv/base.done

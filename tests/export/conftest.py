@@ -158,10 +158,8 @@ def chroma_run(trained):
 
 
 @pytest.fixture(scope="session")
-def chroma_model(chroma_run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("chroma") / "chroma.onnx"
-    export(chroma_run, path)
-    return path
+def chroma_model(chroma_run, once):
+    return once("chroma", lambda folder: export(chroma_run, folder / "chroma.onnx")) / "chroma.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -176,11 +174,9 @@ def partials_run(tone_corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def partials_model(partials_run, tmp_path_factory):
+def partials_model(partials_run, once):
     """Its model."""
-    path = tmp_path_factory.mktemp("models") / "tones.onnx"
-    export(partials_run, path)
-    return Model(path)
+    return Model(once("partials", lambda folder: export(partials_run, folder / "tones.onnx")) / "tones.onnx")
 
 
 @pytest.fixture
@@ -235,18 +231,16 @@ def hit_run(drum_corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def hit_model(hit_run, tmp_path_factory):
+def hit_model(hit_run, once):
     """The file of such a run's model, its encoder beside it; how loud it is was not measured."""
-    models = {}
 
     def model(labelled):
-        if labelled not in models:
-            path = tmp_path_factory.mktemp("hits") / "drums.onnx"
+        def make(folder):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(exporting, "loudness", lambda model: -20.0)
-                export(hit_run(labelled), path)
-            models[labelled] = path
-        return models[labelled]
+                export(hit_run(labelled), folder / "drums.onnx")
+
+        return once("labelled-hits" if labelled else "hits", make) / "drums.onnx"
 
     return model
 
