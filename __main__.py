@@ -29,6 +29,7 @@ for room in (sounds, live, plugin, models, training, exporting):
 
 
 COMPLETION = "_TIMBREL_COMPLETE"
+OBJECTS = 10_000  # new ones between collections: imports make many, and each collection would take longer
 MOST_LINES = 20  # of errors about one file: more are no help
 
 
@@ -56,6 +57,7 @@ def main() -> None:
 def _run() -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # pydantic's search for plugins reads every package
     atexit.register(gc.freeze)  # a final collection would take as long as a short note; exit frees all memory
+    gc.set_threshold(OBJECTS)
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     status = 0

@@ -10,8 +10,6 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from .errors import Failure, UserError
 from .interrupts import held
 
@@ -152,6 +150,8 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process writes into it.
     """
+    from filelock import FileLock, Timeout  # takes 15 ms, and few commands write folders
+
     lock = FileLock(folder / WRITING)
     try:
         lock.acquire(timeout=0)

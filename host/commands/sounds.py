@@ -262,7 +262,6 @@ def _rendered(
     display: "Display",
 ) -> list[Path]:
     from ..arrangement import arrange
-    from ..idle_cores import free_processors
     from ..midi.performance import read_performance
     from ..play.voice_allocation import PARTS
     from ..render import render, worth_sharing
@@ -271,12 +270,17 @@ def _rendered(
     performance = arranged.performance
     for line in arranged.warnings:
         display.say(f"warning: {line}")
+    processes = 1
+    if worth_sharing(performance, options.sample_rate):
+        from ..idle_cores import free_processors
+
+        processes = min(PARTS, free_processors())
     return render(
         arranged.patches,
         performance,
         sound,
         **options._asdict(),
-        processes=min(PARTS, free_processors()) if worth_sharing(performance, options.sample_rate) else 1,
+        processes=processes,
         omni=performance.recorded,
         successors=arranged.successors,
         progress=display.update,
