@@ -53,7 +53,8 @@ def tones(folder: Path) -> Path:
 
 def seconds(package: Path, out: Path, arguments: list[str], number: int) -> float:
     """Return how long a command takes with the package in a folder."""
-    environment = os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     own = [str(out / f"run-{package.name}-{number}") if word == "RUN" else word for word in arguments]
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "timbrel", *own], env=environment, cwd=out, capture_output=True)
@@ -98,7 +99,7 @@ def main() -> None:
         out.mkdir()
         inputs(shared)
         tune(shared / "long.mid", 5, count=1200)
-        seconds(new, out, [*("corpus", "build", str(tones(shared / "tones"))), "-o", str(shared / "corpus")], 0)
+        seconds(old, out, [*("corpus", "build", str(tones(shared / "tones"))), "-o", str(shared / "corpus")], 0)
         print(f"{'':<70}  before    after     after / before, median of {ROUNDS} rounds")
         for what, arguments in commands(shared, out).items():
             rounds = [[seconds(tree, out, arguments, n) for tree in (old, new)] for n in range(-1, ROUNDS)][1:]
