@@ -189,7 +189,7 @@ def _fall(levels: Doubles) -> float:
 
 def _smooth(levels: Doubles) -> Doubles:
     width = round(SMOOTH_SECONDS / STEP_SECONDS)
-    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width, mode="nearest")
+    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width, mode="nearest", origin=width % 2 - 1)
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
     return smooth
 
