@@ -1,4 +1,4 @@
-"""What is wrong, breaks or is missing is said in one line, with the exit status that is promised."""
+"""Faults, failures and missing files end in one line, with the documented exit status."""
 
 import sys
 
@@ -67,7 +67,7 @@ def test_a_wrong_word_is_one_line_and_status_2(timbrel, tmp_path, monkeypatch, a
     assert list(tmp_path.iterdir()) == []
 
 
-# ---- what breaks
+# ---- failures
 
 
 def failing(monkeypatch, error):

@@ -1,4 +1,4 @@
-"""What is measured of a note is what librosa measures, and what follows from formulas."""
+"""Measures of notes equal those of librosa, and closed forms."""
 
 import librosa
 import numpy as np

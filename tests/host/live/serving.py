@@ -70,11 +70,11 @@ class Served:
         self.loop.programs.extend(ProgramChange(0, channel, number) for number in range(len(presets)))
 
     def names(self):
-        """What plays, by channel."""
+        """Presets that play, by channel."""
         return self._state.presets.names
 
     def told(self, seconds=PATIENCE_SECONDS):
-        """What is told of the preset next."""
+        """The next line about the preset."""
         until = time.monotonic() + seconds
         while self._ours.poll(max(0.0, until - time.monotonic())):
             kind, what = self._ours.recv()
@@ -83,7 +83,7 @@ class Served:
         return []
 
     def at_rest(self):
-        """Nothing more is told of any preset, for five looks at its files."""
+        """No line about a preset follows, for five looks at its files."""
         then = self.looks + 5
         until(lambda: self.looks >= then, "looks at files")
         return self.told(0.0) == []

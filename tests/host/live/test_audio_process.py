@@ -1,4 +1,4 @@
-"""The process that sounds: what it plays, passes on and reports."""
+"""The process of sound plays, passes on events, and reports."""
 
 import threading
 import time

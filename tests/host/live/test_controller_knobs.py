@@ -1,4 +1,4 @@
-"""What a controller's knobs get of a preset, and what is told of the last knob that was moved."""
+"""A controller's knobs get the values of a preset; the terminal shows the last knob moved."""
 
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -84,7 +84,7 @@ def test_every_shipped_controller_fits_what_ships(name, controller):
     Rack({0: made}, 48_000, omni=True)
 
 
-# ---- what the last knob did
+# ---- the last knob moved
 
 
 def told_by(state, latents, *events):

@@ -1,4 +1,4 @@
-"""The loop gives its player's sound block by block, undisturbed, and what it tells is true."""
+"""The loop gives its player's sound block by block, undisturbed, and its reports are true."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""The card's clock is followed, and events come by the delay that is told."""
+"""The timeline follows the card's clock, and events come by the reported delay."""
 
 import bisect
 

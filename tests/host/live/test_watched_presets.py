@@ -37,7 +37,7 @@ def test_what_the_process_before_had_yet_to_load_is_loaded(served, presets):
 
 
 def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(served, presets):
-    """Its model is named by a relative path; the file of what it took the place of is watched no more."""
+    """Its model has a relative path; the file of the preset before is watched no more."""
     draft = Draft("mine", presets[0].read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", presets[0].parent)
     with served(presets[0]) as playing:
         playing._ours.send([("load", {None: draft})])

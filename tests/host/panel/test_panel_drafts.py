@@ -1,4 +1,4 @@
-"""What pages change of a preset's text: effects, controllers that are learned, and saving."""
+"""Pages change a preset's text: effects, learned controllers, and saving."""
 
 import tomllib
 

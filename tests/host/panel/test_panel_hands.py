@@ -1,4 +1,4 @@
-"""What hands on pages do: drags, keys and pedals that are held, let go and undone."""
+"""Pages hold, release and undo drags, keys and pedals."""
 
 from timbrel.host.events import ControlChange, NoteOff, ParameterChange, ParameterTouch
 

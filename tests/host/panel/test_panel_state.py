@@ -1,4 +1,4 @@
-"""What pages are told of a session, of its presets and of where their targets stand."""
+"""Pages learn of a session, its presets and the values of their targets."""
 
 import dataclasses
 import time

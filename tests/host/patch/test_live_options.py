@@ -1,4 +1,4 @@
-"""What was asked for beside a preset is played, recorded, and heard again from the recording and the preset alone."""
+"""Options beside a preset are played and recorded; the recording and the preset alone repeat the sound."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +62,7 @@ def performance(channels):
 
 
 class Played:
-    """What was played live, block by block, and its recording: ``take.wav`` and ``take.mid``."""
+    """A live performance, block by block, and its recording: ``take.wav`` and ``take.mid``."""
 
     def __init__(self, setup, events, seconds=0.75, then=lambda tape: None, loads=None):
         """``loads`` are presets by slot, by the number of the block before which they are loaded."""
@@ -105,7 +105,7 @@ class Played:
 
 
 def rendered(timbrel, *options):
-    """What the recording sounds like, and what is said of it."""
+    """The sound of the recording, and the lines about it."""
     ended = timbrel("render", "a.toml", "take.mid", "-o", "again.wav", "--rate", RATE, "--overwrite", *options)
     assert ended.status == 0, ended.err
     return soundfile.read("again.wav", dtype="float32")[0].T, ended.err

@@ -1,4 +1,4 @@
-"""Which of a file's gestures a note goes: those nearest in key, velocity and instrument."""
+"""A note plays the gestures nearest in key, velocity and instrument."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What controllers' messages mean, against a reading of all that came before; and that nobody else reads them."""
+"""Controllers' messages mean the same as in a reading of all earlier ones; no other module reads them."""
 
 import ast
 from itertools import takewhile

@@ -1,4 +1,4 @@
-"""What several tests share: servers, which take half a second to begin, and the native core."""
+"""Fixtures of several tests: servers, which take half a second to begin, and the native core."""
 
 import sys
 

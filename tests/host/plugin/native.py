@@ -131,7 +131,7 @@ class Folder:
         (self.path / "hold").touch() if holds else (self.path / "hold").unlink()
 
     def heard(self, what=None):
-        """What servers have heard, in order."""
+        """Messages that servers received, in order."""
         lines = [json.loads(line) for line in (self.path / "heard").read_text().splitlines()]
         return [line for line in lines if what in (None, line["what"])]
 

@@ -29,7 +29,7 @@ def decibels(error, of):
 
 
 def run(processor, sound, sizes, events=()):
-    """What a processor gives for a sound, in blocks of the sizes given, in turn."""
+    """A processor's output for a sound, in blocks of these sizes, in turn."""
     given, at, turn = [], 0, 0
     while at < len(sound):
         block = sound[at : at + sizes[turn % len(sizes)]]

@@ -1,4 +1,4 @@
-"""What bends the codes of a sound that goes through a model is held to closed forms."""
+"""Changes of the codes of a sound through a model equal closed forms."""
 
 import numpy as np
 import pytest

@@ -80,17 +80,6 @@ def pair(make_pair):
     return make_pair()
 
 
-@pytest.fixture
-def sound_of(tmp_path):
-    """A function that writes samples, [n] or [channels, n], to a file of floats, and gives its path."""
-
-    def write(samples, rate=RATE, name="sound.wav"):
-        soundfile.write(tmp_path / name, np.asarray(samples).T, rate, subtype="FLOAT")
-        return tmp_path / name
-
-    return write
-
-
 def noise(count, seed=0):
     return np.random.default_rng(seed).uniform(-0.5, 0.5, count).astype(np.float32)
 

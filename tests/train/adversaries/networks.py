@@ -98,7 +98,7 @@ ONCE = Objective("criticism", optimiser="critic", differentiates=True)
 
 
 class Clipped(Adversaries):
-    """What two processes train."""
+    """Adversaries with clipped gradients, for two processes."""
 
     optimisers: ClassVar = {
         "critic": Adam(modules=("critic",), betas=(0.0, 0.9), largest_norm=1e-3),

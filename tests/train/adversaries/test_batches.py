@@ -16,7 +16,7 @@ from .networks import BATCH, CRITIC_BATCHES, CRITICISM, ONCE, PERSUASION, Advers
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Which frames each batch was of, and which windows and numbers each turn of training got."""
+    """The frames of each batch, and the windows and numbers of each turn of training."""
     frames, turns, original = [], [], GrainData.batch
     monkeypatch.setattr(
         GrainData, "batch", lambda self, chosen, rng: frames.append(chosen) or original(self, chosen, rng)

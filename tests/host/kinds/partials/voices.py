@@ -1,4 +1,4 @@
-"""Frames of partials, chords in one voice, and knobs that filter what is decoded."""
+"""Frames of partials, chords in one voice, and knobs that filter decoded frames."""
 
 from types import SimpleNamespace
 

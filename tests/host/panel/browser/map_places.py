@@ -1,4 +1,4 @@
-"""Where codes lie on the map, and on the screen."""
+"""Places of codes on the map, and on the screen."""
 
 import numpy as np
 import pytest
