@@ -17,7 +17,7 @@ from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .gesture import GESTURE_KEY, Gestures, read_gestures
 from .map import MAP_KEY, CodeMap, read_map
-from .onnx_bytes import NotONNX, graph_of, leads_out
+from .onnx_bytes import NotONNX, graph_of, leads_out, repeats
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -309,7 +309,7 @@ def _check_file(path: Path) -> None:
 
 def _check_bytes(path: Path, data: bytes) -> None:
     try:
-        elsewhere = leads_out(data)
+        elsewhere, endless = leads_out(data), repeats(data)
     except NotONNX as problem:
         raise _not_onnx(path, str(problem)) from None
     if elsewhere:
@@ -317,6 +317,8 @@ def _check_bytes(path: Path, data: bytes) -> None:
             f"{path} keeps weights in other files (ONNX external data), and a model must be one file; "
             "export it again with its weights in it"
         )
+    if endless:
+        raise _not_onnx(path, "it has functions, or a node with a graph of its own such as Loop, which may never end")
 
 
 def _not_onnx(path: Path, reason: str) -> UserError:

@@ -1,4 +1,4 @@
-"""ONNX bytes without a library: finds external tensor data, reads metadata.
+"""ONNX bytes without a library: finds external tensor data and endless graphs, reads metadata.
 
 Field numbers are those of onnx.proto.
 """
@@ -24,6 +24,7 @@ HOLDS: dict[str, dict[int, str]] = {  # message type by parent message and field
     "sparse tensor": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
+REPEATING = {"attribute": ("graph",), "model": ("function",)}  # message types by parent
 
 
 class NotONNX(Exception):
@@ -36,6 +37,26 @@ def leads_out(data: bytes) -> bool:
     Raises:
         NotONNX: not protobuf, too deep, or too many fields.
     """
+    return any(
+        message == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0))
+        for message, number, value in _parts(data)
+    )
+
+
+def repeats(data: bytes) -> bool:
+    """Return whether a node has a graph of its own (Loop, Scan, If), or the file has functions.
+
+    A Loop may run for years, and functions that call functions unfold into more nodes than memory holds. No network of
+    timbrel has either.
+
+    Raises:
+        NotONNX: as `leads_out`.
+    """
+    return any(HOLDS[message].get(number) in REPEATING.get(message, ()) for message, number, _ in _parts(data))
+
+
+def _parts(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """All fields in messages that lead to tensors: message type, field number, value of a varint."""
     waiting, fields = [(0, len(data), "model", 1)], 0
     while waiting:
         at, end, message, depth = waiting.pop()
@@ -45,11 +66,9 @@ def leads_out(data: bytes) -> bool:
             fields += 1
             if fields > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
-            if message == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value)):
-                return True
+            yield message, number, value
             if wire == BYTES and number in HOLDS[message]:
                 waiting.append((begin, begin + length, HOLDS[message][number], depth + 1))
-    return False
 
 
 def graph_of(data: bytes) -> bytes:

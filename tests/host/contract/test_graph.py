@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from timbrel.host.contract import onnx_bytes
 from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model
-from timbrel.host.contract.onnx_bytes import DEEPEST, HOLDS, NotONNX, leads_out
+from timbrel.host.contract.onnx_bytes import DEEPEST, HOLDS, NotONNX, leads_out, repeats
 from timbrel.host.errors import UserError
 from timbrel.host.shipped import MODELS
 
@@ -193,9 +193,41 @@ def test_a_graph_that_comes_in_two_parts_is_looked_into_whole(tiny_path):
     assert leads_out(whole + model.SerializeToString())
 
 
-def test_models_that_ship_keep_all_their_weights():
+def test_models_that_ship_keep_all_their_weights_and_repeat_nothing():
     for path in MODELS.glob("*.onnx"):
         assert not leads_out(path.read_bytes()), path
+        assert not repeats(path.read_bytes()), path
+
+
+def as_loop(model):
+    """A trillion steps of a graph that hands its condition on."""
+    body_inputs = [
+        helper.make_tensor_value_info("step", TensorProto.INT64, []),
+        helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+    ]
+    body_output = helper.make_tensor_value_info("still", TensorProto.BOOL, [])
+    identity = helper.make_node("Identity", ["going"], ["still"])
+    body = helper.make_graph([identity], "body", body_inputs, [body_output])
+    steps = helper.make_tensor("steps", TensorProto.INT64, [], [10**12])
+    model.graph.initializer.append(steps)
+    model.graph.node.append(helper.make_node("Loop", ["steps", ""], [], body=body))
+
+
+def as_list_of_graphs(model):
+    model.graph.node.append(helper.make_node("Odd", [], [], bodies=[helper.make_graph([], "inner", [], [])]))
+
+
+def as_function(model):
+    model.functions.add(name="odd", domain="odd").node.add(op_type="Identity")
+
+
+@pytest.mark.parametrize("add", [as_loop, as_list_of_graphs, as_function])
+def test_a_graph_that_may_never_end_is_refused_before_onnxruntime_opens_it(tiny_path, tmp_path, sealed, add):
+    model = onnx.load(tiny_path())
+    add(model)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"functions, or a node with a graph of its own such as Loop, which may never"):
+        Model(tmp_path / "model.onnx")
 
 
 def test_whatever_onnx_itself_can_parse_is_judged_and_never_crashes(tiny_path):
