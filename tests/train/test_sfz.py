@@ -79,6 +79,43 @@ def test_odd_texts_are_read_at_once(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "s", text + "\n<region> sample=a.wav key=61", "a.wav") == [SfzSample(61, None, "")]
 
 
+def test_an_open_comment_lasts_to_the_end_however_many_begin_in_it(tmp_path: Path) -> None:
+    text = "<region> sample=a.wav key=61\n" + "/*" * 400_000 + "\n<region> sample=b.wav key=62"
+    assert read(tmp_path / "s", text, "a.wav", "b.wav") == [SfzSample(61, None, ""), None]
+
+
+def test_many_regions_under_many_opcodes_of_no_use_are_read(tmp_path: Path) -> None:
+    text = "<global> " + " ".join(f"odd{n}=1" for n in range(5_000)) + " key=61\n"
+    text += "<region> sample=a.wav\n" * 20_000  # each would copy all opcodes: 100 million
+    assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
+
+
+def test_definitions_may_use_definitions_but_not_without_end(tmp_path: Path) -> None:
+    text = "#define $a 6\n#define $ab $a$one\n#define $one 1\n<region> sample=a.wav key=$ab"
+    assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
+    nested = "#define $v0 xxxxxxxx\n" + "".join(
+        f"#define $v{n} {f'$v{n - 1}' * 8}\n" for n in range(1, 15)  # 8 ** 15 characters, from a kilobyte
+    )
+    with pytest.raises(UserError, match="is longer than 16 MiB; give a shorter one"):
+        read(tmp_path / "s", nested + "<region> sample=$v14.wav")
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "..\\secret.txt", "data/../../secret.txt", "{outside}/secret.txt"])
+def test_a_file_outside_of_the_folder_is_not_included(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_text("<region> sample=a.wav key=50 region_label=secret", encoding="utf-8")
+    with pytest.raises(UserError, match=r"which lies outside of .*; give the folder that has both"):
+        read(tmp_path / "s", f'#include "{name.format(outside=tmp_path)}"\n')
+
+
+def test_a_link_to_a_file_outside_of_the_folder_is_not_included(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("<region> sample=a.wav key=50", encoding="utf-8")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "part.sfz").symlink_to(tmp_path / "secret.txt")
+    assert read(tmp_path / "s", "", "a.wav") == [None]
+    with pytest.raises(UserError, match="lies outside of"):
+        read(tmp_path / "s", '#include "part.sfz"\n')
+
+
 def test_a_file_that_includes_itself_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="includes itself"):
         read(tmp_path / "s", '#include "kit.sfz"\n')

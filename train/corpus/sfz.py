@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...host.errors import UserError
+from ...host.errors import UserError, printable
 from ...host.files import check_regular
 from ...host.units import PITCH_CLASSES
 from .file_names import ACCIDENTALS
@@ -14,9 +14,14 @@ LARGEST = 1 << 24  # bytes of an .sfz file with all that it includes; the larges
 DEEPEST = 16  # files that include one another
 LEVELS = ("control", "global", "master", "group", "region")
 NAMES = ("region_label", "group_label", "master_label", "global_label")
+OPCODES = {  # others are not stored: each region would copy them
+    *NAMES, "sample", "default_path", "trigger", "pitch_keytrack", "pitch_keycenter", "key", "lovel", "hivel"
+}  # fmt: skip
 NOTE = re.compile(r"([a-g])([#sb]?)(-?\d)", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d{1,3}")
-COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+COMMENTS = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)  # an open one lasts to the end: one search, not many
+VARIABLE = re.compile(r"\$\w{1,64}")
+SUBSTITUTION = 64  # characters that each substitution counts at least: the 260,000 possible ones take a second
 HEADER_OR_OPCODE = re.compile(r"<(\w{1,32})>|(?<![\w$])([\w$]{1,64})=")
 DIRECTIVE = re.compile(r"""\s*#(define)\s+(\$\w+)\s+(\S+)\s*|\s*#(include)\s+"([^"]+)"\s*""")
 
@@ -50,19 +55,20 @@ class SfzSamples:
 def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
     """Return the samples of all ``.sfz`` files in folders but included ones.
 
-    A sample's label is its named group, else its file's name among several.
+    A sample's label is its named group, else its file's name among several. Links to files outside are skipped.
 
     Raises:
-        UserError: a file cannot be read, is too large, or includes itself.
+        UserError: a file cannot be read, is too large, includes itself, or includes a file outside its folder of
+            ``sources``.
     """
     files = {
-        file.resolve(): file
+        file.resolve(): (file, source.resolve())
         for source in sources
         if source.is_dir()
         for file in sorted(source.rglob("*"))
-        if file.suffix.lower() == ".sfz" and file.is_file()
+        if file.suffix.lower() == ".sfz" and file.is_file() and source.resolve() in file.resolve().parents
     }
-    texts = {file: _Text(file.parent) for file in files}
+    texts = {resolved: _Text(file, source) for resolved, (file, source) in files.items()}
     broken: dict[Path, UserError] = {}
     for file, text in texts.items():
         try:
@@ -88,7 +94,10 @@ def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
 
 @dataclass
 class _Text:
-    root: Path
+    """An instrument's lines; inclusions are relative to its folder, and lie in the ``source`` that was given."""
+
+    file: Path
+    source: Path  # resolved
     lines: list[str] = field(default_factory=list)
     included: set[Path] = field(default_factory=set)
     _defined: dict[str, str] = field(default_factory=dict)
@@ -102,27 +111,49 @@ class _Text:
             text = COMMENTS.sub("", file.read_text(encoding="utf-8-sig", errors="replace"))
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror or error}") from None
-        self._size += len(text)
+        self._count(len(text))
+        for line in text.splitlines():
+            directive = DIRECTIVE.fullmatch(line)
+            if directive is None:
+                self.lines.append(self._substituted(line))
+            elif directive[1]:
+                self._defined[directive[2]] = directive[3]
+            else:
+                self._include(self._substituted(directive[5]), depth)
+
+    def _include(self, name: str, depth: int) -> None:
+        other = (self.file.resolve().parent / name.replace("\\", "/").replace("\0", "")).resolve()
+        if self.source not in other.parents:
+            raise UserError(
+                f"{self.file} includes {printable(name)!r}, which lies outside of {self.source}; "
+                "give the folder that has both"
+            )
+        self.included.add(other)
+        self.read(other, depth + 1)
+
+    def _substituted(self, line: str, depth: int = 0) -> str:
+        """Replace variables by their values, and variables in these; the longest defined name counts."""
+        if "$" not in line or depth == DEEPEST:
+            return line
+
+        def value(match: re.Match[str]) -> str:
+            text = match[0]
+            for end in range(len(text), 1, -1):
+                if text[:end] in self._defined:
+                    defined = self._defined[text[:end]]
+                    self._count(max(len(defined), SUBSTITUTION))
+                    return self._substituted(defined, depth + 1) + text[end:]
+            return text
+
+        return VARIABLE.sub(value, line)
+
+    def _count(self, characters: int) -> None:
+        self._size += characters
         if self._size > LARGEST:
             raise UserError(
-                f"{file}, with all that it includes, is longer than {LARGEST >> 20} MiB; give a shorter one"
+                f"{self.file}, with all that it includes and defines, is longer than {LARGEST >> 20} MiB; "
+                "give a shorter one"
             )
-        for line in text.splitlines():
-            told = DIRECTIVE.fullmatch(line)
-            if told is None:
-                self.lines.append(self._replaced(line))
-            elif told[1]:
-                self._defined[told[2]] = told[3]
-            else:
-                other = (self.root / self._replaced(told[5]).replace("\\", "/")).resolve()
-                self.included.add(other)
-                self.read(other, depth + 1)
-
-    def _replaced(self, line: str) -> str:
-        if "$" in line:
-            for name in sorted(self._defined, key=len, reverse=True):
-                line = line.replace(name, self._defined[name])
-        return line
 
 
 def _regions(text: str) -> Iterator[Mapping[str, str]]:
@@ -133,8 +164,9 @@ def _regions(text: str) -> Iterator[Mapping[str, str]]:
         header, opcode = match.groups()
         if opcode:
             end = found[number + 1].start() if number + 1 < len(found) else len(text)
-            value = text[match.end() : end].partition("\n")[0].strip()
-            told[at]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
+            if opcode in OPCODES:
+                value = text[match.end() : end].partition("\n")[0].strip()
+                told[at]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
             continue
         if at == "region":
             yield _joined(told)
