@@ -30,7 +30,8 @@ LONGEST_NAME = 200  # bytes of a pack's name, or of a part of a file's
 LARGEST_DIRECTORY = 1 << 22  # bytes of a zip file's list of entries
 PROVED = ".proved"  # suffix of a file beside the unpacked folder, once its model gave its reference here
 LEFT_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for removal
-LONGEST_END = (1 << 16) + 22  # bytes of a zip file's end: a record and a comment
+RECORD, LOCATOR = 22, 20  # bytes of a zip file's end record, and of the locator of a zip64 one before it
+LONGEST_END = LOCATOR + RECORD + (1 << 16)  # and a comment
 PIECE = 1 << 20
 ONCE_MORE = "get it again, or ask its maker"
 # Of damaged entries, unknown methods and encryption; `zipfile` raises them while it reads.
@@ -181,9 +182,14 @@ class _opened:
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - LONGEST_END))
             end = file.read()
-        at = end.rfind(b"PK\x05\x06")
-        if at >= 0 and len(end) >= at + 16 and int.from_bytes(end[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
-            raise zipfile.BadZipFile("it lists too many files")
+        places = {len(end) - RECORD, end.rfind(b"PK\x05\x06")}  # zipfile takes the first if nothing follows it
+        for at in places:
+            if at < 0 or end[at : at + 4] != b"PK\x05\x06":
+                continue
+            if end[max(0, at - LOCATOR) : at].startswith(b"PK\x06\x07"):  # its sizes would count
+                raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
+            if int.from_bytes(end[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
+                raise zipfile.BadZipFile("it lists too many files")
 
     def __exit__(self, *error: object) -> None:
         self._archive.close()

@@ -85,8 +85,8 @@ def test_an_open_comment_lasts_to_the_end_however_many_begin_in_it(tmp_path: Pat
 
 
 def test_many_regions_under_many_opcodes_of_no_use_are_read(tmp_path: Path) -> None:
-    text = "<global> " + " ".join(f"odd{n}=1" for n in range(5_000)) + " key=61\n"
-    text += "<region> sample=a.wav\n" * 20_000  # each would copy all opcodes: 100 million
+    text = "<global> " + " ".join(f"odd{n}=1" for n in range(20_000)) + " key=61\n"
+    text += "<region> sample=a.wav\n" * 5_000  # each would copy all opcodes: 100 million
     assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
 
 
@@ -94,7 +94,8 @@ def test_definitions_may_use_definitions_but_not_without_end(tmp_path: Path) -> 
     text = "#define $a 6\n#define $ab $a$one\n#define $one 1\n<region> sample=a.wav key=$ab"
     assert read(tmp_path / "s", text, "a.wav") == [SfzSample(61, None, "")]
     nested = "#define $v0 xxxxxxxx\n" + "".join(
-        f"#define $v{n} {f'$v{n - 1}' * 8}\n" for n in range(1, 15)  # 8 ** 15 characters, from a kilobyte
+        f"#define $v{n} {f'$v{n - 1}' * 8}\n"
+        for n in range(1, 15)  # 8 ** 15 characters, from a kilobyte
     )
     with pytest.raises(UserError, match="is longer than 16 MiB; give a shorter one"):
         read(tmp_path / "s", nested + "<region> sample=$v14.wav")

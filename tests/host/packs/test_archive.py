@@ -2,6 +2,7 @@ import io
 import json
 import os
 import random
+import struct
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_several_processes_may_unpack_at_once(home: Path, tmp_path: Path) -> Non
 
 def test_a_list_of_a_million_files_is_not_read(home: Path, tmp_path: Path) -> None:
     end = b"PK\x05\x06" + bytes(4) + b"\xff\xff\xff\xff" + (50_000_000).to_bytes(4, "little") + bytes(6)
+    with pytest.raises(UserError, match="it lists too many files"):
+        read_manifest(write(tmp_path, bytes(100) + end))
+
+
+def test_a_list_of_files_whose_size_only_format_zip64_gives_is_not_read(home: Path, tmp_path: Path) -> None:
+    whole = packed()
+    start, end = whole[:-22], whole[-22:]
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1, 1, 50_000_000, 0)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, len(start), 1)
+    with pytest.raises(UserError, match="it is of format zip64"):
+        read_manifest(write(tmp_path, start + record + locator + end))
+
+
+def test_a_size_that_reads_as_the_mark_of_an_end_is_a_size(home: Path, tmp_path: Path) -> None:
+    end = b"PK\x05\x06" + bytes(8) + b"PK\x05\x06" + bytes(6)  # a list of 101 MB
     with pytest.raises(UserError, match="it lists too many files"):
         read_manifest(write(tmp_path, bytes(100) + end))
 
