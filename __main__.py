@@ -2,49 +2,59 @@
 
 import atexit
 import contextlib
+import functools
 import gc
 import os
 import signal
 import sys
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from . import __version__
-from .export import commands as exporting
 from .host import interrupts
-from .host.commands import live, models, plugin, sounds
 from .host.errors import TimbrelError, printable
-from .train import commands as training
 
-app = typer.Typer(
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Turn recordings into playable instruments.",
-)
-for room in (sounds, live, plugin, models, training, exporting):
-    app.add_typer(room.commands)
-
+if TYPE_CHECKING:
+    import typer
 
 COMPLETION = "_TIMBREL_COMPLETE"
 OBJECTS = 10_000  # new ones between collections: imports make many, and each collection would take longer
 MOST_LINES = 20  # of errors about one file: more are no help
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        print(__version__)
-        raise typer.Exit
+@functools.cache
+def command_line() -> "typer.Typer":
+    """All rooms' commands. Imported when called, so that `main` can stop it."""
+    import typer
 
+    from .export import commands as exporting
+    from .host.commands import live, models, plugin, sounds
+    from .train import commands as training
 
-@app.callback()
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-) -> None:
-    pass
+    app = typer.Typer(
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Turn recordings into playable instruments.",
+    )
+    for room in (sounds, live, plugin, models, training, exporting):
+        app.add_typer(room.commands)
+
+    def print_version(requested: bool) -> None:
+        if requested:
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print it.")
+        ] = False,
+    ) -> None:
+        pass
+
+    return app
 
 
 def main() -> None:
@@ -62,13 +72,7 @@ def _run() -> int:
     debug = "--debug" in arguments
     status = 0
     try:
-        command = typer.main.get_command(app)
-        if COMPLETION in os.environ:  # a shell asks for the words that may follow
-            command.main(prog_name="timbrel")
-        with command.make_context("timbrel", arguments) as context:  # command.main would catch Ctrl-C
-            command.invoke(context)
-    except typer.Exit as end:
-        status = end.exit_code
+        status = _invoke(arguments)
     except TimbrelError as error:
         lines = list(error.args)
         if len(lines) > MOST_LINES:
@@ -96,6 +100,21 @@ def _run() -> int:
         else:
             status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
     return status
+
+
+def _invoke(arguments: list[str]) -> int:
+    with interrupts.held():  # modules of C would break an interruption into errors of their own
+        import typer
+
+        command = typer.main.get_command(command_line())
+    try:
+        if COMPLETION in os.environ:  # a shell asks for the words that may follow
+            command.main(prog_name="timbrel")
+        with command.make_context("timbrel", arguments) as context:  # command.main would catch Ctrl-C
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def _printed(status: int) -> int:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import typer
-from timbrel import __main__ as command_line
+from timbrel.__main__ import command_line
 
 COMMANDS = [
     ("demo",),
@@ -47,9 +47,7 @@ def python(code, *arguments):
 
 
 def test_every_command_explains_itself_by_two_letters(timbrel):
-    from timbrel.__main__ import app
-
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     paths = [[]] + [[name] for name in group.commands]
     paths += [[name, inner] for name, command in group.commands.items() for inner in getattr(command, "commands", ())]
     assert len(paths) > 20
@@ -130,7 +128,7 @@ def test_every_option_and_argument_has_its_help():
         for child in getattr(command, "commands", {}).values():
             yield from parts(child)
 
-    for part in parts(typer.main.get_command(command_line.app)):
+    for part in parts(typer.main.get_command(command_line())):
         assert part.name == "help" or part.help, part.name
 
 

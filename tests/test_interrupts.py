@@ -17,6 +17,7 @@ from timbrel.host import files, interrupts
 from timbrel.host.audio import sound_files as sound_files
 from timbrel.host.audio.sound_files import sound_writer
 from timbrel.host.files import building_folder, replacing, replacing_folder
+from timbrel.host.shipped import MIDI
 
 from .patience import PATIENCE_SECONDS, until
 
@@ -195,6 +196,31 @@ def children(pid):
             if int(fields[1]) == pid and fields[0] != "Z":
                 found += [int(path.parent.name), *children(int(path.parent.name))]
     return found
+
+
+STOPPED_WHILE_LOADING = """
+import os, signal, sys
+
+class Stop:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(Stop)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stop)
+from timbrel.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "timbrel.train.commands", "numpy", "onnxruntime", "soundfile"])
+def test_a_stop_while_a_module_loads_is_one_line(tmp_path, module):
+    program = [sys.executable, "-c", STOPPED_WHILE_LOADING.format(module=module)]
+    command = [*program, "render", "gm-keys", MIDI / "demo.mid", "-o", "x.wav"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "timbrel: stopped\n")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

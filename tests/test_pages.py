@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from timbrel.__main__ import app
+from timbrel.__main__ import command_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,7 +48,7 @@ def commands(page):
 
 def complaint(words):
     """Return the fault of a command's words; None if the command and its options exist."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(command_line())
     while words and hasattr(command, "commands"):
         if words[0] not in command.commands:
             return f"no command {words[0]!r}"
