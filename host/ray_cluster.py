@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from .errors import UserError
 
 CONNECTING_SECONDS = 5.0
+ROOT = 0  # user number
 RETRIES = 3  # of a task whose machine or process dies
 
 
@@ -28,7 +30,7 @@ def connect(address: str) -> Any:
     except ImportError:
         raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
     try:
-        found = _started() if address == "auto" else address
+        found = current_address() if address == "auto" else address
         host, colon, port = found.rpartition(":")
         if not colon:
             raise ValueError("an address is HOST:PORT, or auto")
@@ -43,12 +45,15 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _started() -> str:
+def current_address() -> str:
+    """Address of the cluster that Ray last started here; ValueError if it is none, or another user's."""
     # the file in which Ray itself looks for it
     if "RAY_ADDRESS" in os.environ:
         return os.environ["RAY_ADDRESS"]
     file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
     try:
+        if sys.platform != "win32" and file.lstat().st_uid not in (os.getuid(), ROOT):  # all may write into that folder
+            raise ValueError(f"{file} is another user's; give HOST:PORT if you trust that cluster")
         return file.read_text(encoding="utf-8").strip()
     except OSError:
         raise ValueError("none was started on this machine") from None
