@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import io
 import os
 import signal
 import sys
@@ -59,6 +60,9 @@ def command_line() -> "typer.Typer":
 
 def main() -> None:
     """Run the command line; errors become a line and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may have letters that a terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     with interrupts.listening():
         status = _run()
     sys.exit(interrupts.exit_status(_printed(status)))

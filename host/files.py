@@ -1,6 +1,7 @@
 """Atomic output: files and folders appear whole or not at all, and are replaced only on request."""
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +14,9 @@ from typing import NamedTuple
 from .errors import Failure, UserError
 from .interrupts import held
 
+LONGEST_SUFFIX = 30  # bytes
+LONGEST_PREFIX = 200  # bytes, of the 255 that file systems allow a name; a random part and a suffix follow
+UNDECODED = "".join(map(chr, range(0xDC80, 0xDD00)))  # bytes of a letter that was cut
 WRITING = ".writing"  # a file in a folder that a process writes
 
 
@@ -62,7 +66,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
         raise UserError(f"cannot write {path}: folder {folder} does not exist; make it first")
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; give a file name")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; give another name, or --overwrite to replace it")
     if not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {path}: no right to write in {folder}; choose another folder")
@@ -90,41 +94,46 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary file beside ``path``, of its suffix; moved there only if the block succeeds.
 
     Raises:
-        UserError: as `check_output`.
+        UserError: as `check_output`; or another program has written ``path`` meanwhile, and this output has the name
+            that the message says.
         Failure: the file cannot be written.
     """
     check_output(path, overwrite)
     with _saying(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
         yield temporary
         _share_like_new(temporary)
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        elif (placed := _place_new(temporary, path)) != path:
+            raise _taken(path, placed)
 
 
 @contextlib.contextmanager
 def building_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder as `replacing` a file.
+    """Yield a temporary folder as `replacing` a file; a link to an empty folder stays.
 
     Raises:
-        UserError: as `check_new_folder`.
+        UserError: as `check_new_folder`; or another program has written ``path`` meanwhile, as in `replacing`.
         Failure: it cannot be written.
     """
     check_new_folder(path)
+    path = _followed(path)
     with _saying(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        if path.is_dir():
-            path.rmdir()
-        temporary.replace(path)
+        if (placed := _place_new_folder(temporary, path)) != path:
+            raise _taken(path, placed)
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces ``path`` only if the block succeeds.
+    """Yield a temporary folder that replaces ``path``, or the folder that it links to, only if the block succeeds.
 
     Raises:
         UserError: its parent is read-only.
         Failure: it cannot be written.
     """
+    path = _followed(path)
     try:
         with _temporary(path, _new_folder, _remove_folder) as temporary, _saying(path, "what was there is kept"):
             new, old = temporary / "new", temporary / "old"
@@ -191,13 +200,64 @@ def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path]
 
 
 def _new_file(path: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=suffix, dir=path.parent)
     os.close(handle)
     return Path(name)
 
 
 def _new_folder(path: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    return Path(tempfile.mkdtemp(prefix=_prefix(path.name), dir=path.parent))
+
+
+def _prefix(name: str) -> str:
+    """Of a temporary name, which is longer than the name by ten letters: the longest names lose these."""
+    return f".{os.fsdecode(os.fsencode(name)[:LONGEST_PREFIX]).rstrip(UNDECODED)}."
+
+
+def _followed(path: Path) -> Path:
+    """The folder that a link leads to: a rename would replace the link."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _place_new(temporary: Path, path: Path) -> Path:
+    """Move a file to ``path``, or if another program has taken this name, to the first free one after it."""
+    for name in _names_from(path):
+        try:
+            os.link(temporary, name)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links, such as that of a USB stick
+            if os.path.lexists(name):
+                continue
+            temporary.replace(name)
+        return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _place_new_folder(temporary: Path, path: Path) -> Path:
+    for name in _names_from(path):
+        try:
+            if name.is_dir():
+                name.rmdir()  # only an empty one
+            elif os.path.lexists(name):
+                continue
+            temporary.replace(name)
+        except OSError:
+            if os.path.lexists(name):
+                continue
+            raise
+        return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _names_from(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 100))
+
+
+def _taken(path: Path, placed: Path) -> UserError:
+    return UserError(f"another program has written {path} meanwhile; this output is {placed}")
 
 
 def _unlink(path: Path) -> None:

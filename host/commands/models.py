@@ -79,12 +79,13 @@ def presets() -> None:
     """List the presets and models that ship, and your own."""
     from ..contract.model import Model
     from ..patch.user_presets import described_presets
-    from ..shipped import shipped_models
+    from ..shipped import shipped_models, shipped_presets
 
     known = list(described_presets())
     told = [(name, text) for kind, name, text in known if kind == "shipped"]
     told += [(name, f"(your own) {text}") for kind, name, text in known if kind == "own"]
-    told += [(name, f"(model) {Model(path).card.description}") for name, path in shipped_models().items()]
+    models = {name: path for name, path in shipped_models().items() if name not in shipped_presets()}
+    told += [(name, f"(model) {Model(path).card.description}") for name, path in models.items()]
     width = max(len(name) for name, _ in told)
     for name, description in told:
         print(f"{name:<{width}}  {description}")

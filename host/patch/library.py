@@ -16,9 +16,10 @@ from ..errors import UserError, nearest
 from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
+from ..settings import Fault
 from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
 from .controllers import latent_maps
-from .loading import complaints, preset_text, read_preset
+from .loading import UnknownKeys, complaints, preset_text, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .morph_targets import morph_of, process_end
@@ -166,14 +167,21 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
     prove(path)
     written = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
-    preset = read_preset(path, text)
-    if digest := digest_of(path):
+    unknown_keys: Sequence[Fault] = ()
+    try:
+        preset = read_preset(path, text)
+    except UnknownKeys as error:  # the model may find more faults: all are reported at once
+        preset, unknown_keys = error.preset, error.faults
+    if (digest := digest_of(path)) and not unknown_keys:
         text = named_from_outside(text, preset, path.parent, digest)
         preset = read_preset(path, text)
-    if preset.model in kept:
-        model = open_model(Path(preset.model), kept[preset.model])
-    else:
-        model = open_model(model_path(preset.model, path.parent).resolve())
+    try:
+        if preset.model in kept:
+            model = open_model(Path(preset.model), kept[preset.model])
+        else:
+            model = open_model(model_path(preset.model, path.parent).resolve())
+    except UserError as error:
+        raise UserError(*complaints(path, unknown_keys, text), *error.args) from None
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(
@@ -181,7 +189,7 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
             "it may sound different; set model_sha256 to "
             f"{model.sha256} to accept it"
         )
-    if found := [*faults(preset, model.card, known_effects(preset)), *gesture_faults(preset, model)]:
+    if found := [*unknown_keys, *faults(preset, model.card, known_effects(preset)), *gesture_faults(preset, model)]:
         raise UserError(*complaints(path, found, text))
     warnings += [
         f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card), text)

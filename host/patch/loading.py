@@ -3,9 +3,10 @@
 `tomllib` and `tomlkit` report neither lines of keys nor errors after the first.
 """
 
+import copy
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -25,10 +26,19 @@ SEVERAL = ("cc", "macro", "motion", "note", "effects", "keys", "snapshot")  # ar
 SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 
 
+class UnknownKeys(UserError):
+    """A preset whose only faults are unknown keys, and the same preset without these keys."""
+
+    def __init__(self, lines: Iterable[str], preset: Preset, faults: Sequence[Fault]) -> None:
+        super().__init__(*lines)
+        self.preset, self.faults = preset, faults
+
+
 def read_preset(path: Path, text: str | None = None) -> Preset:
     """Read a preset file, or its unsaved ``text``.
 
     Raises:
+        UnknownKeys: it has unknown keys, and no other fault.
         UserError: missing, not TOML, a newer format, or wrong keys or values: a line for each.
     """
     text = preset_text(path) if text is None else text
@@ -47,6 +57,13 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
         skipped = {line.key for line in broken}
         if not broken or (fields and "[" not in skipped):  # else missing keys may be in skipped lines
             found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:])]
+        if not broken and all(detail["type"] == "extra_forbidden" for detail in error.errors()):
+            try:
+                preset = Preset.model_validate(_without_unknown_keys(fields, error))
+            except ValidationError as others:
+                found += _faults(others)
+            else:
+                raise UnknownKeys(complaints(path, found, text)[:MOST_FAULTS], preset, found) from None
     else:
         if not broken:
             return preset
@@ -100,6 +117,17 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
             lines[number - 1] = ""
             broken.append(BrokenLine(number, given[:1] if given.startswith("[") else "", f"{given!r}: {what}"))
     return text, {}, broken or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
+
+
+def _without_unknown_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    known = copy.deepcopy(dict(fields))
+    for detail in error.errors():
+        *table, key = detail["loc"]
+        part: Any = known
+        for place in table:
+            part = part[place]
+        del part[key]
+    return known
 
 
 def _line(lines: Mapping[Where, int], where: Where) -> int | None:

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
-from timbrel.host.files import building_folder, check_new_folder, check_output, check_regular, replacing, stamp
+from timbrel.host.files import (
+    building_folder,
+    check_new_folder,
+    check_output,
+    check_regular,
+    replacing,
+    replacing_folder,
+    stamp,
+)
 from timbrel.host.units import PITCH_CLASSES, db_to_gain, gain_to_db, note_name, octave_of, semitones_to_ratio
 
 
@@ -128,6 +136,57 @@ def test_a_file_larger_than_allowed_is_one_failure_in_a_real_process(tmp_path):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert "out.bin: File too large; nothing was kept" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".wav", "音" * 83 + ".wav", "ab" + "音" * 83 + ".w", "a." + "b" * 253])
+def test_the_longest_names_that_a_disk_allows_are_written(tmp_path, name):
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+    with building_folder(tmp_path / name[::-1]) as temporary:
+        (temporary / "part").write_text("")
+    assert {path.name for path in tmp_path.iterdir()} == {name, name[::-1]}
+
+
+def write_twice(open_output, path):
+    """Write a file, or a folder of one, to a name that another program takes meanwhile."""
+
+    def write_both():
+        with open_output(path) as second:
+            with open_output(path) as first:
+                (first / "part" if first.is_dir() else first).write_text("first")
+            (second / "part" if second.is_dir() else second).write_text("second")
+
+    said = refusal(write_both)
+    assert said == f"another program has written {path} meanwhile; this output is {path.with_name('out-2.wav')}"
+    files = [file for file in path.parent.rglob("*") if file.is_file()]
+    assert {file.relative_to(path.parent).parts[0]: file.read_text() for file in files} == {
+        "out.wav": "first",
+        "out-2.wav": "second",
+    }
+
+
+@pytest.mark.parametrize("open_output", [replacing, building_folder])
+def test_of_two_outputs_to_one_name_at_once_neither_is_lost(tmp_path, open_output):
+    write_twice(open_output, tmp_path / "out.wav")
+
+
+def test_a_disk_without_hard_links_keeps_both_outputs_too(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_twice(replacing, tmp_path / "out.wav")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("build", [building_folder, replacing_folder])
+def test_a_link_to_a_folder_leads_to_the_new_content(tmp_path, build):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    with build(tmp_path / "link") as temporary:
+        (temporary / "whole").write_text("")
+    assert (tmp_path / "link").readlink() == Path("disk")
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["whole"]
 
 
 def test_outputs_get_the_rights_of_any_new_file(tmp_path):

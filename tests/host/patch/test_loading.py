@@ -300,3 +300,28 @@ def test_values_and_ends_outside_the_spans_are_warned_of_with_their_lines(write)
         f"preset {path}, line 8: [[cc]] 1, CC 20 to 'latent.1': low = -1 is outside [0, 1], what the training sounds "
         "fill of latent.1; it may not be heard as it stands",
     )
+
+
+def test_unknown_keys_hide_neither_wrong_tables_nor_faults_of_the_model(write):
+    text = HEAD + "colour = 1\n[latent]\nvalues = [0.5]\nvalue = 2\n[[cc]]\nnumber = 20\ntarget = 'latent.7'\n"
+    lines = told(write(text))
+    assert [line.partition(":")[0] for line in lines] == ["line 3", "line 5", "line 6", "line 9"]
+    assert "unknown key 'colour'" in lines[0]
+    assert "latent.values" in lines[1]
+    assert "unknown key 'latent.value'" in lines[2]
+    assert "target 'latent.7' does not exist" in lines[3]
+
+
+def test_unknown_keys_do_not_hide_tables_that_contradict_each_other(write):
+    twice = "[[cc]]\nnumber = 20\ntarget = 'latent.0'\n" * 2
+    alone = told(write(HEAD + twice))
+    assert alone
+    assert len(told(write(HEAD + "colour = 1\n" + twice))) == 1 + len(alone)
+
+
+def test_unknown_keys_do_not_hide_that_the_model_is_missing(write):
+    with pytest.raises(UserError) as caught:
+        open_patch(str(write('format = 1\nmodel = "none.onnx"\ncolour = 1\n')))
+    key, model = caught.value.args
+    assert "unknown key 'colour'" in key
+    assert "model 'none.onnx' of the preset does not exist" in model
