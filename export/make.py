@@ -14,6 +14,7 @@ from ..host.files import check_new_folder, replacing, replacing_folder
 from ..host.patch.library import Patch, default_knobs
 from ..host.progress import Display
 from ..host.shipped import MADE as PRESET
+from ..host.shipped import preset_text
 from ..host.units import note_name
 from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
@@ -352,7 +353,7 @@ def _options(recipe: Recipe, display: Display, on: str = "") -> RunOptions:
 def _is_edited(output: Path) -> bool:
     try:
         model = Model(output / "model.onnx")
-        return (output / PRESET).read_text(encoding="utf-8") != as_text(first_preset(model), model.card)
+        return preset_text(output / PRESET) != as_text(first_preset(model), model.card)
     except (UserError, OSError, ValueError):
         return True
 

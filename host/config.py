@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError, nearest
+from .files import read_regular
 
 LARGEST = 1 << 16  # bytes
 KNOWN: dict[str, dict[str, type]] = {
@@ -34,8 +35,7 @@ def configured(table: str, name: str) -> Any:
 @functools.cache
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        with path.open("rb") as file:
-            told = tomllib.loads(file.read(LARGEST).decode())
+        told = tomllib.loads(read_regular(path, LARGEST).decode())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

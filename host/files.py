@@ -52,7 +52,27 @@ def check_regular(path: Path, most: int) -> None:
     if not S_ISREG(now.st_mode) and not S_ISDIR(now.st_mode):
         raise UserError(f"{path} is no regular file but a device, a pipe or a socket; give a file")
     if S_ISREG(now.st_mode) and now.st_size > most:
-        raise UserError(f"{path} has {now.st_size >> 20} MiB, at most {most >> 20} are read; give a smaller file")
+        raise _too_large(path, now.st_size, most)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a regular file of at most ``most`` bytes.
+
+    Raises:
+        UserError: as `check_regular`.
+        OSError: it is missing, a folder, or cannot be read.
+    """
+    check_regular(path, most)
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:  # it has grown, or tells no size, as files of the system do
+        raise _too_large(path, len(data), most)
+    return data
+
+
+def _too_large(path: Path, size: int, most: int) -> UserError:
+    unit, shift = ("MiB", 20) if most >> 20 else ("KiB", 10)
+    return UserError(f"{path} has {size >> shift} {unit}, at most {most >> shift} are read; give a smaller file")
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:

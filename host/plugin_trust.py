@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import UserError, printable
-from .files import replacing
-from .shipped import preset_file
+from .files import read_regular, replacing
+from .shipped import preset_file, preset_text
 
 PLUGINS = (".vst3", ".component")
 MOST_FILES = 10_000  # of a bundle: refuses one that links to a whole disk
 MOST_BYTES = 1 << 32
+LARGEST_SETTINGS = 1 << 24  # bytes: of 50,000 plugins
 
 
 def may_run(plugin: Path) -> bool:
@@ -77,8 +78,8 @@ def plugins_of(preset: Path) -> list[Path]:
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
-        effects = tomllib.loads(preset.read_text(encoding="utf-8")).get("effects")
-    except (OSError, ValueError, RecursionError):
+        effects = tomllib.loads(preset_text(preset)).get("effects")
+    except (UserError, ValueError, RecursionError):
         return []  # opening the preset reports its fault
     names = (
         [effect.get("plugin") for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
@@ -142,7 +143,7 @@ def _settings() -> Path:
 
 def _remembered() -> dict[str, str]:
     try:
-        known = json.loads(_settings().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
+    except (UserError, OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .errors import UserError
+from .files import read_regular
 from .packs import SUFFIX
 from .user_folders import own_folder
 
@@ -67,6 +69,24 @@ def preset_file(name: str) -> Path | None:
     if path.suffix == ".toml":
         return path
     return None if path.is_file() or name in shipped_models() else own_preset(name)
+
+
+def preset_text(path: Path) -> str:
+    """Text of a preset's file, with its line ends; all presets are read by this function.
+
+    Raises:
+        UserError: missing, irregular, too large, or not UTF-8.
+    """
+    try:
+        return read_regular(path, LONGEST_PRESET).decode()
+    except FileNotFoundError:
+        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
+    except OSError as error:
+        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"preset {path} is not TOML: {error}") from None
 
 
 def own_preset(name: str) -> Path | None:

@@ -17,7 +17,7 @@ from ..files import stamp
 from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .gesture import GESTURE_KEY, Gestures, read_gestures
 from .map import MAP_KEY, CodeMap, read_map
-from .onnx_bytes import NotONNX, graph_of, leads_out, repeats
+from .onnx_bytes import FILE_BYTES, NotONNX, graph_of, leads_out, repeats
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -176,7 +176,6 @@ class Model:
         self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
 
 
-FILE_BYTES = 1 << 31  # of the largest model file: protobuf's limit
 # Largest rounding error of float16: relative for normal numbers, absolute for subnormal ones.
 HALF_ROUNDS, HALF_STEPS = 2.0**-11, 2.0**-25
 # The tolerance of faint outputs, relative to that of the largest output; processors differ by less than a

@@ -7,8 +7,12 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import check_regular
+
 DEEPEST = 100  # levels of nested messages: protobuf's own limit
+FILE_BYTES = 1 << 31  # of the largest model file: protobuf's limit
 MOST_FIELDS = 2_000_000  # fields in a file, read in a second; a decoder of a hundred layers has 10,000
+MOST_MODEL_FIELDS = 1000  # of the outermost message; a model has 10
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, are in no ONNX file
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # fields of a tensor
@@ -88,11 +92,15 @@ def card_of(file: Path) -> str:
     """Text of a model's card, read without the weights; "" without one.
 
     Raises:
-        NotONNX: not protobuf.
+        NotONNX: not protobuf, or too many fields.
+        UserError: irregular, or too large.
         OSError, ValueError: unreadable, empty, or no UTF-8.
     """
+    check_regular(file, FILE_BYTES)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for number, wire, _, begin, length in _fields(data, 0, len(data)):
+        for count, (number, wire, _, begin, length) in enumerate(_fields(data, 0, len(data))):
+            if count == MOST_MODEL_FIELDS:
+                raise NotONNX(f"it has more than {MOST_MODEL_FIELDS} parts")
             if number == METADATA and wire == BYTES:
                 entry = {field: data[at : at + size] for field, _, _, at, size in _fields(data, begin, begin + length)}
                 if entry.get(KEY) == CARD:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from ..contract.onnx_bytes import NotONNX, card_of
 from ..errors import Failure, TimbrelError, UserError
-from ..files import replacing
+from ..files import read_regular, replacing
 from ..packs import BY_DIGEST, SUFFIX
 from ..packs.archive import digest_of
 from ..patch.text.editing import with_words, words_in
-from ..shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, shipped_models, shipped_presets
+from ..shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, preset_text, shipped_models, shipped_presets
 from ..user_folders import own_folder
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
@@ -158,8 +158,8 @@ def _favourites() -> Path:
 
 def _favourite_names() -> set[str]:
     try:
-        return set(_favourites().read_text(encoding="utf-8").splitlines())
-    except (OSError, ValueError):
+        return set(read_regular(_favourites(), LONGEST_PRESET).decode().splitlines())
+    except (UserError, OSError, ValueError):
         return set()
 
 
@@ -167,7 +167,7 @@ def _favourite_names() -> set[str]:
 def _kind(model: Path, changed: int) -> str:
     try:
         kind = json.loads(card_of(model)).get("kind", "")
-    except (OSError, ValueError, NotONNX, AttributeError):
+    except (UserError, OSError, ValueError, RecursionError, NotONNX, AttributeError):
         return ""
     return kind if isinstance(kind, str) else ""
 
@@ -205,17 +205,15 @@ def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
 
 def _has(path: Path, data: bytes) -> bool:
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except OSError:
+        return read_regular(path, len(data)) == data
+    except (UserError, OSError):
         return False
 
 
 def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
     try:
-        if path.stat().st_size > LONGEST_PRESET:
-            return None
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        fields = tomllib.loads(preset_text(path))
+    except (UserError, ValueError, RecursionError):  # loading it reports the error
         return None
     model, description = fields.get("model"), fields.get("description", "")
     if not isinstance(model, str) or not isinstance(description, str):

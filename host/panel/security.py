@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from h11 import LocalProtocolError  # installed with uvicorn, which parses requests with it
+from h11 import LocalProtocolError, Request  # installed with uvicorn, which parses requests with it
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 WORDS_A_SECOND = 400.0  # messages a second of a page, on average: two users of a mouse of 200 Hz
 MOST_AT_ONCE = 800.0  # after a page stalled for two seconds
-MOST_STRANGERS = 128  # connections without a token: a page that loads opens six
+MOST_STRANGERS = 128  # connections of each stage without a token: a page that loads opens six
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -73,25 +73,62 @@ class AccessControl:
         return host is not None and headers.getlist("origin") == [f"http://{host}"]
 
 
-class PageConnection(H11Protocol):
-    """Aborts the oldest connection without a token when they are too many, so that the next is served."""
+class Strangers:
+    """Connections without the token in one stage, by address; above `MOST_STRANGERS` one is aborted."""
 
-    _strangers: ClassVar[dict[object, asyncio.Transport]] = {}  # by address
+    def __init__(self) -> None:
+        self._connections: dict[object, PageConnection] = {}
+
+    def add(self, connection: "PageConnection") -> None:
+        """Abort the oldest that awaits its next request, else the oldest."""
+        self.remove(connection.client)  # a port that is used again is the newest
+        self._connections[connection.client] = connection
+        if len(self._connections) <= MOST_STRANGERS:
+            return
+        self._connections = {
+            address: each for address, each in self._connections.items() if not each.transport.is_closing()
+        }
+        if len(self._connections) > MOST_STRANGERS:
+            oldest = next((each for each in self._connections.values() if each.idle), None)
+            oldest = oldest or next(iter(self._connections.values()))
+            self.remove(oldest.client)
+            oldest.transport.abort()
+
+    def remove(self, address: object) -> None:
+        self._connections.pop(address, None)
+
+
+class PageConnection(H11Protocol):
+    """Limits connections that send requests and sockets that await the token, each by themselves.
+
+    A page spends milliseconds in the second stage, so no number of other requests can abort its socket.
+    """
+
+    _requesting: ClassVar = Strangers()
+    _greeting: ClassVar = Strangers()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has been answered, and has sent no other request."""
+        return self.cycle is not None and self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._strangers[self.client] = transport
-        if len(self._strangers) > MOST_STRANGERS:
-            self._strangers.pop(next(iter(self._strangers))).abort()
+        self._requesting.add(self)
+
+    def handle_websocket_upgrade(self, event: Request) -> None:
+        self._requesting.remove(self.client)
+        self._greeting.add(self)
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._strangers.pop(self.client, None)
+        self._requesting.remove(self.client)
         super().connection_lost(exc)
 
     @classmethod
     def keep(cls, client: object) -> None:
         """Keep an address's connection, which has sent the token."""
-        cls._strangers.pop(client, None)
+        cls._greeting.remove(client)
 
 
 def is_token(given: str, token: str) -> bool:

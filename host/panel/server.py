@@ -43,6 +43,7 @@ PING_SECONDS = 2.0  # between pings: a tablet may leave the network with keys do
 GONE_SECONDS = 5.0  # without an answer: the page's controls are released
 SILENT_SECONDS = 2.0  # without a ping of a page that sent one: its keys are released
 MOST_PAGES = 32
+MOST_AT_ONCE = 16  # new connections between two turns of the others; the system holds as many more
 MOST_LINES = 50  # queued for a page that does not read
 # RFC 6455, 7.4; private codes from 4000 on
 CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER = 1007, 1008, 1011, 1013, 4401
@@ -308,11 +309,11 @@ async def serve(
         ws_ping_timeout=GONE_SECONDS,
         ws_per_message_deflate=False,
         lifespan="off",
+        backlog=MOST_AT_ONCE,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=256,
         h11_max_incomplete_event_size=16 << 10,
         timeout_graceful_shutdown=1,
     )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..files import read_regular
 from ..kinds.table import kind_of
 from ..packs import BY_DIGEST
 from ..plugin_trust import PLUGINS
@@ -73,7 +74,7 @@ def _read(patch: Patch, name: str) -> bytes:
     try:
         if path.stat().st_size >= LARGEST_FILE:
             raise UserError(f"{path} has {LARGEST_FILE / 1e6:g} MB or more, too much to keep; give a shorter one")
-        return path.read_bytes()
+        return read_regular(path, LARGEST_FILE)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 

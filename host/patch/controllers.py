@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..contract.card import Card, first_complaint
 from ..errors import UserError, nearest
 from ..events import RESERVED_CC
+from ..files import read_regular
 from ..shipped import PRESETS
 from .preset import CCMap
 
 CONTROLLERS = PRESETS / "controllers"
+LARGEST = 1 << 16  # bytes of a file: 30 times any shipped one
 
 Number = Annotated[int, Field(ge=0, le=127)]
 
@@ -49,7 +51,7 @@ def read_controller(name: str) -> Controller:
     if name not in shipped and path.suffix != ".toml":
         raise UserError(f"no controller is named {name!r}{nearest(name, shipped)}")
     try:
-        return Controller.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Controller.model_validate(tomllib.loads(read_regular(path, LARGEST).decode()))
     except OSError as error:
         raise UserError(f"controller {path} cannot be read: {error.strerror or error}") from None
     except ValidationError as error:

@@ -11,7 +11,7 @@ from ..errors import Failure, UserError, nearest
 from ..events import Event
 from ..files import check_output, replacing
 from ..packs.archive import digest_of
-from ..shipped import preset_file, shipped_models, shipped_presets
+from ..shipped import preset_file, preset_text, shipped_models, shipped_presets
 from ..units import Range
 from .library import Patch, open_patch
 from .loading import read_preset
@@ -88,7 +88,7 @@ class _File:
     def bind(self, number: int, target: str, span: Range) -> list[str]:
         if self.copy is None:
             read_preset(self.path)  # the user may have edited it meanwhile
-        text = self.copy if self.copy is not None else self.path.read_bytes().decode()
+        text = self.copy if self.copy is not None else preset_text(self.path)
         try:
             edited, others = bound(text, number, target, span)
         except UserError:
@@ -107,7 +107,7 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
     given, shipped = Path(preset), shipped_presets()
     source = shipped.get(preset) or next((path for path in shipped.values() if path == given.resolve()), None)
     if source is not None:
-        copy = source.read_bytes().decode()
+        copy = preset_text(source)
     elif preset in shipped_models() or given.suffix == ".onnx":
         model = preset if preset in shipped_models() else os.path.relpath(given, folder)
         names = named(patch.preset, patch.model.card)

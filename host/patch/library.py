@@ -17,9 +17,9 @@ from ..files import Stamp, stamp
 from ..kinds.table import kind_of
 from ..packs.archive import digest_of
 from ..settings import Fault
-from ..shipped import MADE, Draft, preset_file, shipped_models, shipped_presets
+from ..shipped import MADE, Draft, preset_file, preset_text, shipped_models, shipped_presets
 from .controllers import latent_maps
-from .loading import UnknownKeys, complaints, preset_text, read_preset
+from .loading import UnknownKeys, complaints, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
 from .models import model_path, open_model
 from .morph_targets import morph_of, process_end

@@ -14,10 +14,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest, printable
-from ..files import check_regular
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
-from ..shipped import LONGEST_PRESET
+from ..shipped import preset_text
 from .preset import FORMAT, Preset
 from .text.statements import DECIMAL_COMMA, LONGEST, BrokenLine, Where, lines_of, statements
 
@@ -76,21 +75,6 @@ def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> 
     placed = [(_line(lines, fault.where), fault) for fault in faults]
     placed.sort(key=lambda entry: entry[0] or 0)
     return [f"preset {path}{f', line {number}' if number else ''}: {fault.what}" for number, fault in placed]
-
-
-def preset_text(path: Path) -> str:
-    """Raise UserError for a missing, irregular or too large file, or if not UTF-8."""
-    check_regular(path, LONGEST_PRESET)
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
-    except OSError as error:
-        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"preset {path} is not TOML: {error}") from None
 
 
 def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:

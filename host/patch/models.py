@@ -9,7 +9,7 @@ from ..errors import UserError, nearest, printable
 from ..files import stamp
 from ..packs import BY_DIGEST
 from ..packs.archive import proved_before
-from ..shipped import MADE, shipped_models
+from ..shipped import MADE, preset_text, shipped_models
 
 HEX = re.compile("[0-9a-f]{64}")
 KEPT_MODELS = 16  # most recently opened: program changes return to them
@@ -40,7 +40,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 def read_model_name(preset: Path) -> str:
     """Model of a pack's preset, which was read before."""
-    name: str = tomllib.loads(preset.read_text(encoding="utf-8"))["model"]
+    name: str = tomllib.loads(preset_text(preset))["model"]
     return name
 
 

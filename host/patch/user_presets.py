@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..errors import TimbrelError, UserError, printable
 from ..packs import SUFFIX
-from ..shipped import own_preset, shipped_models, shipped_presets
+from ..shipped import own_preset, preset_text, shipped_models, shipped_presets
 from ..user_folders import own_folder
-from .loading import preset_text, read_preset
+from .loading import read_preset
 
 MOST_LISTED = 1000  # presets
 

@@ -17,7 +17,7 @@ from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, 
 from ..patch.validation import named
 from ..play.controller_mapping import Mapper
 from ..settings import Control, controls_of
-from ..shipped import Draft, preset_file, shipped_models
+from ..shipped import Draft, preset_file, preset_text, shipped_models
 from .channel_presets import Slot, by_channel
 from .preset_view import ControlView, MapView, PresetView, SourceView
 
@@ -160,7 +160,7 @@ def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, P
     if file is not None and digest_of(file) is not None and patch.text is not None:
         return file, file.parent, patch.text
     if file is not None:
-        return file, file.parent, file.read_bytes().decode()
+        return file, file.parent, preset_text(file)
     model = name if name in shipped_models() else os.path.relpath(given, home)
     return (
         None,

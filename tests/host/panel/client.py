@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 from ...patience import PATIENCE_SECONDS
 
 # Statement of a process whose panel waits for slow pages; a test's own process never imports that module.
-PATIENT = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import patient_panel"
+PATIENT = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import patient_panel; patient_panel.use()"
 
 
 class Client:

@@ -5,12 +5,12 @@ import time
 
 import pytest
 from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.process import run
 from timbrel.host.panel.protocol import read_message
 from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
 from .fakes import RESTS, TEXT, Out, status, view
+from .patient_panel import run
 
 
 class Parent:

@@ -1,11 +1,18 @@
 """Strangers at the panel's door, with requests that no browser sends for its own page."""
 
+import asyncio
 import contextlib
 import json
+import multiprocessing
 import socket
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from timbrel.host.panel import security
+from timbrel.host.panel.security import MOST_STRANGERS, Strangers
+from timbrel.host.panel.server import Page, PanelServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -217,15 +224,56 @@ def test_three_hundred_connections_without_a_token_keep_no_page_out(panel, paren
                 parent.until(lambda key=key: any(getattr(event, "key", None) == key for event in parent.events))
 
 
-def test_a_page_that_says_too_much_is_closed(panel, parent):
-    with Client(panel) as page:
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                page.say("panic")
-        assert closed(page.socket) in (1006, 1008)  # unread words may reset the connection
-    with Client(panel) as page:
-        page.say("presets")
-        page.wait("presets")
+def test_a_page_of_which_the_socket_awaits_its_token_outlives_three_hundred_strangers(panel, parent):
+    host = f"127.0.0.1:{panel.port}"
+    with Client(panel).connection as page, contextlib.ExitStack() as idle:
+        for number in range(300):
+            plug = idle.enter_context(socket.create_connection(("127.0.0.1", panel.port), PATIENCE_SECONDS))
+            with contextlib.suppress(OSError):
+                plug.sendall((b"", b"GET / HT", f"GET /icon.svg HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[number % 3])
+        assert status_of(get(panel, f"Host: {host}")) == 200  # all came before it
+        page.send(json.dumps({"t": "hello", "token": panel.token}))
+        assert json.loads(page.recv(timeout=PATIENCE_SECONDS))["t"] == "welcome"
+
+
+class Stranger(SimpleNamespace):
+    def __init__(self, client, idle):
+        super().__init__(client=client, idle=idle, aborted=False, transport=self)
+
+    def is_closing(self):
+        return self.aborted
+
+    def abort(self):
+        self.aborted = True
+
+
+def test_of_too_many_connections_the_oldest_without_a_request_ends_and_one_that_is_answered_stays():
+    strangers = Strangers()
+    answered, waiting, *others = [Stranger(number, idle=number % 2 == 1) for number in range(MOST_STRANGERS + 1)]
+    for each in (answered, waiting, *others):
+        strangers.add(each)
+    assert [each.client for each in (answered, waiting, *others) if each.aborted] == [waiting.client]
+    strangers.remove(answered.client)
+    strangers.add(Stranger(answered.client, idle=True))
+    assert not any(each.aborted for each in others)
+
+
+def test_a_page_that_sends_more_messages_than_its_limit_is_closed(monkeypatch):
+    class Talker:
+        messages, code = 0, None
+
+        async def receive_text(self):
+            self.messages += 1
+            return '{"t": "spectrum", "on": true}'
+
+        async def close(self, code):
+            self.code = code
+
+    monkeypatch.setattr(security, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no time passes
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        asyncio.run(PanelServer(ours, "", (), Path(), None)._listen(talker := Talker(), Page()))
+    assert (talker.messages, talker.code) == (801, 1008)
 
 
 def test_a_burst_after_a_pause_and_two_hundred_words_a_second_are_heard(panel, parent):
