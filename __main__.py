@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from . import __version__
@@ -72,7 +73,7 @@ def _run() -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # pydantic's search for plugins reads every package
     atexit.register(gc.freeze)  # a final collection would take as long as a short note; exit frees all memory
     gc.set_threshold(OBJECTS)
-    arguments = sys.argv[1:] or ["--help"]
+    arguments = [*map(_as_on_disk, sys.argv[1:])] or ["--help"]
     debug = "--debug" in arguments
     status = 0
     try:
@@ -104,6 +105,16 @@ def _run() -> int:
         else:
             status = _complain(f"internal error: {type(error).__name__}: {error}; run again with --debug", 1, debug)
     return status
+
+
+def _as_on_disk(word: str) -> str:
+    """A word that names a file but for Unicode's composition; other words as they are."""
+    if word.isascii():
+        return word
+    from .host.files import as_on_disk
+
+    path = as_on_disk(Path(word))
+    return word if path == Path(word) else str(path)
 
 
 def _invoke(arguments: list[str]) -> int:

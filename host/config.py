@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import UserError, nearest
 from .files import read_regular
+from .toml_text import toml_text
 
 LARGEST = 1 << 16  # bytes
 KNOWN: dict[str, dict[str, type]] = {
@@ -35,7 +36,7 @@ def configured(table: str, name: str) -> Any:
 @functools.cache
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        told = tomllib.loads(read_regular(path, LARGEST).decode())
+        told = tomllib.loads(toml_text(read_regular(path, LARGEST), str(path)))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

@@ -4,8 +4,10 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -53,6 +55,31 @@ def check_regular(path: Path, most: int) -> None:
         raise UserError(f"{path} is no regular file but a device, a pipe or a socket; give a file")
     if S_ISREG(now.st_mode) and now.st_size > most:
         raise _too_large(path, now.st_size, most)
+
+
+def read_start(path: Path, length: int) -> bytes:
+    """First bytes of a regular file of any size; raises as `read_regular`."""
+    check_regular(path, sys.maxsize)
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def as_on_disk(path: Path) -> Path:
+    """The path itself if it exists, else the only one that differs from it in Unicode's composition alone.
+
+    Archives and disks of other systems decompose letters with accents (NFD), and keyboards compose them (NFC).
+    """
+    if str(path).isascii() or os.path.lexists(path):
+        return path
+    place = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        if not part.isascii() and not os.path.lexists(place / part):
+            composed = unicodedata.normalize("NFC", part)
+            with contextlib.suppress(OSError):
+                same = [path.name for path in place.iterdir() if unicodedata.normalize("NFC", path.name) == composed]
+                part = same[0] if len(same) == 1 else part
+        place /= part
+    return place if os.path.lexists(place) else path
 
 
 def read_regular(path: Path, most: int) -> bytes:

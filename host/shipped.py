@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import UserError
-from .files import read_regular
+from .files import as_on_disk, read_regular
 from .packs import SUFFIX
+from .toml_text import toml_text
 from .user_folders import own_folder
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
@@ -59,7 +60,7 @@ def preset_file(name: str) -> Path | None:
     Raises:
         UserError: a pack that cannot be unpacked.
     """
-    path = Path(name)
+    path = as_on_disk(Path(name))
     if name in shipped_presets():
         return shipped_presets()[name]
     if path.suffix == SUFFIX:
@@ -75,18 +76,17 @@ def preset_text(path: Path) -> str:
     """Text of a preset's file, with its line ends; all presets are read by this function.
 
     Raises:
-        UserError: missing, irregular, too large, or not UTF-8.
+        UserError: missing, irregular, too large, or as `toml_text`.
     """
     try:
-        return read_regular(path, LONGEST_PRESET).decode()
+        data = read_regular(path, LONGEST_PRESET)
     except FileNotFoundError:
         raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
     except OSError as error:
         raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"preset {path} is not TOML: {error}") from None
+    return toml_text(data, f"preset {path}")
 
 
 def own_preset(name: str) -> Path | None:

@@ -68,6 +68,8 @@ class Sound(Samples):
             Failure: the file cannot be written.
         """
         samples = np.atleast_2d(np.asarray(self))
+        if not overwrite and os.path.lexists(path):
+            raise UserError(f"{path} exists; give another name, or overwrite=True to replace it")
         with sound_writer(Path(path), self.sample_rate, len(samples), overwrite) as writer:
             writer.write(samples)
         return Path(path)

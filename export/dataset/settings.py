@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ...host.errors import UserError
-from ...host.files import check_regular
+from ...host.files import read_regular
 from ...host.settings import SettingsSection
+from ...host.toml_text import toml_text
 
 BATCH = 64  # notes that are computed together, the same ones on any number of workers
 LONGEST_SECONDS = 30.0  # of a file: a batch lies in memory
@@ -137,9 +138,8 @@ def read_settings(file: Path | None, given: Mapping[str, Any]) -> DatasetSetting
 
 
 def _read(file: Path) -> dict[str, Any]:
-    check_regular(file, LARGEST)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(toml_text(read_regular(file, LARGEST), str(file)))
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}; give a TOML file") from None
     except (ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..arrays import Array
 from ..errors import UserError, nearest
-from ..files import check_regular
+from ..files import as_on_disk, check_regular
 from ..plugin_trust import PLUGINS, may_run
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
 
@@ -261,7 +261,7 @@ def _load_named(
             arguments[key] = _choice(what, value, {False: False, True: True})
         else:
             file = _text(what, value)
-            arguments[key], arguments["sample_rate"] = _response(where, folder / file, files.get(file))
+            arguments[key], arguments["sample_rate"] = _response(where, as_on_disk(folder / file), files.get(file))
     if name == "Convolution" and "sample_rate" not in arguments:
         raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
     try:

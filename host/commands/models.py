@@ -93,10 +93,12 @@ def presets() -> None:
 
 @commands.command()
 def get(
-    url: Annotated[str, typer.Argument(help="A pack: https://…/NAME.timbrel#sha256=…, or hf:OWNER/REPOSITORY.")],
+    url: Annotated[
+        str, typer.Argument(help="A pack: https://…/NAME.timbrel#sha256=…, hf:OWNER/REPOSITORY, or a file.")
+    ],
     overwrite: Overwrite = False,
 ) -> None:
-    """Fetch a pack, prove it, and keep it among your presets. The one command that connects."""
+    """Fetch a pack, or take its file; prove it, and keep it among your presets. The one command that connects."""
     from ..patch.fetched_packs import arrive
     from ..progress import Display
 

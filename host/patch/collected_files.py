@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..files import read_regular
+from ..files import as_on_disk, read_regular
 from ..kinds.table import kind_of
 from ..packs import BY_DIGEST
 from ..plugin_trust import PLUGINS
@@ -70,7 +70,7 @@ def _named(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, byte
 def _read(patch: Patch, name: str) -> bytes:
     if name in patch.kept:
         return patch.kept[name]
-    path = patch.folder / name
+    path = as_on_disk(patch.folder / name)
     try:
         if path.stat().st_size >= LARGEST_FILE:
             raise UserError(f"{path} has {LARGEST_FILE / 1e6:g} MB or more, too much to keep; give a shorter one")

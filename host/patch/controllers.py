@@ -12,6 +12,7 @@ from ..errors import UserError, nearest
 from ..events import RESERVED_CC
 from ..files import read_regular
 from ..shipped import PRESETS
+from ..toml_text import toml_text
 from .preset import CCMap
 
 CONTROLLERS = PRESETS / "controllers"
@@ -51,7 +52,7 @@ def read_controller(name: str) -> Controller:
     if name not in shipped and path.suffix != ".toml":
         raise UserError(f"no controller is named {name!r}{nearest(name, shipped)}")
     try:
-        return Controller.model_validate(tomllib.loads(read_regular(path, LARGEST).decode()))
+        return Controller.model_validate(tomllib.loads(toml_text(read_regular(path, LARGEST), f"controller {path}")))
     except OSError as error:
         raise UserError(f"controller {path} cannot be read: {error.strerror or error}") from None
     except ValidationError as error:

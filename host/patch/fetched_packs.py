@@ -1,8 +1,9 @@
 """Fetched packs: proved, and kept among the user's presets."""
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,21 @@ class KeptPack(NamedTuple):
     licence: str
 
 
+@contextlib.contextmanager
+def _arriving(url: str, progress: Callable[[float], None]) -> Iterator[Path]:
+    """A file on this machine stays where it is."""
+    if (local := Path(url)).suffix == SUFFIX and local.is_file():
+        yield local
+        return
+    fetched = fetch(url, progress)
+    try:
+        yield fetched
+    finally:
+        fetched.unlink(missing_ok=True)
+
+
 def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> KeptPack:
-    """Fetch, prove and keep a pack as NAME.timbrel in the user's folder ``presets``.
+    """Fetch, prove and keep a pack as NAME.timbrel in the user's folder ``presets``; ``url`` may be a file.
 
     A name that ships gets a part of the pack's digest.
 
@@ -32,8 +46,7 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         UserError: as `fetch`; the pack is damaged, fails its proof, or its name is taken.
         Failure: as `fetch`.
     """
-    fetched = fetch(url, progress)
-    try:
+    with _arriving(url, progress) as fetched:
         manifest = read_manifest(fetched)
         name = manifest.name
         if name in shipped_presets() | shipped_models():  # which its name would open
@@ -48,7 +61,5 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         kept.parent.mkdir(parents=True, exist_ok=True)
         with replacing(kept, overwrite=True) as file:  # perhaps on another disk
             shutil.copyfile(fetched, file)
-    finally:
-        fetched.unlink(missing_ok=True)
     about = manifest.about
     return KeptPack(name, kept, about.get("description", ""), about.get("licence") or "not told")

@@ -1,5 +1,6 @@
 """Opens presets, shipped or from files, and bare models as patches."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ import numpy.typing as npt
 from ..contract.card import Card
 from ..contract.model import Model
 from ..errors import UserError, nearest
-from ..files import Stamp, stamp
+from ..files import Stamp, as_on_disk, read_start, stamp
 from ..kinds.table import kind_of
+from ..packs import SUFFIX
 from ..packs.archive import digest_of
 from ..settings import Fault
 from ..shipped import MADE, Draft, preset_file, preset_text, shipped_models, shipped_presets
@@ -84,7 +86,7 @@ class Patch:
         from ..audio.mono import end_of  # lazy: few presets name a sound
 
         rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
-        sound = end_of(self.folder / name, rate, most + 1, self.kept.get(name))
+        sound = end_of(as_on_disk(self.folder / name), rate, most + 1, self.kept.get(name))
         object.__setattr__(self, "sound", sound[-most:])
         if len(sound) > most:
             line = (
@@ -113,8 +115,19 @@ def open_patch(name: str | Draft) -> Patch:
     if path.is_dir():
         raise UserError(f"{path} is a folder without {MADE}; give a preset, or a folder that 'timbrel make' wrote")
     if path.exists():
+        _refuse_other_kinds(path)
         return _open_preset(path)
     raise UserError(f"no preset, model or file is named {name!r}{nearest(name, [*presets, *models])}")
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    """Raise `UserError` for a file of another kind that is often given as a preset."""
+    with contextlib.suppress(OSError):
+        start = read_start(path, 4)
+        if start in (b"MThd", b"RIFF"):
+            raise UserError(f"{path} is a MIDI or sound file, not a preset; the preset comes first: PRESET {path.name}")
+        if start == b"PK\x03\x04":
+            raise UserError(f"{path} is a zip file; if it is a pack of timbrel, rename it to {path.stem}{SUFFIX}")
 
 
 def find_model(name: str) -> Path:

@@ -17,6 +17,7 @@ from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from ..shipped import preset_text
+from ..toml_text import check_keys
 from .preset import FORMAT, Preset
 from .text.statements import DECIMAL_COMMA, LONGEST, BrokenLine, Where, lines_of, statements
 
@@ -40,7 +41,10 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
         UnknownKeys: it has unknown keys, and no other fault.
         UserError: missing, not TOML, a newer format, or wrong keys or values: a line for each.
     """
-    text = preset_text(path) if text is None else text
+    if text is None:
+        text = preset_text(path)
+    else:
+        check_keys(text, f"preset {path}")
     found: list[Fault] = []
     broken: list[BrokenLine] = []
     try:

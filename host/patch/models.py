@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..contract.model import Model
 from ..errors import UserError, nearest, printable
-from ..files import stamp
+from ..files import as_on_disk, stamp
 from ..packs import BY_DIGEST
 from ..packs.archive import proved_before
 from ..shipped import MADE, preset_text, shipped_models
@@ -31,7 +31,7 @@ def model_path(name: str, folder: Path) -> Path:
         if pack is None:
             raise UserError(f"the pack with the SHA-256 {printable(digest)} is not here; get it, or open its file once")
         return model_path(read_model_name(pack / MADE), pack)
-    path = folder / name
+    path = as_on_disk(folder / name)
     if not path.exists():
         hint = nearest(name, models) if path.suffix != ".onnx" else "; put it there, or correct the preset"
         raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..files import as_on_disk
 from ..units import A4_HZ, hz_to_midi
 from .preset import TuningSettings
 
@@ -42,12 +43,12 @@ def tuned_keys(
     concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above 440 Hz
     if settings.scale is None:
         return {key: key + concert for key in KEYS}
-    path = folder / settings.scale
+    path = as_on_disk(folder / settings.scale)
     scale = read_scale(path, files.get(settings.scale))
     if settings.keymap is None:
         tuned = {key: FIRST_KEY + concert + scale.pitch(key - FIRST_KEY) for key in KEYS}
     else:
-        path = folder / settings.keymap
+        path = as_on_disk(folder / settings.keymap)
         tuned = read_keymap(path, files.get(settings.keymap)).tune(scale)
     lowest, highest = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
     heard = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}

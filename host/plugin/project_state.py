@@ -22,6 +22,7 @@ from ..patch.loading import read_preset
 from ..patch.preset_files import files_of
 from ..plugin_trust import PLUGINS, may_run_by_name
 from ..shipped import Draft, preset_file, shipped_presets
+from ..toml_text import check_keys
 from .project_preset import ProjectPreset, lay_aside, model_bytes, ships
 
 MAGIC, VERSION = b"timbrel\0", 1
@@ -147,9 +148,10 @@ def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
 
 def _plugins(text: str) -> dict[int, str]:
     try:
+        check_keys(text, "the preset")
         effects = tomllib.loads(text).get("effects", [])
         names = {number: effect.get("plugin") for number, effect in enumerate(effects)}
-    except (ValueError, RecursionError, AttributeError, TypeError):
+    except (UserError, ValueError, RecursionError, AttributeError, TypeError):
         return {}  # opening it reports the error
     return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
 

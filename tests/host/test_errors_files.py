@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, TimbrelError, UserError, nearest
 from timbrel.host.files import (
+    as_on_disk,
     building_folder,
     check_new_folder,
     check_output,
@@ -163,6 +164,28 @@ def write_twice(open_output, path):
         "out.wav": "first",
         "out-2.wav": "second",
     }
+
+
+COMPOSED, DECOMPOSED = "Fl\u00f6te", "Flo\u0308te"
+
+
+@pytest.mark.parametrize(("given_name", "name"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_name_may_compose_its_letters_otherwise_than_the_disk(tmp_path, given_name, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / f"{name}.wav").touch()
+    found = as_on_disk(tmp_path / given_name / f"{given_name}.wav")
+    if (tmp_path / given_name).exists():
+        pytest.skip("this disk takes both for one name")
+    assert found == tmp_path / name / f"{name}.wav"
+    (tmp_path / given_name).mkdir()
+    assert as_on_disk(tmp_path / given_name) == tmp_path / given_name  # the exact name first
+
+
+def test_a_name_that_two_files_may_mean_stays_as_it_is(tmp_path):
+    for name in ("e\u0323\u0302", "\u1eb9\u0302"):  # two of the three spellings of one letter
+        (tmp_path / name).touch()
+    assert as_on_disk(tmp_path / "\u1ec7") == tmp_path / "\u1ec7"
+    assert as_on_disk(tmp_path / "\u00e4") == tmp_path / "\u00e4"
 
 
 @pytest.mark.parametrize("open_output", [replacing, building_folder])

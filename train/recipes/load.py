@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from ...host.contract.card import first_complaint
 from ...host.errors import UserError, nearest
+from ...host.files import read_regular
+from ...host.toml_text import toml_text
 from .. import families
 from .base import BUDGETS, Recipe
 
+LARGEST = 1 << 20  # bytes of a recipe: a hundred times any shipped one
 FOLDERS_OF_RECIPES = [importlib.import_module(f"{folder}.recipe", families.__name__) for folder in families.FOLDERS]
 # Recipe classes by family.
 KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
@@ -58,10 +61,10 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(toml_text(read_regular(path, LARGEST), f"recipe {path}"))
     except FileNotFoundError:
         raise UserError(f"recipe {path} does not exist{nearest(path.stem, shipped_recipes())}") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"recipe {path} cannot be read as TOML: {error}") from None
     base = fields.pop("base", None)
     if base is None:

@@ -215,7 +215,7 @@ def test_sounds_are_arrays_that_keep_their_rate(sound: timbrel.Sound, tmp_path: 
     written, rate = soundfile.read(path, dtype="float32")
     assert rate == RATE
     np.testing.assert_allclose(written.T, sound, atol=2e-7)
-    with pytest.raises(timbrel.UserError, match="exists; give another name"):
+    with pytest.raises(timbrel.UserError, match="exists; give another name, or overwrite=True to replace it"):
         sound.save(path)
     for joined in (np.concatenate([sound, sound], axis=1), np.hstack([sound, sound]), np.pad(sound, ((0, 0), (9, 9)))):
         assert isinstance(joined, timbrel.Sound)

@@ -175,6 +175,21 @@ def test_an_arrived_pack_is_proved_and_played_by_its_name(net: Net, tmp_path: Pa
         arrive(f"{net.address}/good/digits.timbrel", False, lambda done: None)
 
 
+def test_a_pack_of_an_email_is_proved_and_kept_as_a_fetched_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: bytes
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    file = tmp_path / "friend.timbrel"
+    file.write_bytes(digits)
+    kept = arrive(str(file), False, lambda done: None)
+    assert open_patch(kept.name).preset.keys
+    assert file.read_bytes() == kept.file.read_bytes() == digits
+    file.write_bytes(packed())  # no model in it gives its reference
+    with pytest.raises(UserError, match="cannot be used"):
+        arrive(str(file), False, lambda done: None)
+    assert file.exists()
+
+
 @pytest.mark.parametrize("name", [REED, "text.timbrel"])
 def test_a_pack_that_fails_its_proof_is_not_kept(net: Net, name: str) -> None:
     with pytest.raises(UserError):

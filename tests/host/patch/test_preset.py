@@ -110,7 +110,7 @@ def test_files_that_are_no_preset_are_refused(tmp_path, write):
     assert "is a folder; give the preset file in it" in refusal(read_preset, tmp_path)
     assert "none.toml" in refusal(read_preset, write(HEAD) / "none.toml")  # a file where a folder should be
     (tmp_path / "binary.toml").write_bytes(bytes(range(256)))
-    assert "is not TOML" in refusal(read_preset, tmp_path / "binary.toml")
+    assert "is not UTF-8" in refusal(read_preset, tmp_path / "binary.toml")
 
 
 NUMBER = st.floats(-1e6, 1e6, allow_subnormal=False)
