@@ -77,7 +77,21 @@ def test_names_of_parts_of_a_drum_go_beside_each_other():
 
 @pytest.mark.parametrize(
     "name",
-    ["backside", "hattrick", "bass", "kickdrumless", "7", "", "chord", "och", "öch", "timpani", "seven", "stick", "phat"],
+    [
+        "backside",
+        "hattrick",
+        "bass",
+        "kickdrumless",
+        "7",
+        "",
+        "chord",
+        "och",
+        "öch",
+        "timpani",
+        "seven",
+        "stick",
+        "phat",
+    ],
 )
 def test_parts_of_words_and_other_words_are_no_drums(name):
     assert hit_keys([name]) == {}
