@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.signal import butter, sosfilt
 from timbrel.host.units import hz_to_midi, midi_to_hz
 from timbrel.train.corpus import pitch
-from timbrel.train.corpus.pitch import labelled_track, pitch_track
+from timbrel.train.corpus.pitch import labelled_track, pitch_track, track_at_key
 
 RATE = 44100
 EDGE = 2  # frames whose window reaches beyond the clip
@@ -124,6 +124,17 @@ def test_one_slipped_frame_is_repaired_and_a_melodys_leap_is_kept():
 def test_a_label_moves_by_the_octaves_that_are_heard(key, sounding):
     track = labelled_track(tone(sounding + 0.2, 1), RATE, key)
     assert set(track) == {np.float32(sounding)}
+
+
+@pytest.mark.parametrize("octaves", [-2, -1, 1])
+def test_a_sure_key_moves_no_octave(octaves):
+    """As a bell's period may lie two octaves below its note."""
+    wave = np.concatenate([tone(72 + 12 * octaves, 1), np.zeros(RATE, np.float32)])
+    unsteady = np.full(-(-len(wave) // 1024), np.nan, np.float32)
+    key_track = track_at_key(unsteady, wave, RATE, 72)
+    assert set(key_track[:30]) == {np.float32(72)}
+    assert np.isnan(key_track[-30:]).all()
+    assert track_at_key(np.full(9, 72 + 12 * octaves - 0.3, np.float32), wave, RATE, 72) == pytest.approx([71.7] * 9)
 
 
 def test_a_low_label_is_not_mistaken_for_its_strong_octave():

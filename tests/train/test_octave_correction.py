@@ -9,6 +9,7 @@ from timbrel.train.corpus.octave_correction import settle_octaves
 from timbrel.train.corpus.pitch import single_note
 from timbrel.train.corpus.store import Corpus, writing
 
+GERMAN = ["C", "Cis", "D", "Es", "E", "F", "Fis", "G", "As", "A", "B", "H"]
 RATE, SOLFEGE = 44100, ["do", "do#", "re", "re#", "mi", "fa", "fa#", "sol", "sol#", "la", "la#", "si"]
 
 
@@ -23,7 +24,7 @@ def tone(note, odd=1.0):
 def settled(tmp_path):
     """A function that makes a corpus of (name, sounding note, note heard, height of odd partials), and settles it."""
 
-    def make(notes, hum=MappingProxyType({})):
+    def make(notes, hum=MappingProxyType({}), roots=MappingProxyType({})):
         with writing(tmp_path / "corpus", RATE) as writer:
             for name, sounding, heard, odd in notes:
                 sound = tone(sounding, odd)
@@ -31,7 +32,7 @@ def settled(tmp_path):
                     sound += (0.05 * np.sin(2 * np.pi * hum[name] * np.arange(RATE) / RATE)).astype(np.float32)
                 track = np.full(-(-len(sound) // 1024), heard, np.float32)
                 writer.append(sound, track, name=name, group=name)
-            settle_octaves(writer)
+            settle_octaves(writer, roots)
             writer.finish({clip.name: "train" for clip in writer.clips}, name="notes")
         return Corpus.open(tmp_path / "corpus")
 
@@ -47,10 +48,19 @@ def named(how, note):
         "solfege": f"{SOLFEGE[note % 12]}{note // 12 - 1}.wav",
         "number": f"pluck-{note}-rr2.wav",
         "number and take": f"{note:03}_07.wav",
+        "number and velocity": f"x_{note:03}_{60 + note % 3}.wav",
+        "tracker": f"{letters if '#' in letters else f'{letters[0]}-{letters[1]}'}.wav",
+        "German": f"{GERMAN[note % 12]}{note // 12 - 1}.wav",
     }[how]
 
 
-@pytest.mark.parametrize("how", ["sharp", "s", "middle C is C3", "solfege", "number", "number and take"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("sharp", "s", "middle C is C3", "solfege", "number", "number and take", "number and velocity", "tracker"),
+        "German",
+    ],
+)
 def test_an_octave_that_is_heard_wrongly_is_corrected_by_the_name_and_one_that_is_not_stays(settled, how):
     right = [(named(how, note), note, note + 0.1, 1.0) for note in range(55, 67)]
     faint = (named(how, 54), 54, 66.1, 0.05)  # its odd partials are 26 dB down: half its period was heard
@@ -75,6 +85,18 @@ def test_one_partial_of_a_lower_note_is_hum_and_no_note(settled):
     right = [(named("sharp", note), note, note, 1.0) for note in range(55, 67)]
     corpus = settled([*right, (named("sharp", 70), 70.0, 58.0, 1.0)], hum={named("sharp", 70): 3 * midi_to_hz(58)})
     assert list(corpus.report.corrected) == [named("sharp", 70)]
+
+
+def test_an_octave_is_corrected_by_the_root_keys_of_files(settled):
+    right = [(f"take {letter}.wav", note, note, 1.0) for letter, note in zip("abcdefgh", range(55, 63), strict=True)]
+    faint = ("take i.wav", 54, 66.0, 0.05)
+    roots = {name: round(note) for name, note, _, _ in [*right, faint]}
+    assert settled([*right, faint], roots=roots).report.corrected == {"take i.wav": "F#3, heard as F#4"}
+
+
+def test_names_of_one_spelling_contradict_no_note_of_another(settled):
+    notes = [(named("German", note), note, note, 1.0) for note in range(55, 67)]
+    assert settled([*notes, ("As5.wav", 82, 82, 1.0)]).report.misnamed == {"As5.wav": "A#5 is heard"}
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,18 @@ def test_several_instruments_are_labels_and_the_later_of_key_and_keycenter_count
     ]
 
 
+def test_the_first_region_of_a_sample_counts_in_the_instrument_and_the_corpus(tmp_path: Path) -> None:
+    """Later ones stretch a sample over more keys, or let it ring as a release."""
+    text = "<region> sample=a.wav key=57\n<region> sample=A.wav key=60\n<region> sample=./a.wav trigger=release\n"
+    text += "<region> sample=../s/b.wav trigger=release\n<region> sample=b.wav key=58\n"
+    folder = write(tmp_path / "s", text, "a.wav", "b.wav")
+    found = sfz_samples([folder])
+    assert (found.of(folder / "a.wav"), found.of(folder / "b.wav")) == (SfzSample(57, None, ""), None)
+    assert [found.is_release(folder / name) for name in ("a.wav", "b.wav", "c.wav")] == [False, True, False]
+    build([folder], tmp_path / "corpus", rate=RATE, split="1/0/0")
+    assert [(clip.name, clip.key) for clip in Corpus.open(tmp_path / "corpus").clips()] == [("a.wav", 57)]
+
+
 @pytest.mark.parametrize("text", ["x" * 100_000, " " * 100_000, "<region>" * 10_000, "$" * 100_000, "a=" * 50_000])
 def test_odd_texts_are_read_at_once(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "s", text + "\n<region> sample=a.wav key=61", "a.wav") == [SfzSample(61, None, "")]

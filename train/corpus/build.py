@@ -1,21 +1,23 @@
 """Builds a corpus from sound files, or adds sounds to one."""
 
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from ...host.audio.sampler_chunks import root_key
 from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
 from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
 from .clip_table import Clip, Split, recording_of
-from .file_names import Names, velocities
+from .file_names import Names
 from .loops import append_loops
 from .manifest import AGAIN, FLOAT, MANIFEST, NO_DIGEST, Samples, SourceFile
+from .named_levels import velocities
 from .named_pitches import take_named_pitches
 from .octave_correction import settle_octaves
 from .pitch import frame_count
@@ -50,9 +52,9 @@ def build(
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
-    Dynamic marks in file names set velocities. An ``.sfz`` in a folder sets keys, velocities and named groups of its
-    samples, and excludes releases. Of sounds with equal samples, the first name counts. A stopped build resumes with
-    the same arguments. Processes do not change the bytes.
+    Levels in file names set velocities; notes in them and root keys in files correct octaves. An ``.sfz`` in a folder
+    sets keys, velocities and named groups of its samples, and excludes releases. Of sounds with equal samples, the
+    first name counts. A stopped build resumes with the same arguments. Processes do not change the bytes.
 
     Args:
         sources: sound files, and folders to search.
@@ -110,8 +112,9 @@ def build(
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate_hz} Hz")
         if not loops:
-            settle_octaves(writer)
-            take_named_pitches(writer)
+            roots = _root_keys(wanted)
+            take_named_pitches(writer, roots)
+            settle_octaves(writer, roots)
         counts = Counter(writer.report.labels)
         counts.update(names.counted(writer.clips))
         writer.report.labels = dict(sorted(counts.items()))
@@ -126,7 +129,7 @@ def build(
     return report
 
 
-@contextmanager
+@contextlib.contextmanager
 def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     reading, base = destination / READING, Corpus.open(destination) if append else None
     if not append and (destination / MANIFEST).exists():
@@ -146,7 +149,7 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
         raise Failure(f"cannot write {destination}: {error.strerror or error}; make room, and {AGAIN}") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
     try:
         yield
@@ -179,6 +182,15 @@ def _new_ones(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
 
 def _sources(sounds: Mapping[str, Path]) -> list[SourceFile]:
     return [SourceFile(name, digest) for name, digest in digests(sounds).items()]
+
+
+def _root_keys(sounds: Mapping[str, Path]) -> dict[str, int]:
+    keys = dict[str, int]()
+    for name, path in sounds.items():
+        with contextlib.suppress(OSError):  # it is among the unreadable files already
+            if (key := root_key(path)) is not None:
+                keys[name] = key
+    return keys
 
 
 def _read(
@@ -272,8 +284,6 @@ def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
             report.melodies[sound.name] = len(sound.clips)
         elif (velocity := sound.clips[0].velocity) is not None:
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
-        if sound.misnamed:
-            report.misnamed[sound.name] = sound.misnamed
 
 
 def _assigned(writer: Writer, fractions: Sequence[float], seed: int) -> dict[str, Split]:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ... import __version__
 from ...host.errors import Failure
-from .file_names import ANOTHER, Names, misnamed
+from .file_names import Names
 from .inharmonicity import by_partials
 from .manifest import AGAIN, FLOAT
 from .note_segmentation import NoteSegment, is_melody, segment_notes
-from .pitch import Samples, frame_count, labelled_track, pitch_track, single_note
+from .pitch import Samples, frame_count, pitch_track, track_at_key
 from .sfz import SfzSample
 from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trimmed
 from .store import write_samples
@@ -125,7 +124,6 @@ class ReadSound(BaseModel):
     rate: int = 0
     clipped: bool = False
     melody: bool = False
-    misnamed: str = ""
     clips: list[ReadClip] = []
 
 
@@ -231,7 +229,7 @@ class _Reader:
             return found.model_copy(update={"melody": True, "clips": clips})
         told = sound.told
         if told.key is not None:
-            track = _at_key(track, kept, settings.rate, told.key)
+            track = track_at_key(track, kept, settings.rate, told.key)
         clip = self._written(
             kept,
             track,
@@ -241,7 +239,7 @@ class _Reader:
             key=told.key,
             velocity=sound.velocity,
         )
-        return found.model_copy(update={"clips": [clip], "misnamed": misnamed(name, single_note(track))})
+        return found.model_copy(update={"clips": [clip]})
 
     def _notes(self, sound: FloatFile, notes: list[NoteSegment], of: SoundToRead) -> Iterator[ReadClip]:
         """A mark in a melody's name is not each note's velocity."""
@@ -266,12 +264,3 @@ class _Reader:
         self.frames += len(track)
         place = {"start": start, "length": len(samples), "frame": frame, "peak": peak}
         return ReadClip.model_validate({**labels, **place})
-
-
-def _at_key(track: Samples, sound: FloatFile, rate: int, key: int) -> Samples:
-    """Return the pitches in the octave of a sampler's key; the key where another note is measured."""
-    heard = single_note(track)
-    octaves = 0 if heard is None else round((key - heard) / 12)
-    if heard is None or abs(heard + 12 * octaves - key) >= ANOTHER:
-        return labelled_track(sound, rate, key)
-    return (track + np.float32(12 * octaves)).astype(np.float32)

@@ -4,52 +4,30 @@ Names number octaves differently, or contain key numbers; the convention of most
 half a period repeats as well.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...host.units import midi_to_hz, note_name
-from .file_names import ACCIDENTALS, ANOTHER, NOTE, class_distance, named_class
 from .inharmonicity import spectrum_db, steady
+from .note_names import best_reading, number_readings, root_reading, spelling_readings
 from .pitch import Samples, single_note
 from .store import Writer
 
-SYLLABLES = {"do": 0, "ut": 0, "re": 2, "ré": 2, "mi": 4, "fa": 5, "sol": 7, "la": 9, "si": 11, "ti": 11}
-SYLLABLE = re.compile(r"(?<![a-zé0-9])(do|ut|re|ré|mi|fa|sol|la|si|ti)([#♯s♭b]?)(-?[0-9])(?![a-z0-9])", re.IGNORECASE)
-LETTER = re.compile(NOTE.pattern.replace("[0-9]", "(-?[0-9])"), re.IGNORECASE)
-NUMBER = re.compile(r"(?<![0-9.])([0-9]{2,3})(?![0-9.])")
-KEYS = range(21, 109)  # of a piano: other numbers are takes
-FEWEST, AGREE = 4, 0.75  # files with such a name, and the share of them whose sound must agree
+FEWEST, AGREE = 4, 0.75  # files with a note in their names, and the share of them whose sound must agree
 CLEAR_DB, LOUD_DB = 12.0, -45.0  # over the surrounding level, and under the highest partial; fainter peaks do not count
 ODD = 3  # partials of the lower note alone that decide for it
 LOOKED_AT = 6
 
 
-def letters(stem: str) -> Iterator[int]:
-    for letter, sign, octave in LETTER.findall(stem):
-        yield 12 * (int(octave) + 1) + named_class(letter, sign)
-
-
-def syllables(stem: str) -> Iterator[int]:
-    for syllable, sign, octave in SYLLABLE.findall(stem):
-        yield 12 * (int(octave) + 1) + SYLLABLES[syllable.lower()] + ACCIDENTALS[sign.lower()]
-
-
-def _numbers(stem: str) -> Iterator[int]:
-    yield from (number for text in NUMBER.findall(stem) if (number := int(text)) in KEYS)
-
-
-CONVENTIONS: tuple[Callable[[str], Iterator[int]], ...] = (letters, syllables, _numbers)
-
-
-def settle_octaves(writer: Writer) -> None:
-    # A melody's name is none of its notes', and a sampler's key is surer.
-    named = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
-    heard = {clip.name: note for clip in named if (note := single_note(writer.pitch(clip))) is not None}
-    clips = {clip.name: clip for clip in named}
-    for name, octaves in _otherwise(heard).items():
+def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
+    """Correct octaves by root keys, ``roots`` by clip name, or by names; report notes that names contradict."""
+    played = [clip for clip in writer.clips if clip.onset_seconds is None]  # a melody's name is none of its notes'
+    pitches = {clip.name: note for clip in played if (note := single_note(writer.pitch(clip))) is not None}
+    writer.report.misnamed |= contradictions(pitches)
+    clips = {clip.name: clip for clip in played if clip.key is None}  # a sampler's key is surer
+    heard = {name: note for name, note in pitches.items() if name in clips}
+    for name, octaves in _otherwise(heard, roots).items():
         clip = clips[name]
         note, asked = heard[name], heard[name] + 12 * octaves
         low, high = sorted((note, asked))
@@ -61,22 +39,29 @@ def settle_octaves(writer: Writer) -> None:
             writer.report.misnamed[name] = f"{note_name(round(note))} is heard"
 
 
-def _otherwise(heard: Mapping[str, float]) -> dict[str, int]:
-    for convention in CONVENTIONS:
-        named = {name: [*convention(PurePath(name).stem)] for name in heard}
-        named = {name: notes for name, notes in named.items() if notes}
-        nearest = {name: _nearest(notes, heard[name]) for name, notes in named.items()}
-        alike = {name: note for name, note in nearest.items() if class_distance(note, heard[name]) < ANOTHER}
-        if len(named) < FEWEST or len(alike) < AGREE * len(named):
+def contradictions(heard: Mapping[str, float]) -> dict[str, str]:
+    """Describe measured notes, by file name, whose names have only notes of other pitch classes."""
+    reading = best_reading(spelling_readings(heard), heard)
+    agreeing = reading.agreeing_notes(heard) if reading else {}
+    return {
+        name: f"{note_name(round(heard[name]))} is heard"
+        for name in (reading.notes if reading else ())
+        if name not in agreeing
+    }
+
+
+def _otherwise(heard: Mapping[str, float], roots: Mapping[str, int]) -> dict[str, int]:
+    """Return the octaves from the measured to the named note, by name, where most names have other octaves."""
+    for readings in ([root_reading(roots)], spelling_readings(heard), number_readings(heard)):
+        reading = best_reading(readings, heard)
+        alike = reading.agreeing_notes(heard) if reading else {}
+        named = sum(name in heard for name in reading.notes) if reading else 0
+        if named < FEWEST or len(alike) < AGREE * named:
             continue
         octaves = {name: round((heard[name] - note) / 12) for name, note in alike.items()}
         usual = round(float(np.median(list(octaves.values()))))
         return {name: usual - octave for name, octave in octaves.items() if octave != usual}
     return {}
-
-
-def _nearest(notes: Sequence[int], heard: float) -> int:
-    return min(notes, key=lambda note: class_distance(note, heard))
 
 
 def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:

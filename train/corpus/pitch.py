@@ -26,6 +26,7 @@ _PIECE = 256  # frames at once, 6 s at 44.1 kHz: bounds the memory of a long cli
 _MEDIAN = 5  # frames, 0.12 s at 44.1 kHz: shorter than a note, longer than a slip
 _PITCHED, _STEADY = 0.5, 0.8  # of a clip's moments have a pitch, of these within half a semitone: it is one note
 _TUNING = 0.5  # semitones; further off, another pitch class is nearer
+DETUNED = 0.75  # semitones: a larger difference is another note
 _JUMP = 6.0  # semitones from its neighbours' median: a slip of the estimate, no melody moves so in 23 ms
 
 
@@ -66,6 +67,19 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
     notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
     voiced = notes[np.isfinite(notes)]
     return np.where(sounding, key + _octaves_away(voiced, key, int(sounding.sum())), np.nan).astype(np.float32)
+
+
+def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int) -> Samples:
+    """Return a pitch ``track`` in the octave of a surely known ``key``; the key where another note or none is measured.
+
+    Shapes are as in `pitch_track`. A bell's period may be two octaves and more below its note, so it moves no key.
+    """
+    heard = single_note(track)
+    octaves = 0 if heard is None else round((key - heard) / 12)
+    if heard is not None and abs(heard + 12 * octaves - key) < DETUNED:
+        return (track + np.float32(12 * octaves)).astype(np.float32)
+    _, sounding = _measure(samples, rate, LOWEST_HZ)
+    return np.where(sounding, key, np.nan).astype(np.float32)
 
 
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
