@@ -27,10 +27,11 @@ def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
 
 
 def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
-    """The channels' mean at ``rate``, [n] a block."""
+    """The channels' mean at ``rate``, [n] a block; channels in antiphase are inverted."""
+    signs = reader.mix_signs()
     resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
     for block in reader:
-        mix = block.mean(axis=0, keepdims=True)
+        mix = (block if signs is None else block * signs[:, np.newaxis]).mean(axis=0, keepdims=True)
         yield (mix if resampler is None else resampler.process(mix))[0]
     if resampler is not None:
         yield resampler.flush()[0]

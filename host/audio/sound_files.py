@@ -1,7 +1,9 @@
 """Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads as `open_sound`."""
 
 import contextlib
+import functools
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +15,8 @@ from ..arrays import Array
 from ..errors import Failure, UserError
 from ..files import hushed, replacing
 from ..interrupts import held
-from .decoding import PhoneFile, open_sound
+from .channel_mix import antiphase_remark, mix_signs
+from .decoding import PhoneFile, PlainFile, open_sound
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
@@ -23,6 +26,8 @@ PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK; that chunk has a tim
 UPDATE_HEADER = 0x1060  # SFC_UPDATE_HEADER_NOW
 PIECE = 16_384  # frames per call: the Vorbis encoder keeps them on the stack, and its result depends on call sizes
 WAV_BYTES = 2**32 - 4096  # sizes in a WAV file have 32 bits; the rest is for its header
+
+log = logging.getLogger(__name__)
 
 
 class SoundWriter:
@@ -146,10 +151,11 @@ class SoundReader:
     ``length``: samples per channel by the header. A broken header's length must not be allocated.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile | PhoneFile) -> None:
+    def __init__(self, path: Path, file: PlainFile | PhoneFile, data: bytes | None) -> None:
         self.sample_rate: int = file.samplerate
         self.length: int = file.frames
-        self._path = path
+        self.channels: int = file.channels
+        self._path, self._data = path, data
         self._file = file
 
     def __iter__(self) -> Iterator[Array]:
@@ -170,6 +176,20 @@ class SoundReader:
         if empty:
             raise UserError(f"cannot read {self._path}: it holds no sound; give one that does")
 
+    def mix_signs(self) -> Array | None:
+        """As `channel_mix.mix_signs`, from a pass of its own; warns of antiphase. None for a pipe, which has one pass.
+
+        Raises:
+            UserError: as iteration.
+        """
+        if self.channels == 1 or (self._data is None and not self._path.is_file()):
+            return None
+        with sound_reader(self._path, self._data) as reader:
+            signs = mix_signs((block.T for block in reader), self.channels)
+        if signs is not None:
+            _warn_once(f"{self._path}: {antiphase_remark(signs)}")
+        return signs
+
     def _read(self) -> Array:
         with _refusing(self._path):
             with hushed():
@@ -179,7 +199,7 @@ class SoundReader:
 
 @contextlib.contextmanager
 def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]:
-    """Open a sound file, or its ``data``, for one pass in constant memory.
+    """Open a sound file, or its ``data``, for one pass in constant memory; warns of a broken header.
 
     Raises:
         UserError: missing or no sound.
@@ -191,8 +211,15 @@ def sound_reader(path: Path, data: bytes | None = None) -> Iterator[SoundReader]
             path.open("rb").close()  # raises the reason, which libsndfile hides
         with hushed():  # libmpg123 prints every broken frame
             file = open_sound(path, data)
+    if file.remark:
+        _warn_once(f"{path}: {file.remark}")
     with file:
-        yield SoundReader(path, file)
+        yield SoundReader(path, file, data)
+
+
+@functools.lru_cache(maxsize=1024)  # files: commands open each several times
+def _warn_once(line: str) -> None:
+    log.warning("%s", line)
 
 
 def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:

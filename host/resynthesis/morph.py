@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Doubles
+from ..audio.mono import mono
 from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
@@ -157,8 +158,8 @@ def _preset(model: Model, codes: Doubles, scale: Doubles, way: str, seconds: flo
 def _note_of(sound: Path) -> int:
     with sound_reader(sound) as reader:
         heard: list[npt.NDArray[np.float32]] = []
-        for block in reader:
-            heard.append(block.mean(axis=0))
+        for block in mono(reader, reader.sample_rate):
+            heard.append(block)
             if sum(map(len, heard)) >= LISTENED_SECONDS * reader.sample_rate:
                 break
         return round(sounding_note(np.concatenate(heard), reader.sample_rate))

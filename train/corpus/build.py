@@ -278,6 +278,8 @@ def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
         report.identical[sound.name] = earlier
     else:
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
+        if sound.remarks:
+            report.remarks[sound.name] = "; ".join(sound.remarks)
         if sound.clipped:
             report.clipped.append(sound.name)
         if sound.melody:

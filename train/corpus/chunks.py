@@ -123,6 +123,7 @@ class ReadSound(BaseModel):
     detail: str = ""
     rate: int = 0
     clipped: bool = False
+    remarks: list[str] = []
     melody: bool = False
     clips: list[ReadClip] = []
 
@@ -223,6 +224,7 @@ class _Reader:
             return ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), fault="identical", detail=first)
         track = by_partials(kept, settings.rate, pitch_track(kept, settings.rate))
         found = ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), rate=file.rate, clipped=file.clipped)
+        found = found.model_copy(update={"remarks": file.remarks})
         cut = segment_notes(kept, settings.rate) if settings.melodies and is_melody(kept, track, settings.rate) else []
         if notes := [note for note in cut if note.stop - note.start >= settings.shortest]:
             clips = [*self._notes(kept, notes, sound)]

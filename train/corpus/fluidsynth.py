@@ -12,6 +12,7 @@ import mido
 import numpy as np
 import soundfile
 
+from ...host.audio.channel_mix import mix_signs
 from ...host.errors import Failure, UserError
 from .pitch import Samples
 
@@ -97,7 +98,9 @@ def play_notes(
             with soundfile.SoundFile(wav) as sound:
                 for index, pair in enumerate(part):
                     sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
-                    samples = sound.read(length, dtype="float32", always_2d=True).mean(axis=1) * np.float32(_GAIN)
+                    sides = sound.read(length, dtype="float32", always_2d=True)
+                    signs = mix_signs([sides], sound.channels)
+                    samples = (sides if signs is None else sides * signs).mean(axis=1) * np.float32(_GAIN)
                     samples[-len(fade) :] *= fade
                     yield pair, samples
 

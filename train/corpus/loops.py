@@ -63,6 +63,8 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
         )
         writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.how}, {beat.beats} beats"
         writer.report.rates[sound.rate] = writer.report.rates.get(sound.rate, 0) + 1
+        if sound.remarks:
+            writer.report.remarks[name] = "; ".join(sound.remarks)
         if sound.clipped:
             writer.report.clipped.append(name)
         if beat.doubt:

@@ -23,8 +23,8 @@ class CorpusReport(BaseModel):
     ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file, ``labels`` clips
     by label ("" for none), ``rates`` files by Hz. ``identical`` maps files to an earlier one; ``repeated`` are hits
     that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured octaves off; ``named``
-    take the note of their name. ``melodies`` maps recordings to their number of notes. ``unreadable``, ``doubtful`` and
-    ``beatless`` map names to reasons.
+    take the note of their name. ``melodies`` maps recordings to their number of notes. ``unreadable``, ``remarks``
+    (files read despite a broken header, or channels in antiphase), ``doubtful`` and ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +39,7 @@ class CorpusReport(BaseModel):
     silent: list[str] = []
     too_short: list[str] = []
     unreadable: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     clipped: list[str] = []
     left_out: int = 0
     labels: dict[str, int] = {}
@@ -103,6 +104,7 @@ class CorpusReport(BaseModel):
         lines += _named("silent", self.silent)
         lines += _named("too short", self.too_short)
         lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
+        lines += _named("remarks", [f"{name}: {remark}" for name, remark in self.remarks.items()], "kept")
         lines += _named("clipped", self.clipped, note="kept")
         lines += _named("identical", [f"{name}: {first}" for name, first in self.identical.items()], "counted once")
         lines += _named("repeated", self.repeated, note="left out: an earlier one of this key differs in level alone")

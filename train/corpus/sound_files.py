@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from ...host.audio.decoding import FOREIGN, open_sound
+from ...host.audio.channel_mix import antiphase_remark, mix_signs
+from ...host.audio.decoding import FOREIGN, PhoneFile, PlainFile, open_sound, phone_container
 from ...host.audio.sound_files import LOUDEST
 from ...host.errors import UserError
 from ...host.files import hushed
@@ -63,24 +64,19 @@ class FloatFile:
 
 
 class SoundFile:
-    """One sound file, decoded once; ``clipped`` is valid after all blocks.
+    """One sound file; ``clipped`` and ``remarks``, on its header and its channels, are valid after all blocks.
 
     Raises:
         Unreadable: no decoder reads it, or its header is invalid.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            with hushed():
-                self._file = open_sound(path)
-        except UnicodeError as error:
-            raise Unreadable("has a name that is no UTF-8; rename it") from error
-        except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
-            raise Unreadable(_reason(error)) from error
+        self._path, self._file = path, _opened(path)
         if self._file.samplerate < _LOWEST_RATE:
             self._file.close()
             raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
         self.clipped = False
+        self.remarks = [self._file.remark] if self._file.remark else []
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.seconds = self._file.frames / self.rate
         self._full_scale = _FULL_SCALE.get(self._file.subtype, 1.0)
@@ -89,18 +85,19 @@ class SoundFile:
         self._file.close()
 
     def mono(self, rate: int) -> Iterator[Samples]:
-        """Yield blocks of all channels' mean at ``rate`` Hz.
+        """Yield blocks of all channels' mean at ``rate`` Hz; channels in antiphase are inverted.
 
         Raises:
             Unreadable: decoding stops early, or samples are not finite or far above full scale.
         """
         with self._file as file:
+            signs = self._mix_signs()
             stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
             tail = np.zeros((0, file.channels), np.float32)
-            while len(block := self._read()):
+            for block in _blocks(file):
                 self._look_for_clipping(np.concatenate([tail, block]))
                 tail = block[-(_CLIPPED_RUN - 1) :]
-                mix = block.mean(axis=1)
+                mix = (block if signs is None else block * signs).mean(axis=1)
                 yield mix if file.samplerate == rate else stream.resample_chunk(mix)
             if file.samplerate != rate:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -115,23 +112,49 @@ class SoundFile:
                 break
         return np.concatenate(blocks)
 
-    def _read(self) -> Samples:
-        try:
-            with hushed():
-                block: Samples = self._file.read(_BLOCK, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise Unreadable(_reason(error)) from error
-        if not np.isfinite(block).all():
-            raise Unreadable("contains NaN" if np.isnan(block).any() else "contains infinite samples")
-        if block.size and (peak := max(block.max(), -block.min())) > LOUDEST:
-            raise Unreadable(f"contains a sample of {peak:.1g}, where 1 is full scale")
-        return block
+    def _mix_signs(self) -> Samples | None:
+        if self.channels == 1:
+            return None
+        with _opened(self._path) as file:  # a pass of its own: some decoders cannot seek
+            signs = mix_signs(_blocks(file), self.channels)
+        if signs is not None:
+            self.remarks.append(antiphase_remark(signs))
+        return signs
 
     def _look_for_clipping(self, block: Samples) -> None:
         """Runs at full scale clip; a float file may exceed it without clipping."""
         full = np.abs(block) >= self._full_scale
         run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
         self.clipped = self.clipped or bool(run.any())
+
+
+def _opened(path: Path) -> PlainFile | PhoneFile:
+    try:
+        with hushed():
+            return open_sound(path)
+    except UnicodeError as error:
+        raise Unreadable("has a name that is no UTF-8; rename it") from error
+    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: headerless .raw
+        raise Unreadable(_reason(error)) from error
+
+
+def _blocks(file: PlainFile | PhoneFile) -> Iterator[Samples]:
+    """Yield the samples, [n, channels]."""
+    while len(block := _read(file)):
+        yield block
+
+
+def _read(file: PlainFile | PhoneFile) -> Samples:
+    try:
+        with hushed():
+            block: Samples = file.read(_BLOCK, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise Unreadable(_reason(error)) from error
+    if not np.isfinite(block).all():
+        raise Unreadable("contains NaN" if np.isnan(block).any() else "contains infinite samples")
+    if block.size and (peak := max(block.max(), -block.min())) > LOUDEST:
+        raise Unreadable(f"contains a sample of {peak:.1g}, where 1 is full scale")
+    return block
 
 
 class Copies:
@@ -246,8 +269,11 @@ def _may_be_sound(path: Path) -> bool:
     if kind is not None and not kind.startswith("audio/"):
         return False
     try:
+        with path.open("rb") as file:
+            if phone_container(file) is not None:
+                return True
         soundfile.info(path)
-    except (soundfile.SoundFileError, TypeError):
+    except (soundfile.SoundFileError, OSError, TypeError):
         return False
     return True
 

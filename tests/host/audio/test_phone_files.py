@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from timbrel.host.audio.sound_files import read_sound, sound_reader
 from timbrel.host.errors import UserError
+from timbrel.train.corpus.sound_files import find_sounds
 
 av = pytest.importorskip("av")
 
@@ -24,9 +25,9 @@ def tone(rate=RATE, seconds=1.0):
     return (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
-def save(path, codec="aac", rate=RATE, channels=1):
+def save(path, codec="aac", rate=RATE, channels=1, container=None):
     """Write a second of a tone of 440 Hz as phones do."""
-    container = {".3gp": "3gp"}.get(path.suffix.lower())
+    container = container or {".3gp": "3gp"}.get(path.suffix.lower())
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec or "libopencore_amrnb", rate=rate)
         stream.layout = "mono" if channels == 1 else "stereo"
@@ -56,6 +57,34 @@ def test_a_phones_recording_is_read_at_its_own_rate(memos, name):
     strongest = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * rate / len(middle)
     assert strongest == pytest.approx(440, abs=3)
     assert 0.2 < np.sqrt(2 * np.square(middle).mean()) < 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["take.wav", "take.mp3", "take.ogg", "take.flac", "take.raw", "take"])
+def test_the_content_decides_under_any_name(memos, tmp_path, kind, name, monkeypatch):
+    path = tmp_path / name
+    path.write_bytes((memos / kind).read_bytes())
+    assert np.array_equal(read_sound(path)[0], read_sound(memos / kind)[0])
+    assert [*find_sounds([tmp_path])] == [name]
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"take\S*: it needs PyAV: pip install 'timbrel\[phone\]'"):
+        read_sound(path)
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)])
+def test_aac_without_a_container_is_not_taken_for_mpeg_audio(tmp_path, tag):
+    save(tmp_path / "stream.aac", container="adts")
+    path = tmp_path / "take.mp3"
+    path.write_bytes(tag + (tmp_path / "stream.aac").read_bytes())
+    sound, rate = read_sound(path)
+    assert (rate, sound.shape[1]) == (RATE, pytest.approx(RATE, abs=0.07 * RATE))
+
+
+@pytest.mark.parametrize("name", ["take.m4a", "take.raw", "take.ogg", "take"])
+def test_a_wav_under_another_name_is_read(tmp_path, name):
+    soundfile.write(tmp_path / "take.wav", tone(), RATE, "FLOAT")
+    (tmp_path / "take.wav").rename(tmp_path / name)
+    assert np.array_equal(read_sound(tmp_path / name)[0][0], tone())
 
 
 def test_channels_are_kept_and_blocks_are_those_of_the_whole(tmp_path):

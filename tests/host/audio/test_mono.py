@@ -1,0 +1,70 @@
+"""Channels in antiphase are mixed without cancelling; all others to their mean, bit by bit."""
+
+import numpy as np
+import pytest
+import soundfile
+from timbrel.host.audio.channel_mix import mix_signs
+from timbrel.host.audio.mono import end_of, mono, opened
+from timbrel.train.corpus.sound_files import SoundFile
+
+RATE = 8000
+RNG = np.random.default_rng(1)
+LEFT, OTHER = RNG.uniform(-0.5, 0.5, (2, 3000)).astype(np.float32)
+
+
+def save(path, *channels):
+    soundfile.write(path, np.stack(channels, 1), RATE, "FLOAT")
+    return path
+
+
+def mixes(path):
+    """The mix as commands and as corpora make it, and the corpus's remarks."""
+    with opened(path) as reader:
+        first = np.concatenate([*mono(reader, RATE)])
+    file = SoundFile(path)
+    return first, np.concatenate([*file.mono(RATE)]), file.remarks
+
+
+@pytest.mark.parametrize(
+    ("channels", "inverted"),
+    [
+        ((LEFT, -LEFT), "channel 2 of 2"),
+        ((-0.8 * LEFT, LEFT), "channel 1 of 2"),
+        ((LEFT, 0.2 * OTHER - 0.9 * LEFT), "channel 2 of 2"),
+        ((LEFT, -0.6 * LEFT, -0.4 * LEFT), "channels 2, 3 of 3"),
+    ],
+)
+def test_channels_in_antiphase_keep_their_power_and_are_named(tmp_path, channels, inverted, caplog):
+    path = save(tmp_path / "take.wav", *channels)
+    first, second, remarks = mixes(path)
+    powers = [np.square(channel).mean() for channel in channels]
+    assert np.array_equal(first, second)
+    assert np.square(first).mean() > 0.5 * np.mean(powers)
+    assert [remark.partition(": mixed with ")[2] for remark in remarks] == [f"{inverted} inverted"]
+    assert caplog.messages == [f"{path}: {remarks[0]}"]
+    assert np.array_equal(end_of(path, RATE, 100), first[-100:])
+    with opened(path, path.read_bytes()) as reader:
+        assert np.array_equal(np.concatenate([*mono(reader, RATE)]), first)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        (LEFT, LEFT),
+        (LEFT, OTHER),
+        (LEFT, -0.5 * LEFT),  # the mean of one that is much weaker keeps a quarter
+        (LEFT, OTHER - 0.5 * LEFT),
+        (LEFT, *[np.zeros(3000, np.float32)] * 15),
+        (np.zeros(3000, np.float32), np.zeros(3000, np.float32)),
+    ],
+)
+def test_other_channels_are_mixed_to_their_mean_bit_by_bit(tmp_path, channels, caplog):
+    first, second, remarks = mixes(save(tmp_path / "take.wav", *channels))
+    assert np.array_equal(first, np.stack(channels).mean(axis=0))
+    assert np.array_equal(second, np.stack(channels, 1).mean(axis=1))
+    assert (remarks, caplog.messages) == ([], [])
+
+
+def test_a_moment_of_antiphase_does_not_invert_a_sound():
+    blocks = [np.stack([LEFT, LEFT], 1), np.stack([LEFT, -LEFT], 1)]
+    assert mix_signs(blocks, 2) is None
