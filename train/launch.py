@@ -66,7 +66,7 @@ def _prepared(
     trial: Path | None,
     processes: int,
 ) -> tuple[Recipe, RunInfo]:
-    corpus = Corpus.open(corpus_folder)
+    corpus = Corpus.open(corpus_folder) if trial is None else Corpus.open(corpus_folder).whole()
     recipe = _following(recipe, others)
     check_fits(recipe, corpus)
     if recipe.training.batch_size % processes:
