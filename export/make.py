@@ -250,7 +250,8 @@ def _as_wanted(
         whole = Corpus.open(corpus.folder)
         copies = len(whole.report.identical)
         once = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
-        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}")
+        unused = f"; not used: {unusable}" if (unusable := whole.report.left_out_line()) else ""
+        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}{unused}")
     return Corpus.open(corpus.folder)
 
 

@@ -40,7 +40,8 @@ def start(
 
     Args:
         others: folders of the runs that the network builds on, by name.
-        trial: run without the test split, whose best weights start this run on all clips.
+        trial: run without held-out sounds, whose best weights start this run on all clips; families that measure their
+            data begin anew.
 
     Raises:
         UserError: the corpus, folder, accelerator or another run is unusable.

@@ -38,7 +38,7 @@ class RunInfo(BaseModel):
     versions: dict[str, str]
     hardware: str
     others: dict[str, str] = {}  # runs that this one's network builds on, by name; relative paths, as the corpus's
-    trial: str | None = None  # the run without the test split that this one continues with all clips
+    trial: str | None = None  # the run without held-out sounds that this one follows with all clips
 
 
 class Run:

@@ -73,7 +73,7 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     training = ["training tuned-clip without held-out sounds", "training tuned-clip"]
     assert display.stages == ["reading sounds", *training, "evaluating", "exporting", "rendering"]
     assert any(line.endswith("knobs that bend them (--family clip)") for line in display.said)
-    assert "clips are kept whole, at 8000 Hz: 17 of them" in display.said
+    assert "clips are kept whole, at 8000 Hz: 17 of them; not used: 1 silent (hat/silent.wav)" in display.said
     tried, learned = [line for line in display.said if line.startswith("clips of ")]
     assert ("17 recordings" in tried, "17 recordings" in learned) == (False, True)
     assert "1 is longer, and cut with a fade" in learned

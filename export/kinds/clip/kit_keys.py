@@ -115,6 +115,7 @@ def _far_apart(card: Card, count: int) -> list[int]:
     nearest = np.full(len(codes), np.inf)
     while len(chosen) < min(count, len(codes)):
         nearest = np.minimum(nearest, np.square(codes - codes[chosen[-1]]).sum(1))
+        nearest[chosen[-1]] = -1.0  # also of equal codes each has its turn
         chosen.append(int(nearest.argmax()))
     return chosen
 

@@ -88,7 +88,7 @@ def card_of_recordings(names, **changes):
     marks = [{"latent": [float(n), 1.0], "chroma": None, "label": name} for n, name in enumerate(names)]
     training = clip_card()["training"] | {"clips": len(names)}
     prior = {"prior": {"normal": [0.0, 1.0]}}
-    return Card.model_validate(clip_card(landmarks=marks[:256], training=training, **prior | changes))
+    return Card.model_validate(clip_card(**{"landmarks": marks[:256], "training": training} | prior | changes))
 
 
 def test_each_recording_without_a_label_has_a_key_by_its_name():
@@ -107,6 +107,12 @@ def test_each_of_128_recordings_has_a_key_and_a_line_says_how_many_more_have_non
     assert len({entry.label for entry in kit(card)}) == len({entry.key for entry in kit(card)}) == keys
     last = key_table(kit(card), card).splitlines()[-1]
     assert last.startswith(f"  MIDI has 128 keys, and none for {count - 128} more sounds") == (count > keys)
+
+
+def test_recordings_with_one_code_have_a_key_each():
+    marks = [{"latent": [0.5, 0.5], "chroma": None, "label": name} for name in ("zip", "zap", "kick")]
+    card = card_of_recordings(["zip", "zap", "kick"], landmarks=marks)
+    assert [entry.label for entry in kit(card)] == ["kick", "zip", "zap"]
 
 
 def test_drawn_codes_have_ten_keys_with_codes():
